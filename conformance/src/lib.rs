@@ -1,0 +1,1 @@
+//! Scenario files, the arms that run them, and the comparison of what was observed.

@@ -1,0 +1,1 @@
+//! Kubernetes objects to rule text: what kube-proxy would load on a node.

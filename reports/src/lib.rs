@@ -1,0 +1,1 @@
+//! Folds over a run: text, JSON and the packet walk.

@@ -1,0 +1,2 @@
+//! The `hairpin` command.
+fn main() {}
