@@ -1,0 +1,46 @@
+//! What is wrong with an object, said so that a caller can point at the line.
+
+use thiserror::Error;
+
+use crate::objects::{Kind, ObjectMeta};
+
+/// One field of one object holds what no API server would have stored.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{kind} {namespace}/{name}: {path}: expected {expected}, found {found}", kind = kind.name())]
+pub struct ObjectError {
+    /// The kind of the object.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds that have none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The field, from the document's root: `spec.ports[0].nodePort`. Names are those of the manifest.
+    pub path: String,
+    /// The offending value as text, escaped and shortened.
+    pub found: String,
+    /// What would have been right.
+    pub expected: String,
+}
+
+impl ObjectError {
+    /// An error at `path` of the object of this kind and metadata.
+    pub fn new(kind: Kind, metadata: &ObjectMeta, path: &str, found: &str, expected: &str) -> Self {
+        Self {
+            kind,
+            namespace: metadata.namespace().to_owned(),
+            name: metadata.name.clone(),
+            path: path.to_owned(),
+            found: quoted(found),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// Quotes, escapes control characters and cuts after 64 characters, so that no manifest can garble a terminal.
+fn quoted(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 64;
+    let mut characters = text.chars();
+    let head: String = characters.by_ref().take(CHARACTERS_MAX).collect();
+    let more = if characters.next().is_some() { "…" } else { "" };
+    format!("{head:?}{more}")
+}

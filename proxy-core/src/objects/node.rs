@@ -1,0 +1,60 @@
+//! Node.
+
+use serde::{Deserialize, Serialize};
+
+use super::meta::{ObjectMeta, null_is_default};
+
+/// A Kubernetes node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Node {
+    /// Name and labels; the label `topology.kubernetes.io/zone` steers topology hints.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Pod CIDRs.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: NodeSpec,
+    /// Addresses.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: NodeStatus,
+}
+
+/// What is asked of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSpec {
+    /// The first pod CIDR.
+    #[serde(
+        rename = "podCIDR",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub pod_cidr: String,
+    /// All pod CIDRs, at most one per family.
+    #[serde(
+        rename = "podCIDRs",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub pod_cidrs: Vec<String>,
+}
+
+/// What the node reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeStatus {
+    /// Addresses, in the node's order of preference.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub addresses: Vec<NodeAddress>,
+}
+
+/// One address of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeAddress {
+    /// `InternalIP`, `ExternalIP`, `Hostname`, `InternalDNS` or `ExternalDNS`.
+    #[serde(rename = "type")]
+    pub address_type: String,
+    /// The address or name.
+    pub address: String,
+}

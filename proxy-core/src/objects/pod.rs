@@ -1,0 +1,180 @@
+//! Pod, and Deployment as a way to write many Pods.
+
+use serde::{Deserialize, Serialize};
+
+use super::meta::{LabelSelector, ObjectMeta, null_is_default};
+use super::service::Protocol;
+
+/// A Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pod {
+    /// Name, namespace, labels, and whether it is terminating.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Where it runs and which ports it names.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: PodSpec,
+    /// Addresses and readiness.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: PodStatus,
+}
+
+/// What is asked of a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// The node it is bound to; empty while unscheduled.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub node_name: String,
+    /// Whether it uses the node's netns.
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
+    pub host_network: bool,
+    /// The Pod's host name, published as an endpoint's `hostname` for headless Services.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub hostname: String,
+    /// The headless Service under which the host name is published.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub subdomain: String,
+    /// `Always`, `OnFailure` or `Never`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub restart_policy: String,
+    /// Containers.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub containers: Vec<Container>,
+    /// Init containers; those with `restartPolicy: Always` (sidecars) may carry named ports too.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub init_containers: Vec<Container>,
+}
+
+/// One container of a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// The container's name.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub name: String,
+    /// `Always` on an init container makes it a sidecar.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub restart_policy: String,
+    /// Ports that the container names.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub ports: Vec<ContainerPort>,
+}
+
+/// One port of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// The name by which a Service's `targetPort` may ask for it.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub name: String,
+    /// The port in the Pod.
+    pub container_port: i32,
+    /// The port on the node, 0 for none.
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
+    pub host_port: i32,
+    /// The node address of the host port; empty for all.
+    #[serde(
+        rename = "hostIP",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub host_ip: String,
+    /// The protocol, TCP by default.
+    #[serde(deserialize_with = "null_is_default")]
+    pub protocol: Protocol,
+}
+
+/// What the kubelet reports of a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub phase: String,
+    /// Conditions; `Ready` is the one that matters.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub conditions: Vec<PodCondition>,
+    /// The node's address.
+    #[serde(
+        rename = "hostIP",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub host_ip: String,
+    /// The first address.
+    #[serde(
+        rename = "podIP",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub pod_ip: String,
+    /// All addresses, at most one per family.
+    #[serde(rename = "podIPs", skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub pod_ips: Vec<PodIp>,
+}
+
+/// One condition of a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodCondition {
+    /// Such as `Ready`.
+    #[serde(rename = "type")]
+    pub condition_type: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+}
+
+/// One address of a Pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodIp {
+    /// The address.
+    pub ip: String,
+}
+
+/// A Deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Deployment {
+    /// Name and namespace.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// How many Pods of which form.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: DeploymentSpec,
+}
+
+/// What is asked of a Deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeploymentSpec {
+    /// How many Pods; 1 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Which Pods are its own.
+    #[serde(deserialize_with = "null_is_default")]
+    pub selector: LabelSelector,
+    /// The form of its Pods.
+    #[serde(deserialize_with = "null_is_default")]
+    pub template: PodTemplateSpec,
+}
+
+/// The form of a Deployment's Pods.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodTemplateSpec {
+    /// Labels and annotations of the Pods.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Their spec.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: PodSpec,
+}
+
+// The signature is what `skip_serializing_if` calls.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
