@@ -1,1 +1,29 @@
-//! x
+//! The virtual kernel and network: nodes as network namespaces, frames as bytes, and a netfilter
+//! that executes the same rule text that a real kernel would load.
+//!
+//! The crate is pure. It performs no input or output, reads no clock and starts no thread; time, random
+//! decisions and recording are arguments ([`context::Context`]). The same calls give the same bytes.
+//!
+//! Where to look, from the wire upwards:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`wire`] | header lenses over bytes, checksums, packet building |
+//! | [`packet`] | bytes plus the metadata that Linux keeps in `struct sk_buff` |
+//! | [`device`] | network devices of a netns and their addresses |
+//! | [`netfilter`] | families, hooks, priorities, verdicts; conntrack and NAT |
+//! | [`draws`] | every random decision, by name and range |
+//! | [`trace`] | the typed event stream of a run |
+//! | [`context`] | what a subsystem may see while it handles a packet |
+
+pub mod context;
+pub mod device;
+pub mod draws;
+pub mod fib;
+pub mod netfilter;
+pub mod packet;
+pub mod socket;
+pub mod sysctl;
+pub mod time;
+pub mod trace;
+pub mod wire;

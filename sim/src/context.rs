@@ -1,0 +1,102 @@
+//! What a subsystem may see and what it may wish for while it handles a packet.
+//!
+//! A subsystem never acts on the world. It returns a verdict and pushes [`Effect`]s, which `stack` drains.
+
+use crate::device::{DeviceId, Devices, NetnsId};
+use crate::draws::Draws;
+use crate::fib::Fib;
+use crate::netfilter::HookState;
+use crate::netfilter::conntrack::Conntrack;
+use crate::packet::{FlowId, Meta, PacketId, QueuedPacket};
+use crate::socket::SocketTimer;
+use crate::sysctl::Sysctls;
+use crate::time::Instant;
+use crate::trace::Trace;
+use std::net::Ipv4Addr;
+
+/// The parts of a run that every function on the packet path needs.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Virtual time; constant while one event is handled.
+    pub now: Instant,
+    /// The netns that is handling the packet.
+    pub netns: NetnsId,
+    /// The source of every random decision.
+    pub draws: &'a mut Draws,
+    /// The recorder, which also accounts for every packet.
+    pub trace: &'a mut Trace,
+    /// Wishes, in order.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// The disjoint borrows of a netns that a rule evaluator, conntrack and NAT may see.
+#[derive(Debug)]
+pub struct EvalCtx<'a, 'b> {
+    /// Time, draws, recording and effects.
+    pub cx: &'a mut Context<'b>,
+    /// The hook at which the packet is.
+    pub state: HookState,
+    /// Devices and their addresses.
+    pub devices: &'a Devices,
+    /// Routing tables; rules ask for address types (`addrtype`).
+    pub fib: &'a Fib,
+    /// Settings, such as conntrack timeouts.
+    pub sysctls: &'a Sysctls,
+    /// The conntrack table, which also holds the NAT bindings.
+    pub conntrack: &'a mut Conntrack,
+}
+
+/// A wish of a subsystem, executed by `stack` or `world` after the subsystem has returned.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Put a frame on the wire of a device, as `dev_queue_xmit` would.
+    Transmit {
+        /// The sending device.
+        device: DeviceId,
+        /// The frame.
+        packet: QueuedPacket,
+    },
+    /// Send an ICMP destination unreachable about `original` (`icmp_send`, net/ipv4/icmp.c).
+    IcmpUnreachable {
+        /// A copy of the IP packet, from its IP header on, as it was when refused.
+        original: Box<OriginalPacket>,
+        /// ICMP code (RFC 792; 3 is port unreachable).
+        code: u8,
+    },
+    /// Answer a TCP segment with a RST (`nf_send_reset`, net/ipv4/netfilter/nf_reject_ipv4.c).
+    TcpReset {
+        /// The refused segment.
+        original: Box<OriginalPacket>,
+    },
+    /// Wake a socket later.
+    SocketTimer {
+        /// When.
+        at: Instant,
+        /// Which timer of which socket.
+        timer: SocketTimer,
+    },
+    /// Look at an unresolved neighbour again later (ARP retransmission).
+    NeighTimer {
+        /// When.
+        at: Instant,
+        /// Device on which the neighbour is.
+        device: DeviceId,
+        /// The neighbour's address.
+        addr: Ipv4Addr,
+    },
+}
+
+/// A packet that was refused, kept for the answer that tells its sender. A copy for reading, not accounted as a packet.
+#[derive(Clone, Debug)]
+pub struct OriginalPacket {
+    /// The packet that was refused; the answer names it as its cause.
+    pub id: PacketId,
+    /// Its flow, which the answer inherits.
+    pub flow: Option<FlowId>,
+    /// Its bytes from the IP header on, as they were when refused.
+    pub bytes: Vec<u8>,
+    /// Its metadata; a reset inherits the conntrack entry (`nf_ct_attach`).
+    pub meta: Meta,
+    /// Where it was refused.
+    pub state: HookState,
+}

@@ -1,0 +1,165 @@
+//! Every random decision, asked for by owner, purpose and range, in the integers that the kernel uses.
+//!
+//! Three drivers answer. *Seeded* gives each (owner, purpose) its own ChaCha stream, so that one more draw here moves
+//! nothing there. *Enumerate* follows a prescribed path through the decisions that choose an endpoint and accounts for
+//! the exact weight of each alternative. *Replay* takes the alternatives that a capture from a real kernel shows.
+
+mod enumerate;
+mod seeded;
+
+pub use enumerate::{Choice, Enumerate, Weight};
+use seeded::Seeded;
+
+use crate::device::NetnsId;
+use std::collections::VecDeque;
+
+/// What a draw decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// `-m statistic --mode random` (net/netfilter/xt_statistic.c).
+    Statistic,
+    /// `numgen random` (net/netfilter/nft_numgen.c).
+    Numgen,
+    /// First candidate of the NAT port search (net/netfilter/nf_nat_core.c).
+    NatPort,
+    /// Ephemeral port of a socket (net/ipv4/inet_hashtables.c).
+    EphemeralPort,
+    /// Initial sequence number (net/core/secure_seq.c).
+    Isn,
+    /// IP identification.
+    IpId,
+    /// Whether a link loses a frame.
+    LinkLoss,
+    /// Whether a link delivers a frame twice.
+    LinkDuplicate,
+    /// Whether, and by how much, a link delays a frame behind its successors.
+    LinkReorder,
+}
+
+impl Purpose {
+    /// Whether this decision selects an endpoint, so that the enumerate driver visits each alternative.
+    /// The others only choose identifiers, which no outcome depends on, or faults, which a scenario sets explicitly.
+    const fn selects_endpoint(self) -> bool {
+        match self {
+            Self::Statistic | Self::Numgen => true,
+            Self::NatPort
+            | Self::EphemeralPort
+            | Self::Isn
+            | Self::IpId
+            | Self::LinkLoss
+            | Self::LinkDuplicate
+            | Self::LinkReorder => false,
+        }
+    }
+}
+
+/// A decision that a capture from a real kernel shows, to be taken instead of a random one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Who decided.
+    pub owner: NetnsId,
+    /// What was decided.
+    pub purpose: Purpose,
+    /// The alternative taken: 1 or 0 for a chance, the number itself otherwise.
+    pub value: u32,
+}
+
+/// The source of every random decision of a world.
+#[derive(Clone, Debug)]
+pub struct Draws {
+    seeded: Seeded,
+    driver: Driver,
+}
+
+#[derive(Clone, Debug)]
+enum Driver {
+    Seeded,
+    Enumerate(Enumerate),
+    Replay(VecDeque<Recorded>),
+}
+
+impl Draws {
+    /// Decisions from streams of `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        Self { seeded: Seeded::new(seed), driver: Driver::Seeded }
+    }
+
+    /// From here on, follows `path` where an endpoint is selected. Other decisions keep coming from the seed.
+    pub fn enumerate(&mut self, path: Enumerate) {
+        self.driver = Driver::Enumerate(path);
+    }
+
+    /// From here on, takes recorded decisions in order, each by the first draw of its owner and purpose.
+    /// A draw for which nothing is recorded comes from the seed.
+    pub fn replay(&mut self, recorded: impl IntoIterator<Item = Recorded>) {
+        self.driver = Driver::Replay(recorded.into_iter().collect());
+    }
+
+    /// The path that was followed, if the enumerate driver is at work.
+    pub const fn enumerated(&self) -> Option<&Enumerate> {
+        match &self.driver {
+            Driver::Enumerate(path) => Some(path),
+            Driver::Seeded | Driver::Replay(_) => None,
+        }
+    }
+
+    /// Recorded decisions that no draw has asked for yet; empty unless the replay driver is at work.
+    pub fn left_over(&self) -> Vec<Recorded> {
+        match &self.driver {
+            Driver::Replay(recorded) => recorded.iter().copied().collect(),
+            Driver::Seeded | Driver::Enumerate(_) => Vec::new(),
+        }
+    }
+
+    /// True with probability `threshold` / 2^31, as `statistic_mt` decides: `(u32 & 0x7fffffff) < threshold`.
+    pub fn chance(&mut self, owner: NetnsId, purpose: Purpose, threshold: u32) -> bool {
+        match &mut self.driver {
+            Driver::Enumerate(path) if purpose.selects_endpoint() => path.chance(threshold),
+            Driver::Replay(recorded) => match take(recorded, owner, purpose) {
+                Some(value) => value == 1,
+                None => self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold,
+            },
+            Driver::Seeded | Driver::Enumerate(_) => {
+                self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold
+            }
+        }
+    }
+
+    /// A number below `range`, by multiply and shift as the kernel's `reciprocal_scale` (include/linux/math.h).
+    ///
+    /// # Panics
+    /// If `range` is zero.
+    pub fn below(&mut self, owner: NetnsId, purpose: Purpose, range: u32) -> u32 {
+        assert!(range > 0, "a draw needs at least one alternative");
+        match &mut self.driver {
+            Driver::Enumerate(path) if purpose.selects_endpoint() => path.below(range),
+            Driver::Replay(recorded) => match take(recorded, owner, purpose) {
+                Some(value) => value.min(range - 1),
+                None => scale(self.seeded.u32(owner, purpose), range),
+            },
+            Driver::Seeded | Driver::Enumerate(_) => scale(self.seeded.u32(owner, purpose), range),
+        }
+    }
+
+    /// Any 32-bit number (`get_random_u32`).
+    pub fn u32(&mut self, owner: NetnsId, purpose: Purpose) -> u32 {
+        match &mut self.driver {
+            Driver::Replay(recorded) => {
+                take(recorded, owner, purpose).unwrap_or_else(|| self.seeded.u32(owner, purpose))
+            }
+            Driver::Seeded | Driver::Enumerate(_) => self.seeded.u32(owner, purpose),
+        }
+    }
+}
+
+fn scale(value: u32, range: u32) -> u32 {
+    u32::try_from((u64::from(value) * u64::from(range)) >> 32).expect("below the range")
+}
+
+fn take(recorded: &mut VecDeque<Recorded>, owner: NetnsId, purpose: Purpose) -> Option<u32> {
+    let at = recorded.iter().position(|one| one.owner == owner && one.purpose == purpose)?;
+    recorded.remove(at).map(|one| one.value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use super::*;
+use num_bigint::BigUint;
+use std::collections::BTreeMap;
+
+const NODE: NetnsId = NetnsId(1);
+
+/// Runs `program` along every path and returns the exact weight of each result.
+fn distribution(program: impl Fn(&mut Draws) -> u32) -> BTreeMap<u32, Weight> {
+    let mut shares = BTreeMap::new();
+    let mut next = Some(Enumerate::first());
+    while let Some(path) = next {
+        let mut draws = Draws::seeded(0);
+        draws.enumerate(path);
+        let result = program(&mut draws);
+        let path = draws.enumerated().expect("the enumerate driver is at work");
+        *shares.entry(result).or_insert_with(|| Weight::from_integer(BigUint::ZERO)) += path.weight();
+        next = path.next_path();
+    }
+    shares
+}
+
+fn ratio(numerator: u64, denominator: u64) -> Weight {
+    Weight::new(numerator.into(), denominator.into())
+}
+
+#[test]
+fn chained_statistic_rules_have_the_weights_of_the_kernel() {
+    // Three endpoints: 0.3333333333 and 0.5000000000, as the kernel stores them.
+    let shares = distribution(|draws| {
+        if draws.chance(NODE, Purpose::Statistic, 715_827_883) {
+            0
+        } else if draws.chance(NODE, Purpose::Statistic, 1 << 30) {
+            1
+        } else {
+            2
+        }
+    });
+    let rest = ratio((1 << 31) - 715_827_883, 1 << 32);
+    assert_eq!(shares, BTreeMap::from([(0, ratio(715_827_883, 1 << 31)), (1, rest.clone()), (2, rest)]));
+}
+
+#[test]
+fn a_certain_match_leaves_one_path() {
+    let shares = distribution(|draws| u32::from(draws.chance(NODE, Purpose::Statistic, 1 << 31)));
+    assert_eq!(shares, BTreeMap::from([(1, ratio(1, 1))]));
+}
+
+#[test]
+fn numgen_weights_sum_to_one_and_differ_by_one_unit_at_most() {
+    let shares = distribution(|draws| draws.below(NODE, Purpose::Numgen, 3));
+    assert_eq!(shares.values().cloned().fold(ratio(0, 1), |sum, weight| sum + weight), ratio(1, 1));
+    assert_eq!(shares[&0], ratio(1_431_655_766, 1 << 32));
+    assert_eq!(shares[&1], ratio(1_431_655_765, 1 << 32));
+}
+
+#[test]
+fn one_more_draw_moves_no_other_stream() {
+    let draw_ports = |extra: bool| {
+        let mut draws = Draws::seeded(7);
+        if extra {
+            draws.u32(NODE, Purpose::Isn);
+            draws.u32(NetnsId(2), Purpose::EphemeralPort);
+        }
+        [draws.u32(NODE, Purpose::EphemeralPort), draws.u32(NODE, Purpose::EphemeralPort)]
+    };
+    assert_eq!(draw_ports(false), draw_ports(true));
+}
+
+#[test]
+fn replay_takes_what_was_recorded_and_then_the_seed() {
+    let mut draws = Draws::seeded(3);
+    let recorded = Recorded { owner: NODE, purpose: Purpose::Statistic, value: 1 };
+    draws.replay([recorded]);
+    let from_seed = Draws::seeded(3).u32(NODE, Purpose::Isn);
+    assert_eq!(draws.u32(NODE, Purpose::Isn), from_seed);
+    assert_eq!(draws.left_over(), [recorded]);
+    assert!(draws.chance(NODE, Purpose::Statistic, 0), "the capture shows a match, whatever the threshold");
+    assert!(draws.left_over().is_empty());
+}

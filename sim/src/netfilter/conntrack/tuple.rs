@@ -1,0 +1,133 @@
+//! The key of a flow in one direction (`struct nf_conntrack_tuple`).
+
+use crate::wire::{Headers, L4};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Direction of a packet relative to its conntrack entry (`enum ip_conntrack_dir`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// As the first packet went.
+    Original,
+    /// The other way.
+    Reply,
+}
+
+impl Direction {
+    /// The other one.
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+/// Transport part of a tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum L4Key {
+    /// TCP, UDP, SCTP.
+    Ports {
+        /// Source port.
+        src: u16,
+        /// Destination port.
+        dst: u16,
+    },
+    /// ICMP queries.
+    Icmp {
+        /// Identifier, on both sides.
+        id: u16,
+        /// Type.
+        icmp_type: u8,
+        /// Code.
+        code: u8,
+    },
+    /// Protocols without ports (`nf_conntrack_proto_generic.c`).
+    Generic,
+}
+
+/// Addresses, protocol and transport key of one direction of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tuple {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Transport key.
+    pub l4: L4Key,
+}
+
+impl Tuple {
+    /// The tuple of a packet (`nf_ct_get_tuple`); `None` for fragments after the first and cut headers.
+    pub fn of_packet(headers: &Headers) -> Option<Self> {
+        let l4 = match headers.l4 {
+            L4::Tcp { src_port, dst_port, .. }
+            | L4::Udp { src_port, dst_port }
+            | L4::Sctp { src_port, dst_port } => L4Key::Ports { src: src_port, dst: dst_port },
+            L4::Icmp { icmp_type, code, id } => L4Key::Icmp { id, icmp_type, code },
+            L4::Other => L4Key::Generic,
+            L4::Fragment | L4::Truncated => return None,
+        };
+        Some(Self { src: headers.src, dst: headers.dst, protocol: headers.protocol, l4 })
+    }
+
+    /// The tuple of a packet that answers one of this tuple (`nf_ct_invert_tuple`); `None` for ICMP messages that have no answer.
+    pub fn reply(&self) -> Option<Self> {
+        let l4 = match self.l4 {
+            L4Key::Ports { src, dst } => L4Key::Ports { src: dst, dst: src },
+            L4Key::Icmp { id, icmp_type, code } => {
+                L4Key::Icmp { id, icmp_type: inverse_icmp_type(icmp_type)?, code }
+            }
+            L4Key::Generic => L4Key::Generic,
+        };
+        Some(Self { src: self.dst, dst: self.src, protocol: self.protocol, l4 })
+    }
+
+    /// Source port, or ICMP identifier; zero for other protocols.
+    pub const fn src_port(&self) -> u16 {
+        match self.l4 {
+            L4Key::Ports { src, .. } => src,
+            L4Key::Icmp { id, .. } => id,
+            L4Key::Generic => 0,
+        }
+    }
+
+    /// Destination port, or ICMP identifier; zero for other protocols.
+    pub const fn dst_port(&self) -> u16 {
+        match self.l4 {
+            L4Key::Ports { dst, .. } => dst,
+            L4Key::Icmp { id, .. } => id,
+            L4Key::Generic => 0,
+        }
+    }
+}
+
+/// Linux: `invmap`, net/netfilter/nf_conntrack_proto_icmp.c.
+const fn inverse_icmp_type(icmp_type: u8) -> Option<u8> {
+    match icmp_type {
+        8 => Some(0),
+        0 => Some(8),
+        13 => Some(14),
+        14 => Some(13),
+        15 => Some(16),
+        16 => Some(15),
+        17 => Some(18),
+        18 => Some(17),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Tuple {
+    /// `192.168.0.100:40000 -> 192.168.0.11:30080`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.l4 {
+            L4Key::Ports { src, dst } => write!(f, "{}:{src} -> {}:{dst}", self.src, self.dst),
+            L4Key::Icmp { id, icmp_type, code } => {
+                write!(f, "{} -> {} type {icmp_type} code {code} id {id}", self.src, self.dst)
+            }
+            L4Key::Generic => write!(f, "{} -> {} protocol {}", self.src, self.dst, self.protocol),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A packet: its bytes from the Ethernet header up, and what Linux keeps beside them in `struct sk_buff`.
+
+use crate::device::DeviceId;
+use crate::fib::RouteResult;
+use crate::netfilter::conntrack::PacketCt;
+use crate::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4};
+
+/// Identity of a packet within its world, in order of creation. It survives NAT, forwarding and veth crossings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PacketId(pub u64);
+
+/// Identity of a connection or exchange that a scenario step started. Recording only; nothing on the packet path reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub u32);
+
+/// To whom the frame was addressed at layer 2 (`skb->pkt_type`, include/uapi/linux/if_packet.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PacketType {
+    /// To the receiving device's own MAC.
+    Host,
+    /// To the broadcast MAC.
+    Broadcast,
+    /// To a group MAC.
+    Multicast,
+    /// To some other host; seen because of promiscuous mode or flooding.
+    OtherHost,
+}
+
+/// What br_netfilter remembers of a bridged packet (`struct nf_bridge_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeInfo {
+    /// Port on which the frame came in (`physindev`).
+    pub phys_in: DeviceId,
+    /// Port by which it will leave, once known (`physoutdev`).
+    pub phys_out: Option<DeviceId>,
+    /// The frame was addressed to another host before br_netfilter passed it up (`pkt_otherhost`).
+    pub was_other_host: bool,
+    /// PREROUTING has run on the bridge; `ip_sabotage_in` must skip it once (`sabotage_in_done` is its negation).
+    pub skip_prerouting: bool,
+}
+
+/// Metadata that travels with the bytes inside one netns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// `skb->mark`; zeroed when the packet changes netns.
+    pub mark: u32,
+    /// Conntrack attachment (`skb->_nfct`); dropped when the packet crosses a veth.
+    pub ct: PacketCt,
+    /// Device on which the packet arrived (`skb->dev` on receive).
+    pub in_dev: Option<DeviceId>,
+    /// Layer-2 addressee.
+    pub packet_type: PacketType,
+    /// Set while br_netfilter has the packet, and until it leaves the IP layer.
+    pub bridge: Option<BridgeInfo>,
+    /// The routing decision (`skb_dst`); dropped when the packet crosses a veth.
+    pub route: Option<RouteResult>,
+    /// POSTROUTING has rerouted or translated the packet (`IPSKB_REROUTED`), so that it is not done twice.
+    pub is_rerouted: bool,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self {
+            mark: 0,
+            ct: PacketCt::None,
+            in_dev: None,
+            packet_type: PacketType::Host,
+            bridge: None,
+            route: None,
+            is_rerouted: false,
+        }
+    }
+}
+
+/// Why a packet exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// A socket sent it.
+    Socket,
+    /// The kernel made it: ICMP error, echo reply, RST, ARP.
+    Kernel,
+    /// A bridge copied another packet to flood it.
+    Clone,
+    /// A scenario step or a test injected it.
+    Injected,
+}
+
+/// A packet. It cannot be cloned silently: every copy is created by `Trace::fork`, and every packet ends in `Trace::end`.
+#[derive(Debug)]
+pub struct Packet {
+    /// Identity.
+    pub id: PacketId,
+    /// The flow that a scenario step started and to which this packet belongs, directly or as its answer.
+    pub flow: Option<FlowId>,
+    /// Bytes from the Ethernet header on. The first 14 bytes are zero until a neighbour is resolved.
+    pub bytes: Vec<u8>,
+    /// Metadata.
+    pub meta: Meta,
+}
+
+impl Packet {
+    /// The bytes from the network header on.
+    pub fn l3(&self) -> &[u8] {
+        &self.bytes[ETHERNET_HEADER_LEN..]
+    }
+
+    /// As [`Packet::l3`], to change them.
+    pub fn l3_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[ETHERNET_HEADER_LEN..]
+    }
+
+    /// A view of the IPv4 header. The stack calls it after `ip_rcv` has validated the bytes.
+    pub fn ipv4(&self) -> Ipv4<&[u8]> {
+        Ipv4::new_unchecked(self.l3())
+    }
+
+    /// As [`Packet::ipv4`], to change it.
+    pub fn ipv4_mut(&mut self) -> Ipv4<&mut [u8]> {
+        Ipv4::new_unchecked(self.l3_mut())
+    }
+
+    /// Addresses, protocol and ports; `None` if the bytes are no IPv4 packet.
+    pub fn headers(&self) -> Option<Headers> {
+        Headers::parse(self.l3())
+    }
+}
+
+/// A packet at rest: in flight on a link, waiting for a neighbour, or wished for by a subsystem.
+///
+/// It can be cloned because a whole world can be forked with everything in it; nothing else clones it.
+#[derive(Debug)]
+pub struct QueuedPacket(pub Packet);
+
+impl Clone for QueuedPacket {
+    fn clone(&self) -> Self {
+        let Packet { id, flow, bytes, meta } = &self.0;
+        Self(Packet { id: *id, flow: *flow, bytes: bytes.clone(), meta: meta.clone() })
+    }
+}

@@ -1,0 +1,181 @@
+//! The typed event stream of a run, and the account of every packet.
+//!
+//! Subsystems append; reports are pure folds over the stream. Each packet is created once and ends once, in exactly one
+//! [`Terminal`]. Recording is lazy: [`Trace::record`] takes a closure that runs only if its level is recorded.
+
+mod event;
+mod reason;
+
+pub use event::*;
+pub use reason::DropReason;
+
+use crate::context::Context;
+use crate::device::NetnsId;
+use crate::packet::{FlowId, Meta, Origin, Packet, PacketId};
+use crate::time::Instant;
+use rustc_stable_hash::{FromStableHash, SipHasher128Hash, StableSipHasher128};
+use std::hash::Hash;
+
+/// How much is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Nothing; packets are still counted.
+    Nothing,
+    /// What sockets see: connections, their outcome, and where packets ended.
+    Flows,
+    /// Every hop, rule, translation and frame.
+    Everything,
+}
+
+/// How many packets there are. `created = ended + in flight` holds at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Packets created since the world began, copies included.
+    pub created: u64,
+    /// Packets that reached a [`Terminal`].
+    pub ended: u64,
+}
+
+impl Ledger {
+    /// Packets that exist: on links, in queues, or being handled.
+    pub const fn in_flight(self) -> u64 {
+        self.created - self.ended
+    }
+}
+
+/// The recorder of a world.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    level: Level,
+    events: Vec<TraceEvent>,
+    ledger: Ledger,
+}
+
+impl Trace {
+    /// A recorder that keeps events up to `level`.
+    pub const fn new(level: Level) -> Self {
+        Self { level, events: Vec::new(), ledger: Ledger { created: 0, ended: 0 } }
+    }
+
+    /// The level that is recorded.
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What was recorded so far, in order.
+    pub fn events(&self) -> &[TraceEvent] {
+        &self.events
+    }
+
+    /// How many packets were created and ended so far.
+    pub const fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// Appends an event of [`Level::Everything`]. The closure does not run if that level is off.
+    #[inline]
+    pub fn record(
+        &mut self,
+        at: Instant,
+        netns: NetnsId,
+        packet: Option<PacketId>,
+        event: impl FnOnce() -> Event,
+    ) {
+        if self.level == Level::Everything {
+            self.events.push(TraceEvent { at, netns, packet, event: event() });
+        }
+    }
+
+    /// Appends an event of [`Level::Flows`].
+    #[inline]
+    pub fn record_flow(
+        &mut self,
+        at: Instant,
+        netns: NetnsId,
+        packet: Option<PacketId>,
+        event: impl FnOnce() -> Event,
+    ) {
+        if self.level >= Level::Flows {
+            self.events.push(TraceEvent { at, netns, packet, event: event() });
+        }
+    }
+
+    /// Accounts for a new packet. `cause` is the packet that this one answers or copies.
+    pub fn create(
+        &mut self,
+        at: Instant,
+        netns: NetnsId,
+        origin: Origin,
+        cause: Option<PacketId>,
+        flow: Option<FlowId>,
+        bytes: Vec<u8>,
+    ) -> Packet {
+        let id = PacketId(self.ledger.created);
+        self.ledger.created += 1;
+        self.record(at, netns, Some(id), || {
+            Event::Packet(PacketEvent::Created { origin, cause, flow, frame: bytes.as_slice().into() })
+        });
+        Packet { id, flow, bytes, meta: Meta::default() }
+    }
+
+    /// Accounts for a copy of a packet, with its metadata, as `skb_clone` makes for flooding.
+    pub fn fork(&mut self, at: Instant, netns: NetnsId, original: &Packet) -> Packet {
+        let copy =
+            self.create(at, netns, Origin::Clone, Some(original.id), original.flow, original.bytes.clone());
+        Packet { meta: original.meta.clone(), ..copy }
+    }
+
+    /// Ends a packet, for good. Taking it by value is what makes a second end impossible.
+    pub fn end(&mut self, at: Instant, netns: NetnsId, packet: Packet, terminal: Terminal) {
+        self.ledger.ended += 1;
+        let flow = packet.flow;
+        self.record_flow(at, netns, Some(packet.id), || Event::Packet(PacketEvent::Ended { flow, terminal }));
+    }
+
+    /// A hash over all recorded events, equal for equal runs on any machine.
+    pub fn hash(&self) -> u64 {
+        let mut hasher = StableSipHasher128::new();
+        self.events.hash(&mut hasher);
+        hasher.finish::<TraceHash>().0
+    }
+}
+
+struct TraceHash(u64);
+
+impl FromStableHash for TraceHash {
+    type Hash = SipHasher128Hash;
+
+    fn from(hash: SipHasher128Hash) -> Self {
+        Self(hash.0[0])
+    }
+}
+
+impl Context<'_> {
+    /// Appends an event of [`Level::Everything`] about this moment and netns.
+    #[inline]
+    pub fn record(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
+        self.trace.record(self.now, self.netns, packet, event);
+    }
+
+    /// Appends an event of [`Level::Flows`] about this moment and netns.
+    #[inline]
+    pub fn record_flow(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
+        self.trace.record_flow(self.now, self.netns, packet, event);
+    }
+
+    /// Ends a packet in this netns now.
+    pub fn end(&mut self, packet: Packet, terminal: Terminal) {
+        self.trace.end(self.now, self.netns, packet, terminal);
+    }
+
+    /// Creates a packet in this netns now; see [`Trace::create`].
+    pub fn create(
+        &mut self,
+        origin: Origin,
+        cause: Option<PacketId>,
+        flow: Option<FlowId>,
+        bytes: Vec<u8>,
+    ) -> Packet {
+        self.trace.create(self.now, self.netns, origin, cause, flow, bytes)
+    }
+}

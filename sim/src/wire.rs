@@ -1,0 +1,44 @@
+//! Headers as lenses over bytes, checksums, and the building of packets.
+//!
+//! A lens reads and writes fields in place and judges nothing; [`Headers::parse`] is where bytes are validated.
+//! Rewrites keep every checksum valid by the incremental update of RFC 1624.
+
+pub mod arp;
+pub mod build;
+pub mod checksum;
+pub mod ethernet;
+pub mod headers;
+pub mod icmpv4;
+pub mod ipv4;
+pub mod rewrite;
+pub mod tcp;
+pub mod udp;
+
+pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr};
+pub use headers::{Headers, L4};
+pub use icmpv4::Icmpv4;
+pub use ipv4::Ipv4;
+pub use tcp::{Tcp, TcpFlags};
+pub use udp::Udp;
+
+/// IP protocol numbers that the simulator knows (IANA "Protocol Numbers").
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+}
+
+/// Reads a big-endian 16-bit field at `at`.
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Reads a big-endian 32-bit field at `at`.
+pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}

@@ -1,0 +1,88 @@
+//! Building packets. Headers are written by etherparse; checksums are filled in.
+
+use super::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr, arp::Arp, checksum, protocol};
+use etherparse::{IpNumber, Ipv4Header};
+use std::net::Ipv4Addr;
+
+/// The fields of an IPv4 header that a sender chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4Fields {
+    /// Source address.
+    pub src: Ipv4Addr,
+    /// Destination address.
+    pub dst: Ipv4Addr,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Time to live, in hops.
+    pub ttl: u8,
+    /// Type of service.
+    pub tos: u8,
+    /// Identification.
+    pub ident: u16,
+    /// DF.
+    pub dont_fragment: bool,
+}
+
+/// An IPv4 packet behind 14 zero bytes of Ethernet header.
+///
+/// # Panics
+/// If header and payload exceed 65,535 bytes; senders segment before they come here.
+pub fn ipv4(fields: Ipv4Fields, payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(payload.len()).expect("an IPv4 payload is under 64 KiB");
+    let mut header =
+        Ipv4Header::new(len, fields.ttl, IpNumber(fields.protocol), fields.src.octets(), fields.dst.octets())
+            .expect("an IPv4 payload is under 64 KiB");
+    header.dscp = etherparse::IpDscp::try_new(fields.tos >> 2).expect("six bits");
+    header.ecn = etherparse::IpEcn::try_new(fields.tos & 3).expect("two bits");
+    header.identification = fields.ident;
+    header.dont_fragment = fields.dont_fragment;
+    header.header_checksum = header.calc_header_checksum();
+    let mut bytes = vec![0; ETHERNET_HEADER_LEN];
+    bytes.extend_from_slice(&header.to_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Fills in the checksum of a TCP segment or UDP datagram whose checksum field is zero.
+pub fn finish_transport_checksum(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &mut [u8]) {
+    let len = u16::try_from(l4.len()).expect("a segment is under 64 KiB");
+    let value = checksum::finish(checksum::pseudo_header(src, dst, number, len) + checksum::sum(l4));
+    match number {
+        protocol::TCP => l4[16..18].copy_from_slice(&value.to_be_bytes()),
+        protocol::UDP => l4[6..8].copy_from_slice(&if value == 0 { 0xffff } else { value }.to_be_bytes()),
+        other => unreachable!("protocol {other} has no pseudo-header checksum"),
+    }
+}
+
+/// A UDP datagram with its checksum.
+pub fn udp(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(8 + payload.len()).expect("a datagram is under 64 KiB");
+    let mut l4 = Vec::with_capacity(usize::from(len));
+    l4.extend_from_slice(&src.1.to_be_bytes());
+    l4.extend_from_slice(&dst.1.to_be_bytes());
+    l4.extend_from_slice(&len.to_be_bytes());
+    l4.extend_from_slice(&[0, 0]);
+    l4.extend_from_slice(payload);
+    finish_transport_checksum(src.0, dst.0, protocol::UDP, &mut l4);
+    l4
+}
+
+/// An ICMP message with its checksum. `rest` is the second word of the header.
+pub fn icmpv4(icmp_type: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut l4 = vec![icmp_type, code, 0, 0];
+    l4.extend_from_slice(&rest);
+    l4.extend_from_slice(payload);
+    let value = checksum::finish(checksum::sum(&l4));
+    l4[2..4].copy_from_slice(&value.to_be_bytes());
+    l4
+}
+
+/// An ARP packet in an Ethernet frame.
+pub fn arp_frame(dst: MacAddr, src: MacAddr, arp: &Arp) -> Vec<u8> {
+    let mut bytes = vec![0; ETHERNET_HEADER_LEN];
+    if let Some(mut ethernet) = Ethernet::new_checked(&mut bytes[..]) {
+        ethernet.set(dst, src, EtherType::Arp);
+    }
+    bytes.extend_from_slice(&arp.emit());
+    bytes
+}

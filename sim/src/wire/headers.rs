@@ -1,0 +1,118 @@
+//! The fields of a packet that routing, rules and conntrack ask for, read once.
+
+use super::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, be16, protocol};
+use std::net::IpAddr;
+
+/// Transport fields, as far as the packet shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum L4 {
+    /// TCP.
+    Tcp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Control bits.
+        flags: TcpFlags,
+    },
+    /// UDP.
+    Udp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+    },
+    /// SCTP.
+    Sctp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+    },
+    /// ICMP.
+    Icmp {
+        /// Type.
+        icmp_type: u8,
+        /// Code.
+        code: u8,
+        /// Identifier; the field means this for echo and timestamp messages only.
+        id: u16,
+    },
+    /// Another protocol.
+    Other,
+    /// A fragment after the first: it has no transport header.
+    Fragment,
+    /// The transport header does not fit into the packet.
+    Truncated,
+}
+
+impl L4 {
+    /// Source and destination port, of protocols that have them.
+    pub const fn ports(self) -> Option<(u16, u16)> {
+        match self {
+            Self::Tcp { src_port, dst_port, .. }
+            | Self::Udp { src_port, dst_port }
+            | Self::Sctp { src_port, dst_port } => Some((src_port, dst_port)),
+            Self::Icmp { .. } | Self::Other | Self::Fragment | Self::Truncated => None,
+        }
+    }
+}
+
+/// Addresses, protocol and transport fields of an IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Headers {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Time to live, in hops.
+    pub ttl: u8,
+    /// Length of the IP packet in bytes.
+    pub total_len: u16,
+    /// Some fragment of a datagram, the first included.
+    pub is_fragment: bool,
+    /// Transport fields.
+    pub l4: L4,
+}
+
+impl Headers {
+    /// Reads an IP packet from its network header on; `None` if the IP header itself is malformed.
+    pub fn parse(l3: &[u8]) -> Option<Self> {
+        let ip = Ipv4::new_checked(l3)?;
+        let is_later_fragment = ip.fragment_offset() > 0;
+        Some(Self {
+            src: ip.src().into(),
+            dst: ip.dst().into(),
+            protocol: ip.protocol(),
+            ttl: ip.ttl(),
+            total_len: ip.total_len(),
+            is_fragment: is_later_fragment || ip.more_fragments(),
+            l4: if is_later_fragment { L4::Fragment } else { transport(ip.protocol(), ip.payload()) },
+        })
+    }
+}
+
+fn transport(protocol: u8, bytes: &[u8]) -> L4 {
+    match protocol {
+        protocol::TCP => Tcp::new_checked(bytes).map_or(L4::Truncated, |tcp| L4::Tcp {
+            src_port: tcp.src_port(),
+            dst_port: tcp.dst_port(),
+            flags: tcp.flags(),
+        }),
+        protocol::UDP => Udp::new_checked(bytes)
+            .map_or(L4::Truncated, |udp| L4::Udp { src_port: udp.src_port(), dst_port: udp.dst_port() }),
+        // The SCTP common header has 12 bytes (RFC 9260 §3.1).
+        protocol::SCTP if bytes.len() >= 12 => {
+            L4::Sctp { src_port: be16(bytes, 0), dst_port: be16(bytes, 2) }
+        }
+        protocol::SCTP => L4::Truncated,
+        protocol::ICMP => Icmpv4::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
+            icmp_type: icmp.icmp_type(),
+            code: icmp.code(),
+            id: icmp.id(),
+        }),
+        _ => L4::Other,
+    }
+}

@@ -1,0 +1,155 @@
+//! IPv4 (RFC 791).
+
+use super::{be16, checksum};
+use std::net::Ipv4Addr;
+
+/// Length of an IPv4 header without options, in bytes.
+pub const IPV4_HEADER_LEN: usize = 20;
+
+mod field {
+    use std::ops::Range;
+    pub(super) const TOS: usize = 1;
+    pub(super) const TOTAL_LEN: usize = 2;
+    pub(super) const IDENT: usize = 4;
+    pub(super) const FRAGMENT: usize = 6;
+    pub(super) const TTL: usize = 8;
+    pub(super) const PROTOCOL: usize = 9;
+    pub(super) const CHECKSUM: Range<usize> = 10..12;
+    pub(super) const SRC: Range<usize> = 12..16;
+    pub(super) const DST: Range<usize> = 16..20;
+}
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET_MASK: u16 = 0x1fff;
+
+/// A view of an IPv4 packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4<T>(T);
+
+impl<T: AsRef<[u8]>> Ipv4<T> {
+    /// A view of bytes that are known to hold a header; accessors panic on shorter ones.
+    pub const fn new_unchecked(bytes: T) -> Self {
+        Self(bytes)
+    }
+
+    /// A view, or `None` unless version, header length and total length agree with the bytes.
+    pub fn new_checked(bytes: T) -> Option<Self> {
+        let slice = bytes.as_ref();
+        if slice.len() < IPV4_HEADER_LEN || slice[0] >> 4 != 4 {
+            return None;
+        }
+        let header_len = usize::from(slice[0] & 0x0f) * 4;
+        let total_len = usize::from(be16(slice, field::TOTAL_LEN));
+        (header_len >= IPV4_HEADER_LEN && total_len >= header_len && slice.len() >= total_len)
+            .then_some(Self(bytes))
+    }
+
+    /// Header length in bytes, options included.
+    pub fn header_len(&self) -> usize {
+        usize::from(self.0.as_ref()[0] & 0x0f) * 4
+    }
+
+    /// Type of service, or DSCP and ECN.
+    pub fn tos(&self) -> u8 {
+        self.0.as_ref()[field::TOS]
+    }
+
+    /// Length of header and payload in bytes.
+    pub fn total_len(&self) -> u16 {
+        be16(self.0.as_ref(), field::TOTAL_LEN)
+    }
+
+    /// Identification.
+    pub fn ident(&self) -> u16 {
+        be16(self.0.as_ref(), field::IDENT)
+    }
+
+    /// DF: may not be fragmented.
+    pub fn dont_fragment(&self) -> bool {
+        be16(self.0.as_ref(), field::FRAGMENT) & DONT_FRAGMENT != 0
+    }
+
+    /// MF: not the last fragment.
+    pub fn more_fragments(&self) -> bool {
+        be16(self.0.as_ref(), field::FRAGMENT) & MORE_FRAGMENTS != 0
+    }
+
+    /// Offset of this fragment in bytes.
+    pub fn fragment_offset(&self) -> u16 {
+        (be16(self.0.as_ref(), field::FRAGMENT) & OFFSET_MASK) * 8
+    }
+
+    /// Time to live, in hops.
+    pub fn ttl(&self) -> u8 {
+        self.0.as_ref()[field::TTL]
+    }
+
+    /// Protocol of the payload.
+    pub fn protocol(&self) -> u8 {
+        self.0.as_ref()[field::PROTOCOL]
+    }
+
+    /// The header checksum as it stands.
+    pub fn checksum(&self) -> u16 {
+        be16(self.0.as_ref(), field::CHECKSUM.start)
+    }
+
+    /// Whether the header checksum is right.
+    pub fn is_checksum_valid(&self) -> bool {
+        checksum::finish(checksum::sum(&self.0.as_ref()[..self.header_len()])) == 0
+    }
+
+    /// Source address.
+    pub fn src(&self) -> Ipv4Addr {
+        addr(&self.0.as_ref()[field::SRC])
+    }
+
+    /// Destination address.
+    pub fn dst(&self) -> Ipv4Addr {
+        addr(&self.0.as_ref()[field::DST])
+    }
+
+    /// Payload, as far as the total length says.
+    pub fn payload(&self) -> &[u8] {
+        &self.0.as_ref()[self.header_len()..usize::from(self.total_len())]
+    }
+}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
+    /// Payload, to change it.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let range = self.header_len()..usize::from(self.total_len());
+        &mut self.0.as_mut()[range]
+    }
+
+    /// Changes the source address and the header checksum. Transport checksums are the business of [`super::rewrite`].
+    pub fn set_src(&mut self, new: Ipv4Addr) {
+        let updated = checksum::update_addr(self.checksum(), self.src(), new);
+        self.0.as_mut()[field::SRC].copy_from_slice(&new.octets());
+        self.set_checksum(updated);
+    }
+
+    /// Changes the destination address and the header checksum.
+    pub fn set_dst(&mut self, new: Ipv4Addr) {
+        let updated = checksum::update_addr(self.checksum(), self.dst(), new);
+        self.0.as_mut()[field::DST].copy_from_slice(&new.octets());
+        self.set_checksum(updated);
+    }
+
+    /// Lowers the time to live by one hop (`ip_decrease_ttl`, include/net/ip.h). The caller has checked that it is above zero.
+    pub fn decrement_ttl(&mut self) {
+        let word = be16(self.0.as_ref(), field::TTL);
+        let updated = checksum::update16(self.checksum(), word, word - 0x0100);
+        self.0.as_mut()[field::TTL] -= 1;
+        self.set_checksum(updated);
+    }
+
+    fn set_checksum(&mut self, value: u16) {
+        self.0.as_mut()[field::CHECKSUM].copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn addr(bytes: &[u8]) -> Ipv4Addr {
+    Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3])
+}
