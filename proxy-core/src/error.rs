@@ -11,15 +11,15 @@ pub struct ObjectError {
     /// The kind of the object.
     pub kind: Kind,
     /// Its namespace; empty for kinds that have none.
-    pub namespace: String,
+    pub namespace: Box<str>,
     /// Its name.
-    pub name: String,
+    pub name: Box<str>,
     /// The field, from the document's root: `spec.ports[0].nodePort`. Names are those of the manifest.
-    pub path: String,
+    pub path: Box<str>,
     /// The offending value as text, escaped and shortened.
-    pub found: String,
+    pub found: Box<str>,
     /// What would have been right.
-    pub expected: String,
+    pub expected: Box<str>,
 }
 
 impl ObjectError {
@@ -27,11 +27,11 @@ impl ObjectError {
     pub fn new(kind: Kind, metadata: &ObjectMeta, path: &str, found: &str, expected: &str) -> Self {
         Self {
             kind,
-            namespace: metadata.namespace().to_owned(),
-            name: metadata.name.clone(),
-            path: path.to_owned(),
-            found: quoted(found),
-            expected: expected.to_owned(),
+            namespace: metadata.namespace().into(),
+            name: metadata.name.as_str().into(),
+            path: path.into(),
+            found: quoted(found).into(),
+            expected: expected.into(),
         }
     }
 }

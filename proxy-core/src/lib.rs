@@ -6,7 +6,18 @@
 //! objects -> service_port, endpoint -> traffic_policy -> plan -> iptables -> sync
 //! ```
 
+mod address;
+pub mod cluster;
+pub mod config;
+pub mod endpoint;
 mod error;
+pub mod iptables;
+pub mod names;
 pub mod objects;
+pub mod plan;
+pub mod service_port;
+pub mod traffic_policy;
+mod validate;
+pub mod version;
 
 pub use error::ObjectError;

@@ -1,0 +1,209 @@
+//! Endpoints: read from slices, merged and sorted per service port.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::address::{family_of, parse_ip};
+use crate::error::ObjectError;
+use crate::names::ServiceName;
+use crate::objects::{AddressType, Endpoint as ApiEndpoint, EndpointSlice, IpFamily, Kind, Protocol};
+use crate::service_port::HIDING_LABELS;
+use crate::validate::{self, Fields};
+
+/// One endpoint of a service port, as one node sees it.
+///
+/// kube-proxy: `BaseEndpointInfo`, pkg/proxy/endpoint.go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// `ip:port` or `[ip]:port`: what endpoints are sorted by and what their chain names are made of.
+    pub text: Box<str>,
+    /// Whether it is on this node.
+    pub is_local: bool,
+    /// Condition `ready`: takes new connections.
+    pub is_ready: bool,
+    /// Condition `serving`: works, be it terminating or not.
+    pub is_serving: bool,
+    /// Condition `terminating`: on its way out.
+    pub is_terminating: bool,
+    /// The zones it is meant for.
+    pub zone_hints: Box<[Box<str>]>,
+    /// The nodes it is meant for.
+    pub node_hints: Box<[Box<str>]>,
+}
+
+impl Endpoint {
+    /// The address as text, without brackets.
+    pub fn address_text(&self) -> &str {
+        let address = self.text.rsplit_once(':').map_or(&*self.text, |(address, _)| address);
+        address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address)
+    }
+}
+
+/// A slice as read: checked, and independent of any node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    family: IpFamily,
+    ports: Vec<SlicePort>,
+    endpoints: Vec<SliceEndpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SlicePort {
+    name: Box<str>,
+    protocol: Protocol,
+    number: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SliceEndpoint {
+    address: IpAddr,
+    node_name: Option<Box<str>>,
+    is_ready: bool,
+    is_serving: bool,
+    is_terminating: bool,
+    zone_hints: Box<[Box<str>]>,
+    node_hints: Box<[Box<str>]>,
+}
+
+/// Reads a slice: the Service it belongs to and its content. `None` if kube-proxy ignores it: without Service, with
+/// a hiding label, or of names instead of addresses.
+pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, Slice)>, ObjectError> {
+    const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+    let metadata = &slice.metadata;
+    let fields = Fields::new(Kind::EndpointSlice, metadata);
+    validate::subdomain(&metadata.name)
+        .map_err(|expected| fields.error("metadata.name", &metadata.name, expected))?;
+    let namespace = metadata.namespace();
+    validate::label(namespace).map_err(|expected| fields.error("metadata.namespace", namespace, expected))?;
+    let service = metadata.labels.get(SERVICE_NAME_LABEL).filter(|service| !service.is_empty());
+    let (Some(service), Some(family)) = (service, family_of_type(slice.address_type)) else {
+        return Ok(None);
+    };
+    if HIDING_LABELS.iter().any(|label| metadata.labels.contains_key(*label)) {
+        return Ok(None);
+    }
+    let ports = read_ports(slice, &fields)?;
+    let mut endpoints = Vec::with_capacity(slice.endpoints.len());
+    for (index, endpoint) in slice.endpoints.iter().enumerate() {
+        endpoints.extend(read_endpoint(endpoint, index, family, &fields)?);
+    }
+    Ok(Some((ServiceName::new(namespace, service), Slice { family, ports, endpoints })))
+}
+
+/// The endpoints of one service port from all slices of its Service, sorted by their text.
+///
+/// The same `ip:port` may be in several slices; one of them counts: the last that says it is on this node, else the
+/// first. Slices are taken in the order of their names (kube-proxy takes them in no particular order).
+///
+/// kube-proxy: `addEndpoints`, pkg/proxy/endpointslicecache.go.
+pub(crate) fn endpoints_of_port<'a>(
+    slices: impl Iterator<Item = &'a Slice>,
+    family: IpFamily,
+    port_name: &str,
+    protocol: Protocol,
+    node_name: &str,
+) -> Vec<Endpoint> {
+    let mut merged: BTreeMap<(IpAddr, u16), (&SliceEndpoint, bool)> = BTreeMap::new();
+    for slice in slices.filter(|slice| slice.family == family) {
+        let ports = slice.ports.iter().filter(|port| *port.name == *port_name && port.protocol == protocol);
+        for port in ports {
+            for endpoint in &slice.endpoints {
+                let is_local = !node_name.is_empty() && endpoint.node_name.as_deref() == Some(node_name);
+                let known = merged.entry((endpoint.address, port.number)).or_insert((endpoint, is_local));
+                if is_local {
+                    *known = (endpoint, true);
+                }
+            }
+        }
+    }
+    let mut endpoints: Vec<_> = merged
+        .into_iter()
+        .map(|((address, port), (endpoint, is_local))| Endpoint {
+            address,
+            port,
+            text: join_host_port(address, port),
+            is_local,
+            is_ready: endpoint.is_ready,
+            is_serving: endpoint.is_serving,
+            is_terminating: endpoint.is_terminating,
+            zone_hints: endpoint.zone_hints.clone(),
+            node_hints: endpoint.node_hints.clone(),
+        })
+        .collect();
+    endpoints.sort_by(|left, right| left.text.cmp(&right.text));
+    endpoints
+}
+
+fn family_of_type(address_type: AddressType) -> Option<IpFamily> {
+    match address_type {
+        AddressType::IPv4 => Some(IpFamily::V4),
+        AddressType::IPv6 => Some(IpFamily::V6),
+        AddressType::Fqdn => None,
+    }
+}
+
+fn read_ports(slice: &EndpointSlice, fields: &Fields<'_>) -> Result<Vec<SlicePort>, ObjectError> {
+    let mut ports = Vec::with_capacity(slice.ports.len());
+    for (index, port) in slice.ports.iter().enumerate() {
+        // kube-proxy skips ports without name or number ("TODO: handle nil ports to mean all").
+        let (Some(name), Some(number @ 1..)) = (&port.name, port.port) else {
+            if port.port.is_some_and(|number| number < 0) {
+                let path = format!("ports[{index}].port");
+                return Err(fields.error(&path, &port.port.unwrap_or_default().to_string(), validate::PORT));
+            }
+            continue;
+        };
+        let path = |field: &str| format!("ports[{index}].{field}");
+        if !name.is_empty() {
+            validate::label(name).map_err(|expected| fields.error(&path("name"), name, expected))?;
+        }
+        let number = validate::port(number)
+            .ok_or_else(|| fields.error(&path("port"), &number.to_string(), validate::PORT))?;
+        ports.push(SlicePort { name: name.as_str().into(), protocol: port.protocol, number });
+    }
+    Ok(ports)
+}
+
+fn read_endpoint(
+    endpoint: &ApiEndpoint,
+    index: usize,
+    family: IpFamily,
+    fields: &Fields<'_>,
+) -> Result<Option<SliceEndpoint>, ObjectError> {
+    // kube-proxy skips endpoints without address, and looks at the first only.
+    let Some(text) = endpoint.addresses.first() else { return Ok(None) };
+    let address = parse_ip(text).filter(|address| family_of(*address) == family).ok_or_else(|| {
+        let path = format!("endpoints[{index}].addresses[0]");
+        fields.error(&path, text, "an IP address of the slice's addressType")
+    })?;
+    let conditions = endpoint.conditions;
+    let hints = endpoint.hints.as_ref();
+    Ok(Some(SliceEndpoint {
+        address,
+        node_name: endpoint.node_name.as_deref().map(Into::into),
+        is_ready: conditions.ready.unwrap_or(true),
+        is_serving: conditions.serving.unwrap_or(true),
+        is_terminating: conditions.terminating.unwrap_or(false),
+        zone_hints: hints
+            .map(|hints| hints.for_zones.iter().map(|zone| zone.name.as_str().into()).collect())
+            .unwrap_or_default(),
+        node_hints: hints
+            .map(|hints| hints.for_nodes.iter().map(|node| node.name.as_str().into()).collect())
+            .unwrap_or_default(),
+    }))
+}
+
+fn join_host_port(address: IpAddr, port: u16) -> Box<str> {
+    let mut text = String::with_capacity(24);
+    match address {
+        IpAddr::V4(address) => write!(text, "{address}:{port}"),
+        IpAddr::V6(address) => write!(text, "[{address}]:{port}"),
+    }
+    .expect("a String takes everything");
+    text.into_boxed_str()
+}

@@ -1,0 +1,410 @@
+//! What a node shall do with Service traffic, said without the words of any rule language.
+//!
+//! Every decision of kube-proxy is taken here, once: which endpoints serve which VIP, what is masqueraded, what is
+//! refused or dropped. The printers of the proxy modes only spell it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::address::{family_of, family_of_net};
+use crate::cluster::Cluster;
+use crate::config::{LocalTraffic, NodeConfig, NodePortAddress};
+use crate::endpoint::{Endpoint, endpoints_of_port};
+use crate::names::{ServiceName, ServicePortName};
+use crate::objects::{IpFamily, TrafficPolicy};
+use crate::service_port::ServicePort;
+use crate::traffic_policy::{Categories, Question, categorize};
+
+/// The plan of one node for one address family. kube-proxy runs one independent proxier per family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The family.
+    pub family: IpFamily,
+    /// What does not depend on any Service.
+    pub node: NodePlan,
+    /// What every service port needs, in the order of names.
+    pub services: BTreeMap<ServicePortName, Arc<ServicePlan>>,
+    /// Endpoints of all service ports together, in whatever condition.
+    pub endpoint_count: usize,
+}
+
+/// What does not depend on any Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodePlan {
+    /// The node's primary address.
+    pub node_ip: IpAddr,
+    /// How traffic of this node's pods is recognised; `None`: not at all.
+    pub local_traffic: Option<LocalTraffic>,
+    /// The bit of the packet mark that asks for masquerade.
+    pub masquerade_mark: u32,
+    /// Which addresses of the node take NodePort traffic.
+    pub node_port_addresses: NodePortAddresses,
+    /// NodePorts answer on 127.0.0.0/8, by `route_localnet`. Never for IPv6.
+    pub localhost_node_ports: bool,
+    /// Forwarded packets that conntrack calls INVALID are dropped.
+    pub drops_invalid: bool,
+    /// The nfacct counters exist.
+    pub has_nfacct: bool,
+    /// Masquerade picks ports at random.
+    pub random_fully: bool,
+}
+
+/// Which addresses of the node take NodePort traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodePortAddresses {
+    /// Every address that is local when a packet comes.
+    AllLocal,
+    /// These, which the node had when the plan was made; sorted.
+    Only(Vec<IpAddr>),
+}
+
+/// What one service port needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// The service port.
+    pub name: ServicePortName,
+    /// All its endpoints in whatever condition, sorted by their text.
+    pub endpoints: Vec<Endpoint>,
+    /// Those that may serve.
+    pub categories: Categories,
+    /// The ClusterIP.
+    pub cluster_ip: IpAddr,
+    /// The port on all VIPs.
+    pub port: u16,
+    /// What becomes of traffic to the ClusterIP.
+    pub internal: Treatment,
+    /// Which traffic to the ClusterIP is masqueraded.
+    pub internal_masquerade: Masquerade,
+    /// What becomes of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has none.
+    pub external: Option<External>,
+    /// How many seconds a client stays with its endpoint, if it does.
+    pub affinity_seconds: Option<u32>,
+    /// The TCP port on which load balancers ask for local endpoints.
+    pub health_check_node_port: Option<u16>,
+}
+
+/// What becomes of traffic to a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// It goes to one of these endpoints.
+    Serve(EndpointSet),
+    /// It is refused: nobody in the cluster could serve it.
+    Reject,
+    /// It is dropped: others could, but the traffic policy forbids to leave the node.
+    Drop,
+}
+
+/// A set of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointSet {
+    /// [`Categories::cluster`].
+    Cluster,
+    /// [`Categories::local`].
+    Local,
+}
+
+/// Which traffic to a ClusterIP gets the node's address as source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Masquerade {
+    /// None.
+    Never,
+    /// All of it.
+    Always,
+    /// What does not come from this node's pods ([`NodePlan::local_traffic`]): the reply must pass this node again.
+    UnlessFromPods,
+}
+
+/// What becomes of traffic to addresses and ports that are meant for the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// External IPs, as listed.
+    pub external_ips: Vec<IpAddr>,
+    /// Load balancer addresses that the node answers for, as listed.
+    pub load_balancer_vips: Vec<IpAddr>,
+    /// The port on the node's addresses.
+    pub node_port: Option<u16>,
+    /// Traffic policy. With Cluster everything is masqueraded. With Local the source address stays, and traffic of
+    /// this node's pods and of the node itself is sent to all endpoints of the cluster, as if it had gone out to
+    /// a load balancer and come back.
+    pub policy: TrafficPolicy,
+    /// What becomes of traffic that no short circuit takes.
+    pub treatment: Treatment,
+    /// Who may use the load balancer addresses; `None`: everybody. NodePorts are never subject to it.
+    pub source_ranges: Option<SourceRanges>,
+}
+
+/// Who may use the load balancer addresses of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRanges {
+    /// Sources, as listed.
+    pub ranges: Vec<IpNet>,
+    /// The load balancer addresses are good sources too. So it is when the node's own address is in a range: where
+    /// the VIP is an address of the node, the node's own requests may carry it as source.
+    pub admits_vips: bool,
+}
+
+impl ServicePlan {
+    /// Whether some endpoint of the cluster could serve.
+    pub fn has_endpoints(&self) -> bool {
+        self.categories.has_any
+    }
+
+    /// The endpoints of a set.
+    pub fn endpoints_in(&self, set: EndpointSet) -> impl ExactSizeIterator<Item = &Endpoint> {
+        let indexes = match set {
+            EndpointSet::Cluster => &self.categories.cluster,
+            EndpointSet::Local => &self.categories.local,
+        };
+        indexes.iter().map(|index| &self.endpoints[*index as usize])
+    }
+
+    /// The endpoints of both sets.
+    pub fn reachable_endpoints(&self) -> impl ExactSizeIterator<Item = &Endpoint> {
+        self.categories.all_reachable.iter().map(|index| &self.endpoints[*index as usize])
+    }
+
+    fn new(port: &ServicePort, endpoints: Vec<Endpoint>, config: &NodeConfig, node: &NodePlan) -> Self {
+        let question = Question {
+            uses_cluster_endpoints: port.uses_cluster_endpoints(),
+            uses_local_endpoints: port.uses_local_endpoints(),
+            zone: config.zone.as_deref(),
+            node_for_hints: config.kube_proxy_version.reads_node_hints().then_some(&*config.node_name),
+        };
+        let categories = categorize(&endpoints, &question);
+        Self {
+            name: port.name.clone(),
+            cluster_ip: port.cluster_ip,
+            port: port.port,
+            internal: treatment(port.internal_policy, &categories),
+            internal_masquerade: match &node.local_traffic {
+                _ if config.masquerade_all => Masquerade::Always,
+                Some(_) => Masquerade::UnlessFromPods,
+                None => Masquerade::Never,
+            },
+            external: port.is_externally_accessible().then(|| External {
+                external_ips: port.external_ips.clone(),
+                load_balancer_vips: port.load_balancer_vips.clone(),
+                node_port: port.node_port,
+                policy: port.external_policy,
+                treatment: treatment(port.external_policy, &categories),
+                source_ranges: source_ranges(port, config, node.node_ip),
+            }),
+            affinity_seconds: port.affinity_seconds,
+            health_check_node_port: port.health_check_node_port,
+            endpoints,
+            categories,
+        }
+    }
+}
+
+/// What becomes of traffic with this policy. kube-proxy: `syncProxyRules`, pkg/proxy/iptables/proxier.go.
+fn treatment(policy: TrafficPolicy, categories: &Categories) -> Treatment {
+    if !categories.has_any {
+        return Treatment::Reject;
+    }
+    match policy {
+        TrafficPolicy::Cluster => Treatment::Serve(EndpointSet::Cluster),
+        TrafficPolicy::Local if categories.local.is_empty() => Treatment::Drop,
+        TrafficPolicy::Local => Treatment::Serve(EndpointSet::Local),
+    }
+}
+
+fn source_ranges(port: &ServicePort, config: &NodeConfig, node_ip: IpAddr) -> Option<SourceRanges> {
+    let ranges = &port.source_ranges;
+    let admits_all = config.kube_proxy_version.zero_source_range_is_none()
+        && ranges.iter().any(|range| range.prefix_len() == 0);
+    if ranges.is_empty() || admits_all || port.load_balancer_vips.is_empty() {
+        return None;
+    }
+    let admits_vips = ranges.iter().any(|range| range.contains(&node_ip));
+    Some(SourceRanges { ranges: ranges.clone(), admits_vips })
+}
+
+/// How one service port's plan changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceChange {
+    /// The service port.
+    pub name: ServicePortName,
+    /// Its plan before; `None` if it is new.
+    pub before: Option<Arc<ServicePlan>>,
+    /// Its plan after; `None` if it is gone.
+    pub after: Option<Arc<ServicePlan>>,
+}
+
+impl Plan {
+    /// The plan of the node that `config` describes, for one family.
+    pub fn new(cluster: &Cluster, config: &NodeConfig, family: IpFamily) -> Self {
+        let mut plan = Self {
+            family,
+            node: NodePlan::new(config, family),
+            services: BTreeMap::new(),
+            endpoint_count: 0,
+        };
+        for service in cluster.service_names() {
+            for service_plan in plan.service_plans(cluster, config, service) {
+                plan.endpoint_count += service_plan.endpoints.len();
+                plan.services.insert(service_plan.name.clone(), Arc::new(service_plan));
+            }
+        }
+        plan
+    }
+
+    /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what changed.
+    /// Cost is that of these Services alone. `config` must be the one that the plan was made with.
+    pub fn update(
+        &mut self,
+        cluster: &Cluster,
+        config: &NodeConfig,
+        services: &[ServiceName],
+    ) -> Vec<ServiceChange> {
+        let mut changes = BTreeMap::new();
+        for service in services {
+            let mut after: BTreeMap<_, _> = self
+                .service_plans(cluster, config, service)
+                .into_iter()
+                .map(|plan| (plan.name.clone(), Arc::new(plan)))
+                .collect();
+            for name in self.names_of(service) {
+                let before = self.services.remove(&name);
+                let replacement = after.remove(&name);
+                self.replace(&mut changes, name, before, replacement);
+            }
+            for (name, added) in after {
+                self.replace(&mut changes, name, None, Some(added));
+            }
+        }
+        changes.into_values().collect()
+    }
+
+    /// Every service port whose plan differs from `before`, in the order of names.
+    pub fn changes_since(&self, before: &Self) -> Vec<ServiceChange> {
+        let gone = before.services.iter().filter(|(name, _)| !self.services.contains_key(*name));
+        let gone = gone.map(|(name, plan)| ServiceChange {
+            name: name.clone(),
+            before: Some(Arc::clone(plan)),
+            after: None,
+        });
+        let present = self.services.iter().filter_map(|(name, plan)| {
+            let known = before.services.get(name);
+            let unchanged = known.is_some_and(|known| Arc::ptr_eq(known, plan) || known == plan);
+            (!unchanged).then(|| ServiceChange {
+                name: name.clone(),
+                before: known.cloned(),
+                after: Some(Arc::clone(plan)),
+            })
+        });
+        let mut changes: Vec<_> = gone.chain(present).collect();
+        changes.sort_by(|left, right| left.name.cmp(&right.name));
+        changes
+    }
+
+    fn service_plans(
+        &self,
+        cluster: &Cluster,
+        config: &NodeConfig,
+        service: &ServiceName,
+    ) -> Vec<ServicePlan> {
+        let ports = cluster.service_ports(service, self.family).iter();
+        let plans = ports.map(|port| {
+            let name = &port.name;
+            let slices = cluster.slices(service);
+            let endpoints =
+                endpoints_of_port(slices, self.family, name.port(), name.protocol(), &config.node_name);
+            ServicePlan::new(port, endpoints, config, &self.node)
+        });
+        plans.collect()
+    }
+
+    fn names_of(&self, service: &ServiceName) -> Vec<ServicePortName> {
+        let ranges = ServicePortName::ranges_of(service);
+        ranges
+            .into_iter()
+            .flat_map(|range| self.services.range(range))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    fn replace(
+        &mut self,
+        changes: &mut BTreeMap<ServicePortName, ServiceChange>,
+        name: ServicePortName,
+        before: Option<Arc<ServicePlan>>,
+        after: Option<Arc<ServicePlan>>,
+    ) {
+        self.endpoint_count -= before.as_ref().map_or(0, |plan| plan.endpoints.len());
+        self.endpoint_count += after.as_ref().map_or(0, |plan| plan.endpoints.len());
+        if let Some(plan) = &after {
+            self.services.insert(name.clone(), Arc::clone(plan));
+        }
+        if before != after {
+            changes.insert(name.clone(), ServiceChange { name, before, after });
+        }
+    }
+}
+
+impl NodePlan {
+    /// What kube-proxy's proxier of one family makes of its configuration.
+    ///
+    /// kube-proxy: `NewProxier`, pkg/proxy/iptables/proxier.go.
+    pub fn new(config: &NodeConfig, family: IpFamily) -> Self {
+        let (node_port_addresses, includes_localhost) = node_port_addresses(config, family);
+        Self {
+            node_ip: config.node_ip(family),
+            local_traffic: config.local_traffic[family as usize].clone(),
+            masquerade_mark: 1 << config.masquerade_bit,
+            node_port_addresses,
+            localhost_node_ports: config.localhost_node_ports && includes_localhost,
+            drops_invalid: !config.tcp_be_liberal,
+            has_nfacct: config.has_nfacct,
+            random_fully: config.kube_proxy_version.always_random_fully() || config.has_random_fully,
+        }
+    }
+}
+
+/// The node's addresses that take NodePort traffic, and whether IPv4 loopback was among the CIDRs asked for.
+///
+/// kube-proxy: `NewNodePortAddresses`, `GetNodeIPs`, pkg/proxy/util/nodeport_addresses.go. A family for which the list
+/// names nothing takes NodePorts everywhere, even if the list names something of the other family.
+fn node_port_addresses(config: &NodeConfig, family: IpFamily) -> (NodePortAddresses, bool) {
+    let all: IpNet = match family {
+        IpFamily::V4 => IpNet::new_assert([0, 0, 0, 0].into(), 0),
+        IpFamily::V6 => IpNet::new_assert([0u16; 8].into(), 0),
+    };
+    let loopback: IpNet = match family {
+        IpFamily::V4 => IpNet::new_assert([127, 0, 0, 0].into(), 8),
+        IpFamily::V6 => IpNet::new_assert([0, 0, 0, 0, 0, 0, 0, 1u16].into(), 128),
+    };
+    let mut nets: Vec<IpNet> = Vec::new();
+    for address in &config.node_port_addresses {
+        match address {
+            NodePortAddress::Cidr(net) if family_of_net(net) == family => nets.push(*net),
+            NodePortAddress::Cidr(_) => {}
+            // kube-proxy: a node without address of the family has loopback as primary, which is passed over.
+            NodePortAddress::Primary => {
+                nets.extend(Some(config.node_ip(family)).filter(|ip| !ip.is_loopback()).map(IpNet::from));
+            }
+            NodePortAddress::Localhost => nets.push(loopback),
+            NodePortAddress::All => nets.push(all),
+        }
+    }
+    if nets.is_empty() {
+        nets.push(all);
+    }
+    let includes_localhost = family == IpFamily::V4
+        && nets.iter().any(|net| net.addr().is_loopback() || net.contains(&loopback.addr()));
+    if nets.iter().any(|net| net.prefix_len() == 0) {
+        return (NodePortAddresses::AllLocal, includes_localhost);
+    }
+    let mut ips: Vec<IpAddr> = config
+        .interface_addresses
+        .iter()
+        .map(IpNet::addr)
+        .filter(|ip| family_of(*ip) == family && nets.iter().any(|net| net.contains(ip)))
+        .collect();
+    ips.sort_unstable();
+    ips.dedup();
+    (NodePortAddresses::Only(ips), includes_localhost)
+}

@@ -1,0 +1,60 @@
+//! The rules of the API server that keep manifests from becoming malformed rule text.
+
+use crate::error::ObjectError;
+use crate::objects::{Kind, ObjectMeta};
+
+/// What a port number must be.
+pub(crate) const PORT: &str = "a port number from 1 to 65535";
+
+/// Makes errors about the fields of one object.
+pub(crate) struct Fields<'a> {
+    kind: Kind,
+    metadata: &'a ObjectMeta,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(kind: Kind, metadata: &'a ObjectMeta) -> Self {
+        Self { kind, metadata }
+    }
+
+    pub(crate) fn error(&self, path: &str, found: &str, expected: &str) -> ObjectError {
+        ObjectError::new(self.kind, self.metadata, path, found, expected)
+    }
+}
+
+/// A valid port number, or `None`.
+pub(crate) fn port(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|port| *port != 0)
+}
+
+/// Checks a DNS label: namespaces, Services and port names are one.
+///
+/// Kubernetes: `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
+pub(crate) fn label(text: &str) -> Result<(), &'static str> {
+    const EXPECTED: &str = "a DNS label: at most 63 lower case letters, digits and '-', beginning and ending with a letter or digit";
+    if text.len() <= 63 && is_label(text) { Ok(()) } else { Err(EXPECTED) }
+}
+
+/// Checks a DNS subdomain: names of nodes, Pods and slices are one.
+///
+/// Kubernetes: `IsDNS1123Subdomain`, apimachinery pkg/util/validation/validation.go.
+pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
+    const EXPECTED: &str = "a DNS name: at most 253 characters, labels of lower case letters, digits and '-'";
+    if text.len() <= 253 && text.split('.').all(is_label) { Ok(()) } else { Err(EXPECTED) }
+}
+
+/// Checks name and namespace of an object whose name goes into rules.
+pub(crate) fn service_metadata(metadata: &ObjectMeta, kind: Kind) -> Result<(), ObjectError> {
+    let fields = Fields::new(kind, metadata);
+    label(&metadata.name).map_err(|expected| fields.error("metadata.name", &metadata.name, expected))?;
+    let namespace = metadata.namespace();
+    label(namespace).map_err(|expected| fields.error("metadata.namespace", namespace, expected))
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+        && bytes.first().is_some_and(|byte| alphanumeric(*byte))
+        && bytes.last().is_some_and(|byte| alphanumeric(*byte))
+}

@@ -1,0 +1,80 @@
+//! Where kube-proxy releases differ in what they write.
+
+/// A kube-proxy release whose behaviour is reproduced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KubeProxyVersion {
+    /// v1.31.
+    V1_31,
+    /// The newest that was read: the 1.38 development cycle.
+    #[default]
+    Newest,
+}
+
+/// One thing in which releases differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Difference {
+    /// What is looked at.
+    pub what: &'static str,
+    /// What v1.31 does.
+    pub v1_31: &'static str,
+    /// What the newest does.
+    pub newest: &'static str,
+    /// Why it was changed, with the upstream change.
+    pub reason: &'static str,
+}
+
+/// All differences that are reproduced. Each row has its predicate on [`KubeProxyVersion`] below.
+pub const DIFFERENCES: [Difference; 5] = [
+    Difference {
+        what: "KUBE-POSTROUTING: MASQUERADE --random-fully",
+        v1_31: "only if iptables is 1.6.2 or later",
+        newest: "always",
+        reason: "no supported distribution has an older iptables",
+    },
+    Difference {
+        what: "loadBalancerSourceRanges that hold a /0 of the family",
+        v1_31: "ranges like any other: a KUBE-FW chain that lets everything through",
+        newest: "the same as no ranges: no KUBE-FW chain and no KUBE-PROXY-FIREWALL rule",
+        reason: "ipset refuses a /0 entry; kubernetes#132722",
+    },
+    Difference {
+        what: "endpoint hints `forNodes`",
+        v1_31: "not read",
+        newest: "if every ready endpoint has them and one names this node, they win over zone hints",
+        reason: "KEP-3015, trafficDistribution PreferSameNode; gate PreferSameTrafficDistribution",
+    },
+    Difference {
+        what: "nodePortAddresses keywords",
+        v1_31: "`primary`, alone in the list",
+        newest: "`primary`, `localhost` and `all`, mixed with CIDRs",
+        reason: "KEP-6032 needs loopback to be asked for by name; kubernetes 1.37",
+    },
+    Difference {
+        what: "stale conntrack entries of UDP Services",
+        v1_31: "`conntrack -D` for the Services and endpoints that changed in this sync",
+        newest: "the whole table is compared with the serving endpoints; deleted Services count",
+        reason: "missed events left stale entries for ever; kubernetes#127318, #139629, #141371",
+    },
+];
+
+impl KubeProxyVersion {
+    /// Whether `--random-fully` is written without asking iptables.
+    pub(crate) fn always_random_fully(self) -> bool {
+        self == Self::Newest
+    }
+
+    /// Whether a source range that holds every address counts as no range.
+    pub(crate) fn zero_source_range_is_none(self) -> bool {
+        self == Self::Newest
+    }
+
+    /// Whether hints name nodes.
+    pub(crate) fn reads_node_hints(self) -> bool {
+        self == Self::Newest
+    }
+
+    /// Whether keywords and CIDRs may stand together in `nodePortAddresses`.
+    pub(crate) fn mixes_node_port_address_keywords(self) -> bool {
+        self == Self::Newest
+    }
+}

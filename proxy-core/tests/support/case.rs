@@ -1,0 +1,136 @@
+//! One recorded case: what went into real kube-proxy, and what came out of it.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::objects::{KubeProxyConfiguration, Node, Object};
+use proxy_core::version::KubeProxyVersion;
+use serde::Deserialize;
+
+use super::manifests;
+
+/// `options.json`: what kube-proxy read from its configuration and the machine. Unknown fields are errors, so that no
+/// option of a case is passed over; those of ipvs are named to be left out.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Options {
+    node_name: String,
+    #[serde(rename = "nodeIPs")]
+    node_ips: Vec<IpAddr>,
+    interface_addrs: Vec<IpNet>,
+    #[serde(default, rename = "clusterCIDR")]
+    cluster_cidr: String,
+    detect_local_mode: String,
+    #[serde(default)]
+    bridge_interface: String,
+    #[serde(default)]
+    interface_name_prefix: String,
+    #[serde(default, rename = "podCIDRs")]
+    pod_cidrs: Vec<String>,
+    #[serde(default)]
+    masquerade_all: bool,
+    #[serde(default)]
+    masquerade_bit: Option<i32>,
+    #[serde(default)]
+    localhost_node_ports: Option<bool>,
+    #[serde(default)]
+    node_port_addresses: Vec<String>,
+    #[serde(default)]
+    tcp_be_liberal: bool,
+    #[serde(default)]
+    random_fully: Option<bool>,
+    #[serde(default)]
+    nfacct: bool,
+    #[serde(default, rename = "ipFamily")]
+    _ip_family: serde::de::IgnoredAny,
+    #[serde(default, rename = "ipvsScheduler")]
+    _ipvs_scheduler: serde::de::IgnoredAny,
+    #[serde(default, rename = "ipvsStrictARP")]
+    _ipvs_strict_arp: serde::de::IgnoredAny,
+    #[serde(default, rename = "ipvsExcludeCIDRs")]
+    _ipvs_exclude_cidrs: serde::de::IgnoredAny,
+}
+
+/// One case folder.
+pub(crate) struct Case {
+    pub(crate) folder: PathBuf,
+    pub(crate) input: Vec<Object>,
+    pub(crate) update: Option<Vec<Object>>,
+    options: Options,
+}
+
+impl Case {
+    /// Reads a case folder.
+    pub(crate) fn read(folder: &Path) -> Self {
+        let text = |name: &str| fs::read_to_string(folder.join(name));
+        let options = text("options.json").unwrap();
+        Self {
+            folder: folder.to_owned(),
+            input: manifests::read(&text("input.yaml").unwrap()),
+            update: text("update.yaml").ok().map(|yaml| manifests::read(&yaml)),
+            options: serde_json::from_str(&options)
+                .unwrap_or_else(|error| panic!("{}: options.json: {error}", folder.display())),
+        }
+    }
+
+    /// The folder's name.
+    pub(crate) fn name(&self) -> String {
+        self.folder.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// A recorded file.
+    pub(crate) fn recorded(&self, name: &str) -> String {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// What kube-proxy v1.31 knew of the node, with the Node object among `objects`.
+    pub(crate) fn config(&self, objects: &[Object]) -> NodeConfig {
+        let options = &self.options;
+        let mut machine = Machine::new(&options.node_name);
+        machine.kube_proxy_version = KubeProxyVersion::V1_31;
+        machine.node_ips.clone_from(&options.node_ips);
+        machine.interface_addresses.clone_from(&options.interface_addrs);
+        machine.has_random_fully = options.random_fully.unwrap_or(true);
+        machine.tcp_be_liberal = options.tcp_be_liberal;
+        machine.has_nfacct = options.nfacct;
+        let mut configuration = KubeProxyConfiguration::default();
+        configuration.cluster_cidr.clone_from(&options.cluster_cidr);
+        // "None" is no mode of kube-proxy: it is ClusterCIDR without any CIDR.
+        configuration.detect_local_mode = options.detect_local_mode.replace("None", "ClusterCIDR");
+        configuration.detect_local.bridge_interface.clone_from(&options.bridge_interface);
+        configuration.detect_local.interface_name_prefix.clone_from(&options.interface_name_prefix);
+        configuration.iptables.masquerade_all = options.masquerade_all;
+        configuration.iptables.masquerade_bit = options.masquerade_bit;
+        configuration.iptables.localhost_node_ports = options.localhost_node_ports;
+        configuration.node_port_addresses.clone_from(&options.node_port_addresses);
+        let mut node = objects
+            .iter()
+            .find_map(|object| match object {
+                Object::Node(node) if node.metadata.name == options.node_name => Some(node.clone()),
+                _ => None,
+            })
+            .unwrap_or_else(Node::default);
+        if !options.pod_cidrs.is_empty() {
+            node.spec.pod_cidrs.clone_from(&options.pod_cidrs);
+        }
+        NodeConfig::new(machine, &configuration, Some(&node)).unwrap()
+    }
+}
+
+/// The case folders: those of `KUBE_PROXY_CASES`, else those of the project.
+pub(crate) fn folders() -> Vec<PathBuf> {
+    let root = std::env::var_os("KUBE_PROXY_CASES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube-proxy-cases"), PathBuf::from);
+    let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+    let mut folders: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("options.json").is_file())
+        .collect();
+    folders.sort();
+    assert!(!folders.is_empty(), "no case in {}", root.display());
+    folders
+}
