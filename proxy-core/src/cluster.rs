@@ -7,7 +7,7 @@ use crate::error::ObjectError;
 use crate::names::ServiceName;
 use crate::objects::{EndpointSlice, IpFamily, Kind, Object, ObjectMeta, Service};
 use crate::service_port::{ServicePort, service_ports};
-use crate::validate::Fields;
+use crate::validate::check_names;
 
 /// All Services and EndpointSlices of a cluster, checked. It knows no node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,14 +26,8 @@ impl Cluster {
     /// The first field, in the order of `objects`, that no API server would have stored, or a name used twice.
     pub fn new(objects: &[Object]) -> Result<Self, ObjectError> {
         let mut cluster = Self::default();
-        let mut seen = BTreeMap::new();
+        check_names(objects)?;
         for object in objects {
-            if let Some(metadata) = object.metadata()
-                && seen.insert((object.kind(), metadata.namespace(), metadata.name.as_str()), ()).is_some()
-            {
-                let fields = Fields::new(object.kind(), metadata);
-                return Err(fields.error("metadata.name", &metadata.name, "a name that no other object has"));
-            }
             cluster.apply(object)?;
         }
         Ok(cluster)

@@ -9,6 +9,7 @@
 mod address;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod endpoint;
 mod error;
 pub mod iptables;

@@ -1,7 +1,9 @@
 //! The rules of the API server that keep manifests from becoming malformed rule text.
 
+use std::collections::BTreeSet;
+
 use crate::error::ObjectError;
-use crate::objects::{Kind, ObjectMeta};
+use crate::objects::{Kind, Object, ObjectMeta};
 
 /// What a port number must be.
 pub(crate) const PORT: &str = "a port number from 1 to 65535";
@@ -57,4 +59,25 @@ fn is_label(text: &str) -> bool {
     bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
         && bytes.first().is_some_and(|byte| alphanumeric(*byte))
         && bytes.last().is_some_and(|byte| alphanumeric(*byte))
+}
+
+/// Refuses two objects of one kind with the same name.
+pub(crate) fn check_names(objects: &[Object]) -> Result<(), ObjectError> {
+    let mut seen = BTreeSet::new();
+    for object in objects {
+        if let Some(metadata) = object.metadata()
+            && !seen.insert(key(object))
+        {
+            let fields = Fields::new(object.kind(), metadata);
+            return Err(fields.error("metadata.name", &metadata.name, "a name that no other object has"));
+        }
+    }
+    Ok(())
+}
+
+/// What tells objects apart: kind, namespace, name.
+pub(crate) fn key(object: &Object) -> (Kind, &str, &str) {
+    let (namespace, name) =
+        object.metadata().map_or(("", ""), |metadata| (metadata.namespace(), metadata.name.as_str()));
+    (object.kind(), namespace, name)
 }

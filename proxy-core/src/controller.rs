@@ -1,0 +1,112 @@
+//! What the API server and the controllers of a cluster add to manifests, as pure functions.
+//!
+//! Nothing depends on the order of objects: they are sorted by kind, namespace and name first. Where Kubernetes draws
+//! at random (addresses, ports, names of slices), the choice here follows from the object's own name, so that adding
+//! one object does not move the others.
+//!
+//! Left out: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all nodes;
+//! Pods of Deployments, which need a scheduler.
+
+mod allocate;
+mod defaults;
+mod endpoint_slices;
+mod mirror;
+
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use crate::error::ObjectError;
+use crate::objects::{EndpointSlice, Object, Service};
+use crate::validate::{check_names, key};
+
+pub use allocate::allocate;
+pub use defaults::set_defaults;
+pub use endpoint_slices::endpoint_slices;
+pub use mirror::mirrored_slices;
+
+/// What a cluster gives to its Services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceNetwork {
+    /// Ranges of ClusterIPs, at most one per family; the first one's family is that of Services which ask for none.
+    pub cluster_ip_ranges: Vec<IpNet>,
+    /// NodePorts and healthCheckNodePorts.
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Default for ServiceNetwork {
+    /// kubeadm's: 10.96.0.0/12, and NodePorts from 30000 to 32767.
+    fn default() -> Self {
+        Self {
+            cluster_ip_ranges: vec![IpNet::new_assert([10, 96, 0, 0].into(), 12)],
+            node_ports: 30000..=32767,
+        }
+    }
+}
+
+/// The state that a cluster comes to from these manifests: defaults filled in, addresses and ports allocated,
+/// EndpointSlices derived from Pods and mirrored from Endpoints. Sorted by kind, namespace and name.
+///
+/// What is there stays: a Service whose slices are given gets none. Doing it twice changes nothing.
+///
+/// # Errors
+/// A name used twice; an address or port that is taken twice; a range that is used up; a value that is none.
+pub fn reconcile(objects: &[Object], network: &ServiceNetwork) -> Result<Vec<Object>, ObjectError> {
+    let mut objects = sorted(objects)?;
+    set_defaults(&mut objects);
+    allocate(&mut objects, network)?;
+    let mut slices = endpoint_slices(&objects)?;
+    slices.extend(mirrored_slices(&objects)?);
+    objects.extend(slices.into_iter().map(Object::EndpointSlice));
+    sorted(&objects)
+}
+
+/// The objects in the order of kind, namespace and name.
+///
+/// # Errors
+/// Two objects of one kind with the same name.
+fn sorted(objects: &[Object]) -> Result<Vec<Object>, ObjectError> {
+    let mut sorted = objects.to_vec();
+    sorted.sort_by(|left, right| key(left).cmp(&key(right)));
+    check_names(&sorted)?;
+    Ok(sorted)
+}
+
+/// The Services among the objects.
+fn services(objects: &[Object]) -> impl Iterator<Item = &Service> {
+    objects.iter().filter_map(|object| match object {
+        Object::Service(service) => Some(service),
+        Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Pod(_)
+        | Object::Deployment(_)
+        | Object::EndpointSlice(_)
+        | Object::Endpoints(_)
+        | Object::KubeProxyConfiguration(_) => None,
+    })
+}
+
+/// The EndpointSlices among the objects that belong to this Service.
+fn slices_of<'a>(objects: &'a [Object], service: &'a Service) -> impl Iterator<Item = &'a EndpointSlice> {
+    objects.iter().filter_map(|object| match object {
+        Object::EndpointSlice(slice)
+            if slice.metadata.namespace() == service.metadata.namespace()
+                && slice.metadata.labels.get(SERVICE_NAME) == Some(&service.metadata.name) =>
+        {
+            Some(slice)
+        }
+        Object::EndpointSlice(_)
+        | Object::Namespace(_)
+        | Object::Node(_)
+        | Object::Pod(_)
+        | Object::Deployment(_)
+        | Object::Service(_)
+        | Object::Endpoints(_)
+        | Object::KubeProxyConfiguration(_) => None,
+    })
+}
+
+/// Labels of EndpointSlices.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const HEADLESS: &str = "service.kubernetes.io/headless";

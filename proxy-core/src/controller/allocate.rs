@@ -1,0 +1,274 @@
+//! ClusterIPs, NodePorts and healthCheckNodePorts for Services that ask for none in particular.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+use sha2::{Digest, Sha256};
+
+use super::ServiceNetwork;
+use crate::address::{family_of, family_of_net, parse_ip};
+use crate::error::ObjectError;
+use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Service, ServiceType, TrafficPolicy};
+use crate::validate::Fields;
+
+/// Gives every Service the addresses and ports that it needs and lacks. Addresses and ports that Services name come
+/// first, whatever their order.
+///
+/// Kubernetes: `initIPFamilyFields`, `allocClusterIPs`, `initNodePorts`, pkg/registry/core/service/storage/alloc.go.
+/// Deviation: the first candidate follows from a hash of the Service's name, then the next free one is taken; the API
+/// server draws at random.
+///
+/// # Errors
+/// An address or a NodePort that two Services name; a family that the cluster lacks; a range that is used up.
+pub fn allocate(objects: &mut [Object], network: &ServiceNetwork) -> Result<(), ObjectError> {
+    let mut services: Vec<&mut Service> = objects
+        .iter_mut()
+        .filter_map(|object| match object {
+            Object::Service(service) => Some(service),
+            Object::Namespace(_)
+            | Object::Node(_)
+            | Object::Pod(_)
+            | Object::Deployment(_)
+            | Object::EndpointSlice(_)
+            | Object::Endpoints(_)
+            | Object::KubeProxyConfiguration(_) => None,
+        })
+        .filter(|service| service.spec.service_type != ServiceType::ExternalName)
+        .collect();
+    services.sort_by(|left, right| name_of(left).cmp(&name_of(right)));
+
+    let mut taken = Taken::default();
+    for service in &mut services {
+        choose_families(service, network)?;
+        taken.claim_addresses(service)?;
+        taken.claim_ports(service)?;
+    }
+    for service in &mut services {
+        allocate_addresses(service, network, &mut taken)?;
+        allocate_node_ports(service, network, &mut taken)?;
+    }
+    Ok(())
+}
+
+/// What Services have already.
+#[derive(Default)]
+struct Taken {
+    addresses: BTreeSet<IpAddr>,
+    ports: BTreeSet<u16>,
+}
+
+impl Taken {
+    fn claim_addresses(&mut self, service: &Service) -> Result<(), ObjectError> {
+        for (index, text) in service.spec.cluster_ips.iter().enumerate() {
+            if text.is_empty() || text == "None" {
+                continue;
+            }
+            let fields = Fields::new(Kind::Service, &service.metadata);
+            let path = format!("spec.clusterIPs[{index}]");
+            let address = parse_ip(text).ok_or_else(|| fields.error(&path, text, "an IP address"))?;
+            if !self.addresses.insert(address) {
+                return Err(fields.error(&path, text, "an address that no other Service has"));
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_ports(&mut self, service: &Service) -> Result<(), ObjectError> {
+        let fields = Fields::new(Kind::Service, &service.metadata);
+        let mut own = BTreeSet::new();
+        let mut claim = |path: &str, number: i32, shared: bool| {
+            let Some(port) = crate::validate::port(number) else { return Ok(()) };
+            let is_first_of_service = own.insert(port);
+            if !(self.ports.insert(port) || shared && !is_first_of_service) {
+                return Err(fields.error(path, &number.to_string(), "a port that no other Service has"));
+            }
+            Ok(())
+        };
+        for (index, port) in service.spec.ports.iter().enumerate() {
+            // One NodePort may serve several protocols of one Service.
+            let before = &service.spec.ports[..index];
+            let shared = !before
+                .iter()
+                .any(|other| other.node_port == port.node_port && other.protocol == port.protocol);
+            claim(&format!("spec.ports[{index}].nodePort"), port.node_port, shared)?;
+        }
+        claim("spec.healthCheckNodePort", service.spec.health_check_node_port, false)
+    }
+}
+
+fn name_of(service: &Service) -> (&str, &str) {
+    (service.metadata.namespace(), &service.metadata.name)
+}
+
+fn choose_families(service: &mut Service, network: &ServiceNetwork) -> Result<(), ObjectError> {
+    let spec = &mut service.spec;
+    let fields = Fields::new(Kind::Service, &service.metadata);
+    let is_headless = spec.cluster_ip == "None";
+    let is_by_hand = is_headless && spec.selector.is_empty();
+    let policy =
+        *spec.ip_family_policy.get_or_insert(match spec.cluster_ips.len().max(spec.ip_families.len()) {
+            2.. => IpFamilyPolicy::PreferDualStack,
+            _ if is_by_hand => IpFamilyPolicy::RequireDualStack,
+            _ => IpFamilyPolicy::SingleStack,
+        });
+    for (index, text) in spec.cluster_ips.iter().enumerate().skip(spec.ip_families.len()) {
+        if text == "None" {
+            break;
+        }
+        let path = format!("spec.clusterIPs[{index}]");
+        let address = parse_ip(text).ok_or_else(|| fields.error(&path, text, "an IP address"))?;
+        spec.ip_families.push(family_of(address));
+    }
+    let of_cluster: Vec<IpFamily> = network.cluster_ip_ranges.iter().map(family_of_net).collect();
+    if spec.ip_families.is_empty() {
+        let Some(first) = of_cluster.first() else {
+            return Err(fields.error(
+                "spec.clusterIP",
+                "",
+                "an address, for the cluster has no range to take one from",
+            ));
+        };
+        spec.ip_families.push(*first);
+    }
+    let other = match spec.ip_families[0] {
+        IpFamily::V4 => IpFamily::V6,
+        IpFamily::V6 => IpFamily::V4,
+    };
+    if policy != IpFamilyPolicy::SingleStack && spec.ip_families.len() == 1 {
+        if is_by_hand || of_cluster.contains(&other) {
+            spec.ip_families.push(other);
+        } else if policy == IpFamilyPolicy::RequireDualStack {
+            return Err(fields.error(
+                "spec.ipFamilyPolicy",
+                "RequireDualStack",
+                "SingleStack on a cluster of one family",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn allocate_addresses(
+    service: &mut Service,
+    network: &ServiceNetwork,
+    taken: &mut Taken,
+) -> Result<(), ObjectError> {
+    if service.spec.cluster_ip == "None" {
+        return Ok(());
+    }
+    for (index, family) in service.spec.ip_families.clone().into_iter().enumerate() {
+        if service.spec.cluster_ips.get(index).is_some_and(|text| !text.is_empty()) {
+            continue;
+        }
+        let fields = Fields::new(Kind::Service, &service.metadata);
+        let range = network.cluster_ip_ranges.iter().find(|range| family_of_net(range) == family);
+        let expected = "a family of the cluster that has addresses left";
+        let path = format!("spec.ipFamilies[{index}]");
+        let address = range
+            .and_then(|range| free_address(service, range, &taken.addresses))
+            .ok_or_else(|| fields.error(&path, &format!("{family:?}"), expected))?;
+        taken.addresses.insert(address);
+        service.spec.cluster_ips.resize(service.spec.cluster_ips.len().max(index + 1), String::new());
+        service.spec.cluster_ips[index] = address.to_string();
+    }
+    if let Some(first) = service.spec.cluster_ips.first() {
+        service.spec.cluster_ip.clone_from(first);
+    }
+    Ok(())
+}
+
+/// A free address of the range. The lower part is kept for addresses that users choose, as long as there are others.
+///
+/// Kubernetes: KEP-3070, `calculateRangeOffset`, pkg/registry/core/service/ipallocator/ipallocator.go.
+fn free_address(service: &Service, range: &IpNet, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    const HOST_BITS_MAX: u8 = 16; // Enough for any test cluster, and what upstream allows IPv6 ranges.
+    let host_bits = (range.max_prefix_len() - range.prefix_len()).min(HOST_BITS_MAX);
+    let size: u32 = 1 << host_bits;
+    // Neither the range's own address nor, for IPv4, its broadcast address.
+    let last = if family_of_net(range) == IpFamily::V4 { size.checked_sub(2)? } else { size - 1 };
+    let kept = if size < 32 { 0 } else { (size / 16).clamp(16, 256) };
+    let upper = (kept + 1)..=last;
+    let lower = 1..=kept.min(last);
+    let start =
+        hash(&format!("ClusterIP {:?} {}/{}", family_of_net(range), name_of(service).0, name_of(service).1));
+    probe(upper, start)
+        .chain(lower)
+        .map(|offset| nth_address(range, offset))
+        .find(|address| !taken.contains(address))
+}
+
+fn nth_address(range: &IpNet, offset: u32) -> IpAddr {
+    match range.network() {
+        IpAddr::V4(network) => Ipv4Addr::from(u32::from(network) + offset).into(),
+        IpAddr::V6(network) => Ipv6Addr::from(u128::from(network) + u128::from(offset)).into(),
+    }
+}
+
+fn allocate_node_ports(
+    service: &mut Service,
+    network: &ServiceNetwork,
+    taken: &mut Taken,
+) -> Result<(), ObjectError> {
+    let spec = &service.spec;
+    let wanted = match spec.service_type {
+        ServiceType::NodePort => true,
+        ServiceType::LoadBalancer => spec.allocate_load_balancer_node_ports.unwrap_or(true),
+        ServiceType::ClusterIP | ServiceType::ExternalName => false,
+    };
+    for index in 0..service.spec.ports.len() {
+        let port = &service.spec.ports[index];
+        if !wanted || port.node_port != 0 {
+            continue;
+        }
+        // Ports of one number and different protocols share their NodePort.
+        let shared =
+            service.spec.ports.iter().find(|other| {
+                other.port == port.port && other.protocol != port.protocol && other.node_port != 0
+            });
+        let node_port = match shared {
+            Some(other) => other.node_port,
+            None => free_port(service, &format!("spec.ports[{index}].nodePort"), network, taken)?,
+        };
+        service.spec.ports[index].node_port = node_port;
+    }
+    let spec = &service.spec;
+    let needs_health_check = spec.service_type == ServiceType::LoadBalancer
+        && spec.external_traffic_policy == Some(TrafficPolicy::Local);
+    if needs_health_check && spec.health_check_node_port == 0 {
+        let port = free_port(service, "spec.healthCheckNodePort", network, taken)?;
+        service.spec.health_check_node_port = port;
+    }
+    Ok(())
+}
+
+fn free_port(
+    service: &Service,
+    path: &str,
+    network: &ServiceNetwork,
+    taken: &mut Taken,
+) -> Result<i32, ObjectError> {
+    let range = u32::from(*network.node_ports.start())..=u32::from(*network.node_ports.end());
+    let start = hash(&format!("{path} {}/{}", name_of(service).0, name_of(service).1));
+    let free = probe(range, start)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| !taken.ports.contains(port));
+    let fields = Fields::new(Kind::Service, &service.metadata);
+    let port =
+        free.ok_or_else(|| fields.error(path, "0", "a port, for the range of NodePorts is used up"))?;
+    taken.ports.insert(port);
+    Ok(i32::from(port))
+}
+
+/// Every number of the range once, beginning at a place that `start` decides.
+fn probe(range: RangeInclusive<u32>, start: u32) -> impl Iterator<Item = u32> {
+    let (first, last) = (*range.start(), *range.end());
+    let count = if first > last { 0 } else { last - first + 1 };
+    (0..count).map(move |step| first + ((start % count) + step) % count)
+}
+
+fn hash(text: &str) -> u32 {
+    let digest = Sha256::digest(text.as_bytes());
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}

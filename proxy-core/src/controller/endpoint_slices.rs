@@ -1,0 +1,275 @@
+//! EndpointSlices from Services and Pods.
+
+use std::collections::BTreeMap;
+
+use super::{HEADLESS, MANAGED_BY, SERVICE_NAME, services, slices_of};
+use crate::address::{family_of, parse_ip};
+use crate::error::ObjectError;
+use crate::objects::{
+    AddressType, Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+    IntOrString, IpFamily, Kind, Node, Object, ObjectMeta, ObjectReference, Pod, Service, ServicePort,
+    ServiceType,
+};
+use crate::validate::Fields;
+
+/// The slices of every Service that has a selector and of which no slice is given.
+///
+/// Kubernetes: staging/src/k8s.io/endpointslice/reconciler.go. Call it after [`super::set_defaults`] and
+/// [`super::allocate`], which say which families a Service has.
+///
+/// # Errors
+/// A Pod's address that is none.
+pub fn endpoint_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectError> {
+    let cluster = Pods::new(objects);
+    let mut slices = Vec::new();
+    for service in services(objects) {
+        let selects =
+            !service.spec.selector.is_empty() && service.spec.service_type != ServiceType::ExternalName;
+        if selects && slices_of(objects, service).next().is_none() {
+            slices.extend(cluster.slices_of(service)?);
+        }
+    }
+    Ok(slices)
+}
+
+/// Pods and Nodes by name.
+struct Pods<'a> {
+    pods: BTreeMap<(&'a str, &'a str), &'a Pod>,
+    nodes: BTreeMap<&'a str, &'a Node>,
+}
+
+impl<'a> Pods<'a> {
+    fn new(objects: &'a [Object]) -> Self {
+        let mut found = Self { pods: BTreeMap::new(), nodes: BTreeMap::new() };
+        for object in objects {
+            match object {
+                Object::Pod(pod) => {
+                    found.pods.insert((pod.metadata.namespace(), &pod.metadata.name), pod);
+                }
+                Object::Node(node) => {
+                    found.nodes.insert(&node.metadata.name, node);
+                }
+                Object::Namespace(_)
+                | Object::Deployment(_)
+                | Object::Service(_)
+                | Object::EndpointSlice(_)
+                | Object::Endpoints(_)
+                | Object::KubeProxyConfiguration(_) => {}
+            }
+        }
+        found
+    }
+
+    fn slices_of(&self, service: &Service) -> Result<Vec<EndpointSlice>, ObjectError> {
+        let mut slices = Vec::new();
+        for family in &service.spec.ip_families {
+            slices.extend(self.slices_of_family(service, *family)?);
+        }
+        Ok(slices)
+    }
+
+    /// Endpoints with the same ports share slices, of at most so many endpoints each.
+    fn slices_of_family(
+        &self,
+        service: &Service,
+        family: IpFamily,
+    ) -> Result<Vec<EndpointSlice>, ObjectError> {
+        const ENDPOINTS_PER_SLICE_MAX: usize = 100;
+        let mut groups: Vec<(Vec<EndpointPort>, Vec<Endpoint>)> = Vec::new();
+        for pod in self.pods_of(service) {
+            let Some(endpoint) = self.endpoint(service, pod, family)? else { continue };
+            let ports = endpoint_ports(service, pod);
+            match groups.iter_mut().find(|(known, _)| *known == ports) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => groups.push((ports, vec![endpoint])),
+            }
+        }
+        if groups.is_empty() {
+            // A Service without Pods has one empty slice, which tells it from one that nobody has looked at.
+            groups.push((Vec::new(), Vec::new()));
+        }
+        let mut slices = Vec::new();
+        for (ports, endpoints) in groups {
+            let mut chunks: Vec<&[Endpoint]> = endpoints.chunks(ENDPOINTS_PER_SLICE_MAX).collect();
+            if chunks.is_empty() {
+                chunks.push(&[]);
+            }
+            for chunk in chunks {
+                slices.push(new_slice(service, family, slices.len(), &ports, chunk));
+            }
+        }
+        Ok(slices)
+    }
+
+    /// Pods that the selector matches and that can be endpoints, in the order of their names.
+    fn pods_of(&self, service: &Service) -> impl Iterator<Item = &'a Pod> {
+        let namespace = service.metadata.namespace();
+        self.pods.values().copied().filter(move |pod| {
+            let labels = &pod.metadata.labels;
+            pod.metadata.namespace() == namespace
+                && service.spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+                && is_endpoint(pod)
+        })
+    }
+
+    /// Kubernetes: `podToEndpoint`, staging/src/k8s.io/endpointslice/utils.go.
+    fn endpoint(
+        &self,
+        service: &Service,
+        pod: &Pod,
+        family: IpFamily,
+    ) -> Result<Option<Endpoint>, ObjectError> {
+        let fields = Fields::new(Kind::Pod, &pod.metadata);
+        let mut addresses = Vec::new();
+        for (index, pod_ip) in pod.status.pod_ips.iter().enumerate() {
+            let path = format!("status.podIPs[{index}].ip");
+            let address =
+                parse_ip(&pod_ip.ip).ok_or_else(|| fields.error(&path, &pod_ip.ip, "an IP address"))?;
+            if family_of(address) == family {
+                addresses.push(address.to_string());
+            }
+        }
+        let node = self.nodes.get(pod.spec.node_name.as_str()).copied();
+        let publishes_all = service.spec.publish_not_ready_addresses;
+        // A Pod on a node that is gone is on its way out. Manifests without any Node are taken as they are.
+        let is_lost = node.is_none() && !self.nodes.is_empty() && !publishes_all;
+        if addresses.is_empty() || is_lost {
+            return Ok(None);
+        }
+        let is_serving = is_ready(pod);
+        let is_terminating = pod.metadata.deletion_timestamp.is_some();
+        let mut endpoint = Endpoint {
+            addresses,
+            conditions: EndpointConditions {
+                // Never ready while terminating, for readers older than the other two; unless all are published.
+                ready: Some(publishes_all || is_serving && !is_terminating),
+                serving: Some(is_serving),
+                terminating: Some(is_terminating),
+            },
+            hostname: publishes_hostname(service, pod).then(|| pod.spec.hostname.clone()),
+            target_ref: Some(ObjectReference {
+                kind: "Pod".to_owned(),
+                namespace: pod.metadata.namespace().to_owned(),
+                name: pod.metadata.name.clone(),
+            }),
+            node_name: Some(pod.spec.node_name.clone()).filter(|name| !name.is_empty()),
+            zone: node
+                .and_then(|node| node.metadata.labels.get("topology.kubernetes.io/zone"))
+                .filter(|zone| !zone.is_empty())
+                .cloned(),
+            hints: None,
+        };
+        endpoint.hints = hints(service, &endpoint);
+        Ok(Some(endpoint))
+    }
+}
+
+/// Kubernetes: `ShouldPodBeInEndpoints`, staging/src/k8s.io/endpointslice/util/controller_utils.go.
+fn is_endpoint(pod: &Pod) -> bool {
+    let has_ended = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
+    !has_ended && !pod.status.pod_ips.is_empty()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pod.status
+        .conditions
+        .iter()
+        .any(|condition| condition.condition_type == "Ready" && condition.status == "True")
+}
+
+/// Kubernetes: `ShouldSetHostname`, staging/src/k8s.io/endpointslice/util/controller_utils.go.
+fn publishes_hostname(service: &Service, pod: &Pod) -> bool {
+    !pod.spec.hostname.is_empty() && pod.spec.subdomain == service.metadata.name
+}
+
+/// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A port whose name the Pod does not
+/// know is left out.
+fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    let ports = service.spec.ports.iter().filter_map(|port| {
+        Some(EndpointPort {
+            name: Some(port.name.clone()),
+            protocol: port.protocol,
+            port: Some(find_port(pod, port)?),
+            app_protocol: port.app_protocol.clone(),
+        })
+    });
+    ports.collect()
+}
+
+/// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Sidecars may name ports, other init containers
+/// may not.
+fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+    match &port.target_port {
+        None => Some(port.port),
+        Some(IntOrString::Int(number)) => Some(*number),
+        Some(IntOrString::String(name)) => {
+            let sidecars = pod.spec.init_containers.iter().filter(|init| init.restart_policy == "Always");
+            pod.spec
+                .containers
+                .iter()
+                .chain(sidecars)
+                .flat_map(|container| &container.ports)
+                .find(|known| known.name == *name && known.protocol == port.protocol)
+                .map(|known| known.container_port)
+        }
+    }
+}
+
+/// Kubernetes: staging/src/k8s.io/endpointslice/trafficdist/trafficdist.go. Ready endpoints only.
+fn hints(service: &Service, endpoint: &Endpoint) -> Option<EndpointHints> {
+    let names_nodes = match service.spec.traffic_distribution.as_deref() {
+        Some("PreferClose" | "PreferSameZone") => false,
+        Some("PreferSameNode") => true,
+        Some(_) | None => return None,
+    };
+    if endpoint.conditions.ready != Some(true) {
+        return None;
+    }
+    let zone = endpoint.zone.iter().map(|zone| ForZone { name: zone.clone() });
+    let node = endpoint.node_name.iter().filter(|_| names_nodes).map(|node| ForNode { name: node.clone() });
+    let hints = EndpointHints { for_zones: zone.collect(), for_nodes: node.collect() };
+    (hints != EndpointHints::default()).then_some(hints)
+}
+
+fn new_slice(
+    service: &Service,
+    family: IpFamily,
+    index: usize,
+    ports: &[EndpointPort],
+    endpoints: &[Endpoint],
+) -> EndpointSlice {
+    let mut labels = service.metadata.labels.clone();
+    labels.remove(HEADLESS);
+    if service.spec.cluster_ip == "None" {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    }
+    labels.insert(SERVICE_NAME.to_owned(), service.metadata.name.clone());
+    labels.insert(MANAGED_BY.to_owned(), "endpointslice-controller.k8s.io".to_owned());
+    EndpointSlice {
+        metadata: ObjectMeta {
+            name: format!("{}-{}-{index}", service.metadata.name, family_word(family)),
+            namespace: service.metadata.namespace().to_owned(),
+            labels,
+            ..ObjectMeta::default()
+        },
+        address_type: address_type(family),
+        endpoints: endpoints.to_vec(),
+        ports: ports.to_vec(),
+    }
+}
+
+/// The type of the addresses of a family.
+pub(super) fn address_type(family: IpFamily) -> AddressType {
+    match family {
+        IpFamily::V4 => AddressType::IPv4,
+        IpFamily::V6 => AddressType::IPv6,
+    }
+}
+
+/// The family in names of slices.
+pub(super) fn family_word(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "ipv4",
+        IpFamily::V6 => "ipv6",
+    }
+}
