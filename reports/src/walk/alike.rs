@@ -1,0 +1,54 @@
+//! Which packets and flows went the same way, so that one of them can stand for the others.
+
+use super::row::{Outline, Words};
+use super::{FlowWalk, Walk};
+use crate::names::Names;
+use sim::packet::{FlowId, PacketId};
+use std::collections::{BTreeMap, HashMap};
+
+/// The first of its kind, for every packet and flow of a walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alike {
+    packets: BTreeMap<PacketId, PacketId>,
+    flows: BTreeMap<FlowId, FlowId>,
+}
+
+impl Alike {
+    /// Compares all journeys by their outlines, and flows by those of their packets and by their outcomes.
+    pub fn of(walk: &Walk<'_>, names: &Names) -> Self {
+        let mut alike = Self::default();
+        // Only looked up; the order of the maps never shows.
+        let mut packets: HashMap<Outline, PacketId> = HashMap::new();
+        let mut flows = HashMap::new();
+        for flow in &walk.flows {
+            let firsts: Vec<PacketId> = flow
+                .journeys
+                .iter()
+                .map(|journey| {
+                    let outline = Words::outline(names, journey);
+                    let first = *packets.entry(outline).or_insert(journey.packet);
+                    alike.packets.insert(journey.packet, first);
+                    first
+                })
+                .collect();
+            let first = *flows.entry((firsts, flow.outcome)).or_insert(flow.flow);
+            alike.flows.insert(flow.flow, first);
+        }
+        alike
+    }
+
+    /// The earlier packet that went the same way.
+    pub fn packet(&self, id: PacketId) -> Option<PacketId> {
+        self.packets.get(&id).copied().filter(|first| *first != id)
+    }
+
+    /// The earlier flow of which this one repeats every packet.
+    pub fn flow(&self, id: FlowId) -> Option<FlowId> {
+        self.flows.get(&id).copied().filter(|first| *first != id)
+    }
+
+    /// Flows that repeat `first`, in order.
+    pub fn repeats<'a>(&self, first: FlowId, flows: &'a [FlowWalk<'_>]) -> Vec<&'a FlowWalk<'a>> {
+        flows.iter().filter(|flow| self.flow(flow.flow) == Some(first)).collect()
+    }
+}

@@ -1,0 +1,204 @@
+//! The fold itself.
+
+use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step, StepKind, Walk};
+use sim::device::NetnsId;
+use sim::netfilter::Hook;
+use sim::packet::{FlowId, PacketId};
+use sim::trace::{Event, HookEvent, NatEvent, PacketEvent, RuleAction, RuleEvent, SocketEvent, TraceEvent};
+use std::collections::BTreeMap;
+
+pub(super) fn fold(events: &[TraceEvent]) -> Walk<'_> {
+    let mut fold = Fold::default();
+    for event in events {
+        fold.take(event);
+    }
+    fold.finish()
+}
+
+#[derive(Default)]
+struct Fold<'a> {
+    flows: BTreeMap<FlowId, FlowWalk<'a>>,
+    packets: BTreeMap<PacketId, Track<'a>>,
+    background: Vec<(NetnsId, Step<'a>)>,
+}
+
+/// A journey in the making, and where its packet is.
+struct Track<'a> {
+    flow: Option<FlowId>,
+    journey: Journey<'a>,
+    hook: Option<Hook>,
+    chains: Vec<&'a str>,
+}
+
+impl<'a> Fold<'a> {
+    fn take(&mut self, event: &'a TraceEvent) {
+        let kind = match &event.event {
+            Event::Packet(packet) => return self.take_packet(event, packet),
+            Event::Device(it) => StepKind::Device(it),
+            Event::Bridge(it) => StepKind::Bridge(it),
+            Event::Hook(it) => StepKind::Hook(it),
+            Event::Rule(it) => StepKind::Rule(it),
+            Event::Conntrack(it) => StepKind::Conntrack(it),
+            Event::Nat(it) => StepKind::Nat(it),
+            Event::Route(it) => StepKind::Route(it),
+            Event::Neigh(it) => StepKind::Neigh(it),
+            Event::Socket(it) => {
+                let is_told_by_flow = self.take_socket(event.netns, it);
+                if is_told_by_flow && event.packet.is_none() {
+                    return;
+                }
+                StepKind::Socket(it)
+            }
+        };
+        let step = Step { at: event.at, hook: None, depth: 0, kind };
+        match event.packet {
+            Some(id) => self.track(id).take_step(event.netns, step),
+            None => self.background.push((event.netns, step)),
+        }
+    }
+
+    fn take_packet(&mut self, event: &TraceEvent, packet: &'a PacketEvent) {
+        if let Some(id) = event.packet {
+            self.track(id).take_packet(event, packet);
+        }
+    }
+
+    fn track(&mut self, id: PacketId) -> &mut Track<'a> {
+        self.packets.entry(id).or_insert_with(|| Track::new(id))
+    }
+
+    /// Adds to the head of a flow; false if the event belongs to none.
+    fn take_socket(&mut self, netns: NetnsId, event: &SocketEvent) -> bool {
+        match *event {
+            SocketEvent::Opened { flow, protocol, local, remote, socket: _ } => {
+                self.flow(flow).opening = Some(Opening { netns, protocol, local, remote });
+            }
+            SocketEvent::Accepted { flow: Some(flow), local, remote, socket: _ } => {
+                self.flow(flow).acceptances.push(Acceptance { netns, local, remote });
+            }
+            SocketEvent::Accepted { flow: None, .. } => return false,
+            SocketEvent::Finished { flow, outcome, socket: _ } => self.flow(flow).outcome = Some(outcome),
+        }
+        true
+    }
+
+    fn flow(&mut self, id: FlowId) -> &mut FlowWalk<'a> {
+        self.flows.entry(id).or_insert_with(|| FlowWalk {
+            flow: id,
+            opening: None,
+            acceptances: Vec::new(),
+            outcome: None,
+            journeys: Vec::new(),
+        })
+    }
+
+    /// Sorts the journeys into their flows. A packet without a flow, such as the ARP request for its next hop, goes with its cause.
+    fn finish(mut self) -> Walk<'a> {
+        let mut flow_of: BTreeMap<PacketId, FlowId> = BTreeMap::new();
+        let mut strays = Vec::new();
+        for (id, track) in std::mem::take(&mut self.packets) {
+            let cause = track.journey.beginning.and_then(|beginning| beginning.cause);
+            match track.flow.or_else(|| flow_of.get(&cause?).copied()) {
+                Some(flow) => {
+                    flow_of.insert(id, flow);
+                    self.flow(flow).journeys.push(track.journey);
+                }
+                None => strays.push(track.journey),
+            }
+        }
+        Walk { flows: self.flows.into_values().collect(), strays, background: self.background }
+    }
+}
+
+impl<'a> Track<'a> {
+    fn new(packet: PacketId) -> Self {
+        Self {
+            flow: None,
+            journey: Journey { packet, beginning: None, hops: Vec::new(), ending: None },
+            hook: None,
+            chains: Vec::new(),
+        }
+    }
+
+    fn take_packet(&mut self, event: &TraceEvent, packet: &'a PacketEvent) {
+        match packet {
+            PacketEvent::Created { origin, cause, flow, frame } => {
+                self.flow = *flow;
+                self.journey.beginning = Some(Beginning {
+                    at: event.at,
+                    netns: event.netns,
+                    origin: *origin,
+                    cause: *cause,
+                    frame,
+                });
+                self.journey.hops.push(Hop { netns: event.netns, steps: Vec::new() });
+            }
+            PacketEvent::Ended { flow, terminal } => {
+                self.flow = self.flow.or(*flow);
+                self.journey.ending = Some(Ending { at: event.at, netns: event.netns, terminal: *terminal });
+            }
+        }
+    }
+
+    fn take_step(&mut self, netns: NetnsId, step: Step<'a>) {
+        if self.journey.hops.last().is_none_or(|hop| hop.netns != netns) {
+            self.journey.hops.push(Hop { netns, steps: Vec::new() });
+            self.hook = None;
+        }
+        if let StepKind::Hook(HookEvent::Entered { hook, .. }) = step.kind {
+            self.hook = Some(*hook);
+            self.chains.clear();
+        }
+        let depth = match step.kind {
+            StepKind::Rule(RuleEvent::Matched { rule, action }) => self.enter_chain(&rule.chain, action),
+            StepKind::Rule(RuleEvent::Policy { .. })
+            | StepKind::Device(_)
+            | StepKind::Bridge(_)
+            | StepKind::Hook(_)
+            | StepKind::Conntrack(_)
+            | StepKind::Nat(_)
+            | StepKind::Route(_)
+            | StepKind::Neigh(_)
+            | StepKind::Socket(_) => 0,
+        };
+        if let Some(hop) = self.journey.hops.last_mut() {
+            push_step(&mut hop.steps, Step { hook: self.hook, depth, ..step });
+        }
+        if let StepKind::Hook(HookEvent::Accepted { .. } | HookEvent::Dropped { .. }) = step.kind {
+            self.hook = None;
+        }
+    }
+
+    /// Follows jumps: the depth of a rule is the number of chains that evaluation will come back to.
+    fn enter_chain(&mut self, chain: &'a str, action: &'a RuleAction) -> usize {
+        match self.chains.iter().rposition(|open| *open == chain) {
+            // The chains above it ended without a verdict, which the stream does not record.
+            Some(at) => self.chains.truncate(at + 1),
+            None => self.chains = vec![chain],
+        }
+        let depth = self.chains.len() - 1;
+        match action {
+            RuleAction::Jump(target) => self.chains.push(target),
+            RuleAction::Goto(target) => self.chains[depth] = target,
+            RuleAction::Continue
+            | RuleAction::Accept
+            | RuleAction::Drop
+            | RuleAction::Reject
+            | RuleAction::Return
+            | RuleAction::Mark { .. }
+            | RuleAction::CtMark { .. }
+            | RuleAction::Nat
+            | RuleAction::NoTrack => {}
+        }
+        depth
+    }
+}
+
+/// Appends a step. A NAT rule is recorded after the binding that it made; readers expect the cause first.
+fn push_step<'a>(steps: &mut Vec<Step<'a>>, step: Step<'a>) {
+    let is_nat_rule = matches!(step.kind, StepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }));
+    let follows_binding =
+        steps.last().is_some_and(|last| matches!(last.kind, StepKind::Nat(NatEvent::Bound { .. })));
+    let at = if is_nat_rule && follows_binding { steps.len() - 1 } else { steps.len() };
+    steps.insert(at, step);
+}

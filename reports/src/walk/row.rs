@@ -1,0 +1,172 @@
+//! Steps in words: one [`Row`] for each step, and one small printer for each family of events.
+
+mod conntrack;
+mod device;
+mod nat;
+mod packet;
+mod route;
+mod rule;
+mod socket;
+
+pub use packet::origin;
+pub use socket::{outcome_text, outcome_tone};
+
+use super::{Ending, Hop, Journey, Step, StepKind};
+use crate::frame::{Kind, Summary};
+use crate::names::Names;
+use crate::palette::Tone;
+use sim::device::{DeviceId, NetnsId};
+use sim::netfilter::Hook;
+use sim::netfilter::conntrack::{L4Key, Tuple};
+use sim::time::Instant;
+use sim::trace::HookEvent;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// A step in words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Where in the stack: `PREROUTING nat`, `route`, `eth0 in`.
+    pub place: String,
+    /// Line of the rule text, for a rule.
+    pub line: Option<u32>,
+    /// What happened.
+    pub text: String,
+    /// What it changed, where the text does not say so itself.
+    pub effect: Option<String>,
+    /// How it should look.
+    pub tone: Tone,
+}
+
+impl Row {
+    fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { place: place.into(), line: None, text: text.into(), effect: None, tone: Tone::Plain }
+    }
+
+    fn tone(self, tone: Tone) -> Self {
+        Self { tone, ..self }
+    }
+}
+
+/// How much of a step is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything.
+    Exact,
+    /// Everything but ports, sequence numbers and socket numbers, which differ between flows that are treated alike.
+    Alike,
+}
+
+/// What the printers need besides the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    /// Names of the world.
+    pub names: &'a Names,
+    /// How much is said.
+    pub detail: Detail,
+}
+
+impl<'a> Words<'a> {
+    /// Words that say everything.
+    pub const fn exact(names: &'a Names) -> Self {
+        Self { names, detail: Detail::Exact }
+    }
+
+    /// The journey as it reads without what differs between flows that are treated alike.
+    ///
+    /// Two journeys of equal outline met the same devices, hooks, rules, verdicts and addresses: showing one of them is enough.
+    pub fn outline(names: &'a Names, journey: &Journey<'_>) -> Outline {
+        let words = Words { names, detail: Detail::Alike };
+        Outline {
+            beginning: journey.beginning.map(|it| (it.netns, origin(it.origin), words.frame(it.frame))),
+            hops: journey
+                .hops
+                .iter()
+                .map(|hop| (hop.netns, words.rows(hop).into_iter().map(|(_, row)| row).collect()))
+                .collect(),
+            ending: journey.ending.map(|it| (it.netns, words.ending(&it))),
+        }
+    }
+
+    /// The rows of a hop, each with its time.
+    pub fn rows(&self, hop: &Hop<'_>) -> Vec<(Instant, Row)> {
+        let mut rows: Vec<(Instant, Row)> = Vec::with_capacity(hop.steps.len());
+        let mut hook_was_entered = false;
+        for step in &hop.steps {
+            let is_accepted = matches!(step.kind, StepKind::Hook(HookEvent::Accepted { .. }));
+            match rows.last_mut() {
+                // A hook in which nothing happened needs one row, not two.
+                Some((_, entered)) if hook_was_entered && is_accepted => entered.text.push_str(": accept"),
+                Some(_) | None => rows.push((step.at, self.row(hop.netns, step))),
+            }
+            hook_was_entered = matches!(step.kind, StepKind::Hook(HookEvent::Entered { .. }));
+        }
+        rows
+    }
+
+    /// One step in words.
+    pub fn row(&self, netns: NetnsId, step: &Step<'_>) -> Row {
+        match step.kind {
+            StepKind::Device(event) => device::device(self, netns, event),
+            StepKind::Bridge(event) => device::bridge(self, netns, event),
+            StepKind::Hook(event) => rule::hook(self, netns, event),
+            StepKind::Rule(event) => rule::rule(step, event),
+            StepKind::Conntrack(event) => conntrack::row(self, step, event),
+            StepKind::Nat(event) => nat::row(self, step, event),
+            StepKind::Route(event) => route::route(self, netns, event),
+            StepKind::Neigh(event) => route::neigh(self, netns, event),
+            StepKind::Socket(event) => socket::row(self, event),
+        }
+    }
+
+    fn device(&self, netns: NetnsId, device: DeviceId) -> Cow<'a, str> {
+        self.names.device(netns, device)
+    }
+
+    /// How a packet ended.
+    pub fn ending(&self, ending: &Ending) -> Row {
+        packet::ending(self, ending.terminal)
+    }
+
+    /// A frame in one line.
+    pub fn frame(&self, frame: &[u8]) -> String {
+        match self.detail {
+            Detail::Exact => Summary(frame).to_string(),
+            Detail::Alike => Kind(frame).to_string(),
+        }
+    }
+
+    /// `10.96.0.10:80`.
+    fn endpoint(&self, addr: impl Into<IpAddr>, port: u16) -> String {
+        let addr: IpAddr = addr.into();
+        match (self.detail, addr) {
+            (Detail::Alike, _) => addr.to_string(),
+            (Detail::Exact, IpAddr::V4(addr)) => format!("{addr}:{port}"),
+            (Detail::Exact, IpAddr::V6(addr)) => format!("[{addr}]:{port}"),
+        }
+    }
+
+    /// `192.168.0.100:40000 -> 10.96.0.10:80`.
+    fn tuple(&self, tuple: &Tuple) -> String {
+        match (self.detail, tuple.l4) {
+            (Detail::Alike, _) => format!("{} -> {}", tuple.src, tuple.dst),
+            (Detail::Exact, L4Key::Ports { src, dst }) => {
+                format!("{} -> {}", self.endpoint(tuple.src, src), self.endpoint(tuple.dst, dst))
+            }
+            (Detail::Exact, L4Key::Icmp { .. } | L4Key::Generic) => tuple.to_string(),
+        }
+    }
+}
+
+/// A journey in words, without what differs between two packets that are treated alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Outline {
+    beginning: Option<(NetnsId, &'static str, String)>,
+    hops: Vec<(NetnsId, Vec<Row>)>,
+    ending: Option<(NetnsId, Row)>,
+}
+
+/// `PREROUTING nat`, or just `nat` outside a hook.
+fn at_hook(hook: Option<Hook>, what: &str) -> String {
+    hook.map_or_else(|| what.to_owned(), |hook| format!("{hook} {what}"))
+}

@@ -1,0 +1,64 @@
+//! Routing decisions and neighbours.
+
+use super::{Row, Words, rule::drop_reason};
+use crate::palette::Tone;
+use sim::device::NetnsId;
+use sim::fib::{RouteKind, RouteResult};
+use sim::trace::{DropReason, NeighEvent, RouteEvent};
+use std::net::Ipv4Addr;
+
+pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Row {
+    match event {
+        RouteEvent::Input { dst, result } => decision(words, netns, *dst, result, ""),
+        RouteEvent::Output { dst, result } => {
+            let source = result.as_ref().map_or_else(|_| String::new(), |it| format!(" src {}", it.source));
+            decision(words, netns, *dst, result, &source)
+        }
+    }
+}
+
+/// `10.244.2.7 via 192.168.0.12 dev eth0`, as `ip route get` answers.
+fn decision(
+    words: &Words<'_>,
+    netns: NetnsId,
+    dst: Ipv4Addr,
+    result: &Result<RouteResult, DropReason>,
+    source: &str,
+) -> Row {
+    match result {
+        Ok(route) => {
+            let via = route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
+            let device = words.device(netns, route.device);
+            Row::new("route", format!("{}{dst}{via} dev {device}{source}", kind_prefix(route.kind)))
+        }
+        Err(reason) => Row::new("route", format!("{dst}: {}", drop_reason(*reason))).tone(Tone::Bad),
+    }
+}
+
+/// The type as iproute2 prints it, which leaves out `unicast`.
+const fn kind_prefix(kind: RouteKind) -> &'static str {
+    match kind {
+        RouteKind::Unicast => "",
+        RouteKind::Local => "local ",
+        RouteKind::Broadcast => "broadcast ",
+        RouteKind::Multicast => "multicast ",
+        RouteKind::Unreachable => "unreachable ",
+        RouteKind::Prohibit => "prohibit ",
+        RouteKind::Blackhole => "blackhole ",
+    }
+}
+
+pub(super) fn neigh(words: &Words<'_>, netns: NetnsId, event: &NeighEvent) -> Row {
+    let name = |device| words.device(netns, device);
+    match event {
+        NeighEvent::Solicited { device, addr } => {
+            Row::new("neigh", format!("{addr} dev {}: unknown, asks", name(*device)))
+        }
+        NeighEvent::Resolved { device, addr, mac } => {
+            Row::new("neigh", format!("{addr} dev {} lladdr {mac}", name(*device)))
+        }
+        NeighEvent::Failed { device, addr } => {
+            Row::new("neigh", format!("{addr} dev {}: FAILED, nobody answers", name(*device))).tone(Tone::Bad)
+        }
+    }
+}
