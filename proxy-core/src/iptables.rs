@@ -6,11 +6,12 @@
 mod dispatch;
 mod fixed;
 mod jumps;
+mod matches;
 mod service_chains;
 
 use std::fmt;
 
-pub(crate) use dispatch::{Dispatch, write_dispatch};
+pub(crate) use dispatch::{Dispatch, SharedChain, count_dispatch, write_dispatch};
 pub(crate) use service_chains::{ChainTexts, write_service_chains};
 
 use crate::objects::IpFamily;

@@ -50,6 +50,8 @@ pub struct NodePlan {
     pub has_nfacct: bool,
     /// Masquerade picks ports at random.
     pub random_fully: bool,
+    /// Stale conntrack entries are found by going through the table, not by what changed.
+    pub reconciles_conntrack: bool,
 }
 
 /// Which addresses of the node take NodePort traffic.
@@ -234,6 +236,15 @@ pub struct ServiceChange {
     pub after: Option<Arc<ServicePlan>>,
 }
 
+/// How a plan changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanChange {
+    /// The service ports whose plans differ, in the order of names.
+    pub services: Vec<ServiceChange>,
+    /// [`Plan::endpoint_count`] before the change.
+    pub endpoint_count_before: usize,
+}
+
 impl Plan {
     /// The plan of the node that `config` describes, for one family.
     pub fn new(cluster: &Cluster, config: &NodeConfig, family: IpFamily) -> Self {
@@ -254,12 +265,8 @@ impl Plan {
 
     /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what changed.
     /// Cost is that of these Services alone. `config` must be the one that the plan was made with.
-    pub fn update(
-        &mut self,
-        cluster: &Cluster,
-        config: &NodeConfig,
-        services: &[ServiceName],
-    ) -> Vec<ServiceChange> {
+    pub fn update(&mut self, cluster: &Cluster, config: &NodeConfig, services: &[ServiceName]) -> PlanChange {
+        let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
         for service in services {
             let mut after: BTreeMap<_, _> = self
@@ -276,11 +283,11 @@ impl Plan {
                 self.replace(&mut changes, name, None, Some(added));
             }
         }
-        changes.into_values().collect()
+        PlanChange { services: changes.into_values().collect(), endpoint_count_before }
     }
 
     /// Every service port whose plan differs from `before`, in the order of names.
-    pub fn changes_since(&self, before: &Self) -> Vec<ServiceChange> {
+    pub fn change_since(&self, before: &Self) -> PlanChange {
         let gone = before.services.iter().filter(|(name, _)| !self.services.contains_key(*name));
         let gone = gone.map(|(name, plan)| ServiceChange {
             name: name.clone(),
@@ -296,9 +303,9 @@ impl Plan {
                 after: Some(Arc::clone(plan)),
             })
         });
-        let mut changes: Vec<_> = gone.chain(present).collect();
-        changes.sort_by(|left, right| left.name.cmp(&right.name));
-        changes
+        let mut services: Vec<_> = gone.chain(present).collect();
+        services.sort_by(|left, right| left.name.cmp(&right.name));
+        PlanChange { services, endpoint_count_before: before.endpoint_count }
     }
 
     fn service_plans(
@@ -360,6 +367,7 @@ impl NodePlan {
             drops_invalid: !config.tcp_be_liberal,
             has_nfacct: config.has_nfacct,
             random_fully: config.kube_proxy_version.always_random_fully() || config.has_random_fully,
+            reconciles_conntrack: config.kube_proxy_version.reconciles_conntrack(),
         }
     }
 }

@@ -77,4 +77,9 @@ impl KubeProxyVersion {
     pub(crate) fn mixes_node_port_address_keywords(self) -> bool {
         self == Self::Newest
     }
+
+    /// Whether the conntrack table is reconciled, instead of entries deleted event by event.
+    pub(crate) fn reconciles_conntrack(self) -> bool {
+        self == Self::Newest
+    }
 }

@@ -225,7 +225,7 @@ fn services_get_what_they_lack() {
     let objects = reconciled(&service(lb));
     let spec = &services(&objects)[0].spec;
     assert!(spec.cluster_ip.starts_with("10."), "{}", spec.cluster_ip);
-    assert_eq!(spec.cluster_ips, [spec.cluster_ip.clone()]);
+    assert_eq!(spec.cluster_ips, std::slice::from_ref(&spec.cluster_ip));
     assert_eq!(spec.ports[0].node_port, spec.ports[1].node_port, "one number, two protocols");
     let ports =
         BTreeSet::from([spec.ports[0].node_port, spec.ports[2].node_port, spec.health_check_node_port]);

@@ -14,9 +14,10 @@ mod restore_model;
 
 use case::Case;
 use proxy_core::cluster::Cluster;
-use proxy_core::iptables;
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
+use proxy_core::sync;
+use proxy_core::{health_check, iptables};
 use restore_model::Ruleset;
 
 fn plan(case: &Case, objects: &[Object], family: IpFamily) -> Plan {
@@ -52,13 +53,67 @@ const FAMILIES: [(IpFamily, &str); 2] = [(IpFamily::V4, "iptables.txt"), (IpFami
 fn differences(case: &Case) -> String {
     let mut report = String::new();
     for (family, file) in FAMILIES {
-        let objects = case.update.as_ref().unwrap_or(&case.input);
-        let text = iptables::full(&plan(case, objects, family));
-        let found = compare::differences(&recorded(case, file), &ruleset(&text.restore));
-        for line in found.lines() {
-            report += &format!("{}: {file}: {line}\n", case.name());
+        let recorded = recorded(case, file);
+        let before = plan(case, &case.input, family);
+        let mut states = Vec::new();
+        let mut rules = ruleset(&iptables::full(&before).restore);
+        if let Some(update) = &case.update {
+            let after = plan(case, update, family);
+            states.push(("full rules after the update", ruleset(&iptables::full(&after).restore)));
+            rules.restore(&sync::between(&before, &after).restore).unwrap();
+            states.push(("full rules, then the sync", rules));
+        } else {
+            states.push(("full rules", rules));
+        }
+        for (how, found) in states {
+            for line in compare::differences(&recorded, &found).lines() {
+                report += &format!("{}: {file}: {how}: {line}\n", case.name());
+            }
         }
     }
+    report + &jump_differences(case) + &sync_differences(case) + &health_differences(case)
+}
+
+/// Our sync may be smaller than kube-proxy's, never larger: it writes no chain that kube-proxy did not write.
+fn sync_differences(case: &Case) -> String {
+    let mut report = String::new();
+    let Some(update) = &case.update else { return report };
+    for (family, file) in FAMILIES {
+        let sync = sync::between(&plan(case, &case.input, family), &plan(case, update, family));
+        let theirs = case.recorded(file);
+        for line in sync.restore.lines().filter(|line| line.starts_with(':') || line.starts_with("-X")) {
+            if !theirs.lines().any(|recorded| recorded == line) {
+                report += &format!("{}: {file}: the sync need not have: {line}\n", case.name());
+            }
+        }
+    }
+    report
+}
+
+/// What the healthCheckNodePort server is told.
+fn health_differences(case: &Case) -> String {
+    let recorded: serde_json::Value = serde_json::from_str(&case.recorded("health.json")).unwrap();
+    let objects = case.update.as_ref().unwrap_or(&case.input);
+    let mut report = String::new();
+    for (family, key) in [(IpFamily::V4, "IPv4"), (IpFamily::V6, "IPv6")] {
+        let mut ports = serde_json::Map::new();
+        let mut endpoints = serde_json::Map::new();
+        for (service, check) in health_check::health_checks(&plan(case, objects, family)) {
+            ports.insert(service.to_string(), check.port.into());
+            if check.local_endpoints > 0 {
+                endpoints.insert(service.to_string(), check.local_endpoints.into());
+            }
+        }
+        let found = serde_json::json!({"Services": ports, "Endpoints": endpoints});
+        if found != recorded[key] {
+            report += &format!("{}: health {key}: expected {}, found {found}\n", case.name(), recorded[key]);
+        }
+    }
+    report
+}
+
+fn jump_differences(case: &Case) -> String {
+    let mut report = String::new();
     let jumps = FAMILIES.map(|(family, _)| iptables::full(&plan(case, &case.input, family)).jumps).concat();
     let recorded = case.recorded("iptables-jumps.txt");
     for (index, (expected, found)) in recorded.lines().zip(&jumps).enumerate() {
@@ -85,4 +140,51 @@ fn kube_proxy_cases() {
     }
     println!("{} of {} cases agree", folders.len() - failed, folders.len());
     assert!(report.is_empty(), "{failed} of {} cases differ:\n{report}", folders.len());
+}
+
+/// A comparison that cannot fail proves nothing: every single change of a recording must be seen.
+#[test]
+fn every_changed_missing_extra_or_reordered_rule_is_seen() {
+    for folder in case::folders().iter().take(20) {
+        let case = Case::read(folder);
+        for (_, file) in FAMILIES {
+            let recorded = recorded(&case, file);
+            assert_eq!(compare::differences(&recorded, &recorded), "");
+            for (table, chain, rules) in recorded.clone().chains_mut() {
+                let place = format!("{}: {file}: {table} {chain}", case.name());
+                let check = |what: &str, mutated: Vec<String>| {
+                    let found = compare::differences(&recorded, &recorded.with(table, chain, Some(mutated)));
+                    assert!(found.contains(chain.as_str()), "{place}: {what} is not seen");
+                };
+                for index in 0..rules.len() {
+                    let edited = |edit: &dyn Fn(&mut Vec<String>)| {
+                        let mut copy = rules.clone();
+                        edit(&mut copy);
+                        copy
+                    };
+                    check("a missing rule", edited(&|rules| drop(rules.remove(index))));
+                    check("an extra rule", edited(&|rules| rules.insert(index, rules[index].clone())));
+                    check("a changed rule", edited(&|rules| rules[index].push('0')));
+                    check(
+                        "a negation",
+                        edited(&|rules| rules[index] = rules[index].replacen("-m", "! -m", 1) + " "),
+                    );
+                    if index > 0
+                        && rules[index] != rules[index - 1]
+                        && !is_unordered(&rules[index - 1..=index])
+                    {
+                        check("a swap", edited(&|rules| rules.swap(index - 1, index)));
+                    }
+                }
+                let without = recorded.with(table, chain, None);
+                assert!(compare::differences(&recorded, &without).contains("missing"), "{place}");
+                assert!(compare::differences(&without, &recorded).contains("extra"), "{place}");
+            }
+        }
+    }
+}
+
+/// The one order that means nothing: the node's addresses at the end of KUBE-SERVICES.
+fn is_unordered(rules: &[String]) -> bool {
+    rules.iter().all(|rule| rule.contains("NOTE: this must be the last rule") && rule.contains(" -d "))
 }

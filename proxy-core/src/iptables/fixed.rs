@@ -22,7 +22,7 @@ pub(super) fn write_filter(text: &mut String, node: &NodePlan, family: IpFamily,
     }
     text.push_str(dispatch.as_str());
     if guards_localhost {
-        // route_localnet lets neighbours reach what listens on 127.0.0.1, CVE-2020-8558. The kubelet writes the same rule.
+        // route_localnet lets neighbours reach what listens on 127.0.0.1, CVE-2020-8558. The kubelet writes the same.
         text.push_str(concat!(
             "-A KUBE-FIREWALL -m comment --comment \"block incoming localnet connections\" -d 127.0.0.0/8 ",
             "! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP\n"
@@ -52,9 +52,8 @@ pub(super) fn write_nat(
     rules.push(format_args!("-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"));
     // Cleared, so that a packet that passes the stack a second time is not masqueraded again.
     rules.push(format_args!("-A KUBE-POSTROUTING -j MARK --xor-mark {mark}"));
-    rules.push(format_args!(
-        "-A KUBE-POSTROUTING -m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE{random}"
-    ));
+    let comment = "-m comment --comment \"kubernetes service traffic requiring SNAT\"";
+    rules.push(format_args!("-A KUBE-POSTROUTING {comment} -j MASQUERADE{random}"));
     rules.push(format_args!("-A KUBE-MARK-MASQ -j MARK --or-mark {mark}"));
     text.push_str(rules.as_str());
     text.push_str(dispatch.as_str());
@@ -80,9 +79,8 @@ fn write_forward(text: &mut String, node: &NodePlan) {
         rules.push(format_args!("-A KUBE-FORWARD -m conntrack --ctstate INVALID{counter} -j DROP"));
     }
     let mark = Mark(node.masquerade_mark);
-    rules.push(format_args!(
-        "-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding rules\" -m mark --mark {mark}/{mark} -j ACCEPT"
-    ));
+    let comment = "-m comment --comment \"kubernetes forwarding rules\"";
+    rules.push(format_args!("-A KUBE-FORWARD {comment} -m mark --mark {mark}/{mark} -j ACCEPT"));
     rules.push(format_args!(concat!(
         "-A KUBE-FORWARD -m comment --comment \"kubernetes forwarding conntrack rule\" ",
         "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"

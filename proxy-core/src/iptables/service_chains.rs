@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::Lines;
 use super::dispatch::chain_kind;
-use crate::config::LocalTraffic;
+use super::matches::{EndpointComment, ExternalDestinations, IfLocal, IfNotLocal, Layer4, OneIn, ToVip};
 use crate::endpoint::Endpoint;
-use crate::names::{ChainKind, ChainName, Hash};
+use crate::names::{ChainKind, ChainName, Hash, ServicePortName};
 use crate::objects::TrafficPolicy;
 use crate::plan::{EndpointSet, External, Masquerade, NodePlan, ServicePlan, SourceRanges, Treatment};
 
@@ -99,6 +99,11 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// The name to put into comments about endpoints.
+    fn commented_name(&self) -> Option<&ServicePortName> {
+        (!self.large).then_some(&self.service.name)
+    }
+
     fn endpoint(&self, index: u32) -> (&Endpoint, ChainName) {
         let index = index as usize;
         (&self.service.endpoints[index], self.endpoint_chains[index].expect("it is among the reachable"))
@@ -106,30 +111,26 @@ impl Writer<'_> {
 
     /// Traffic for external IPs, load balancer addresses and NodePorts.
     fn write_external(&self, chains: &mut ChainTexts, external: &External) {
-        let name = &self.service.name;
+        let about = |what| ExternalDestinations { what, name: &self.service.name };
         let chain = self.hash.chain(ChainKind::External);
         let cluster = self.hash.chain(ChainKind::Cluster);
         chains.begin(chain);
         match external.policy {
-            // The endpoint may be on another node: the reply must come back this way.
-            TrafficPolicy::Cluster => chains.rule(chain, format_args!(
-                "-m comment --comment \"masquerade traffic for {name} external destinations\" -j KUBE-MARK-MASQ"
-            )),
+            TrafficPolicy::Cluster => {
+                // The endpoint may be on another node: the reply must come back this way.
+                chains.rule(chain, format_args!("{} -j KUBE-MARK-MASQ", about("masquerade traffic")));
+            }
             TrafficPolicy::Local => {
-                // As if it had gone up to an external balancer and come back: not subject to the policy.
                 if let Some(local) = &self.node.local_traffic {
-                    chains.rule(chain, format_args!(
-                        "-m comment --comment \"pod traffic for {name} external destinations\" {} -j {cluster}",
-                        IfLocal(local)
-                    ));
+                    // As if it had gone up to an external balancer and come back: not subject to the policy.
+                    let pods = IfLocal(local);
+                    chains.rule(chain, format_args!("{} {pods} -j {cluster}", about("pod traffic")));
                 }
                 // The node may use the VIP as its source.
-                chains.rule(chain, format_args!(
-                    "-m comment --comment \"masquerade LOCAL traffic for {name} external destinations\" -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ"
-                ));
-                chains.rule(chain, format_args!(
-                    "-m comment --comment \"route LOCAL traffic for {name} external destinations\" -m addrtype --src-type LOCAL -j {cluster}"
-                ));
+                let from_node = "-m addrtype --src-type LOCAL";
+                let masquerade = about("masquerade LOCAL traffic");
+                chains.rule(chain, format_args!("{masquerade} {from_node} -j KUBE-MARK-MASQ"));
+                chains.rule(chain, format_args!("{} {from_node} -j {cluster}", about("route LOCAL traffic")));
             }
         }
         if let Treatment::Serve(set) = external.treatment {
@@ -142,25 +143,16 @@ impl Writer<'_> {
         let name = &self.service.name;
         let chain = self.hash.chain(ChainKind::Firewall);
         let next = self.hash.chain(ChainKind::External);
+        let comment = format!("-m comment --comment \"{name} loadbalancer IP\"");
         chains.begin(chain);
         for range in &ranges.ranges {
-            chains.rule(
-                chain,
-                format_args!("-m comment --comment \"{name} loadbalancer IP\" -s {range} -j {next}"),
-            );
+            chains.rule(chain, format_args!("{comment} -s {range} -j {next}"));
         }
         for vip in external.load_balancer_vips.iter().filter(|_| ranges.admits_vips) {
-            chains.rule(
-                chain,
-                format_args!("-m comment --comment \"{name} loadbalancer IP\" -s {vip} -j {next}"),
-            );
+            chains.rule(chain, format_args!("{comment} -s {vip} -j {next}"));
         }
-        chains.rule(
-            chain,
-            format_args!(
-                "-m comment --comment \"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL\""
-            ),
-        );
+        let rest = "will be dropped by KUBE-PROXY-FIREWALL";
+        chains.rule(chain, format_args!("-m comment --comment \"other traffic to {name} {rest}\""));
     }
 
     /// The choice among a set of endpoints.
@@ -174,129 +166,50 @@ impl Writer<'_> {
             EndpointSet::Cluster => &self.service.categories.cluster,
             EndpointSet::Local => &self.service.categories.local,
         };
+        let name = self.commented_name();
+        let choices = indexes.iter().map(|index| {
+            let (endpoint, target) = self.endpoint(*index);
+            (EndpointComment { name, endpoint: Some(&endpoint.text) }, target)
+        });
         if let Some(seconds) = self.service.affinity_seconds {
-            for index in indexes {
-                let (endpoint, target) = self.endpoint(*index);
-                chains.rule(
-                    chain,
-                    format_args!(
-                        "{}-m recent --name {target} --rcheck --seconds {seconds} --reap -j {target}",
-                        self.endpoint_comment(endpoint)
-                    ),
-                );
+            for (comment, target) in choices.clone() {
+                let known =
+                    format_args!("-m recent --name {target} --rcheck --seconds {seconds} --reap").to_string();
+                chains.rule(chain, format_args!("{comment}{known} -j {target}"));
             }
         }
-        for (position, index) in indexes.iter().enumerate() {
-            let (endpoint, target) = self.endpoint(*index);
-            let comment = self.endpoint_comment(endpoint);
+        for (position, (comment, target)) in choices.enumerate() {
             match indexes.len() - position {
                 1 => chains.rule(chain, format_args!("{comment}-j {target}")),
-                left => chains.rule(
-                    chain,
-                    format_args!(
-                        "{comment}-m statistic --mode random --probability {} -j {target}",
-                        OneOf(left)
-                    ),
-                ),
+                left => chains.rule(chain, format_args!("{comment}{} -j {target}", OneIn(left))),
             }
         }
     }
 
     /// Traffic to the ClusterIP from outside: routed to this node on purpose, its reply must pass here again.
     fn write_cluster_ip_masquerade(&self, chains: &mut ChainTexts, chain: ChainName) {
-        let ServicePlan { name, cluster_ip, port, .. } = self.service;
-        let protocol = name.protocol().lower();
-        let condition = match (self.service.internal_masquerade, &self.node.local_traffic) {
-            (Masquerade::Never, _) | (Masquerade::UnlessFromPods, None) => return,
-            (Masquerade::Always, _) => None,
-            (Masquerade::UnlessFromPods, Some(local)) => Some(IfNotLocal(local)),
-        };
-        let head = format_args!(
-            "-m comment --comment \"{name} cluster IP\" -m {protocol} -p {protocol} -d {cluster_ip} --dport {port}"
-        )
-        .to_string();
-        match condition {
-            None => chains.rule(chain, format_args!("{head} -j KUBE-MARK-MASQ")),
-            Some(condition) => chains.rule(chain, format_args!("{head} {condition} -j KUBE-MARK-MASQ")),
+        let to = ToVip { service: self.service, vip: self.service.cluster_ip, what: "cluster IP" };
+        match (self.service.internal_masquerade, &self.node.local_traffic) {
+            (Masquerade::Never, _) | (Masquerade::UnlessFromPods, None) => {}
+            (Masquerade::Always, _) => chains.rule(chain, format_args!("{to} -j KUBE-MARK-MASQ")),
+            (Masquerade::UnlessFromPods, Some(local)) => {
+                chains.rule(chain, format_args!("{to} {} -j KUBE-MARK-MASQ", IfNotLocal(local)));
+            }
         }
     }
 
     fn write_endpoint(&self, chains: &mut ChainTexts, index: u32) {
         let (endpoint, chain) = self.endpoint(index);
-        let name = &self.service.name;
-        let protocol = name.protocol().lower();
-        let comment = Comment { service: (!self.large).then_some(name.as_str()), endpoint: None };
+        let comment = EndpointComment { name: self.commented_name(), endpoint: None };
+        let layer4 = Layer4(self.service.name.protocol());
         chains.begin(chain);
         // An endpoint that is sent to itself would answer itself directly, past the un-NAT.
         chains.rule(chain, format_args!("{comment}-s {} -j KUBE-MARK-MASQ", endpoint.address_text()));
-        let to = &endpoint.text;
+        let dnat = format_args!("{layer4} -j DNAT --to-destination {}", endpoint.text).to_string();
         if self.service.affinity_seconds.is_some() {
-            chains.rule(chain, format_args!(
-                "{comment}-m recent --name {chain} --set -m {protocol} -p {protocol} -j DNAT --to-destination {to}"
-            ));
+            chains.rule(chain, format_args!("{comment}-m recent --name {chain} --set {dnat}"));
         } else {
-            chains.rule(
-                chain,
-                format_args!("{comment}-m {protocol} -p {protocol} -j DNAT --to-destination {to}"),
-            );
+            chains.rule(chain, format_args!("{comment}{dnat}"));
         }
-    }
-
-    fn endpoint_comment<'b>(&'b self, endpoint: &'b Endpoint) -> Comment<'b> {
-        Comment {
-            service: (!self.large).then_some(self.service.name.as_str()),
-            endpoint: Some(&endpoint.text),
-        }
-    }
-}
-
-/// A comment match about a service port, and perhaps one of its endpoints; nothing in large clusters.
-#[derive(Clone, Copy)]
-struct Comment<'a> {
-    service: Option<&'a str>,
-    endpoint: Option<&'a str>,
-}
-
-impl fmt::Display for Comment<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.service, self.endpoint) {
-            (None, _) => Ok(()),
-            (Some(service), None) => write!(formatter, "-m comment --comment {service} "),
-            (Some(service), Some(endpoint)) => {
-                write!(formatter, "-m comment --comment \"{service} -> {endpoint}\" ")
-            }
-        }
-    }
-}
-
-/// A match for traffic of this node's pods. kube-proxy: pkg/proxy/util/localdetector.go.
-struct IfLocal<'a>(&'a LocalTraffic);
-
-impl fmt::Display for IfLocal<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            LocalTraffic::Source(net) => write!(formatter, "-s {net}"),
-            LocalTraffic::Device(device) => write!(formatter, "-i {device}"),
-            LocalTraffic::DevicePrefix(prefix) => write!(formatter, "-i {prefix}+"),
-        }
-    }
-}
-
-/// A match for all other traffic.
-struct IfNotLocal<'a>(&'a LocalTraffic);
-
-impl fmt::Display for IfNotLocal<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "! {}", IfLocal(self.0))
-    }
-}
-
-/// The probability of one of this many, as kube-proxy prints it (`%0.10f`).
-struct OneOf(usize);
-
-impl fmt::Display for OneOf {
-    #[expect(clippy::cast_precision_loss, reason = "a Service has fewer endpoints than 2^52")]
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:.10}", 1.0 / self.0 as f64)
     }
 }

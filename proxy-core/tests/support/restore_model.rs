@@ -52,6 +52,18 @@ impl Ruleset {
             .flat_map(|(table, chains)| chains.iter_mut().map(move |(chain, rules)| (table, chain, rules)))
     }
 
+    /// The same with one chain changed or taken away.
+    #[allow(dead_code, reason = "not every test changes rule sets")]
+    pub(crate) fn with(&self, table: &str, chain: &str, rules: Option<Vec<String>>) -> Self {
+        let mut changed = self.clone();
+        let chains = changed.0.get_mut(table).unwrap();
+        match rules {
+            Some(rules) => drop(chains.insert(chain.to_owned(), rules)),
+            None => drop(chains.remove(chain)),
+        }
+        changed
+    }
+
     /// Every target must be a chain of the table or begin with a capital word that iptables knows.
     fn check(&self, table: &str) -> Result<(), String> {
         const TARGETS: [&str; 7] = ["ACCEPT", "DROP", "REJECT", "RETURN", "MARK", "MASQUERADE", "DNAT"];

@@ -1,0 +1,70 @@
+//! What kube-proxy answers on the healthCheckNodePort of a Service.
+//!
+//! kube-proxy: pkg/proxy/healthcheck/service_health.go; `LocalReadyEndpoints`, pkg/proxy/endpointschangetracker.go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names::ServiceName;
+use crate::plan::Plan;
+
+/// The health check of one Service on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The TCP port that is listened on: on every address, or on those that take NodePort traffic.
+    pub port: u16,
+    /// Ready endpoints on this node, each address counted once over all ports of the Service. Terminating endpoints
+    /// never count, even where they serve for want of better ones: the balancer shall go elsewhere.
+    pub local_endpoints: usize,
+}
+
+/// An HTTP response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The status code, 200 or 503.
+    pub status: u16,
+    /// Header fields, in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, JSON.
+    pub body: String,
+}
+
+/// The health checks that a node offers, by Service.
+pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
+    let mut addresses: BTreeMap<&ServiceName, (u16, BTreeSet<_>)> = BTreeMap::new();
+    for service in plan.services.values() {
+        let Some(port) = service.health_check_node_port else { continue };
+        let (_, known) = addresses.entry(service.name.service()).or_insert_with(|| (port, BTreeSet::new()));
+        let local = service.endpoints.iter().filter(|endpoint| endpoint.is_local && endpoint.is_ready);
+        known.extend(local.map(|endpoint| endpoint.address));
+    }
+    let checks = addresses.into_iter().map(|(service, (port, addresses))| {
+        (service.clone(), HealthCheck { port, local_endpoints: addresses.len() })
+    });
+    checks.collect()
+}
+
+/// The answer to a request. `proxy_is_healthy`: kube-proxy itself has synced lately.
+pub fn answer(service: &ServiceName, check: HealthCheck, proxy_is_healthy: bool) -> Response {
+    let count = check.local_endpoints;
+    let ServiceName { namespace, name } = service;
+    Response {
+        status: if count > 0 && proxy_is_healthy { 200 } else { 503 },
+        headers: vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("X-Content-Type-Options", "nosniff".to_owned()),
+            ("X-Load-Balancing-Endpoint-Weight", count.to_string()),
+        ],
+        // Names need no escapes in JSON: they are DNS labels.
+        body: [
+            "{".to_owned(),
+            "\t\"service\": {".to_owned(),
+            format!("\t\t\"namespace\": \"{namespace}\","),
+            format!("\t\t\"name\": \"{name}\""),
+            "\t},".to_owned(),
+            format!("\t\"localEndpoints\": {count},"),
+            format!("\t\"serviceProxyHealthy\": {proxy_is_healthy}"),
+            "}".to_owned(),
+        ]
+        .join("\n"),
+    }
+}

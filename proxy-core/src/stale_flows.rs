@@ -1,0 +1,173 @@
+//! Which conntrack entries must go when endpoints of UDP Services change.
+//!
+//! A UDP flow has no end that conntrack could see: as long as its client sends, its entry lives, and with it the choice
+//! of an endpoint that may be gone. TCP and SCTP are never touched: their peers notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::endpoint::Endpoint;
+use crate::objects::{IpFamily, Protocol};
+use crate::plan::{Plan, PlanChange, ServicePlan};
+
+/// What to do about conntrack entries after a sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlowCleanup {
+    /// Nothing.
+    None,
+    /// Run these commands (v1.31); one that finds no entry fails and harms nothing.
+    Commands(Vec<String>),
+    /// Go through all UDP entries of the family and delete those that [`Frontends::is_stale`] names.
+    Reconcile(Reconciliation),
+}
+
+/// A look at the whole conntrack table that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// UDP service ports that are gone: whatever entry they left is stale.
+    deleted: Vec<Arc<ServicePlan>>,
+}
+
+impl Reconciliation {
+    /// What to judge entries by; `after` is the plan after the sync.
+    pub fn frontends(&self, after: &Plan) -> Frontends {
+        Frontends::new(after, &self.deleted)
+    }
+}
+
+impl FlowCleanup {
+    /// What kube-proxy does after a sync that changed its plan to `after`.
+    pub(crate) fn after(after: &Plan, change: &PlanChange) -> Self {
+        if !after.node.reconciles_conntrack {
+            let commands = commands(after.family, change);
+            return if commands.is_empty() { Self::None } else { Self::Commands(commands) };
+        }
+        let udp = || change.services.iter().filter(|service| service.name.protocol() == Protocol::Udp);
+        let deleted: Vec<_> = udp()
+            .filter(|service| service.after.is_none())
+            .filter_map(|service| service.before.clone())
+            .collect();
+        // kube-proxy: `ConntrackCleanupRequired`, pkg/proxy/endpointschangetracker.go.
+        let endpoints_changed =
+            udp().any(|service| endpoints(service.before.as_deref()) != endpoints(service.after.as_deref()));
+        let is_due = endpoints_changed || !deleted.is_empty();
+        if is_due { Self::Reconcile(Reconciliation { deleted }) } else { Self::None }
+    }
+}
+
+/// One UDP entry of the conntrack table, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpFlow {
+    /// Destination of the original direction: what the client sends to.
+    pub original_destination: SocketAddr,
+    /// Source of the reply direction: who answers; the same as the former if nothing was rewritten.
+    pub reply_source: SocketAddr,
+}
+
+/// Addresses and ports that UDP Services answer on, with the endpoints that may answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frontends {
+    by_address: BTreeMap<SocketAddr, BTreeSet<SocketAddr>>,
+    by_node_port: BTreeMap<u16, BTreeSet<SocketAddr>>,
+}
+
+impl Frontends {
+    /// Of a plan, and of the service ports that are gone.
+    ///
+    /// kube-proxy: `CleanStaleEntries`, pkg/proxy/conntrack/cleanup.go. All serving endpoints may answer, whatever the
+    /// traffic policies, hints and termination: a flow that goes on is not disturbed.
+    fn new(after: &Plan, deleted: &[Arc<ServicePlan>]) -> Self {
+        let mut frontends = Self::default();
+        // Those first: an address that a live Service has taken over belongs to that one.
+        for service in deleted {
+            frontends.add(service, BTreeSet::new());
+        }
+        for service in after.services.values() {
+            let serving = service.endpoints.iter().filter(|endpoint| endpoint.is_serving);
+            frontends.add(service, serving.map(socket).collect());
+        }
+        frontends
+    }
+
+    /// Whether an entry leads where no serving endpoint answers.
+    pub fn is_stale(&self, flow: &UdpFlow) -> bool {
+        let destination = flow.original_destination;
+        let misses = |endpoints: &BTreeSet<SocketAddr>| !endpoints.contains(&flow.reply_source);
+        self.by_address.get(&destination).is_some_and(misses)
+            || self.by_node_port.get(&destination.port()).is_some_and(misses)
+    }
+
+    fn add(&mut self, service: &ServicePlan, endpoints: BTreeSet<SocketAddr>) {
+        if service.name.protocol() != Protocol::Udp {
+            return;
+        }
+        for vip in vips(service) {
+            self.by_address.insert(SocketAddr::new(vip, service.port), endpoints.clone());
+        }
+        // NodePorts are looked up by number alone: without endpoints, flows of others to the same port number
+        // somewhere else would be torn down.
+        if let Some(port) = node_port(service).filter(|_| !endpoints.is_empty()) {
+            self.by_node_port.insert(port, endpoints);
+        }
+    }
+}
+
+/// What kube-proxy v1.31 runs: entries of Services that are gone or had no endpoint, then entries to endpoints that
+/// are gone.
+///
+/// kube-proxy v1.31: `deleteStaleServiceConntrackEntries`, `deleteStaleEndpointConntrackEntries`,
+/// pkg/proxy/conntrack/cleanup.go; `detectStaleConntrackEntries`, pkg/proxy/endpointschangetracker.go.
+fn commands(family: IpFamily, change: &PlanChange) -> Vec<String> {
+    let family = match family {
+        IpFamily::V4 => "",
+        IpFamily::V6 => " -f ipv6",
+    };
+    let mut addresses = BTreeSet::new();
+    let mut ports = BTreeSet::new();
+    let mut of_endpoints = Vec::new();
+    for service in change.services.iter().filter(|service| service.name.protocol() == Protocol::Udp) {
+        let before = service.before.as_deref();
+        let Some(after) = service.after.as_deref() else {
+            addresses.extend(before.map(|plan| plan.cluster_ip));
+            continue;
+        };
+        let serves = |plan: &ServicePlan| plan.endpoints.iter().any(|endpoint| endpoint.is_serving);
+        if serves(after) && !before.is_some_and(serves) {
+            addresses.extend(vips(after));
+            ports.extend(node_port(after));
+        }
+        let gone = before.into_iter().flat_map(|plan| &plan.endpoints).filter(|endpoint| {
+            endpoint.is_serving && !after.endpoints.iter().any(|other| other.text == endpoint.text)
+        });
+        for endpoint in gone.map(Endpoint::address_text) {
+            let port = node_port(after).map(|port| format!("-p udp --dport {port} --dst-nat {endpoint}"));
+            of_endpoints.extend(port);
+            of_endpoints
+                .extend(vips(after).map(|vip| format!("--orig-dst {vip} --dst-nat {endpoint} -p udp")));
+        }
+    }
+    let addresses = addresses.into_iter().map(|address| format!("--orig-dst {address} -p udp"));
+    let ports = ports.into_iter().map(|port| format!("-p udp --dport {port}"));
+    let all = addresses.chain(ports).chain(of_endpoints);
+    all.map(|arguments| format!("conntrack -D {arguments}{family}")).collect()
+}
+
+fn endpoints(service: Option<&ServicePlan>) -> &[Endpoint] {
+    service.map_or(&[], |plan| &plan.endpoints)
+}
+
+fn vips(service: &ServicePlan) -> impl Iterator<Item = IpAddr> {
+    let external = service.external.iter();
+    let others =
+        external.flat_map(|external| external.external_ips.iter().chain(&external.load_balancer_vips));
+    std::iter::once(service.cluster_ip).chain(others.copied())
+}
+
+fn node_port(service: &ServicePlan) -> Option<u16> {
+    service.external.as_ref().and_then(|external| external.node_port)
+}
+
+fn socket(endpoint: &Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.address, endpoint.port)
+}
