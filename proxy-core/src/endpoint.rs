@@ -150,7 +150,7 @@ fn family_of_type(address_type: AddressType) -> Option<IpFamily> {
 fn read_ports(slice: &EndpointSlice, fields: &Fields<'_>) -> Result<Vec<SlicePort>, ObjectError> {
     let mut ports = Vec::with_capacity(slice.ports.len());
     for (index, port) in slice.ports.iter().enumerate() {
-        // kube-proxy skips ports without name or number ("TODO: handle nil ports to mean all").
+        // kube-proxy skips ports without name or number; a nil port could be read as "all ports", but it is not.
         let (Some(name), Some(number @ 1..)) = (&port.name, port.port) else {
             if port.port.is_some_and(|number| number < 0) {
                 let path = format!("ports[{index}].port");

@@ -1,0 +1,87 @@
+//! The files of the project, and what a check finds in them.
+
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+
+/// A text file.
+pub(crate) struct File {
+    /// Path from the root of the project, with `/`.
+    pub(crate) path: String,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+impl File {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    pub(crate) fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// Test code: `tests.rs`, anything in a `tests` folder, and the hand-made samples that only tests use.
+    pub(crate) fn is_test(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        name == "tests.rs" || self.path.split('/').any(|part| part == "tests")
+    }
+
+    /// The folder of the crate to which the file belongs; the root package is `hairpin`.
+    pub(crate) fn crate_name(&self) -> &str {
+        match self.path.split('/').next() {
+            Some(folder) if CRATES.contains(&folder) => folder,
+            Some(_) | None => "hairpin",
+        }
+    }
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+
+    pub(crate) fn found(&self, line: usize, what: impl Into<String>) -> Finding {
+        Finding { path: self.path.clone(), line, what: what.into() }
+    }
+}
+
+/// Crates that have a folder of their own.
+pub(crate) const CRATES: [&str; 5] = ["proxy-core", "sim", "conformance", "reports", "fuzz"];
+
+/// A violation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    path: String,
+    line: usize,
+    what: String,
+}
+
+impl Display for Finding {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.what)
+    }
+}
+
+/// Every text file of the checkout but what builds and version control leave there, in the order of their paths.
+pub(crate) fn files() -> Vec<File> {
+    let mut files = Vec::new();
+    collect(Path::new(env!("CARGO_MANIFEST_DIR")), "", &mut files);
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) {
+    let entries = std::fs::read_dir(folder).expect("the checkout can be read");
+    for entry in entries {
+        let entry = entry.expect("the checkout can be read");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{prefix}{name}");
+        let kind = entry.file_type().expect("the checkout can be read");
+        if kind.is_dir() && !matches!(&*name, ".git" | "target") {
+            collect(&entry.path(), &format!("{path}/"), files);
+        } else if kind.is_file() && !name.ends_with(".snap.new") && name != ".git" {
+            // What is not UTF-8 is no text.
+            if let Ok(text) = std::fs::read_to_string(entry.path()) {
+                files.push(File { path, text });
+            }
+        }
+    }
+}

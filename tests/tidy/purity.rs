@@ -1,0 +1,121 @@
+//! Crates that only compute: no input or output, no clock, no threads, no order that changes between runs.
+
+use crate::project::{File, Finding};
+use crate::rust;
+
+/// What reaches outside of the program, or depends on when and where it runs.
+const OUTSIDE: [(&str, &str); 13] = [
+    ("std::fs", "files"),
+    ("std::io", "input and output"),
+    ("std::env", "the environment"),
+    ("std::process", "processes"),
+    ("std::thread", "threads"),
+    ("std::time::Instant", "the clock"),
+    ("std::time::SystemTime", "the clock"),
+    ("SystemTime::now", "the clock"),
+    ("std::net::TcpStream", "sockets"),
+    ("std::net::TcpListener", "sockets"),
+    ("std::net::UdpSocket", "sockets"),
+    ("std::net::ToSocketAddrs", "name resolution"),
+    ("std::os", "the operating system"),
+];
+
+/// Crates in which nothing may reach outside, and the parts of them that are there for doing so.
+const PURE: [(&str, &[&str]); 4] = [
+    ("sim", &[]),
+    ("proxy-core", &[]),
+    ("reports", &[]),
+    // The arms run on this machine's kernel or on a virtual machine, and files come in through one door.
+    ("conformance", &["conformance/src/arm/kernel", "conformance/src/arm/vm", "conformance/src/files"]),
+];
+
+fn is_pure(file: &File) -> bool {
+    let is_source = file.is_rust() && !file.is_test() && file.path.contains("/src/");
+    let rule = PURE.iter().find(|(name, _)| *name == file.crate_name());
+    is_source && rule.is_some_and(|(_, doors)| !doors.iter().any(|door| file.path.starts_with(door)))
+}
+
+/// Paths that lead out of a pure crate.
+pub(crate) fn outside_world(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| is_pure(file)) {
+        for (line, path) in rust::paths(&rust::code_of(&file.text)) {
+            let reached = OUTSIDE.iter().find(|(outside, _)| is_within(&path, outside));
+            findings.extend(reached.map(|(_, what)| file.found(line, format!("`{path}` reaches {what}"))));
+        }
+    }
+    findings
+}
+
+fn is_within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// `HashMap` and `HashSet` of the standard library in the crates on the packet path: their order differs from run to run.
+pub(crate) fn hash_maps(files: &[File]) -> Vec<Finding> {
+    let is_ours = |file: &&File| matches!(file.crate_name(), "sim" | "proxy-core") && is_pure(file);
+    let mut findings = Vec::new();
+    for file in files.iter().filter(is_ours) {
+        for (line, path) in rust::paths(&rust::code_of(&file.text)) {
+            if is_within(&path, "std::collections::HashMap") || is_within(&path, "std::collections::HashSet")
+            {
+                findings.push(file.found(line, format!("`{path}` has no defined order")));
+            }
+        }
+    }
+    findings
+}
+
+/// Serialisation belongs to the edge: `sim`'s types have twins in `reports`.
+pub(crate) fn serde_in_sim(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.crate_name() == "sim") {
+        let code = match file.path.ends_with("Cargo.toml") {
+            true => file.text.clone(),
+            false if file.is_rust() => rust::code_of(&file.text),
+            false => continue,
+        };
+        for (index, line) in code.lines().enumerate().filter(|(_, line)| line.contains("serde")) {
+            findings.push(file.found(index + 1, format!("serialisation in sim: {}", line.trim())));
+        }
+    }
+    findings
+}
+
+#[test]
+fn a_way_out_is_found_in_pure_crates() {
+    for (path, code, expected) in [
+        ("sim/src/x.rs", "use std::{collections::BTreeMap, fs};", Some("`std::fs` reaches files")),
+        ("sim/src/x.rs", "fn f() { std::env::var(\"A\") }", Some("`std::env::var` reaches the environment")),
+        ("reports/src/x.rs", "use std::time::Instant;", Some("`std::time::Instant` reaches the clock")),
+        ("conformance/src/run.rs", "use std::thread;", Some("`std::thread` reaches threads")),
+        ("conformance/src/arm/kernel/netns.rs", "use std::process::Command;", None),
+        ("sim/src/x.rs", "use std::net::{IpAddr, Ipv4Addr}; use std::time::Duration;", None),
+        ("sim/src/x/tests.rs", "use std::fs;", None),
+        ("src/main.rs", "use std::fs;", None),
+    ] {
+        let found = outside_world(&[File::new(path, code)]);
+        let expected: Vec<Finding> =
+            expected.into_iter().map(|what| File::new(path, "").found(1, what)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_hash_map_is_found_on_the_packet_path() {
+    let code = "use std::collections::{BTreeMap, HashSet};\nuse rustc_hash::FxHashMap;\n";
+    let found = hash_maps(&[File::new("sim/src/x.rs", code)]);
+    assert_eq!(
+        found,
+        [File::new("sim/src/x.rs", "").found(1, "`std::collections::HashSet` has no defined order")]
+    );
+    assert_eq!(hash_maps(&[File::new("reports/src/x.rs", code)]), []);
+}
+
+#[test]
+fn serde_is_found_in_sim() {
+    let manifest = File::new("sim/Cargo.toml", "[dependencies]\nserde.workspace = true\n");
+    let code = File::new("sim/src/x.rs", "// no serde here\n#[derive(serde::Serialize)]\nstruct A;\n");
+    assert_eq!(serde_in_sim(&[manifest]).len(), 1);
+    assert_eq!(serde_in_sim(&[code]).len(), 1);
+}
