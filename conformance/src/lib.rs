@@ -1,1 +1,15 @@
 //! Scenario files, the arms that run them, and the comparison of what was observed.
+//!
+//! Data flows through the modules in this order:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`yaml`] | a text as a tree in which every node knows its place |
+//! | [`diagnostic`] | what is wrong with an input, and where |
+//! | [`scenario`] | the typed form of a Scenario document |
+//! | [`manifest`] | texts to scenario and Kubernetes objects |
+
+pub mod diagnostic;
+pub mod manifest;
+pub mod scenario;
+pub mod yaml;

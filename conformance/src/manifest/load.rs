@@ -1,0 +1,247 @@
+//! Reading documents, by kind.
+
+use proxy_core::objects::{Kind, Object, TypeMeta};
+
+use super::kinds::IGNORED_KINDS;
+use super::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Origin, expected_words};
+use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
+use crate::scenario::{self, ReadError};
+use crate::yaml::{self, DecodeError, DecodeFault, Fault, Node, Value};
+
+/// Reads every document of every text. What is wrong with one hides nothing of another.
+pub fn load(sources: Vec<Source>) -> Manifests {
+    let mut manifests = Manifests::default();
+    for (index, source) in sources.iter().enumerate() {
+        let source_id = SourceId(index);
+        let stream = yaml::parse(&source.text);
+        manifests.diagnostics.extend(stream.faults.into_iter().map(|fault| yaml_fault(source_id, fault)));
+        for node in stream.documents {
+            manifests.take(Origin { source: source_id, node });
+        }
+    }
+    manifests.sources = sources;
+    manifests.diagnostics.extend(duplicates(&manifests.objects));
+    manifests.diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
+    manifests
+}
+
+/// Reads one manifest, such as one inside a step. Ignored kinds give `None`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_object(origin: &Origin) -> Result<Option<Object>, Box<Diagnostic>> {
+    match what_it_is(origin, None)? {
+        Document::Object(kind) => object(kind, origin).map(Some),
+        Document::Ignored(_) => Ok(None),
+        Document::List { .. } | Document::Scenario => {
+            let diagnostic = Diagnostic::error(origin.value("kind"), "this cannot be applied by a step");
+            Err(diagnostic.help("write a YAML list of Kubernetes manifests").into())
+        }
+    }
+}
+
+/// What a document is, by its `apiVersion` and `kind`.
+enum Document {
+    Scenario,
+    /// `kind: List`, or the typed form whose items may leave out their own type.
+    List {
+        item_type: Option<TypeMeta>,
+    },
+    Object(Kind),
+    Ignored(&'static str),
+}
+
+impl Manifests {
+    fn take(&mut self, origin: Origin) {
+        if let Err(diagnostic) = self.try_take(origin, None) {
+            self.diagnostics.push(*diagnostic);
+        }
+    }
+
+    fn try_take(&mut self, origin: Origin, default_type: Option<&TypeMeta>) -> Result<(), Box<Diagnostic>> {
+        match what_it_is(&origin, default_type)? {
+            Document::Scenario => match scenario::read(&origin.node) {
+                Ok(scenario) => self.scenarios.push(LoadedScenario { scenario, origin }),
+                Err(ReadError::Shape(error)) => return Err(Box::new(decode_error(&origin, &error))),
+                Err(ReadError::Fields(faults)) => {
+                    self.diagnostics.extend(faults.iter().map(|fault| origin.fault(fault)));
+                }
+            },
+            Document::List { item_type } => {
+                let items = origin.node.get("items").and_then(Node::items).ok_or_else(|| {
+                    Box::new(
+                        Diagnostic::error(origin.value("items"), "this List has no items")
+                            .expected("expected `items`, a list"),
+                    )
+                })?;
+                for item in items {
+                    let origin = Origin { source: origin.source, node: item.clone() };
+                    if let Err(diagnostic) = self.try_take(origin, item_type.as_ref()) {
+                        self.diagnostics.push(*diagnostic);
+                    }
+                }
+            }
+            Document::Object(kind) => {
+                let object = object(kind, &origin)?;
+                self.objects.push(LoadedObject { object, origin });
+            }
+            Document::Ignored("") => {}
+            Document::Ignored(warning) => {
+                let kind = origin.node.get("kind").and_then(Node::text).unwrap_or_default();
+                let message = format!("{kind} is ignored: {warning}");
+                self.diagnostics.push(Diagnostic::warning(origin.value("kind"), message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn what_it_is(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<Document, Box<Diagnostic>> {
+    if !matches!(origin.node.value, Value::Mapping(_)) {
+        return Err(Diagnostic::error(origin.head(), "this is no manifest")
+            .expected("expected a mapping with apiVersion, kind and metadata")
+            .into());
+    }
+    let type_meta = type_meta(origin, default_type)?;
+    let TypeMeta { api_version, kind } = &type_meta;
+    if api_version == "hairpin" || api_version.starts_with("hairpin/") {
+        return hairpin_kind(origin, &type_meta);
+    }
+    if let Some(kind) = Kind::of(&type_meta) {
+        return Ok(Document::Object(kind));
+    }
+    if kind == "List" {
+        return Ok(Document::List { item_type: None });
+    }
+    if let Some(known) = Kind::all().find(|known| known.name() == kind) {
+        let message = format!("the apiVersion of a {kind} is {}, not {api_version}", known.api_version());
+        return Err(Diagnostic::error(origin.value("apiVersion"), message).into());
+    }
+    if let Some(item) = kind.strip_suffix("List") {
+        let item_type = TypeMeta { api_version: api_version.clone(), kind: item.to_owned() };
+        if Kind::of(&item_type).is_some() {
+            return Ok(Document::List { item_type: Some(item_type) });
+        }
+    }
+    match IGNORED_KINDS.iter().find(|ignored| ignored.name == kind) {
+        Some(ignored) => Ok(Document::Ignored(ignored.warning)),
+        None => Err(unknown_kind(origin, kind).into()),
+    }
+}
+
+fn type_meta(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<TypeMeta, Box<Diagnostic>> {
+    let field = |name: &str, default: Option<&str>| {
+        match (origin.node.get(name), default) {
+        (Some(node), _) => yaml::decode::<String>(node).map_err(|error| Box::new(decode_error(origin, &error))),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(Diagnostic::error(origin.head(), format!("this document has no {name}"))
+            .help("every document begins with apiVersion and kind, such as `apiVersion: v1` and `kind: Service`").into()),
+    }
+    };
+    Ok(TypeMeta {
+        api_version: field("apiVersion", default_type.map(|default| default.api_version.as_str()))?,
+        kind: field("kind", default_type.map(|default| default.kind.as_str()))?,
+    })
+}
+
+fn hairpin_kind(origin: &Origin, type_meta: &TypeMeta) -> Result<Document, Box<Diagnostic>> {
+    if type_meta.api_version != scenario::API_VERSION {
+        return Err(Diagnostic::error(
+            origin.value("apiVersion"),
+            format!("unknown version {:?} of hairpin's documents", type_meta.api_version),
+        )
+        .expected(expected_words(scenario::API_VERSION))
+        .into());
+    }
+    if type_meta.kind != scenario::KIND {
+        return Err(Diagnostic::error(
+            origin.value("kind"),
+            format!("hairpin has no kind {:?}", type_meta.kind),
+        )
+        .expected(expected_words(scenario::KIND))
+        .into());
+    }
+    Ok(Document::Scenario)
+}
+
+fn unknown_kind(origin: &Origin, kind: &str) -> Diagnostic {
+    let known: Vec<&str> = Kind::all().map(Kind::name).chain([scenario::KIND]).collect();
+    let diagnostic = Diagnostic::error(origin.value("kind"), format!("unknown kind {kind:?}"))
+        .expected(format!("expected one of {}", known.join(", ")));
+    let ignored = IGNORED_KINDS.iter().map(|ignored| ignored.name);
+    let candidates: Vec<&str> = known.iter().copied().chain(ignored).collect();
+    match scenario::nearest(kind, &candidates) {
+        Some(nearest) => diagnostic.help(format!("did you mean {nearest:?}?")),
+        None => diagnostic.help("remove this document; hairpin reads what decides where a packet goes"),
+    }
+}
+
+fn object(kind: Kind, origin: &Origin) -> Result<Object, Box<Diagnostic>> {
+    let object =
+        Object::deserialize_as(kind, &origin.node).map_err(|error| Box::new(decode_error(origin, &error)))?;
+    match object.metadata() {
+        Some(metadata) if metadata.name.is_empty() => {
+            let place = origin.key("metadata");
+            Err(Diagnostic::error(place, format!("this {} has no name", kind.name()))
+                .expected("expected metadata.name")
+                .into())
+        }
+        Some(_) | None => Ok(object),
+    }
+}
+
+fn decode_error(origin: &Origin, error: &DecodeError) -> Diagnostic {
+    let span = error.span.clone().unwrap_or_else(|| origin.node.head());
+    let place = Place { source: origin.source, span };
+    let diagnostic = Diagnostic::error(place, error.to_string());
+    match &error.fault {
+        DecodeFault::UnknownField { field, known } => suggest(diagnostic, field, known),
+        DecodeFault::UnknownVariant { variant, known } => suggest(diagnostic, variant, known),
+        DecodeFault::Type { found, expected } if expected.contains("string") && !found.starts_with("a ") => {
+            diagnostic.help("put it in quotes if it is meant as text")
+        }
+        DecodeFault::Type { .. } | DecodeFault::MissingField { .. } | DecodeFault::Other(_) => diagnostic,
+    }
+}
+
+/// What there is instead, the nearest first if one is near.
+fn suggest(diagnostic: Diagnostic, word: &str, known: &[&str]) -> Diagnostic {
+    let diagnostic = diagnostic.expected(expected_words(&format!("one of {}", known.join(", "))));
+    match scenario::nearest(word, known) {
+        Some(nearest) => diagnostic.help(format!("did you mean `{nearest}`?")),
+        None => diagnostic,
+    }
+}
+
+fn yaml_fault(source: SourceId, fault: Fault) -> Diagnostic {
+    let diagnostic = Diagnostic::error(Place { source, span: fault.span }, fault.message);
+    match fault.first {
+        Some(span) => diagnostic.related(Place { source, span }, "first here"),
+        None => diagnostic,
+    }
+}
+
+/// Objects of the same kind, namespace and name.
+fn duplicates(objects: &[LoadedObject]) -> Vec<Diagnostic> {
+    let mut first = std::collections::BTreeMap::new();
+    let mut diagnostics = Vec::new();
+    for LoadedObject { object, origin } in objects {
+        let key = ObjectKey::of(object);
+        let (place, what) = match object.metadata() {
+            Some(_) => {
+                let what = format!("there are two objects {} {}", key.kind.name(), key.name);
+                (origin.value("metadata.name"), what)
+            }
+            None => (origin.value("kind"), format!("there are two documents of kind {}", key.kind.name())),
+        };
+        match first.get(&key) {
+            Some(before) => {
+                diagnostics.push(Diagnostic::error(place, what).related(Place::clone(before), "first here"));
+            }
+            None => {
+                first.insert(key, place);
+            }
+        }
+    }
+    diagnostics
+}

@@ -1,0 +1,329 @@
+//! The Scenario document as serde reads it. Only names and shapes are checked here; [`super::read`] does the rest.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    pub(super) metadata: Metadata,
+    pub(super) spec: Spec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    #[serde(default, rename = "labels")]
+    _labels: IgnoredAny,
+    #[serde(default, rename = "annotations")]
+    _annotations: IgnoredAny,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Spec {
+    pub(super) intent: String,
+    #[serde(default)]
+    pub(super) requirements: Vec<String>,
+    #[serde(default)]
+    pub(super) proxy_modes: Vec<String>,
+    #[serde(default)]
+    pub(super) network: Network,
+    pub(super) steps: Vec<Step>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) cni: Option<String>,
+    #[serde(rename = "clusterCIDR")]
+    pub(super) cluster_cidr: Option<String>,
+    #[serde(rename = "serviceCIDR")]
+    pub(super) service_cidr: Option<String>,
+    #[serde(rename = "nodeCIDR")]
+    pub(super) node_cidr: Option<String>,
+    pub(super) gateway: Option<String>,
+    pub(super) hairpin: Option<bool>,
+    pub(super) sysctls: IndexMap<String, Text>,
+    pub(super) external_hosts: Vec<ExternalHost>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ExternalHost {
+    pub(super) name: String,
+    pub(super) ip: String,
+    pub(super) gateway: Option<String>,
+    #[serde(default)]
+    pub(super) routes: Vec<Route>,
+    #[serde(default)]
+    pub(super) listen: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Route {
+    pub(super) to: String,
+    pub(super) via: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Step {
+    pub(super) name: Option<String>,
+    pub(super) connect: Option<Connect>,
+    pub(super) send: Option<Send>,
+    pub(super) ping: Option<Ping>,
+    pub(super) resolve: Option<Resolve>,
+    /// Read from the tree, because each manifest's kind decides how.
+    pub(super) apply: Option<IgnoredAny>,
+    pub(super) delete: Option<OneOrMany>,
+    pub(super) set: Option<IndexMap<String, Setting>>,
+    pub(super) sleep: Option<Text>,
+    pub(super) expect: Option<Expectations>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Connect {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) protocol: Option<String>,
+    pub(super) count: Option<u32>,
+    pub(super) source_port: Option<u16>,
+    pub(super) timeout: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Send {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) segments: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Ping {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) count: Option<u32>,
+    pub(super) timeout: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Resolve {
+    pub(super) from: String,
+    pub(super) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Setting {
+    pub(super) ready: Option<bool>,
+    pub(super) hairpin: Option<bool>,
+    #[serde(default)]
+    pub(super) sysctl: IndexMap<String, Text>,
+    pub(super) link: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Link {
+    pub(super) latency: Option<Text>,
+    pub(super) loss: Option<Text>,
+}
+
+/// Either what is expected, or what is expected by mode; never both.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Expectations {
+    pub(super) default: Option<Expectation>,
+    pub(super) iptables: Option<Expectation>,
+    pub(super) ipvs: Option<Expectation>,
+    pub(super) nftables: Option<Expectation>,
+    pub(super) userspace: Option<Expectation>,
+    pub(super) outcome: Option<String>,
+    pub(super) outcomes: Option<IndexMap<String, Text>>,
+    pub(super) endpoints: Option<IndexMap<String, Text>>,
+    pub(super) source_seen: Option<OneOrByName>,
+    pub(super) reply_from: Option<String>,
+    pub(super) dropped: Option<Dropped>,
+    pub(super) conntrack: Option<Vec<Conntrack>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Expectation {
+    pub(super) outcome: Option<String>,
+    pub(super) outcomes: Option<IndexMap<String, Text>>,
+    pub(super) endpoints: Option<IndexMap<String, Text>>,
+    pub(super) source_seen: Option<OneOrByName>,
+    pub(super) reply_from: Option<String>,
+    pub(super) dropped: Option<Dropped>,
+    pub(super) conntrack: Option<Vec<Conntrack>>,
+}
+
+impl Expectations {
+    /// The parts that stand directly under `expect`.
+    pub(super) fn take_plain(&mut self) -> Expectation {
+        Expectation {
+            outcome: self.outcome.take(),
+            outcomes: self.outcomes.take(),
+            endpoints: self.endpoints.take(),
+            source_seen: self.source_seen.take(),
+            reply_from: self.reply_from.take(),
+            dropped: self.dropped.take(),
+            conntrack: self.conntrack.take(),
+        }
+    }
+}
+
+impl Expectation {
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcome.is_none()
+            && self.outcomes.is_none()
+            && self.endpoints.is_none()
+            && self.source_seen.is_none()
+            && self.reply_from.is_none()
+            && self.dropped.is_none()
+            && self.conntrack.is_none()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Dropped {
+    pub(super) on: String,
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Conntrack {
+    pub(super) on: String,
+    pub(super) protocol: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) entries: u32,
+}
+
+/// A scalar whose text matters, whatever it looks like: `1`, `1/3`, `0.5`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number or a string")
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Text, E> {
+                Ok(Text(value.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// One string or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor;
+
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
+            type Value = OneOrMany;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(value.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<OneOrMany, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = access.next_element()? {
+                    items.push(item);
+                }
+                Ok(OneOrMany::Many(items))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+/// One string, or strings by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OneOrByName {
+    One(String),
+    ByName(IndexMap<String, String>),
+}
+
+impl<'de> Deserialize<'de> for OneOrByName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrByNameVisitor;
+
+        impl<'de> Visitor<'de> for OneOrByNameVisitor {
+            type Value = OneOrByName;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an address or its owner, or a mapping from endpoints to those")
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<OneOrByName, E> {
+                Ok(OneOrByName::One(value.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<OneOrByName, A::Error> {
+                let mut entries = IndexMap::new();
+                while let Some((name, value)) = access.next_entry()? {
+                    entries.insert(name, value);
+                }
+                Ok(OneOrByName::ByName(entries))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrByNameVisitor)
+    }
+}

@@ -1,0 +1,91 @@
+//! Proxy modes and address families by name.
+
+use std::fmt;
+
+/// How kube-proxy implements Services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProxyMode {
+    /// iptables rules.
+    Iptables,
+    /// IPVS virtual services.
+    Ipvs,
+    /// nftables rules.
+    Nftables,
+    /// kube-proxy itself relays connections.
+    Userspace,
+}
+
+impl ProxyMode {
+    /// Every mode, in the order in which they are reported.
+    pub const ALL: [Self; 4] = [Self::Iptables, Self::Ipvs, Self::Nftables, Self::Userspace];
+
+    /// Modes that this version can run.
+    pub const AVAILABLE: [Self; 1] = [Self::Iptables];
+
+    /// Its name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iptables => "iptables",
+            Self::Ipvs => "ipvs",
+            Self::Nftables => "nftables",
+            Self::Userspace => "userspace",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// Whether this version can run it.
+    pub fn is_available(self) -> bool {
+        Self::AVAILABLE.contains(&self)
+    }
+}
+
+impl fmt::Display for ProxyMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Address families of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+    /// Both.
+    Dual,
+}
+
+impl Family {
+    /// Every choice, in the order in which they are reported.
+    pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Dual];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Dual => "dual",
+        }
+    }
+
+    /// The choice of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
+    }
+
+    /// Whether this version can run it.
+    pub fn is_available(self) -> bool {
+        self == Self::Ipv4
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}

@@ -1,0 +1,220 @@
+//! From the document to the scenario: words become references, shares, durations. All faults are found in one pass.
+
+mod expectation;
+mod network;
+mod step;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use proxy_core::objects::Protocol;
+use thiserror::Error;
+
+use super::document::{Document, Text};
+use super::reference::is_name;
+use super::{ProxyMode, Reference, Scenario, Share, Target, parse_duration};
+use crate::yaml::{self, DecodeError, Node};
+
+/// A field that holds what it must not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
+#[error("{path}: {message}")]
+pub struct FieldFault {
+    /// The field, from the document's root: `spec.steps[0].connect.to`.
+    pub path: String,
+    /// The key itself is at fault, not its value.
+    pub is_key: bool,
+    /// What is wrong.
+    pub message: String,
+    /// What was expected; empty if the message says it.
+    pub expected: String,
+    /// What to do about it; empty if that is plain.
+    pub help: String,
+}
+
+impl FieldFault {
+    /// A fault whose path is not known yet.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = expected.into();
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    pub(crate) fn at_key(self, path: impl Into<String>) -> Self {
+        Self { is_key: true, ..self.at(path) }
+    }
+}
+
+/// Why a document is no scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// It has not the shape of one.
+    #[error(transparent)]
+    Shape(#[from] DecodeError),
+    /// Some of its fields are at fault; at least one.
+    #[error("{} fields are at fault", .0.len())]
+    Fields(Vec<FieldFault>),
+}
+
+/// Reads a Scenario document. Whether it fits the manifests beside it is not looked at.
+///
+/// # Errors
+/// The first thing that has a wrong shape, or else every field that is at fault.
+pub fn read(node: &Node) -> Result<Scenario, ReadError> {
+    let document: Document = yaml::decode(node)?;
+    let mut reader = Reader::default();
+    let spec = document.spec;
+    if !is_name(&document.metadata.name) {
+        reader.fault(
+            "metadata.name",
+            FieldFault::new(format!("{:?} is no name", document.metadata.name))
+                .expected("letters, digits, '-', '_' and '.'"),
+        );
+    }
+    if spec.intent.trim().is_empty() {
+        let fault = FieldFault::new("the intent is empty").expected("one sentence that says what is shown");
+        reader.fault("spec.intent", fault);
+    }
+    if spec.steps.is_empty() {
+        reader.fault("spec.steps", FieldFault::new("there is no step").expected("at least one step"));
+    }
+    let scenario = Scenario {
+        name: document.metadata.name,
+        intent: spec.intent,
+        requirements: spec.requirements,
+        proxy_modes: reader.proxy_modes(&spec.proxy_modes),
+        network: reader.network(spec.network),
+        steps: reader.steps(spec.steps, node),
+    };
+    if reader.faults.is_empty() { Ok(scenario) } else { Err(ReadError::Fields(reader.faults)) }
+}
+
+/// Collects faults. A method that meets one returns a value of no meaning, or `None`, and goes on.
+#[derive(Default)]
+struct Reader {
+    faults: Vec<FieldFault>,
+}
+
+impl Reader {
+    fn fault(&mut self, path: &str, fault: FieldFault) {
+        self.faults.push(fault.at(path));
+    }
+
+    /// The value, or a fault at `path`.
+    fn field<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
+        result.map_err(|fault| self.fault(path, fault)).ok()
+    }
+
+    /// The value, or a fault at the key of `path`.
+    fn key<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
+        result.map_err(|fault| self.faults.push(fault.at_key(path))).ok()
+    }
+
+    fn proxy_modes(&mut self, names: &[String]) -> Vec<ProxyMode> {
+        let mut modes = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let path = format!("spec.proxyModes[{index}]");
+            let known = ProxyMode::ALL.map(ProxyMode::name);
+            let mode = ProxyMode::parse(name).ok_or_else(|| unknown_word("proxy mode", name, &known));
+            match self.field(&path, mode) {
+                Some(mode) if modes.contains(&mode) => {
+                    self.fault(&path, FieldFault::new(format!("the mode {mode} is listed twice")));
+                }
+                Some(mode) => modes.push(mode),
+                None => {}
+            }
+        }
+        modes
+    }
+
+    fn reference(&mut self, path: &str, text: &str) -> Option<Reference> {
+        self.field(path, Reference::parse(text))
+    }
+
+    fn target(&mut self, path: &str, text: &str) -> Option<Target> {
+        self.field(path, Target::parse(text))
+    }
+
+    fn protocol(&mut self, path: &str, text: &str) -> Option<Protocol> {
+        let protocol = match text.to_ascii_lowercase().as_str() {
+            "tcp" => Ok(Protocol::Tcp),
+            "udp" => Ok(Protocol::Udp),
+            "sctp" => Ok(Protocol::Sctp),
+            _ => Err(unknown_word("protocol", text, &["tcp", "udp", "sctp"])),
+        };
+        self.field(path, protocol)
+    }
+
+    fn duration(&mut self, path: &str, text: &Text) -> Option<Duration> {
+        let duration = parse_duration(&text.0).ok_or_else(|| {
+            FieldFault::new(format!("{:?} is no duration", text.0))
+                .expected("a number with a unit, such as 250ms, 5s or 1m30s")
+        });
+        self.field(path, duration)
+    }
+
+    fn share(&mut self, path: &str, text: &Text) -> Option<Share> {
+        let share = Share::parse(&text.0).ok_or_else(|| {
+            FieldFault::new(format!("{:?} is no share", text.0))
+                .expected("a fraction from 0 to 1, such as 1/3 or 0.25")
+        });
+        self.field(path, share)
+    }
+
+    fn address(&mut self, path: &str, text: &str) -> Option<Ipv4Addr> {
+        let address = text.parse().map_err(|_| not_ipv4(text, "an IPv4 address"));
+        self.field(path, address)
+    }
+
+    fn cidr(&mut self, path: &str, text: &str) -> Option<Ipv4Net> {
+        let cidr = text.parse::<Ipv4Net>().map_err(|_| not_ipv4(text, "an IPv4 CIDR such as 10.244.0.0/16"));
+        let cidr = self.field(path, cidr)?;
+        if cidr.addr() == cidr.network() {
+            return Some(cidr);
+        }
+        let fault = FieldFault::new(format!("{cidr} is an address inside a network"))
+            .expected(format!("the network itself, {}", cidr.trunc()));
+        self.fault(path, fault);
+        None
+    }
+}
+
+fn not_ipv4(text: &str, expected: &str) -> FieldFault {
+    let fault = FieldFault::new(format!("{text:?} cannot be used")).expected(expected);
+    let is_ipv6 = text.contains(':');
+    if is_ipv6 { fault.help("IPv6 is not yet executed") } else { fault }
+}
+
+/// A word that is none of `known`, with the nearest one as help.
+pub(crate) fn unknown_word(what: &str, word: &str, known: &[&str]) -> FieldFault {
+    let fault =
+        FieldFault::new(format!("unknown {what} {word:?}")).expected(format!("one of {}", known.join(", ")));
+    match nearest(word, known) {
+        Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+        None => fault,
+    }
+}
+
+/// The known word that was probably meant.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    const SIMILARITY_MIN: f64 = 0.8;
+    known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, candidate)| candidate)
+}

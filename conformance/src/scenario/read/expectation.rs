@@ -1,0 +1,171 @@
+//! `expect`.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use super::{FieldFault, Reader, unknown_word};
+use crate::scenario::document::{self, OneOrByName, Text};
+use crate::scenario::expectation::OUTCOME_NAMES;
+use crate::scenario::reference::is_name;
+use crate::scenario::{
+    ConntrackExpectation, Dropped, Expectation, Expectations, FlowStatus, OutcomePattern, ProxyMode,
+    Reference, Share, SourceSeen, Target, Viewpoint,
+};
+
+impl Reader {
+    pub(super) fn expectations(&mut self, path: &str, mut raw: document::Expectations) -> Expectations {
+        let plain = raw.take_plain();
+        let variants = [
+            (ProxyMode::Iptables, raw.iptables),
+            (ProxyMode::Ipvs, raw.ipvs),
+            (ProxyMode::Nftables, raw.nftables),
+            (ProxyMode::Userspace, raw.userspace),
+        ];
+        let by_mode: BTreeMap<_, _> = variants
+            .into_iter()
+            .filter_map(|(mode, expectation)| {
+                let path = format!("{path}.{mode}");
+                expectation.map(|expectation| (mode, self.expectation(&path, expectation)))
+            })
+            .collect();
+        let default = raw.default.map(|default| self.expectation(&format!("{path}.default"), default));
+        let has_variants = !by_mode.is_empty() || default.is_some();
+        match (plain.is_empty(), has_variants) {
+            (true, true) => Expectations { default, by_mode },
+            (false, false) => {
+                Expectations { default: Some(self.expectation(path, plain)), by_mode: BTreeMap::new() }
+            }
+            (false, true) => {
+                let fault =
+                    FieldFault::new("expectations for all modes and for single modes stand side by side")
+                        .help("put what holds for the other modes under `default`");
+                self.fault(path, fault);
+                Expectations::default()
+            }
+            (true, false) => {
+                let fault = FieldFault::new("this expects nothing")
+                    .expected("outcome, endpoints, sourceSeen, replyFrom, dropped or conntrack");
+                self.faults.push(fault.at_key(path));
+                Expectations::default()
+            }
+        }
+    }
+
+    fn expectation(&mut self, path: &str, raw: document::Expectation) -> Expectation {
+        if raw.outcome.is_some() && raw.outcomes.is_some() {
+            let fault = FieldFault::new(
+                "`outcome` says that every flow ends the same way, `outcomes` that they do not",
+            );
+            self.faults.push(fault.at_key(format!("{path}.outcomes")));
+        }
+        let outcome = raw.outcome.and_then(|text| self.field(&format!("{path}.outcome"), outcome(&text)));
+        let outcomes = raw.outcomes.unwrap_or_default();
+        let outcomes = self.shares(&format!("{path}.outcomes"), outcomes, outcome_key);
+        let endpoints =
+            raw.endpoints.map(|shares| self.shares(&format!("{path}.endpoints"), shares, endpoint));
+        let source_seen =
+            raw.source_seen.and_then(|seen| self.source_seen(&format!("{path}.sourceSeen"), seen));
+        let reply_from =
+            raw.reply_from.and_then(|text| self.field(&format!("{path}.replyFrom"), viewpoint(&text)));
+        let dropped = raw.dropped.and_then(|dropped| {
+            let on = self.target(&format!("{path}.dropped.on"), &dropped.on)?;
+            Some(Dropped { on, reason: dropped.reason })
+        });
+        let conntrack = raw.conntrack.unwrap_or_default().into_iter().enumerate();
+        let conntrack = conntrack
+            .filter_map(|(index, raw)| self.conntrack(&format!("{path}.conntrack[{index}]"), &raw))
+            .collect();
+        Expectation { outcome, outcomes, endpoints, source_seen, reply_from, dropped, conntrack }
+    }
+
+    /// Shares by name. Together they are at most everything.
+    fn shares<T>(
+        &mut self,
+        path: &str,
+        raw: IndexMap<String, Text>,
+        read_key: fn(&str) -> Result<T, FieldFault>,
+    ) -> Vec<(T, Share)> {
+        let mut shares = Vec::new();
+        for (key, text) in &raw {
+            let path = format!("{path}.{key}");
+            let read = self.key(&path, read_key(key));
+            let share = self.share(&path, text);
+            shares.extend(read.zip(share));
+        }
+        // Rounding errors of a sum of thirds must not make it more than 1.
+        const ROUNDING: f64 = 1e-9;
+        if shares.iter().map(|(_, share)| share.as_f64()).sum::<f64>() > 1.0 + ROUNDING {
+            let fault = FieldFault::new("these shares are more than 1 together");
+            self.faults.push(fault.at_key(path));
+        }
+        shares
+    }
+
+    fn source_seen(&mut self, path: &str, raw: OneOrByName) -> Option<SourceSeen> {
+        match raw {
+            OneOrByName::One(text) => self.field(path, viewpoint(&text)).map(SourceSeen::All),
+            OneOrByName::ByName(by_name) => {
+                let mut seen = Vec::new();
+                for (key, text) in &by_name {
+                    let path = format!("{path}.{key}");
+                    let endpoint = self.key(&path, endpoint(key));
+                    let viewpoint = self.field(&path, viewpoint(text));
+                    seen.extend(endpoint.zip(viewpoint));
+                }
+                Some(SourceSeen::ByEndpoint(seen))
+            }
+        }
+    }
+
+    fn conntrack(&mut self, path: &str, raw: &document::Conntrack) -> Option<ConntrackExpectation> {
+        let on = self.target(&format!("{path}.on"), &raw.on);
+        let protocol =
+            raw.protocol.as_ref().and_then(|text| self.protocol(&format!("{path}.protocol"), text));
+        let from = raw.from.as_ref().and_then(|text| self.reference(&format!("{path}.from"), text));
+        let to = raw.to.as_ref().and_then(|text| self.reference(&format!("{path}.to"), text));
+        let status = raw.status.as_deref().and_then(|text| {
+            let status = match text {
+                "unreplied" => Ok(FlowStatus::Unreplied),
+                "replied" => Ok(FlowStatus::Replied),
+                _ => Err(unknown_word("status", text, &["unreplied", "replied"])),
+            };
+            self.field(&format!("{path}.status"), status)
+        });
+        Some(ConntrackExpectation { on: on?, protocol, from, to, status, entries: raw.entries })
+    }
+}
+
+fn outcome(text: &str) -> Result<OutcomePattern, FieldFault> {
+    OutcomePattern::parse(text)
+        .ok_or_else(|| unknown_word("outcome", text, &OUTCOME_NAMES.map(|(name, _)| name)))
+}
+
+fn outcome_key(text: &str) -> Result<OutcomePattern, FieldFault> {
+    outcome(text)
+}
+
+/// Who answers: a Pod, an external host, or an address.
+fn endpoint(text: &str) -> Result<Reference, FieldFault> {
+    let reference = Reference::parse(text)?;
+    match reference.target {
+        Target::Pod(_) | Target::Host(_) | Target::Address(_) | Target::Name(_) => Ok(reference),
+        Target::Node(_) | Target::Service(_) => Err(FieldFault::new(format!("{text:?} is no endpoint"))
+            .expected("pod/[NAMESPACE/]NAME, host/NAME or ADDRESS:PORT")),
+    }
+}
+
+fn viewpoint(text: &str) -> Result<Viewpoint, FieldFault> {
+    match text {
+        "client" => Ok(Viewpoint::Client),
+        "node" => Ok(Viewpoint::Node),
+        _ => match text.strip_prefix("bridge/") {
+            Some(node) if is_name(node) => Ok(Viewpoint::Bridge(node.to_owned())),
+            Some(_) | None => Target::parse(text).map(Viewpoint::Of).map_err(|fault| {
+                fault.expected(
+                    "client, node, bridge/NODE, pod/NAME, node/NAME, service/NAME, host/NAME or an address",
+                )
+            }),
+        },
+    }
+}

@@ -1,0 +1,107 @@
+//! `spec.network`.
+
+use proxy_core::objects::Protocol;
+
+use super::{FieldFault, Reader, unknown_word};
+use crate::scenario::document::{self, Text};
+use crate::scenario::reference::is_name;
+use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, Target, Via};
+
+const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
+
+/// The longest prefix for a cluster CIDR: room for one node's /24.
+const CLUSTER_PREFIX_MAX: u8 = 24;
+
+impl Reader {
+    pub(super) fn network(&mut self, raw: document::Network) -> Network {
+        let mut network = Network::default();
+        if let Some(cni) = &raw.cni {
+            let known = CNIS.map(|(name, _)| name);
+            let row = CNIS.iter().find(|(name, _)| name == cni);
+            let cni = row.map(|(_, cni)| *cni).ok_or_else(|| unknown_word("CNI", cni, &known));
+            network.cni = self.field("spec.network.cni", cni).unwrap_or(network.cni);
+        }
+        if let Some(text) = &raw.cluster_cidr {
+            const PATH: &str = "spec.network.clusterCIDR";
+            network.cluster_cidr = self.cidr(PATH, text).unwrap_or(network.cluster_cidr);
+            if network.cluster_cidr.prefix_len() > CLUSTER_PREFIX_MAX {
+                let fault = FieldFault::new(format!("{text} has no room for the /24 of a node"));
+                self.fault(PATH, fault.expected("a prefix of at most 24 bits"));
+            }
+        }
+        if let Some(text) = &raw.service_cidr {
+            network.service_cidr =
+                self.cidr("spec.network.serviceCIDR", text).unwrap_or(network.service_cidr);
+        }
+        network.node_cidr = raw.node_cidr.and_then(|text| self.cidr("spec.network.nodeCIDR", &text));
+        match raw.gateway.as_deref() {
+            None => {}
+            Some("none") => network.gateway = Gateway::None,
+            Some(text) => {
+                let address = self.address("spec.network.gateway", text);
+                network.gateway = address.map_or(Gateway::None, Gateway::Address);
+            }
+        }
+        network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
+        network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
+        for (index, host) in raw.external_hosts.into_iter().enumerate() {
+            let path = format!("spec.network.externalHosts[{index}]");
+            network.external_hosts.extend(self.external_host(&path, host));
+        }
+        network
+    }
+
+    fn external_host(&mut self, path: &str, raw: document::ExternalHost) -> Option<ExternalHost> {
+        if !is_name(&raw.name) || raw.name.parse::<std::net::IpAddr>().is_ok() {
+            let fault = FieldFault::new(format!("{:?} cannot be the name of a host", raw.name));
+            self.fault(
+                &format!("{path}.name"),
+                fault.expected("letters, digits, '-', '_' and '.', but no address"),
+            );
+        }
+        let ip = self.address(&format!("{path}.ip"), &raw.ip);
+        let gateway = raw.gateway.and_then(|text| self.via(&format!("{path}.gateway"), &text));
+        let mut routes = Vec::new();
+        for (index, route) in raw.routes.iter().enumerate() {
+            let to = self.cidr(&format!("{path}.routes[{index}].to"), &route.to);
+            let via = self.via(&format!("{path}.routes[{index}].via"), &route.via);
+            routes.extend(to.zip(via).map(|(to, via)| HostRoute { to, via }));
+        }
+        let mut listen = Vec::new();
+        for (index, text) in raw.listen.iter().enumerate() {
+            let port = listen_port(text);
+            listen.extend(self.field(&format!("{path}.listen[{index}]"), port));
+        }
+        Some(ExternalHost { name: raw.name, ip: ip?, gateway, routes, listen })
+    }
+
+    fn via(&mut self, path: &str, text: &str) -> Option<Via> {
+        let via = match Target::parse(text) {
+            Ok(Target::Node(name)) => Ok(Via::Node(name)),
+            Ok(Target::Address(std::net::IpAddr::V4(address))) => Ok(Via::Address(address)),
+            Ok(
+                Target::Address(_) | Target::Host(_) | Target::Pod(_) | Target::Service(_) | Target::Name(_),
+            )
+            | Err(_) => {
+                Err(FieldFault::new(format!("{text:?} is no next hop"))
+                    .expected("an IPv4 address or node/NAME"))
+            }
+        };
+        self.field(path, via)
+    }
+}
+
+/// `80`, `80/tcp`, `53/udp`.
+fn listen_port(text: &Text) -> Result<(Protocol, u16), FieldFault> {
+    let (number, protocol) = text.0.split_once('/').unwrap_or((&text.0, "tcp"));
+    let protocol = match protocol {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        "sctp" => Some(Protocol::Sctp),
+        _ => None,
+    };
+    let number = number.parse().ok().filter(|number| *number != 0);
+    protocol.zip(number).ok_or_else(|| {
+        FieldFault::new(format!("{:?} is no port", text.0)).expected("a port such as 80 or 53/udp")
+    })
+}

@@ -1,0 +1,300 @@
+//! `spec.steps`.
+
+use std::time::Duration;
+
+use proxy_core::objects::{Kind, Protocol};
+
+use super::{FieldFault, Reader, nearest};
+use crate::scenario::document::{self, OneOrMany};
+use crate::scenario::reference::{ObjectName, is_name};
+use crate::scenario::{
+    Action, Change, Connect, Manifest, ObjectReference, Ping, Resolve, Send, Setting, Step, Target,
+};
+use crate::yaml::{Node, Value};
+
+/// How long a client waits: longer than ARP takes to give up (3 s), so that an unreachable host shows as one.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections of one step. Enough for any statistics; a larger number is a typing error.
+const COUNT_MAX: u32 = 100_000;
+
+impl Reader {
+    pub(super) fn steps(&mut self, raw: Vec<document::Step>, root: &Node) -> Vec<Step> {
+        let steps = raw.into_iter().enumerate();
+        steps.filter_map(|(index, step)| self.step(&format!("spec.steps[{index}]"), step, root)).collect()
+    }
+
+    fn step(&mut self, path: &str, mut raw: document::Step, root: &Node) -> Option<Step> {
+        let expect = raw.expect.take().map(|expect| self.expectations(&format!("{path}.expect"), expect));
+        let keywords = keywords(&raw);
+        if keywords.len() > 1 {
+            let message = format!("a step does one thing, this one has {}", keywords.join(" and "));
+            let help = "write one step for each, in the order in which they happen";
+            self.fault(path, FieldFault::new(message).help(help));
+        }
+        let mut actions = self.actions(path, &mut raw, root);
+        let action = match actions.pop() {
+            Some(action) => action?,
+            None if expect.is_some() => Action::Expect,
+            None => {
+                let fault = FieldFault::new("this step does nothing").expected(
+                    "one of connect, send, ping, resolve, apply, delete, set, sleep, or an expectation",
+                );
+                self.fault(path, fault);
+                return None;
+            }
+        };
+        self.only_for_flows(path, &action, expect.as_ref());
+        let name = raw.name.unwrap_or_else(|| describe(&action));
+        Some(Step { name, action, expect })
+    }
+
+    /// All actions of a step; `None` for one that is at fault.
+    fn actions(&mut self, path: &str, raw: &mut document::Step, root: &Node) -> Vec<Option<Action>> {
+        let mut actions = Vec::new();
+        if let Some(connect) = raw.connect.take() {
+            actions.push(self.connect(&format!("{path}.connect"), &connect).map(Action::Connect));
+        }
+        if let Some(send) = raw.send.take() {
+            actions.push(self.send(&format!("{path}.send"), send).map(Action::Send));
+        }
+        if let Some(ping) = raw.ping.take() {
+            actions.push(self.ping(&format!("{path}.ping"), &ping).map(Action::Ping));
+        }
+        if let Some(resolve) = raw.resolve.take() {
+            let from = self.reference(&format!("{path}.resolve.from"), &resolve.from);
+            actions.push(from.map(|from| Action::Resolve(Resolve { from, name: resolve.name })));
+        }
+        if raw.apply.is_some() {
+            actions.push(self.apply(&format!("{path}.apply"), root).map(Action::Apply));
+        }
+        if let Some(delete) = raw.delete.take() {
+            actions.push(Some(Action::Delete(self.delete(&format!("{path}.delete"), delete))));
+        }
+        if let Some(set) = raw.set.take() {
+            let path = format!("{path}.set");
+            let settings =
+                set.into_iter().flat_map(|(target, setting)| self.setting(&path, &target, setting)).collect();
+            actions.push(Some(Action::Set(settings)));
+        }
+        if let Some(sleep) = raw.sleep.take() {
+            actions.push(self.duration(&format!("{path}.sleep"), &sleep).map(Action::Sleep));
+        }
+        actions
+    }
+
+    fn connect(&mut self, path: &str, raw: &document::Connect) -> Option<Connect> {
+        let from = self.reference(&format!("{path}.from"), &raw.from);
+        let to = self.reference(&format!("{path}.to"), &raw.to);
+        let protocol = match &raw.protocol {
+            None => Some(Protocol::Tcp),
+            Some(text) => self.protocol(&format!("{path}.protocol"), text),
+        };
+        let count = self.count(&format!("{path}.count"), raw.count);
+        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref());
+        if raw.source_port == Some(0) {
+            let fault = FieldFault::new("0 is no port").expected("a port from 1 to 65535");
+            self.fault(&format!("{path}.sourcePort"), fault);
+        }
+        if raw.source_port.is_some() && count.is_some_and(|count| count > 1) {
+            let fault = FieldFault::new("connections with the same source port are one flow")
+                .help("leave out count, or leave out sourcePort and let each connection have its own");
+            self.fault(&format!("{path}.count"), fault);
+        }
+        let (from, to, protocol, count) = (from?, to?, protocol?, count?);
+        Some(Connect { from, to, protocol, count, source_port: raw.source_port, timeout: timeout? })
+    }
+
+    fn send(&mut self, path: &str, raw: document::Send) -> Option<Send> {
+        let from = self.reference(&format!("{path}.from"), &raw.from);
+        let to = self.reference(&format!("{path}.to"), &raw.to);
+        if raw.segments.is_empty() {
+            self.fault(&format!("{path}.segments"), FieldFault::new("there is no segment to send"));
+        }
+        Some(Send { from: from?, to: to?, segments: raw.segments })
+    }
+
+    fn ping(&mut self, path: &str, raw: &document::Ping) -> Option<Ping> {
+        let from = self.reference(&format!("{path}.from"), &raw.from);
+        let to = self.reference(&format!("{path}.to"), &raw.to);
+        let count = self.count(&format!("{path}.count"), raw.count);
+        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref());
+        Some(Ping { from: from?, to: to?, count: count?, timeout: timeout? })
+    }
+
+    fn count(&mut self, path: &str, count: Option<u32>) -> Option<u32> {
+        let count = count.unwrap_or(1);
+        let valid = (1..=COUNT_MAX).contains(&count);
+        let fault = || FieldFault::new(format!("{count} is no count")).expected(format!("1 to {COUNT_MAX}"));
+        self.field(path, valid.then_some(count).ok_or_else(fault))
+    }
+
+    fn timeout(&mut self, path: &str, text: Option<&document::Text>) -> Option<Duration> {
+        match text {
+            None => Some(TIMEOUT),
+            Some(text) => {
+                let timeout = self.duration(path, text)?;
+                let fault = || FieldFault::new("a client that waits for no time gets no answer");
+                self.field(path, (!timeout.is_zero()).then_some(timeout).ok_or_else(fault))
+            }
+        }
+    }
+
+    /// Manifests are one mapping or a list of them.
+    fn apply(&mut self, path: &str, root: &Node) -> Option<Vec<Manifest>> {
+        let node = root.at(path)?;
+        let manifest = |node: &Node, path: String| match &node.value {
+            Value::Mapping(_) => Ok(Manifest { node: node.clone(), path }),
+            Value::Scalar(_) | Value::Sequence(_) => Err(FieldFault::new("this is no manifest")
+                .expected("a mapping with apiVersion, kind and metadata, or a list of such mappings")),
+        };
+        match node.items() {
+            None => self.field(path, manifest(node, path.to_owned())).map(|one| vec![one]),
+            Some(items) => {
+                let mut manifests = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    manifests.extend(self.field(&path, manifest(item, path.clone())));
+                }
+                Some(manifests)
+            }
+        }
+    }
+
+    fn delete(&mut self, path: &str, raw: OneOrMany) -> Vec<ObjectReference> {
+        match raw {
+            OneOrMany::One(text) => self.field(path, object_reference(&text)).into_iter().collect(),
+            OneOrMany::Many(texts) => {
+                let mut references = Vec::new();
+                for (index, text) in texts.iter().enumerate() {
+                    references.extend(self.field(&format!("{path}[{index}]"), object_reference(text)));
+                }
+                references
+            }
+        }
+    }
+
+    fn setting(&mut self, path: &str, key: &str, raw: document::Setting) -> Vec<Setting> {
+        let path = format!("{path}.{key}");
+        let Some(target) = self.key(&path, Target::parse(key)) else { return Vec::new() };
+        let mut changes = Vec::new();
+        let is_pod = matches!(target, Target::Pod(_));
+        for (field, change) in
+            [("ready", raw.ready.map(Change::Ready)), ("hairpin", raw.hairpin.map(Change::Hairpin))]
+        {
+            if change.is_some() && !is_pod {
+                let fault = FieldFault::new(format!("only a Pod has {field:?}")).expected("pod/NAME");
+                self.faults.push(fault.at_key(&path));
+            }
+            changes.extend(change);
+        }
+        changes.extend(raw.sysctl.into_iter().map(|(name, value)| Change::Sysctl { name, value: value.0 }));
+        if let Some(link) = raw.link {
+            let path = format!("{path}.link");
+            let latency = link.latency.and_then(|text| self.duration(&format!("{path}.latency"), &text));
+            let loss = link.loss.and_then(|text| self.share(&format!("{path}.loss"), &text));
+            changes.push(Change::Link { latency, loss });
+        }
+        if matches!(target, Target::Service(_) | Target::Address(_)) {
+            let fault = FieldFault::new(format!("{target} has no settings"))
+                .expected("pod/NAME, node/NAME or host/NAME");
+            self.faults.push(fault.at_key(&path));
+        }
+        changes.into_iter().map(|change| Setting { target: target.clone(), change }).collect()
+    }
+
+    /// Outcome, endpoints and sources are those of flows; a step without flows has none.
+    fn only_for_flows(
+        &mut self,
+        path: &str,
+        action: &Action,
+        expect: Option<&crate::scenario::Expectations>,
+    ) {
+        let has_flows =
+            matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Send(_) | Action::Resolve(_));
+        let Some(expect) = expect.filter(|_| !has_flows) else { return };
+        let asks_for_flows = expect.default.iter().chain(expect.by_mode.values()).any(|expectation| {
+            expectation.outcome.is_some()
+                || !expectation.outcomes.is_empty()
+                || expectation.endpoints.is_some()
+                || expectation.source_seen.is_some()
+                || expectation.reply_from.is_some()
+                || expectation.dropped.is_some()
+        });
+        if asks_for_flows {
+            let fault =
+                FieldFault::new("this step opens no connection, so it has no outcome, endpoint or source")
+                    .expected("conntrack alone, or a step with connect or ping");
+            self.faults.push(fault.at_key(format!("{path}.expect")));
+        }
+    }
+}
+
+/// The actions that a step names.
+fn keywords(raw: &document::Step) -> Vec<&'static str> {
+    let actions = [
+        ("connect", raw.connect.is_some()),
+        ("send", raw.send.is_some()),
+        ("ping", raw.ping.is_some()),
+        ("resolve", raw.resolve.is_some()),
+        ("apply", raw.apply.is_some()),
+        ("delete", raw.delete.is_some()),
+        ("set", raw.set.is_some()),
+        ("sleep", raw.sleep.is_some()),
+    ];
+    actions.into_iter().filter(|(_, is_there)| *is_there).map(|(keyword, _)| keyword).collect()
+}
+
+/// `KIND/[NAMESPACE/]NAME`, kinds in lower case as kubectl has them.
+fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
+    let kinds: Vec<(String, Kind)> = Kind::all()
+        .filter(|kind| !matches!(kind, Kind::KubeProxyConfiguration))
+        .map(|kind| (kind.name().to_ascii_lowercase(), kind))
+        .collect();
+    let parts: Vec<&str> = text.split('/').collect();
+    let expected = "KIND/[NAMESPACE/]NAME, such as service/web or pod/prod/web-0";
+    let fault = || FieldFault::new(format!("{text:?} names no object")).expected(expected);
+    let [word, names @ ..] = &parts[..] else { return Err(fault()) };
+    if names.is_empty() || names.len() > 2 || !names.iter().all(|name| is_name(name)) {
+        return Err(fault());
+    }
+    let Some((_, kind)) = kinds.iter().find(|(name, _)| name == word) else {
+        let known: Vec<&str> = kinds.iter().map(|(name, _)| name.as_str()).collect();
+        let fault = FieldFault::new(format!("unknown kind {word:?}")).expected(expected);
+        return Err(match nearest(word, &known) {
+            Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+            None => fault,
+        });
+    };
+    Ok(ObjectReference { kind: *kind, name: ObjectName::of(names) })
+}
+
+/// The name of a step that its author gave none.
+fn describe(action: &Action) -> String {
+    match action {
+        Action::Connect(Connect { from, to, protocol, .. }) => {
+            format!("{from} connects to {to} ({})", protocol.lower())
+        }
+        Action::Send(Send { from, to, .. }) => format!("{from} sends segments to {to}"),
+        Action::Ping(Ping { from, to, .. }) => format!("{from} pings {to}"),
+        Action::Resolve(Resolve { from, name }) => format!("{from} resolves {name}"),
+        Action::Apply(manifests) => match manifests.len() {
+            1 => "a manifest is applied".to_owned(),
+            count => format!("{count} manifests are applied"),
+        },
+        Action::Delete(objects) => {
+            let names: Vec<_> = objects
+                .iter()
+                .map(|object| format!("{}/{}", object.kind.name().to_ascii_lowercase(), object.name))
+                .collect();
+            format!("{} deleted", names.join(", "))
+        }
+        Action::Set(settings) => {
+            let mut targets: Vec<_> = settings.iter().map(|setting| setting.target.to_string()).collect();
+            targets.dedup();
+            format!("{} changed", targets.join(", "))
+        }
+        Action::Sleep(duration) => format!("{duration:?} pass"),
+        Action::Expect => "what is there now".to_owned(),
+    }
+}

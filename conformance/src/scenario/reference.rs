@@ -1,0 +1,210 @@
+//! Typed references, as steps and expectations write them.
+//!
+//! ```text
+//! client                     an external host, by its bare name
+//! host/client                the same, said explicitly
+//! pod/web-0  pod/prod/web-0  a Pod, in namespace `default` or in another
+//! node/node-1                a process on a node; as a destination, the node's address
+//! service/web:http           a Service, by its ClusterIP; the port by number or name
+//! 10.0.0.1:80  [fd00::1]:80  an address
+//! ```
+//!
+//! Names of Kubernetes objects hold no slash, so `pod/prod/web-0` cannot be misread; they may hold dots.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::scenario::FieldFault;
+
+/// Namespace and name of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// Its namespace, `default` when not given.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What is meant, without a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// `host/NAME`.
+    Host(String),
+    /// `pod/[NAMESPACE/]NAME`.
+    Pod(ObjectName),
+    /// `node/NAME`.
+    Node(String),
+    /// `service/[NAMESPACE/]NAME`.
+    Service(ObjectName),
+    /// An IP address.
+    Address(IpAddr),
+    /// A bare name: an external host, where a node is meant a node, or else a DNS name.
+    Name(String),
+}
+
+/// A port by number or by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortReference {
+    /// 1 to 65535.
+    Number(u16),
+    /// The name of a Service's or a container's port.
+    Name(String),
+}
+
+/// What is meant, with a port where one was given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// What.
+    pub target: Target,
+    /// Which port.
+    pub port: Option<PortReference>,
+}
+
+const FORMS: &str = "host/NAME, pod/[NAMESPACE/]NAME, node/NAME, service/[NAMESPACE/]NAME, an IP address or the name \
+                     of an external host, each with an optional :PORT";
+
+impl Reference {
+    /// Reads a reference.
+    ///
+    /// # Errors
+    /// What is wrong with it; the path is left to the caller.
+    pub fn parse(text: &str) -> Result<Self, FieldFault> {
+        if let Some((address, port)) = address_and_port(text)? {
+            return Ok(Self { target: Target::Address(address), port });
+        }
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) => (name, Some(PortReference::parse(port)?)),
+            None => (text, None),
+        };
+        Ok(Self { target: Target::parse_name(name)?, port })
+    }
+}
+
+impl Target {
+    /// Reads a reference that may have no port.
+    ///
+    /// # Errors
+    /// What is wrong with it; the path is left to the caller.
+    pub fn parse(text: &str) -> Result<Self, FieldFault> {
+        let reference = Reference::parse(text)?;
+        match reference.port {
+            None => Ok(reference.target),
+            Some(_) => {
+                Err(FieldFault::new(format!("{text:?} names a port")).expected("the same without a port"))
+            }
+        }
+    }
+
+    fn parse_name(text: &str) -> Result<Self, FieldFault> {
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.iter().any(|part| !is_name(part)) {
+            return Err(FieldFault::new(format!("{text:?} is no reference")).expected(FORMS));
+        }
+        match parts[..] {
+            [name] => Ok(Self::Name(name.to_owned())),
+            ["host", name] => Ok(Self::Host(name.to_owned())),
+            ["node", name] => Ok(Self::Node(name.to_owned())),
+            ["pod", ref names @ ..] if names.len() <= 2 => Ok(Self::Pod(ObjectName::of(names))),
+            ["service", ref names @ ..] if names.len() <= 2 => Ok(Self::Service(ObjectName::of(names))),
+            _ => Err(FieldFault::new(format!("{text:?} is no reference")).expected(FORMS)),
+        }
+    }
+}
+
+impl ObjectName {
+    /// In a namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// From `[name]` or `[namespace, name]`.
+    pub(super) fn of(names: &[&str]) -> Self {
+        match *names {
+            [namespace, name] => Self::new(namespace, name),
+            _ => Self::new("default", names.last().copied().unwrap_or_default()),
+        }
+    }
+}
+
+impl PortReference {
+    fn parse(text: &str) -> Result<Self, FieldFault> {
+        const EXPECTED: &str = "a port from 1 to 65535, or the name of one";
+        if text.is_empty() || text.bytes().any(|byte| !is_name_byte(byte)) {
+            return Err(FieldFault::new(format!("{text:?} is no port")).expected(EXPECTED));
+        }
+        if text.bytes().any(|byte| !byte.is_ascii_digit()) {
+            return Ok(Self::Name(text.to_owned()));
+        }
+        match text.parse() {
+            Ok(number @ 1..) => Ok(Self::Number(number)),
+            Ok(0) | Err(_) => Err(FieldFault::new(format!("{text} is no port")).expected(EXPECTED)),
+        }
+    }
+}
+
+/// Letters, digits, `-`, `_` and `.`: what names of objects and hosts are made of.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_name_byte)
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+/// `1.2.3.4`, `1.2.3.4:80`, `fd00::1`, `[fd00::1]`, `[fd00::1]:80`; `None` for what is no address.
+fn address_and_port(text: &str) -> Result<Option<(IpAddr, Option<PortReference>)>, FieldFault> {
+    if let Ok(address) = text.parse() {
+        return Ok(Some((address, None)));
+    }
+    let (address, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, "")) => (address, None),
+        Some((address, rest)) => (address, rest.strip_prefix(':')),
+        None => text.rsplit_once(':').map_or((text, None), |(address, port)| (address, Some(port))),
+    };
+    match (address.parse(), port) {
+        (Ok(address), Some(port)) => Ok(Some((address, Some(PortReference::parse(port)?)))),
+        (Ok(address), None) if text.ends_with(']') => Ok(Some((address, None))),
+        (Ok(_), None) | (Err(_), _) => Ok(None),
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace != "default" {
+            write!(formatter, "{}/", self.namespace)?;
+        }
+        formatter.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => write!(formatter, "host/{name}"),
+            Self::Pod(name) => write!(formatter, "pod/{name}"),
+            Self::Node(name) => write!(formatter, "node/{name}"),
+            Self::Service(name) => write!(formatter, "service/{name}"),
+            Self::Address(address) => write!(formatter, "{address}"),
+            Self::Name(name) => formatter.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for PortReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(formatter, "{number}"),
+            Self::Name(name) => formatter.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.target, &self.port) {
+            (target, None) => write!(formatter, "{target}"),
+            (Target::Address(IpAddr::V6(address)), Some(port)) => write!(formatter, "[{address}]:{port}"),
+            (target, Some(port)) => write!(formatter, "{target}:{port}"),
+        }
+    }
+}
