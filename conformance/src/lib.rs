@@ -8,8 +8,12 @@
 //! | [`diagnostic`] | what is wrong with an input, and where |
 //! | [`scenario`] | the typed form of a Scenario document |
 //! | [`manifest`] | texts to scenario and Kubernetes objects |
+//! | [`observation`] | what every arm can see |
+//! | [`result`] | what a run says |
 
 pub mod diagnostic;
 pub mod manifest;
+pub mod observation;
+pub mod result;
 pub mod scenario;
 pub mod yaml;

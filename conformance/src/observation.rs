@@ -1,0 +1,97 @@
+//! What every arm can see of a connection: the words in which arms are compared.
+//!
+//! Nothing here is internal state of a simulator. A kernel shows the same: what the client's socket reported, what the
+//! server wrote into its answer, what `conntrack -L` lists.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+pub use sim::trace::{Outcome, Refusal, Unreachable};
+
+use crate::scenario::ObjectName;
+
+/// What a flow is carried by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+    /// ICMP echo.
+    Icmp,
+}
+
+impl Transport {
+    /// Its name in reports: `tcp`, `udp`, `sctp`, `icmp`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Icmp => "icmp",
+        }
+    }
+}
+
+/// One connection, or one datagram or echo request and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowObservation {
+    /// Who connected, as the step names it.
+    pub from: String,
+    /// To what, as the step names it.
+    pub to: String,
+    /// By what.
+    pub protocol: Transport,
+    /// How it ended for the one who connected.
+    pub outcome: Outcome,
+    /// The node whose rules see the first packet first; `None` when it meets none.
+    pub via: Option<String>,
+    /// Who answered.
+    pub endpoint: Option<EndpointName>,
+    /// The address that the endpoint saw.
+    pub source_seen: Option<IpAddr>,
+    /// The address from which the answer came to the one who connected.
+    pub reply_from: Option<IpAddr>,
+}
+
+/// Who answers a connection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointName {
+    /// A Pod: `pod/web-0`, `pod/prod/web-0`.
+    Pod(ObjectName),
+    /// What is no Pod, by the address on which it answered.
+    Address(SocketAddr),
+}
+
+impl fmt::Display for EndpointName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod(name) => write!(formatter, "pod/{name}"),
+            Self::Address(address) => write!(formatter, "{address}"),
+        }
+    }
+}
+
+/// One entry of a conntrack table, as `conntrack -L` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConntrackObservation {
+    /// By what.
+    pub protocol: Transport,
+    /// Source and destination of the first packet; ports are 0 for protocols without ports.
+    pub original: (SocketAddr, SocketAddr),
+    /// Source and destination of its answer, as it is expected.
+    pub reply: (SocketAddr, SocketAddr),
+    /// Whether a reply was seen.
+    pub is_replied: bool,
+}
+
+/// A packet of a step that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DropObservation {
+    /// In which network namespace.
+    pub netns: String,
+    /// Why, by name.
+    pub reason: String,
+}
