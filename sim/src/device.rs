@@ -82,6 +82,87 @@ pub struct Device {
     pub addrs: Vec<InterfaceAddr>,
 }
 
+/// An address that a device did not take or give up; the texts are those of `ip address`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddrError {
+    /// The device has this address already (`EEXIST`).
+    #[error("Address already assigned.")]
+    Exists,
+    /// Another address of the same subnet has another scope (`EINVAL`).
+    #[error("ipv4: Invalid scope value.")]
+    InvalidScope,
+    /// The device does not have this address (`EADDRNOTAVAIL`).
+    #[error("ipv4: Address not found.")]
+    NotFound,
+}
+
+impl InterfaceAddr {
+    /// Whether `addr` lies in the subnet of this address (`inet_ifa_match`).
+    pub fn covers(&self, addr: Ipv4Addr) -> bool {
+        self.net.contains(&addr)
+    }
+
+    /// Whether both have the same subnet: primary and secondaries of one another.
+    pub fn shares_subnet(&self, other: &Self) -> bool {
+        self.net.trunc() == other.net.trunc()
+    }
+}
+
+impl Device {
+    /// Puts an address in its place in the list and says what became of it. Routes are not touched; see
+    /// [`crate::fib::add_address`].
+    ///
+    /// # Errors
+    /// [`AddrError::Exists`] and [`AddrError::InvalidScope`].
+    // Linux: __inet_insert_ifa, net/ipv4/devinet.c. A primary goes behind the last primary of the same or a
+    // narrower scope, a secondary to the end.
+    pub fn insert_addr(&mut self, net: Ipv4Net, scope: Scope) -> Result<InterfaceAddr, AddrError> {
+        let mut added = InterfaceAddr { net, scope, is_secondary: false };
+        let mut behind_primaries = 0;
+        for (index, held) in self.addrs.iter().enumerate() {
+            if !held.is_secondary && scope <= held.scope {
+                behind_primaries = index + 1;
+            }
+            if held.shares_subnet(&added) {
+                if held.net.addr() == net.addr() {
+                    return Err(AddrError::Exists);
+                }
+                if held.scope != scope {
+                    return Err(AddrError::InvalidScope);
+                }
+                added.is_secondary = true;
+            }
+        }
+        let at = if added.is_secondary { self.addrs.len() } else { behind_primaries };
+        self.addrs.insert(at, added);
+        Ok(added)
+    }
+
+    /// The first address of the subnet of `addr`: its primary, or itself (`inet_ifa_byprefix`).
+    pub fn primary_of(&self, addr: &InterfaceAddr) -> Option<&InterfaceAddr> {
+        self.addrs.iter().find(|held| held.shares_subnet(addr))
+    }
+
+    /// Whether `a`, and `b` if there is one, lie in one subnet of this device (`inet_addr_onlink`, net/ipv4/devinet.c).
+    pub fn is_on_link(&self, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
+        self.addrs.iter().any(|held| held.covers(a) && b.is_none_or(|b| held.covers(b)))
+    }
+
+    /// Whether it is the loopback (`IFF_LOOPBACK`).
+    pub const fn is_loopback(&self) -> bool {
+        matches!(self.kind, DeviceKind::Loopback)
+    }
+
+    /// Whether neighbours on it are asked for with ARP; without `IFF_NOARP` and `IFF_LOOPBACK`.
+    // Linux: dummy_setup sets IFF_NOARP, drivers/net/dummy.c.
+    pub const fn has_arp(&self) -> bool {
+        match self.kind {
+            DeviceKind::Loopback | DeviceKind::Dummy => false,
+            DeviceKind::Veth { .. } | DeviceKind::Bridge => true,
+        }
+    }
+}
+
 /// The devices of a netns, by index and name.
 #[derive(Clone, Debug, Default)]
 pub struct Devices(Vec<Device>);

@@ -1,6 +1,27 @@
-//! Routing.
+//! Routing: the tables of a netns, and the decisions that Linux makes with them.
+//!
+//! There are no policy rules (`ip rule`), no multipath routes, no TOS routes and no route exceptions (path MTU, redirects).
+//! Without policy rules Linux keeps the local and the main table in one trie, so that the longest prefix wins across
+//! both; so does [`Fib`].
 
-use crate::device::DeviceId;
+mod address;
+mod input;
+mod output;
+mod route;
+mod source;
+mod table;
+
+pub use address::{
+    add_address, on_address_added, on_address_removed, on_device_down, on_device_up, remove_address,
+};
+pub use input::{InputKey, error_code, route_input};
+pub use output::{OutputKey, route_me_harder, route_output};
+pub use route::{FibError, Route, Selector, TableId};
+pub use source::{confirm_address, select_source};
+pub use table::{Entry, Fib};
+
+use crate::device::{DeviceId, Devices};
+use crate::sysctl::Sysctls;
 use std::net::Ipv4Addr;
 
 /// What a route does with a packet (`rtm_type`, include/uapi/linux/rtnetlink.h).
@@ -25,16 +46,31 @@ pub enum RouteKind {
 /// A routing decision (`struct rtable`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteResult {
-    /// Unicast, local or broadcast; the others are errors.
+    /// Unicast, local, broadcast or multicast; the others are errors.
     pub kind: RouteKind,
     /// Output device; the loopback for local delivery.
     pub device: DeviceId,
     /// Gateway; `None` when the destination is on the link.
     pub gateway: Option<Ipv4Addr>,
-    /// Source address that a socket without one gets.
+    /// Source address of an answer or of a socket that has none; unspecified if no device has an address.
     pub source: Ipv4Addr,
 }
 
-/// The routing tables of a netns.
-#[derive(Clone, Debug, Default)]
-pub struct Fib;
+/// What a decision about addresses depends on: the devices of a netns, its routes and its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Routing<'a> {
+    /// Devices and their addresses.
+    pub devices: &'a Devices,
+    /// Routing tables.
+    pub fib: &'a Fib,
+    /// Settings.
+    pub sysctls: &'a Sysctls,
+}
+
+/// 0.0.0.0/8 (`ipv4_is_zeronet`, include/linux/in.h).
+pub(crate) const fn is_zeronet(addr: Ipv4Addr) -> bool {
+    addr.octets()[0] == 0
+}
+
+#[cfg(test)]
+mod tests;

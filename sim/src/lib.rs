@@ -10,7 +10,12 @@
 //! |---|---|
 //! | [`wire`] | header lenses over bytes, checksums, packet building |
 //! | [`packet`] | bytes plus the metadata that Linux keeps in `struct sk_buff` |
+//! | [`link`] | the wire between two devices: latency, loss, duplication, reordering |
 //! | [`device`] | network devices of a netns and their addresses |
+//! | [`neigh`] | hardware addresses of neighbours, and ARP |
+//! | [`fib`] | routing tables and routing decisions |
+//! | [`icmp_limit`] | how many ICMP messages a netns sends |
+//! | [`sysctl`] | settings of a netns |
 //! | [`netfilter`] | families, hooks, priorities, verdicts; conntrack and NAT |
 //! | [`draws`] | every random decision, by name and range |
 //! | [`trace`] | the typed event stream of a run |
@@ -20,6 +25,9 @@ pub mod context;
 pub mod device;
 pub mod draws;
 pub mod fib;
+pub mod icmp_limit;
+pub mod link;
+pub mod neigh;
 pub mod netfilter;
 pub mod packet;
 pub mod socket;

@@ -1,5 +1,261 @@
-//! Settings of a netns.
+//! Settings of a netns, under the names that `sysctl -a` prints.
+//!
+//! Defaults are those that Linux 6.12 compiles in. A real namespace may begin otherwise: as long as
+//! `net.core.devconf_inherit_init_net` is 0 or 1 it copies `net.ipv4.conf.{all,default}` from the host's own
+//! namespace (`devinet_init_net`, net/ipv4/devinet.c), which distributions like to change.
+
+mod device;
+mod scalar;
+
+pub use device::{Combine, DeviceSetting};
+pub use scalar::Setting;
+
+use crate::device::{DeviceId, Devices};
+use crate::time::Duration;
+use device::DeviceValues;
+use scalar::ScalarValues;
 
 /// The sysctls of a netns that the simulator honours.
 #[derive(Clone, Debug, Default)]
-pub struct Sysctls;
+pub struct Sysctls {
+    scalars: ScalarValues,
+    devices: DeviceValues,
+}
+
+/// A setting that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sysctl {name} = {value:?}: expected {expected}")]
+pub struct SysctlError {
+    /// The name as it was given.
+    pub name: String,
+    /// The value as it was given; empty when a value was asked for.
+    pub value: String,
+    /// What would have been right.
+    pub expected: String,
+}
+
+/// What a name means.
+enum Target {
+    Scalar(Setting),
+    /// `net.ipv4.conf.all.NAME`
+    All(DeviceSetting),
+    /// `net.ipv4.conf.default.NAME` or `net.ipv4.neigh.default.NAME`
+    Default(DeviceSetting),
+    /// `net.ipv4.conf.IFACE.NAME` or `net.ipv4.neigh.IFACE.NAME`
+    Device(DeviceSetting, DeviceId),
+}
+
+impl Sysctls {
+    /// Sets one value, as `sysctl -w NAME=VALUE`. Slashes may separate the name as in /proc/sys; a device name with
+    /// dots needs them, or is written with slashes for its dots as sysctl(8) does.
+    ///
+    /// # Errors
+    /// If the name or its device is unknown, or the value is none that the setting takes.
+    pub fn set(&mut self, devices: &Devices, name: &str, value: &str) -> Result<(), SysctlError> {
+        let refuse = |expected: String| SysctlError { name: name.into(), value: value.into(), expected };
+        match resolve(devices, name).map_err(refuse)? {
+            Target::Scalar(Setting::IpForward) => {
+                let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
+                self.set_forwarding_everywhere(devices, on);
+            }
+            Target::Scalar(setting) => self.scalars.set(setting, value).map_err(refuse)?,
+            Target::All(DeviceSetting::Forwarding) => {
+                let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
+                self.set_forwarding_everywhere(devices, on);
+            }
+            Target::All(setting) => self.devices.set_all(setting, setting.parse(value).map_err(refuse)?),
+            Target::Default(setting) => {
+                self.devices.set_default(devices, setting, setting.parse(value).map_err(refuse)?);
+            }
+            Target::Device(setting, id) => {
+                self.devices.set_device(setting, id, setting.parse(value).map_err(refuse)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The value under that name, as `sysctl -n NAME` prints it.
+    ///
+    /// # Errors
+    /// If the name or its device is unknown.
+    pub fn get(&self, devices: &Devices, name: &str) -> Result<String, SysctlError> {
+        let target = resolve(devices, name).map_err(|expected| SysctlError {
+            name: name.into(),
+            value: String::new(),
+            expected,
+        })?;
+        Ok(match target {
+            Target::Scalar(Setting::IpForward) => self.devices.all(DeviceSetting::Forwarding).to_string(),
+            Target::Scalar(setting) => self.scalars.text(setting),
+            Target::All(setting) => self.devices.all(setting).to_string(),
+            Target::Default(setting) => self.devices.default_of(setting).to_string(),
+            Target::Device(setting, id) => self.devices.device(setting, id).to_string(),
+        })
+    }
+
+    /// The number of a setting that belongs to no device, in its own unit.
+    pub fn value(&self, setting: Setting) -> u32 {
+        self.scalars.get(setting)
+    }
+
+    /// The value that takes effect on a device: `all` and the device's own value, combined as include/linux/inetdevice.h
+    /// says (`IN_DEV_MAXCONF`, `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`, `IN_DEV_CONF_GET`).
+    pub fn effective(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
+        let all = self.devices.all(setting);
+        let own = self.devices.device(setting, device);
+        match setting.combine() {
+            Combine::Max => all.max(own),
+            Combine::Or => u32::from(all != 0 || own != 0),
+            Combine::And => u32::from(all != 0 && own != 0),
+            Combine::Own => own,
+        }
+    }
+
+    fn is_on(&self, setting: DeviceSetting, device: DeviceId) -> bool {
+        self.effective(setting, device) != 0
+    }
+
+    /// Reverse path filter: 0 off, 1 strict, anything else loose (`IN_DEV_RPFILTER`).
+    pub fn rp_filter(&self, device: DeviceId) -> u32 {
+        self.effective(DeviceSetting::RpFilter, device)
+    }
+
+    /// Whether 127.0.0.0/8 may come from and leave by this device (`IN_DEV_ROUTE_LOCALNET`).
+    pub fn route_localnet(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::RouteLocalnet, device)
+    }
+
+    /// Whether packets that arrive on this device may be forwarded (`IN_DEV_FORWARD`).
+    pub fn forwarding(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::Forwarding, device)
+    }
+
+    /// Whether broadcasts that arrive on this device are routed on (`IN_DEV_BFORWARD`).
+    pub fn bc_forwarding(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::BcForwarding, device)
+    }
+
+    /// Whether the receiver's own addresses are accepted as sources (`IN_DEV_ACCEPT_LOCAL`).
+    pub fn accept_local(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::AcceptLocal, device)
+    }
+
+    /// Whether ICMP redirects are sent (`IN_DEV_TX_REDIRECTS`).
+    pub fn send_redirects(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::SendRedirects, device)
+    }
+
+    /// Whether different subnets on the device are reachable directly (`IN_DEV_SHARED_MEDIA`).
+    pub fn shared_media(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::SharedMedia, device)
+    }
+
+    /// Whether the packet mark takes part in the reverse path look-up (`IN_DEV_SRC_VMARK`).
+    pub fn src_valid_mark(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::SrcValidMark, device)
+    }
+
+    /// Which ARP requests for own addresses are left unanswered (`IN_DEV_ARP_IGNORE`): 0 none, 1 those for addresses of
+    /// other devices, 2 also those from another subnet, 3 those for addresses of scope host, 8 all.
+    pub fn arp_ignore(&self, device: DeviceId) -> u32 {
+        self.effective(DeviceSetting::ArpIgnore, device)
+    }
+
+    /// Which source address ARP requests announce (`IN_DEV_ARP_ANNOUNCE`): 0 the packet's, 1 the packet's if it lies in
+    /// the target's subnet, 2 the best of the device.
+    pub fn arp_announce(&self, device: DeviceId) -> u32 {
+        self.effective(DeviceSetting::ArpAnnounce, device)
+    }
+
+    /// Whether ARP is answered only if the route to the asker uses this device (`IN_DEV_ARPFILTER`).
+    pub fn arp_filter(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::ArpFilter, device)
+    }
+
+    /// Whether unsolicited ARP makes new entries (`IN_DEV_ARP_ACCEPT`): 0 no, 1 yes, 2 only for the device's subnets.
+    pub fn arp_accept(&self, device: DeviceId) -> u32 {
+        self.effective(DeviceSetting::ArpAccept, device)
+    }
+
+    /// Whether ARP is answered for addresses that are routed to another device (`IN_DEV_PROXY_ARP`).
+    pub fn proxy_arp(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::ProxyArp, device)
+    }
+
+    /// Whether the first secondary address becomes primary when its primary goes (`IN_DEV_PROMOTE_SECONDARIES`).
+    pub fn promote_secondaries(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::PromoteSecondaries, device)
+    }
+
+    /// A neighbour setting of a device that counts.
+    pub fn neigh_count(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
+        self.devices.device(setting, device)
+    }
+
+    /// A neighbour setting of a device that is a time, from the unit that the setting is written in.
+    pub fn neigh_time(&self, setting: DeviceSetting, device: DeviceId) -> Duration {
+        setting.unit() * self.devices.device(setting, device)
+    }
+
+    /// TTL of packets that this netns makes.
+    pub fn ip_default_ttl(&self) -> u8 {
+        u8::try_from(self.value(Setting::IpDefaultTtl)).expect("the table limits it to 255")
+    }
+
+    /// First and last ephemeral port.
+    pub fn ip_local_port_range(&self) -> (u16, u16) {
+        self.scalars.local_port_range()
+    }
+
+    /// How long a TCP socket waits in FIN-WAIT-2.
+    pub fn tcp_fin_timeout(&self) -> Duration {
+        Duration::from_secs(self.value(Setting::TcpFinTimeout).into())
+    }
+
+    /// Whether bridged IPv4 passes the IP hooks (br_netfilter).
+    pub fn bridge_nf_call_iptables(&self) -> bool {
+        self.value(Setting::BridgeNfCallIptables) != 0
+    }
+
+    // Linux: inet_forward_change, net/ipv4/devinet.c. The switch reaches every device, and forbids accepting redirects,
+    // which the simulator never does anyway.
+    fn set_forwarding_everywhere(&mut self, devices: &Devices, on: u32) {
+        self.devices.set_all(DeviceSetting::Forwarding, on);
+        self.devices.set_default(devices, DeviceSetting::Forwarding, on);
+        for device in devices.iter() {
+            self.devices.set_device(DeviceSetting::Forwarding, device.id, on);
+        }
+    }
+}
+
+/// Finds what a name means; the error says what was expected.
+fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
+    let dotted = name.replace('/', ".");
+    if let Some(setting) = Setting::by_name(&dotted) {
+        return Ok(Target::Scalar(setting));
+    }
+    for group in device::Group::ALL {
+        if let Some(rest) = dotted.strip_prefix(group.prefix()) {
+            return resolve_device_setting(devices, group, rest);
+        }
+    }
+    Err("a name that the simulator knows; this sysctl is unknown, or has no meaning here".into())
+}
+
+fn resolve_device_setting(devices: &Devices, group: device::Group, rest: &str) -> Result<Target, String> {
+    let (place, leaf) = rest.rsplit_once('.').ok_or_else(|| format!("{}DEVICE.NAME", group.prefix()))?;
+    let setting = DeviceSetting::by_name(group, leaf)
+        .ok_or_else(|| format!("one of {}", DeviceSetting::names(group)))?;
+    match place {
+        "all" if group == device::Group::Conf => Ok(Target::All(setting)),
+        "default" => Ok(Target::Default(setting)),
+        _ => devices
+            .iter()
+            .find(|device| device.name.replace('/', ".") == place)
+            .map(|device| Target::Device(setting, device.id))
+            .ok_or_else(|| format!("all, default or a device of this netns in place of {place:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

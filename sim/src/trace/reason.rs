@@ -25,10 +25,18 @@ pub enum DropReason {
     IpInvalidSource,
     /// 127/8 on a device that is not the loopback.
     IpLocalnet,
+    /// The destination can never be one (zero, or a broadcast that would have to be forwarded).
+    IpInvalidDestination,
     /// No route for a packet that arrived.
     IpNoRouteIn,
     /// No route for a packet of this netns.
     IpNoRouteOut,
+    /// The route says unreachable.
+    RouteUnreachable,
+    /// The route says prohibited.
+    RouteProhibited,
+    /// The route says nothing and drops.
+    RouteBlackhole,
     /// Forwarding is off (`ip_forward` of the receiving device).
     ForwardingOff,
     /// The time to live ran out.
@@ -53,6 +61,8 @@ pub enum DropReason {
     NeighFailed,
     /// Too many packets wait for the neighbour.
     NeighQueueFull,
+    /// There are too many neighbours to add one.
+    NeighTableFull,
     /// ARP that asks for nothing that this netns would answer.
     ArpNotForUs,
     /// An ARP packet that is malformed.
@@ -74,7 +84,7 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.12) where it has one.
+    /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are younger than v6.12) where it has one.
     pub const fn kernel_name(self) -> Option<&'static str> {
         match self {
             Self::NetfilterDrop | Self::ConntrackInsertFailed | Self::NatFailed | Self::NatDeviceChanged => {
@@ -87,7 +97,10 @@ impl DropReason {
             Self::IpLocalSource => Some("IP_LOCAL_SOURCE"),
             Self::IpInvalidSource => Some("IP_INVALID_SOURCE"),
             Self::IpLocalnet => Some("IP_LOCALNET"),
+            Self::IpInvalidDestination => Some("IP_INVALID_DEST"),
             Self::IpNoRouteIn => Some("IP_INNOROUTES"),
+            // Linux: ip_error, net/ipv4/route.c. Both are EHOSTUNREACH there; it answers only where it forwards.
+            Self::RouteUnreachable | Self::ForwardingOff => Some("IP_INADDRERRORS"),
             Self::IpNoRouteOut => Some("IP_OUTNOROUTES"),
             Self::PacketTooBig => Some("PKT_TOO_BIG"),
             Self::NoSocket => Some("NO_SOCKET"),
@@ -96,12 +109,14 @@ impl DropReason {
             Self::UdpChecksum => Some("UDP_CSUM"),
             Self::IcmpChecksum => Some("ICMP_CSUM"),
             Self::TcpInvalid => Some("TCP_INVALID_SEQUENCE"),
-            Self::TcpListenOverflow => Some("LISTENOVERFLOWS"),
+            Self::TcpListenOverflow => Some("TCP_LISTEN_OVERFLOW"),
             Self::NeighFailed => Some("NEIGH_FAILED"),
             Self::NeighQueueFull => Some("NEIGH_QUEUEFULL"),
+            Self::NeighTableFull => Some("NEIGH_CREATEFAIL"),
             Self::DeviceDown => Some("DEV_READY"),
             Self::UnhandledProtocol => Some("UNHANDLED_PROTO"),
-            Self::ForwardingOff
+            Self::RouteProhibited
+            | Self::RouteBlackhole
             | Self::ArpNotForUs
             | Self::ArpHeader
             | Self::BridgeNoEgressPort
@@ -126,8 +141,12 @@ impl DropReason {
             Self::IpLocalSource => "its source is an address of the receiver",
             Self::IpInvalidSource => "its source address cannot be one",
             Self::IpLocalnet => "127.0.0.0/8 from a device other than lo, and route_localnet is off",
+            Self::IpInvalidDestination => "its destination address cannot be one",
             Self::IpNoRouteIn => "there is no route to its destination",
             Self::IpNoRouteOut => "there is no route to its destination",
+            Self::RouteUnreachable => "the route to its destination says unreachable",
+            Self::RouteProhibited => "the route to its destination says prohibited",
+            Self::RouteBlackhole => "the route to its destination is a blackhole",
             Self::ForwardingOff => "ip_forward is off",
             Self::TtlExpired => "its TTL ran out",
             Self::PacketTooBig => "it is larger than the MTU",
@@ -140,6 +159,7 @@ impl DropReason {
             Self::TcpListenOverflow => "the listener's queue is full",
             Self::NeighFailed => "the neighbour did not answer ARP",
             Self::NeighQueueFull => "too many packets wait for the neighbour",
+            Self::NeighTableFull => "the neighbour table is full",
             Self::ArpNotForUs => "it asks for an address that is not held here",
             Self::ArpHeader => "its ARP header is malformed",
             Self::BridgeNoEgressPort => "the bridge has no port by which it may leave",

@@ -1,0 +1,189 @@
+//! Routes that the kernel makes for addresses (net/ipv4/fib_frontend.c).
+
+use super::{Fib, Route, RouteKind, TableId, is_zeronet};
+use crate::device::{AddrError, Device, DeviceId, Devices, InterfaceAddr, Scope};
+use crate::sysctl::Sysctls;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// Gives a device an address, as `ip address add NET dev DEVICE` does, with the routes that come with it.
+///
+/// # Errors
+/// If the device has it already, or has its subnet with another scope.
+pub fn add_address(
+    devices: &mut Devices,
+    fib: &mut Fib,
+    device: DeviceId,
+    net: Ipv4Net,
+    scope: Scope,
+) -> Result<InterfaceAddr, AddrError> {
+    let added = devices.get_mut(device).insert_addr(net, scope)?;
+    on_address_added(fib, devices.get(device), added);
+    Ok(added)
+}
+
+/// Takes an address from a device, as `ip address del NET dev DEVICE` does. With a primary go its secondaries, unless
+/// `promote_secondaries` lets the first of them take its place.
+///
+/// # Errors
+/// If the device does not have it.
+// Linux: __inet_del_ifa, net/ipv4/devinet.c.
+pub fn remove_address(
+    devices: &mut Devices,
+    fib: &mut Fib,
+    sysctls: &Sysctls,
+    device: DeviceId,
+    net: Ipv4Net,
+) -> Result<(), AddrError> {
+    let holder = devices.get_mut(device);
+    let at = holder.addrs.iter().position(|held| held.net == net).ok_or(AddrError::NotFound)?;
+    let removed = holder.addrs[at];
+    let secondaries: Vec<_> = holder
+        .addrs
+        .iter()
+        .filter(|held| !removed.is_secondary && held.is_secondary && held.shares_subnet(&removed))
+        .copied()
+        .collect();
+    if !sysctls.promote_secondaries(device) {
+        for secondary in &secondaries {
+            holder.addrs.retain(|held| held != secondary);
+            on_address_removed(fib, holder, *secondary, None);
+        }
+        holder.addrs.retain(|held| *held != removed);
+        on_address_removed(fib, holder, removed, None);
+        return Ok(());
+    }
+    // Their routes name the old primary as source; all go while every address is still there, and come back below.
+    for secondary in &secondaries {
+        on_address_removed(fib, holder, *secondary, Some(removed));
+    }
+    holder.addrs.retain(|held| *held != removed);
+    on_address_removed(fib, holder, removed, None);
+    if let Some(first) = secondaries.first() {
+        promote(fib, holder, *first);
+    }
+    for secondary in secondaries.iter().skip(1) {
+        on_address_added(fib, holder, *secondary);
+    }
+    Ok(())
+}
+
+/// Makes a secondary the primary of its subnet, and moves it to where a primary belongs.
+fn promote(fib: &mut Fib, holder: &mut Device, secondary: InterfaceAddr) {
+    holder.addrs.retain(|held| *held != secondary);
+    let promoted = InterfaceAddr { is_secondary: false, ..secondary };
+    let last = holder.addrs.iter().rposition(|held| !held.is_secondary && promoted.scope <= held.scope);
+    holder.addrs.insert(last.map_or(0, |index| index + 1), promoted);
+    on_address_added(fib, holder, promoted);
+}
+
+/// Adds the local, broadcast and connected routes of an address that its device already lists.
+// Linux: fib_add_ifaddr. The broadcast address is that of the prefix; `brd` is not modelled.
+pub fn on_address_added(fib: &mut Fib, device: &Device, addr: InterfaceAddr) {
+    let Some(primary) = device.primary_of(&addr) else { return };
+    let source = primary.net.addr();
+    fib.append_kernel(device, TableId::Local, local_route(device, addr.net.addr(), source));
+    if !device.is_up {
+        return;
+    }
+    if let Some((table, route)) = subnet_route(device, addr) {
+        fib.append_kernel(device, table, route);
+        if addr.net.prefix_len() < 31 {
+            let route = broadcast_route(device, addr.net.broadcast(), source);
+            fib.append_kernel(device, TableId::Local, route);
+        }
+    }
+}
+
+/// Removes the routes of an address that its device no longer lists, except those that another address still needs, and
+/// every route that prefers the address as its source. `promoting` is the primary that is about to go.
+// Linux: fib_del_ifaddr.
+pub fn on_address_removed(
+    fib: &mut Fib,
+    device: &Device,
+    addr: InterfaceAddr,
+    promoting: Option<InterfaceAddr>,
+) {
+    let source = if addr.is_secondary {
+        match device.primary_of(&addr) {
+            Some(primary) => primary.net.addr(),
+            None => return,
+        }
+    } else {
+        addr.net.addr()
+    };
+    let subnet = subnet_route(device, addr);
+    if let Some((table, route)) = subnet {
+        fib.remove_kernel(table, &route);
+    }
+    let stays = |other: &&InterfaceAddr| {
+        **other != addr && promoting.is_none_or(|primary| !other.shares_subnet(&primary))
+    };
+    let others: Vec<_> = device
+        .addrs
+        .iter()
+        .filter(stays)
+        .filter(|other| device.primary_of(other).is_some_and(|primary| primary.net.addr() == source))
+        .collect();
+    if subnet.is_some() && addr.net.prefix_len() < 31 {
+        let broadcast = addr.net.broadcast();
+        let is_needed = others.iter().any(|other| {
+            !other.is_secondary && other.net.prefix_len() < 31 && other.net.broadcast() == broadcast
+        });
+        if !is_needed {
+            fib.remove_kernel(TableId::Local, &broadcast_route(device, broadcast, source));
+        }
+    }
+    if others.iter().any(|other| other.net.addr() == addr.net.addr()) {
+        return;
+    }
+    fib.remove_kernel(TableId::Local, &local_route(device, addr.net.addr(), source));
+    let is_gone = !device.addrs.contains(&addr);
+    if is_gone && fib.addr_type(addr.net.addr()) != RouteKind::Local {
+        // Linux: fib_sync_down_addr, net/ipv4/fib_semantics.c.
+        fib.retain(|entry| entry.route.source != Some(addr.net.addr()));
+    }
+    if device.addrs.is_empty() {
+        // Linux: fib_inetaddr_event disables IP on a device without addresses, which takes its routes.
+        fib.retain(|entry| entry.device != Some(device.id));
+    }
+}
+
+/// Removes the routes of a device that went down. Local routes stay (`fib_sync_down_dev`).
+pub fn on_device_down(fib: &mut Fib, device: DeviceId) {
+    fib.retain(|entry| entry.device != Some(device) || entry.route.scope == Scope::Host);
+}
+
+/// Adds the routes of the addresses of a device that came up; routes that the user had added do not come back.
+pub fn on_device_up(fib: &mut Fib, device: &Device) {
+    for addr in &device.addrs {
+        on_address_added(fib, device, *addr);
+    }
+}
+
+/// The route to the subnet of a primary address, if the address brings one: a /32 does not.
+fn subnet_route(device: &Device, addr: InterfaceAddr) -> Option<(TableId, Route)> {
+    let subnet = addr.net.trunc();
+    let is_host = subnet.prefix_len() == 32;
+    if addr.is_secondary || is_zeronet(subnet.addr()) || is_host {
+        return None;
+    }
+    let source = addr.net.addr();
+    Some(if device.is_loopback() {
+        (TableId::Local, Route::local(subnet, device.id).from(source))
+    } else {
+        (TableId::Main, Route::direct(subnet, device.id).from(source))
+    })
+}
+
+fn local_route(device: &Device, addr: Ipv4Addr, source: Ipv4Addr) -> Route {
+    Route::local(host(addr), device.id).from(source)
+}
+
+fn broadcast_route(device: &Device, broadcast: Ipv4Addr, source: Ipv4Addr) -> Route {
+    Route { kind: RouteKind::Broadcast, ..Route::direct(host(broadcast), device.id).from(source) }
+}
+
+fn host(addr: Ipv4Addr) -> Ipv4Net {
+    Ipv4Net::new_assert(addr, 32)
+}

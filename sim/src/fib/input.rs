@@ -1,0 +1,211 @@
+//! Routing of packets that arrive (`ip_route_input_slow`, net/ipv4/route.c).
+//!
+//! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
+
+use super::source::select_source;
+use super::{Entry, Fib, RouteKind, RouteResult, is_zeronet};
+use crate::device::{DeviceId, Devices, Scope};
+use crate::sysctl::Sysctls;
+use crate::trace::DropReason;
+use std::net::Ipv4Addr;
+
+/// What the routing of an arriving packet depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputKey {
+    /// Receiving device.
+    pub in_dev: DeviceId,
+    /// Source.
+    pub src: Ipv4Addr,
+    /// Destination.
+    pub dst: Ipv4Addr,
+    /// Type of service. Without TOS routes it changes nothing.
+    pub tos: u8,
+    /// Packet mark. Without policy rules it changes nothing.
+    pub mark: u32,
+}
+
+/// The routing of a packet that arrived: to a local socket, to another device, or why not.
+///
+/// # Errors
+/// Martians and reverse path failures end the packet in silence. [`DropReason::IpNoRouteIn`],
+/// [`DropReason::RouteUnreachable`] and [`DropReason::RouteProhibited`] are told to the sender; see [`error_code`].
+// Linux: ip_route_input_rcu and ip_route_input_slow.
+pub fn route_input(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &InputKey,
+) -> Result<RouteResult, DropReason> {
+    let InputKey { in_dev, src, dst, .. } = *key;
+    if dst.is_multicast() {
+        return route_multicast(fib, devices, sysctls, key);
+    }
+    if src.is_multicast() || src.is_broadcast() {
+        return Err(DropReason::IpInvalidSource);
+    }
+    if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
+        return broadcast_input(fib, devices, sysctls, key);
+    }
+    if is_zeronet(src) {
+        return Err(DropReason::IpInvalidSource);
+    }
+    if is_zeronet(dst) {
+        return Err(DropReason::IpInvalidDestination);
+    }
+    // D-42. Packets that loop over `lo` come here with their route attached, and so are not asked.
+    if (dst.is_loopback() || src.is_loopback()) && !sysctls.route_localnet(in_dev) {
+        return Err(DropReason::IpLocalnet);
+    }
+    let found = fib.lookup(dst);
+    if let Ok(entry) = found {
+        match entry.route.kind {
+            RouteKind::Broadcast if sysctls.bc_forwarding(in_dev) => {
+                return forward(fib, devices, sysctls, key, entry);
+            }
+            RouteKind::Broadcast => return broadcast_input(fib, devices, sysctls, key),
+            RouteKind::Local => {
+                validate_source(fib, devices, sysctls, key, None)?;
+                let (device, kind) = (DeviceId::LOOPBACK, RouteKind::Local);
+                return Ok(RouteResult { kind, device, gateway: None, source: dst });
+            }
+            RouteKind::Unicast
+            | RouteKind::Multicast
+            | RouteKind::Unreachable
+            | RouteKind::Prohibit
+            | RouteKind::Blackhole => {}
+        }
+    }
+    if !sysctls.forwarding(in_dev) {
+        return Err(DropReason::ForwardingOff);
+    }
+    forward(fib, devices, sysctls, key, found?)
+}
+
+/// The ICMP code of the destination unreachable with which a router answers a packet that it could not route, if it does.
+// Linux: ip_error, net/ipv4/route.c. The caller asks `IcmpLimit::allow_route_error` first.
+pub fn error_code(reason: DropReason) -> Option<u8> {
+    const ANSWERED: [(DropReason, u8); 3] = [
+        (DropReason::IpNoRouteIn, 0),
+        (DropReason::RouteUnreachable, 1),
+        // Communication administratively prohibited (RFC 1812).
+        (DropReason::RouteProhibited, 13),
+    ];
+    ANSWERED.iter().find(|(answered, _)| *answered == reason).map(|(_, code)| *code)
+}
+
+// Linux: ip_mkroute_input and __mkroute_input.
+fn forward(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &InputKey,
+    entry: &Entry,
+) -> Result<RouteResult, DropReason> {
+    if !matches!(entry.route.kind, RouteKind::Unicast | RouteKind::Broadcast) {
+        return Err(DropReason::IpInvalidDestination);
+    }
+    let device = entry.device.ok_or(DropReason::IpNoRouteIn)?;
+    validate_source(fib, devices, sysctls, key, Some(device))?;
+    let source = entry.source(devices, sysctls);
+    Ok(RouteResult { kind: entry.route.kind, device, gateway: entry.gateway(), source })
+}
+
+fn broadcast_input(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &InputKey,
+) -> Result<RouteResult, DropReason> {
+    if !is_zeronet(key.src) {
+        validate_source(fib, devices, sysctls, key, None)?;
+    }
+    let source = spec_dst(fib, devices, sysctls, key);
+    Ok(RouteResult { kind: RouteKind::Broadcast, device: DeviceId::LOOPBACK, gateway: None, source })
+}
+
+// Linux: ip_route_input_mc and ip_mc_validate_source. Every device that is up is in 224.0.0.1 (ip_mc_up, net/ipv4/igmp.c);
+// sockets cannot join other groups.
+fn route_multicast(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &InputKey,
+) -> Result<RouteResult, DropReason> {
+    if key.dst != Ipv4Addr::new(224, 0, 0, 1) {
+        return Err(DropReason::NotForUs);
+    }
+    if key.src.is_multicast() || key.src.is_broadcast() {
+        return Err(DropReason::IpInvalidSource);
+    }
+    if key.src.is_loopback() && !sysctls.route_localnet(key.in_dev) {
+        return Err(DropReason::IpLocalnet);
+    }
+    // 224.0.0.0/24 is the link's own, which a host without an address may use.
+    if !is_zeronet(key.src) {
+        validate_source(fib, devices, sysctls, key, None)?;
+    }
+    let source = spec_dst(fib, devices, sysctls, key);
+    Ok(RouteResult { kind: RouteKind::Multicast, device: DeviceId::LOOPBACK, gateway: None, source })
+}
+
+/// The own address with which a broadcast or multicast would be answered (`fib_compute_spec_dst`).
+fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> Ipv4Addr {
+    if is_zeronet(key.src) {
+        return select_source(devices, sysctls, key.in_dev, None, Scope::Link)
+            .unwrap_or(Ipv4Addr::UNSPECIFIED);
+    }
+    match fib.lookup(key.src) {
+        Ok(entry) => entry.source(devices, sysctls),
+        Err(_) => select_source(devices, sysctls, key.in_dev, Some(key.src), Scope::Universe)
+            .unwrap_or(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+/// Whether a packet from this source may come in on this device. `out_dev` is where it would be forwarded to.
+///
+/// D-41: one of the receiver's own addresses is no source, whatever rp_filter says, unless accept_local. D-43: strict
+/// wants the way back to use the receiving device; loose wants any way back.
+// Linux: fib_validate_source and __fib_validate_source, net/ipv4/fib_frontend.c.
+fn validate_source(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &InputKey,
+    out_dev: Option<DeviceId>,
+) -> Result<(), DropReason> {
+    let InputKey { in_dev, src, .. } = *key;
+    let rp_filter = sysctls.rp_filter(in_dev);
+    // Back through the receiving device the kernel needs the full check, to know whether it must send a redirect.
+    let may_redirect = out_dev == Some(in_dev) && sysctls.send_redirects(in_dev);
+    if rp_filter == 0 && !may_redirect {
+        if sysctls.accept_local(in_dev) {
+            return Ok(());
+        }
+        if !fib.has_custom_local_routes {
+            return match devices.owner_of(src) {
+                Some(_) => Err(DropReason::IpLocalSource),
+                None => Ok(()),
+            };
+        }
+    }
+    let last_resort = || if rp_filter == 0 { Ok(()) } else { Err(DropReason::IpRpFilter) };
+    let Ok(back) = fib.lookup(src) else { return last_resort() };
+    match back.route.kind {
+        RouteKind::Unicast => {}
+        RouteKind::Local if sysctls.accept_local(in_dev) => {}
+        RouteKind::Local => return Err(DropReason::IpLocalSource),
+        RouteKind::Broadcast
+        | RouteKind::Multicast
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => return Err(DropReason::IpInvalidSource),
+    }
+    let is_own_over_loopback = back.route.kind == RouteKind::Local && in_dev == DeviceId::LOOPBACK;
+    if back.device == Some(in_dev) || is_own_over_loopback {
+        return Ok(());
+    }
+    if devices.get(in_dev).addrs.is_empty() {
+        return last_resort();
+    }
+    if rp_filter == 1 { Err(DropReason::IpRpFilter) } else { Ok(()) }
+}

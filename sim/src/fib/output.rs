@@ -1,0 +1,167 @@
+//! Routing of packets that this netns makes (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
+
+use super::source::select_source;
+use super::{Entry, Fib, RouteKind, RouteResult, is_zeronet};
+use crate::device::{DeviceId, Devices, Scope};
+use crate::sysctl::Sysctls;
+use crate::trace::DropReason;
+use std::net::Ipv4Addr;
+
+/// What the routing of an outgoing packet depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputKey {
+    /// Source, if it is settled.
+    pub src: Option<Ipv4Addr>,
+    /// Destination.
+    pub dst: Ipv4Addr,
+    /// Output device, if it is settled (`SO_BINDTODEVICE`).
+    pub oif: Option<DeviceId>,
+    /// Packet mark. Without policy rules it changes nothing.
+    pub mark: u32,
+    /// The source need not be an own address (`FLOWI_FLAG_ANYSRC`).
+    pub is_any_source: bool,
+}
+
+impl OutputKey {
+    /// The key of a packet to `dst` of which nothing else is settled.
+    pub const fn to(dst: Ipv4Addr) -> Self {
+        Self { src: None, dst, oif: None, mark: 0, is_any_source: false }
+    }
+
+    /// The same key with a source.
+    pub const fn from(self, src: Ipv4Addr) -> Self {
+        Self { src: Some(src), ..self }
+    }
+}
+
+/// The routing of a packet that this netns makes. `source` of the result is the key's if it has one.
+///
+/// # Errors
+/// [`DropReason::IpNoRouteOut`] (`ENETUNREACH`; also if the source is no own address), [`DropReason::RouteUnreachable`]
+/// (`EHOSTUNREACH`), [`DropReason::RouteProhibited`] (`EACCES`), [`DropReason::RouteBlackhole`] (`EINVAL`),
+/// [`DropReason::IpInvalidSource`], [`DropReason::IpInvalidDestination`] and [`DropReason::IpLocalnet`] (`EINVAL`).
+pub fn route_output(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &OutputKey,
+) -> Result<RouteResult, DropReason> {
+    let mut key = OutputKey { src: key.src.filter(|src| !src.is_unspecified()), ..*key };
+    if let Some(src) = key.src {
+        if src.is_multicast() || src.is_broadcast() {
+            return Err(DropReason::IpInvalidSource);
+        }
+        let holder = fib.device_of(devices, src);
+        if key.oif.is_none() && is_for_link(key.dst) {
+            // A source address says by which device such a packet leaves.
+            key.oif = Some(holder.ok_or(DropReason::IpNoRouteOut)?);
+            return make_route(devices, sysctls, &key, None);
+        }
+        if !key.is_any_source && holder.is_none() {
+            return Err(DropReason::IpNoRouteOut);
+        }
+    }
+    if let Some(oif) = key.oif {
+        if !devices.get(oif).is_up {
+            return Err(DropReason::IpNoRouteOut);
+        }
+        if is_local_multicast(key.dst) || key.dst.is_broadcast() {
+            key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Link));
+            return make_route(devices, sysctls, &key, None);
+        }
+        if key.dst.is_multicast() {
+            key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Universe));
+        } else if key.dst.is_unspecified() {
+            key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Host));
+        }
+    }
+    if key.dst.is_unspecified() {
+        // Linux: "connect to any address" means to oneself.
+        let own = key.src.unwrap_or(Ipv4Addr::LOCALHOST);
+        return Ok(to_self(own));
+    }
+    lookup_and_make(fib, devices, sysctls, key)
+}
+
+/// Routes a packet again whose destination or mark changed in OUTPUT; its source stays what it is.
+///
+/// D-16. The source may be anyone's, because `REJECT` answers in another's name; only a source that cannot be one
+/// (broadcast, multicast) is left open.
+///
+/// # Errors
+/// As [`route_output`].
+// Linux: ip_route_me_harder, net/ipv4/netfilter.c.
+pub fn route_me_harder(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &OutputKey,
+) -> Result<RouteResult, DropReason> {
+    let src = key.src.filter(|src| matches!(fib.addr_type(*src), RouteKind::Local | RouteKind::Unicast));
+    route_output(fib, devices, sysctls, &OutputKey { src, is_any_source: src.is_some(), ..*key })
+}
+
+fn lookup_and_make(
+    fib: &Fib,
+    devices: &Devices,
+    sysctls: &Sysctls,
+    mut key: OutputKey,
+) -> Result<RouteResult, DropReason> {
+    let entry = match (fib.lookup_on(key.dst, key.oif, Scope::Universe), key.oif) {
+        (Ok(entry), _) => entry,
+        // With a device settled, a destination without a route is taken to be on its link.
+        (Err(_), Some(oif)) => {
+            key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Link));
+            return make_route(devices, sysctls, &key, None);
+        }
+        (Err(DropReason::IpNoRouteIn), None) => return Err(DropReason::IpNoRouteOut),
+        (Err(reason), None) => return Err(reason),
+    };
+    if entry.route.kind == RouteKind::Local {
+        let source = key.src.or(entry.route.source).unwrap_or(key.dst);
+        return Ok(RouteResult { source, ..to_self(key.dst) });
+    }
+    // Linux: fib_select_path.
+    key.src = key.src.or_else(|| Some(entry.source(devices, sysctls)));
+    key.oif = entry.device;
+    make_route(devices, sysctls, &key, Some(entry))
+}
+
+// Linux: __mkroute_output.
+fn make_route(
+    devices: &Devices,
+    sysctls: &Sysctls,
+    key: &OutputKey,
+    entry: Option<&Entry>,
+) -> Result<RouteResult, DropReason> {
+    let device = key.oif.ok_or(DropReason::IpNoRouteOut)?;
+    let source = key.src.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    if source.is_loopback() && !devices.get(device).is_loopback() && !sysctls.route_localnet(device) {
+        return Err(DropReason::IpLocalnet);
+    }
+    let (kind, gateway) = if key.dst.is_broadcast() {
+        (RouteKind::Broadcast, None)
+    } else if key.dst.is_multicast() {
+        // A default route does not make a multicast go to its gateway.
+        let entry = entry.filter(|entry| entry.route.dst.prefix_len() >= 4);
+        (RouteKind::Multicast, entry.and_then(Entry::gateway))
+    } else if is_zeronet(key.dst) {
+        return Err(DropReason::IpInvalidDestination);
+    } else {
+        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(Entry::gateway))
+    };
+    Ok(RouteResult { kind, device, gateway, source })
+}
+
+const fn to_self(source: Ipv4Addr) -> RouteResult {
+    RouteResult { kind: RouteKind::Local, device: DeviceId::LOOPBACK, gateway: None, source }
+}
+
+fn is_for_link(dst: Ipv4Addr) -> bool {
+    dst.is_multicast() || dst.is_broadcast()
+}
+
+/// 224.0.0.0/24 (`ipv4_is_local_multicast`).
+const fn is_local_multicast(addr: Ipv4Addr) -> bool {
+    matches!(addr.octets(), [224, 0, 0, _])
+}

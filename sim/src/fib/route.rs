@@ -1,0 +1,149 @@
+//! Routes as `ip route` writes them.
+
+use super::RouteKind;
+use crate::device::{DeviceId, Scope};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// A routing table (`RT_TABLE_*`, include/uapi/linux/rtnetlink.h). Local comes first where all else is equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TableId {
+    /// `RT_TABLE_LOCAL`, 255: own and broadcast addresses.
+    Local,
+    /// `RT_TABLE_MAIN`, 254.
+    Main,
+}
+
+/// A route to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destinations; host bits must be zero.
+    pub dst: Ipv4Net,
+    /// What it does.
+    pub kind: RouteKind,
+    /// How far the destinations are.
+    pub scope: Scope,
+    /// Gateway.
+    pub via: Option<Ipv4Addr>,
+    /// Output device; may be left out beside a gateway.
+    pub device: Option<DeviceId>,
+    /// Preferred source address (`src`).
+    pub source: Option<Ipv4Addr>,
+    /// Lower wins among routes to the same destinations.
+    pub metric: u32,
+    /// The gateway is on the link of `device`, whatever the routes say (`onlink`).
+    pub is_onlink: bool,
+}
+
+impl Route {
+    /// `ip route add DST via GATEWAY`.
+    pub const fn via(dst: Ipv4Net, gateway: Ipv4Addr) -> Self {
+        Self { via: Some(gateway), scope: Scope::Universe, ..Self::bare(dst, RouteKind::Unicast) }
+    }
+
+    /// `ip route add DST dev DEVICE`.
+    pub const fn direct(dst: Ipv4Net, device: DeviceId) -> Self {
+        Self { device: Some(device), scope: Scope::Link, ..Self::bare(dst, RouteKind::Unicast) }
+    }
+
+    /// `ip route add local DST dev DEVICE`, which `ip` puts into the local table.
+    pub const fn local(dst: Ipv4Net, device: DeviceId) -> Self {
+        Self { device: Some(device), scope: Scope::Host, ..Self::bare(dst, RouteKind::Local) }
+    }
+
+    /// `ip route add {unreachable|prohibit|blackhole} DST`.
+    pub const fn refusing(kind: RouteKind, dst: Ipv4Net) -> Self {
+        Self::bare(dst, kind)
+    }
+
+    /// The same route by way of a device (`dev DEVICE`).
+    pub const fn on(self, device: DeviceId) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// The same route with a preferred source (`src SOURCE`).
+    pub const fn from(self, source: Ipv4Addr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// The same route with a metric (`metric METRIC`).
+    pub const fn with_metric(self, metric: u32) -> Self {
+        Self { metric, ..self }
+    }
+
+    /// The same route with its gateway declared to be on the link (`onlink`).
+    pub const fn onlink(self) -> Self {
+        Self { is_onlink: true, ..self }
+    }
+
+    const fn bare(dst: Ipv4Net, kind: RouteKind) -> Self {
+        Self {
+            dst,
+            kind,
+            scope: Scope::Universe,
+            via: None,
+            device: None,
+            source: None,
+            metric: 0,
+            is_onlink: false,
+        }
+    }
+}
+
+/// Which route to remove: the first that agrees in everything that is given, as `ip route del` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// What it does.
+    pub kind: Option<RouteKind>,
+    /// How far the destinations are.
+    pub scope: Option<Scope>,
+    /// Gateway.
+    pub via: Option<Ipv4Addr>,
+    /// Output device.
+    pub device: Option<DeviceId>,
+    /// Preferred source address.
+    pub source: Option<Ipv4Addr>,
+    /// Metric; zero counts as not given, as in the kernel.
+    pub metric: u32,
+}
+
+/// A route that was refused; the texts are those of `ip route`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FibError {
+    /// Host bits are set in the destination (`EINVAL`).
+    #[error("Invalid prefix for given prefix length.")]
+    HostBits,
+    /// The scope does not fit the kind of route (`EINVAL`).
+    #[error("Invalid scope.")]
+    InvalidScope,
+    /// A gateway or a device was given to a route that refuses packets (`EINVAL`).
+    #[error("Gateway, device and multipath can not be specified for this route type.")]
+    RefusingRouteHasNextHop,
+    /// A gateway was given to a local route (`EINVAL`).
+    #[error("Route with host scope can not have a gateway.")]
+    LocalRouteHasGateway,
+    /// Neither gateway nor device (`ENODEV`).
+    #[error("Device for nexthop is missing.")]
+    NoDevice,
+    /// The device is down (`ENETDOWN`).
+    #[error("Device for nexthop is not up.")]
+    DeviceDown,
+    /// The gateway is neither on a link nor an own address (`EINVAL`), or no route leads to it (`ENETUNREACH`).
+    #[error("Nexthop has invalid gateway.")]
+    InvalidGateway,
+    /// `onlink` without a gateway (`EINVAL`).
+    #[error("Invalid flags for nexthop - PERVASIVE and ONLINK can not be set.")]
+    OnlinkWithoutGateway,
+    /// A gateway was declared onlink on a route whose scope leaves no room for one (`EINVAL`).
+    #[error("Nexthop has invalid scope.")]
+    InvalidNextHopScope,
+    /// The preferred source is no own address (`EINVAL`).
+    #[error("Invalid prefsrc address.")]
+    InvalidSource,
+    /// A route to the same destinations with the same metric exists (`EEXIST`).
+    #[error("File exists")]
+    Exists,
+    /// No such route (`ESRCH`).
+    #[error("No such process")]
+    NotFound,
+}

@@ -1,0 +1,96 @@
+//! Source addresses (net/ipv4/devinet.c).
+
+use crate::device::{Device, DeviceId, Devices, InterfaceAddr, Scope};
+use crate::sysctl::Sysctls;
+use std::net::Ipv4Addr;
+
+/// The address with which this netns speaks to `next_hop` by way of `device`; `None` if no device has a usable one.
+///
+/// D-06: the first primary address whose subnet holds the next hop, else the first primary; secondaries never; and if the
+/// device has none, the first primary of any device, `lo` included.
+// Linux: inet_select_addr.
+pub fn select_source(
+    devices: &Devices,
+    sysctls: &Sysctls,
+    device: DeviceId,
+    next_hop: Option<Ipv4Addr>,
+    scope: Scope,
+) -> Option<Ipv4Addr> {
+    let mut usable = devices
+        .get(device)
+        .addrs
+        .iter()
+        .filter(|held| !held.is_secondary && held.scope.min(localnet_scope(sysctls, device)) <= scope);
+    let first = usable.clone().next();
+    let best = match next_hop {
+        Some(next_hop) => usable.find(|held| held.covers(next_hop)).or(first),
+        None => first,
+    };
+    if let Some(best) = best {
+        return Some(best.net.addr());
+    }
+    // Linux: in_dev_select_addr; addresses of scope link are never lent to another device.
+    let lends =
+        |held: &&InterfaceAddr| !held.is_secondary && held.scope != Scope::Link && held.scope <= scope;
+    devices.iter().find_map(|other| other.addrs.iter().find(lends)).map(|held| held.net.addr())
+}
+
+/// A local address, if one exists that is as asked for: on `device` (any if none), equal to `local` (any if none), in one
+/// subnet with `peer` (any if none), and not narrower than `scope`.
+// Linux: inet_confirm_addr.
+pub fn confirm_address(
+    devices: &Devices,
+    sysctls: &Sysctls,
+    device: Option<DeviceId>,
+    peer: Option<Ipv4Addr>,
+    local: Option<Ipv4Addr>,
+    scope: Scope,
+) -> Option<Ipv4Addr> {
+    match device {
+        Some(device) => confirm_on(devices.get(device), sysctls, peer, local, scope),
+        None => devices.iter().find_map(|device| confirm_on(device, sysctls, peer, local, scope)),
+    }
+}
+
+// Linux: confirm_addr_indev. One address gives the answer, the same or another gives the subnet.
+fn confirm_on(
+    device: &Device,
+    sysctls: &Sysctls,
+    peer: Option<Ipv4Addr>,
+    local: Option<Ipv4Addr>,
+    scope: Scope,
+) -> Option<Ipv4Addr> {
+    let localnet = localnet_scope(sysctls, device.id);
+    let mut answer = None;
+    let mut has_subnet = false;
+    for held in &device.addrs {
+        let is_usable = held.scope.min(localnet) <= scope;
+        if answer.is_none() && local.is_none_or(|local| local == held.net.addr()) && is_usable {
+            answer = Some(held.net.addr());
+            if has_subnet {
+                break;
+            }
+        }
+        if has_subnet {
+            continue;
+        }
+        has_subnet =
+            local.is_none_or(|local| held.covers(local)) && peer.is_none_or(|peer| held.covers(peer));
+        if let (true, Some(addr)) = (has_subnet, answer) {
+            if local.is_some() || peer.is_none() || held.covers(addr) {
+                break;
+            }
+            if is_usable {
+                answer = Some(held.net.addr());
+                break;
+            }
+            has_subnet = false;
+        }
+    }
+    answer.filter(|_| has_subnet)
+}
+
+/// With route_localnet, addresses of scope host may be used on links.
+fn localnet_scope(sysctls: &Sysctls, device: DeviceId) -> Scope {
+    if sysctls.route_localnet(device) { Scope::Link } else { Scope::Host }
+}

@@ -1,0 +1,366 @@
+//! The tables: adding, removing, and the longest prefix.
+
+use super::source::select_source;
+use super::{FibError, Route, RouteKind, Selector, TableId, is_zeronet};
+use crate::device::{Device, DeviceId, Devices, Scope};
+use crate::sysctl::Sysctls;
+use crate::trace::DropReason;
+use ipnet::Ipv4Net;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// A route in a table (`struct fib_alias` and `struct fib_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The table that holds it.
+    pub table: TableId,
+    /// The route, as it was added.
+    pub route: Route,
+    /// The device of its next hop; none if it refuses packets.
+    pub device: Option<DeviceId>,
+    /// How far its next hop is (`nhc_scope`).
+    pub(super) nexthop_scope: NextHopScope,
+    /// The kernel made it for an address (`RTPROT_KERNEL`).
+    pub is_kernel: bool,
+}
+
+/// Scope of a next hop; it ends with one more value than that of a destination (`RT_SCOPE_NOWHERE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum NextHopScope {
+    Universe,
+    Link,
+    /// The destination itself is the next hop.
+    Host,
+    /// The destination is here.
+    Nowhere,
+}
+
+impl From<Scope> for NextHopScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Universe => Self::Universe,
+            Scope::Link => Self::Link,
+            Scope::Host => Self::Host,
+        }
+    }
+}
+
+/// The routing tables of a netns.
+#[derive(Clone, Debug, Default)]
+pub struct Fib {
+    /// Entries by destination, longer prefixes first. Those of one destination are in the order of look-up: local table
+    /// before main table, lower metric before higher, then as added (`fib_find_alias`, net/ipv4/fib_trie.c).
+    entries: BTreeMap<(Reverse<u8>, u32), Vec<Entry>>,
+    /// Bit `n` is set if a prefix of length `n` exists.
+    lengths: u64,
+    /// The user added a local route (`fib_has_custom_local_routes`), so that the short cut of `fib_validate_source` is off.
+    pub(super) has_custom_local_routes: bool,
+}
+
+impl Fib {
+    /// Adds a route, as `ip route add` does.
+    ///
+    /// # Errors
+    /// Whatever `ip route add` would say.
+    // Linux: fib_table_insert, net/ipv4/fib_trie.c, with NLM_F_CREATE | NLM_F_EXCL.
+    pub fn add(&mut self, devices: &Devices, table: TableId, route: Route) -> Result<(), FibError> {
+        let entry = self.check(devices, table, route)?;
+        let is_taken =
+            self.at(route.dst).iter().any(|other| other.table == table && other.route.metric == route.metric);
+        if is_taken {
+            return Err(FibError::Exists);
+        }
+        self.insert(entry);
+        // Linux: inet_rtm_newroute, net/ipv4/fib_frontend.c.
+        self.has_custom_local_routes |= route.kind == RouteKind::Local;
+        Ok(())
+    }
+
+    /// Adds a route in place of the first one to the same destinations with the same metric, as `ip route replace` does.
+    ///
+    /// # Errors
+    /// Whatever `ip route replace` would say.
+    // Linux: fib_table_insert with NLM_F_CREATE | NLM_F_REPLACE.
+    pub fn replace(&mut self, devices: &Devices, table: TableId, route: Route) -> Result<(), FibError> {
+        let entry = self.check(devices, table, route)?;
+        let place = self.entries.get_mut(&key(route.dst)).and_then(|entries| {
+            entries.iter_mut().find(|old| old.table == table && old.route.metric == route.metric)
+        });
+        match place {
+            Some(old) => *old = entry,
+            None => self.insert(entry),
+        }
+        self.has_custom_local_routes |= route.kind == RouteKind::Local;
+        Ok(())
+    }
+
+    /// Removes the first route to `dst` that agrees with `selector`, as `ip route del` does.
+    ///
+    /// # Errors
+    /// [`FibError::NotFound`].
+    // Linux: fib_table_delete, net/ipv4/fib_trie.c; fib_nh_match, net/ipv4/fib_semantics.c.
+    pub fn remove(&mut self, table: TableId, dst: Ipv4Net, selector: Selector) -> Result<Entry, FibError> {
+        let position = self
+            .at(dst)
+            .iter()
+            .position(|entry| entry.table == table && selector.matches(entry))
+            .ok_or(FibError::NotFound)?;
+        Ok(self.remove_at(dst, position))
+    }
+
+    /// The routes of a table, in the order of their destinations.
+    pub fn routes(&self, table: TableId) -> impl Iterator<Item = &Entry> {
+        let mut keys: Vec<_> = self.entries.iter().collect();
+        keys.sort_by_key(|((Reverse(len), addr), _)| (*addr, *len));
+        keys.into_iter().flat_map(|(_, entries)| entries).filter(move |entry| entry.table == table)
+    }
+
+    /// The route to a destination: the longest prefix, then the lowest metric.
+    ///
+    /// # Errors
+    /// [`DropReason::IpNoRouteIn`] if there is none; [`DropReason::RouteUnreachable`], [`DropReason::RouteProhibited`] or
+    /// [`DropReason::RouteBlackhole`] if the route says so.
+    pub fn lookup(&self, dst: Ipv4Addr) -> Result<&Entry, DropReason> {
+        self.lookup_on(dst, None, Scope::Universe)
+    }
+
+    /// As [`Fib::lookup`], for next hops on one device and destinations of at least a scope.
+    // Linux: fib_table_lookup, net/ipv4/fib_trie.c. A route that refuses ends the search whatever device is asked for.
+    pub(super) fn lookup_on(
+        &self,
+        dst: Ipv4Addr,
+        device: Option<DeviceId>,
+        scope: Scope,
+    ) -> Result<&Entry, DropReason> {
+        let found = self.covering(dst).find(|entry| {
+            entry.route.scope >= scope
+                && (refusal(entry.route.kind).is_some()
+                    || device.is_none_or(|device| entry.device == Some(device)))
+        });
+        let entry = found.ok_or(DropReason::IpNoRouteIn)?;
+        refusal(entry.route.kind).map_or(Ok(entry), Err)
+    }
+
+    /// What kind of address this is (`inet_addr_type`, net/ipv4/fib_frontend.c; also `inet_addr_type_dev_table`, which
+    /// differs with VRFs only). D-22: local is whatever the local table says, whether or not a device holds it.
+    pub fn addr_type(&self, addr: Ipv4Addr) -> RouteKind {
+        self.addr_type_on(addr, None)
+    }
+
+    /// As [`Fib::addr_type`], but seen from one device: an own address of another device is unicast
+    /// (`inet_dev_addr_type`, as `-m addrtype --limit-iface-in` asks).
+    pub fn addr_type_on(&self, addr: Ipv4Addr, device: Option<DeviceId>) -> RouteKind {
+        if is_zeronet(addr) || addr.is_broadcast() {
+            return RouteKind::Broadcast;
+        }
+        if addr.is_multicast() {
+            return RouteKind::Multicast;
+        }
+        match self.lookup(addr) {
+            Ok(entry) if device.is_none() || entry.device == device => entry.route.kind,
+            Ok(_) | Err(_) => RouteKind::Unicast,
+        }
+    }
+
+    /// The device whose local route names this address (`__ip_dev_find`, net/ipv4/devinet.c).
+    pub fn device_of(&self, devices: &Devices, addr: Ipv4Addr) -> Option<DeviceId> {
+        if let Some(holder) = devices.owner_of(addr) {
+            return Some(holder.id);
+        }
+        // Linux looks here for addresses that are local without being assigned, such as 127.0.0.2.
+        self.lookup(addr)
+            .ok()
+            .filter(|entry| entry.route.kind == RouteKind::Local)
+            .and_then(|entry| entry.device)
+    }
+
+    /// Inserts what the kernel itself makes: behind what is there, and silently not at all if it is there already.
+    // Linux: fib_magic, net/ipv4/fib_frontend.c, with NLM_F_CREATE | NLM_F_APPEND.
+    pub(super) fn append_kernel(&mut self, device: &Device, table: TableId, route: Route) {
+        let nexthop_scope =
+            if route.scope == Scope::Host { NextHopScope::Nowhere } else { NextHopScope::Host };
+        let entry = Entry { table, route, device: Some(device.id), nexthop_scope, is_kernel: true };
+        let is_there = self
+            .at(route.dst)
+            .iter()
+            .any(|other| other.table == table && other.route == route && other.is_kernel);
+        if !is_there {
+            self.insert(entry);
+        }
+    }
+
+    /// Removes a route that the kernel made, if it is there.
+    pub(super) fn remove_kernel(&mut self, table: TableId, route: &Route) {
+        let position = self.at(route.dst).iter().position(|entry| {
+            entry.is_kernel && entry.table == table && Route { metric: route.metric, ..entry.route } == *route
+        });
+        if let Some(position) = position {
+            self.remove_at(route.dst, position);
+        }
+    }
+
+    /// Keeps the entries for which `keep` holds.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        self.entries.retain(|_, entries| {
+            entries.retain(&mut keep);
+            !entries.is_empty()
+        });
+        self.lengths = self.entries.keys().fold(0, |bits, (Reverse(len), _)| bits | 1 << len);
+    }
+
+    /// Every entry whose prefix holds `dst`, in the order of look-up. Does not allocate.
+    fn covering(&self, dst: Ipv4Addr) -> impl Iterator<Item = &Entry> {
+        let bits = u32::from(dst);
+        (0..=32_u8)
+            .rev()
+            .filter(|len| self.lengths & 1 << len != 0)
+            .filter_map(move |len| {
+                let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+                self.entries.get(&(Reverse(len), bits & mask))
+            })
+            .flatten()
+    }
+
+    fn at(&self, dst: Ipv4Net) -> &[Entry] {
+        self.entries.get(&key(dst)).map_or(&[], Vec::as_slice)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let entries = self.entries.entry(key(entry.route.dst)).or_default();
+        let order = |entry: &Entry| (entry.table, entry.route.metric);
+        let at = entries.partition_point(|other| order(other) <= order(&entry));
+        entries.insert(at, entry);
+        self.lengths |= 1 << entry.route.dst.prefix_len();
+    }
+
+    fn remove_at(&mut self, dst: Ipv4Net, position: usize) -> Entry {
+        let entries = self.entries.get_mut(&key(dst)).expect("the caller found an entry here");
+        let removed = entries.remove(position);
+        if entries.is_empty() {
+            self.entries.remove(&key(dst));
+            self.lengths = self.entries.keys().fold(0, |bits, (Reverse(len), _)| bits | 1 << len);
+        }
+        removed
+    }
+
+    // Linux: fib_create_info and fib_props, net/ipv4/fib_semantics.c.
+    fn check(&self, devices: &Devices, table: TableId, route: Route) -> Result<Entry, FibError> {
+        if route.dst.addr() != route.dst.network() {
+            return Err(FibError::HostBits);
+        }
+        if widest_scope(route.kind) > route.scope {
+            return Err(FibError::InvalidScope);
+        }
+        if refusal(route.kind).is_some() {
+            if route.via.is_some() || route.device.is_some() {
+                return Err(FibError::RefusingRouteHasNextHop);
+            }
+            let nexthop_scope = NextHopScope::Universe;
+            return Ok(Entry { table, route, device: None, nexthop_scope, is_kernel: false });
+        }
+        let (device, nexthop_scope) = self.check_next_hop(devices, &route)?;
+        let is_own = |addr| self.addr_type(addr) == RouteKind::Local;
+        let names_itself = |addr| route.kind == RouteKind::Local && addr == route.dst.addr();
+        if route.source.is_some_and(|source| !names_itself(source) && !is_own(source)) {
+            return Err(FibError::InvalidSource);
+        }
+        Ok(Entry { table, route, device: Some(device), nexthop_scope, is_kernel: false })
+    }
+
+    // Linux: fib_check_nh and its parts, net/ipv4/fib_semantics.c.
+    fn check_next_hop(&self, devices: &Devices, route: &Route) -> Result<(DeviceId, NextHopScope), FibError> {
+        if route.scope == Scope::Host {
+            if route.via.is_some() {
+                return Err(FibError::LocalRouteHasGateway);
+            }
+            return Ok((route.device.ok_or(FibError::NoDevice)?, NextHopScope::Nowhere));
+        }
+        let Some(gateway) = route.via else {
+            if route.is_onlink {
+                return Err(FibError::OnlinkWithoutGateway);
+            }
+            let device = route.device.ok_or(FibError::NoDevice)?;
+            return require_up(devices, device).map(|device| (device, NextHopScope::Host));
+        };
+        if route.is_onlink {
+            if route.scope >= Scope::Link {
+                return Err(FibError::InvalidNextHopScope);
+            }
+            let device = require_up(devices, route.device.ok_or(FibError::NoDevice)?)?;
+            if self.addr_type_on(gateway, Some(device)) != RouteKind::Unicast {
+                return Err(FibError::InvalidGateway);
+            }
+            return Ok((device, NextHopScope::Link));
+        }
+        // The gateway must be nearer than the destinations: on a link, or an own address.
+        let nearer = if route.scope >= Scope::Link { Scope::Host } else { Scope::Link };
+        let hop = self.lookup_on(gateway, route.device, nearer).map_err(|_| FibError::InvalidGateway)?;
+        match (hop.route.kind, hop.device) {
+            (RouteKind::Unicast | RouteKind::Local, Some(device)) => {
+                require_up(devices, device).map(|device| (device, hop.route.scope.into()))
+            }
+            _ => Err(FibError::InvalidGateway),
+        }
+    }
+}
+
+impl Entry {
+    /// The gateway, if its next hop is one: a gateway that is an own address makes the destinations direct.
+    // Linux: rt_set_nexthop, net/ipv4/route.c, takes `nhc_gw` if `nhc_scope` is RT_SCOPE_LINK.
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.route.via.filter(|_| self.nexthop_scope == NextHopScope::Link)
+    }
+
+    /// The source address that goes with the route; unspecified if no device has one.
+    // Linux: fib_result_prefsrc, net/ipv4/fib_semantics.c.
+    pub fn source(&self, devices: &Devices, sysctls: &Sysctls) -> Ipv4Addr {
+        self.route
+            .source
+            .or_else(|| select_source(devices, sysctls, self.device?, self.route.via, self.route.scope))
+            .unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+}
+
+impl Selector {
+    fn matches(&self, entry: &Entry) -> bool {
+        let agrees = |wanted: Option<Ipv4Addr>, has| wanted.is_none_or(|wanted| has == Some(wanted));
+        self.kind.is_none_or(|kind| entry.route.kind == kind)
+            && self.scope.is_none_or(|scope| entry.route.scope == scope)
+            && self.device.is_none_or(|device| entry.device == Some(device))
+            && agrees(self.via, entry.route.via)
+            && agrees(self.source, entry.route.source)
+            && (self.metric == 0 || entry.route.metric == self.metric)
+    }
+}
+
+fn key(dst: Ipv4Net) -> (Reverse<u8>, u32) {
+    (Reverse(dst.prefix_len()), u32::from(dst.network()))
+}
+
+fn require_up(devices: &Devices, device: DeviceId) -> Result<DeviceId, FibError> {
+    if devices.get(device).is_up { Ok(device) } else { Err(FibError::DeviceDown) }
+}
+
+/// Why a route of this kind refuses packets, if it does (`fib_props[].error`).
+const fn refusal(kind: RouteKind) -> Option<DropReason> {
+    match kind {
+        RouteKind::Unreachable => Some(DropReason::RouteUnreachable),
+        RouteKind::Prohibit => Some(DropReason::RouteProhibited),
+        RouteKind::Blackhole => Some(DropReason::RouteBlackhole),
+        RouteKind::Unicast | RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast => None,
+    }
+}
+
+/// The widest scope that a route of this kind may have (`fib_props[].scope`).
+const fn widest_scope(kind: RouteKind) -> Scope {
+    match kind {
+        RouteKind::Local => Scope::Host,
+        RouteKind::Broadcast => Scope::Link,
+        RouteKind::Unicast
+        | RouteKind::Multicast
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => Scope::Universe,
+    }
+}

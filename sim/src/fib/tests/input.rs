@@ -1,0 +1,186 @@
+use super::*;
+
+/// `eth0` leads to 10.0.0.0/24 and everything else, `eth1` to 10.1.0.0/24; `eth2` has no address. Forwarding is on.
+fn router() -> Host {
+    let mut host = Host::new(&[
+        ("eth0", &["10.0.0.1/24", "10.0.0.2/24"]),
+        ("eth1", &["10.1.0.1/24"]),
+        ("eth2", &[]),
+        ("kube-ipvs0", &["10.96.0.10/32"]),
+    ]);
+    let eth1 = host.id("eth1");
+    for route in [
+        Route::via(net("0.0.0.0/0"), addr("10.0.0.254")),
+        Route::via(net("10.244.1.0/24"), addr("10.1.0.2")),
+        Route::direct(net("10.1.5.0/24"), eth1),
+        Route::refusing(RouteKind::Unreachable, net("10.7.0.0/16")),
+        Route::refusing(RouteKind::Prohibit, net("10.8.0.0/16")),
+        Route::refusing(RouteKind::Blackhole, net("10.9.0.0/16")),
+    ] {
+        host.route(route).unwrap();
+    }
+    host.set("net.ipv4.ip_forward", "1")
+}
+
+fn route(host: &Host, in_dev: &str, src: &str, dst: &str) -> String {
+    let key = InputKey { in_dev: host.id(in_dev), src: addr(src), dst: addr(dst), tos: 0, mark: 0 };
+    match route_input(&host.fib, &host.devices, &host.sysctls, &key) {
+        Ok(RouteResult { kind, device, gateway, source }) => {
+            let via = gateway.map_or(String::new(), |gateway| format!(" via {gateway}"));
+            format!("{kind:?}{via} dev {} src {source}", host.devices.get(device).name)
+        }
+        Err(reason) => format!("{reason:?}"),
+    }
+}
+
+fn check(host: &Host, in_dev: &str, src: &str, dst: &str, expected: &str) {
+    assert_eq!(route(host, in_dev, src, dst), expected, "from {src} to {dst} iif {in_dev}");
+}
+
+#[test]
+fn where_packets_go() {
+    let host = router();
+    check(&host, "eth0", "10.0.0.9", "10.0.0.1", "Local dev lo src 10.0.0.1");
+    check(&host, "eth0", "10.0.0.9", "10.0.0.2", "Local dev lo src 10.0.0.2");
+    // An own address of any device is local on every device.
+    check(&host, "eth0", "10.0.0.9", "10.1.0.1", "Local dev lo src 10.1.0.1");
+    check(&host, "eth0", "10.0.0.9", "10.96.0.10", "Local dev lo src 10.96.0.10");
+    check(&host, "eth0", "10.0.0.9", "10.1.0.9", "Unicast dev eth1 src 10.1.0.1");
+    check(&host, "eth0", "10.0.0.9", "10.244.1.9", "Unicast via 10.1.0.2 dev eth1 src 10.1.0.1");
+    check(&host, "eth1", "10.1.0.9", "8.8.8.8", "Unicast via 10.0.0.254 dev eth0 src 10.0.0.1");
+    check(&host, "eth0", "10.0.0.9", "10.0.0.255", "Broadcast dev lo src 10.0.0.1");
+    check(&host, "eth0", "10.0.0.9", "255.255.255.255", "Broadcast dev lo src 10.0.0.1");
+    check(&host, "eth0", "0.0.0.0", "255.255.255.255", "Broadcast dev lo src 10.0.0.1");
+    check(&host, "eth0", "10.0.0.9", "224.0.0.1", "Multicast dev lo src 10.0.0.1");
+    check(&host, "eth0", "10.0.0.9", "224.0.0.5", "NotForUs");
+}
+
+#[test]
+fn refusals_that_are_told_to_the_sender() {
+    let mut host = router();
+    check(&host, "eth0", "10.0.0.9", "10.7.0.1", "RouteUnreachable");
+    check(&host, "eth0", "10.0.0.9", "10.8.0.1", "RouteProhibited");
+    check(&host, "eth0", "10.0.0.9", "10.9.0.1", "RouteBlackhole");
+    host.fib.remove(TableId::Main, net("0.0.0.0/0"), Selector::default()).unwrap();
+    check(&host, "eth0", "10.0.0.9", "8.8.8.8", "IpNoRouteIn");
+    let host = host.set("net.ipv4.conf.eth0.forwarding", "0");
+    for dst in ["10.7.0.1", "8.8.8.8", "10.1.0.9"] {
+        check(&host, "eth0", "10.0.0.9", dst, "ForwardingOff");
+    }
+    check(&host, "eth0", "10.0.0.9", "10.0.0.1", "Local dev lo src 10.0.0.1");
+    check(&host, "eth1", "10.1.0.9", "10.0.0.9", "Unicast dev eth0 src 10.0.0.1");
+}
+
+#[test]
+fn icmp_codes_of_refusals() {
+    for (reason, code) in [
+        (DropReason::IpNoRouteIn, Some(0)),
+        (DropReason::RouteUnreachable, Some(1)),
+        (DropReason::RouteProhibited, Some(13)),
+        (DropReason::RouteBlackhole, None),
+        (DropReason::ForwardingOff, None),
+        (DropReason::IpRpFilter, None),
+    ] {
+        assert_eq!(error_code(reason), code, "{reason:?}");
+    }
+}
+
+#[test]
+fn martians() {
+    let host = router();
+    for (src, dst, expected) in [
+        ("224.0.0.1", "10.0.0.1", "IpInvalidSource"),
+        ("255.255.255.255", "10.0.0.1", "IpInvalidSource"),
+        ("0.0.0.0", "10.0.0.1", "IpInvalidSource"),
+        ("0.1.2.3", "10.0.0.1", "IpInvalidSource"),
+        ("10.0.0.9", "0.0.0.0", "IpInvalidDestination"),
+        ("10.0.0.9", "0.1.2.3", "IpInvalidDestination"),
+        ("224.0.0.1", "224.0.0.1", "IpInvalidSource"),
+        ("127.0.0.1", "224.0.0.1", "IpLocalnet"),
+    ] {
+        check(&host, "eth0", src, dst, expected);
+    }
+}
+
+/// D-42.
+#[test]
+fn d42_loopback_addresses_from_the_wire() {
+    let host = router();
+    check(&host, "eth0", "127.0.0.1", "10.0.0.1", "IpLocalnet");
+    check(&host, "eth0", "10.0.0.9", "127.0.0.1", "IpLocalnet");
+    let host = host.set("net.ipv4.conf.eth0.route_localnet", "1");
+    check(&host, "eth0", "10.0.0.9", "127.0.0.1", "Local dev lo src 127.0.0.1");
+    check(&host, "eth1", "10.1.0.9", "127.0.0.1", "IpLocalnet");
+    // It is an own address all the same.
+    check(&host, "eth0", "127.0.0.1", "10.0.0.1", "IpLocalSource");
+    let host = host.set("net.ipv4.conf.all.route_localnet", "1");
+    check(&host, "eth1", "10.1.0.9", "127.0.0.1", "Local dev lo src 127.0.0.1");
+}
+
+/// D-41.
+#[test]
+fn d41_own_addresses_as_sources() {
+    let host = router();
+    for src in ["10.0.0.1", "10.0.0.2", "10.1.0.1", "10.96.0.10"] {
+        for dst in ["10.0.0.1", "10.1.0.9", "10.0.0.9", "10.0.0.255"] {
+            check(&host, "eth0", src, dst, "IpLocalSource");
+        }
+    }
+    let host = host.set("net.ipv4.conf.eth0.accept_local", "1");
+    check(&host, "eth0", "10.1.0.1", "10.0.0.1", "Local dev lo src 10.0.0.1");
+    check(&host, "eth1", "10.0.0.1", "10.1.0.1", "IpLocalSource");
+    let host = host.set("net.ipv4.conf.eth0.rp_filter", "1");
+    // The way back to an own address is `lo`... for strict that is another device.
+    check(&host, "eth0", "10.1.0.1", "10.0.0.1", "IpRpFilter");
+}
+
+/// D-43; also D-40: the larger of `all` and the device's own value counts.
+#[test]
+fn d43_strict_wants_the_same_way_back_and_loose_any() {
+    let cases: &[(&str, &str, &str, [&str; 3])] = &[
+        // device, source, destination; off, strict, loose
+        ("eth0", "10.0.0.9", "10.0.0.1", ["Local", "Local", "Local"]),
+        ("eth0", "10.1.0.9", "10.0.0.1", ["Local", "IpRpFilter", "Local"]),
+        ("eth1", "8.8.8.8", "10.0.0.1", ["Local", "IpRpFilter", "Local"]),
+        ("eth0", "8.8.8.8", "10.1.0.9", ["Unicast", "Unicast", "Unicast"]),
+        ("eth1", "8.8.8.8", "10.0.0.9", ["Unicast", "IpRpFilter", "Unicast"]),
+        // No way back at all.
+        ("eth0", "10.7.0.1", "10.0.0.1", ["Local", "IpRpFilter", "IpRpFilter"]),
+        ("eth0", "10.9.0.1", "10.1.0.9", ["Unicast", "IpRpFilter", "IpRpFilter"]),
+        // A device without an address needs the way back to be its own.
+        ("eth2", "10.0.0.9", "10.0.0.1", ["Local", "IpRpFilter", "IpRpFilter"]),
+        // A broadcast address is no source where the source is looked at.
+        ("eth0", "10.0.0.255", "10.0.0.1", ["Local", "IpInvalidSource", "IpInvalidSource"]),
+        ("eth0", "10.0.0.9", "10.0.0.255", ["Broadcast", "Broadcast", "Broadcast"]),
+        ("eth1", "10.0.0.9", "10.1.0.255", ["Broadcast", "IpRpFilter", "Broadcast"]),
+    ];
+    for (in_dev, src, dst, expected) in cases {
+        for (value, expected) in expected.iter().enumerate() {
+            for place in ["all", in_dev] {
+                let name = format!("net.ipv4.conf.{place}.rp_filter");
+                let host = router().set(&name, &value.to_string());
+                let routed = route(&host, in_dev, src, dst);
+                let got = routed.split(' ').next().unwrap_or_default();
+                assert_eq!(got, *expected, "from {src} to {dst} iif {in_dev}, {name} = {value}");
+            }
+        }
+    }
+}
+
+/// On the way back through the same device the source is looked up even without rp_filter, because of redirects.
+#[test]
+fn a_broadcast_source_is_noticed_where_a_redirect_may_be_due() {
+    let host = router();
+    check(&host, "eth0", "10.0.0.255", "8.8.8.8", "IpInvalidSource");
+    let host =
+        host.set("net.ipv4.conf.all.send_redirects", "0").set("net.ipv4.conf.eth0.send_redirects", "0");
+    check(&host, "eth0", "10.0.0.255", "8.8.8.8", "Unicast via 10.0.0.254 dev eth0 src 10.0.0.1");
+}
+
+/// A local route of the user's own turns the short cut off that looks at addresses only.
+#[test]
+fn sources_within_a_local_route_are_own_addresses() {
+    let mut host = router();
+    host.route(Route::local(net("192.0.2.0/24"), DeviceId::LOOPBACK)).unwrap();
+    check(&host, "eth0", "192.0.2.1", "10.0.0.1", "IpLocalSource");
+}

@@ -1,0 +1,134 @@
+//! Limits on the ICMP messages that a netns sends (net/ipv4/icmp.c, `inet_peer_xrlim_allow` in net/ipv4/inetpeer.c).
+//!
+//! D-23. Two token buckets in a row: one for the netns, one per addressee. Time is counted in ticks of a millisecond, as
+//! on a kernel with `CONFIG_HZ=1000`; a slower tick only makes the kernel's own arithmetic coarser.
+
+use crate::sysctl::{Setting, Sysctls};
+use crate::time::Instant;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Ticks per second.
+const HZ: u64 = 1_000;
+/// Messages that an addressee may get at once (`XRLIM_BURST_FACTOR`).
+const BURST_FACTOR: u64 = 6;
+/// What one route error costs its addressee, and how much it can save up (`ip_rt_error_cost`, `ip_rt_error_burst`).
+const ROUTE_ERROR_COST: u64 = HZ;
+const ROUTE_ERROR_BURST: u64 = 5 * HZ;
+/// Addressees that are remembered at least (`inet_peer_threshold` is never below it).
+const PEERS_MAX: usize = 4_096;
+
+/// A message that is about to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpMessage {
+    /// ICMP type (RFC 792).
+    pub icmp_type: u8,
+    /// ICMP code.
+    pub code: u8,
+    /// Its addressee.
+    pub peer: Ipv4Addr,
+    /// The packet that it is about came in over the loopback device.
+    pub is_about_loopback: bool,
+    /// It will leave by the loopback device.
+    pub leaves_by_loopback: bool,
+}
+
+/// The buckets of a netns.
+#[derive(Clone, Debug, Default)]
+pub struct IcmpLimit {
+    /// Messages that may still be sent (`icmp_global_credit`).
+    credit: u64,
+    /// When credit was last given (`icmp_global_stamp`); never at first, so that the first message fills the bucket.
+    credited_at: Option<u64>,
+    peers: BTreeMap<Ipv4Addr, Peer>,
+}
+
+/// An addressee (`struct inet_peer`).
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    tokens: u64,
+    /// Tick of the last update.
+    updated_at: u64,
+}
+
+impl IcmpLimit {
+    /// Whether the message may be sent; if so, it is counted.
+    // Linux: __icmp_send and icmp_reply, with icmpv4_global_allow, icmpv4_xrlim_allow and icmp_global_consume.
+    pub fn allow(&mut self, now: Instant, sysctls: &Sysctls, message: &IcmpMessage) -> bool {
+        if message.is_about_loopback || is_exempt(sysctls, message) {
+            return true;
+        }
+        let now = ticks(now);
+        if !self.has_credit(now, sysctls) {
+            return false;
+        }
+        let cost = u64::from(sysctls.value(Setting::IcmpRatelimit));
+        let is_limited = cost != 0 && !message.leaves_by_loopback;
+        if is_limited && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
+            return false;
+        }
+        // Deviation: the kernel takes 0, 1 or 2 at random, so that its rate cannot be measured from outside; here 1.
+        self.credit = self.credit.saturating_sub(1);
+        true
+    }
+
+    /// Whether a router may tell `peer`, whose packet it could not route, about it. Comes before [`IcmpLimit::allow`], and
+    /// takes from the same bucket of the peer, so that such errors count twice.
+    // Linux: ip_error, net/ipv4/route.c.
+    pub fn allow_route_error(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
+        self.take(ticks(now), peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
+    }
+
+    // Linux: icmp_global_allow. Credit is given in steps of at least 20 ms, for at most one second.
+    fn has_credit(&mut self, now: u64, sysctls: &Sysctls) -> bool {
+        if self.credit > 0 {
+            return true;
+        }
+        let since = self.credited_at.map_or(HZ, |then| (now - then).min(HZ));
+        if since < HZ / 50 {
+            return false;
+        }
+        let earned = u64::from(sysctls.value(Setting::IcmpMsgsPerSec)) * since / HZ;
+        if earned == 0 {
+            return false;
+        }
+        self.credited_at = Some(now);
+        self.credit = earned.min(u64::from(sysctls.value(Setting::IcmpMsgsBurst)));
+        true
+    }
+
+    // Linux: inet_peer_xrlim_allow. A peer that is new has saved up as much as it can.
+    fn take(&mut self, now: u64, peer: Ipv4Addr, cost: u64, burst: u64) -> bool {
+        self.forget_idle(now);
+        let state = self.peers.entry(peer).or_insert(Peer { tokens: 60 * HZ, updated_at: now });
+        state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
+        state.updated_at = now;
+        let is_allowed = state.tokens >= cost;
+        if is_allowed {
+            state.tokens -= cost;
+        }
+        is_allowed
+    }
+
+    /// Forgets peers that have saved up all that they can, once there are many: they are as new ones.
+    // Linux: inet_peer_gc goes by time since last use, ten minutes at first; the outcome is the same for idle peers.
+    fn forget_idle(&mut self, now: u64) {
+        if self.peers.len() >= PEERS_MAX {
+            self.peers.retain(|_, peer| now - peer.updated_at < 600 * HZ);
+        }
+    }
+}
+
+// Linux: icmpv4_mask_allow. Path MTU discovery must not fail, and only the types in the mask are limited.
+fn is_exempt(sysctls: &Sysctls, message: &IcmpMessage) -> bool {
+    let is_frag_needed = (message.icmp_type, message.code) == (3, 4);
+    let mask = sysctls.value(Setting::IcmpRatemask);
+    is_frag_needed || message.icmp_type > 18 || mask & 1 << message.icmp_type == 0
+}
+
+fn ticks(at: Instant) -> u64 {
+    at.as_nanos() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use super::*;
+use crate::device::Devices;
+
+const PORT_UNREACHABLE: IcmpMessage = IcmpMessage {
+    icmp_type: 3,
+    code: 3,
+    peer: Ipv4Addr::new(10, 0, 0, 1),
+    is_about_loopback: false,
+    leaves_by_loopback: false,
+};
+
+fn at_millis(millis: u64) -> Instant {
+    Instant::from_nanos(millis * 1_000_000)
+}
+
+/// How many of `count` messages at each of these times are allowed.
+fn check(settings: &[(&str, &str)], message: IcmpMessage, at: &[(u64, usize)], expected: &[usize]) {
+    let mut sysctls = Sysctls::default();
+    for (name, value) in settings {
+        sysctls.set(&Devices::default(), name, value).unwrap();
+    }
+    let mut limit = IcmpLimit::default();
+    let sent: Vec<_> = at
+        .iter()
+        .map(|&(millis, count)| {
+            (0..count).filter(|_| limit.allow(at_millis(millis), &sysctls, &message)).count()
+        })
+        .collect();
+    assert_eq!(sent, expected, "{settings:?} {message:?} {at:?}");
+}
+
+#[test]
+fn d23_a_peer_gets_six_at_once_then_one_a_second() {
+    check(&[], PORT_UNREACHABLE, &[(0, 20)], &[6]);
+    check(&[], PORT_UNREACHABLE, &[(0, 20), (999, 5), (1_000, 5), (1_999, 5)], &[6, 0, 1, 0]);
+    check(&[], PORT_UNREACHABLE, &[(0, 20), (3_500, 20), (60_000, 20)], &[6, 3, 6]);
+}
+
+#[test]
+fn d23_what_is_exempt() {
+    let loopback = IcmpMessage { leaves_by_loopback: true, ..PORT_UNREACHABLE };
+    let looped = IcmpMessage { is_about_loopback: true, ..PORT_UNREACHABLE };
+    // The bucket of the netns holds 50 and limits what leaves by the loopback, unless it also came in that way.
+    check(&[], loopback, &[(0, 100)], &[50]);
+    check(&[], looped, &[(0, 100)], &[100]);
+    check(&[], IcmpMessage { code: 4, ..PORT_UNREACHABLE }, &[(0, 100)], &[100]);
+    check(&[], IcmpMessage { icmp_type: 0, code: 0, ..PORT_UNREACHABLE }, &[(0, 100)], &[100]);
+    check(&[], IcmpMessage { icmp_type: 11, code: 0, ..PORT_UNREACHABLE }, &[(0, 100)], &[6]);
+}
+
+#[test]
+fn sysctls_change_the_limits() {
+    check(&[("net.ipv4.icmp_ratelimit", "0")], PORT_UNREACHABLE, &[(0, 100)], &[50]);
+    check(&[("net.ipv4.icmp_ratelimit", "100")], PORT_UNREACHABLE, &[(0, 20), (100, 5)], &[6, 1]);
+    check(&[("net.ipv4.icmp_ratemask", "0")], PORT_UNREACHABLE, &[(0, 100)], &[100]);
+    let unlimited_peer = ("net.ipv4.icmp_ratelimit", "0");
+    check(&[unlimited_peer, ("net.ipv4.icmp_msgs_burst", "5")], PORT_UNREACHABLE, &[(0, 9)], &[5]);
+    check(
+        &[unlimited_peer, ("net.ipv4.icmp_msgs_per_sec", "100")],
+        PORT_UNREACHABLE,
+        &[(0, 100), (19, 9), (20, 9), (120, 99)],
+        &[50, 0, 2, 10],
+    );
+}
+
+#[test]
+fn the_bucket_of_the_netns_spans_peers() {
+    let sysctls = Sysctls::default();
+    let mut limit = IcmpLimit::default();
+    let allowed = (0..=255)
+        .filter(|host| {
+            let peer = Ipv4Addr::new(10, 0, 1, *host);
+            limit.allow(at_millis(0), &sysctls, &IcmpMessage { peer, ..PORT_UNREACHABLE })
+        })
+        .count();
+    assert_eq!(allowed, 50);
+}
+
+#[test]
+fn route_errors_take_from_the_same_bucket() {
+    let sysctls = Sysctls::default();
+    let mut limit = IcmpLimit::default();
+    let peer = PORT_UNREACHABLE.peer;
+    let allowed = (0..20)
+        .filter(|_| {
+            limit.allow_route_error(at_millis(0), peer)
+                && limit.allow(at_millis(0), &sysctls, &PORT_UNREACHABLE)
+        })
+        .count();
+    // Five tokens, two per message: the third message finds one token for its first limit and none for the second.
+    assert_eq!(allowed, 2);
+}

@@ -1,0 +1,376 @@
+//! Resolving next hops, and the timers of what is unresolved.
+
+use super::entry::{NeighState, Neighbour};
+use crate::context::{Context, Effect, OriginalPacket};
+use crate::device::{DeviceId, Devices, Scope};
+use crate::fib::{RouteKind, Routing, select_source};
+use crate::netfilter::{Family, Hook, HookState};
+use crate::packet::{Origin, Packet, QueuedPacket};
+use crate::sysctl::{DeviceSetting, Setting, Sysctls};
+use crate::time::{Duration, Instant};
+use crate::trace::{DropReason, Event, NeighEvent, Terminal};
+use crate::wire::arp::{Arp, ArpOperation};
+use crate::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Ipv4, MacAddr, build};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// The neighbours of a netns.
+#[derive(Clone, Debug, Default)]
+pub struct NeighTable {
+    pub(super) entries: BTreeMap<(DeviceId, Ipv4Addr), Neighbour>,
+}
+
+/// What became of a packet that needs a hardware address.
+#[derive(Debug)]
+#[must_use]
+pub enum Resolution {
+    /// The address. The caller writes the Ethernet header and transmits.
+    Resolved(MacAddr, Packet),
+    /// The packet waits for an answer, and will be transmitted or ended from here.
+    Queued,
+    /// The packet was ended.
+    Dropped,
+}
+
+impl NeighTable {
+    /// Finds the hardware address of `next_hop` for a packet that is about to leave by `device`.
+    // Linux: ip_finish_output2, net/ipv4/ip_output.c; neigh_resolve_output, net/core/neighbour.c.
+    pub fn resolve(
+        &mut self,
+        cx: &mut Context<'_>,
+        routing: Routing<'_>,
+        device: DeviceId,
+        next_hop: Ipv4Addr,
+        packet: Packet,
+    ) -> Resolution {
+        let sysctls = routing.sysctls;
+        if let Some(mac) = fixed_address(routing, device, next_hop) {
+            return Resolution::Resolved(mac, packet);
+        }
+        let key = (device, next_hop);
+        if !self.entries.contains_key(&key) && !self.make_room(cx.now, sysctls) {
+            cx.end(packet, Terminal::Dropped(DropReason::NeighTableFull));
+            return Resolution::Dropped;
+        }
+        let entry = self.entries.entry(key).or_insert_with(|| Neighbour::new(cx.now));
+        entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
+        match entry.state {
+            NeighState::Reachable | NeighState::Permanent | NeighState::Delay | NeighState::Probe => {
+                Resolution::Resolved(entry.mac, packet)
+            }
+            NeighState::Stale => {
+                let wait = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
+                entry.state = NeighState::Delay;
+                entry.updated_at = cx.now;
+                set_timer(cx, entry, key, cx.now + wait);
+                Resolution::Resolved(entry.mac, packet)
+            }
+            NeighState::Incomplete => {
+                enqueue(cx, sysctls, device, entry, packet);
+                Resolution::Queued
+            }
+            NeighState::Failed => self.ask(cx, routing, key, packet),
+        }
+    }
+
+    /// The hardware address and state of a neighbour, as `ip neigh` shows it.
+    pub fn get(
+        &self,
+        now: Instant,
+        sysctls: &Sysctls,
+        device: DeviceId,
+        addr: Ipv4Addr,
+    ) -> Option<(MacAddr, NeighState)> {
+        let mut entry = self.entries.get(&(device, addr))?.clone();
+        entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
+        Some((entry.mac, entry.state))
+    }
+
+    /// Sets an entry that never ages, as `ip neigh replace ADDR lladdr MAC dev DEVICE nud permanent` does. Packets that wait
+    /// for it go out.
+    pub fn add_permanent(
+        &mut self,
+        cx: &mut Context<'_>,
+        devices: &Devices,
+        device: DeviceId,
+        addr: Ipv4Addr,
+        mac: MacAddr,
+    ) {
+        let entry = self.entries.entry((device, addr)).or_insert_with(|| Neighbour::new(cx.now));
+        entry.state = NeighState::Permanent;
+        entry.mac = mac;
+        entry.timer = None;
+        entry.confirmed_at = Some(cx.now);
+        entry.updated_at = cx.now;
+        for QueuedPacket(packet) in std::mem::take(&mut entry.queue) {
+            transmit(cx, devices, device, mac, packet);
+        }
+    }
+
+    /// Forgets a neighbour, as `ip neigh del` does. Packets that wait for it end, and their senders are told.
+    pub fn remove(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: Ipv4Addr) -> bool {
+        let Some(entry) = self.entries.remove(&(device, addr)) else { return false };
+        fail_queue(cx, device, entry);
+        true
+    }
+
+    /// Forgets every neighbour on a device that went down. Packets that wait end in silence (`neigh_ifdown`).
+    pub fn on_device_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
+        let gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
+        for entry in gone.iter().filter_map(|key| self.entries.remove(key)) {
+            for QueuedPacket(packet) in entry.queue {
+                cx.end(packet, Terminal::Dropped(DropReason::DeviceDown));
+            }
+        }
+    }
+
+    /// A connection made progress through this neighbour, so it is there (`sock_confirm_neigh`, include/net/sock.h).
+    pub fn confirm(&mut self, now: Instant, sysctls: &Sysctls, device: DeviceId, addr: Ipv4Addr) {
+        if let Some(entry) = self.entries.get_mut(&(device, addr)) {
+            entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
+            entry.confirmed_at = Some(now);
+        }
+    }
+
+    /// The timer of a neighbour fired. Asks again, or gives up: then every packet that waits ends with
+    /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] tells its sender.
+    // Linux: neigh_timer_handler. A timer that was set anew meanwhile has left its old event behind, which is ignored.
+    pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: Ipv4Addr) {
+        let key = (device, addr);
+        let sysctls = routing.sysctls;
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        if entry.timer != Some(cx.now) {
+            return;
+        }
+        entry.timer = None;
+        match entry.state {
+            NeighState::Delay => {
+                let window = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
+                entry.updated_at = cx.now;
+                if entry.confirmed_at.is_some_and(|at| cx.now <= at + window) {
+                    entry.state = NeighState::Reachable;
+                    return;
+                }
+                entry.state = NeighState::Probe;
+                entry.probes = 0;
+            }
+            NeighState::Incomplete | NeighState::Probe => {}
+            NeighState::Reachable | NeighState::Stale | NeighState::Failed | NeighState::Permanent => return,
+        }
+        if entry.probes < probes_max(sysctls, device, entry.state) {
+            let wait = retrans_time(sysctls, device);
+            set_timer(cx, entry, key, cx.now + wait);
+            solicit(cx, routing, key, entry);
+            return;
+        }
+        entry.state = NeighState::Failed;
+        entry.updated_at = cx.now;
+        cx.record(None, || Event::Neigh(NeighEvent::Failed { device, addr }));
+        let waiting = std::mem::take(&mut entry.queue);
+        for QueuedPacket(packet) in waiting {
+            report_failure(cx, device, packet);
+        }
+    }
+
+    /// Begins to ask for a neighbour: the packet waits, and the first request goes out at once.
+    // Linux: __neigh_event_send.
+    fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        routing: Routing<'_>,
+        key: (DeviceId, Ipv4Addr),
+        packet: Packet,
+    ) -> Resolution {
+        let (device, _) = key;
+        let sysctls = routing.sysctls;
+        let entry = self.entries.get_mut(&key).expect("the caller made the entry");
+        entry.updated_at = cx.now;
+        if sysctls.neigh_count(DeviceSetting::McastSolicit, device) == 0 {
+            cx.end(packet, Terminal::Dropped(DropReason::NeighFailed));
+            return Resolution::Dropped;
+        }
+        entry.state = NeighState::Incomplete;
+        // There is no address to probe by unicast.
+        entry.probes = sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
+        let wait = retrans_time(sysctls, device);
+        set_timer(cx, entry, key, cx.now + wait);
+        enqueue(cx, sysctls, device, entry, packet);
+        solicit(cx, routing, key, entry);
+        Resolution::Queued
+    }
+
+    /// Whether one more entry fits.
+    ///
+    /// D-48. Deviation: the kernel counts the entries of all its namespaces together; a netns here counts its own.
+    // Linux: neigh_alloc and neigh_forced_gc.
+    pub(super) fn make_room(&mut self, now: Instant, sysctls: &Sysctls) -> bool {
+        let limit = |setting| sysctls.value(setting) as usize;
+        let count = |table: &Self| {
+            table.entries.values().filter(|entry| entry.state != NeighState::Permanent).count()
+        };
+        let held = count(self);
+        if held < limit(Setting::NeighGcThresh2) {
+            return true;
+        }
+        // Linux: entries that changed within five seconds are kept, unless they failed.
+        let mut surplus = held - limit(Setting::NeighGcThresh2);
+        self.entries.retain(|_, entry| {
+            let is_old = now.saturating_since(entry.updated_at) > Duration::from_secs(5);
+            let goes = surplus > 0
+                && entry.state != NeighState::Permanent
+                && entry.queue.is_empty()
+                && (entry.state == NeighState::Failed || is_old);
+            surplus -= usize::from(goes);
+            !goes
+        });
+        count(self) < limit(Setting::NeighGcThresh3)
+    }
+}
+
+/// The address of a next hop that is not asked for: multicast, broadcast, and everything on a device without ARP.
+// Linux: arp_constructor, net/ipv4/arp.c; ip_eth_mc_map, include/net/ip.h.
+fn fixed_address(routing: Routing<'_>, device: DeviceId, next_hop: Ipv4Addr) -> Option<MacAddr> {
+    let device = routing.devices.get(device);
+    if device.is_loopback() {
+        return Some(MacAddr::ZERO);
+    }
+    match routing.fib.addr_type(next_hop) {
+        RouteKind::Multicast => {
+            let [_, b, c, d] = next_hop.octets();
+            Some(MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]))
+        }
+        _ if !device.has_arp() => Some(device.mac),
+        RouteKind::Broadcast => Some(MacAddr::BROADCAST),
+        RouteKind::Unicast
+        | RouteKind::Local
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => None,
+    }
+}
+
+/// Appends a packet, and ends older ones if too many bytes would wait.
+fn enqueue(cx: &mut Context<'_>, sysctls: &Sysctls, device: DeviceId, entry: &mut Neighbour, packet: Packet) {
+    let limit = sysctls.neigh_count(DeviceSetting::UnresQlenBytes, device) as usize;
+    let mut waiting: usize = entry.queue.iter().map(|QueuedPacket(packet)| true_size(packet)).sum();
+    while waiting + true_size(&packet) > limit {
+        let Some(QueuedPacket(oldest)) = entry.queue.pop_front() else { break };
+        waiting -= true_size(&oldest);
+        cx.end(oldest, Terminal::Dropped(DropReason::NeighQueueFull));
+    }
+    entry.queue.push_back(QueuedPacket(packet));
+}
+
+/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts.
+fn true_size(packet: &Packet) -> usize {
+    packet.bytes.len() + 576
+}
+
+/// Sends a request: to everyone, or to the known address while that is being probed.
+// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
+fn solicit(
+    cx: &mut Context<'_>,
+    routing: Routing<'_>,
+    (device, addr): (DeviceId, Ipv4Addr),
+    entry: &mut Neighbour,
+) {
+    let Routing { devices, sysctls, .. } = routing;
+    let last = entry.queue.back().map(|QueuedPacket(packet)| packet);
+    let sender_ip = announced_source(routing, device, addr, last);
+    let is_unicast = entry.probes < sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
+    let to = if is_unicast { entry.mac } else { MacAddr::BROADCAST };
+    let arp = Arp {
+        operation: ArpOperation::Request,
+        sender_mac: devices.get(device).mac,
+        sender_ip,
+        target_mac: MacAddr::ZERO,
+        target_ip: addr,
+    };
+    entry.probes += 1;
+    let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
+    cx.record(cause, || Event::Neigh(NeighEvent::Solicited { device, addr }));
+    let bytes = build::arp_frame(to, devices.get(device).mac, &arp);
+    let packet = cx.create(Origin::Kernel, cause, flow, bytes);
+    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
+}
+
+/// The sender address of a request: that of the packet that waits last, as far as arp_announce lets it.
+fn announced_source(
+    routing: Routing<'_>,
+    device: DeviceId,
+    target: Ipv4Addr,
+    packet: Option<&Packet>,
+) -> Ipv4Addr {
+    let Routing { devices, fib, sysctls } = routing;
+    let own = packet
+        .and_then(|packet| Ipv4::new_checked(packet.l3()))
+        .map(|ip| ip.src())
+        .filter(|src| fib.addr_type(*src) == RouteKind::Local);
+    let announced = match sysctls.arp_announce(device) {
+        1 => own.filter(|src| devices.get(device).is_on_link(target, Some(*src))),
+        2 => None,
+        _ => own,
+    };
+    announced
+        .or_else(|| select_source(devices, sysctls, device, Some(target), Scope::Link))
+        .unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// Sets the timer of an entry; the event of an earlier one is thereby outdated.
+pub(super) fn set_timer(
+    cx: &mut Context<'_>,
+    entry: &mut Neighbour,
+    (device, addr): (DeviceId, Ipv4Addr),
+    at: Instant,
+) {
+    entry.timer = Some(at);
+    cx.effects.push(Effect::NeighTimer { at, device, addr });
+}
+
+/// Writes the Ethernet header of a packet that waited, and sends it.
+pub(super) fn transmit(
+    cx: &mut Context<'_>,
+    devices: &Devices,
+    device: DeviceId,
+    to: MacAddr,
+    mut packet: Packet,
+) {
+    if let Some(mut ethernet) = Ethernet::new_checked(&mut packet.bytes[..]) {
+        ethernet.set(to, devices.get(device).mac, EtherType::Ipv4);
+    }
+    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
+}
+
+fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
+    for QueuedPacket(packet) in entry.queue {
+        report_failure(cx, device, packet);
+    }
+}
+
+/// Ends a packet whose neighbour did not answer, and has its sender told.
+// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
+fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
+    let original = OriginalPacket {
+        id: packet.id,
+        flow: packet.flow,
+        bytes: packet.bytes[ETHERNET_HEADER_LEN..].to_vec(),
+        meta: packet.meta.clone(),
+        state,
+    };
+    cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
+    cx.end(packet, Terminal::Rejected(DropReason::NeighFailed));
+}
+
+// Linux: neigh_max_probes. There is no user-space prober (`app_solicit`).
+fn probes_max(sysctls: &Sysctls, device: DeviceId, state: NeighState) -> u32 {
+    let more =
+        if state == NeighState::Probe { DeviceSetting::McastResolicit } else { DeviceSetting::McastSolicit };
+    sysctls.neigh_count(DeviceSetting::UcastSolicit, device) + sysctls.neigh_count(more, device)
+}
+
+/// Time between requests; the kernel never asks more often than every 10 ms.
+fn retrans_time(sysctls: &Sysctls, device: DeviceId) -> Duration {
+    sysctls.neigh_time(DeviceSetting::RetransTimeMs, device).max(Duration::from_millis(10))
+}

@@ -1,0 +1,228 @@
+//! Settings that every device has: `net.ipv4.conf.*` and `net.ipv4.neigh.*`.
+
+use crate::device::{DeviceId, Devices};
+use crate::time::Duration;
+use std::collections::BTreeMap;
+
+/// How `all` and a device's own value make the value that takes effect (include/linux/inetdevice.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Combine {
+    /// The larger (`IN_DEV_MAXCONF`).
+    Max,
+    /// Either (`IN_DEV_ORCONF`).
+    Or,
+    /// Both (`IN_DEV_ANDCONF`).
+    And,
+    /// The device's own; `all` counts for nothing (`IN_DEV_CONF_GET`).
+    Own,
+}
+
+/// Directory of a device setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Group {
+    Conf,
+    Neigh,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 2] = [Self::Conf, Self::Neigh];
+
+    pub(super) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Conf => "net.ipv4.conf.",
+            Self::Neigh => "net.ipv4.neigh.",
+        }
+    }
+}
+
+/// A setting that each device has a value of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the table below says of each what it is")]
+pub enum DeviceSetting {
+    AcceptLocal,
+    ArpAccept,
+    ArpAnnounce,
+    ArpFilter,
+    ArpIgnore,
+    BcForwarding,
+    Forwarding,
+    LogMartians,
+    PromoteSecondaries,
+    ProxyArp,
+    RouteLocalnet,
+    RpFilter,
+    SendRedirects,
+    SharedMedia,
+    SrcValidMark,
+    BaseReachableTimeMs,
+    DelayFirstProbeTime,
+    Locktime,
+    McastResolicit,
+    McastSolicit,
+    ProxyDelay,
+    RetransTimeMs,
+    UcastSolicit,
+    UnresQlenBytes,
+}
+
+struct Row {
+    setting: DeviceSetting,
+    group: Group,
+    name: &'static str,
+    default: u32,
+    combine: Combine,
+    /// What one is in time; zero if the value is no time.
+    unit: Duration,
+}
+
+const fn conf(setting: DeviceSetting, name: &'static str, default: u32, combine: Combine) -> Row {
+    Row { setting, group: Group::Conf, name, default, combine, unit: Duration::ZERO }
+}
+
+const fn neigh(setting: DeviceSetting, name: &'static str, default: u32, unit: Duration) -> Row {
+    Row { setting, group: Group::Neigh, name, default, combine: Combine::Own, unit }
+}
+
+const COUNT: Duration = Duration::ZERO;
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// `USER_HZ` is 100 on every architecture that runs Kubernetes.
+const USER_TICK: Duration = Duration::from_millis(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+// Linux: ipv4_devconf and ipv4_devconf_dflt, net/ipv4/devinet.c; arp_tbl, net/ipv4/arp.c; the macros of
+// include/linux/inetdevice.h. Rows are in the order of the enum, so that a setting is its own index.
+const ROWS: [Row; 24] = {
+    use Combine::{And, Max, Or, Own};
+    use DeviceSetting as S;
+    [
+        // A packet whose source is one of our own addresses is a martian unless this is on.
+        conf(S::AcceptLocal, "accept_local", 0, Or),
+        // Entries are made for who talks to us, not for who only announces itself.
+        conf(S::ArpAccept, "arp_accept", 0, Max),
+        // kube-proxy's ipvs mode sets 2, so that no VIP of kube-ipvs0 is ever announced as a sender.
+        conf(S::ArpAnnounce, "arp_announce", 0, Max),
+        conf(S::ArpFilter, "arp_filter", 0, Or),
+        // kube-proxy's ipvs mode sets 1, so that VIPs of kube-ipvs0 are not answered for.
+        conf(S::ArpIgnore, "arp_ignore", 0, Max),
+        conf(S::BcForwarding, "bc_forwarding", 0, And),
+        // Only the device's own value counts; writing `all` copies to every device.
+        conf(S::Forwarding, "forwarding", 0, Own),
+        // Accepted, and without effect: the trace says more than the log would.
+        conf(S::LogMartians, "log_martians", 0, Or),
+        conf(S::PromoteSecondaries, "promote_secondaries", 0, Or),
+        conf(S::ProxyArp, "proxy_arp", 0, Or),
+        // kube-proxy's iptables mode sets it on `all`, for NodePorts on 127.0.0.1.
+        conf(S::RouteLocalnet, "route_localnet", 0, Or),
+        // The kernel's own default; systemd writes 2 to `default` on most distributions.
+        conf(S::RpFilter, "rp_filter", 0, Max),
+        // On, and with Or: switching redirects off takes both `all` and the device.
+        conf(S::SendRedirects, "send_redirects", 1, Or),
+        conf(S::SharedMedia, "shared_media", 1, Or),
+        conf(S::SrcValidMark, "src_valid_mark", 0, Or),
+        neigh(S::BaseReachableTimeMs, "base_reachable_time_ms", 30_000, MILLISECOND),
+        neigh(S::DelayFirstProbeTime, "delay_first_probe_time", 5, SECOND),
+        // The first of several answers within this time wins.
+        neigh(S::Locktime, "locktime", 100, USER_TICK),
+        neigh(S::McastResolicit, "mcast_resolicit", 0, COUNT),
+        neigh(S::McastSolicit, "mcast_solicit", 3, COUNT),
+        neigh(S::ProxyDelay, "proxy_delay", 80, USER_TICK),
+        neigh(S::RetransTimeMs, "retrans_time_ms", 1_000, MILLISECOND),
+        neigh(S::UcastSolicit, "ucast_solicit", 3, COUNT),
+        // SK_WMEM_MAX (include/net/sock.h); `unres_qlen` prints the same limit as 101 full frames.
+        neigh(S::UnresQlenBytes, "unres_qlen_bytes", 212_992, COUNT),
+    ]
+};
+
+impl DeviceSetting {
+    /// How `all` and the device's own value combine.
+    pub const fn combine(self) -> Combine {
+        ROWS[self as usize].combine
+    }
+
+    /// The name below its device, such as `rp_filter`.
+    pub const fn name(self) -> &'static str {
+        ROWS[self as usize].name
+    }
+
+    /// What one is in time; zero for counts and switches.
+    pub(super) const fn unit(self) -> Duration {
+        ROWS[self as usize].unit
+    }
+
+    pub(super) fn by_name(group: Group, name: &str) -> Option<Self> {
+        ROWS.iter().find(|row| row.group == group && row.name == name).map(|row| row.setting)
+    }
+
+    pub(super) fn names(group: Group) -> String {
+        let names: Vec<_> = ROWS.iter().filter(|row| row.group == group).map(|row| row.name).collect();
+        names.join(", ")
+    }
+
+    /// Deviation: the kernel takes any `int`, negative ones too, which mean nothing here.
+    #[expect(
+        clippy::unused_self,
+        reason = "every row takes the same numbers; a row that does not will need it"
+    )]
+    pub(super) fn parse(self, value: &str) -> Result<u32, String> {
+        super::scalar::parse_number(value, 0, i32::MAX.unsigned_abs())
+    }
+}
+
+/// `all`, `default` and every device's own values.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceValues {
+    all: [u32; ROWS.len()],
+    default: [u32; ROWS.len()],
+    /// Values that a device has of its own; what is missing follows `default`.
+    own: BTreeMap<(DeviceId, DeviceSetting), u32>,
+}
+
+impl Default for DeviceValues {
+    fn default() -> Self {
+        let mut values = [0; ROWS.len()];
+        for row in &ROWS {
+            values[row.setting as usize] = row.default;
+        }
+        Self { all: values, default: values, own: BTreeMap::new() }
+    }
+}
+
+impl DeviceValues {
+    pub(super) fn all(&self, setting: DeviceSetting) -> u32 {
+        self.all[setting as usize]
+    }
+
+    pub(super) fn default_of(&self, setting: DeviceSetting) -> u32 {
+        self.default[setting as usize]
+    }
+
+    pub(super) fn device(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
+        self.own.get(&(device, setting)).copied().unwrap_or(self.default[setting as usize])
+    }
+
+    pub(super) fn set_all(&mut self, setting: DeviceSetting, value: u32) {
+        self.all[setting as usize] = value;
+    }
+
+    pub(super) fn set_device(&mut self, setting: DeviceSetting, device: DeviceId, value: u32) {
+        self.own.insert((device, setting), value);
+    }
+
+    /// A new default reaches devices that do not exist yet, and those that neither were set nor have an address.
+    // Linux: devinet_copy_dflt_conf and ipv4_devconf_setall, net/ipv4/devinet.c; neigh_copy_dflt_parms,
+    // net/core/neighbour.c. An address pins every value that its device has at that time.
+    pub(super) fn set_default(&mut self, devices: &Devices, setting: DeviceSetting, value: u32) {
+        let old = self.default[setting as usize];
+        for device in devices.iter().filter(|device| !device.addrs.is_empty()) {
+            self.own.entry((device.id, setting)).or_insert(old);
+        }
+        self.default[setting as usize] = value;
+    }
+}
+
+#[cfg(test)]
+pub(super) fn assert_order() {
+    for (index, row) in ROWS.iter().enumerate() {
+        assert_eq!(row.setting as usize, index, "{}", row.name);
+    }
+}

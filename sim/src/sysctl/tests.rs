@@ -1,0 +1,133 @@
+use super::*;
+use crate::device::DeviceKind;
+use crate::wire::MacAddr;
+
+fn devices() -> Devices {
+    let mut devices = Devices::default();
+    devices.add("lo", MacAddr::ZERO, u16::MAX, DeviceKind::Loopback);
+    devices.add("eth0", MacAddr([2, 0, 0, 0, 0, 1]), 1500, DeviceKind::Dummy);
+    devices.add("eth0.100", MacAddr([2, 0, 0, 0, 0, 2]), 1500, DeviceKind::Dummy);
+    devices
+}
+
+const ETH0: DeviceId = DeviceId(2);
+
+/// Writes in order, then reads one name back.
+fn check(writes: &[(&str, &str)], name: &str, expected: &str) {
+    let devices = devices();
+    let mut sysctls = Sysctls::default();
+    for (name, value) in writes {
+        sysctls.set(&devices, name, value).unwrap();
+    }
+    assert_eq!(sysctls.get(&devices, name).unwrap(), expected, "{name} after {writes:?}");
+}
+
+#[test]
+fn what_is_written_is_read() {
+    check(&[], "net.ipv4.ip_default_ttl", "64");
+    check(&[], "net.ipv4.ip_local_port_range", "32768\t60999");
+    check(&[("net.ipv4.ip_local_port_range", "2000 3000")], "net.ipv4.ip_local_port_range", "2000\t3000");
+    check(&[("net/ipv4/conf/eth0.100/rp_filter", "2")], "net.ipv4.conf.eth0.100.rp_filter", "2");
+    check(&[("net.ipv4.conf.eth0/100.rp_filter", "2")], "net/ipv4/conf/eth0.100/rp_filter", "2");
+    check(&[("net.ipv4.neigh.eth0.locktime", "0")], "net.ipv4.neigh.eth0.locktime", "0");
+    check(&[("net.ipv4.conf.default.rp_filter", "1")], "net.ipv4.conf.eth0.rp_filter", "1");
+}
+
+#[test]
+fn ip_forward_and_all_forwarding_are_one_switch_that_reaches_every_device() {
+    for switch in ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"] {
+        for name in [
+            "net.ipv4.ip_forward",
+            "net.ipv4.conf.all.forwarding",
+            "net.ipv4.conf.default.forwarding",
+            "net.ipv4.conf.eth0.forwarding",
+        ] {
+            check(&[(switch, "1")], name, "1");
+        }
+        check(&[(switch, "1"), ("net.ipv4.conf.eth0.forwarding", "0")], "net.ipv4.ip_forward", "1");
+    }
+}
+
+#[test]
+fn a_new_default_does_not_reach_a_device_that_has_an_address() {
+    let mut devices = devices();
+    let mut sysctls = Sysctls::default();
+    devices.get_mut(ETH0).addrs.push(crate::device::InterfaceAddr {
+        net: "10.0.0.1/24".parse().unwrap(),
+        scope: crate::device::Scope::Universe,
+        is_secondary: false,
+    });
+    sysctls.set(&devices, "net.ipv4.conf.default.rp_filter", "1").unwrap();
+    assert_eq!(sysctls.rp_filter(ETH0), 0);
+    assert_eq!(sysctls.rp_filter(DeviceId(3)), 1);
+    let late = devices.add("late", MacAddr::ZERO, 1500, DeviceKind::Dummy);
+    assert_eq!(sysctls.rp_filter(late), 1);
+}
+
+/// The effective value for each of the four combinations of `all` and `eth0`.
+fn check_combination(name: &str, values: [u32; 2], expected: [[u32; 2]; 2]) {
+    let devices = devices();
+    let setting = DeviceSetting::by_name(device::Group::Conf, name).unwrap();
+    for (i, all) in values.into_iter().enumerate() {
+        for (j, own) in values.into_iter().enumerate() {
+            let mut sysctls = Sysctls::default();
+            sysctls.set(&devices, &format!("net.ipv4.conf.all.{name}"), &all.to_string()).unwrap();
+            sysctls.set(&devices, &format!("net.ipv4.conf.eth0.{name}"), &own.to_string()).unwrap();
+            assert_eq!(sysctls.effective(setting, ETH0), expected[i][j], "{name}: all {all}, eth0 {own}");
+        }
+    }
+}
+
+/// D-40: rows are `all`, columns the device.
+#[test]
+fn all_and_device_combine_as_inetdevice_h_says() {
+    const MAX: [[u32; 2]; 2] = [[1, 2], [2, 2]];
+    const OR: [[u32; 2]; 2] = [[0, 1], [1, 1]];
+    const AND: [[u32; 2]; 2] = [[0, 0], [0, 1]];
+    const OWN: [[u32; 2]; 2] = [[0, 1], [0, 1]];
+    for name in ["rp_filter", "arp_ignore", "arp_announce", "arp_accept"] {
+        check_combination(name, [1, 2], MAX);
+    }
+    for name in [
+        "accept_local",
+        "arp_filter",
+        "log_martians",
+        "promote_secondaries",
+        "proxy_arp",
+        "route_localnet",
+        "send_redirects",
+        "shared_media",
+        "src_valid_mark",
+    ] {
+        check_combination(name, [0, 1], OR);
+    }
+    check_combination("bc_forwarding", [0, 1], AND);
+    check_combination("forwarding", [0, 1], OWN);
+}
+
+fn check_error(name: &str, value: &str, expected: &str) {
+    let error = Sysctls::default().set(&devices(), name, value).unwrap_err();
+    assert_eq!((error.name.as_str(), error.value.as_str()), (name, value));
+    assert!(error.expected.contains(expected), "{error}");
+}
+
+#[test]
+fn errors_say_what_was_expected() {
+    check_error("net.ipv4.no_such_thing", "1", "unknown");
+    check_error("kernel.hostname", "x", "unknown");
+    check_error("net.ipv4.conf.eth9.rp_filter", "1", "\"eth9\"");
+    check_error("net.ipv4.conf.eth0.rp_filtre", "1", "rp_filter");
+    check_error("net.ipv4.conf.rp_filter", "1", "DEVICE.NAME");
+    check_error("net.ipv4.neigh.all.locktime", "1", "\"all\"");
+    check_error("net.ipv4.ip_default_ttl", "0", "from 1 to 255");
+    check_error("net.ipv4.conf.eth0.rp_filter", "-1", "from 0");
+    check_error("net.ipv4.conf.eth0.rp_filter", "on", "a number");
+    check_error("net.ipv4.ip_local_port_range", "3000 2000", "two ports");
+    check_error("net.ipv4.ip_local_port_range", "3000", "two ports");
+}
+
+#[test]
+fn tables_are_in_the_order_of_their_enums() {
+    scalar::assert_order();
+    device::assert_order();
+}
