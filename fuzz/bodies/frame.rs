@@ -1,0 +1,33 @@
+//! Frames: reading them never panics, and rewriting keeps valid checksums valid.
+
+use reports::frame::{Kind, Summary};
+use sim::wire::rewrite::{Side, set_addr, set_port};
+use sim::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4, arp::Arp};
+use std::net::Ipv4Addr;
+
+/// A frame from its Ethernet header on.
+pub(crate) fn run(frame: &[u8]) {
+    let _ = Summary(frame).to_string();
+    let _ = Kind(frame).to_string();
+    let Some(payload) = frame.get(ETHERNET_HEADER_LEN..) else { return };
+    if let Some(arp) = Arp::parse(payload) {
+        assert_eq!(Arp::parse(&arp.emit()), Some(arp), "ARP is read as it was written");
+    }
+    if let Some(headers) = Headers::parse(payload) {
+        rewrite(payload, &headers);
+    }
+}
+
+fn rewrite(packet: &[u8], headers: &Headers) {
+    let mut rewritten = packet.to_vec();
+    let address = Ipv4Addr::new(10, 96, 0, 10);
+    for side in [Side::Src, Side::Dst] {
+        set_addr(&mut rewritten, side, address);
+        set_port(&mut rewritten, side, 8080);
+    }
+    let is_valid = |packet: &[u8]| Ipv4::new_unchecked(packet).is_checksum_valid();
+    assert_eq!(is_valid(&rewritten), is_valid(packet), "rewriting keeps the header checksum");
+    let read = Headers::parse(&rewritten).expect("a rewritten packet can be read");
+    assert_eq!((read.src, read.dst), (address.into(), address.into()));
+    assert_eq!((read.protocol, read.total_len), (headers.protocol, headers.total_len));
+}
