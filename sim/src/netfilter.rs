@@ -1,6 +1,9 @@
 //! Netfilter's words: family, hook, priority, verdict. Evaluation lives with each subsystem.
 
 pub mod conntrack;
+#[cfg(test)]
+mod fixture;
+pub mod nat;
 
 use crate::device::DeviceId;
 use crate::trace::DropReason;

@@ -11,6 +11,7 @@ pub use device::{Combine, DeviceSetting};
 pub use scalar::Setting;
 
 use crate::device::{DeviceId, Devices};
+use crate::netfilter::conntrack::ConntrackSettings;
 use crate::time::Duration;
 use device::DeviceValues;
 use scalar::ScalarValues;
@@ -18,6 +19,8 @@ use scalar::ScalarValues;
 /// The sysctls of a netns that the simulator honours.
 #[derive(Clone, Debug, Default)]
 pub struct Sysctls {
+    /// `net.netfilter.nf_conntrack_*`.
+    pub conntrack: ConntrackSettings,
     scalars: ScalarValues,
     devices: DeviceValues,
 }
@@ -37,6 +40,8 @@ pub struct SysctlError {
 /// What a name means.
 enum Target {
     Scalar(Setting),
+    /// `net.netfilter.NAME`
+    Conntrack(String),
     /// `net.ipv4.conf.all.NAME`
     All(DeviceSetting),
     /// `net.ipv4.conf.default.NAME` or `net.ipv4.neigh.default.NAME`
@@ -59,6 +64,7 @@ impl Sysctls {
                 self.set_forwarding_everywhere(devices, on);
             }
             Target::Scalar(setting) => self.scalars.set(setting, value).map_err(refuse)?,
+            Target::Conntrack(setting) => self.conntrack.set(&setting, value).map_err(refuse)?,
             Target::All(DeviceSetting::Forwarding) => {
                 let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
                 self.set_forwarding_everywhere(devices, on);
@@ -87,6 +93,7 @@ impl Sysctls {
         Ok(match target {
             Target::Scalar(Setting::IpForward) => self.devices.all(DeviceSetting::Forwarding).to_string(),
             Target::Scalar(setting) => self.scalars.text(setting),
+            Target::Conntrack(setting) => self.conntrack.get(&setting).unwrap_or_default().to_string(),
             Target::All(setting) => self.devices.all(setting).to_string(),
             Target::Default(setting) => self.devices.default_of(setting).to_string(),
             Target::Device(setting, id) => self.devices.device(setting, id).to_string(),
@@ -233,6 +240,9 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
     let dotted = name.replace('/', ".");
     if let Some(setting) = Setting::by_name(&dotted) {
         return Ok(Target::Scalar(setting));
+    }
+    if let Some(leaf) = ConntrackSettings::leaf_of(&dotted) {
+        return Ok(Target::Conntrack(leaf.to_owned()));
     }
     for group in device::Group::ALL {
         if let Some(rest) = dotted.strip_prefix(group.prefix()) {

@@ -1,8 +1,44 @@
 //! Connection tracking (net/netfilter/nf_conntrack_core.c and the `nf_conntrack_proto_*.c` files).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`tuple`](Tuple) | the key of a flow in one direction |
+//! | [`entry`](Entry) | both tuples, status, timer, protocol state |
+//! | [`table`](Conntrack) | the entries of a netns, found by tuple; counts of who holds them |
+//! | `track` | a packet meets its entry, at PREROUTING and OUTPUT |
+//! | `tcp`, `udp`, `icmp`, `sctp` | what each protocol makes of the packet |
+//! | `confirm` | a new entry enters the table, at INPUT and POSTROUTING |
+//! | [`state`](StateBits) | what rules ask a packet's entry |
+//! | [`listing`](Row) | the table as `conntrack -L` prints it |
+//!
+//! Left out: zones, helpers and expectations, accounting, timestamps, labels, and flow offload.
 
+mod confirm;
+mod counters;
+mod entry;
+mod icmp;
+mod listing;
+mod sctp;
+mod settings;
+mod state;
+mod table;
+mod tcp;
+mod track;
 mod tuple;
+mod udp;
 
+pub use confirm::nf_conntrack_confirm;
+pub use counters::Counters;
+pub use entry::{Entry, ProtocolState, Status};
+pub use listing::Row;
+pub use sctp::SctpState;
+pub use settings::{ConntrackSettings, ConntrackTimeouts};
+pub use state::{StateBits, state_bits};
+pub use table::Conntrack;
+pub(crate) use track::delete;
+pub use track::nf_conntrack_in;
 pub use tuple::{Direction, L4Key, Tuple};
+pub(crate) use udp::allows_clash;
 
 use slotmap::new_key_type;
 
@@ -78,6 +114,20 @@ pub enum TcpState {
     SynSent2,
 }
 
-/// The conntrack table of a netns.
-#[derive(Clone, Debug, Default)]
-pub struct Conntrack;
+impl TcpState {
+    /// As `conntrack -L` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait => "FIN_WAIT",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::SynSent2 => "SYN_SENT2",
+        }
+    }
+}

@@ -7,8 +7,12 @@ pub enum DropReason {
     NetfilterDrop,
     /// Conntrack lost the race to insert its entry, or could not insert it.
     ConntrackInsertFailed,
+    /// The conntrack table is full, and nothing in it may be deleted to make room.
+    ConntrackTableFull,
     /// NAT found no free tuple, or no address to masquerade with.
     NatFailed,
+    /// NAT cannot translate an ICMP error: it is malformed, or a redirect.
+    NatIcmpRefused,
     /// The output device of a masqueraded flow changed (`nf_nat_oif_changed`).
     NatDeviceChanged,
     /// The Ethernet frame was for another host.
@@ -87,9 +91,12 @@ impl DropReason {
     /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are younger than v6.12) where it has one.
     pub const fn kernel_name(self) -> Option<&'static str> {
         match self {
-            Self::NetfilterDrop | Self::ConntrackInsertFailed | Self::NatFailed | Self::NatDeviceChanged => {
-                Some("NETFILTER_DROP")
-            }
+            Self::NetfilterDrop
+            | Self::ConntrackInsertFailed
+            | Self::ConntrackTableFull
+            | Self::NatFailed
+            | Self::NatIcmpRefused
+            | Self::NatDeviceChanged => Some("NETFILTER_DROP"),
             Self::OtherHost => Some("OTHERHOST"),
             Self::IpHeader | Self::TtlExpired => Some("IP_INHDR"),
             Self::IpChecksum => Some("IP_CSUM"),
@@ -132,6 +139,8 @@ impl DropReason {
         match self {
             Self::NetfilterDrop => "a netfilter rule or policy dropped it",
             Self::ConntrackInsertFailed => "conntrack could not insert its entry",
+            Self::ConntrackTableFull => "the conntrack table is full",
+            Self::NatIcmpRefused => "NAT cannot translate this ICMP error",
             Self::NatFailed => "NAT found no tuple or address to use",
             Self::NatDeviceChanged => "its masqueraded flow now leaves by another device",
             Self::OtherHost => "the frame was addressed to another host",

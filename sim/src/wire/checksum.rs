@@ -1,5 +1,6 @@
-//! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+//! The Internet checksum (RFC 1071), its incremental update (RFC 1624), and the CRC of SCTP (RFC 9260 appendix A).
 
+use super::protocol;
 use std::net::Ipv4Addr;
 
 /// One's-complement sum of `bytes` as big-endian 16-bit words, not yet folded or inverted. An odd last byte is padded with zero.
@@ -37,4 +38,45 @@ pub fn update_addr(checksum: u16, old: Ipv4Addr, new: Ipv4Addr) -> u16 {
     let (old, new) = (old.octets(), new.octets());
     let high = update16(checksum, u16::from_be_bytes([old[0], old[1]]), u16::from_be_bytes([new[0], new[1]]));
     update16(high, u16::from_be_bytes([old[2], old[3]]), u16::from_be_bytes([new[2], new[3]]))
+}
+
+/// Whether the checksum of a TCP segment, UDP datagram or SCTP packet is right, as far as it has one. Other protocols, and
+/// headers too short for the checksum, pass (`nf_checksum`, net/netfilter/utils.c; `sctp_error`).
+#[must_use]
+pub fn is_transport_valid(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &[u8]) -> bool {
+    match number {
+        protocol::UDP if l4.len() >= 8 && l4[6..8] == [0, 0] => true,
+        protocol::TCP | protocol::UDP => {
+            let len = u16::try_from(l4.len()).unwrap_or(u16::MAX);
+            finish(pseudo_header(src, dst, number, len) + sum(l4)) == 0
+        }
+        protocol::SCTP if l4.len() >= 12 => l4[8..12] == sctp(l4).to_le_bytes(),
+        _ => true,
+    }
+}
+
+/// The CRC32c of an SCTP packet, its own four bytes counted as zero. It goes into the header least significant byte first.
+///
+/// # Panics
+/// If the packet is shorter than the common header.
+#[must_use]
+pub fn sctp(l4: &[u8]) -> u32 {
+    !crc32c(crc32c(crc32c(u32::MAX, &l4[..8]), &[0; 4]), &l4[12..])
+}
+
+/// Computes the CRC of an SCTP packet anew. Does nothing if the packet is cut before it, as in an ICMP quote.
+pub fn fill_sctp(l4: &mut [u8]) {
+    if l4.len() >= 12 {
+        let value = sctp(l4);
+        l4[8..12].copy_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// The Castagnoli polynomial, bits reversed.
+const CASTAGNOLI: u32 = 0x82f6_3b78;
+
+fn crc32c(start: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(start, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (CASTAGNOLI & (crc & 1).wrapping_neg()))
+    })
 }

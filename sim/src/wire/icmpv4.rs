@@ -87,6 +87,11 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
         matches!(self.icmp_type(), DEST_UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
 
+    /// A question or an answer, which has an identifier: echo, timestamp, information, address mask.
+    pub fn is_query(&self) -> bool {
+        matches!(self.icmp_type(), 0 | 8 | 13..=18)
+    }
+
     /// What follows the header: echo data, or the quoted packet.
     pub fn payload(&self) -> &[u8] {
         &self.0.as_ref()[ICMP_HEADER_LEN..]
@@ -96,4 +101,14 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
     pub fn is_checksum_valid(&self) -> bool {
         checksum::finish(checksum::sum(self.0.as_ref())) == 0
     }
+}
+
+/// Computes the checksum of a message anew.
+///
+/// # Panics
+/// If the message is shorter than a header.
+pub fn fill_checksum(message: &mut [u8]) {
+    message[2..4].fill(0);
+    let value = checksum::finish(checksum::sum(message));
+    message[2..4].copy_from_slice(&value.to_be_bytes());
 }

@@ -45,6 +45,16 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
             .then_some(Self(bytes))
     }
 
+    /// A view of the packet that an ICMP error quotes: its header is whole, its payload may be cut. `None` unless it is so.
+    pub fn new_quoted(bytes: T) -> Option<Self> {
+        let slice = bytes.as_ref();
+        if slice.len() < IPV4_HEADER_LEN || slice[0] >> 4 != 4 {
+            return None;
+        }
+        let header_len = usize::from(slice[0] & 0x0f) * 4;
+        (header_len >= IPV4_HEADER_LEN && slice.len() >= header_len).then_some(Self(bytes))
+    }
+
     /// Header length in bytes, options included.
     pub fn header_len(&self) -> usize {
         usize::from(self.0.as_ref()[0] & 0x0f) * 4

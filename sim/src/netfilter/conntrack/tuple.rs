@@ -1,6 +1,7 @@
 //! The key of a flow in one direction (`struct nf_conntrack_tuple`).
 
-use crate::wire::{Headers, L4};
+use crate::wire::rewrite::Side;
+use crate::wire::{Headers, Icmpv4, Ipv4, L4, be16, protocol};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -73,6 +74,29 @@ impl Tuple {
         Some(Self { src: headers.src, dst: headers.dst, protocol: headers.protocol, l4 })
     }
 
+    /// The tuple of the packet that an ICMP error quotes, which may be cut off anywhere behind its ports
+    /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header.
+    pub fn of_quote(l3: &[u8]) -> Option<Self> {
+        let ip = Ipv4::new_quoted(l3)?;
+        if ip.fragment_offset() > 0 {
+            return None;
+        }
+        let (number, bytes) = (ip.protocol(), &l3[ip.header_len()..]);
+        let l4 = match number {
+            protocol::TCP | protocol::UDP | protocol::SCTP if bytes.len() >= 4 => {
+                L4Key::Ports { src: be16(bytes, 0), dst: be16(bytes, 2) }
+            }
+            protocol::TCP | protocol::UDP | protocol::SCTP => return None,
+            protocol::ICMP => Icmpv4::new_checked(bytes).map(|icmp| L4Key::Icmp {
+                id: icmp.id(),
+                icmp_type: icmp.icmp_type(),
+                code: icmp.code(),
+            })?,
+            _ => L4Key::Generic,
+        };
+        Some(Self { src: ip.src().into(), dst: ip.dst().into(), protocol: number, l4 })
+    }
+
     /// The tuple of a packet that answers one of this tuple (`nf_ct_invert_tuple`); `None` for ICMP messages that have no answer.
     pub fn reply(&self) -> Option<Self> {
         let l4 = match self.l4 {
@@ -83,6 +107,44 @@ impl Tuple {
             L4Key::Generic => L4Key::Generic,
         };
         Some(Self { src: self.dst, dst: self.src, protocol: self.protocol, l4 })
+    }
+
+    /// The address on one side.
+    pub const fn addr(&self, side: Side) -> IpAddr {
+        match side {
+            Side::Src => self.src,
+            Side::Dst => self.dst,
+        }
+    }
+
+    /// The port on one side, or the ICMP identifier, which counts for both; zero for other protocols.
+    pub const fn port(&self, side: Side) -> u16 {
+        match side {
+            Side::Src => self.src_port(),
+            Side::Dst => self.dst_port(),
+        }
+    }
+
+    /// This tuple with another address on one side.
+    #[must_use]
+    pub const fn with_addr(mut self, side: Side, addr: IpAddr) -> Self {
+        match side {
+            Side::Src => self.src = addr,
+            Side::Dst => self.dst = addr,
+        }
+        self
+    }
+
+    /// This tuple with another port on one side, or another ICMP identifier. Other protocols have none, and stay as they are.
+    #[must_use]
+    pub const fn with_port(mut self, side: Side, port: u16) -> Self {
+        match (&mut self.l4, side) {
+            (L4Key::Ports { src, .. }, Side::Src) => *src = port,
+            (L4Key::Ports { dst, .. }, Side::Dst) => *dst = port,
+            (L4Key::Icmp { id, .. }, Side::Src | Side::Dst) => *id = port,
+            (L4Key::Generic, Side::Src | Side::Dst) => {}
+        }
+        self
     }
 
     /// Source port, or ICMP identifier; zero for other protocols.

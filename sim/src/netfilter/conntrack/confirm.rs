@@ -1,0 +1,95 @@
+//! A new entry enters the table, when its first packet has come through every rule.
+
+use super::udp::allows_clash;
+use super::{Direction, EntryId, PacketCt, Status};
+use crate::context::EvalCtx;
+use crate::netfilter::Verdict;
+use crate::packet::Packet;
+use crate::time::Duration;
+use crate::trace::{ConntrackEvent, DropReason, Event};
+
+/// How long an entry lives that lost a clash.
+const CLASH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Puts the entry of a packet into the table (`nf_confirm`, `__nf_conntrack_confirm`). Runs last at INPUT and POSTROUTING.
+///
+/// Only now can replies find it. A packet that a rule has dropped before leaves nothing behind, so that the next one of its
+/// flow is new again.
+pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
+    let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
+    let now = ctx.cx.now;
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
+    // An answer of this netns to a packet that it refused does not confirm the refused packet's entry.
+    if entry.is_confirmed() || info.direction() == Direction::Reply {
+        return Verdict::Accept;
+    }
+    if entry.is_dying() {
+        ctx.conntrack.counters.insert_failed += 1;
+        return Verdict::Drop(DropReason::ConntrackInsertFailed);
+    }
+    let [original, reply] = entry.tuples;
+    let winner = ctx
+        .conntrack
+        .find(&original, now)
+        .or_else(|| ctx.conntrack.find(&reply, now))
+        .map(|(winner, _)| winner);
+    match winner {
+        None => ctx.conntrack.insert(id, now),
+        Some(winner) => {
+            if !resolve_clash(ctx, packet, id, winner) {
+                ctx.conntrack.counters.drop += 1;
+                ctx.conntrack.counters.insert_failed += 1;
+                return Verdict::Drop(DropReason::ConntrackInsertFailed);
+            }
+            ctx.conntrack.counters.clash_resolve += 1;
+            if packet.meta.ct != (PacketCt::Entry { id, info }) {
+                return Verdict::Accept;
+            }
+        }
+    }
+    ctx.cx.record(Some(packet.id), || {
+        Event::Conntrack(ConntrackEvent::Confirmed { entry: id, original, reply })
+    });
+    Verdict::Accept
+}
+
+/// Two entries want the same tuples (`nf_ct_resolve_clash`). True if the packet may go on.
+///
+/// One processor handles one packet at a time here, so this happens only where a packet's entry stays unconfirmed while another
+/// packet passes: behind a flooding bridge, or when two translated flows end in one tuple.
+fn resolve_clash(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner: EntryId) -> bool {
+    let now = ctx.cx.now;
+    let Some(entry) = ctx.conntrack.entry(loser) else { return false };
+    let [original, reply] = entry.tuples;
+    if !allows_clash(original.protocol) {
+        return false;
+    }
+    if merge(ctx, packet, loser, winner) {
+        return true;
+    }
+    // The reply tuple must be unique, unless the other entry is the same flow after all.
+    if let Some((other, _)) = ctx.conntrack.find(&reply, now) {
+        return merge(ctx, packet, loser, other);
+    }
+    let Some(entry) = ctx.conntrack.entry_mut(loser) else { return false };
+    entry.set_timeout(CLASH_TIMEOUT, now);
+    entry.status_mut().insert(Status::FIXED_TIMEOUT);
+    entry.status_mut().insert(Status::NAT_CLASH);
+    ctx.conntrack.insert_reply_only(loser, now);
+    true
+}
+
+/// If both entries are one flow, the packet goes over to the one in the table, with the relation that it has.
+fn merge(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner: EntryId) -> bool {
+    let (Some(ours), Some(theirs)) = (ctx.conntrack.entry(loser), ctx.conntrack.entry(winner)) else {
+        return false;
+    };
+    let PacketCt::Entry { info, .. } = packet.meta.ct else { return false };
+    if !theirs.can_merge(ours) {
+        return false;
+    }
+    ctx.conntrack.release_entry(loser);
+    ctx.conntrack.hold_entry(winner);
+    packet.meta.ct = PacketCt::Entry { id: winner, info };
+    true
+}

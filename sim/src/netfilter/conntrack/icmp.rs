@@ -1,0 +1,65 @@
+//! Tracking ICMP for IPv4 (net/netfilter/nf_conntrack_proto_icmp.c).
+
+use super::{Conntrack, CtInfo, Direction, L4Key, PacketCt, Tuple};
+use crate::time::Instant;
+use crate::wire::{Icmpv4, Ipv4, protocol};
+use std::net::IpAddr;
+
+/// The highest type that is known (`NR_ICMP_TYPES`, include/uapi/linux/icmp.h).
+const HIGHEST_TYPE: u8 = 18;
+
+/// What a packet is to ICMP before it is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IcmpKind {
+    /// A query or an answer, tracked like any other packet. Also everything that is not ICMP.
+    Query,
+    /// An error about the flow of this entry.
+    Error(PacketCt),
+    /// Malformed, or about no known flow. Why, in words.
+    Refused(&'static str),
+}
+
+/// Linux: `nf_conntrack_icmpv4_error`.
+pub(super) fn classify(ip: &Ipv4<&[u8]>, verify: bool, conntrack: &Conntrack, now: Instant) -> IcmpKind {
+    if ip.protocol() != protocol::ICMP {
+        return IcmpKind::Query;
+    }
+    let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
+        return IcmpKind::Refused("an ICMP message without its header");
+    };
+    if verify && !icmp.is_checksum_valid() {
+        return IcmpKind::Refused("an ICMP message with a wrong checksum");
+    }
+    if icmp.icmp_type() > HIGHEST_TYPE {
+        return IcmpKind::Refused("an ICMP message of unknown type");
+    }
+    if !icmp.is_error() {
+        return IcmpKind::Query;
+    }
+    match flow_of_error(icmp.payload(), ip.dst().into(), conntrack, now) {
+        Some(ct) => IcmpKind::Error(ct),
+        None => IcmpKind::Refused("an ICMP error about a flow that is not known"),
+    }
+}
+
+/// The flow that an error is about: the quoted packet, turned round, is a packet of it, and the error goes where such a
+/// packet would go. Without the second test, anyone could have errors let through to any host (`nf_conntrack_inet_error`).
+fn flow_of_error(quote: &[u8], outer_dst: IpAddr, conntrack: &Conntrack, now: Instant) -> Option<PacketCt> {
+    let (id, direction) = conntrack.find(&Tuple::of_quote(quote)?.reply()?, now)?;
+    if conntrack.entry(id)?.tuple(direction).dst != outer_dst {
+        return None;
+    }
+    let info = match direction {
+        Direction::Original => CtInfo::Related,
+        Direction::Reply => CtInfo::RelatedReply,
+    };
+    Some(PacketCt::Entry { id, info })
+}
+
+/// Only a question starts a flow: echo, timestamp, information and address mask requests (`valid_new`).
+pub(super) const fn may_start_flow(original: &Tuple) -> bool {
+    match original.l4 {
+        L4Key::Icmp { icmp_type, .. } => matches!(icmp_type, 8 | 13 | 15 | 17),
+        L4Key::Ports { .. } | L4Key::Generic => false,
+    }
+}

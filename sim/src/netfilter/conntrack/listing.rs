@@ -1,0 +1,96 @@
+//! The table as `conntrack -L` prints it.
+
+use super::{Conntrack, Direction, Entry, L4Key, ProtocolState, SctpState, Status, TcpState, Tuple};
+use crate::time::Instant;
+use crate::wire::protocol;
+use std::fmt;
+
+/// One entry of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Packets as the originator sends them.
+    pub original: Tuple,
+    /// Packets as they come back.
+    pub reply: Tuple,
+    /// Seconds until it ends, rounded down.
+    pub timeout_seconds: u64,
+    /// TCP state, of TCP flows.
+    pub tcp_state: Option<TcpState>,
+    /// SCTP state, of SCTP flows.
+    pub sctp_state: Option<SctpState>,
+    /// Status bits.
+    pub status: Status,
+    /// The conntrack mark.
+    pub mark: u32,
+    /// The table, and the packets that hold it.
+    pub use_count: u32,
+}
+
+impl Row {
+    fn of(entry: &Entry, now: Instant) -> Self {
+        let sctp_state = match entry.protocol() {
+            ProtocolState::Sctp(track) => Some(track.state()),
+            ProtocolState::Tcp(_) | ProtocolState::Udp(_) | ProtocolState::Stateless => None,
+        };
+        Self {
+            original: *entry.tuple(Direction::Original),
+            reply: *entry.tuple(Direction::Reply),
+            timeout_seconds: entry.remaining(now).as_secs(),
+            tcp_state: entry.tcp_state(),
+            sctp_state,
+            status: entry.status(),
+            mark: entry.mark,
+            use_count: 1 + entry.holders,
+        }
+    }
+}
+
+impl Conntrack {
+    /// The live entries, oldest first. (`conntrack -L` prints them in the order of a hash with a secret key.)
+    pub fn listing(&self, now: Instant) -> Vec<Row> {
+        self.iter_sorted(now).into_iter().map(|entry| Row::of(entry, now)).collect()
+    }
+}
+
+impl fmt::Display for Row {
+    /// As `conntrack -L` of conntrack-tools 1.4 prints an entry, without accounting
+    /// (`__snprintf_conntrack_default`, libnetfilter_conntrack src/conntrack/snprintf_default.c).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.original.protocol;
+        write!(f, "{:<8} {number} {} ", protocol_name(number), self.timeout_seconds)?;
+        if let Some(state) = self.tcp_state {
+            write!(f, "{} ", state.name())?;
+        }
+        if let Some(state) = self.sctp_state {
+            write!(f, "{} ", state.name())?;
+        }
+        fmt_tuple(f, &self.original)?;
+        if !self.status.contains(Status::SEEN_REPLY) {
+            f.write_str("[UNREPLIED] ")?;
+        }
+        fmt_tuple(f, &self.reply)?;
+        if self.status.contains(Status::ASSURED) {
+            f.write_str("[ASSURED] ")?;
+        }
+        write!(f, "mark={} use={}", self.mark, self.use_count)
+    }
+}
+
+fn fmt_tuple(f: &mut fmt::Formatter<'_>, tuple: &Tuple) -> fmt::Result {
+    write!(f, "src={} dst={} ", tuple.src, tuple.dst)?;
+    match tuple.l4 {
+        L4Key::Ports { src, dst } => write!(f, "sport={src} dport={dst} "),
+        L4Key::Icmp { id, icmp_type, code } => write!(f, "type={icmp_type} code={code} id={id} "),
+        L4Key::Generic => Ok(()),
+    }
+}
+
+const fn protocol_name(number: u8) -> &'static str {
+    match number {
+        protocol::TCP => "tcp",
+        protocol::UDP => "udp",
+        protocol::SCTP => "sctp",
+        protocol::ICMP => "icmp",
+        _ => "unknown",
+    }
+}

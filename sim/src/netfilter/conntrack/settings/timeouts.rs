@@ -1,0 +1,150 @@
+//! How long an entry lives after its last packet, by protocol and state.
+
+use crate::netfilter::conntrack::{SctpState, TcpState};
+use crate::time::Duration;
+
+/// Timeouts in seconds, named as the sysctls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConntrackTimeouts {
+    /// `nf_conntrack_tcp_timeout_syn_sent`.
+    pub tcp_syn_sent: u32,
+    /// `nf_conntrack_tcp_timeout_syn_recv`.
+    pub tcp_syn_recv: u32,
+    /// `nf_conntrack_tcp_timeout_established`.
+    pub tcp_established: u32,
+    /// `nf_conntrack_tcp_timeout_fin_wait`.
+    pub tcp_fin_wait: u32,
+    /// `nf_conntrack_tcp_timeout_close_wait`.
+    pub tcp_close_wait: u32,
+    /// `nf_conntrack_tcp_timeout_last_ack`.
+    pub tcp_last_ack: u32,
+    /// `nf_conntrack_tcp_timeout_time_wait`.
+    pub tcp_time_wait: u32,
+    /// `nf_conntrack_tcp_timeout_close`.
+    pub tcp_close: u32,
+    /// `nf_conntrack_tcp_timeout_max_retrans`.
+    pub tcp_max_retrans: u32,
+    /// `nf_conntrack_tcp_timeout_unacknowledged`.
+    pub tcp_unacknowledged: u32,
+    /// `nf_conntrack_udp_timeout`: until the flow is a stream.
+    pub udp: u32,
+    /// `nf_conntrack_udp_timeout_stream`: replies seen, and older than two seconds.
+    pub udp_stream: u32,
+    /// `nf_conntrack_icmp_timeout`.
+    pub icmp: u32,
+    /// `nf_conntrack_sctp_timeout_closed`.
+    pub sctp_closed: u32,
+    /// `nf_conntrack_sctp_timeout_cookie_wait`.
+    pub sctp_cookie_wait: u32,
+    /// `nf_conntrack_sctp_timeout_cookie_echoed`.
+    pub sctp_cookie_echoed: u32,
+    /// `nf_conntrack_sctp_timeout_established`.
+    pub sctp_established: u32,
+    /// `nf_conntrack_sctp_timeout_shutdown_sent`.
+    pub sctp_shutdown_sent: u32,
+    /// `nf_conntrack_sctp_timeout_shutdown_recd`.
+    pub sctp_shutdown_recd: u32,
+    /// `nf_conntrack_sctp_timeout_shutdown_ack_sent`.
+    pub sctp_shutdown_ack_sent: u32,
+    /// `nf_conntrack_sctp_timeout_heartbeat_sent`.
+    pub sctp_heartbeat_sent: u32,
+    /// `nf_conntrack_generic_timeout`: every other protocol.
+    pub generic: u32,
+}
+
+impl Default for ConntrackTimeouts {
+    /// The kernel's: `tcp_timeouts`, `udp_timeouts`, `nf_ct_icmp_timeout`, `sctp_timeouts`, `nf_ct_generic_timeout` in the
+    /// files net/netfilter/nf_conntrack_proto_*.c.
+    fn default() -> Self {
+        Self {
+            tcp_syn_sent: 120,
+            tcp_syn_recv: 60,
+            tcp_established: 5 * 86_400,
+            tcp_fin_wait: 120,
+            tcp_close_wait: 60,
+            tcp_last_ack: 30,
+            tcp_time_wait: 120,
+            tcp_close: 10,
+            tcp_max_retrans: 300,
+            tcp_unacknowledged: 300,
+            udp: 30,
+            udp_stream: 120,
+            icmp: 30,
+            sctp_closed: 10,
+            sctp_cookie_wait: 3,
+            sctp_cookie_echoed: 3,
+            // 5 days before Linux 5.18.
+            sctp_established: 210,
+            sctp_shutdown_sent: 3,
+            sctp_shutdown_recd: 3,
+            sctp_shutdown_ack_sent: 3,
+            sctp_heartbeat_sent: 30,
+            generic: 600,
+        }
+    }
+}
+
+impl ConntrackTimeouts {
+    /// The timeout of a TCP state.
+    pub(crate) fn tcp(&self, state: TcpState) -> Duration {
+        seconds(match state {
+            TcpState::None | TcpState::SynSent => self.tcp_syn_sent,
+            // No sysctl leads to this one.
+            TcpState::SynSent2 => 120,
+            TcpState::SynRecv => self.tcp_syn_recv,
+            TcpState::Established => self.tcp_established,
+            TcpState::FinWait => self.tcp_fin_wait,
+            TcpState::CloseWait => self.tcp_close_wait,
+            TcpState::LastAck => self.tcp_last_ack,
+            TcpState::TimeWait => self.tcp_time_wait,
+            TcpState::Close => self.tcp_close,
+        })
+    }
+
+    /// The timeout of an SCTP state.
+    pub(crate) fn sctp(&self, state: SctpState) -> Duration {
+        seconds(match state {
+            SctpState::None | SctpState::Closed => self.sctp_closed,
+            SctpState::CookieWait => self.sctp_cookie_wait,
+            SctpState::CookieEchoed => self.sctp_cookie_echoed,
+            SctpState::Established => self.sctp_established,
+            SctpState::ShutdownSent => self.sctp_shutdown_sent,
+            SctpState::ShutdownRecd => self.sctp_shutdown_recd,
+            SctpState::ShutdownAckSent => self.sctp_shutdown_ack_sent,
+            SctpState::HeartbeatSent => self.sctp_heartbeat_sent,
+        })
+    }
+
+    pub(super) fn by_name(&mut self, name: &str) -> Option<&mut u32> {
+        Some(match name.strip_prefix("nf_conntrack_")? {
+            "tcp_timeout_syn_sent" => &mut self.tcp_syn_sent,
+            "tcp_timeout_syn_recv" => &mut self.tcp_syn_recv,
+            "tcp_timeout_established" => &mut self.tcp_established,
+            "tcp_timeout_fin_wait" => &mut self.tcp_fin_wait,
+            "tcp_timeout_close_wait" => &mut self.tcp_close_wait,
+            "tcp_timeout_last_ack" => &mut self.tcp_last_ack,
+            "tcp_timeout_time_wait" => &mut self.tcp_time_wait,
+            "tcp_timeout_close" => &mut self.tcp_close,
+            "tcp_timeout_max_retrans" => &mut self.tcp_max_retrans,
+            "tcp_timeout_unacknowledged" => &mut self.tcp_unacknowledged,
+            "udp_timeout" => &mut self.udp,
+            "udp_timeout_stream" => &mut self.udp_stream,
+            "icmp_timeout" => &mut self.icmp,
+            "sctp_timeout_closed" => &mut self.sctp_closed,
+            "sctp_timeout_cookie_wait" => &mut self.sctp_cookie_wait,
+            "sctp_timeout_cookie_echoed" => &mut self.sctp_cookie_echoed,
+            "sctp_timeout_established" => &mut self.sctp_established,
+            "sctp_timeout_shutdown_sent" => &mut self.sctp_shutdown_sent,
+            "sctp_timeout_shutdown_recd" => &mut self.sctp_shutdown_recd,
+            "sctp_timeout_shutdown_ack_sent" => &mut self.sctp_shutdown_ack_sent,
+            "sctp_timeout_heartbeat_sent" => &mut self.sctp_heartbeat_sent,
+            "generic_timeout" => &mut self.generic,
+            _ => return None,
+        })
+    }
+}
+
+/// Timeouts are kept in seconds, as the sysctls show them.
+pub(crate) const fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count as u64)
+}

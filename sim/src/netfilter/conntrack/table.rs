@@ -1,0 +1,351 @@
+//! The conntrack table of a netns.
+//!
+//! An entry lives from its first packet until it has left the table and the last packet that holds it is gone. Only
+//! confirmed entries can be found by tuple. Nothing runs when a timeout ends: an expired entry is invisible from that
+//! moment, and a few entries are looked at on each insertion, so that the memory of expired ones stays bounded.
+
+use super::{Counters, CtInfo, Direction, Entry, EntryId, PacketCt, ProtocolState, Status, Tuple};
+use crate::device::DeviceId;
+use crate::packet::{Meta, Packet};
+use crate::time::Instant;
+use rustc_hash::FxHashMap;
+use slotmap::SlotMap;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// How many entries an insertion looks at in search of expired ones. More than one, so that the search outruns insertion.
+const PURGE_PER_INSERT: usize = 2;
+
+/// How many entries are candidates for deletion when the table is full. Linux looks into `NF_CT_EVICTION_RANGE` = 8 hash
+/// buckets, which hold two nodes each when a table of the default size is full.
+const EARLY_DROP_CANDIDATES: usize = 16;
+
+/// The source by which NAT finds earlier flows of one client (`hash_by_src`, net/netfilter/nf_nat_core.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SourceKey {
+    addr: IpAddr,
+    port: u16,
+    protocol: u8,
+}
+
+impl SourceKey {
+    const fn of(original: &Tuple) -> Self {
+        Self { addr: original.src, port: original.src_port(), protocol: original.protocol }
+    }
+}
+
+/// The conntrack table of a netns.
+#[derive(Clone, Debug, Default)]
+pub struct Conntrack {
+    entries: SlotMap<EntryId, Entry>,
+    by_tuple: FxHashMap<Tuple, (EntryId, Direction)>,
+    /// Entries with a source binding, newest first.
+    by_source: FxHashMap<SourceKey, Vec<EntryId>>,
+    /// Every confirmed entry once, and some that are gone; the front is looked at next.
+    ring: VecDeque<EntryId>,
+    /// No confirmed entry expires before.
+    earliest_deadline: Option<Instant>,
+    next_serial: u64,
+    pub(crate) counters: Counters,
+}
+
+impl Conntrack {
+    /// An entry, if it has not been freed.
+    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// As [`Conntrack::entry`], to change it.
+    pub fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
+        self.entries.get_mut(id)
+    }
+
+    /// Entries that exist: confirmed, not yet confirmed, expired but not yet purged, and deleted but still held by a packet.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// There is no entry at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Entries made since the netns began.
+    pub const fn created(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// What `conntrack -S` counts.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Entries that `conntrack -L` shows, oldest first. An entry that lost a clash is hidden, as in Linux.
+    pub fn iter_sorted(&self, now: Instant) -> Vec<&Entry> {
+        let mut live: Vec<&Entry> = self
+            .entries
+            .values()
+            .filter(|entry| entry.is_confirmed() && !entry.is_dying() && !entry.is_expired(now))
+            .filter(|entry| !entry.status.contains(Status::NAT_CLASH))
+            .collect();
+        live.sort_by_key(|entry| entry.serial);
+        live
+    }
+
+    /// The entry that packets of this tuple belong to, and their direction (`nf_conntrack_find_get`).
+    pub fn find(&self, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
+        let (id, direction) = *self.by_tuple.get(tuple)?;
+        (!self.entries[id].is_expired(now)).then_some((id, direction))
+    }
+
+    /// Takes an entry out of the table (`nf_ct_delete`). It is freed when the last packet lets go of it. False if it was out before.
+    pub fn delete(&mut self, id: EntryId) -> bool {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.is_dying()) else { return false };
+        entry.status.insert(Status::DYING);
+        let (tuples, holders) = (entry.tuples, entry.holders);
+        for tuple in &tuples {
+            if self.by_tuple.get(tuple).is_some_and(|(holder, _)| *holder == id) {
+                self.by_tuple.remove(tuple);
+            }
+        }
+        if holders == 0 {
+            self.free(id);
+        }
+        true
+    }
+
+    /// Takes every live entry for which `predicate` holds out of the table; their original tuples, oldest first.
+    pub fn delete_matching(&mut self, now: Instant, predicate: impl Fn(&Entry) -> bool) -> Vec<Tuple> {
+        let mut doomed: Vec<(u64, EntryId, Tuple)> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.is_confirmed() && !entry.is_dying() && !entry.is_expired(now))
+            .filter(|(_, entry)| predicate(entry))
+            .map(|(id, entry)| (entry.serial, id, *entry.tuple(Direction::Original)))
+            .collect();
+        doomed.sort_by_key(|(serial, ..)| *serial);
+        for (_, id, _) in &doomed {
+            self.delete(*id);
+        }
+        doomed.into_iter().map(|(.., original)| original).collect()
+    }
+
+    /// Deletes what was masqueraded behind a device that went down, or behind an address of it that went away
+    /// (`masq_device_event`, `masq_inet_event`, net/netfilter/nf_nat_masquerade.c).
+    pub fn flush_masquerade_of_device(
+        &mut self,
+        now: Instant,
+        device: DeviceId,
+        addr: Option<IpAddr>,
+    ) -> Vec<Tuple> {
+        self.delete_matching(now, |entry| {
+            entry.masquerade_device == Some(device)
+                && addr.is_none_or(|gone| entry.tuple(Direction::Reply).dst == gone)
+        })
+    }
+}
+
+/// Who holds an entry.
+impl Conntrack {
+    /// A copy of a packet holds the entry as well (`nf_conntrack_get`).
+    pub fn hold(&mut self, packet: &Packet) {
+        if let PacketCt::Entry { id, .. } = packet.meta.ct {
+            self.hold_entry(id);
+        }
+    }
+
+    /// A packet ends, or leaves the netns: it lets go of its entry (`nf_conntrack_put`), which is freed if that was the last
+    /// holder and the table does not have it. The caller ends the packet, or clears its attachment.
+    pub fn release(&mut self, packet: &Packet) {
+        if let PacketCt::Entry { id, .. } = packet.meta.ct {
+            self.release_entry(id);
+        }
+    }
+
+    /// Attaches a packet that answers another one to the other's entry, in the other direction
+    /// (`nf_conntrack_attach`, net/netfilter/nf_conntrack_core.c).
+    pub fn attach(&mut self, answer: &mut Packet, original: &Meta) {
+        let PacketCt::Entry { id, info } = original.ct else { return };
+        if !self.entries.contains_key(id) {
+            return;
+        }
+        self.release(answer);
+        self.hold_entry(id);
+        let info = match info.direction() {
+            Direction::Original => CtInfo::RelatedReply,
+            Direction::Reply => CtInfo::Related,
+        };
+        answer.meta.ct = PacketCt::Entry { id, info };
+    }
+
+    pub(super) fn hold_entry(&mut self, id: EntryId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.holders += 1;
+        }
+    }
+
+    pub(super) fn release_entry(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.holders = entry.holders.saturating_sub(1);
+        if entry.holders == 0 && (entry.is_dying() || !entry.is_confirmed()) {
+            self.free(id);
+        }
+    }
+
+    /// Linux: `nf_conntrack_free`, net/netfilter/nf_conntrack_core.c.
+    fn free(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.remove(id) else { return };
+        if !entry.status.contains(Status::SRC_NAT_DONE) {
+            return;
+        }
+        let key = SourceKey::of(entry.tuple(Direction::Original));
+        if let Some(same_source) = self.by_source.get_mut(&key) {
+            same_source.retain(|other| *other != id);
+            if same_source.is_empty() {
+                self.by_source.remove(&key);
+            }
+        }
+    }
+}
+
+/// What tracking and NAT do with the table.
+impl Conntrack {
+    /// Makes an unconfirmed entry, held by one packet (`__nf_conntrack_alloc`). `None` if the table is full.
+    pub(super) fn allocate(
+        &mut self,
+        original: Tuple,
+        reply: Tuple,
+        protocol: ProtocolState,
+        limit: u32,
+        now: Instant,
+    ) -> Option<EntryId> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if limit > 0 && self.entries.len() >= limit {
+            self.purge(now);
+            if self.entries.len() >= limit && !self.early_drop(now) {
+                return None;
+            }
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        Some(self.entries.insert(Entry::new(original, reply, protocol, serial)))
+    }
+
+    /// Makes an unconfirmed entry findable by both tuples. The caller has checked that neither is taken by a live entry.
+    pub(super) fn insert(&mut self, id: EntryId, now: Instant) {
+        self.purge_some(now);
+        let Some(tuples) = self.confirm_entry(id, now) else { return };
+        // The reply tuple goes last: of a flow whose two tuples are equal, packets are replies, as in Linux, where the
+        // node that was added to a chain last is found first.
+        for (tuple, direction) in tuples.into_iter().zip([Direction::Original, Direction::Reply]) {
+            self.make_findable(tuple, id, direction);
+        }
+    }
+
+    /// As [`Conntrack::insert`], findable in the reply direction only (`nf_ct_resolve_clash_harder`).
+    pub(super) fn insert_reply_only(&mut self, id: EntryId, now: Instant) {
+        self.purge_some(now);
+        let Some([_, reply]) = self.confirm_entry(id, now) else { return };
+        self.make_findable(reply, id, Direction::Reply);
+    }
+
+    fn confirm_entry(&mut self, id: EntryId, now: Instant) -> Option<[Tuple; 2]> {
+        let entry = self.entries.get_mut(id)?;
+        entry.start_timer(now);
+        entry.status.insert(Status::CONFIRMED);
+        let tuples = entry.tuples;
+        self.note_deadline(id);
+        self.ring.push_back(id);
+        Some(tuples)
+    }
+
+    fn make_findable(&mut self, tuple: Tuple, id: EntryId, direction: Direction) {
+        if let Some((expired, _)) = self.by_tuple.insert(tuple, (id, direction)).filter(|(old, _)| *old != id)
+        {
+            self.delete(expired);
+        }
+    }
+
+    /// Every change of an entry's timer is told here.
+    pub(super) fn note_deadline(&mut self, id: EntryId) {
+        let Some(deadline) = self.entries.get(id).and_then(Entry::deadline) else { return };
+        if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
+            self.earliest_deadline = Some(deadline);
+        }
+    }
+
+    /// Whether packets of this tuple would belong to another live entry (`nf_conntrack_tuple_taken`).
+    pub(crate) fn is_tuple_taken(&mut self, tuple: &Tuple, ignored: EntryId, now: Instant) -> bool {
+        let Some((id, _)) = self.find(tuple, now).filter(|(id, _)| *id != ignored) else { return false };
+        // Two entries of one original tuple are the same flow; the clash is resolved at confirmation.
+        if self.entries[id].tuples[0] == self.entries[ignored].tuples[0] {
+            return false;
+        }
+        self.counters.found += 1;
+        true
+    }
+
+    /// Remembers a flow under its source, for NAT (`nf_nat_setup_info`).
+    pub(crate) fn note_source(&mut self, id: EntryId) {
+        let key = SourceKey::of(self.entries[id].tuple(Direction::Original));
+        self.by_source.entry(key).or_default().insert(0, id);
+    }
+
+    /// Flows from the same source, newest first (`find_appropriate_src`).
+    pub(crate) fn of_same_source(&self, original: &Tuple, now: Instant) -> impl Iterator<Item = &Entry> {
+        self.by_source
+            .get(&SourceKey::of(original))
+            .into_iter()
+            .flatten()
+            .map(|id| &self.entries[*id])
+            .filter(move |entry| !entry.is_expired(now))
+    }
+}
+
+/// Expired entries, and room for new ones.
+impl Conntrack {
+    fn purge_some(&mut self, now: Instant) {
+        for _ in 0..PURGE_PER_INSERT.min(self.ring.len()) {
+            let Some(id) = self.ring.pop_front() else { return };
+            match self.entries.get(id) {
+                Some(entry) if entry.is_expired(now) => {
+                    self.delete(id);
+                }
+                Some(entry) if !entry.is_dying() => self.ring.push_back(id),
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// Deletes whatever has expired. Cheap when nothing can have.
+    fn purge(&mut self, now: Instant) {
+        if self.earliest_deadline.is_none_or(|earliest| earliest > now) {
+            return;
+        }
+        let expired: Vec<EntryId> =
+            self.entries.iter().filter(|(_, entry)| entry.is_expired(now)).map(|(id, _)| id).collect();
+        for id in expired {
+            self.delete(id);
+        }
+        self.earliest_deadline = self.entries.values().filter_map(Entry::deadline).min();
+    }
+
+    /// Deletes an entry that is not assured, to make room for a new one (`early_drop`, net/netfilter/nf_conntrack_core.c).
+    ///
+    /// Deviation: Linux looks into the hash buckets after the new tuple's, which a secret key scatters; here the candidates
+    /// are as many, and taken in turn.
+    fn early_drop(&mut self, now: Instant) -> bool {
+        for _ in 0..EARLY_DROP_CANDIDATES.min(self.ring.len()) {
+            let Some(id) = self.ring.pop_front() else { return false };
+            let Some(entry) = self.entries.get(id).filter(|entry| !entry.is_dying()) else { continue };
+            if entry.status.contains(Status::ASSURED) && !entry.is_expired(now) {
+                self.ring.push_back(id);
+                continue;
+            }
+            self.delete(id);
+            self.counters.early_drop += 1;
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,278 @@
+//! What a segment does to a tracked connection.
+
+use super::options::SynOptions;
+use super::peer::PeerFlags;
+use super::table::{SegmentKind, Transition, transition};
+use super::window::{InWindow, before, tcp_in_window};
+use super::{Segment, TcpTrack};
+use crate::netfilter::conntrack::settings::seconds;
+use crate::netfilter::conntrack::track::Outcome;
+use crate::netfilter::conntrack::{ConntrackSettings, Direction, Status, TcpState};
+use crate::time::Duration;
+use crate::wire::TcpFlags;
+
+/// What to do with a segment after the state table has spoken.
+enum Step {
+    /// The window decides; then the state becomes this.
+    CheckWindow(TcpState),
+    /// As that, without looking at the window.
+    SkipWindow(TcpState),
+    /// Done.
+    Done(Outcome),
+}
+
+/// Judges a segment of a tracked connection (`nf_conntrack_tcp_packet`). `remaining` is the time that the entry has left.
+pub(in crate::netfilter::conntrack) fn tcp_packet(
+    track: &mut TcpTrack,
+    status: &mut Status,
+    segment: &Segment,
+    direction: Direction,
+    settings: &ConntrackSettings,
+    remaining: Duration,
+) -> Outcome {
+    let mut old = track.state;
+    let new = match transition(direction, segment.kind, old) {
+        Transition::Invalid => {
+            return Outcome::Invalid("a TCP segment that does not fit the state of its connection");
+        }
+        Transition::Ignore => match ignored(track, segment, direction) {
+            // The SYN that was let through earlier has been answered: the connection is what its ends say it is.
+            Some(answered) => {
+                old = TcpState::SynSent;
+                Step::CheckWindow(answered)
+            }
+            None => Step::Done(Outcome::Accept { refresh: None }),
+        },
+        Transition::To(TcpState::SynSent) if old >= TcpState::TimeWait => {
+            if track.may_reopen(direction) {
+                return Outcome::Repeat;
+            }
+            match ignored(track, segment, direction) {
+                Some(answered) => {
+                    old = TcpState::SynSent;
+                    Step::CheckWindow(answered)
+                }
+                None => Step::Done(Outcome::Accept { refresh: None }),
+            }
+        }
+        Transition::To(TcpState::TimeWait) if track.is_challenge_ack(segment, direction) => {
+            track.last.flags.remove(PeerFlags::CHALLENGE_ACK_EXPECTED);
+            Step::Done(Outcome::Accept { refresh: None })
+        }
+        Transition::To(TcpState::SynSent2) => {
+            track.last.flags.insert(PeerFlags::SIMULTANEOUS_OPEN);
+            Step::CheckWindow(TcpState::SynSent2)
+        }
+        // The table cannot tell an ACK that ends a simultaneous open from one that answers a SYN sent again.
+        Transition::To(TcpState::SynRecv)
+            if direction == Direction::Reply
+                && segment.kind == SegmentKind::Ack
+                && track.last.flags.contains(PeerFlags::SIMULTANEOUS_OPEN) =>
+        {
+            Step::CheckWindow(TcpState::Established)
+        }
+        Transition::To(TcpState::Close) if segment.kind == SegmentKind::Rst => {
+            reset(track, *status, segment, direction, settings)
+        }
+        Transition::To(state) => Step::CheckWindow(state),
+    };
+    let new = match new {
+        Step::Done(outcome) => return outcome,
+        Step::SkipWindow(state) => state,
+        Step::CheckWindow(state) => match tcp_in_window(track, segment, direction, settings) {
+            InWindow::Accept => state,
+            InWindow::Ignore => return Outcome::Accept { refresh: None },
+            InWindow::Invalid(why) => {
+                let refresh = after_invalid(track, *status, segment, direction, settings, remaining);
+                return Outcome::InvalidWithTimeout(why, refresh);
+            }
+        },
+    };
+    accepted(track, status, segment, direction, settings, (old, new))
+}
+
+/// A segment that may be right while the entry is wrong: it passes, and is remembered (`TCP_CONNTRACK_IGNORE`).
+/// If it is the SYN/ACK for a SYN that was let through like that, gives the state that the connection is in after all.
+fn ignored(track: &mut TcpTrack, segment: &Segment, direction: Direction) -> Option<TcpState> {
+    let last = &mut track.last;
+    if segment.kind == SegmentKind::SynAck
+        && last.kind == SegmentKind::Syn
+        && last.direction != direction
+        && segment.acknowledgment == last.end
+    {
+        last.flags.remove(PeerFlags::CHALLENGE_ACK_EXPECTED);
+        let opener = &mut track.peers[last.direction as usize];
+        opener.end = last.end;
+        opener.max_end = last.end;
+        opener.max_window = u32::from(last.window).max(1);
+        opener.scale = last.scale;
+        opener.flags = last.flags;
+        track.peers[direction as usize].reset();
+        return Some(TcpState::SynRecv);
+    }
+    last.kind = segment.kind;
+    last.direction = direction;
+    last.sequence = segment.sequence;
+    last.end = segment.end;
+    last.window = segment.window;
+    if segment.kind == SegmentKind::Syn && direction == Direction::Original {
+        let offered = SynOptions::parse(segment.options);
+        last.flags = PeerFlags::default();
+        last.scale = offered.scale.unwrap_or(0);
+        if offered.scale.is_some() {
+            last.flags.insert(PeerFlags::WINDOW_SCALE);
+        }
+        if offered.sack_permitted {
+            last.flags.insert(PeerFlags::SACK_PERMITTED);
+        }
+        // RFC 5961: the server may answer with an ACK that must not be taken for the last ACK of the old connection.
+        if track.state == TcpState::LastAck {
+            last.flags.insert(PeerFlags::CHALLENGE_ACK_EXPECTED);
+        }
+    }
+    if track.state == TcpState::SynSent && segment.kind == SegmentKind::Ack && direction == Direction::Reply {
+        last.acknowledgment = segment.acknowledgment;
+    }
+    None
+}
+
+impl TcpTrack {
+    /// A SYN may begin a new connection under the tuple of this one: it was closed by a FIN, or aborted by the same side.
+    fn may_reopen(&self, direction: Direction) -> bool {
+        self.peers.iter().any(|peer| peer.flags.contains(PeerFlags::CLOSE_INITIATED))
+            || (self.last.direction == direction && self.last.kind == SegmentKind::Rst)
+    }
+
+    fn is_challenge_ack(&self, segment: &Segment, direction: Direction) -> bool {
+        self.state == TcpState::LastAck
+            && segment.kind == SegmentKind::Ack
+            && self.last.direction != direction
+            && self.last.kind == SegmentKind::Syn
+            && self.last.flags.contains(PeerFlags::CHALLENGE_ACK_EXPECTED)
+    }
+}
+
+/// A RST ends the connection only where its receiver would believe it.
+fn reset(
+    track: &TcpTrack,
+    status: Status,
+    segment: &Segment,
+    direction: Direction,
+    settings: &ConntrackSettings,
+) -> Step {
+    if track.is_closing() {
+        return Step::SkipWindow(TcpState::Close);
+    }
+    let is_established = track.state == TcpState::Established && status.contains(Status::ASSURED);
+    let receiver = &track.peers[direction.opposite() as usize];
+    let last = &track.last;
+    let mut new = TcpState::Close;
+    // The highest acknowledgment is out of date once a SYN was let through.
+    if receiver.flags.contains(PeerFlags::MAX_ACK_SET) && last.kind != SegmentKind::Syn {
+        // A RST that answers a SYN has sequence number zero.
+        if segment.sequence == 0 && !is_established {
+            return Step::CheckWindow(new);
+        }
+        if before(segment.sequence, receiver.max_ack) && !settings.tcp_ignore_invalid_rst {
+            return Step::Done(Outcome::Invalid("a TCP RST below what its receiver has acknowledged"));
+        }
+        let ends_train =
+            last.kind == SegmentKind::Ack && last.direction == direction && segment.sequence == last.end;
+        if !is_established || segment.sequence == receiver.max_ack || ends_train {
+            return Step::CheckWindow(new);
+        }
+        // Not exactly what the receiver expects: it will answer with a challenge ACK (RFC 5961 §3.2).
+        new = track.state;
+    }
+    let answers_ignored_syn =
+        status.contains(Status::SEEN_REPLY) && last.kind == SegmentKind::Syn && last.direction != direction;
+    let answers_ignored_ack = !status.contains(Status::ASSURED) && last.kind == SegmentKind::Ack;
+    if (answers_ignored_syn || answers_ignored_ack) && segment.acknowledgment == last.end {
+        return Step::SkipWindow(new);
+    }
+    let answers_challenge_ack = track.state == TcpState::SynSent
+        && last.kind == SegmentKind::Ack
+        && last.direction == Direction::Reply
+        && segment.sequence == last.acknowledgment;
+    if answers_challenge_ack { Step::SkipWindow(new) } else { Step::CheckWindow(new) }
+}
+
+/// A FIN or RST outside the window may mean that the ends have finished while the tracker is out of step: of a pair of them,
+/// the second lowers the timeout (`nf_tcp_handle_invalid`).
+fn after_invalid(
+    track: &mut TcpTrack,
+    status: Status,
+    segment: &Segment,
+    direction: Direction,
+    settings: &ConntrackSettings,
+    remaining: Duration,
+) -> Option<Duration> {
+    let is_end = |kind| match kind {
+        SegmentKind::Fin | SegmentKind::Rst => true,
+        SegmentKind::Syn | SegmentKind::SynAck | SegmentKind::Ack | SegmentKind::None => false,
+    };
+    if !status.contains(Status::ASSURED) || status.contains(Status::FIXED_TIMEOUT) || !is_end(segment.kind) {
+        return None;
+    }
+    if track.last.direction == direction || !is_end(track.last.kind) {
+        track.last.kind = segment.kind;
+        track.last.direction = direction;
+        return None;
+    }
+    let lower = seconds(settings.timeouts.tcp_unacknowledged);
+    (remaining >= Duration::from_secs(120) && remaining > lower).then_some(lower)
+}
+
+/// The segment is part of the connection: the state changes and the timer starts again.
+fn accepted(
+    track: &mut TcpTrack,
+    status: &mut Status,
+    segment: &Segment,
+    direction: Direction,
+    settings: &ConntrackSettings,
+    (old, new): (TcpState, TcpState),
+) -> Outcome {
+    track.last.kind = segment.kind;
+    track.last.direction = direction;
+    track.state = new;
+    if old != new && new == TcpState::FinWait {
+        track.peers[direction as usize].flags.insert(PeerFlags::CLOSE_INITIATED);
+    }
+    let mut timeout = timeout_of(track, segment, settings);
+    if !status.contains(Status::SEEN_REPLY) {
+        // If the only reply is a RST, there never was a connection.
+        if segment.has(TcpFlags::RST) {
+            return Outcome::Kill;
+        }
+        // Else a client that uses its port again could keep the entry, and its NAT binding, for ever. Since Linux 5.14.
+        if segment.kind == SegmentKind::Syn && old == TcpState::SynSent {
+            return Outcome::Accept { refresh: None };
+        }
+        if new == TcpState::Established {
+            timeout = timeout.min(seconds(settings.timeouts.tcp_unacknowledged));
+        }
+    } else if new == TcpState::Established && (old == TcpState::SynRecv || old == TcpState::Established) {
+        status.insert(Status::ASSURED);
+    }
+    Outcome::Accept { refresh: Some(timeout) }
+}
+
+fn timeout_of(track: &TcpTrack, segment: &Segment, settings: &ConntrackSettings) -> Duration {
+    let timeouts = &settings.timeouts;
+    let regular = timeouts.tcp(track.state);
+    let after_retransmission = seconds(timeouts.tcp_max_retrans);
+    let unacknowledged = seconds(timeouts.tcp_unacknowledged);
+    let has_unacknowledged =
+        track.peers.iter().any(|peer| peer.flags.contains(PeerFlags::DATA_UNACKNOWLEDGED));
+    if track.retransmissions >= settings.tcp_max_retrans && regular > after_retransmission {
+        after_retransmission
+    } else if segment.kind == SegmentKind::Rst {
+        timeouts.tcp(TcpState::Close)
+    } else if has_unacknowledged && regular > unacknowledged {
+        unacknowledged
+    } else if track.last.window == 0 && regular > after_retransmission {
+        after_retransmission
+    } else {
+        regular
+    }
+}

@@ -1,0 +1,87 @@
+//! What is known of one end of a connection.
+
+use super::options::SynOptions;
+
+/// Flags of an end (`IP_CT_TCP_FLAG_*`, include/uapi/linux/netfilter/nf_conntrack_tcp.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PeerFlags(u8);
+
+impl PeerFlags {
+    /// It offered window scaling.
+    pub(super) const WINDOW_SCALE: Self = Self(0x01);
+    /// It offered selective acknowledgments.
+    pub(super) const SACK_PERMITTED: Self = Self(0x02);
+    /// It sent the first FIN.
+    pub(super) const CLOSE_INITIATED: Self = Self(0x04);
+    /// Its windows are not known well enough to judge by.
+    pub(super) const BE_LIBERAL: Self = Self(0x08);
+    /// It sent data that has not been acknowledged.
+    pub(super) const DATA_UNACKNOWLEDGED: Self = Self(0x10);
+    /// `max_ack` means something.
+    pub(super) const MAX_ACK_SET: Self = Self(0x20);
+    /// A SYN was let through in LAST_ACK; a challenge ACK may answer it.
+    pub(super) const CHALLENGE_ACK_EXPECTED: Self = Self(0x40);
+    /// Both ends have sent a SYN without ACK.
+    pub(super) const SIMULTANEOUS_OPEN: Self = Self(0x80);
+
+    pub(super) const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(super) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(super) const fn remove(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+
+    const fn retain(&mut self, other: Self) {
+        self.0 &= other.0;
+    }
+}
+
+/// One end (`struct ip_ct_tcp_state`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The sequence number after everything that it has sent (`td_end`).
+    pub(super) end: u32,
+    /// The highest sequence number that the other end allows it (`td_maxend`).
+    pub(super) max_end: u32,
+    /// The largest window that it has offered, scaled; zero while it has sent nothing (`td_maxwin`).
+    pub(super) max_window: u32,
+    /// The highest acknowledgment that it has sent (`td_maxack`).
+    pub(super) max_ack: u32,
+    /// Its window scale, as a shift.
+    pub(super) scale: u8,
+    /// Flags.
+    pub(super) flags: PeerFlags,
+}
+
+impl Peer {
+    /// Takes over what the options of a SYN offer (`tcp_options`). A header without options leaves everything as it is.
+    pub(super) fn learn(&mut self, options: &[u8]) {
+        if options.is_empty() {
+            return;
+        }
+        let offered = SynOptions::parse(options);
+        self.flags.retain(PeerFlags::BE_LIBERAL);
+        self.scale = offered.scale.unwrap_or(0);
+        if offered.scale.is_some() {
+            self.flags.insert(PeerFlags::WINDOW_SCALE);
+        }
+        if offered.sack_permitted {
+            self.flags.insert(PeerFlags::SACK_PERMITTED);
+        }
+    }
+
+    /// Forgets everything (`nf_ct_tcp_state_reset`).
+    pub(super) fn reset(&mut self) {
+        self.flags.retain(PeerFlags::BE_LIBERAL);
+        *self = Self { flags: self.flags, ..Self::default() };
+    }
+}

@@ -1,0 +1,270 @@
+//! A packet meets its entry.
+
+use super::icmp::{self, IcmpKind};
+use super::sctp::{self, SctpTrack, sctp_packet};
+use super::tcp::{self, Segment, TcpTrack, tcp_packet};
+use super::udp::{UdpTrack, udp_packet};
+use super::{CtInfo, Direction, EntryId, PacketCt, ProtocolState, Status, Tuple};
+use crate::context::EvalCtx;
+use crate::netfilter::{Hook, Verdict};
+use crate::packet::Packet;
+use crate::time::Duration;
+use crate::trace::{ConntrackEvent, DropReason, Event};
+use crate::wire::{Headers, L4, checksum, protocol};
+
+/// What a protocol makes of a packet of its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It belongs to the flow. The timer starts again with this, or goes on.
+    Accept {
+        /// The new timeout.
+        refresh: Option<Duration>,
+    },
+    /// It does not.
+    Invalid(&'static str),
+    /// It does not, and the entry gets this timeout.
+    InvalidWithTimeout(&'static str, Option<Duration>),
+    /// It begins a new flow under the same tuple: the entry goes, and the packet is looked up again (`NF_REPEAT`).
+    Repeat,
+    /// It belongs to the flow and ends it: the entry goes.
+    Kill,
+}
+
+/// Finds the entry of a packet, or makes one (`nf_conntrack_in`, net/netfilter/nf_conntrack_core.c).
+///
+/// Runs at PREROUTING and OUTPUT. A packet that is INVALID goes on without an entry. Drops only when the table is full.
+pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
+    match packet.meta.ct {
+        PacketCt::None => {}
+        PacketCt::Untracked => {
+            ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Untracked));
+            return Verdict::Accept;
+        }
+        // Seen before: it came over the loopback, or is an answer that was attached to the flow that it answers.
+        PacketCt::Entry { .. } => return Verdict::Accept,
+    }
+    let Some(headers) = packet.headers() else {
+        return invalid(ctx, packet, "a malformed IP header");
+    };
+    // Linux: ipv4_conntrack_local, net/netfilter/nf_conntrack_proto.c. Its sender wants no defragmentation.
+    if ctx.state.hook == Hook::Output && headers.is_fragment {
+        return Verdict::Accept;
+    }
+    let verify = ctx.sysctls.conntrack.checksum && ctx.state.hook == Hook::Prerouting;
+    match icmp::classify(&packet.ipv4(), verify, ctx.conntrack, ctx.cx.now) {
+        IcmpKind::Query => {}
+        IcmpKind::Error(ct) => return attach_error(ctx, packet, ct),
+        IcmpKind::Refused(why) => {
+            ctx.conntrack.counters.icmp_error += 1;
+            record_invalid(ctx, packet, why);
+            return Verdict::Accept;
+        }
+    }
+    let Some(tuple) = Tuple::of_packet(&headers) else {
+        return invalid(ctx, packet, "a packet whose ports cannot be read");
+    };
+    if let Some(why) = malformed(&headers, packet, verify) {
+        return invalid(ctx, packet, why);
+    }
+    loop {
+        let (id, direction) = match resolve_normal_ct(ctx, packet, &tuple) {
+            Ok(found) => found,
+            Err(stopped) => return stopped,
+        };
+        if let Some(verdict) = handle_packet(ctx, packet, id, direction) {
+            return verdict;
+        }
+    }
+}
+
+/// An ICMP error belongs to the flow that it is about.
+fn attach_error(ctx: &mut EvalCtx, packet: &mut Packet, ct: PacketCt) -> Verdict {
+    packet.meta.ct = ct;
+    ctx.conntrack.hold(packet);
+    if let PacketCt::Entry { id, info } = ct {
+        record_found(ctx, packet, id, info);
+    }
+    Verdict::Accept
+}
+
+/// What each protocol refuses before it looks at the flow (`tcp_error`, `udp_error`, `sctp_error`).
+fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'static str> {
+    let ip = packet.ipv4();
+    let l4 = ip.payload();
+    let is_right = || checksum::is_transport_valid(ip.src(), ip.dst(), headers.protocol, l4);
+    match headers.l4 {
+        L4::Tcp { .. } if verify && !is_right() => Some("a TCP segment with a wrong checksum"),
+        L4::Tcp { .. } => Segment::parse(l4)
+            .is_none_or(|segment| !tcp::has_valid_flags(&segment))
+            .then_some("a TCP segment with flags that exclude each other"),
+        L4::Udp { .. } => (verify && !is_right()).then_some("a UDP datagram with a wrong checksum"),
+        L4::Sctp { .. } => (verify && !is_right()).then_some("an SCTP packet with a wrong checksum"),
+        L4::Icmp { .. } | L4::Other | L4::Fragment | L4::Truncated => None,
+    }
+}
+
+/// The entry of a tuple and the packet's direction; if there is none, a new one (`resolve_normal_ct`).
+/// Else the verdict on a packet that can have none.
+fn resolve_normal_ct(
+    ctx: &mut EvalCtx,
+    packet: &Packet,
+    tuple: &Tuple,
+) -> Result<(EntryId, Direction), Verdict> {
+    let now = ctx.cx.now;
+    if let Some((id, direction)) = ctx.conntrack.find(tuple, now) {
+        ctx.conntrack.hold_entry(id);
+        return Ok((id, direction));
+    }
+    let Some(reply) = tuple.reply() else {
+        return Err(invalid(ctx, packet, "an ICMP message that has no answer"));
+    };
+    let protocol = match begin(ctx, packet, tuple) {
+        Ok(protocol) => protocol,
+        Err(why) => return Err(invalid(ctx, packet, why)),
+    };
+    let limit = ctx.sysctls.conntrack.max;
+    let Some(id) = ctx.conntrack.allocate(*tuple, reply, protocol, limit, now) else {
+        ctx.conntrack.counters.drop += 1;
+        return Err(Verdict::Drop(DropReason::ConntrackTableFull));
+    };
+    ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::New { entry: id, original: *tuple }));
+    Ok((id, Direction::Original))
+}
+
+/// The protocol state of a new flow, or why this packet begins none.
+fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolState, &'static str> {
+    let ip = packet.ipv4();
+    match original.protocol {
+        protocol::TCP => {
+            let segment = Segment::parse(ip.payload()).ok_or("a TCP segment without its header")?;
+            Ok(ProtocolState::Tcp(Box::new(TcpTrack::begin(&segment, &ctx.sysctls.conntrack)?)))
+        }
+        protocol::UDP => Ok(ProtocolState::Udp(UdpTrack::begin(ctx.cx.now))),
+        protocol::SCTP => sctp::Packet::parse(ip.payload())
+            .and_then(|chunks| SctpTrack::begin(&chunks))
+            .map(ProtocolState::Sctp)
+            .ok_or("an SCTP packet that cannot begin an association"),
+        protocol::ICMP if !icmp::may_start_flow(original) => Err("an ICMP answer to no known question"),
+        _ => Ok(ProtocolState::Stateless),
+    }
+}
+
+/// Lets the protocol judge the packet and acts on its judgement. `None`: look up again.
+fn handle_packet(
+    ctx: &mut EvalCtx,
+    packet: &mut Packet,
+    id: EntryId,
+    direction: Direction,
+) -> Option<Verdict> {
+    let now = ctx.cx.now;
+    let entry = ctx.conntrack.entry_mut(id)?;
+    let info = match direction {
+        Direction::Reply => CtInfo::EstablishedReply,
+        Direction::Original if entry.status.contains(Status::SEEN_REPLY) => CtInfo::Established,
+        Direction::Original => CtInfo::New,
+    };
+    let state_before = entry.tcp_state();
+    let outcome = judge(ctx, packet, id, direction);
+    match outcome {
+        Outcome::Accept { refresh } => {
+            let entry = ctx.conntrack.entry_mut(id)?;
+            if let Some(timeout) = refresh {
+                entry.refresh(timeout, now);
+            }
+            if direction == Direction::Reply {
+                entry.status.insert(Status::SEEN_REPLY);
+            }
+            ctx.conntrack.note_deadline(id);
+        }
+        Outcome::Kill => {
+            delete(ctx, packet, id);
+            if direction == Direction::Reply {
+                ctx.conntrack.entry_mut(id)?.status.insert(Status::SEEN_REPLY);
+            }
+        }
+        Outcome::Repeat => {
+            delete(ctx, packet, id);
+            ctx.conntrack.release_entry(id);
+            return None;
+        }
+        Outcome::Invalid(why) => return Some(refuse(ctx, packet, id, why)),
+        Outcome::InvalidWithTimeout(why, timeout) => {
+            if let Some(timeout) = timeout {
+                ctx.conntrack.entry_mut(id)?.set_timeout(timeout, now);
+                ctx.conntrack.note_deadline(id);
+            }
+            return Some(refuse(ctx, packet, id, why));
+        }
+    }
+    packet.meta.ct = PacketCt::Entry { id, info };
+    record_found(ctx, packet, id, info);
+    let state_after = ctx.conntrack.entry(id)?.tcp_state();
+    if let (Some(from), Some(to)) = (state_before, state_after)
+        && from != to
+    {
+        ctx.cx.record(Some(packet.id), || {
+            Event::Conntrack(ConntrackEvent::TcpStateChanged { entry: id, from, to })
+        });
+    }
+    Some(Verdict::Accept)
+}
+
+/// Linux: `nf_conntrack_handle_packet`.
+fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) -> Outcome {
+    let (now, settings) = (ctx.cx.now, &ctx.sysctls.conntrack);
+    let ip = packet.ipv4();
+    let Some(entry) = ctx.conntrack.entry_mut(id) else { return Outcome::Invalid("its entry is gone") };
+    let remaining = entry.remaining(now);
+    let number = entry.tuples[0].protocol;
+    match &mut entry.protocol {
+        ProtocolState::Tcp(track) => match Segment::parse(ip.payload()) {
+            Some(segment) => tcp_packet(track, &mut entry.status, &segment, direction, settings, remaining),
+            None => Outcome::Invalid("a TCP segment without its header"),
+        },
+        ProtocolState::Udp(track) => udp_packet(*track, &mut entry.status, &settings.timeouts, now),
+        ProtocolState::Sctp(track) => match sctp::Packet::parse(ip.payload()) {
+            Some(chunks) => sctp_packet(track, &mut entry.status, &chunks, direction, settings),
+            None => Outcome::Invalid("an SCTP packet whose chunks cannot stand together"),
+        },
+        ProtocolState::Stateless => {
+            let timeouts = &settings.timeouts;
+            let timeout = if number == protocol::ICMP { timeouts.icmp } else { timeouts.generic };
+            Outcome::Accept { refresh: Some(super::settings::seconds(timeout)) }
+        }
+    }
+}
+
+fn refuse(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, why: &'static str) -> Verdict {
+    ctx.conntrack.release_entry(id);
+    invalid(ctx, packet, why)
+}
+
+/// INVALID is not a verdict: the packet goes on, with no entry.
+fn invalid(ctx: &mut EvalCtx, packet: &Packet, why: &'static str) -> Verdict {
+    ctx.conntrack.counters.invalid += 1;
+    record_invalid(ctx, packet, why);
+    Verdict::Accept
+}
+
+/// Takes an entry out of the table and says so in the trace.
+pub(crate) fn delete(ctx: &mut EvalCtx, packet: &Packet, id: EntryId) {
+    let Some(original) = ctx.conntrack.entry(id).map(|entry| *entry.tuple(Direction::Original)) else {
+        return;
+    };
+    if ctx.conntrack.delete(id) {
+        ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Deleted { entry: id, original }));
+    }
+}
+
+fn record_invalid(ctx: &mut EvalCtx, packet: &Packet, why: &'static str) {
+    ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Invalid { why }));
+}
+
+fn record_found(ctx: &mut EvalCtx, packet: &Packet, entry: EntryId, info: CtInfo) {
+    let Some([original, reply]) = ctx.conntrack.entry(entry).map(|found| found.tuples) else { return };
+    ctx.cx
+        .record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Found { entry, info, original, reply }));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,386 @@
+//! A netns with conntrack and NAT and nothing else, for tests: packets go through the hooks by hand.
+
+use super::conntrack::{
+    Conntrack, CtInfo, Entry, EntryId, PacketCt, Row, nf_conntrack_confirm, nf_conntrack_in,
+};
+use super::nat::{self, NatRange, NatStep};
+use super::{Family, Hook, HookState, Verdict};
+use crate::context::{Context, EvalCtx};
+use crate::device::{DeviceId, DeviceKind, Devices, InterfaceAddr, NetnsId, Scope};
+use crate::draws::Draws;
+use crate::fib::{Fib, RouteKind, RouteResult};
+use crate::packet::{Origin, Packet};
+use crate::sysctl::Sysctls;
+use crate::time::{Duration, Instant};
+use crate::trace::{ConntrackEvent, Event, Level, Trace};
+use crate::wire::build::{self, Ipv4Fields};
+use crate::wire::{Headers, MacAddr, TcpFlags, protocol};
+use std::net::Ipv4Addr;
+
+/// An address from four numbers in a string.
+pub(crate) fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+/// `10.0.0.1:80`.
+pub(crate) fn end(text: &str) -> (Ipv4Addr, u16) {
+    let (addr, port) = text.split_once(':').unwrap();
+    (ip(addr), port.parse().unwrap())
+}
+
+/// An IPv4 packet around `payload`, without its Ethernet header.
+pub(crate) fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, number: u8, payload: &[u8]) -> Vec<u8> {
+    let fields = Ipv4Fields { src, dst, protocol: number, ttl: 64, tos: 0, ident: 1, dont_fragment: true };
+    build::ipv4(fields, payload).split_off(14)
+}
+
+/// A UDP datagram.
+pub(crate) fn udp(src: &str, dst: &str) -> Vec<u8> {
+    let (src, dst) = (end(src), end(dst));
+    ipv4(src.0, dst.0, protocol::UDP, &build::udp(src, dst, b"question"))
+}
+
+/// An ICMP echo message.
+pub(crate) fn echo(src: &str, dst: &str, icmp_type: u8, id: u16) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    ipv4(ip(src), ip(dst), protocol::ICMP, &build::icmpv4(icmp_type, 0, [high, low, 0, 1], b"ping"))
+}
+
+/// An ICMP error of that type and code from `src` to `dst`, which quotes header and eight bytes of a packet.
+pub(crate) fn icmp_error(src: &str, dst: &str, (icmp_type, code): (u8, u8), quoted: &[u8]) -> Vec<u8> {
+    ipv4(ip(src), ip(dst), protocol::ICMP, &build::icmpv4(icmp_type, code, [0; 4], &quoted[..28]))
+}
+
+/// A TCP segment in the making.
+#[derive(Clone, Debug)]
+pub(crate) struct Seg {
+    pub(crate) src: String,
+    pub(crate) dst: String,
+    pub(crate) flags: TcpFlags,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
+    pub(crate) window: u16,
+    pub(crate) options: Vec<u8>,
+    pub(crate) len: usize,
+}
+
+impl Seg {
+    /// Flags as tcpdump prints them: `S`, `S.`, `.`, `F.`, `R`.
+    pub(crate) fn new(src: &str, dst: &str, flags: &str) -> Self {
+        let flags = flags.chars().fold(TcpFlags::default(), |all, letter| {
+            all.union(match letter {
+                'S' => TcpFlags::SYN,
+                'F' => TcpFlags::FIN,
+                'R' => TcpFlags::RST,
+                'P' => TcpFlags::PSH,
+                'U' => TcpFlags::URG,
+                '.' => TcpFlags::ACK,
+                other => panic!("no TCP flag {other}"),
+            })
+        });
+        Self {
+            src: src.to_owned(),
+            dst: dst.to_owned(),
+            flags,
+            sequence: 0,
+            acknowledgment: 0,
+            window: 65_535,
+            options: Vec::new(),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn seq(mut self, sequence: u32, acknowledgment: u32) -> Self {
+        (self.sequence, self.acknowledgment) = (sequence, acknowledgment);
+        self
+    }
+
+    pub(crate) fn len(mut self, len: usize) -> Self {
+        self.len = len;
+        self
+    }
+
+    pub(crate) fn window(mut self, window: u16) -> Self {
+        self.window = window;
+        self
+    }
+
+    pub(crate) fn options(mut self, options: &[u8]) -> Self {
+        self.options = options.to_vec();
+        self
+    }
+
+    /// The transport part, with its checksum.
+    pub(crate) fn l4(&self) -> Vec<u8> {
+        let (src, dst) = (end(&self.src), end(&self.dst));
+        let words = u8::try_from(5 + self.options.len() / 4).unwrap();
+        let mut bytes = Vec::new();
+        bytes.extend(src.1.to_be_bytes());
+        bytes.extend(dst.1.to_be_bytes());
+        bytes.extend(self.sequence.to_be_bytes());
+        bytes.extend(self.acknowledgment.to_be_bytes());
+        bytes.extend([words << 4, self.flags.0]);
+        bytes.extend(self.window.to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(&self.options);
+        bytes.extend(std::iter::repeat_n(b'x', self.len));
+        build::finish_transport_checksum(src.0, dst.0, protocol::TCP, &mut bytes);
+        bytes
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        ipv4(end(&self.src).0, end(&self.dst).0, protocol::TCP, &self.l4())
+    }
+}
+
+/// How a packet goes through the netns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// PREROUTING, POSTROUTING.
+    Forward,
+    /// PREROUTING, INPUT.
+    In,
+    /// OUTPUT, POSTROUTING.
+    Out,
+    /// PREROUTING; then a rule drops it.
+    DroppedInForward,
+}
+
+/// What the source rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Snat {
+    To(NatRange),
+    Masquerade(NatRange),
+}
+
+/// The rules of the nat table: at most one per side, which matches everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) dnat: Option<NatRange>,
+    pub(crate) snat: Option<Snat>,
+}
+
+impl Rules {
+    pub(crate) const NONE: Self = Self { dnat: None, snat: None };
+
+    pub(crate) fn dnat(to: &str) -> Self {
+        let (addr, port) = end(to);
+        Self { dnat: Some(NatRange::to_addr(addr).with_port(port)), snat: None }
+    }
+
+    pub(crate) const fn snat(range: NatRange) -> Self {
+        Self { dnat: None, snat: Some(Snat::To(range)) }
+    }
+
+    pub(crate) fn masquerade() -> Self {
+        Self { dnat: None, snat: Some(Snat::Masquerade(NatRange::default())) }
+    }
+}
+
+/// What became of a packet.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) verdict: Verdict,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ct: PacketCt,
+}
+
+impl Passed {
+    /// Source and destination, with ports or ICMP identifier.
+    pub(crate) fn ends(&self) -> String {
+        let headers = Headers::parse(&self.bytes).unwrap();
+        let tuple = super::conntrack::Tuple::of_packet(&headers).unwrap();
+        format!("{}:{} > {}:{}", tuple.src, tuple.src_port(), tuple.dst, tuple.dst_port())
+    }
+
+    /// `NEW`, `ESTABLISHED`, ..., or `INVALID`.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.ct {
+            PacketCt::None => "INVALID",
+            PacketCt::Untracked => "UNTRACKED",
+            PacketCt::Entry { info, .. } => match info {
+                CtInfo::New => "NEW",
+                CtInfo::Established => "ESTABLISHED",
+                CtInfo::EstablishedReply => "ESTABLISHED_REPLY",
+                CtInfo::Related => "RELATED",
+                CtInfo::RelatedReply => "RELATED_REPLY",
+            },
+        }
+    }
+
+    pub(crate) fn entry(&self) -> EntryId {
+        match self.ct {
+            PacketCt::Entry { id, .. } => id,
+            PacketCt::None | PacketCt::Untracked => panic!("the packet has no entry"),
+        }
+    }
+}
+
+/// The netns: `eth0` is 10.0.0.254/24, `eth1` is 192.168.0.254/24.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    pub(crate) now: Instant,
+    pub(crate) devices: Devices,
+    pub(crate) sysctls: Sysctls,
+    pub(crate) conntrack: Conntrack,
+    pub(crate) draws: Draws,
+    pub(crate) trace: Trace,
+    pub(crate) out_dev: DeviceId,
+    pub(crate) fib: Fib,
+}
+
+pub(crate) const ETH0: DeviceId = DeviceId(2);
+pub(crate) const ETH1: DeviceId = DeviceId(3);
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let mut devices = Devices::default();
+        for (name, net, scope) in [
+            ("lo", "127.0.0.1/8", Scope::Host),
+            ("eth0", "10.0.0.254/24", Scope::Universe),
+            ("eth1", "192.168.0.254/24", Scope::Universe),
+        ] {
+            let id = devices.add(name, MacAddr::ZERO, 1500, DeviceKind::Dummy);
+            let addr = InterfaceAddr { net: net.parse().unwrap(), scope, is_secondary: false };
+            devices.get_mut(id).addrs.push(addr);
+        }
+        Self {
+            now: Instant::START + Duration::from_secs(1000),
+            devices,
+            sysctls: Sysctls::default(),
+            conntrack: Conntrack::default(),
+            draws: Draws::seeded(0),
+            trace: Trace::new(Level::Everything),
+            out_dev: ETH1,
+            fib: Fib::default(),
+        }
+    }
+
+    pub(crate) fn sleep(&mut self, seconds: f64) {
+        self.now = self.now + Duration::from_secs_f64(seconds);
+    }
+
+    /// A packet of this netns, as it would be on receive.
+    pub(crate) fn packet(&mut self, l3: &[u8]) -> Packet {
+        let mut bytes = vec![0; 14];
+        bytes.extend_from_slice(l3);
+        let mut packet = self.trace.create(self.now, NetnsId(0), Origin::Injected, None, None, bytes);
+        packet.meta.route = Some(RouteResult {
+            kind: RouteKind::Unicast,
+            device: self.out_dev,
+            gateway: None,
+            source: Ipv4Addr::UNSPECIFIED,
+        });
+        packet
+    }
+
+    /// Calls `function` as an entry of `hook`.
+    pub(crate) fn at<R>(&mut self, hook: Hook, function: impl FnOnce(&mut EvalCtx) -> R) -> R {
+        let has_in = matches!(hook, Hook::Prerouting | Hook::Input | Hook::Forward);
+        let has_out = matches!(hook, Hook::Postrouting | Hook::Output | Hook::Forward);
+        let state = HookState {
+            family: Family::Ipv4,
+            hook,
+            in_dev: has_in.then_some(ETH0),
+            out_dev: has_out.then_some(self.out_dev),
+        };
+        let mut effects = Vec::new();
+        let mut cx = Context {
+            now: self.now,
+            netns: NetnsId(0),
+            draws: &mut self.draws,
+            trace: &mut self.trace,
+            effects: &mut effects,
+        };
+        function(&mut EvalCtx {
+            cx: &mut cx,
+            state,
+            devices: &self.devices,
+            fib: &self.fib,
+            sysctls: &self.sysctls,
+            conntrack: &mut self.conntrack,
+        })
+    }
+
+    /// The NAT entry of a hook.
+    pub(crate) fn nat(&mut self, hook: Hook, packet: &mut Packet, rules: &Rules) -> Verdict {
+        let manip = nat::manip_of(hook);
+        self.at(hook, |ctx| {
+            match nat::nat_begin(ctx, packet, manip) {
+                NatStep::Skip => return Verdict::Accept,
+                NatStep::Drop(reason) => return Verdict::Drop(reason),
+                NatStep::Translate => return nat::nat_packet(ctx, packet, manip),
+                NatStep::WalkChains => {}
+            }
+            let verdict = match (hook, rules.dnat, rules.snat) {
+                (Hook::Prerouting | Hook::Output, Some(range), _) => {
+                    nat::setup_info(ctx, packet, &range, manip)
+                }
+                (Hook::Postrouting, _, Some(Snat::To(range))) => nat::setup_info(ctx, packet, &range, manip),
+                (Hook::Postrouting, _, Some(Snat::Masquerade(range))) => nat::masquerade(ctx, packet, &range),
+                _ => Verdict::Accept,
+            };
+            if verdict != Verdict::Accept {
+                return verdict;
+            }
+            match nat::null_binding(ctx, packet, manip) {
+                Verdict::Accept => nat::nat_packet(ctx, packet, manip),
+                stopped @ (Verdict::Drop(_) | Verdict::Stolen) => stopped,
+            }
+        })
+    }
+
+    /// Takes a packet through the netns; it then ends.
+    pub(crate) fn pass(&mut self, l3: &[u8], path: Path, rules: &Rules) -> Passed {
+        let mut packet = self.packet(l3);
+        let verdict = self.walk(&mut packet, path, rules);
+        let passed = Passed { verdict, bytes: packet.l3().to_vec(), ct: packet.meta.ct };
+        self.conntrack.release(&packet);
+        passed
+    }
+
+    /// As [`Fixture::pass`], but the packet stays.
+    pub(crate) fn walk(&mut self, packet: &mut Packet, path: Path, rules: &Rules) -> Verdict {
+        let hooks = match path {
+            Path::Forward => [Hook::Prerouting, Hook::Postrouting],
+            Path::In => [Hook::Prerouting, Hook::Input],
+            Path::Out => [Hook::Output, Hook::Postrouting],
+            Path::DroppedInForward => [Hook::Prerouting, Hook::Forward],
+        };
+        for hook in hooks {
+            let mut verdict = Verdict::Accept;
+            if matches!(hook, Hook::Prerouting | Hook::Output) {
+                verdict = self.at(hook, |ctx| nf_conntrack_in(ctx, packet));
+            }
+            if verdict == Verdict::Accept && hook != Hook::Forward {
+                verdict = self.nat(hook, packet, rules);
+            }
+            if verdict == Verdict::Accept && matches!(hook, Hook::Postrouting | Hook::Input) {
+                verdict = self.at(hook, |ctx| nf_conntrack_confirm(ctx, packet));
+            }
+            if verdict != Verdict::Accept {
+                return verdict;
+            }
+        }
+        Verdict::Accept
+    }
+
+    /// `conntrack -L`.
+    pub(crate) fn list(&self) -> Vec<String> {
+        self.conntrack.listing(self.now).iter().map(Row::to_string).collect()
+    }
+
+    /// The only live entry.
+    pub(crate) fn only(&self) -> &Entry {
+        let live = self.conntrack.iter_sorted(self.now);
+        assert_eq!(live.len(), 1, "{:#?}", self.list());
+        live[0]
+    }
+
+    /// Why the last packet that was INVALID was so.
+    pub(crate) fn last_invalid(&self) -> Option<&'static str> {
+        self.trace.events().iter().rev().find_map(|event| {
+            if let Event::Conntrack(ConntrackEvent::Invalid { why }) = event.event { Some(why) } else { None }
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Network address translation (net/netfilter/nf_nat_core.c, nf_nat_proto.c).
+//!
+//! A flow gets one binding for its source and one for its destination, from its first packet; what the bindings are is kept
+//! in the reply tuple of its conntrack entry alone. Every packet is then made to look as the opposite tuple, turned round,
+//! says. Rules are asked only while a flow has no binding for that side; when none of them answers, the flow gets a *null
+//! binding*, which keeps the address but still sees to it that no two flows have replies that look the same.
+//!
+//! The dispatcher of the hooks calls, in this order: [`nat_begin`]; its chains, if that says so; [`null_binding`], if no chain
+//! has called [`setup_info`], [`masquerade`] or [`redirect`]; and [`nat_packet`].
+
+mod bind;
+mod jhash;
+mod manip;
+mod unique;
+
+pub use bind::{masquerade, null_binding, redirect, setup_info};
+pub use manip::nat_packet;
+
+use crate::context::EvalCtx;
+use crate::netfilter::Hook;
+use crate::netfilter::conntrack::{CtInfo, Direction, Entry, PacketCt, Status, delete};
+use crate::packet::Packet;
+use crate::trace::DropReason;
+use crate::wire::protocol;
+use crate::wire::rewrite::Side;
+use std::net::Ipv4Addr;
+
+/// How ports are chosen (`NF_NAT_RANGE_*`, include/uapi/linux/netfilter/nf_nat.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NatFlags {
+    /// `--random`, `random`: never keep the original port. In Linux since 5.0 the same as `random_fully`.
+    pub random: bool,
+    /// `--random-fully`, `fully-random`: never keep the original port.
+    pub random_fully: bool,
+    /// `--persistent`, `persistent`: of several addresses, one client always gets the same.
+    pub persistent: bool,
+}
+
+impl NatFlags {
+    /// `NF_NAT_RANGE_PROTO_RANDOM_ALL`.
+    const fn is_random(self) -> bool {
+        self.random || self.random_fully
+    }
+}
+
+/// What a rule allows a binding to be (`struct nf_nat_range2`). A missing bound means that the other one is the only value;
+/// if both are missing, the original is kept where possible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NatRange {
+    /// Lowest address.
+    pub min_addr: Option<Ipv4Addr>,
+    /// Highest address.
+    pub max_addr: Option<Ipv4Addr>,
+    /// Lowest port, or ICMP identifier.
+    pub min_port: Option<u16>,
+    /// Highest port, or ICMP identifier.
+    pub max_port: Option<u16>,
+    /// How ports are chosen.
+    pub flags: NatFlags,
+}
+
+impl NatRange {
+    /// This address and no other; the port is kept where possible.
+    pub const fn to_addr(addr: Ipv4Addr) -> Self {
+        Self {
+            min_addr: Some(addr),
+            max_addr: Some(addr),
+            min_port: None,
+            max_port: None,
+            flags: NatFlags { random: false, random_fully: false, persistent: false },
+        }
+    }
+
+    /// The same, with this port and no other.
+    #[must_use]
+    pub const fn with_port(mut self, port: u16) -> Self {
+        (self.min_port, self.max_port) = (Some(port), Some(port));
+        self
+    }
+
+    /// `NF_NAT_RANGE_MAP_IPS`.
+    fn addrs(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        let (min, max) = (self.min_addr.or(self.max_addr)?, self.max_addr.or(self.min_addr)?);
+        Some((min.min(max), min.max(max)))
+    }
+
+    /// `NF_NAT_RANGE_PROTO_SPECIFIED`.
+    fn ports(&self) -> Option<(u16, u16)> {
+        let (min, max) = (self.min_port.or(self.max_port)?, self.max_port.or(self.min_port)?);
+        Some((min.min(max), min.max(max)))
+    }
+}
+
+/// What the NAT entry of a hook has to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum NatStep {
+    /// Nothing, or it is done already.
+    Skip,
+    /// [`nat_packet`].
+    Translate,
+    /// Ask the chains, then [`null_binding`] if none has set up a binding, then [`nat_packet`].
+    WalkChains,
+    /// Drop the packet.
+    Drop(DropReason),
+}
+
+/// The binding that a hook is about (`HOOK2MANIP`, include/net/netfilter/nf_nat.h): the source where packets leave or are
+/// delivered, the destination where they come in or are made.
+pub const fn manip_of(hook: Hook) -> Side {
+    match hook {
+        Hook::Postrouting | Hook::Input => Side::Src,
+        Hook::Prerouting | Hook::Output | Hook::Forward => Side::Dst,
+    }
+}
+
+/// The flow has its binding for that side (`nf_nat_initialized`), be it a null binding.
+pub const fn is_initialised(entry: &Entry, manip: Side) -> bool {
+    entry.status().contains(Status::bound(manip))
+}
+
+/// The first half of `nf_nat_ipv4_fn` and `nf_nat_inet_fn`: what has to be done with this packet. ICMP errors about a flow are
+/// translated at once.
+pub fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
+    let PacketCt::Entry { id, info } = packet.meta.ct else { return NatStep::Skip };
+    let Some(entry) = ctx.conntrack.entry(id) else { return NatStep::Skip };
+    let is_bound = is_initialised(entry, manip);
+    // Linux: nf_nat_oif_changed, include/net/netfilter/nf_nat.h.
+    let has_moved = ctx.state.hook == Hook::Postrouting
+        && info.direction() == Direction::Original
+        && entry.masquerade_device.is_some_and(|device| ctx.state.out_dev != Some(device));
+    let asks_rules = match info {
+        CtInfo::New => true,
+        CtInfo::Related | CtInfo::RelatedReply => {
+            if packet.ipv4().protocol() == protocol::ICMP {
+                return match manip::nf_nat_icmp_reply_translation(ctx, packet, id, info, manip) {
+                    Ok(()) => NatStep::Skip,
+                    Err(reason) => NatStep::Drop(reason),
+                };
+            }
+            // A RST that answers a refused packet.
+            true
+        }
+        CtInfo::Established | CtInfo::EstablishedReply => false,
+    };
+    if asks_rules && !is_bound {
+        return NatStep::WalkChains;
+    }
+    if has_moved {
+        // The address belongs to the device by which the flow used to leave.
+        delete(ctx, packet, id);
+        return NatStep::Drop(DropReason::NatDeviceChanged);
+    }
+    NatStep::Translate
+}
+
+#[cfg(test)]
+mod tests;

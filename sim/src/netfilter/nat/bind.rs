@@ -1,0 +1,99 @@
+//! Bindings: what a flow is translated to.
+
+use super::unique::get_unique_tuple;
+use super::{NatRange, is_initialised};
+use crate::context::EvalCtx;
+use crate::device::Scope;
+use crate::fib::select_source;
+use crate::netfilter::conntrack::{Direction, PacketCt, Status};
+use crate::netfilter::{Hook, Verdict};
+use crate::packet::Packet;
+use crate::trace::{DropReason, Event, NatEvent};
+use crate::wire::rewrite::Side;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Binds one side of a flow within `range` (`nf_nat_setup_info`, net/netfilter/nf_nat_core.c). Does nothing for a flow that is
+/// in the table already. The bytes of the packet change later, in [`super::nat_packet`].
+pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: Side) -> Verdict {
+    let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
+    if entry.is_confirmed() {
+        return Verdict::Accept;
+    }
+    let old_reply = *entry.tuple(Direction::Reply);
+    let (false, Some(current)) = (is_initialised(entry, manip), old_reply.reply()) else {
+        return Verdict::Drop(DropReason::NatFailed);
+    };
+    let wanted = get_unique_tuple(ctx, id, current, range, manip);
+    let new_reply = wanted.reply().unwrap_or(old_reply);
+    let Some(entry) = ctx.conntrack.entry_mut(id) else { return Verdict::Accept };
+    if new_reply != old_reply {
+        entry.alter_reply(new_reply);
+        entry.status_mut().insert(Status::translated(manip));
+    }
+    entry.status_mut().insert(Status::bound(manip));
+    if manip == Side::Src {
+        ctx.conntrack.note_source(id);
+    }
+    ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Bound { entry: id, manip, old_reply, new_reply }));
+    Verdict::Accept
+}
+
+/// Binds one side of a flow to what it is, because no rule says otherwise (`nf_nat_alloc_null_binding`). The source port may
+/// still change, if another flow has it. Does nothing for a flow that has its binding.
+pub fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> Verdict {
+    let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
+    if is_initialised(entry, manip) {
+        return Verdict::Accept;
+    }
+    let reply = entry.tuple(Direction::Reply);
+    // What it is now, which is not what it was if an earlier hook has bound it (a packet of this netns).
+    let kept = match manip {
+        Side::Src => reply.dst,
+        Side::Dst => reply.src,
+    };
+    let range = match kept {
+        IpAddr::V4(addr) => NatRange::to_addr(addr),
+        IpAddr::V6(_) => NatRange::default(),
+    };
+    setup_info(ctx, packet, &range, manip)
+}
+
+/// Binds the source to an address of the device by which the packet leaves
+/// (`nf_nat_masquerade_ipv4`, net/netfilter/nf_nat_masquerade.c). For POSTROUTING.
+pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdict {
+    let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
+    // A host that has no address yet asks for one (DHCP).
+    if entry.tuple(Direction::Original).src == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return Verdict::Accept;
+    }
+    let Some(device) = ctx.state.out_dev else { return Verdict::Drop(DropReason::NatFailed) };
+    let next_hop = packet.meta.route.and_then(|route| route.gateway).unwrap_or_else(|| packet.ipv4().dst());
+    let addr = select_source(ctx.devices, ctx.sysctls, device, Some(next_hop), Scope::Universe);
+    let Some(addr) = addr else {
+        return Verdict::Drop(DropReason::NatFailed);
+    };
+    if let Some(entry) = ctx.conntrack.entry_mut(id).filter(|entry| !entry.is_confirmed()) {
+        entry.masquerade_device = Some(device);
+    }
+    let range = NatRange { min_addr: Some(addr), max_addr: Some(addr), ..*range };
+    setup_info(ctx, packet, &range, Side::Src)
+}
+
+/// Binds the destination to this netns (`nf_nat_redirect_ipv4`, net/netfilter/nf_nat_redirect.c): to 127.0.0.1 for packets of
+/// its own, else to the first address of the device on which the packet came in, whatever its scope. For PREROUTING and OUTPUT.
+pub fn redirect(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdict {
+    let addr = if ctx.state.hook == Hook::Output {
+        Some(Ipv4Addr::LOCALHOST)
+    } else {
+        let device = ctx.state.in_dev.or(packet.meta.in_dev);
+        device.and_then(|device| ctx.devices.get(device).addrs.first()).map(|held| held.net.addr())
+    };
+    let Some(addr) = addr.filter(|addr| !addr.is_unspecified()) else {
+        return Verdict::Drop(DropReason::NatFailed);
+    };
+    let range = NatRange { min_addr: Some(addr), max_addr: Some(addr), ..*range };
+    setup_info(ctx, packet, &range, Side::Dst)
+}

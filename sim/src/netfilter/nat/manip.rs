@@ -1,0 +1,113 @@
+//! The bytes of a packet become what its flow's bindings say (net/netfilter/nf_nat_proto.c).
+
+use crate::context::EvalCtx;
+use crate::netfilter::Verdict;
+use crate::netfilter::conntrack::{CtInfo, Direction, EntryId, PacketCt, Status, Tuple};
+use crate::packet::Packet;
+use crate::trace::{DropReason, Event, NatEvent};
+use crate::wire::icmpv4::icmp_type;
+use crate::wire::rewrite::{self, Side};
+use crate::wire::{ETHERNET_HEADER_LEN, Icmpv4, icmpv4};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Translates one side of a packet, if its flow is translated on that side (`nf_nat_packet`, net/netfilter/nf_nat_core.c).
+/// A reply's destination is the originator's source, and the other way round.
+pub fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdict {
+    let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
+    let direction = info.direction();
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
+    if !entry.status().contains(status_bit(manip, direction)) {
+        return Verdict::Accept;
+    }
+    // Packets shall look like the opposite tuple, turned round.
+    let Some(target) = entry.tuple(direction.opposite()).reply() else { return Verdict::Accept };
+    translate(ctx, packet, &target, manip, direction)
+}
+
+/// The status bit that says whether packets of that direction are translated on that side.
+const fn status_bit(manip: Side, direction: Direction) -> Status {
+    match direction {
+        Direction::Original => Status::translated(manip),
+        Direction::Reply => Status::translated(manip.opposite()),
+    }
+}
+
+/// Linux: `nf_nat_manip_pkt`.
+fn translate(
+    ctx: &mut EvalCtx,
+    packet: &mut Packet,
+    target: &Tuple,
+    manip: Side,
+    direction: Direction,
+) -> Verdict {
+    let Some(to) = ipv4_end(target, manip) else { return Verdict::Accept };
+    let from = end_of(packet, manip);
+    if !rewrite::manip_pkt(packet.l3_mut(), manip, to.0, to.1) {
+        return Verdict::Drop(DropReason::NatFailed);
+    }
+    let to = end_of(packet, manip);
+    ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Translated { manip, direction, from, to }));
+    Verdict::Accept
+}
+
+/// Address and port of one side as they are in the packet.
+fn end_of(packet: &Packet, side: Side) -> (Ipv4Addr, u16) {
+    let ip = packet.ipv4();
+    let addr = match side {
+        Side::Src => ip.src(),
+        Side::Dst => ip.dst(),
+    };
+    let tuple = packet.headers().as_ref().and_then(Tuple::of_packet);
+    (addr, tuple.map_or(0, |tuple| tuple.port(side)))
+}
+
+const fn ipv4_end(tuple: &Tuple, side: Side) -> Option<(Ipv4Addr, u16)> {
+    match tuple.addr(side) {
+        IpAddr::V4(addr) => Some((addr, tuple.port(side))),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Translates an ICMP error about a translated flow: the packet that it quotes, and its own address on one side
+/// (`nf_nat_icmp_reply_translation`). The quoted packet went the other way, hence has the opposite side translated.
+pub(super) fn nf_nat_icmp_reply_translation(
+    ctx: &mut EvalCtx,
+    packet: &mut Packet,
+    id: EntryId,
+    info: CtInfo,
+    manip: Side,
+) -> Result<(), DropReason> {
+    let direction = info.direction();
+    let Some(entry) = ctx.conntrack.entry(id) else { return Ok(()) };
+    let status = entry.status();
+    let opposite = *entry.tuple(direction.opposite());
+    let ip = packet.ipv4();
+    let header_len = ip.header_len();
+    let icmp = Icmpv4::new_checked(ip.payload()).filter(|icmp| icmp.is_checksum_valid());
+    let Some(icmp) = icmp else { return Err(DropReason::NatIcmpRefused) };
+    // A redirect names a gateway; after translation, the wrong one.
+    if icmp.icmp_type() == icmp_type::REDIRECT
+        && (!status.contains(Status::NAT_DONE) || status.intersects(Status::NAT))
+    {
+        return Err(DropReason::NatIcmpRefused);
+    }
+    if !status.contains(status_bit(manip, direction)) {
+        return Ok(());
+    }
+    let quoted = manip.opposite();
+    let (Some(inner), Some(target)) = (ipv4_end(&opposite, quoted), opposite.reply()) else { return Ok(()) };
+    let Some(outer) = ipv4_end(&target, manip) else { return Ok(()) };
+    let end = usize::from(ip.total_len());
+    let l3 = &mut packet.l3_mut()[..end];
+    let (_, message) = l3.split_at_mut(header_len);
+    if !rewrite::manip_pkt(&mut message[icmpv4::ICMP_HEADER_LEN..], quoted, inner.0, inner.1) {
+        return Err(DropReason::NatIcmpRefused);
+    }
+    icmpv4::fill_checksum(message);
+    ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::QuoteTranslated { manip: quoted }));
+    let from = end_of(packet, manip);
+    rewrite::set_addr(&mut packet.bytes[ETHERNET_HEADER_LEN..], manip, outer.0);
+    let to = end_of(packet, manip);
+    ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Translated { manip, direction, from, to }));
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! The choice of a tuple that no other flow has.
+
+use super::{NatRange, jhash};
+use crate::context::EvalCtx;
+use crate::draws::Purpose;
+use crate::netfilter::conntrack::{
+    Conntrack, Direction, Entry, EntryId, Status, TcpState, Tuple, allows_clash,
+};
+use crate::time::Instant;
+use crate::wire::protocol;
+use crate::wire::rewrite::Side;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Candidates in the first round of the search (`NF_NAT_MAX_ATTEMPTS`).
+const MAX_ATTEMPTS: u32 = 128;
+/// The last candidates of a round, for which old flows are given up (`NF_NAT_HARDER_THRESH`). Since Linux 6.7.
+const HARDER_THRESHOLD: u32 = MAX_ATTEMPTS / 4;
+/// The search ends after a round with fewer candidates.
+const MIN_ATTEMPTS: u32 = 16;
+
+/// What packets of a flow shall look like in the original direction once one side is bound within `range`, `current` being
+/// what they look like now (`get_unique_tuple`, net/netfilter/nf_nat_core.c).
+///
+/// The result may be taken all the same, if the search fails; then confirmation drops the packet.
+pub(super) fn get_unique_tuple(
+    ctx: &mut EvalCtx,
+    id: EntryId,
+    current: Tuple,
+    range: &NatRange,
+    manip: Side,
+) -> Tuple {
+    let now = ctx.cx.now;
+    if manip == Side::Src && !range.flags.is_random() {
+        if is_in_range(&current, range) {
+            if !is_used_new(ctx.conntrack, &current, id, now) {
+                return current;
+            }
+        } else if let Some(found) = find_appropriate_src(ctx.conntrack, &current, range, now)
+            && !is_used(ctx.conntrack, &found, id, now)
+        {
+            return found;
+        }
+    }
+    let tuple = find_best_ips_proto(current, range, manip);
+    if !range.flags.is_random() {
+        let is_good = match range.ports() {
+            Some((min, max)) => {
+                is_port_in_range(&tuple, manip, (min, max))
+                    && (min == max || !is_used(ctx.conntrack, &tuple, id, now))
+            }
+            None => !is_used(ctx.conntrack, &tuple, id, now),
+        };
+        if is_good {
+            return tuple;
+        }
+    }
+    nf_nat_l4proto_unique_tuple(ctx, id, tuple, range, manip)
+}
+
+/// Whether another flow has this tuple (`nf_nat_used_tuple`): whether its replies would look the same.
+fn is_used(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Instant) -> bool {
+    tuple.reply().is_some_and(|reply| conntrack.is_tuple_taken(&reply, id, now))
+}
+
+/// As [`is_used`], for a flow that is not translated. If it clashes with itself seen the other way round, that is settled at
+/// confirmation (`nf_nat_used_tuple_new`).
+fn is_used_new(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Instant) -> bool {
+    if !is_used(conntrack, tuple, id, now) {
+        return false;
+    }
+    let Some(own) = conntrack.entry(id) else { return true };
+    if !allows_clash(tuple.protocol) || own.status().intersects(Status::NAT) {
+        return true;
+    }
+    let own_reply = *own.tuple(Direction::Reply);
+    let other = conntrack.find(tuple, now).or_else(|| conntrack.find(&tuple.reply()?, now));
+    let Some(other) = other.and_then(|(other, _)| conntrack.entry(other)) else { return false };
+    other.status().intersects(Status::NAT) || *other.tuple(Direction::Original) != own_reply
+}
+
+/// As [`is_used`], but near the end of the search a TCP flow that is over gives way to a new one whose sequence numbers have
+/// passed it (`nf_nat_used_tuple_harder`).
+fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: u32) -> bool {
+    let now = ctx.cx.now;
+    let Some(reply) = tuple.reply() else { return false };
+    let own = ctx.conntrack.entry(id).and_then(Entry::tcp);
+    let is_syn = own.is_some_and(|track| track.state() == TcpState::SynSent);
+    if attempts_left > HARDER_THRESHOLD || tuple.protocol != protocol::TCP || !is_syn {
+        return ctx.conntrack.is_tuple_taken(&reply, id, now);
+    }
+    let Some((old, direction)) = ctx.conntrack.find(&reply, now) else { return false };
+    let end = own.map_or(0, |track| track.original_end());
+    let gives_way = direction == Direction::Reply
+        && old != id
+        && ctx.conntrack.entry(old).is_some_and(|entry| {
+            // Linux: nf_nat_may_kill, nf_seq_has_advanced.
+            let status = entry.status();
+            status.contains(Status::SRC_NAT)
+                && !status.intersects(Status::FIXED_TIMEOUT)
+                && entry.tcp().is_some_and(|track| {
+                    track.state() >= TcpState::TimeWait
+                        && end.wrapping_sub(track.original_end()).cast_signed() > 0
+                })
+        });
+    !(gives_way && ctx.conntrack.delete(old))
+}
+
+/// Linux: `nf_in_range`. It is about the source; of a destination nobody asks.
+fn is_in_range(tuple: &Tuple, range: &NatRange) -> bool {
+    let has_addr = range.addrs().is_none_or(|(min, max)| match tuple.src {
+        IpAddr::V4(addr) => (min..=max).contains(&addr),
+        IpAddr::V6(_) => false,
+    });
+    has_addr && range.ports().is_none_or(|ports| is_port_in_range(tuple, Side::Src, ports))
+}
+
+/// Linux: `l4proto_in_range`.
+fn is_port_in_range(tuple: &Tuple, side: Side, (min, max): (u16, u16)) -> bool {
+    !has_port(tuple.protocol) || (min..=max).contains(&tuple.port(side))
+}
+
+const fn has_port(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP)
+}
+
+/// The source that another flow of the same client has been given, so that one client socket keeps one source towards all
+/// destinations.
+fn find_appropriate_src(
+    conntrack: &Conntrack,
+    tuple: &Tuple,
+    range: &NatRange,
+    now: Instant,
+) -> Option<Tuple> {
+    conntrack
+        .of_same_source(tuple, now)
+        .filter_map(|entry| entry.tuple(Direction::Reply).reply())
+        .map(|theirs| tuple.with_addr(Side::Src, theirs.src).with_port(Side::Src, theirs.src_port()))
+        .find(|candidate| is_in_range(candidate, range))
+}
+
+/// An address of the range, by a hash of the addresses of the flow: the same client gets the same address towards the same
+/// server on every machine and after every restart, for the hash has no key.
+fn find_best_ips_proto(tuple: Tuple, range: &NatRange, manip: Side) -> Tuple {
+    let Some((min, max)) = range.addrs() else { return tuple };
+    if min == max {
+        return tuple.with_addr(manip, min.into());
+    }
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else { return tuple };
+    // The kernel hashes addresses as they lie in memory, on a little-endian machine.
+    let word = |addr: Ipv4Addr| u32::from_le_bytes(addr.octets());
+    let seed = if range.flags.persistent { 0 } else { word(dst) };
+    let hash = jhash::jhash2(&[word(src), 0, 0, 0], seed);
+    let (min, max) = (u64::from(min.to_bits()), u64::from(max.to_bits()));
+    let offset = (u64::from(hash) * (max - min + 1)) >> 32;
+    let chosen = u32::try_from(min + offset).expect("within the range");
+    tuple.with_addr(manip, Ipv4Addr::from_bits(chosen).into())
+}
+
+/// The ports to choose from: the first, and how many.
+fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)> {
+    match (tuple.protocol, range.ports()) {
+        (number, _) if !has_port(number) => None,
+        (_, Some((min, max))) => Some((min, u32::from(max - min) + 1)),
+        (protocol::ICMP, None) => Some((0, 1 << 16)),
+        // A destination port without a range is never changed.
+        (_, None) if manip == Side::Dst => None,
+        (_, None) => Some(match tuple.src_port() {
+            // Services of old trusted low source ports, some of them only those below 512.
+            0..512 => (1, 511),
+            512..1024 => (600, 424),
+            1024.. => (1024, 64_512),
+        }),
+    }
+}
+
+/// Searches a free port, from a random one on, in rounds of ever fewer candidates: a complete search would take too long
+/// when every port is taken.
+fn nf_nat_l4proto_unique_tuple(
+    ctx: &mut EvalCtx,
+    id: EntryId,
+    mut tuple: Tuple,
+    range: &NatRange,
+    manip: Side,
+) -> Tuple {
+    let Some((first, count)) = candidates(&tuple, range, manip) else { return tuple };
+    let mut offset = if manip == Side::Dst && !range.flags.is_random() { 0 } else { random_offset(ctx) };
+    let mut attempts = count.min(MAX_ATTEMPTS);
+    loop {
+        for left in (1..=attempts).rev() {
+            let port = u32::from(first) + u32::from(offset) % count;
+            tuple = tuple.with_port(manip, u16::try_from(port).expect("within the range"));
+            if !is_used_harder(ctx, &tuple, id, left) {
+                return tuple;
+            }
+            offset = offset.wrapping_add(1);
+        }
+        if attempts >= count || attempts < MIN_ATTEMPTS {
+            return tuple;
+        }
+        attempts /= 2;
+        offset = random_offset(ctx);
+    }
+}
+
+/// Linux: `get_random_u16`.
+fn random_offset(ctx: &mut EvalCtx) -> u16 {
+    let drawn = ctx.cx.draws.below(ctx.cx.netns, Purpose::NatPort, 1 << 16);
+    u16::try_from(drawn).expect("below 65,536")
+}
