@@ -11,3 +11,6 @@ mod table;
 
 pub use entry::NeighState;
 pub use table::{NeighTable, Resolution};
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use super::table::{NeighTable, set_timer, transmit};
 use crate::context::{Context, Effect};
 use crate::device::{DeviceId, Scope};
 use crate::fib::{InputKey, OutputKey, RouteKind, Routing, confirm_address, route_input, route_output};
-use crate::packet::{Origin, Packet, PacketType, QueuedPacket};
+use crate::packet::{Origin, Packet, PacketId, PacketType, QueuedPacket};
 use crate::sysctl::DeviceSetting;
 use crate::trace::{DropReason, Event, NeighEvent, Terminal};
 use crate::wire::arp::{Arp, ArpOperation};
@@ -16,6 +16,7 @@ struct Received<'a> {
     routing: Routing<'a>,
     device: DeviceId,
     arp: Arp,
+    packet: PacketId,
     packet_type: PacketType,
 }
 
@@ -28,7 +29,7 @@ impl NeighTable {
             _ if is_ignored => Terminal::Dropped(DropReason::ArpNotForUs),
             None => Terminal::Dropped(DropReason::ArpHeader),
             Some(arp) => {
-                let received = Received { routing, device, arp, packet_type };
+                let received = Received { routing, device, arp, packet: packet.id, packet_type };
                 if self.arp_process(cx, &received, &packet) {
                     Terminal::Consumed
                 } else {
@@ -90,7 +91,7 @@ impl NeighTable {
 
     /// Refreshes the entry of a sender that is known already, or that arp_accept lets in.
     fn learn_unasked(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
-        let Received { routing: Routing { sysctls, .. }, device, arp, packet_type } = received;
+        let Received { routing: Routing { sysctls, .. }, device, arp, packet_type, .. } = received;
         let key = (*device, arp.sender_ip);
         let is_gratuitous = received.is_gratuitous();
         if !self.entries.contains_key(&key) {
@@ -127,7 +128,7 @@ impl NeighTable {
         if !entry.update(cx.now, mac, state, may_override) {
             return;
         }
-        cx.record(None, || Event::Neigh(NeighEvent::Resolved { device, addr, mac }));
+        cx.record(Some(received.packet), || Event::Neigh(NeighEvent::Resolved { device, addr, mac }));
         if entry.queue.is_empty() {
             return;
         }

@@ -18,6 +18,8 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Debug, Default)]
 pub struct NeighTable {
     pub(super) entries: BTreeMap<(DeviceId, Ipv4Addr), Neighbour>,
+    /// When entries last had to make room (`last_flush`).
+    collected_at: Instant,
 }
 
 /// What became of a packet that needs a hardware address.
@@ -199,31 +201,32 @@ impl NeighTable {
         Resolution::Queued
     }
 
-    /// Whether one more entry fits.
+    /// Whether one more entry fits, after old ones made room.
     ///
-    /// D-48. Deviation: the kernel counts the entries of all its namespaces together; a netns here counts its own.
+    /// D-48. Deviations: the kernel counts the entries of all its namespaces together, a netns here counts its own; and
+    /// the kernel drops the oldest entry first, here it is the lowest address.
     // Linux: neigh_alloc and neigh_forced_gc.
     pub(super) fn make_room(&mut self, now: Instant, sysctls: &Sysctls) -> bool {
-        let limit = |setting| sysctls.value(setting) as usize;
-        let count = |table: &Self| {
-            table.entries.values().filter(|entry| entry.state != NeighState::Permanent).count()
-        };
-        let held = count(self);
-        if held < limit(Setting::NeighGcThresh2) {
+        const KEEP: Duration = Duration::from_secs(5);
+        let [soft, hard] =
+            [Setting::NeighGcThresh2, Setting::NeighGcThresh3].map(|setting| sysctls.value(setting) as usize);
+        let counts = |entry: &&Neighbour| entry.state != NeighState::Permanent;
+        let held = self.entries.values().filter(counts).count();
+        let is_due = now > self.collected_at + KEEP;
+        if held < soft || (held < hard && !is_due) {
             return true;
         }
-        // Linux: entries that changed within five seconds are kept, unless they failed.
-        let mut surplus = held - limit(Setting::NeighGcThresh2);
-        self.entries.retain(|_, entry| {
-            let is_old = now.saturating_since(entry.updated_at) > Duration::from_secs(5);
-            let goes = surplus > 0
-                && entry.state != NeighState::Permanent
-                && entry.queue.is_empty()
-                && (entry.state == NeighState::Failed || is_old);
+        self.collected_at = now;
+        let mut surplus = held + 1 - soft;
+        let before = self.entries.len();
+        self.entries.retain(|(device, _), entry| {
+            entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, *device));
+            let is_old = entry.state == NeighState::Stale && now > entry.updated_at + KEEP;
+            let goes = surplus > 0 && (entry.state == NeighState::Failed || is_old);
             surplus -= usize::from(goes);
             !goes
         });
-        count(self) < limit(Setting::NeighGcThresh3)
+        held < hard || self.entries.len() < before
     }
 }
 
@@ -261,9 +264,16 @@ fn enqueue(cx: &mut Context<'_>, sysctls: &Sysctls, device: DeviceId, entry: &mu
     entry.queue.push_back(QueuedPacket(packet));
 }
 
-/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts.
+/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts: `struct sk_buff`,
+/// and headroom, bytes and `struct skb_shared_info` in one slab.
+///
+/// Measured with UDP on 6.18 (x86-64): 256 small datagrams fit into the default limit, 166 of 400 bytes, 92 of 1,400.
 fn true_size(packet: &Packet) -> usize {
-    packet.bytes.len() + 576
+    const SK_BUFF: usize = 256;
+    const SMALLEST_SLAB: usize = 576;
+    let data = packet.bytes.len() + 336;
+    let slab = if data <= SMALLEST_SLAB { SMALLEST_SLAB } else { data.next_power_of_two() };
+    SK_BUFF + slab
 }
 
 /// Sends a request: to everyone, or to the known address while that is being probed.
