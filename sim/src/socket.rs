@@ -1,14 +1,349 @@
-//! Sockets.
+//! Sockets of a netns: TCP that behaves as Linux on the wire, UDP, and ICMP echo.
+//!
+//! The stack hands in packets, errors and expired timers, and executes what is asked for in [`SocketOut`]. A socket
+//! knows no device and no route. The applications behind sockets are a closed list: [`Server`] on one side, and on the
+//! other a client that sends a request and waits for the reply ([`ClientSpec`]).
+//!
+//! Not modelled: congestion control, recovery by SACK (blocks are sent, not acted upon), segmentation and receive
+//! offload, SYN cookies, TCP Fast Open, urgent data, keepalive, and the growth of the receive window.
 
-/// Index of a socket within its netns.
+mod app;
+mod flow;
+mod icmp;
+mod ping;
+mod ports;
+mod settings;
+mod table;
+mod tcp;
+mod timer;
+mod udp;
+
+pub use app::Server;
+pub use flow::{ClientProtocol, ClientSpec, FlowResult, Request};
+pub use icmp::SendError;
+pub use settings::SocketSettings;
+pub use timer::{SocketTimer, TimerKind};
+
+use crate::context::Context;
+use crate::packet::{FlowId, Packet, PacketId};
+use crate::time::Instant;
+use crate::trace::{DropReason, Outcome};
+use flow::Flows;
+use std::net::Ipv4Addr;
+use table::{Socket, Table};
+use thiserror::Error;
+
+/// Index of a socket within its netns; never used again after the socket is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 
-/// A timer of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketTimer {
-    /// The socket.
-    pub socket: SocketId,
-    /// Distinguishes a set timer from one that was replaced or cancelled since.
-    pub generation: u32,
+/// An address and a port.
+pub type Endpoint = (Ipv4Addr, u16);
+
+/// What a call of [`Sockets`] may see, and where it puts its wishes.
+#[derive(Debug)]
+pub struct SocketIo<'a, 'b> {
+    /// Time, draws and recording.
+    pub cx: &'a mut Context<'b>,
+    /// Wishes, in order; the stack executes them after the call.
+    pub out: &'a mut Vec<SocketOut>,
+    /// Settings of the netns.
+    pub settings: SocketSettings,
 }
+
+/// A wish of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketOut {
+    /// Send a segment, datagram or message. The stack builds the IP header (`ip_queue_xmit`, `ip_make_skb`), routes it,
+    /// and runs LOCAL_OUT.
+    Send {
+        /// Source address.
+        src: Ipv4Addr,
+        /// Destination address.
+        dst: Ipv4Addr,
+        /// IP protocol number.
+        protocol: u8,
+        /// Transport header and data, checksum included.
+        l4: Vec<u8>,
+        /// DF.
+        dont_fragment: bool,
+        /// IP identification. A connected socket counts (`inet_id`); other packets with DF carry 0
+        /// (`ip_select_ident_segs`, include/net/ip.h).
+        ident: u16,
+        /// The sending socket; `None` for answers that no socket stands behind, such as a RST to a closed port.
+        socket: Option<SocketId>,
+        /// The flow to which the packet belongs.
+        flow: Option<FlowId>,
+        /// The packet that it answers.
+        cause: Option<PacketId>,
+    },
+    /// Call [`Sockets::on_timer`] at that time. A timer is never withdrawn; [`Sockets::is_armed`] tells stale ones.
+    Timer {
+        /// When.
+        at: Instant,
+        /// Which.
+        timer: SocketTimer,
+    },
+}
+
+/// What became of a packet that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A socket took it.
+    Delivered(SocketId),
+    /// It was dropped.
+    Dropped(DropReason),
+    /// No socket wants it. TCP has queued the RST where one is due; for UDP the stack sends ICMP port unreachable.
+    NoSocket,
+}
+
+/// `EADDRINUSE`: another socket holds the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("address already in use")]
+pub struct AddressInUse;
+
+/// Why a client socket could not be opened; connect(2) and bind(2) name the errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    /// `EADDRINUSE`: the wanted source port is held by another socket.
+    #[error("source port already in use")]
+    AddressInUse,
+    /// `EADDRNOTAVAIL`: every ephemeral port is taken, or the connection with the wanted source port exists already.
+    #[error("no source port available")]
+    AddressNotAvailable,
+}
+
+/// Why a client socket cannot send another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SendAgainError {
+    /// The earlier request is still waiting for its reply.
+    #[error("the earlier request is not finished")]
+    Pending,
+    /// The socket was not kept open, or was closed since.
+    #[error("the socket is closed")]
+    Closed,
+}
+
+/// All sockets of a netns, and the results of the flows that they started.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    table: Table,
+    flows: Flows,
+}
+
+impl Sockets {
+    /// Listens for TCP connections, on one address or on all (`inet_csk_listen_start`).
+    ///
+    /// # Errors
+    /// If the port is held by a listener on the same address, or if either of the two is on all addresses.
+    pub fn tcp_listen(
+        &mut self,
+        addr: Option<Ipv4Addr>,
+        port: u16,
+        server: Server,
+    ) -> Result<SocketId, AddressInUse> {
+        self.table.bind_tcp(addr, port, server)
+    }
+
+    /// Serves UDP datagrams, on one address or on all.
+    ///
+    /// # Errors
+    /// As for [`Sockets::tcp_listen`].
+    pub fn udp_bind(
+        &mut self,
+        addr: Option<Ipv4Addr>,
+        port: u16,
+        server: Server,
+    ) -> Result<SocketId, AddressInUse> {
+        self.table.bind_udp(addr, port, server)
+    }
+
+    /// Starts a flow: opens a client socket and sends what begins the exchange.
+    ///
+    /// # Errors
+    /// If no source port can be had; the flow then has no result.
+    pub fn connect(&mut self, io: &mut SocketIo<'_, '_>, spec: ClientSpec) -> Result<SocketId, ConnectError> {
+        match spec.protocol {
+            ClientProtocol::Tcp => tcp::connect(self, io, spec),
+            ClientProtocol::Udp => udp::connect(self, io, spec),
+            ClientProtocol::IcmpEcho => ping::connect(self, io, spec),
+        }
+    }
+
+    /// Records a flow that failed in connect(2) itself, for which no route (or no source address) was found.
+    pub fn connect_failed(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        spec: ClientSpec,
+        error: SendError,
+    ) -> SocketId {
+        let id = self.table.next_id();
+        let (local, remote) = ((spec.src, spec.src_port.unwrap_or(0)), (spec.dst, spec.dst_port));
+        let pending = flow::Pending::open(io, id, spec.protocol, local, remote, spec.request);
+        pending.finish(io, &mut self.flows, error.outcome());
+        id
+    }
+
+    /// Sends another request from the socket of an earlier, finished flow that was kept open. The exchange is a flow of its own.
+    ///
+    /// # Errors
+    /// If the earlier flow is not finished, or its socket is gone.
+    pub fn send_again(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        earlier: FlowId,
+        request: Request,
+    ) -> Result<SocketId, SendAgainError> {
+        let id = self.flows.result(earlier).ok_or(SendAgainError::Pending)?.socket;
+        match self.table.get_mut(id) {
+            Some(Socket::Connection(_)) => self
+                .with_connection(io, id, |connection, io, flows| connection.send_again(io, flows, request)),
+            Some(Socket::Udp(socket)) => socket.send_again(io, request),
+            Some(Socket::Ping(socket)) => socket.send_again(io, request),
+            Some(Socket::Listener(_) | Socket::Request(_) | Socket::TimeWait(_)) | None => {
+                Err(SendAgainError::Closed)
+            }
+        }?;
+        Ok(id)
+    }
+
+    /// Closes a socket from this side. A listener takes no new connections and forgets its handshakes; the connections that
+    /// it accepted go on until their peers close. A client's exchange ends as a timeout.
+    pub fn close(&mut self, io: &mut SocketIo<'_, '_>, id: SocketId) {
+        match self.table.get_mut(id) {
+            Some(Socket::Connection(_)) => self.with_connection(io, id, |connection, io, flows| {
+                connection.finish(io, flows, Outcome::Timeout);
+                connection.close(io);
+            }),
+            Some(Socket::Listener(_)) => {
+                let handshakes = self.table.handshakes_of(id);
+                handshakes.into_iter().for_each(|handshake| self.table.remove(handshake));
+                self.table.remove(id);
+            }
+            Some(Socket::Udp(socket)) => {
+                socket.finish(io, &mut self.flows, Outcome::Timeout);
+                self.table.remove(id);
+            }
+            Some(Socket::Ping(socket)) => {
+                socket.finish(io, &mut self.flows, Outcome::Timeout);
+                self.table.remove(id);
+            }
+            // These belong to the kernel; nobody can close them.
+            Some(Socket::Request(_) | Socket::TimeWait(_)) | None => {}
+        }
+    }
+
+    /// The stack could not send what this socket asked for. sendto(2) of UDP and ICMP returns the error, which ends the flow.
+    ///
+    /// TCP heeds none of them: `tcp_connect` and `tcp_retransmit_skb` (net/ipv4/tcp_output.c) leave it to the retransmission
+    /// timer, so that even a SYN that LOCAL_OUT drops ends in a timeout. Routes are looked up before; see
+    /// [`Sockets::connect_failed`].
+    pub fn fail(&mut self, io: &mut SocketIo<'_, '_>, id: SocketId, error: SendError) {
+        let is_closed = match self.table.get_mut(id) {
+            Some(Socket::Udp(socket)) => socket.finish(io, &mut self.flows, error.outcome()),
+            Some(Socket::Ping(socket)) => socket.finish(io, &mut self.flows, error.outcome()),
+            Some(Socket::Listener(_) | Socket::Request(_) | Socket::Connection(_) | Socket::TimeWait(_))
+            | None => false,
+        };
+        if is_closed {
+            self.table.remove(id);
+        }
+    }
+
+    /// Receives a TCP segment that `ip_rcv` has validated and that is addressed to this host.
+    pub fn tcp_v4_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
+        tcp::receive(self, io, packet)
+    }
+
+    /// Receives a UDP datagram that `ip_rcv` has validated and that is addressed to this host.
+    pub fn udp_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
+        udp::receive(self, io, packet)
+    }
+
+    /// Receives an ICMP echo reply whose checksum is right.
+    pub fn icmp_rcv_echo_reply(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
+        ping::receive(self, io, packet)
+    }
+
+    /// Receives an ICMP error. `quoted` is the packet that it is about, from its IP header on, as much of it as was quoted;
+    /// `next_hop_mtu` is the header field of that name, which only fragmentation-needed uses.
+    pub fn icmp_err(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        icmp_type: u8,
+        code: u8,
+        next_hop_mtu: u16,
+        quoted: &[u8],
+    ) {
+        icmp::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
+    }
+
+    /// A timer has expired. Stale ones do nothing.
+    pub fn on_timer(&mut self, io: &mut SocketIo<'_, '_>, timer: SocketTimer) {
+        let id = timer.socket;
+        let Some(socket) = self.table.get_mut(id) else { return };
+        if !socket.timers_mut().is_some_and(|timers| timers.take(timer)) {
+            return;
+        }
+        let is_over = match socket {
+            Socket::Connection(_) => {
+                self.with_connection(io, id, |connection, io, flows| {
+                    connection.timer_expired(io, flows, timer.kind);
+                });
+                false
+            }
+            Socket::Request(request) => !request.timer_expired(io),
+            Socket::TimeWait(_) => true,
+            Socket::Udp(socket) => socket.finish(io, &mut self.flows, Outcome::Timeout),
+            Socket::Ping(socket) => socket.finish(io, &mut self.flows, Outcome::Timeout),
+            Socket::Listener(_) => unreachable!("a listener has no timers"),
+        };
+        if is_over {
+            self.table.remove(id);
+        }
+    }
+
+    /// Whether a timer is still set: neither expired, nor replaced or cancelled, its socket not gone. A stale timer need not
+    /// be waited for.
+    pub fn is_armed(&self, timer: SocketTimer) -> bool {
+        let timers = self.table.get(timer.socket).and_then(Socket::timers);
+        timers.is_some_and(|timers| timers.is_armed(timer))
+    }
+
+    /// How a flow ended; `None` while it goes on.
+    pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
+        self.flows.result(flow)
+    }
+
+    /// Works on a connection, and then does what its new state asks of the table.
+    fn with_connection<R>(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        id: SocketId,
+        work: impl FnOnce(&mut tcp::Connection, &mut SocketIo<'_, '_>, &mut Flows) -> R,
+    ) -> R {
+        let Some(Socket::Connection(connection)) = self.table.get_mut(id) else {
+            unreachable!("the caller has found the connection");
+        };
+        let result = work(connection, io, &mut self.flows);
+        match connection.state {
+            tcp::State::Closed => self.table.remove(id),
+            tcp::State::TimeWait(waits_for) => {
+                let time_wait = tcp::TimeWait::new(io, connection, waits_for);
+                self.table.replace_by_time_wait(time_wait);
+            }
+            tcp::State::SynSent
+            | tcp::State::SynReceived
+            | tcp::State::Established
+            | tcp::State::FinWait1
+            | tcp::State::FinWait2
+            | tcp::State::CloseWait
+            | tcp::State::Closing
+            | tcp::State::LastAck => {}
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

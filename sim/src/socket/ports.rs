@@ -1,0 +1,114 @@
+//! Choice of source ports.
+
+use super::table::{Socket, Table};
+use super::tcp::FourTuple;
+use super::{ConnectError, Endpoint, SocketId, SocketIo};
+use crate::draws::Purpose;
+use crate::time::Duration;
+use std::net::Ipv4Addr;
+
+impl Table {
+    /// The source port of a TCP client, and the TIME_WAIT socket whose place it takes, if any.
+    ///
+    /// Linux: `__inet_hash_connect`, `__inet_check_established`, net/ipv4/inet_hashtables.c. Ports of the parity of the
+    /// range's first are tried before the others, from a random offset on. A port is shared by connections to different
+    /// destinations, but not with a socket that was bound to it.
+    pub(super) fn tcp_source_port(
+        &self,
+        io: &mut SocketIo<'_, '_>,
+        src: Ipv4Addr,
+        wanted: Option<u16>,
+        remote: Endpoint,
+    ) -> Result<(u16, Option<SocketId>), ConnectError> {
+        if let Some(port) = wanted {
+            // The client sets SO_REUSEADDR, so connections do not stand in its way; a listener does.
+            if self.tcp_listeners_on(port).any(|addr| addr.is_none_or(|addr| addr == src)) {
+                return Err(ConnectError::AddressInUse);
+            }
+            let tuple = FourTuple { local: (src, port), remote };
+            return self.tuple_is_free(io, tuple).map(|reused| (port, reused));
+        }
+        let (low, high) = io.settings.ephemeral_ports;
+        let count = u32::from(high) - u32::from(low) + 1;
+        // An even number of ports, so that parity survives the wrap.
+        let count = if count > 1 { count & !1 } else { count };
+        let offset = io.cx.draws.below(io.cx.netns, Purpose::EphemeralPort, count) & !1;
+        for parity in 0..count.min(2) {
+            for step in (0..count).step_by(2) {
+                let nth = (offset + parity + step) % count;
+                let port = low + u16::try_from(nth).expect("below the number of ports");
+                if self.tcp_bound.contains_key(&port) || self.tcp_listeners_on(port).next().is_some() {
+                    continue;
+                }
+                let tuple = FourTuple { local: (src, port), remote };
+                if let Ok(reused) = self.tuple_is_free(io, tuple) {
+                    return Ok((port, reused));
+                }
+            }
+        }
+        Err(ConnectError::AddressNotAvailable)
+    }
+
+    /// Whether no connection has the tuple; names the TIME_WAIT socket that may be replaced (`tcp_twsk_unique`).
+    fn tuple_is_free(
+        &self,
+        io: &SocketIo<'_, '_>,
+        tuple: FourTuple,
+    ) -> Result<Option<SocketId>, ConnectError> {
+        let Some(id) = self.tcp_established(tuple) else { return Ok(None) };
+        let Some(Socket::TimeWait(time_wait)) = self.get(id) else {
+            return Err(ConnectError::AddressNotAvailable);
+        };
+        let is_loopback = tuple.local.0.is_loopback() || tuple.remote.0.is_loopback();
+        let may_reuse = match io.settings.tcp_tw_reuse {
+            0 => false,
+            1 => true,
+            _ => is_loopback,
+        };
+        // The timestamps tell the two connections apart once they have moved on by a second.
+        let is_past = time_wait.ts_recent.is_some_and(|(_, at)| io.cx.now - at > Duration::from_secs(1));
+        if may_reuse && is_past { Ok(Some(id)) } else { Err(ConnectError::AddressNotAvailable) }
+    }
+
+    /// The source port of a UDP client. An ephemeral one must not be held by any other UDP socket, whatever its address.
+    ///
+    /// Linux: `udp_lib_get_port`, net/ipv4/udp.c. Deviation: when the drawn port is held, the next one is tried, not one at
+    /// a random stride.
+    pub(super) fn udp_source_port(
+        &self,
+        io: &mut SocketIo<'_, '_>,
+        src: Ipv4Addr,
+        wanted: Option<u16>,
+    ) -> Result<u16, ConnectError> {
+        if let Some(port) = wanted {
+            let is_taken = self.udp_on(port).any(|held| held.addr.is_none_or(|addr| addr == src));
+            return if is_taken { Err(ConnectError::AddressInUse) } else { Ok(port) };
+        }
+        let (low, high) = io.settings.ephemeral_ports;
+        let count = u32::from(high) - u32::from(low) + 1;
+        let first = io.cx.draws.below(io.cx.netns, Purpose::EphemeralPort, count);
+        (0..count)
+            .map(|step| low + u16::try_from((first + step) % count).expect("below the number of ports"))
+            .find(|port| self.udp_on(*port).next().is_none())
+            .ok_or(ConnectError::AddressNotAvailable)
+    }
+
+    /// The identifier of an echo client; not zero (`ping_get_port`, net/ipv4/ping.c).
+    ///
+    /// Deviation: Linux counts through the identifiers of the whole machine; here the first is drawn.
+    pub(super) fn ping_ident(
+        &self,
+        io: &mut SocketIo<'_, '_>,
+        wanted: Option<u16>,
+    ) -> Result<u16, ConnectError> {
+        if let Some(ident) = wanted {
+            return if self.ping.contains_key(&ident) { Err(ConnectError::AddressInUse) } else { Ok(ident) };
+        }
+        let count = u32::from(u16::MAX);
+        let first = io.cx.draws.below(io.cx.netns, Purpose::EphemeralPort, count);
+        (0..count)
+            .map(|step| 1 + u16::try_from((first + step) % count).expect("below 65,535"))
+            .find(|ident| !self.ping.contains_key(ident))
+            .ok_or(ConnectError::AddressNotAvailable)
+    }
+}

@@ -1,0 +1,44 @@
+//! Settings of a netns that sockets follow.
+
+/// Sysctls and the like, with the defaults of Linux 6.12 on a machine with 1 GiB of memory or more
+/// (Documentation/networking/ip-sysctl.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// `ip_local_port_range`: first and last ephemeral port.
+    pub ephemeral_ports: (u16, u16),
+    /// MTU of the route by which answers leave, in bytes; it decides the MSS that is announced.
+    pub mtu: u16,
+    /// `tcp_syn_retries`: how often a SYN is sent again with growing intervals.
+    pub tcp_syn_retries: u8,
+    /// `tcp_syn_linear_timeouts`: how often a SYN is sent again at the same interval before they grow (since 6.5).
+    pub tcp_syn_linear_timeouts: u8,
+    /// `tcp_synack_retries`: how often a SYN|ACK is sent again.
+    pub tcp_synack_retries: u8,
+    /// `tcp_retries2`: gives up on an established connection after the time that so many retransmissions take.
+    pub tcp_retries2: u8,
+    /// `tcp_rmem[1]`: receive buffer of a socket, in bytes.
+    pub tcp_rmem_default: u32,
+    /// `tcp_rmem[2]`: largest receive buffer, in bytes; it decides the window scale.
+    pub tcp_rmem_max: u32,
+    /// `somaxconn`, which bounds a listener's queues.
+    pub listen_backlog: u32,
+    /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback only: connect(2) may take a port that is in TIME_WAIT.
+    pub tcp_tw_reuse: u8,
+}
+
+impl Default for SocketSettings {
+    fn default() -> Self {
+        Self {
+            ephemeral_ports: (32768, 60999),
+            mtu: 1500,
+            tcp_syn_retries: 6,
+            tcp_syn_linear_timeouts: 4,
+            tcp_synack_retries: 5,
+            tcp_retries2: 15,
+            tcp_rmem_default: 131_072,
+            tcp_rmem_max: 6_291_456,
+            listen_backlog: 4096,
+            tcp_tw_reuse: 2,
+        }
+    }
+}

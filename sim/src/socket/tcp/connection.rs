@@ -1,0 +1,355 @@
+//! A connection: its state, its two halves, and the application that owns it.
+
+use super::delack::AckPolicy;
+use super::listen::Request as Handshake;
+use super::receive::Receive;
+use super::rtt::Rtt;
+use super::segment::{FourTuple, Segment};
+use super::send::Send;
+use super::seq::Seq;
+use super::{TIMESTAMPS_LEN, initial_window};
+use crate::packet::{FlowId, PacketId};
+use crate::socket::flow::{Client, Flows, Pending};
+use crate::socket::icmp::Message;
+use crate::socket::timer::{TimerKind, Timers};
+use crate::socket::{ClientProtocol, ClientSpec, Request, SendAgainError, Server, SocketId, SocketIo};
+use crate::time::{Duration, Instant};
+use crate::trace::{Event, Outcome, SocketEvent};
+
+/// State of a connection (RFC 9293 §3.3.2). LISTEN, the handshake of a listener, and TIME_WAIT are sockets of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::socket) enum State {
+    SynSent,
+    /// Reached by a simultaneous open only.
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    /// Lives on as a [`super::TimeWait`]; the table makes it one when the call ends.
+    TimeWait(WaitFor),
+    /// Is gone when the call ends.
+    Closed,
+}
+
+/// What a socket without an owner waits for (`tw_substate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::socket) enum WaitFor {
+    /// FIN_WAIT2: the peer's FIN.
+    Fin,
+    /// TIME_WAIT: that old segments die out.
+    Silence,
+}
+
+/// What the retransmission timer is set for (`icsk_pending`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteTimer {
+    /// `ICSK_TIME_RETRANS`.
+    Retransmit,
+    /// `ICSK_TIME_LOSS_PROBE`.
+    LossProbe,
+    /// `ICSK_TIME_PROBE0`.
+    WindowProbe,
+}
+
+/// The application that owns a connection.
+#[derive(Clone, Debug)]
+pub(super) enum App {
+    Client(Client),
+    Server(Server),
+    /// It has closed the socket (`SOCK_DEAD`).
+    Gone,
+}
+
+/// A connection (`struct tcp_sock`).
+#[derive(Clone, Debug)]
+pub(in crate::socket) struct Connection {
+    pub(in crate::socket) id: SocketId,
+    pub(in crate::socket) tuple: FourTuple,
+    pub(in crate::socket) state: State,
+    /// The source port was chosen by the user, so that no ephemeral port may be shared with it.
+    pub(in crate::socket) is_port_bound: bool,
+    pub(in crate::socket) timers: Timers,
+    /// The flow to which its segments belong.
+    pub(super) flow: Option<FlowId>,
+    /// The packet that is being handled.
+    pub(super) cause: Option<PacketId>,
+    /// Next IP identification.
+    pub(super) ident: u16,
+    pub(super) app: App,
+    pub(super) snd: Send,
+    pub(super) rcv: Receive,
+    pub(super) ack: AckPolicy,
+    pub(super) rtt: Rtt,
+    /// The MSS that was announced, less the options of every segment (`advmss`).
+    pub(super) advmss: u16,
+    pub(super) has_timestamps: bool,
+    pub(super) has_sack: bool,
+    pub(super) write_timer: WriteTimer,
+    /// Timeouts in a row without progress (`icsk_retransmits`, or `icsk_probes_out`).
+    pub(super) retransmits: u32,
+    /// When the first of these retransmissions was made (`retrans_stamp`).
+    pub(super) retrans_stamp: Option<Instant>,
+    /// What was in flight when loss was found; the state is left once this is acknowledged (`high_seq`).
+    pub(super) high_seq: Option<Seq>,
+    /// How many segments may be in flight while lost ones are sent again (`snd_cwnd` after a timeout).
+    pub(super) loss_cwnd: u32,
+    /// End of the flight for which a loss probe was sent (`tlp_high_seq`).
+    pub(super) tlp_high_seq: Option<Seq>,
+    /// When an ACK was last sent for an unacceptable segment (`last_oow_ack_time`).
+    pub(super) last_oow_ack: Option<Instant>,
+    /// Outcome of an ICMP error that did not end the connection (`sk_err_soft`).
+    pub(super) soft_error: Option<Outcome>,
+}
+
+impl Connection {
+    /// A client's connection, before its SYN.
+    pub(super) fn connect(
+        io: &mut SocketIo<'_, '_>,
+        id: SocketId,
+        tuple: FourTuple,
+        spec: ClientSpec,
+    ) -> Self {
+        let advmss = io.advertised_mss();
+        let (rcv_wnd, rcv_wscale) = initial_window(io, advmss, true);
+        let rcv = Receive::new(rcv_wnd, rcv_wscale);
+        let isn = io.isn();
+        let flow = Some(spec.request.flow);
+        let deadline = spec.request.deadline;
+        let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
+        let client = Client { is_kept_open: spec.is_kept_open, pending: Some(pending) };
+        let mut timers = Timers::default();
+        timers.arm(io, id, TimerKind::Deadline, deadline);
+        Self {
+            id,
+            tuple,
+            state: State::SynSent,
+            is_port_bound: spec.src_port.is_some(),
+            timers,
+            flow,
+            cause: None,
+            ident: io.ident(),
+            app: App::Client(client),
+            snd: Send::new(isn),
+            rcv,
+            ack: AckPolicy::default(),
+            rtt: Rtt::default(),
+            advmss,
+            has_timestamps: true,
+            has_sack: true,
+            write_timer: WriteTimer::Retransmit,
+            retransmits: 0,
+            retrans_stamp: None,
+            high_seq: None,
+            loss_cwnd: 0,
+            tlp_high_seq: None,
+            last_oow_ack: None,
+            soft_error: None,
+        }
+    }
+
+    /// The connection of a handshake that a listener answered and that `segment` completes.
+    ///
+    /// Linux: `tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c; `tcp_create_openreq_child`, net/ipv4/tcp_minisocks.c.
+    pub(super) fn accept(io: &mut SocketIo<'_, '_>, handshake: &Handshake, segment: &Segment<'_>) -> Self {
+        let mut snd = Send::new(handshake.isn);
+        snd.finish_handshake(segment, handshake.snd_wscale, handshake.mss);
+        let mut rcv = Receive::new(handshake.rcv_wnd, handshake.rcv_wscale);
+        rcv.start_after(handshake.peer_isn);
+        rcv.ts_recent = handshake.ts_recent;
+        let mut connection = Self {
+            id: handshake.id,
+            tuple: handshake.tuple,
+            state: State::Established,
+            is_port_bound: false,
+            timers: Timers::default(),
+            flow: segment.flow.or(handshake.flow),
+            cause: Some(segment.packet),
+            ident: io.ident(),
+            app: App::Server(handshake.server.clone()),
+            snd,
+            rcv,
+            ack: AckPolicy::default(),
+            rtt: Rtt::default(),
+            advmss: io.advertised_mss(),
+            has_timestamps: handshake.ts_recent.is_some(),
+            has_sack: handshake.has_sack,
+            write_timer: WriteTimer::Retransmit,
+            retransmits: 0,
+            retrans_stamp: None,
+            high_seq: None,
+            loss_cwnd: 0,
+            tlp_high_seq: None,
+            last_oow_ack: None,
+            soft_error: None,
+        };
+        if handshake.retransmits == 0 {
+            connection.rtt.measure(io.cx.now - handshake.started);
+        }
+        connection.establish(io);
+        let (flow, socket, FourTuple { local, remote }) = (connection.flow, connection.id, connection.tuple);
+        io.cx.record_flow(Some(segment.packet), || {
+            Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
+        });
+        connection
+    }
+
+    /// The handshake is over (`tcp_init_transfer`, net/ipv4/tcp_input.c).
+    pub(super) fn establish(&mut self, io: &SocketIo<'_, '_>) {
+        self.state = State::Established;
+        self.rtt.finish_handshake();
+        self.ack.connected(io.cx.now);
+        self.retransmits = 0;
+        self.retrans_stamp = None;
+        // A client has already taken the timestamps off its MSS, a server has not: `tcp_init_buffer_space` keeps one
+        // segment in reserve, and so announces slightly different windows on the two sides.
+        let is_client = matches!(self.app, App::Client(_) | App::Gone);
+        let option_len = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
+        let reserve = if is_client { self.advmss - option_len } else { self.advmss };
+        let clamp = (io.settings.tcp_rmem_default / 2).saturating_sub(u32::from(reserve));
+        self.rcv.rcv_ssthresh = self.rcv.rcv_ssthresh.min(clamp);
+        self.advmss -= option_len;
+    }
+
+    /// Lets the application look at what arrived, and do what it does about it. It runs after the segment that woke it has
+    /// been handled and acknowledged, as a process runs after the softirq.
+    pub(super) fn wake_app(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        let unread = std::mem::take(&mut self.rcv.unread);
+        let FourTuple { local, remote } = self.tuple;
+        match &mut self.app {
+            App::Client(client) => {
+                let is_complete = !unread.is_empty()
+                    && client.pending.as_mut().is_some_and(|pending| pending.add_reply(remote, &unread));
+                self.after_read(io, !unread.is_empty());
+                if is_complete {
+                    self.finish(io, flows, Outcome::Connected);
+                } else if self.rcv.is_finished {
+                    self.finish_at_eof(io, flows);
+                }
+            }
+            App::Server(server) => {
+                let answer = if unread.is_empty() { None } else { server.answer(&unread, local, remote) };
+                self.after_read(io, !unread.is_empty());
+                if let Some(answer) = answer {
+                    self.write(io, &answer);
+                }
+                if self.rcv.is_finished {
+                    self.close(io);
+                }
+            }
+            App::Gone => {}
+        }
+    }
+
+    /// The connection is established: a client sends its request.
+    pub(super) fn wake_connected(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        let App::Client(client) = &mut self.app else { return };
+        let Some(pending) = &mut client.pending else { return };
+        pending.set_established(io.cx.now);
+        if pending.request.is_empty() {
+            self.finish(io, flows, Outcome::Connected);
+        } else {
+            let request = pending.request.clone();
+            self.write(io, &request);
+        }
+    }
+
+    /// Sends another request over a connection that was kept open.
+    pub(in crate::socket) fn send_again(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        request: Request,
+    ) -> Result<(), SendAgainError> {
+        let App::Client(client) = &mut self.app else { return Err(SendAgainError::Closed) };
+        if client.pending.is_some() {
+            return Err(SendAgainError::Pending);
+        }
+        if self.state != State::Established {
+            return Err(SendAgainError::Closed);
+        }
+        let FourTuple { local, remote } = self.tuple;
+        self.flow = Some(request.flow);
+        self.timers.arm(io, self.id, TimerKind::Deadline, request.deadline);
+        client.pending = Some(Pending::open(io, self.id, ClientProtocol::Tcp, local, remote, request));
+        self.wake_connected(io, flows);
+        Ok(())
+    }
+
+    /// The client's patience has ended.
+    pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        self.finish(io, flows, Outcome::Timeout);
+    }
+
+    /// Ends the client's exchange. The socket is closed as close(2) does, unless it is kept open and still usable.
+    pub(in crate::socket) fn finish(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        outcome: Outcome,
+    ) {
+        self.timers.cancel(TimerKind::Deadline);
+        let App::Client(client) = &mut self.app else { return };
+        if let Some(pending) = client.pending.take() {
+            pending.finish(io, flows, outcome);
+        }
+        if !client.is_kept_open || self.state != State::Established {
+            self.close(io);
+        }
+    }
+
+    fn finish_at_eof(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        let App::Client(client) = &self.app else { return };
+        let has_reply = client.pending.as_ref().is_some_and(Pending::has_reply);
+        self.finish(io, flows, if has_reply { Outcome::Connected } else { Outcome::Reset });
+    }
+
+    /// Notes an ICMP error for the result of the exchange.
+    pub(super) fn note_icmp_error(&mut self, message: &Message) {
+        if let App::Client(Client { pending: Some(pending), .. }) = &mut self.app {
+            pending.add_icmp_error(message.icmp_type, message.code);
+        }
+    }
+
+    /// The connection dies of an error: the application learns it, and nothing more is sent (`tcp_done`, `sk_err`).
+    pub(super) fn abort(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) {
+        self.state = State::Closed;
+        self.finish(io, flows, outcome);
+    }
+
+    /// The application closes the socket (`__tcp_close`, net/ipv4/tcp.c).
+    pub(in crate::socket) fn close(&mut self, io: &mut SocketIo<'_, '_>) {
+        self.app = App::Gone;
+        self.timers.cancel(TimerKind::Deadline);
+        self.state = match self.state {
+            State::SynSent | State::Closed => State::Closed,
+            State::SynReceived | State::Established => State::FinWait1,
+            State::CloseWait => State::LastAck,
+            // It was closed before.
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait(_) => {
+                return;
+            }
+        };
+        if self.state != State::Closed {
+            self.snd.write_fin();
+            self.push(io);
+        }
+    }
+
+    fn write(&mut self, io: &mut SocketIo<'_, '_>, bytes: &[u8]) {
+        self.snd.write(bytes);
+        self.push(io);
+    }
+
+    /// Whether close(2) was called: what arrives is for nobody (`SOCK_DEAD`, `RCV_SHUTDOWN`).
+    pub(super) const fn is_orphan(&self) -> bool {
+        matches!(self.app, App::Gone)
+    }
+
+    /// How long TIME_WAIT lasts, or FIN_WAIT2 without an owner (`TCP_TIMEWAIT_LEN`, `tcp_fin_timeout`).
+    pub(super) const fn time_wait() -> Duration {
+        Duration::from_secs(60)
+    }
+}

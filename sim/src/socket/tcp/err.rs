@@ -1,0 +1,64 @@
+//! ICMP errors about a connection's segments.
+//!
+//! Linux: `tcp_v4_err`, `tcp_v4_mtu_reduced`, net/ipv4/tcp_ipv4.c.
+
+use super::HEADERS_LEN;
+use super::connection::{Connection, State};
+use super::seq::Seq;
+use crate::socket::SocketIo;
+use crate::socket::flow::Flows;
+use crate::socket::icmp::{Message, icmp_error};
+use crate::trace::Outcome;
+
+impl Connection {
+    /// An error about the segment with that sequence number.
+    pub(in crate::socket) fn icmp_err(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        message: &Message,
+        sequence: u32,
+    ) {
+        if !Seq(sequence).is_between(self.snd.snd_una, self.snd.snd_nxt) {
+            return;
+        }
+        self.note_icmp_error(message);
+        if message.is_fragmentation_needed() {
+            self.mtu_reduced(io, message.next_hop_mtu);
+            return;
+        }
+        let Some(error) = icmp_error(message.icmp_type, message.code) else { return };
+        match self.state {
+            // Whatever the error, it ends the attempt to connect.
+            State::SynSent | State::SynReceived => self.abort(io, flows, error.outcome),
+            // The connection goes on; the error is what it is told if it times out.
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => self.soft_error = Some(error.outcome),
+            State::TimeWait(_) | State::Closed => {}
+        }
+    }
+
+    /// The path takes smaller segments only: what is in flight is sent again in such (`tcp_simple_retransmit`).
+    fn mtu_reduced(&mut self, io: &mut SocketIo<'_, '_>, mtu: u16) {
+        // RFC 1191: routers of old leave the field zero; Linux then assumes 552 (`ip_rt_min_pmtu`), as it does for less.
+        let mss = mtu.max(552) - HEADERS_LEN;
+        if mss >= self.snd.mss {
+            return;
+        }
+        self.snd.mss = mss;
+        self.snd.split_flight(self.mss());
+        let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceived);
+        if is_synchronised && !self.snd.in_flight.is_empty() {
+            self.retransmit_all(io);
+        }
+    }
+
+    /// What the error would mean to the application, kept for its timeout.
+    pub(super) fn timeout_outcome(&self) -> Outcome {
+        self.soft_error.unwrap_or(Outcome::Timeout)
+    }
+}

@@ -1,0 +1,497 @@
+//! Segments that arrive for a connection.
+//!
+//! Linux: `tcp_rcv_state_process`, `tcp_validate_incoming`, `tcp_ack`, `tcp_data_queue`, `tcp_fin`, net/ipv4/tcp_input.c. The
+//! fast path of `tcp_rcv_established` gives the same results and is not repeated.
+
+use super::Verdict;
+use super::connection::{Connection, State, WaitFor};
+use super::receive::Text;
+use super::segment::Segment;
+use super::seq::Seq;
+use crate::socket::SocketIo;
+use crate::socket::flow::Flows;
+use crate::socket::timer::TimerKind;
+use crate::time::{Duration, Instant};
+use crate::trace::{DropReason, Outcome};
+use crate::wire::TcpFlags;
+
+/// `tcp_invalid_ratelimit`: ACKs for unacceptable segments are this far apart.
+const INVALID_RATELIMIT: Duration = Duration::from_millis(500);
+
+/// What `tcp_ack` says of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AckResult {
+    /// It acknowledges something new, or the same as before.
+    Valid,
+    /// It is behind what was acknowledged, within a window.
+    Old,
+    /// It is far behind (RFC 5961 §5.2).
+    TooOld,
+    /// It acknowledges what was never sent.
+    Unsent,
+}
+
+impl Connection {
+    /// Handles a segment whose checksum is right.
+    pub(super) fn segment_arrived(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        segment: &Segment<'_>,
+    ) -> Verdict {
+        self.cause = Some(segment.packet);
+        if segment.flow.is_some() {
+            self.flow = segment.flow;
+        }
+        let verdict = match self.state {
+            State::SynSent => self.rcv_synsent_state_process(io, flows, segment),
+            State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => self.rcv_state_process(io, flows, segment),
+            State::TimeWait(_) | State::Closed => unreachable!("the table has replaced or removed it"),
+        };
+        self.cause = None;
+        verdict
+    }
+
+    fn rcv_state_process(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        segment: &Segment<'_>,
+    ) -> Verdict {
+        if !segment.flags.intersects(TcpFlags::ACK.union(TcpFlags::RST).union(TcpFlags::SYN)) {
+            return Verdict::Drop(DropReason::TcpInvalid);
+        }
+        if let Err(verdict) = self.validate_incoming(io, flows, segment) {
+            return verdict;
+        }
+        if let Err(verdict) = self.process_ack(io, segment) {
+            return verdict;
+        }
+        let was_handshake = self.state == State::SynReceived;
+        if let Some(verdict) = self.advance_state(io, segment) {
+            return verdict;
+        }
+        if was_handshake {
+            self.wake_connected(io, flows);
+        }
+        let verdict = self.process_text(io, segment);
+        if self.state != State::Closed && !matches!(self.state, State::TimeWait(_)) {
+            self.push(io);
+            self.ack_if_due(io);
+        }
+        self.wake_app(io, flows);
+        verdict
+    }
+
+    /// The checks that every segment of a synchronised connection must pass (`tcp_validate_incoming`; RFC 9293 §3.10.7.4,
+    /// RFC 5961, RFC 7323 §5).
+    fn validate_incoming(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        segment: &Segment<'_>,
+    ) -> Result<(), Verdict> {
+        let (seq, end) = (segment.seq, segment.end_seq());
+        let (is_rst, is_syn) = (segment.has(TcpFlags::RST), segment.has(TcpFlags::SYN));
+        let rejected = Err(Verdict::Drop(DropReason::TcpInvalid));
+        // A RST is accepted even if its timestamp is old.
+        if !is_rst && self.is_paws_rejected(segment) {
+            self.answer_unacceptable(io, segment);
+            return rejected;
+        }
+        if !self.rcv.is_acceptable(seq, end) {
+            if !is_rst {
+                self.answer_unacceptable(io, segment);
+            } else if self.is_rst_behind_fin(seq) {
+                self.reset_received(io, flows);
+                return Err(Verdict::Taken);
+            }
+            return rejected;
+        }
+        if is_rst {
+            if seq == self.rcv.rcv_nxt || self.is_rst_behind_fin(seq) {
+                self.reset_received(io, flows);
+                return Err(Verdict::Taken);
+            }
+            self.send_challenge_ack(io);
+            return rejected;
+        }
+        if is_syn && !self.is_own_syn_ack(segment) {
+            self.send_challenge_ack(io);
+            return rejected;
+        }
+        Ok(())
+    }
+
+    /// The SYN|ACK by which the peer answers our SYN when both were sent at once.
+    fn is_own_syn_ack(&self, segment: &Segment<'_>) -> bool {
+        self.state == State::SynReceived
+            && segment.has(TcpFlags::ACK)
+            && segment.seq + 1 == segment.end_seq()
+            && segment.end_seq() == self.rcv.rcv_nxt
+            && segment.ack == self.snd.snd_nxt
+    }
+
+    /// A RST whose sender had not counted its own FIN (`tcp_reset_check`).
+    fn is_rst_behind_fin(&self, seq: Seq) -> bool {
+        seq + 1 == self.rcv.rcv_nxt
+            && matches!(self.state, State::CloseWait | State::LastAck | State::Closing)
+    }
+
+    /// Whether the timestamp is older than one that was seen (`tcp_paws_discard`, `tcp_disordered_ack`).
+    fn is_paws_rejected(&self, segment: &Segment<'_>) -> bool {
+        let (Some((value, _)), Some((recent, _)), true) =
+            (segment.options.timestamps, self.rcv.ts_recent, self.has_timestamps)
+        else {
+            return false;
+        };
+        let age = recent.wrapping_sub(value).cast_signed();
+        if age <= 1 {
+            return false;
+        }
+        // An ACK without data that was overtaken by another of the same content does no harm.
+        let is_disordered_ack = segment.has(TcpFlags::ACK)
+            && segment.seq == segment.end_seq()
+            && segment.seq == self.rcv.rcv_nxt
+            && segment.ack == self.snd.snd_una
+            && u128::from(age.unsigned_abs()) <= self.rtt.rto.as_millis();
+        !is_disordered_ack
+    }
+
+    /// Answers a segment outside the window (`tcp_send_dupack`). A SYN among them is challenged.
+    fn answer_unacceptable(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
+        let (seq, end) = (segment.seq, segment.end_seq());
+        if segment.has(TcpFlags::SYN) {
+            self.send_challenge_ack(io);
+            return;
+        }
+        // Segments with data are no part of a loop of ACKs, so they are not limited (`tcp_oow_rate_limited`).
+        if seq == end && self.is_rate_limited(io.cx.now) {
+            return;
+        }
+        if seq != end && seq.is_before(self.rcv.rcv_nxt) {
+            self.ack.enter_quick(self.quickack_budget());
+            let end = if end.is_after(self.rcv.rcv_nxt) { self.rcv.rcv_nxt } else { end };
+            self.rcv.report_duplicate(seq, end);
+        }
+        self.send_ack(io);
+    }
+
+    /// RFC 5961 §7.
+    fn send_challenge_ack(&mut self, io: &mut SocketIo<'_, '_>) {
+        if !self.is_rate_limited(io.cx.now) {
+            self.send_ack(io);
+        }
+    }
+
+    /// Linux: `__tcp_oow_rate_limited`.
+    fn is_rate_limited(&mut self, now: Instant) -> bool {
+        if self.last_oow_ack.is_some_and(|last| now - last < INVALID_RATELIMIT) {
+            return true;
+        }
+        self.last_oow_ack = Some(now);
+        false
+    }
+
+    /// An acceptable RST (`tcp_reset`).
+    fn reset_received(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        self.abort(io, flows, Outcome::Reset);
+    }
+
+    /// Handles the ACK field; `Err` if the segment goes no further.
+    fn process_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Result<(), Verdict> {
+        let rejected = Verdict::Drop(DropReason::TcpInvalid);
+        if !segment.has(TcpFlags::ACK) {
+            return Err(rejected);
+        }
+        let result = self.take_ack(io, segment);
+        match (self.state, result) {
+            (_, AckResult::Valid) => Ok(()),
+            (State::SynReceived, AckResult::Old | AckResult::TooOld | AckResult::Unsent) => {
+                Err(Verdict::Reset(DropReason::TcpInvalid))
+            }
+            // `tcp_rcv_established` goes on with the text of a segment whose ACK is old, and drops one that acknowledges
+            // what was not sent in silence.
+            (State::Established, AckResult::Old) => Ok(()),
+            (State::Established, AckResult::Unsent) => Err(rejected),
+            (_, AckResult::Old) => Ok(()),
+            (_, AckResult::TooOld | AckResult::Unsent) => {
+                self.send_challenge_ack(io);
+                Err(rejected)
+            }
+        }
+    }
+
+    /// Linux: `tcp_ack`.
+    fn take_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> AckResult {
+        let (ack, una) = (segment.ack, self.snd.snd_una);
+        if ack.is_before(una) {
+            return if una - ack > self.snd.max_window { AckResult::TooOld } else { AckResult::Old };
+        }
+        if ack.is_after(self.snd.snd_nxt) {
+            return AckResult::Unsent;
+        }
+        let is_advancing = ack.is_after(una);
+        if is_advancing {
+            self.retransmits = 0;
+        }
+        if let Some((value, _)) = segment.options.timestamps.filter(|_| self.has_timestamps) {
+            self.rcv.note_timestamp(segment.seq, value, io.cx.now);
+        }
+        self.update_window(segment);
+        self.soft_error = None;
+        let was_idle = self.snd.in_flight.is_empty();
+        let acked = self.snd.acknowledge(ack);
+        if acked.segments > 0 {
+            let echo = segment.options.timestamps.map(|(_, echo)| echo);
+            self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
+        }
+        if self.tlp_high_seq.is_some_and(|high| !ack.is_before(high)) {
+            self.tlp_high_seq = None;
+        }
+        if was_idle {
+            self.window_may_have_opened(io);
+        } else if acked.segments > 0 {
+            self.flight_shrank(io, acked.segments);
+        }
+        AckResult::Valid
+    }
+
+    /// Linux: `tcp_ack_update_window`, `tcp_may_update_window`.
+    fn update_window(&mut self, segment: &Segment<'_>) {
+        let shift = if segment.has(TcpFlags::SYN) { 0 } else { self.snd.snd_wscale };
+        let window = u32::from(segment.window) << shift;
+        let snd = &mut self.snd;
+        let is_newer = segment.ack.is_after(snd.snd_una)
+            || segment.seq.is_after(snd.snd_wl1)
+            || (segment.seq == snd.snd_wl1 && (window > snd.snd_wnd || window == 0));
+        if is_newer {
+            snd.snd_wl1 = segment.seq;
+            snd.snd_wnd = window;
+            snd.max_window = snd.max_window.max(window);
+        }
+    }
+
+    /// Takes the time since `sent`, or since the moment that the peer echoes (`tcp_ack_update_rtt`).
+    pub(super) fn measure_rtt(&mut self, now: Instant, sent: Option<Instant>, echo: Option<u32>) {
+        if let Some(sent) = sent {
+            self.rtt.measure(now - sent);
+        } else if let Some(echo) = echo.filter(|echo| *echo != 0 && self.has_timestamps) {
+            self.rtt.measure(Duration::from_millis(u64::from(super::timestamp(now).wrapping_sub(echo))));
+        }
+    }
+
+    /// Nothing was in flight, so the ACK may open a window that was closed (`tcp_ack_probe`).
+    fn window_may_have_opened(&mut self, io: &mut SocketIo<'_, '_>) {
+        if !self.snd.has_unsent() {
+            return;
+        }
+        self.retransmits = 0;
+        if self.snd.next_segment(self.mss()).is_some() {
+            self.timers.cancel(TimerKind::Retransmit);
+        } else {
+            self.arm_window_probe(io);
+        }
+    }
+
+    /// Segments left the flight: what was lost goes out again, and the timer is set anew.
+    fn flight_shrank(&mut self, io: &mut SocketIo<'_, '_>, count: u32) {
+        if let Some(high) = self.high_seq {
+            self.loss_cwnd += count;
+            if self.snd.snd_una.is_before(high) {
+                self.retransmit_lost(io);
+            } else {
+                self.high_seq = None;
+                self.retrans_stamp = None;
+            }
+        }
+        if !self.schedule_loss_probe(io, true) {
+            self.rearm_rto(io);
+        }
+    }
+
+    /// Linux: `tcp_xmit_retransmit_queue`, with slow start from one segment.
+    fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
+        for index in 0..self.snd.in_flight.len() {
+            let out = self.snd.in_flight.iter().filter(|sent| !sent.is_lost).count();
+            if u32::try_from(out).is_ok_and(|out| out >= self.loss_cwnd) {
+                break;
+            }
+            if self.snd.in_flight[index].is_lost {
+                self.retransmit(io, index);
+            }
+        }
+    }
+
+    /// What the ACK means to the state; a verdict if the segment ends here.
+    fn advance_state(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Option<Verdict> {
+        match self.state {
+            State::SynReceived => {
+                self.snd.snd_wnd = u32::from(segment.window) << self.snd.snd_wscale;
+                self.snd.snd_wl1 = segment.seq;
+                self.establish(io);
+                None
+            }
+            State::FinWait1 if self.snd.is_all_acked() => self.fin_acked(segment),
+            State::Closing if self.snd.is_all_acked() => {
+                self.state = State::TimeWait(WaitFor::Silence);
+                Some(Verdict::Taken)
+            }
+            State::LastAck if self.snd.is_all_acked() => {
+                self.state = State::Closed;
+                Some(Verdict::Taken)
+            }
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => None,
+            State::SynSent | State::TimeWait(_) | State::Closed => {
+                unreachable!("handled before the acknowledgement")
+            }
+        }
+    }
+
+    /// Our FIN is acknowledged. Nobody owns the socket any more, so it becomes a small one that waits for the peer's FIN,
+    /// unless that came with this very segment.
+    fn fin_acked(&mut self, segment: &Segment<'_>) -> Option<Verdict> {
+        self.state = State::FinWait2;
+        let fin = u32::from(segment.has(TcpFlags::FIN));
+        let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
+        if segment.len() > 0 && end_of_data.is_after(self.rcv.rcv_nxt) {
+            // Data for nobody (`SKB_DROP_REASON_TCP_ABORT_ON_DATA`).
+            self.state = State::Closed;
+            return Some(Verdict::Reset(DropReason::TcpInvalid));
+        }
+        if fin == 0 {
+            self.state = State::TimeWait(WaitFor::Fin);
+            return Some(Verdict::Taken);
+        }
+        None
+    }
+
+    /// Handles data and FIN (step 7 of `tcp_rcv_state_process`).
+    fn process_text(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Verdict {
+        match self.state {
+            State::CloseWait | State::Closing | State::LastAck
+                if !segment.seq.is_before(self.rcv.rcv_nxt) =>
+            {
+                // Nothing follows a FIN.
+                return Verdict::Taken;
+            }
+            State::FinWait1 | State::FinWait2 if self.is_orphan() => {
+                let fin = u32::from(segment.has(TcpFlags::FIN));
+                let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
+                if segment.seq != segment.end_seq() && end_of_data.is_after(self.rcv.rcv_nxt) {
+                    self.state = State::Closed;
+                    return Verdict::Reset(DropReason::TcpInvalid);
+                }
+            }
+            State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait(_)
+            | State::Closed => {}
+        }
+        self.data_queue(io, segment)
+    }
+
+    /// Linux: `tcp_data_queue`.
+    fn data_queue(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Verdict {
+        let had_gap = self.rcv.has_gap();
+        let was_finished = self.rcv.is_finished;
+        match self.rcv.take_text(segment) {
+            Text::Nothing => return Verdict::Taken,
+            Text::InOrder(_) => {
+                if segment.len() > 0 {
+                    let is_small = segment.len() < self.rcv_mss();
+                    self.ack.data_received(io.cx.now, is_small, self.quickack_budget(), self.rtt.rto);
+                }
+                // RFC 5681 §4.2: a segment that fills a gap is acknowledged at once.
+                if had_gap && !self.rcv.has_gap() {
+                    self.ack.is_scheduled = true;
+                    self.ack.is_urgent = true;
+                }
+            }
+            Text::BeyondGap => {
+                self.ack.is_scheduled = true;
+                self.ack.is_urgent = true;
+            }
+            Text::Unwanted => {
+                self.ack.enter_quick(self.quickack_budget());
+                self.ack.is_scheduled = true;
+                return Verdict::Drop(DropReason::TcpInvalid);
+            }
+        }
+        if self.rcv.is_finished && !was_finished {
+            self.fin_received(io);
+        }
+        Verdict::Taken
+    }
+
+    /// Linux: `tcp_fin`.
+    fn fin_received(&mut self, io: &mut SocketIo<'_, '_>) {
+        match self.state {
+            State::SynReceived | State::Established => {
+                self.state = State::CloseWait;
+                self.ack.fin_received();
+            }
+            State::FinWait1 => {
+                self.send_ack(io);
+                self.state = State::Closing;
+            }
+            State::FinWait2 => {
+                self.send_ack(io);
+                self.state = State::TimeWait(WaitFor::Silence);
+            }
+            State::CloseWait | State::Closing | State::LastAck => {}
+            State::SynSent | State::TimeWait(_) | State::Closed => {
+                unreachable!("no text is handled in these states")
+            }
+        }
+    }
+
+    /// Sends the ACK that is due, or lets it wait for data to ride on (`__tcp_ack_snd_check`).
+    fn ack_if_due(&mut self, io: &mut SocketIo<'_, '_>) {
+        if !self.ack.is_scheduled {
+            return;
+        }
+        let is_much = self.rcv.rcv_nxt - self.rcv.rcv_wup > self.rcv_mss();
+        if is_much || self.ack.is_quick() || self.rcv.has_gap() {
+            self.send_ack(io);
+        } else if self.timers.at(TimerKind::DelayedAck).is_none() {
+            let delay = self.ack.delay(self.rtt.smoothed());
+            self.timers.arm(io, self.id, TimerKind::DelayedAck, delay);
+        }
+    }
+
+    /// The application has read everything (`tcp_cleanup_rbuf`, net/ipv4/tcp.c).
+    pub(super) fn after_read(&mut self, io: &mut SocketIo<'_, '_>, has_read: bool) {
+        let is_open = !matches!(self.state, State::Closed | State::TimeWait(_));
+        if has_read && is_open && self.ack.is_due_after_read() {
+            self.send_ack(io);
+        }
+    }
+
+    /// The size of segments that the peer seems to send, as it is first estimated (`tcp_initialize_rcv_mss`).
+    fn rcv_mss(&self) -> u32 {
+        u32::from(self.advmss).min(536).min(self.rcv.rcv_wnd / 2).max(88)
+    }
+
+    /// How many ACKs are sent at once when quick mode begins (`tcp_incr_quickack`).
+    fn quickack_budget(&self) -> u32 {
+        self.rcv.rcv_wnd / (2 * self.rcv_mss())
+    }
+}

@@ -1,0 +1,303 @@
+//! Listeners and their handshakes.
+//!
+//! Linux: `tcp_conn_request`, net/ipv4/tcp_input.c; `tcp_check_req`, net/ipv4/tcp_minisocks.c;
+//! `reqsk_timer_handler`, net/ipv4/inet_connection_sock.c.
+
+use super::connection::Connection;
+use super::rtt::TIMEOUT_INIT;
+use super::segment::{FourTuple, Options, Outgoing, Segment};
+use super::seq::Seq;
+use super::{HEADERS_LEN, Sender, TIMESTAMPS_LEN, Verdict, initial_window, timestamp};
+use crate::packet::{FlowId, PacketId};
+use crate::socket::table::Socket;
+use crate::socket::timer::{TimerKind, Timers};
+use crate::socket::{Server, SocketId, SocketIo, Sockets};
+use crate::time::{Duration, Instant};
+use crate::trace::DropReason;
+use crate::wire::TcpFlags;
+use std::net::Ipv4Addr;
+
+/// A socket in LISTEN. Its application accepts at once, so that the queue of accepted connections is always empty.
+#[derive(Clone, Debug)]
+pub(in crate::socket) struct Listener {
+    /// `None` is every address.
+    pub(in crate::socket) addr: Option<Ipv4Addr>,
+    pub(in crate::socket) port: u16,
+    pub(in crate::socket) server: Server,
+    /// Handshakes that have not ended (`qlen`).
+    pub(in crate::socket) request_count: u32,
+}
+
+/// A handshake that a listener has answered (`struct tcp_request_sock`, state NEW_SYN_RECV).
+#[derive(Clone, Debug)]
+pub(in crate::socket) struct Request {
+    /// Becomes the connection's.
+    pub(in crate::socket) id: SocketId,
+    pub(in crate::socket) listener: SocketId,
+    pub(in crate::socket) tuple: FourTuple,
+    pub(in crate::socket) timers: Timers,
+    pub(super) flow: Option<FlowId>,
+    pub(super) server: Server,
+    /// Our sequence number (`snt_isn`) and the peer's (`rcv_isn`).
+    pub(in crate::socket) isn: Seq,
+    pub(super) peer_isn: Seq,
+    pub(super) mss: u16,
+    pub(super) advmss: u16,
+    pub(super) has_sack: bool,
+    pub(super) has_window_scale: bool,
+    pub(super) snd_wscale: u8,
+    pub(super) rcv_wscale: u8,
+    pub(super) rcv_wnd: u32,
+    /// `None` if the peer does not use timestamps.
+    pub(super) ts_recent: Option<(u32, Instant)>,
+    /// When the SYN|ACK was sent first.
+    pub(super) started: Instant,
+    /// Times that the SYN|ACK was sent again (`num_retrans`).
+    pub(super) retransmits: u32,
+    /// Times that the timer expired (`num_timeout`).
+    timeouts: u32,
+    last_oow_ack: Option<Instant>,
+}
+
+/// A segment for a listener: a SYN starts a handshake.
+pub(super) fn syn_arrived(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    id: SocketId,
+    segment: &Segment<'_>,
+) -> Verdict {
+    let dropped = Verdict::Drop(DropReason::TcpInvalid);
+    if segment.has(TcpFlags::RST) {
+        return dropped;
+    }
+    if segment.has(TcpFlags::ACK) {
+        return Verdict::Reset(DropReason::TcpInvalid);
+    }
+    if !segment.has(TcpFlags::SYN) || segment.has(TcpFlags::FIN) {
+        return dropped;
+    }
+    start_handshake(sockets, io, id, segment, None)
+}
+
+/// Answers a SYN. `isn` is given when the SYN reopens a connection in TIME_WAIT.
+pub(super) fn start_handshake(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    listener_id: SocketId,
+    segment: &Segment<'_>,
+    isn: Option<Seq>,
+) -> Verdict {
+    let child = sockets.table.next_id();
+    let Some(Socket::Listener(listener)) = sockets.table.get_mut(listener_id) else {
+        unreachable!("the look-up found a listener");
+    };
+    // Linux would answer with a SYN cookie here (`tcp_syncookies`), which is not modelled.
+    if listener.request_count >= io.settings.listen_backlog {
+        return Verdict::Drop(DropReason::TcpListenOverflow);
+    }
+    listener.request_count += 1;
+    let server = listener.server.clone();
+    let isn = isn.unwrap_or_else(|| io.isn());
+    let mut request = Request::new(io, child, listener_id, server, segment, isn);
+    request.send_syn_ack(io, Some(segment.packet));
+    request.timers.arm(io, child, TimerKind::Retransmit, TIMEOUT_INIT);
+    sockets.table.insert_request(request);
+    Verdict::Taken
+}
+
+/// A segment for a handshake: an acceptable ACK makes a connection, which then handles the segment itself.
+pub(super) fn ack_arrived(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    id: SocketId,
+    segment: &Segment<'_>,
+) -> Verdict {
+    let Some(Socket::Request(request)) = sockets.table.get_mut(id) else {
+        unreachable!("the caller has looked");
+    };
+    let listener = request.listener;
+    match request.check(io, segment) {
+        Checked::Drop => Verdict::Drop(DropReason::TcpInvalid),
+        Checked::Answered => Verdict::Taken,
+        Checked::Listener => Verdict::Listener(listener),
+        Checked::Abandon(is_reset) => {
+            sockets.table.remove(id);
+            let reason = DropReason::TcpInvalid;
+            if is_reset { Verdict::Reset(reason) } else { Verdict::Drop(reason) }
+        }
+        Checked::Accept => {
+            let connection = Connection::accept(io, request, segment);
+            sockets.table.remove(id);
+            sockets.table.insert_connection(connection);
+            Verdict::Child(id)
+        }
+    }
+}
+
+/// What `tcp_check_req` says of a segment.
+enum Checked {
+    Drop,
+    /// A SYN that was sent again, or something outside the window: it was answered.
+    Answered,
+    /// The listener is to handle it: it answers with a RST.
+    Listener,
+    /// The handshake is off; true if the peer is told.
+    Abandon(bool),
+    Accept,
+}
+
+impl Request {
+    fn new(
+        io: &SocketIo<'_, '_>,
+        id: SocketId,
+        listener: SocketId,
+        server: Server,
+        segment: &Segment<'_>,
+        isn: Seq,
+    ) -> Self {
+        let options = segment.options;
+        let advmss = io.advertised_mss();
+        let mss_of_data = if options.timestamps.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
+        let (rcv_wnd, rcv_wscale) = initial_window(io, mss_of_data, options.window_scale.is_some());
+        let path = io.settings.mtu.saturating_sub(HEADERS_LEN);
+        Self {
+            id,
+            listener,
+            tuple: segment.tuple,
+            timers: Timers::default(),
+            flow: segment.flow,
+            server,
+            isn,
+            peer_isn: segment.seq,
+            mss: options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1),
+            advmss,
+            has_sack: options.is_sack_permitted,
+            has_window_scale: options.window_scale.is_some(),
+            snd_wscale: options.window_scale.unwrap_or(0),
+            rcv_wscale,
+            rcv_wnd,
+            ts_recent: options.timestamps.map(|(value, _)| (value, io.cx.now)),
+            started: io.cx.now,
+            retransmits: 0,
+            timeouts: 0,
+            last_oow_ack: None,
+        }
+    }
+
+    /// Linux: `tcp_check_req`.
+    fn check(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Checked {
+        const CONTROLS: TcpFlags = TcpFlags(0x16);
+        let is_paws_rejected = match (segment.options.timestamps, self.ts_recent) {
+            (Some((value, _)), Some((recent, _))) => recent.wrapping_sub(value).cast_signed() > 1,
+            (None, _) | (_, None) => false,
+        };
+        let controls = TcpFlags(segment.flags.0 & CONTROLS.0);
+        if segment.seq == self.peer_isn && controls == TcpFlags::SYN && !is_paws_rejected {
+            // The client has sent its SYN again. Answering also puts the timer off.
+            if self.is_rate_limited(io.cx.now) {
+                return Checked::Drop;
+            }
+            self.retransmits += 1;
+            self.send_syn_ack(io, Some(segment.packet));
+            self.timers.arm(io, self.id, TimerKind::Retransmit, self.timeout());
+            return Checked::Answered;
+        }
+        if segment.has(TcpFlags::ACK) && segment.ack != self.isn + 1 {
+            return Checked::Listener;
+        }
+        if is_paws_rejected || !self.is_in_window(segment) {
+            if segment.has(TcpFlags::RST) || (segment.len() == 0 && self.is_rate_limited(io.cx.now)) {
+                return Checked::Drop;
+            }
+            self.send_ack(io, segment);
+            return Checked::Answered;
+        }
+        if let Some((value, _)) = segment.options.timestamps.filter(|_| self.ts_recent.is_some())
+            && !segment.seq.is_after(self.peer_isn + 1)
+        {
+            self.ts_recent = Some((value, io.cx.now));
+        }
+        let is_old_syn = segment.has(TcpFlags::SYN) && segment.seq == self.peer_isn;
+        if segment.has(TcpFlags::RST) || (segment.has(TcpFlags::SYN) && !is_old_syn) {
+            return Checked::Abandon(!segment.has(TcpFlags::RST));
+        }
+        if segment.has(TcpFlags::ACK) { Checked::Accept } else { Checked::Drop }
+    }
+
+    /// Linux: `tcp_in_window`.
+    fn is_in_window(&self, segment: &Segment<'_>) -> bool {
+        let (seq, end) = (segment.seq, segment.end_seq());
+        let start = self.peer_isn + 1;
+        let limit = start + self.rcv_wnd;
+        seq == start || (end.is_after(start) && seq.is_before(limit)) || (seq == limit && seq == end)
+    }
+
+    fn is_rate_limited(&mut self, now: Instant) -> bool {
+        if self.last_oow_ack.is_some_and(|last| now - last < Duration::from_millis(500)) {
+            return true;
+        }
+        self.last_oow_ack = Some(now);
+        false
+    }
+
+    /// Sends the SYN|ACK (`tcp_make_synack`).
+    fn send_syn_ack(&mut self, io: &mut SocketIo<'_, '_>, cause: Option<PacketId>) {
+        let segment = Outgoing {
+            tuple: self.tuple,
+            seq: self.isn,
+            ack: self.peer_isn + 1,
+            flags: TcpFlags::SYN.union(TcpFlags::ACK),
+            window: u16::try_from(self.rcv_wnd).unwrap_or(u16::MAX),
+            options: Options {
+                mss: Some(self.advmss),
+                window_scale: self.has_window_scale.then_some(self.rcv_wscale),
+                is_sack_permitted: self.has_sack,
+                timestamps: self.timestamps(io),
+            },
+            sack: &[],
+            payload: &[],
+        };
+        io.send_segment(&segment, self.sender(cause));
+    }
+
+    /// Answers a segment outside the window (`tcp_v4_reqsk_send_ack`).
+    fn send_ack(&self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
+        let ack = Outgoing {
+            tuple: self.tuple,
+            seq: self.isn + 1,
+            ack: self.peer_isn + 1,
+            flags: TcpFlags::ACK,
+            window: u16::try_from(self.rcv_wnd >> self.rcv_wscale).unwrap_or(u16::MAX),
+            options: Options { timestamps: self.timestamps(io), ..Options::default() },
+            sack: &[],
+            payload: &[],
+        };
+        io.send_segment(&ack, self.sender(Some(segment.packet)));
+    }
+
+    fn timestamps(&self, io: &SocketIo<'_, '_>) -> Option<(u32, u32)> {
+        self.ts_recent.map(|(recent, _)| (timestamp(io.cx.now), recent))
+    }
+
+    /// A handshake has no counter of its own; its packets carry identification 0 (`ip_build_and_send_pkt`).
+    const fn sender(&self, cause: Option<PacketId>) -> Sender {
+        Sender { ident: 0, socket: Some(self.id), flow: self.flow, cause }
+    }
+
+    /// How long until the SYN|ACK is sent again (`reqsk_timeout`).
+    fn timeout(&self) -> Duration {
+        (TIMEOUT_INIT * (1 << self.timeouts.min(7))).min(super::rtt::RTO_MAX)
+    }
+
+    /// The timer expired: the SYN|ACK is sent again. False if that was done often enough, and the handshake is off.
+    pub(in crate::socket) fn timer_expired(&mut self, io: &mut SocketIo<'_, '_>) -> bool {
+        if self.timeouts >= u32::from(io.settings.tcp_synack_retries) {
+            return false;
+        }
+        self.timeouts += 1;
+        self.retransmits += 1;
+        self.send_syn_ack(io, None);
+        self.timers.arm(io, self.id, TimerKind::Retransmit, self.timeout());
+        true
+    }
+}

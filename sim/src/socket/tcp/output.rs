@@ -1,0 +1,239 @@
+//! Sending segments.
+//!
+//! Linux: net/ipv4/tcp_output.c.
+
+use super::connection::{Connection, State, WriteTimer};
+use super::rtt::RTO_MIN;
+use super::segment::{Options, Outgoing, SackBlocks};
+use super::send::InFlight;
+use super::seq::Seq;
+use super::{Sender, TIMESTAMPS_LEN, timestamp};
+use crate::socket::SocketIo;
+use crate::socket::timer::TimerKind;
+use crate::time::Duration;
+use crate::wire::TcpFlags;
+
+impl Connection {
+    /// Sends the SYN (`tcp_connect`).
+    pub(super) fn send_syn(&mut self, io: &mut SocketIo<'_, '_>) {
+        let (seq, end) = (self.snd.snd_una, self.snd.snd_una + 1);
+        self.snd.snd_nxt = end;
+        self.snd.in_flight.push_back(InFlight {
+            seq,
+            end,
+            sent: io.cx.now,
+            is_retransmitted: false,
+            is_lost: false,
+        });
+        self.transmit_syn(io);
+        self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
+    }
+
+    /// Sends a SYN, or a SYN|ACK when the peer's SYN has crossed ours (`tcp_send_synack`).
+    pub(super) fn transmit_syn(&mut self, io: &mut SocketIo<'_, '_>) {
+        let is_answer = self.state == State::SynReceived;
+        let flags = if is_answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN };
+        let echo = self.rcv.ts_recent.map_or(0, |(value, _)| value);
+        let options = Options {
+            mss: Some(self.advmss),
+            window_scale: (!is_answer || self.rcv.rcv_wscale > 0).then_some(self.rcv.rcv_wscale),
+            is_sack_permitted: self.has_sack,
+            timestamps: self.has_timestamps.then(|| (timestamp(io.cx.now), echo)),
+        };
+        // The window of a SYN is not scaled (RFC 7323 §2.2).
+        let window = u16::try_from(self.rcv.rcv_wnd).unwrap_or(u16::MAX);
+        let segment = Outgoing {
+            tuple: self.tuple,
+            seq: self.snd.snd_una,
+            ack: self.rcv.rcv_nxt,
+            flags,
+            window,
+            options,
+            sack: &[],
+            payload: &[],
+        };
+        let sender = self.sender();
+        io.send_segment(&segment, sender);
+    }
+
+    /// Sends what window and Nagle allow (`__tcp_push_pending_frames`).
+    pub(super) fn push(&mut self, io: &mut SocketIo<'_, '_>) {
+        let mss = self.mss();
+        let mut has_sent = false;
+        while let Some((seq, end)) = self.snd.next_segment(mss) {
+            if end - seq < mss {
+                self.snd.snd_sml = end;
+            }
+            self.send_new(io, seq, end);
+            has_sent = true;
+        }
+        if has_sent {
+            self.schedule_loss_probe(io, false);
+        } else if self.snd.has_unsent() && self.snd.in_flight.is_empty() {
+            self.arm_window_probe(io);
+        }
+    }
+
+    /// Sends a range for the first time (`tcp_event_new_data_sent`).
+    pub(super) fn send_new(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq) {
+        let was_idle = self.snd.in_flight.is_empty();
+        self.snd.snd_nxt = end;
+        self.snd.in_flight.push_back(InFlight {
+            seq,
+            end,
+            sent: io.cx.now,
+            is_retransmitted: false,
+            is_lost: false,
+        });
+        self.transmit_range(io, seq, end);
+        if was_idle || self.write_timer == WriteTimer::LossProbe {
+            self.rearm_rto(io);
+        }
+    }
+
+    fn transmit_range(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq) {
+        let mut flags = TcpFlags::ACK;
+        if self.snd.covers_fin(end) {
+            flags = flags.union(TcpFlags::FIN);
+        }
+        if self.snd.is_end_of_write(end) && !self.snd.payload(seq, end).is_empty() {
+            flags = flags.union(TcpFlags::PSH);
+        }
+        self.transmit(io, seq, Some(end), flags);
+    }
+
+    /// Sends the flight's segment with that index again (`__tcp_retransmit_skb`).
+    pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) {
+        let sent = &mut self.snd.in_flight[index];
+        sent.sent = io.cx.now;
+        sent.is_retransmitted = true;
+        sent.is_lost = false;
+        let (seq, end) = (sent.seq.max(self.snd.snd_una), sent.end);
+        match self.state {
+            State::SynSent | State::SynReceived => self.transmit_syn(io),
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => self.transmit_range(io, seq, end),
+            State::TimeWait(_) | State::Closed => {}
+        }
+    }
+
+    /// Sends everything in flight again.
+    pub(super) fn retransmit_all(&mut self, io: &mut SocketIo<'_, '_>) {
+        for index in 0..self.snd.in_flight.len() {
+            self.retransmit(io, index);
+        }
+    }
+
+    /// Sends an ACK without data (`tcp_send_ack`).
+    pub(super) fn send_ack(&mut self, io: &mut SocketIo<'_, '_>) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.transmit(io, self.snd.snd_nxt, None, TcpFlags::ACK);
+    }
+
+    /// Sends an ACK that provokes one: its sequence number is acknowledged already (`tcp_xmit_probe_skb`).
+    pub(super) fn send_window_probe(&mut self, io: &mut SocketIo<'_, '_>) {
+        let before = Seq(self.snd.snd_una.0.wrapping_sub(1));
+        self.transmit(io, before, None, TcpFlags::ACK);
+    }
+
+    /// Builds a segment that carries an ACK, and sends it (`__tcp_transmit_skb`).
+    fn transmit(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Option<Seq>, flags: TcpFlags) {
+        let window = self.rcv.select_window();
+        let echo = self.rcv.ts_recent.map_or(0, |(value, _)| value);
+        let timestamps = self.has_timestamps.then(|| (timestamp(io.cx.now), echo));
+        let sack = if self.has_sack {
+            self.rcv.sack_blocks(if self.has_timestamps { 3 } else { 4 })
+        } else {
+            SackBlocks::new()
+        };
+        let sender = self.sender();
+        let payload = match end {
+            Some(end) => self.snd.payload(seq, end),
+            None => &[],
+        };
+        let has_payload = !payload.is_empty();
+        let segment = Outgoing {
+            tuple: self.tuple,
+            seq,
+            ack: self.rcv.rcv_nxt,
+            flags,
+            window,
+            options: Options { timestamps, ..Options::default() },
+            sack: &sack,
+            payload,
+        };
+        io.send_segment(&segment, sender);
+        self.ack.ack_sent();
+        self.timers.cancel(TimerKind::DelayedAck);
+        if has_payload {
+            self.ack.data_sent(io.cx.now);
+        }
+    }
+
+    /// On whose behalf the next segment goes out; takes an IP identification.
+    pub(super) fn sender(&mut self) -> Sender {
+        let ident = self.ident;
+        self.ident = self.ident.wrapping_add(1);
+        Sender { ident, socket: Some(self.id), flow: self.flow, cause: self.cause }
+    }
+
+    /// Data bytes per segment (`tcp_current_mss`; SACK blocks are not reckoned with).
+    pub(super) fn mss(&self) -> u32 {
+        let options = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
+        u32::from(self.snd.mss.saturating_sub(options).max(1))
+    }
+
+    pub(super) fn arm_write_timer(&mut self, io: &mut SocketIo<'_, '_>, what: WriteTimer, after: Duration) {
+        self.write_timer = what;
+        self.timers.arm(io, self.id, TimerKind::Retransmit, after);
+    }
+
+    /// Sets the retransmission timer for the oldest segment in flight, or clears it (`tcp_rearm_rto`).
+    pub(super) fn rearm_rto(&mut self, io: &mut SocketIo<'_, '_>) {
+        let Some(head) = self.snd.in_flight.front() else {
+            self.timers.cancel(TimerKind::Retransmit);
+            return;
+        };
+        let is_probe_pending =
+            self.write_timer == WriteTimer::LossProbe && self.timers.at(TimerKind::Retransmit).is_some();
+        let after = if is_probe_pending {
+            // Counts from when the segment was sent, not from when the probe took the timer's place.
+            ((head.sent + self.rtt.rto) - io.cx.now).max(Duration::from_micros(1))
+        } else {
+            self.rtt.rto
+        };
+        self.arm_write_timer(io, WriteTimer::Retransmit, after);
+    }
+
+    /// Replaces the retransmission timer by one for a loss probe, if the tail of a flight may be lost without anything after
+    /// it that would reveal the loss (`tcp_schedule_loss_probe`; RFC 8985 §7). False if no probe is due.
+    pub(super) fn schedule_loss_probe(&mut self, io: &mut SocketIo<'_, '_>, is_advancing: bool) -> bool {
+        let Some(head) = self.snd.in_flight.front() else { return false };
+        if !self.has_sack || self.high_seq.is_some() {
+            return false;
+        }
+        let wait = match self.rtt.smoothed() {
+            // One segment may be waiting for a delayed ACK; for several, two ticks are allowed.
+            Some(srtt) if self.snd.in_flight.len() == 1 => srtt * 2 + RTO_MIN,
+            Some(srtt) => srtt * 2 + Duration::from_millis(2),
+            None => super::rtt::TIMEOUT_INIT,
+        };
+        let until_rto = if is_advancing { self.rtt.rto } else { (head.sent + self.rtt.rto) - io.cx.now };
+        let wait = if until_rto.is_zero() { wait } else { wait.min(until_rto) };
+        self.arm_write_timer(io, WriteTimer::LossProbe, wait);
+        true
+    }
+
+    /// Linux: `tcp_check_probe_timer`.
+    pub(super) fn arm_window_probe(&mut self, io: &mut SocketIo<'_, '_>) {
+        if self.timers.at(TimerKind::Retransmit).is_none() {
+            self.arm_write_timer(io, WriteTimer::WindowProbe, self.rtt.rto.max(RTO_MIN));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The receiving half of a connection: sequence space, window, reordering, selective acknowledgements.
+
+use super::segment::{SackBlocks, Segment};
+use super::seq::Seq;
+use crate::time::Instant;
+use crate::wire::TcpFlags;
+
+/// State of the receiving half (`struct tcp_sock`; names as there).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Receive {
+    /// Next sequence number expected.
+    pub(super) rcv_nxt: Seq,
+    /// `rcv_nxt` when the window was last announced.
+    pub(super) rcv_wup: Seq,
+    /// The window as last announced, counted from `rcv_wup`.
+    pub(super) rcv_wnd: u32,
+    /// The window that is worth announcing.
+    pub(super) rcv_ssthresh: u32,
+    /// Shift of the windows that go out.
+    pub(super) rcv_wscale: u8,
+    /// Timestamp to echo, and when it was taken; `None` before the first one.
+    pub(super) ts_recent: Option<(u32, Instant)>,
+    /// Bytes in order that the application has not read.
+    pub(super) unread: Vec<u8>,
+    /// The peer's FIN was reached.
+    pub(super) is_finished: bool,
+    /// Segments beyond a gap, by sequence number, not overlapping what is before them.
+    reorder: Vec<OutOfOrder>,
+    /// Blocks to report, the most recent first.
+    sack: SackBlocks,
+    /// A duplicate to report once (RFC 2883).
+    duplicate: Option<(Seq, Seq)>,
+}
+
+#[derive(Clone, Debug)]
+struct OutOfOrder {
+    seq: Seq,
+    bytes: Vec<u8>,
+    has_fin: bool,
+}
+
+impl OutOfOrder {
+    fn end(&self) -> Seq {
+        self.seq + length(&self.bytes) + u32::from(self.has_fin)
+    }
+}
+
+/// What a segment's text led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The segment has none.
+    Nothing,
+    /// Some of it was next in order; so many bytes became readable.
+    InOrder(u32),
+    /// It lies beyond a gap.
+    BeyondGap,
+    /// All of it was received before, or lies outside the window.
+    Unwanted,
+}
+
+impl Receive {
+    /// Before the peer's SYN is known, with the window to announce first.
+    pub(super) fn new(rcv_wnd: u32, rcv_wscale: u8) -> Self {
+        Self { rcv_wnd, rcv_wscale, rcv_ssthresh: rcv_wnd, ..Self::default() }
+    }
+
+    /// The peer's SYN is received; what follows it is expected next.
+    pub(super) fn start_after(&mut self, peer_isn: Seq) {
+        self.rcv_nxt = peer_isn + 1;
+        self.rcv_wup = self.rcv_nxt;
+    }
+
+    /// What is left of the announced window (`tcp_receive_window`, include/net/tcp.h).
+    pub(super) fn window_left(&self) -> u32 {
+        (self.rcv_wup + self.rcv_wnd - self.rcv_nxt).min(self.rcv_wnd)
+    }
+
+    /// Chooses the window to announce, and announces it. Never takes back what was announced.
+    ///
+    /// Linux: `tcp_select_window`, net/ipv4/tcp_output.c. Deviation: unread data never narrows the window, because the
+    /// applications here read at once, and segments of 536 bytes and more do not widen it.
+    pub(super) fn select_window(&mut self) -> u16 {
+        let unit = 1 << self.rcv_wscale;
+        let wanted = self.rcv_ssthresh.next_multiple_of(unit);
+        let window = wanted.max(self.window_left().next_multiple_of(unit));
+        let window = window.min(u32::from(u16::MAX) << self.rcv_wscale);
+        self.rcv_wnd = window;
+        self.rcv_wup = self.rcv_nxt;
+        u16::try_from(window >> self.rcv_wscale).unwrap_or(u16::MAX)
+    }
+
+    /// Whether a segment overlaps the window (`tcp_sequence`, net/ipv4/tcp_input.c).
+    pub(super) fn is_acceptable(&self, seq: Seq, end_seq: Seq) -> bool {
+        !end_seq.is_before(self.rcv_wup) && !seq.is_after(self.rcv_nxt + self.window_left())
+    }
+
+    /// Notes the timestamp to echo (`tcp_replace_ts_recent`).
+    pub(super) fn note_timestamp(&mut self, seq: Seq, value: u32, now: Instant) {
+        let is_newer = self.ts_recent.is_none_or(|(recent, _)| recent.wrapping_sub(value).cast_signed() <= 0);
+        if !seq.is_after(self.rcv_wup) && is_newer {
+            self.ts_recent = Some((value, now));
+        }
+    }
+
+    /// Takes the text of a segment in the sequence space (`tcp_data_queue`).
+    pub(super) fn take_text(&mut self, segment: &Segment<'_>) -> Text {
+        let (seq, end) = (segment.seq, segment.end_seq());
+        if seq == end {
+            return Text::Nothing;
+        }
+        if !end.is_after(self.rcv_nxt) {
+            self.report_duplicate(seq, end);
+            return Text::Unwanted;
+        }
+        if !seq.is_before(self.rcv_nxt + self.window_left()) {
+            return Text::Unwanted;
+        }
+        if seq.is_after(self.rcv_nxt) {
+            self.keep_out_of_order(segment);
+            return Text::BeyondGap;
+        }
+        if seq.is_before(self.rcv_nxt) {
+            self.report_duplicate(seq, self.rcv_nxt);
+        }
+        let before = self.unread.len();
+        self.append(seq, segment.payload, segment.has(TcpFlags::FIN));
+        self.fill_gap();
+        Text::InOrder(u32::try_from(self.unread.len() - before).expect("at most a window"))
+    }
+
+    /// Notes a duplicate, to be reported with the next ACK (`tcp_dsack_set`).
+    pub(super) const fn report_duplicate(&mut self, start: Seq, end: Seq) {
+        self.duplicate = Some((start, end));
+    }
+
+    pub(super) const fn has_gap(&self) -> bool {
+        !self.reorder.is_empty()
+    }
+
+    /// The blocks that the next ACK carries, at most `limit`; a duplicate is reported once.
+    pub(super) fn sack_blocks(&mut self, limit: usize) -> SackBlocks {
+        self.duplicate.take().into_iter().chain(self.sack.iter().copied()).take(limit).collect()
+    }
+
+    fn append(&mut self, seq: Seq, bytes: &[u8], has_fin: bool) {
+        let skip = usize::try_from(self.rcv_nxt - seq).expect("within a segment").min(bytes.len());
+        self.unread.extend_from_slice(&bytes[skip..]);
+        self.rcv_nxt = seq + length(bytes) + u32::from(has_fin);
+        self.is_finished |= has_fin;
+    }
+
+    /// Linux: `tcp_ofo_queue`, `tcp_sack_remove`.
+    fn fill_gap(&mut self) {
+        while !self.is_finished && self.reorder.first().is_some_and(|next| !next.seq.is_after(self.rcv_nxt)) {
+            let next = self.reorder.remove(0);
+            if next.end().is_after(self.rcv_nxt) {
+                self.append(next.seq, &next.bytes, next.has_fin);
+            }
+        }
+        if self.is_finished {
+            // What lies beyond a FIN is of no use (`tcp_fin` purges the queue).
+            self.reorder.clear();
+        }
+        let rcv_nxt = self.rcv_nxt;
+        self.sack.retain(|(start, _)| start.is_after(rcv_nxt));
+    }
+
+    /// Linux: `tcp_data_queue_ofo`, `tcp_sack_new_ofo_skb`.
+    fn keep_out_of_order(&mut self, segment: &Segment<'_>) {
+        let (mut start, mut end) = (segment.seq, segment.end_seq());
+        if self.reorder.iter().any(|kept| !start.is_before(kept.seq) && !end.is_after(kept.end())) {
+            self.report_duplicate(start, end);
+            return;
+        }
+        let at = self.reorder.iter().position(|kept| kept.seq.is_after(start)).unwrap_or(self.reorder.len());
+        let kept =
+            OutOfOrder { seq: start, bytes: segment.payload.to_vec(), has_fin: segment.has(TcpFlags::FIN) };
+        self.reorder.insert(at, kept);
+        // Neighbouring blocks merge into the newest, which is reported first.
+        self.sack.retain(|(other_start, other_end)| {
+            let is_apart = other_end.is_before(start) || other_start.is_after(end);
+            if !is_apart {
+                start = if other_start.is_before(start) { *other_start } else { start };
+                end = end.max(*other_end);
+            }
+            is_apart
+        });
+        self.sack.insert(0, (start, end));
+        self.sack.truncate(4);
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("a segment is under 64 KiB")
+}

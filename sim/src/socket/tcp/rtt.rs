@@ -1,0 +1,86 @@
+//! Round-trip time and the retransmission timeout (RFC 6298, as Linux computes it).
+
+use crate::time::Duration;
+
+/// `TCP_TIMEOUT_INIT`: the timeout before any measurement.
+pub(super) const TIMEOUT_INIT: Duration = Duration::from_secs(1);
+/// `TCP_TIMEOUT_FALLBACK`: the timeout of a connection whose handshake gave no measurement.
+const TIMEOUT_FALLBACK: Duration = Duration::from_secs(3);
+/// `TCP_RTO_MIN`.
+pub(super) const RTO_MIN: Duration = Duration::from_millis(200);
+/// `TCP_RTO_MAX`.
+pub(super) const RTO_MAX: Duration = Duration::from_secs(120);
+
+/// Estimator of one connection; microseconds as in `struct tcp_sock`.
+#[derive(Clone, Debug)]
+pub(super) struct Rtt {
+    /// Eight times the smoothed round-trip time; zero before the first measurement.
+    srtt_us: u64,
+    /// Four times the mean deviation.
+    mdev_us: u64,
+    mdev_max_us: u64,
+    rttvar_us: u64,
+    /// `icsk_rto`: the timeout, backed off.
+    pub(super) rto: Duration,
+}
+
+impl Default for Rtt {
+    fn default() -> Self {
+        Self { srtt_us: 0, mdev_us: 0, mdev_max_us: 0, rttvar_us: 0, rto: TIMEOUT_INIT }
+    }
+}
+
+impl Rtt {
+    /// The smoothed round-trip time, once measured.
+    pub(super) fn smoothed(&self) -> Option<Duration> {
+        (self.srtt_us > 0).then(|| Duration::from_micros(self.srtt_us >> 3))
+    }
+
+    /// Takes a measurement and forgets any backoff.
+    ///
+    /// Linux: `tcp_rtt_estimator`, net/ipv4/tcp_input.c. Deviation: the variance decays with every measurement that is
+    /// smaller, not once in a round trip; exchanges here are too short to tell.
+    pub(super) fn measure(&mut self, sample: Duration) {
+        let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX >> 4).max(1);
+        let rto_min = u64::try_from(RTO_MIN.as_micros()).expect("200,000");
+        if self.srtt_us == 0 {
+            self.srtt_us = sample << 3;
+            self.mdev_us = sample << 1;
+            self.rttvar_us = self.mdev_us.max(rto_min);
+            self.mdev_max_us = self.rttvar_us;
+        } else {
+            let error = sample.abs_diff(self.srtt_us >> 3);
+            let is_longer = sample > self.srtt_us >> 3;
+            self.srtt_us =
+                if is_longer { self.srtt_us + error } else { self.srtt_us - error.min(self.srtt_us - 1) };
+            self.mdev_us += error;
+            self.mdev_us -= (self.mdev_us - error) >> 2;
+            self.mdev_max_us = self.mdev_us.max(rto_min);
+            self.rttvar_us = if self.mdev_max_us > self.rttvar_us {
+                self.mdev_max_us
+            } else {
+                self.rttvar_us - ((self.rttvar_us - self.mdev_max_us) >> 2)
+            };
+        }
+        self.rto = Duration::from_micros((self.srtt_us >> 3) + self.rttvar_us).min(RTO_MAX);
+    }
+
+    /// The handshake is over. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.
+    pub(super) fn finish_handshake(&mut self) {
+        if self.srtt_us == 0 {
+            self.rto = TIMEOUT_FALLBACK;
+        }
+    }
+
+    /// Doubles the timeout.
+    pub(super) fn back_off(&mut self) {
+        self.rto = (self.rto * 2).min(RTO_MAX);
+    }
+}
+
+/// How long `count` retransmissions take when the first comes after `base` (`tcp_model_timeout`, net/ipv4/tcp_timer.c).
+pub(super) fn model_timeout(count: u32, base: Duration) -> Duration {
+    let doublings = (RTO_MAX.as_micros() / base.as_micros()).ilog2();
+    let exponential = base * ((2 << count.min(doublings)) - 1);
+    exponential + RTO_MAX * count.saturating_sub(doublings)
+}

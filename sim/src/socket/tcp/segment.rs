@@ -1,0 +1,209 @@
+//! Segments as values: read from a packet, written to bytes.
+
+use super::seq::Seq;
+use crate::packet::{FlowId, Packet, PacketId};
+use crate::socket::Endpoint;
+use crate::trace::DropReason;
+use crate::wire::tcp::TCP_HEADER_LEN;
+use crate::wire::{Tcp, TcpFlags, build, checksum, protocol};
+use smallvec::SmallVec;
+
+/// The two ends of a connection, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::socket) struct FourTuple {
+    pub(in crate::socket) local: Endpoint,
+    pub(in crate::socket) remote: Endpoint,
+}
+
+/// Option kinds (RFC 9293 §3.2, RFC 7323, RFC 2018).
+mod kind {
+    pub(super) const END: u8 = 0;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const MSS: u8 = 2;
+    pub(super) const WINDOW_SCALE: u8 = 3;
+    pub(super) const SACK_PERMITTED: u8 = 4;
+    pub(super) const SACK: u8 = 5;
+    pub(super) const TIMESTAMPS: u8 = 8;
+}
+
+/// The options that matter here; as the peer sent them, or as they go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::socket) struct Options {
+    /// Maximum segment size; SYN only.
+    pub(in crate::socket) mss: Option<u16>,
+    /// Window scale as a power of two, at most 14; SYN only.
+    pub(in crate::socket) window_scale: Option<u8>,
+    /// SACK may be used; SYN only.
+    pub(in crate::socket) is_sack_permitted: bool,
+    /// Timestamp value and echo reply.
+    pub(in crate::socket) timestamps: Option<(u32, u32)>,
+}
+
+/// Blocks of a SACK option; four fit, three beside timestamps.
+pub(super) type SackBlocks = SmallVec<[(Seq, Seq); 4]>;
+
+impl Options {
+    /// Reads options; what is malformed ends the list, as in `tcp_parse_options` (net/ipv4/tcp_input.c).
+    fn parse(mut bytes: &[u8], is_syn: bool) -> Self {
+        let mut options = Self::default();
+        while let [kind, rest @ ..] = bytes {
+            match *kind {
+                kind::END => break,
+                kind::NOP => {
+                    bytes = rest;
+                    continue;
+                }
+                _ => {}
+            }
+            let Some(length) = rest.first().map(|length| usize::from(*length)) else { break };
+            if length < 2 || length > bytes.len() {
+                break;
+            }
+            options.set(*kind, &bytes[2..length], is_syn);
+            bytes = &bytes[length..];
+        }
+        options
+    }
+
+    fn set(&mut self, kind: u8, data: &[u8], is_syn: bool) {
+        match (kind, data) {
+            (kind::MSS, [a, b]) if is_syn => match u16::from_be_bytes([*a, *b]) {
+                0 => {}
+                mss => self.mss = Some(mss),
+            },
+            // RFC 7323 §2.3: a larger shift count is taken as 14.
+            (kind::WINDOW_SCALE, [shift]) if is_syn => self.window_scale = Some((*shift).min(14)),
+            (kind::SACK_PERMITTED, []) if is_syn => self.is_sack_permitted = true,
+            (kind::TIMESTAMPS, [a, b, c, d, e, f, g, h]) => {
+                self.timestamps =
+                    Some((u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h])));
+            }
+            _ => {}
+        }
+    }
+
+    /// The option bytes in the order and with the padding of `tcp_options_write` (net/ipv4/tcp_output.c).
+    fn emit(&self, sack: &[(Seq, Seq)]) -> SmallVec<[u8; 64]> {
+        let mut bytes = SmallVec::new();
+        if let Some(mss) = self.mss {
+            bytes.extend_from_slice(&[kind::MSS, 4]);
+            bytes.extend_from_slice(&mss.to_be_bytes());
+        }
+        if let Some((value, echo)) = self.timestamps {
+            bytes.extend_from_slice(&match self.is_sack_permitted {
+                true => [kind::SACK_PERMITTED, 2, kind::TIMESTAMPS, 10],
+                false => [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10],
+            });
+            bytes.extend_from_slice(&value.to_be_bytes());
+            bytes.extend_from_slice(&echo.to_be_bytes());
+        } else if self.is_sack_permitted {
+            bytes.extend_from_slice(&[kind::NOP, kind::NOP, kind::SACK_PERMITTED, 2]);
+        }
+        if let Some(shift) = self.window_scale {
+            bytes.extend_from_slice(&[kind::NOP, kind::WINDOW_SCALE, 3, shift]);
+        }
+        if let Some(length) = u8::try_from(sack.len() * 8 + 2).ok().filter(|length| *length > 2) {
+            bytes.extend_from_slice(&[kind::NOP, kind::NOP, kind::SACK, length]);
+            for (start, end) in sack {
+                bytes.extend_from_slice(&start.0.to_be_bytes());
+                bytes.extend_from_slice(&end.0.to_be_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+/// A segment that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::socket) struct Segment<'p> {
+    pub(in crate::socket) packet: PacketId,
+    pub(in crate::socket) flow: Option<FlowId>,
+    pub(in crate::socket) tuple: FourTuple,
+    pub(in crate::socket) seq: Seq,
+    pub(in crate::socket) ack: Seq,
+    pub(in crate::socket) flags: TcpFlags,
+    /// The window as it stands in the header, not scaled.
+    pub(in crate::socket) window: u16,
+    pub(in crate::socket) options: Options,
+    pub(in crate::socket) payload: &'p [u8],
+}
+
+impl<'p> Segment<'p> {
+    /// Reads and checks a segment (`tcp_v4_rcv`, net/ipv4/tcp_ipv4.c).
+    pub(in crate::socket) fn parse(packet: &'p Packet) -> Result<Self, DropReason> {
+        let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
+        let l3 = packet.l3();
+        let ip = packet.ipv4();
+        let bytes = &l3[ip.header_len()..usize::from(ip.total_len())];
+        let tcp = Tcp::new_checked(bytes).ok_or(DropReason::TcpInvalid)?;
+        let length = u16::try_from(bytes.len()).map_err(|_| DropReason::TcpInvalid)?;
+        let sum = checksum::pseudo_header(src, dst, protocol::TCP, length) + checksum::sum(bytes);
+        if checksum::finish(sum) != 0 {
+            return Err(DropReason::TcpChecksum);
+        }
+        let flags = tcp.flags();
+        Ok(Self {
+            packet: packet.id,
+            flow: packet.flow,
+            tuple: FourTuple { local: (dst, tcp.dst_port()), remote: (src, tcp.src_port()) },
+            seq: Seq(tcp.sequence()),
+            ack: Seq(tcp.acknowledgment()),
+            flags,
+            window: tcp.window(),
+            options: Options::parse(tcp.options(), flags.contains(TcpFlags::SYN)),
+            payload: &bytes[tcp.header_len()..],
+        })
+    }
+
+    pub(in crate::socket) const fn has(&self, flag: TcpFlags) -> bool {
+        self.flags.contains(flag)
+    }
+
+    /// Number of data bytes.
+    pub(in crate::socket) fn len(&self) -> u32 {
+        u32::try_from(self.payload.len()).expect("an IPv4 payload is under 64 KiB")
+    }
+
+    /// The sequence number after it; SYN and FIN count as one each.
+    pub(in crate::socket) fn end_seq(&self) -> Seq {
+        let controls = u32::from(self.has(TcpFlags::SYN)) + u32::from(self.has(TcpFlags::FIN));
+        self.seq + self.len() + controls
+    }
+}
+
+/// A segment to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::socket) struct Outgoing<'d> {
+    pub(in crate::socket) tuple: FourTuple,
+    pub(in crate::socket) seq: Seq,
+    /// Written if ACK is set; zero otherwise.
+    pub(in crate::socket) ack: Seq,
+    pub(in crate::socket) flags: TcpFlags,
+    pub(in crate::socket) window: u16,
+    pub(in crate::socket) options: Options,
+    pub(in crate::socket) sack: &'d [(Seq, Seq)],
+    pub(in crate::socket) payload: &'d [u8],
+}
+
+impl Outgoing<'_> {
+    /// Header, options and data, with the checksum.
+    pub(in crate::socket) fn emit(&self) -> Vec<u8> {
+        let options = self.options.emit(self.sack);
+        let header_len = TCP_HEADER_LEN + options.len();
+        let words = u8::try_from(header_len / 4).expect("at most 15 words");
+        let ack = if self.flags.contains(TcpFlags::ACK) { self.ack.0 } else { 0 };
+        let mut l4 = Vec::with_capacity(header_len + self.payload.len());
+        l4.extend_from_slice(&self.tuple.local.1.to_be_bytes());
+        l4.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
+        l4.extend_from_slice(&self.seq.0.to_be_bytes());
+        l4.extend_from_slice(&ack.to_be_bytes());
+        l4.extend_from_slice(&[words << 4, self.flags.0]);
+        l4.extend_from_slice(&self.window.to_be_bytes());
+        // Checksum, filled in below, and urgent pointer.
+        l4.extend_from_slice(&[0; 4]);
+        l4.extend_from_slice(&options);
+        l4.extend_from_slice(self.payload);
+        build::finish_transport_checksum(self.tuple.local.0, self.tuple.remote.0, protocol::TCP, &mut l4);
+        l4
+    }
+}

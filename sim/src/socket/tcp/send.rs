@@ -1,0 +1,199 @@
+//! The sending half of a connection: what was written, what is in flight, and the peer's window.
+
+use super::segment::Segment;
+use super::seq::Seq;
+use crate::time::Instant;
+use std::collections::VecDeque;
+
+/// State of the sending half (`struct tcp_sock`; names as there).
+#[derive(Clone, Debug)]
+pub(super) struct Send {
+    /// Oldest unacknowledged sequence number.
+    pub(super) snd_una: Seq,
+    /// Next sequence number to be sent.
+    pub(super) snd_nxt: Seq,
+    /// The peer's window, counted from `snd_una`.
+    pub(super) snd_wnd: u32,
+    /// Sequence number of the segment that last updated the window.
+    pub(super) snd_wl1: Seq,
+    /// The largest window that the peer ever announced.
+    pub(super) max_window: u32,
+    /// End of the last segment that was smaller than the MSS (Minshall's form of Nagle's algorithm).
+    pub(super) snd_sml: Seq,
+    /// Shift of the windows that come in.
+    pub(super) snd_wscale: u8,
+    /// Largest segment that the peer and the path take, options included.
+    pub(super) mss: u16,
+    /// Bytes written and not acknowledged; the first has sequence number `first`.
+    bytes: VecDeque<u8>,
+    first: Seq,
+    /// A FIN follows the bytes.
+    has_fin: bool,
+    /// Segments sent and not acknowledged, in order (`tcp_rtx_queue`).
+    pub(super) in_flight: VecDeque<InFlight>,
+}
+
+/// A segment that was sent and not acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    pub(super) seq: Seq,
+    pub(super) end: Seq,
+    /// When it was sent last.
+    pub(super) sent: Instant,
+    /// It was sent more than once.
+    pub(super) is_retransmitted: bool,
+    /// It is held to be lost, and was not sent again since.
+    pub(super) is_lost: bool,
+}
+
+impl Send {
+    /// Before the SYN is sent.
+    pub(super) const fn new(isn: Seq) -> Self {
+        Self {
+            snd_una: isn,
+            snd_nxt: isn,
+            snd_wnd: 0,
+            snd_wl1: Seq(0),
+            max_window: 0,
+            snd_sml: isn,
+            snd_wscale: 0,
+            mss: 536,
+            bytes: VecDeque::new(),
+            // The SYN takes the first number; what is written comes after.
+            first: Seq(isn.0.wrapping_add(1)),
+            has_fin: false,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// `segment` acknowledges our SYN|ACK, and so ends the handshake.
+    pub(super) fn finish_handshake(&mut self, segment: &Segment<'_>, snd_wscale: u8, mss: u16) {
+        let window = u32::from(segment.window) << snd_wscale;
+        (self.snd_una, self.snd_nxt, self.snd_sml) = (self.first, self.first, self.first);
+        (self.snd_wnd, self.max_window, self.snd_wl1) = (window, window, segment.seq);
+        (self.snd_wscale, self.mss) = (snd_wscale, mss);
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        debug_assert!(!self.has_fin, "nothing is written after close");
+        self.bytes.extend(bytes);
+    }
+
+    pub(super) const fn write_fin(&mut self) {
+        self.has_fin = true;
+    }
+
+    /// The sequence number after everything that was written, FIN included.
+    pub(super) fn write_seq(&self) -> Seq {
+        self.end_of_bytes() + u32::from(self.has_fin)
+    }
+
+    fn end_of_bytes(&self) -> Seq {
+        self.first + u32::try_from(self.bytes.len()).expect("far less than 4 GiB is written")
+    }
+
+    /// Everything that was written is acknowledged.
+    pub(super) fn is_all_acked(&self) -> bool {
+        self.snd_una == self.write_seq()
+    }
+
+    /// Something waits to be sent for the first time.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.snd_nxt.is_before(self.write_seq())
+    }
+
+    /// The range that goes out next, with segments of at most `mss` bytes; `None` if there is nothing, or if the peer's
+    /// window or Nagle's algorithm forbid it. A segment is never cut to fit the window.
+    ///
+    /// Linux: `tcp_write_xmit`, `tcp_snd_wnd_test`, `tcp_nagle_test`, net/ipv4/tcp_output.c.
+    pub(super) fn next_segment(&self, mss: u32) -> Option<(Seq, Seq)> {
+        let start = self.snd_nxt;
+        if !self.has_unsent() {
+            return None;
+        }
+        let bytes_left = self.end_of_bytes() - start;
+        let is_last = bytes_left <= mss;
+        let end = start + bytes_left.min(mss) + u32::from(is_last && self.has_fin);
+        let fits = end - start <= self.window_left();
+        // Minshall: one small segment may be in flight at a time.
+        let is_small_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
+        let is_held = bytes_left < mss && !self.has_fin && is_small_in_flight && !self.in_flight.is_empty();
+        (fits && !is_held).then_some((start, end))
+    }
+
+    /// Room in the peer's window beyond what is in flight.
+    pub(super) fn window_left(&self) -> u32 {
+        let end = self.snd_una + self.snd_wnd;
+        if end.is_before(self.snd_nxt) { 0 } else { end - self.snd_nxt }
+    }
+
+    /// Whether a range that ends there carries the FIN.
+    pub(super) fn covers_fin(&self, end: Seq) -> bool {
+        self.has_fin && end == self.write_seq()
+    }
+
+    /// Whether a range that ends there ends a write.
+    pub(super) fn is_end_of_write(&self, end: Seq) -> bool {
+        end == self.end_of_bytes() || self.covers_fin(end)
+    }
+
+    /// The bytes from `start` to `end`, without SYN and FIN.
+    pub(super) fn payload(&mut self, start: Seq, end: Seq) -> &[u8] {
+        let last = self.end_of_bytes();
+        let end = if end.is_after(last) { last } else { end };
+        let start = start.max(self.first);
+        if !end.is_after(start) {
+            return &[];
+        }
+        let from = usize::try_from(start - self.first).expect("fits");
+        let to = usize::try_from(end - self.first).expect("fits");
+        &self.bytes.make_contiguous()[from..to]
+    }
+
+    /// Cuts what is in flight into segments of at most `mss` bytes.
+    pub(super) fn split_flight(&mut self, mss: u32) {
+        let old = std::mem::take(&mut self.in_flight);
+        for mut sent in old {
+            // A FIN may ride on a full segment.
+            let fin = u32::from(self.covers_fin(sent.end));
+            while sent.end - sent.seq > mss + fin {
+                self.in_flight.push_back(InFlight { end: sent.seq + mss, ..sent });
+                sent.seq = sent.seq + mss;
+            }
+            self.in_flight.push_back(sent);
+        }
+    }
+
+    /// Takes an acknowledgement and drops what it covers. Returns how many segments it covered, and the send time of the
+    /// last one if none of them was sent twice (`tcp_clean_rtx_queue`, net/ipv4/tcp_input.c).
+    pub(super) fn acknowledge(&mut self, ack: Seq) -> Acked {
+        let mut acked = Acked { segments: 0, sent: None, is_ambiguous: false };
+        while let Some(head) = self.in_flight.front() {
+            if head.end.is_after(ack) {
+                break;
+            }
+            acked.segments += 1;
+            acked.is_ambiguous |= head.is_retransmitted;
+            // The first one gives the longest, and so the safest, measurement.
+            acked.sent = acked.sent.or(Some(head.sent));
+            self.in_flight.pop_front();
+        }
+        if ack.is_after(self.first) {
+            let count = usize::try_from(ack - self.first).expect("fits").min(self.bytes.len());
+            self.bytes.drain(..count);
+            self.first = self.first + u32::try_from(count).expect("fits");
+        }
+        self.snd_una = ack;
+        acked
+    }
+}
+
+/// What an acknowledgement covered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    pub(super) segments: u32,
+    /// When the first of them was sent.
+    pub(super) sent: Option<Instant>,
+    /// One of them was sent more than once, so that the time says nothing (Karn).
+    pub(super) is_ambiguous: bool,
+}

@@ -1,0 +1,98 @@
+//! Segments that arrive while our SYN is unanswered.
+//!
+//! Linux: `tcp_rcv_synsent_state_process`, net/ipv4/tcp_input.c.
+
+use super::connection::{Connection, State};
+use super::segment::Segment;
+use super::{HEADERS_LEN, TIMESTAMPS_LEN, Verdict, timestamp};
+use crate::socket::SocketIo;
+use crate::socket::flow::Flows;
+use crate::socket::timer::TimerKind;
+use crate::trace::{DropReason, Outcome, Refusal};
+use crate::wire::TcpFlags;
+
+impl Connection {
+    pub(super) fn rcv_synsent_state_process(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        segment: &Segment<'_>,
+    ) -> Verdict {
+        let (is_syn, is_rst) = (segment.has(TcpFlags::SYN), segment.has(TcpFlags::RST));
+        let dropped = Verdict::Drop(DropReason::TcpInvalid);
+        if segment.has(TcpFlags::ACK) {
+            let is_acceptable =
+                segment.ack.is_after(self.snd.snd_una) && !segment.ack.is_after(self.snd.snd_nxt);
+            if !is_acceptable || self.is_echo_impossible(io, segment) {
+                return Verdict::Reset(DropReason::TcpInvalid);
+            }
+            if is_rst {
+                self.abort(io, flows, Outcome::Refused(Refusal::TcpReset));
+                return Verdict::Taken;
+            }
+            if !is_syn {
+                return dropped;
+            }
+            self.finish_connect(io, flows, segment);
+            return Verdict::Taken;
+        }
+        if is_rst || !is_syn {
+            return dropped;
+        }
+        self.simultaneous_open(io, segment);
+        Verdict::Taken
+    }
+
+    /// Whether the peer echoes a timestamp that none of our SYNs carried.
+    fn is_echo_impossible(&self, io: &SocketIo<'_, '_>, segment: &Segment<'_>) -> bool {
+        let Some((_, echo)) = segment.options.timestamps.filter(|(_, echo)| *echo != 0) else { return false };
+        let Some(head) = self.snd.in_flight.front() else { return false };
+        // Once the SYN was sent again, `retrans_stamp` is when that happened first; a peer that answers the first SYN
+        // late is refused then, as in Linux.
+        let first = self.retrans_stamp.unwrap_or(head.sent);
+        let (first, last) = (timestamp(first), timestamp(io.cx.now));
+        last.wrapping_sub(first) < echo.wrapping_sub(first)
+    }
+
+    /// The SYN|ACK that we wait for.
+    fn finish_connect(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, segment: &Segment<'_>) {
+        self.take_syn(io, segment);
+        let acked = self.snd.acknowledge(segment.ack);
+        let echo = segment.options.timestamps.map(|(_, echo)| echo);
+        self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
+        self.timers.cancel(TimerKind::Retransmit);
+        self.high_seq = None;
+        self.establish(io);
+        self.send_ack(io);
+        self.wake_connected(io, flows);
+    }
+
+    /// Two SYNs have crossed: ours is sent again as a SYN|ACK.
+    fn simultaneous_open(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
+        self.take_syn(io, segment);
+        self.state = State::SynReceived;
+        self.transmit_syn(io);
+    }
+
+    /// Takes the peer's sequence number, window and options.
+    fn take_syn(&mut self, io: &SocketIo<'_, '_>, segment: &Segment<'_>) {
+        let options = segment.options;
+        self.rcv.start_after(segment.seq);
+        self.has_sack = options.is_sack_permitted;
+        self.has_timestamps = options.timestamps.is_some();
+        self.rcv.ts_recent = options.timestamps.map(|(value, _)| (value, io.cx.now));
+        match options.window_scale {
+            Some(shift) => self.snd.snd_wscale = shift,
+            None => {
+                // Without the peer's consent our windows are not scaled either.
+                self.rcv.rcv_wscale = 0;
+                self.rcv.rcv_ssthresh = self.rcv.rcv_ssthresh.min(u32::from(u16::MAX));
+            }
+        }
+        self.snd.snd_wnd = u32::from(segment.window);
+        self.snd.max_window = self.snd.snd_wnd;
+        self.snd.snd_wl1 = segment.seq;
+        let path = io.settings.mtu.saturating_sub(HEADERS_LEN);
+        self.snd.mss = options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1);
+    }
+}

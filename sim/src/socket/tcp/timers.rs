@@ -1,0 +1,142 @@
+//! What happens when a connection's timer expires.
+//!
+//! Linux: net/ipv4/tcp_timer.c.
+
+use super::connection::{Connection, State, WriteTimer};
+use super::rtt::{RTO_MAX, RTO_MIN, model_timeout};
+use crate::socket::flow::Flows;
+use crate::socket::{SocketIo, TimerKind};
+
+/// Retransmissions after which a connection without an owner is given up (`tcp_orphan_retries`).
+const ORPHAN_RETRIES: u32 = 8;
+
+impl Connection {
+    /// A timer expired that was not replaced since.
+    pub(in crate::socket) fn timer_expired(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        kind: TimerKind,
+    ) {
+        match kind {
+            TimerKind::Deadline => self.deadline_passed(io, flows),
+            TimerKind::DelayedAck => {
+                if self.ack.is_scheduled {
+                    self.ack.timed_out(self.rtt.rto);
+                    self.send_ack(io);
+                }
+            }
+            TimerKind::Retransmit => match self.write_timer {
+                WriteTimer::Retransmit => self.retransmit_timeout(io, flows),
+                WriteTimer::LossProbe => self.send_loss_probe(io),
+                WriteTimer::WindowProbe => self.probe_window(io, flows),
+            },
+            TimerKind::TimeWait => unreachable!("a connection in TIME_WAIT is a TimeWait"),
+        }
+    }
+
+    /// Linux: `tcp_retransmit_timer`.
+    fn retransmit_timeout(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        if self.snd.in_flight.is_empty() {
+            return;
+        }
+        if self.is_given_up(io) {
+            self.abort(io, flows, self.timeout_outcome());
+            return;
+        }
+        self.enter_loss();
+        self.retransmits += 1;
+        self.retransmit(io, 0);
+        self.retrans_stamp.get_or_insert(io.cx.now);
+        // Since 6.5 the first intervals between SYNs are equal.
+        let is_linear = self.state == State::SynSent
+            && self.retransmits <= u32::from(io.settings.tcp_syn_linear_timeouts);
+        if !is_linear {
+            self.rtt.back_off();
+        }
+        self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
+    }
+
+    /// Everything in flight is held to be lost (`tcp_enter_loss`, net/ipv4/tcp_input.c).
+    fn enter_loss(&mut self) {
+        for sent in &mut self.snd.in_flight {
+            sent.is_lost = true;
+        }
+        self.high_seq = Some(self.snd.snd_nxt);
+        self.tlp_high_seq = None;
+        self.loss_cwnd = 1;
+    }
+
+    /// Linux: `tcp_write_timeout`.
+    fn is_given_up(&self, io: &SocketIo<'_, '_>) -> bool {
+        let settings = &io.settings;
+        let syn_retries = u32::from(settings.tcp_syn_retries);
+        match self.state {
+            State::SynSent => self.retransmits >= syn_retries + u32::from(settings.tcp_syn_linear_timeouts),
+            State::SynReceived => self.retransmits >= u32::from(settings.tcp_synack_retries),
+            State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck
+            | State::TimeWait(_)
+            | State::Closed => self.has_timed_out(io),
+        }
+    }
+
+    /// Linux: `retransmits_timed_out`.
+    fn has_timed_out(&self, io: &SocketIo<'_, '_>) -> bool {
+        let Some(first) = self.retrans_stamp else { return false };
+        io.cx.now - first >= model_timeout(self.patience(io), RTO_MIN)
+    }
+
+    /// How many retransmissions the connection is worth.
+    fn patience(&self, io: &SocketIo<'_, '_>) -> u32 {
+        if !self.is_orphan() {
+            u32::from(io.settings.tcp_retries2)
+        } else if self.soft_error.is_some() && self.rtt.rto >= RTO_MAX {
+            0
+        } else {
+            ORPHAN_RETRIES
+        }
+    }
+
+    /// Sends the last segment again, or something new, so that its ACK tells what was lost (`tcp_send_loss_probe`).
+    fn send_loss_probe(&mut self, io: &mut SocketIo<'_, '_>) {
+        if self.tlp_high_seq.is_none() && !self.snd.in_flight.is_empty() {
+            if let Some((seq, end)) = self.snd.next_segment(self.mss()) {
+                self.send_new(io, seq, end);
+            } else {
+                self.retransmit(io, self.snd.in_flight.len() - 1);
+            }
+            self.tlp_high_seq = Some(self.snd.snd_nxt);
+        }
+        // The retransmission timer counts from the probe.
+        self.write_timer = WriteTimer::Retransmit;
+        self.rearm_rto(io);
+    }
+
+    /// Linux: `tcp_probe_timer`, `tcp_send_probe0`, `tcp_write_wakeup`.
+    fn probe_window(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+        if !self.snd.in_flight.is_empty() || !self.snd.has_unsent() {
+            return;
+        }
+        self.retrans_stamp.get_or_insert(io.cx.now);
+        if self.retransmits >= self.patience(io) {
+            self.abort(io, flows, self.timeout_outcome());
+            return;
+        }
+        self.retransmits += 1;
+        let room = self.snd.window_left().min(self.mss());
+        if room > 0 {
+            // What fits is sent, even if the segment has to be cut for it.
+            let seq = self.snd.snd_nxt;
+            self.send_new(io, seq, seq + room);
+        } else {
+            self.send_window_probe(io);
+            self.rtt.back_off();
+            self.arm_write_timer(io, WriteTimer::WindowProbe, self.rtt.rto);
+        }
+    }
+}

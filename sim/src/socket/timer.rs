@@ -1,0 +1,82 @@
+//! Timers of a socket, as data.
+
+use super::{SocketId, SocketIo, SocketOut};
+use crate::time::{Duration, Instant};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TimerKind {
+    /// The user's patience with a flow ends.
+    Deadline,
+    /// Something unacknowledged is sent again, or a closed window is probed (`icsk_retransmit_timer`, `rsk_timer`).
+    Retransmit,
+    /// A delayed ACK is due (`icsk_delack_timer`).
+    DelayedAck,
+    /// TIME_WAIT, or FIN_WAIT2 without an owner, ends (`tw_timer`).
+    TimeWait,
+}
+
+const KINDS: usize = 4;
+
+/// A timer of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketTimer {
+    /// The socket.
+    pub socket: SocketId,
+    /// What for.
+    pub kind: TimerKind,
+    /// Distinguishes a set timer from one that was replaced or cancelled since.
+    pub generation: u32,
+}
+
+/// The timers of one socket.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timers {
+    generation: u32,
+    armed: [Option<Armed>; KINDS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Armed {
+    at: Instant,
+    generation: u32,
+}
+
+impl Timers {
+    /// Sets a timer, in place of the one of that kind that may be set (`mod_timer`).
+    pub(super) fn arm(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        socket: SocketId,
+        kind: TimerKind,
+        after: Duration,
+    ) {
+        let at = io.cx.now + after;
+        self.generation += 1;
+        let generation = self.generation;
+        self.armed[kind as usize] = Some(Armed { at, generation });
+        io.out.push(SocketOut::Timer { at, timer: SocketTimer { socket, kind, generation } });
+    }
+
+    pub(super) const fn cancel(&mut self, kind: TimerKind) {
+        self.armed[kind as usize] = None;
+    }
+
+    /// When the timer of that kind expires, if it is set.
+    pub(super) fn at(&self, kind: TimerKind) -> Option<Instant> {
+        self.armed[kind as usize].map(|armed| armed.at)
+    }
+
+    pub(super) fn is_armed(&self, timer: SocketTimer) -> bool {
+        self.armed[timer.kind as usize].is_some_and(|armed| armed.generation == timer.generation)
+    }
+
+    /// Takes an expired timer; false if it was replaced or cancelled.
+    pub(super) fn take(&mut self, timer: SocketTimer) -> bool {
+        let is_due = self.is_armed(timer);
+        if is_due {
+            self.cancel(timer.kind);
+        }
+        is_due
+    }
+}

@@ -1,0 +1,240 @@
+//! UDP sockets: servers, and clients that are connected.
+//!
+//! Linux: net/ipv4/udp.c, net/ipv4/datagram.c.
+
+use super::app::Server;
+use super::flow::{Client, Flows, Pending};
+use super::table::Socket;
+use super::timer::{TimerKind, Timers};
+use super::{
+    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketId,
+    SocketIo, SocketOut, Sockets,
+};
+use crate::packet::{FlowId, Packet, PacketId};
+use crate::trace::{DropReason, Event, Outcome, SocketEvent};
+use crate::wire::{Udp, build, checksum, protocol};
+use std::net::Ipv4Addr;
+
+/// A UDP socket.
+#[derive(Clone, Debug)]
+pub(super) struct UdpSocket {
+    pub(super) id: SocketId,
+    /// `None` is every address.
+    pub(super) addr: Option<Ipv4Addr>,
+    pub(super) port: u16,
+    pub(super) timers: Timers,
+    role: Role,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Server(Server),
+    Client(Connected),
+}
+
+/// A client: connect(2) has fixed the peer, so that nobody else is heard and ICMP errors are reported.
+#[derive(Clone, Debug)]
+struct Connected {
+    client: Client,
+    local: Endpoint,
+    remote: Endpoint,
+    flow: FlowId,
+    /// Last IP identification.
+    ident: u16,
+}
+
+/// Opens a client socket and sends its request.
+pub(super) fn connect(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    spec: ClientSpec,
+) -> Result<SocketId, ConnectError> {
+    let port = sockets.table.udp_source_port(io, spec.src, spec.src_port)?;
+    let id = sockets.table.next_id();
+    let connected = Connected {
+        client: Client { is_kept_open: spec.is_kept_open, pending: None },
+        local: (spec.src, port),
+        remote: (spec.dst, spec.dst_port),
+        flow: spec.request.flow,
+        ident: io.ident(),
+    };
+    let mut socket = UdpSocket {
+        id,
+        addr: Some(spec.src),
+        port,
+        timers: Timers::default(),
+        role: Role::Client(connected),
+    };
+    let sent = socket.send_again(io, spec.request);
+    debug_assert!(sent.is_ok(), "a new socket can send");
+    sockets.table.insert_udp(socket);
+    Ok(id)
+}
+
+/// Receives a datagram (`__udp4_lib_rcv`).
+pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
+    let ip = packet.ipv4();
+    let (src, dst) = (ip.src(), ip.dst());
+    let l3 = packet.l3();
+    let bytes = &l3[ip.header_len()..usize::from(ip.total_len())];
+    let Some(udp) = Udp::new_checked(bytes) else { return Delivery::Dropped(DropReason::UdpChecksum) };
+    if !is_checksum_valid(src, dst, &udp, bytes) {
+        return Delivery::Dropped(DropReason::UdpChecksum);
+    }
+    let (local, remote) = ((dst, udp.dst_port()), (src, udp.src_port()));
+    let Some(id) = lookup(sockets, local, remote) else { return Delivery::NoSocket };
+    let Sockets { table, flows } = sockets;
+    if let Some(Socket::Udp(socket)) = table.get_mut(id) {
+        let datagram =
+            Datagram { packet: packet.id, flow: packet.flow, local, remote, payload: udp.payload() };
+        if socket.datagram_arrived(io, flows, &datagram) {
+            table.remove(id);
+        }
+    }
+    Delivery::Delivered(id)
+}
+
+/// A datagram that arrived, seen from here.
+struct Datagram<'p> {
+    packet: PacketId,
+    flow: Option<FlowId>,
+    local: Endpoint,
+    remote: Endpoint,
+    payload: &'p [u8],
+}
+
+/// The socket for a datagram: a connected one goes before one bound to the address, and that before one on all addresses
+/// (`compute_score`).
+fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
+    sockets
+        .table
+        .udp_on(local.1)
+        .filter_map(|socket| Some((socket.score(local, remote)?, socket.id)))
+        // The first of the best: later sockets of equal score do not exist, bind(2) refuses them.
+        .max_by_key(|(score, id)| (*score, std::cmp::Reverse(*id)))
+        .map(|(_, id)| id)
+}
+
+/// RFC 768: a checksum of zero means that the sender made none.
+fn is_checksum_valid(src: Ipv4Addr, dst: Ipv4Addr, udp: &Udp<&[u8]>, bytes: &[u8]) -> bool {
+    let covered = &bytes[..usize::from(udp.length())];
+    udp.checksum() == 0
+        || checksum::finish(
+            checksum::pseudo_header(src, dst, protocol::UDP, udp.length()) + checksum::sum(covered),
+        ) == 0
+}
+
+impl UdpSocket {
+    pub(super) fn server(id: SocketId, addr: Option<Ipv4Addr>, port: u16, server: Server) -> Self {
+        Self { id, addr, port, timers: Timers::default(), role: Role::Server(server) }
+    }
+
+    fn score(&self, local: Endpoint, remote: Endpoint) -> Option<u32> {
+        if self.port != local.1 || self.addr.is_some_and(|addr| addr != local.0) {
+            return None;
+        }
+        match &self.role {
+            Role::Client(connected) => (connected.remote == remote).then_some(3),
+            Role::Server(_) => Some(1 + u32::from(self.addr.is_some())),
+        }
+    }
+
+    /// True if the socket is closed now.
+    fn datagram_arrived(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        datagram: &Datagram<'_>,
+    ) -> bool {
+        match &mut self.role {
+            Role::Server(server) => {
+                let (flow, socket, local, remote) = (datagram.flow, self.id, datagram.local, datagram.remote);
+                io.cx.record_flow(Some(datagram.packet), || {
+                    Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
+                });
+                if let Some(answer) = server.answer(datagram.payload, local, remote) {
+                    // It answers from the address that was asked, as a server does that heeds IP_PKTINFO.
+                    let cause = Some(datagram.packet);
+                    send(io, (local, remote), &answer, Sender { id: self.id, ident: 0, flow, cause });
+                }
+                false
+            }
+            Role::Client(connected) => {
+                // A reply that comes too late is read by nobody.
+                if let Some(pending) = &mut connected.client.pending {
+                    pending.add_reply(datagram.remote, datagram.payload);
+                    return self.finish(io, flows, Outcome::Connected);
+                }
+                false
+            }
+        }
+    }
+
+    /// Sends a request from a client socket.
+    pub(super) fn send_again(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        request: Request,
+    ) -> Result<(), SendAgainError> {
+        let Role::Client(connected) = &mut self.role else { return Err(SendAgainError::Closed) };
+        if connected.client.pending.is_some() {
+            return Err(SendAgainError::Pending);
+        }
+        let (local, remote) = (connected.local, connected.remote);
+        self.timers.arm(io, self.id, TimerKind::Deadline, request.deadline);
+        let pending = Pending::open(io, self.id, ClientProtocol::Udp, local, remote, request);
+        connected.flow = pending.flow();
+        // Unlike TCP, the counter is stepped before it is used (`ip_select_ident_segs`).
+        connected.ident = connected.ident.wrapping_add(1);
+        let sender = Sender { id: self.id, ident: connected.ident, flow: Some(connected.flow), cause: None };
+        send(io, (local, remote), &pending.request, sender);
+        connected.client.pending = Some(pending);
+        Ok(())
+    }
+
+    /// Ends the client's exchange. True if the socket is closed now.
+    pub(super) fn finish(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) -> bool {
+        let Role::Client(connected) = &mut self.role else { return false };
+        self.timers.cancel(TimerKind::Deadline);
+        if let Some(pending) = connected.client.pending.take() {
+            pending.finish(io, flows, outcome);
+        }
+        !connected.client.is_kept_open
+    }
+
+    /// The exchange that waits for a reply, if any.
+    pub(super) const fn pending_mut(&mut self) -> Option<&mut Pending> {
+        match &mut self.role {
+            Role::Server(_) => None,
+            Role::Client(connected) => connected.client.pending.as_mut(),
+        }
+    }
+
+    /// Whether a datagram between these two was sent by this socket, and whether errors about it are reported
+    /// (`__udp4_lib_err`: the socket is connected).
+    pub(super) fn is_about(&self, local: Endpoint, remote: Endpoint) -> bool {
+        self.score(local, remote).is_some()
+    }
+}
+
+struct Sender {
+    id: SocketId,
+    ident: u16,
+    flow: Option<FlowId>,
+    cause: Option<PacketId>,
+}
+
+/// Sends a datagram. DF is set, since the socket wants path MTU discovery (`IP_PMTUDISC_WANT`).
+fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payload: &[u8], sender: Sender) {
+    io.out.push(SocketOut::Send {
+        src: local.0,
+        dst: remote.0,
+        protocol: protocol::UDP,
+        l4: build::udp(local, remote, payload),
+        dont_fragment: true,
+        ident: sender.ident,
+        socket: Some(sender.id),
+        flow: sender.flow,
+        cause: sender.cause,
+    });
+}
