@@ -6,7 +6,10 @@ use crate::objects::{Kind, ObjectMeta};
 
 /// One field of one object holds what no API server would have stored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{kind} {namespace}/{name}: {path}: expected {expected}, found {found}", kind = kind.name())]
+#[error(
+    "{} {}/{}: {path}: expected {expected}, found {found}",
+    kind.name(), printable(namespace), printable(name)
+)]
 pub struct ObjectError {
     /// The kind of the object.
     pub kind: Kind,
@@ -36,11 +39,16 @@ impl ObjectError {
     }
 }
 
-/// Quotes, escapes control characters and cuts after 64 characters, so that no manifest can garble a terminal.
+/// The text in quotes, printable.
 fn quoted(text: &str) -> String {
+    format!("\"{}\"", printable(text))
+}
+
+/// Escapes control characters and cuts after 64 characters, so that no manifest can garble a terminal.
+fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 64;
     let mut characters = text.chars();
     let head: String = characters.by_ref().take(CHARACTERS_MAX).collect();
     let more = if characters.next().is_some() { "…" } else { "" };
-    format!("{head:?}{more}")
+    format!("{}{more}", head.escape_debug())
 }

@@ -1,4 +1,5 @@
 //! One recorded case: what went into real kube-proxy, and what came out of it.
+#![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::fs;
 use std::net::IpAddr;

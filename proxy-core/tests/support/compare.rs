@@ -1,4 +1,5 @@
 //! Compares two rule sets and says in words where they differ.
+#![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
 //! Reads the YAML documents of a test into objects.
+#![allow(dead_code, reason = "each test uses its part of this")]
 
 use proxy_core::objects::{Kind, Object, TypeMeta};
 

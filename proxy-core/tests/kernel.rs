@@ -1,0 +1,116 @@
+//! The real kernel as judge: it must take every rule, and keep what we say it keeps.
+//!
+//! Needs root, `ip` and iptables; says so and passes where they are missing.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
+
+#[path = "support/case.rs"]
+mod case;
+#[path = "support/clusters.rs"]
+mod clusters;
+#[path = "support/manifests.rs"]
+mod manifests;
+#[path = "support/netns.rs"]
+mod netns;
+
+use case::Case;
+use netns::{Backend, Netns};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use proxy_core::cluster::Cluster;
+use proxy_core::config::NodeConfig;
+use proxy_core::objects::{IpFamily, Object};
+use proxy_core::plan::Plan;
+use proxy_core::{iptables, sync};
+
+const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
+
+fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
+    Plan::new(&Cluster::new(objects).unwrap(), config, family)
+}
+
+fn load(netns: &Netns, backend: Backend, plan: &Plan) {
+    let text = iptables::full(plan);
+    netns.run_jumps(backend, plan.family, &text.jumps);
+    netns.restore(backend, plan.family, &text.restore).unwrap();
+}
+
+/// The machine that rules are loaded on: nfacct counters need a kernel module that few kernels have, and any iptables of
+/// today picks ports at random.
+fn on_this_machine(mut config: NodeConfig) -> NodeConfig {
+    config.has_nfacct = false;
+    config.has_random_fully = true;
+    config
+}
+
+/// Every case loads, and reads back as the recorded kernel printed real kube-proxy's rules.
+#[test]
+fn recorded_cases_load_and_read_back_as_recorded() {
+    for folder in case::folders() {
+        let case = Case::read(&folder);
+        let Some(netns) = Netns::new(Backend::Nft) else { return };
+        let config = on_this_machine(case.config(&case.input));
+        for (family, file) in
+            FAMILIES.into_iter().zip(["kernel-iptables-save.txt", "kernel-ip6tables-save.txt"])
+        {
+            load(&netns, Backend::Nft, &plan(&case.input, &config, family));
+            if let Some(update) = &case.update {
+                let config = on_this_machine(case.config(update));
+                let sync = sync::between(&plan(&case.input, &config, family), &plan(update, &config, family));
+                netns.restore(Backend::Nft, family, &sync.restore).unwrap();
+            }
+            let path = folder.join(file);
+            if path.is_file() {
+                let recorded = netns::comparable(&std::fs::read_to_string(path).unwrap());
+                let saved = netns.save(Backend::Nft, family);
+                assert_same(&without_service_order(recorded), &without_service_order(saved), &case.name());
+            }
+        }
+    }
+}
+
+fn assert_same(expected: &[String], found: &[String], what: &str) {
+    let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
+    let extra: Vec<_> = found.iter().filter(|line| !expected.contains(line)).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "{what}: missing {missing:#?}, extra {extra:#?}");
+    let different = expected.iter().zip(found).find(|(left, right)| left != right);
+    assert_eq!(different, None, "{what}: order differs");
+}
+
+/// kube-proxy takes Services from a Go map: their order in shared chains, as recorded, means nothing.
+fn without_service_order(mut lines: Vec<String>) -> Vec<String> {
+    const SHARED: [&str; 4] =
+        ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"];
+    let chain = |line: &String| line.split(' ').nth(2).unwrap_or("").to_owned();
+    lines.sort_by_key(|line| (line.split(' ').next().unwrap_or("").to_owned(), chain(line)));
+    for group in lines.chunk_by_mut(|left, right| chain(left) == chain(right)) {
+        if SHARED.contains(&chain(&group[0]).as_str()) {
+            group.sort();
+        }
+    }
+    lines
+}
+
+/// Random updates: the kernel's rules after full and sync are those after the new full rules.
+#[test]
+fn a_sync_leads_the_kernel_to_the_new_state() {
+    const UPDATES: usize = 12;
+    let mut runner = TestRunner::deterministic();
+    let strategy = (clusters::pair(), clusters::config());
+    for backend in Backend::ALL {
+        for _ in 0..UPDATES {
+            let ((before, after), config) = strategy.new_tree(&mut runner).unwrap().current();
+            let config = on_this_machine(config);
+            let (Some(synced), Some(fresh)) = (Netns::new(backend), Netns::new(backend)) else { return };
+            for family in FAMILIES {
+                let [before, after] = [&before, &after].map(|objects| plan(objects, &config, family));
+                load(&synced, backend, &before);
+                let sync = sync::between(&before, &after);
+                synced.restore(backend, family, &sync.restore).unwrap_or_else(|error| {
+                    panic!("{error}\n{}\nthen\n{}", iptables::full(&before).restore, sync.restore)
+                });
+                load(&fresh, backend, &after);
+                assert_same(&fresh.save(backend, family), &synced.save(backend, family), &sync.restore);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What must hold for every cluster, node and update.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
+
+#[path = "support/clusters.rs"]
+mod clusters;
+#[path = "support/compare.rs"]
+mod compare;
+#[path = "support/manifests.rs"]
+mod manifests;
+#[path = "support/restore_model.rs"]
+mod restore_model;
+
+use proptest::prelude::*;
+use proxy_core::cluster::Cluster;
+use proxy_core::config::NodeConfig;
+use proxy_core::objects::{IpFamily, Object};
+use proxy_core::plan::Plan;
+use proxy_core::{iptables, sync};
+use restore_model::Ruleset;
+
+const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
+
+fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
+    Plan::new(&Cluster::new(objects).unwrap(), config, family)
+}
+
+/// The state of a node: the chains that the jumps lead to, then the restore input.
+fn loaded(plan: &Plan) -> Ruleset {
+    let text = iptables::full(plan);
+    let mut rules = Ruleset::default();
+    for command in &text.jumps {
+        rules.make_chain(command);
+    }
+    rules.restore(&text.restore).unwrap();
+    rules
+}
+
+fn check_sync(before: &Plan, after: &Plan, sync: &sync::Sync) {
+    let mut rules = loaded(before);
+    rules.restore(&sync.restore).unwrap_or_else(|error| panic!("{error}\n{}", sync.restore));
+    let differences = compare::differences(&loaded(after), &rules);
+    assert_eq!(differences, "", "after\n{}", sync.restore);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Full rules, then the sync, are the full rules of the new state.
+    #[test]
+    fn a_sync_leads_to_the_new_state((before, after) in clusters::pair(), config in clusters::config()) {
+        for family in FAMILIES {
+            let [before, after] = [&before, &after].map(|objects| plan(objects, &config, family));
+            let sync = sync::between(&before, &after);
+            check_sync(&before, &after, &sync);
+            prop_assert_eq!(sync.restore.is_empty(), loaded(&before) == loaded(&after));
+        }
+    }
+
+    /// So they are when the node itself changes.
+    #[test]
+    fn a_sync_follows_the_node((before, after) in clusters::pair(), configs in [clusters::config(), clusters::config()]) {
+        for family in FAMILIES {
+            let before = plan(&before, &configs[0], family);
+            let after = plan(&after, &configs[1], family);
+            check_sync(&before, &after, &sync::between(&before, &after));
+        }
+    }
+
+    /// A plan that is updated object by object is the plan of the new objects, and the sync of each step leads there.
+    #[test]
+    fn a_plan_follows_single_objects((before, after) in clusters::pair(), config in clusters::config()) {
+        for family in FAMILIES {
+            let mut cluster = Cluster::new(&before).unwrap();
+            let mut current = Plan::new(&cluster, &config, family);
+            let mut rules = loaded(&current);
+            for (object, is_new) in steps(&before, &after) {
+                let services = if is_new {
+                    cluster.apply(object).unwrap()
+                } else {
+                    cluster.delete(object.kind(), object.metadata().unwrap())
+                };
+                let old = current.clone();
+                let change = current.update(&cluster, &config, &services);
+                prop_assert_eq!(&change, &current.change_since(&old));
+                rules.restore(&sync::of_change(&current, &change).restore).unwrap();
+            }
+            prop_assert_eq!(&current, &plan(&after, &config, family));
+            prop_assert_eq!(compare::differences(&loaded(&current), &rules), "");
+        }
+    }
+
+    /// The order of manifests never matters.
+    #[test]
+    fn order_never_matters((objects, shuffled) in clusters::cluster().prop_flat_map(|objects| (Just(objects.clone()), Just(objects).prop_shuffle())), config in clusters::config()) {
+        for family in FAMILIES {
+            prop_assert_eq!(iptables::full(&plan(&objects, &config, family)), iptables::full(&plan(&shuffled, &config, family)));
+        }
+    }
+}
+
+/// Deletions and changes that lead from one cluster to another.
+fn steps<'a>(before: &'a [Object], after: &'a [Object]) -> Vec<(&'a Object, bool)> {
+    let key = |object: &Object| {
+        let metadata = object.metadata().unwrap();
+        (object.kind(), metadata.namespace.clone(), metadata.name.clone())
+    };
+    let is_in = |objects: &[Object], wanted: &Object| objects.iter().any(|object| key(object) == key(wanted));
+    let deleted = before.iter().filter(|object| !is_in(after, object)).map(|object| (object, false));
+    deleted.chain(after.iter().map(|object| (object, true))).collect()
+}
+
+/// Objects of so many Services with so many endpoints each.
+fn uniform_cluster(services: usize, endpoints: usize) -> Vec<Object> {
+    let mut objects = Vec::new();
+    for service in 0..services {
+        let yaml = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s{service}}}\nspec: {{clusterIP: 10.96.0.{}, ports: [{{port: 80}}]}}\n",
+            service + 1
+        );
+        let addresses: String =
+            (0..endpoints).map(|index| format!("- {{addresses: [10.244.{service}.{index}]}}\n")).collect();
+        let slice = format!(
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s{service}-1, labels: {{kubernetes.io/service-name: s{service}}}}}\n\
+             addressType: IPv4\nports: [{{name: '', port: 80}}]\nendpoints:\n{addresses}"
+        );
+        objects.extend(manifests::read(&format!("{yaml}---\n{slice}")));
+    }
+    objects
+}
+
+/// Above a thousand endpoints, comments about endpoints go, in all Services; below they come back.
+#[test]
+fn a_sync_follows_the_size_of_the_cluster() {
+    let configuration = proxy_core::objects::KubeProxyConfiguration::default();
+    let config = NodeConfig::new(proxy_core::config::Machine::new("a"), &configuration, None).unwrap();
+    let small = uniform_cluster(10, 100);
+    let mut large = small.clone();
+    large.extend(uniform_cluster(11, 1).split_off(20));
+    let [small, large] = [small, large].map(|objects| plan(&objects, &config, IpFamily::V4));
+    assert_eq!((small.endpoint_count, large.endpoint_count), (1000, 1001));
+    assert!(iptables::full(&small).restore.contains(" -> 10.244.0.0:80"));
+    assert!(!iptables::full(&large).restore.contains(" -> "));
+    for (before, after) in [(&small, &large), (&large, &small)] {
+        check_sync(before, after, &sync::between(before, after));
+    }
+}
