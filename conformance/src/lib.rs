@@ -11,6 +11,7 @@
 //! | [`observation`] | what every arm can see |
 //! | [`result`] | what a run says |
 
+pub mod cluster;
 pub mod diagnostic;
 pub mod manifest;
 pub mod observation;

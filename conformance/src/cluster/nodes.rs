@@ -1,0 +1,268 @@
+//! Nodes: their addresses, their pod CIDRs, and the network that they share with external hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use proxy_core::objects::{self, Kind, Object};
+
+use super::address::{ipv4, ipv4_net, is_host_address, nth};
+use super::{Cluster, Node, Problem, natural_cmp};
+use crate::manifest::ObjectKey;
+use crate::scenario::{FieldFault, Gateway, ObjectName, Via};
+
+/// Prefix length of a node's pod CIDR when it is chosen here (kube-controller-manager's --node-cidr-mask-size).
+const POD_CIDR_PREFIX: u8 = 24;
+
+impl Cluster {
+    pub(super) fn settle_nodes(&mut self, problems: &mut Vec<Problem>) {
+        let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
+        nodes.sort_by(|left, right| natural_cmp(&left.metadata.name, &right.metadata.name));
+        if nodes.is_empty() {
+            let fault =
+                FieldFault::new("there is no Node").help("add a manifest of kind Node for every node");
+            problems.push(Problem::of_scenario(fault));
+        }
+        let ips = node_ips(&nodes, problems);
+        let cidrs = self.pod_cidrs(&mut nodes, problems);
+        for node in &nodes {
+            check_name(&key(node), &node.metadata.name, problems);
+            self.stored.insert(key(node), Object::Node(node.clone()));
+        }
+        self.state.nodes = nodes
+            .iter()
+            .filter_map(|node| {
+                let name = node.metadata.name.clone();
+                let (ip, pod_cidr) = (*ips.get(&name)?, *cidrs.get(&name)?);
+                Some(Node { name, ip, pod_cidr, pod_gateway: nth(pod_cidr, 1)? })
+            })
+            .collect();
+        self.settle_lan(problems);
+    }
+
+    /// Every node's pod CIDR: the one that it names, or the next free /24 of the cluster CIDR.
+    fn pod_cidrs(
+        &self,
+        nodes: &mut [objects::Node],
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, Ipv4Net> {
+        let cluster_cidr = self.network.cluster_cidr;
+        let mut cidrs: BTreeMap<String, Ipv4Net> = BTreeMap::new();
+        for node in nodes.iter() {
+            let Some((path, net)) = named_pod_cidr(node, problems) else { continue };
+            if !cluster_cidr.contains(&net) {
+                let fault =
+                    FieldFault::new(format!("the pod CIDR {net} is outside the cluster CIDR {cluster_cidr}"))
+                        .expected(format!("a part of {cluster_cidr}"))
+                        .help("set spec.network.clusterCIDR of the scenario to the cluster's own");
+                problems.push(Problem::error(key(node), fault.at(path)));
+            } else if let Some((other, _)) =
+                cidrs.iter().find(|(_, other)| other.contains(&net) || net.contains(*other))
+            {
+                let fault = FieldFault::new(format!("the pod CIDR {net} overlaps that of {other}"));
+                problems.push(Problem::error(key(node), fault.at(path)));
+            }
+            cidrs.insert(node.metadata.name.clone(), net);
+        }
+        let mut candidates = candidates(cluster_cidr).into_iter();
+        for node in nodes {
+            if cidrs.contains_key(&node.metadata.name)
+                || !node.spec.pod_cidr.is_empty()
+                || !node.spec.pod_cidrs.is_empty()
+            {
+                continue;
+            }
+            let is_free = |candidate: &Ipv4Net| {
+                cidrs.values().all(|taken| !taken.contains(candidate) && !candidate.contains(taken))
+            };
+            let Some(net) = candidates.by_ref().find(is_free) else {
+                let fault =
+                    FieldFault::new(format!("the cluster CIDR {cluster_cidr} has no /24 left for this node"));
+                problems.push(Problem::error(key(node), fault.at("metadata.name")));
+                continue;
+            };
+            node.spec.pod_cidr = net.to_string();
+            node.spec.pod_cidrs = vec![net.to_string()];
+            cidrs.insert(node.metadata.name.clone(), net);
+        }
+        cidrs
+    }
+
+    /// The network of nodes and external hosts, and who is on it.
+    fn settle_lan(&mut self, problems: &mut Vec<Problem>) {
+        let mut owners: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
+        for node in &self.state.nodes {
+            if let Some(other) = owners.insert(node.ip, node.name.clone()) {
+                let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.name) };
+                let fault =
+                    FieldFault::new(format!("the address {} of this node is that of {other}", node.ip));
+                problems.push(Problem::error(key, fault.at("status.addresses")));
+            }
+        }
+        let mut names = BTreeSet::new();
+        for (index, host) in self.network.external_hosts.iter().enumerate() {
+            let path = format!("spec.network.externalHosts[{index}]");
+            if !names.insert(&host.name) {
+                let fault = FieldFault::new(format!("there are two external hosts {:?}", host.name));
+                problems.push(Problem::of_scenario(fault.at(format!("{path}.name"))));
+            }
+            if let Some(other) = owners.insert(host.ip, host.name.clone()) {
+                let fault = FieldFault::new(format!("{} is the address of {other}", host.ip));
+                problems.push(Problem::of_scenario(fault.at(format!("{path}.ip"))));
+            }
+            let routes = host.routes.iter().map(|route| &route.via).chain(&host.gateway);
+            for via in routes {
+                if let Via::Node(name) = via
+                    && self.node_object(name).is_none()
+                {
+                    let fault = FieldFault::new(format!("there is no node {name:?} to route by"));
+                    problems.push(Problem::of_scenario(fault.at(path.clone())));
+                }
+            }
+        }
+        let addresses: Vec<Ipv4Addr> = owners.keys().copied().collect();
+        self.state.lan = self.network.node_cidr.unwrap_or_else(|| smallest_lan(&addresses));
+        self.state.gateway = match self.network.gateway {
+            Gateway::None => None,
+            Gateway::Address(address) => Some(address),
+            Gateway::First => nth(self.state.lan, 1),
+        };
+        self.check_lan(&owners, problems);
+    }
+
+    fn check_lan(&self, owners: &BTreeMap<Ipv4Addr, String>, problems: &mut Vec<Problem>) {
+        let lan = self.state.lan;
+        for (address, owner) in owners {
+            if !is_host_address(lan, *address) {
+                let fault = FieldFault::new(format!(
+                    "{owner} with address {address} is not on the nodes' network {lan}"
+                ))
+                .help("nodes and external hosts share one network; see spec.network.nodeCIDR");
+                problems.push(Problem::of_scenario(fault.at("spec.network.nodeCIDR")));
+            }
+        }
+        let networks = [
+            ("the nodes' network", lan, "spec.network.nodeCIDR"),
+            ("the cluster CIDR", self.network.cluster_cidr, "spec.network.clusterCIDR"),
+            ("the service CIDR", self.network.service_cidr, "spec.network.serviceCIDR"),
+        ];
+        for (index, (what, net, path)) in networks.iter().enumerate() {
+            for (other_what, other, _) in &networks[..index] {
+                if net.contains(other) || other.contains(net) {
+                    let fault = FieldFault::new(format!("{what} {net} overlaps {other_what} {other}"));
+                    problems.push(Problem::of_scenario(fault.at(*path)));
+                }
+            }
+        }
+        if let Gateway::Address(address) = self.network.gateway
+            && !is_host_address(lan, address)
+        {
+            let fault = FieldFault::new(format!("the gateway {address} is not on the nodes' network {lan}"));
+            problems.push(Problem::of_scenario(fault.at("spec.network.gateway")));
+        }
+    }
+}
+
+fn as_node(object: &Object) -> Option<&objects::Node> {
+    if let Object::Node(node) = object { Some(node) } else { None }
+}
+
+fn key(node: &objects::Node) -> ObjectKey {
+    ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.metadata.name) }
+}
+
+/// Each node's first InternalIP.
+fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<String, Ipv4Addr> {
+    let mut ips = BTreeMap::new();
+    for node in nodes {
+        let mut found = None;
+        let internal = |(_, address): &(usize, &objects::NodeAddress)| address.address_type == "InternalIP";
+        for (index, address) in node.status.addresses.iter().enumerate().filter(internal) {
+            match ipv4(&address.address) {
+                Ok(ip) => found = found.or(ip),
+                Err(fault) => {
+                    let path = format!("status.addresses[{index}].address");
+                    problems.push(Problem::error(key(node), fault.at(path)));
+                    return ips;
+                }
+            }
+        }
+        match found {
+            Some(ip) => {
+                ips.insert(node.metadata.name.clone(), ip);
+            }
+            None => {
+                let fault = FieldFault::new(format!("node {} has no address", node.metadata.name))
+                    .expected("an IPv4 address of type InternalIP")
+                    .help("add `status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}`");
+                problems.push(Problem::error(key(node), fault.at("status.addresses")));
+            }
+        }
+    }
+    ips
+}
+
+/// The first IPv4 network of `podCIDRs` or `podCIDR`, and its path.
+fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(String, Ipv4Net)> {
+    let list = node.spec.pod_cidrs.iter().enumerate();
+    let named = list.map(|(index, text)| (format!("spec.podCIDRs[{index}]"), text));
+    let single = (!node.spec.pod_cidr.is_empty()).then(|| ("spec.podCIDR".to_owned(), &node.spec.pod_cidr));
+    for (path, text) in named.chain(single) {
+        match ipv4_net(text) {
+            Ok(Some(net)) if net.prefix_len() > 30 => {
+                let fault = FieldFault::new(format!("{net} has no room for a gateway and a Pod"));
+                problems.push(Problem::error(key(node), fault.at(path)));
+                return None;
+            }
+            Ok(Some(net)) => return Some((path, net)),
+            Ok(None) => {}
+            Err(fault) => {
+                problems.push(Problem::error(key(node), fault.at(path)));
+                return None;
+            }
+        }
+    }
+    None
+}
+
+/// The /24s of the cluster CIDR from the second on, the first one last: so node 1 gets `10.244.1.0/24`.
+fn candidates(cluster_cidr: Ipv4Net) -> Vec<Ipv4Net> {
+    /// More nodes than any scenario has.
+    const CANDIDATES_MAX: usize = 4096;
+    let subnets = cluster_cidr.subnets(POD_CIDR_PREFIX);
+    let mut candidates: Vec<_> = subnets.into_iter().flatten().take(CANDIDATES_MAX).collect();
+    if !candidates.is_empty() {
+        candidates.rotate_left(1);
+    }
+    candidates
+}
+
+/// The smallest network that holds all addresses as hosts, but no smaller than a /24.
+fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
+    let Some(first) = addresses.first() else {
+        return Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 24);
+    };
+    (0..=24)
+        .rev()
+        .map(|prefix| Ipv4Net::new_assert(*first, prefix).trunc())
+        .find(|net| addresses.iter().all(|address| is_host_address(*net, *address)))
+        .unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))
+}
+
+/// Names go into namespaces, rules and commands.
+///
+/// Kubernetes: `IsDNS1123Subdomain`, apimachinery pkg/util/validation/validation.go.
+pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Problem>) {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+            && bytes.first().is_some_and(|byte| alphanumeric(*byte))
+            && bytes.last().is_some_and(|byte| alphanumeric(*byte))
+    };
+    if name.len() > 253 || !name.split('.').all(is_label) {
+        let fault = FieldFault::new(format!("{name:?} cannot be the name of a {}", object.kind.name()))
+            .expected("a DNS name: lower case letters, digits, '-' and '.'");
+        problems.push(Problem::error(object.clone(), fault.at("metadata.name")));
+    }
+}

@@ -1,0 +1,191 @@
+//! Services: addresses, ports and endpoints, and what the API server would refuse.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::controller;
+use proxy_core::objects::{
+    EndpointSlice, IntOrString, Kind, Object, ObjectMeta, Protocol, Service, ServiceType,
+};
+
+use super::pods::{containers, valid_port};
+use super::{Cluster, Problem, as_pod, as_service, service_network};
+use crate::manifest::ObjectKey;
+use crate::scenario::{FieldFault, ObjectName};
+
+impl Cluster {
+    pub(super) fn settle_services(&mut self, problems: &mut Vec<Problem>) {
+        let before = problems.len();
+        self.check_addresses(problems);
+        self.check_node_ports(problems);
+        self.check_targets(problems);
+        let is_sound = problems[before..].iter().all(|problem| !problem.is_error());
+        let stored: Vec<Object> = self.stored.values().cloned().collect();
+        match controller::reconcile(&stored, &service_network(&self.network)) {
+            Ok(objects) => {
+                // What was allocated stays; slices are derived anew from each state.
+                for service in objects.iter().filter_map(as_service) {
+                    self.stored.insert(key(service), Object::Service(service.clone()));
+                }
+                self.state.objects = objects;
+            }
+            // What was found above is said better there.
+            Err(error) if is_sound => problems.push(Problem::of_object_error(&error)),
+            Err(_) => {}
+        }
+    }
+
+    /// Whether kube-proxy could start on every node.
+    pub(super) fn check_proxy(&self, problems: &mut Vec<Problem>) {
+        if problems.iter().any(Problem::is_error) {
+            return;
+        }
+        if let Err(error) = proxy_core::cluster::Cluster::new(&self.state.objects) {
+            problems.push(Problem::of_object_error(&error));
+            return;
+        }
+        let configuration = self.kube_proxy_configuration();
+        for node in &self.state.nodes {
+            let machine = Machine::new(node.name.as_str());
+            if let Err(error) = NodeConfig::new(machine, &configuration, self.node_object(&node.name)) {
+                problems.push(Problem::of_object_error(&error));
+                return;
+            }
+        }
+    }
+
+    fn check_addresses(&self, problems: &mut Vec<Problem>) {
+        let cidr = self.network.service_cidr;
+        let mut owners: BTreeMap<IpAddr, (ObjectKey, String)> = BTreeMap::new();
+        for service in self.stored.values().filter_map(as_service) {
+            if service.spec.service_type == ServiceType::ExternalName {
+                continue;
+            }
+            for (path, text) in cluster_ips(service) {
+                // What is no address, the controller says.
+                let Ok(ip) = text.parse::<IpAddr>() else { continue };
+                if let IpAddr::V4(ip) = ip
+                    && !cidr.contains(&ip)
+                {
+                    let fault = FieldFault::new(format!("the ClusterIP {ip} is outside the service CIDR {cidr}"))
+                        .expected(format!("an address in {cidr}"))
+                        .help("leave clusterIP out to have one allocated, or set spec.network.serviceCIDR of the scenario");
+                    problems.push(Problem::error(key(service), fault.at(path.clone())));
+                }
+                if let Some((other, other_path)) = owners.get(&ip) {
+                    let fault =
+                        FieldFault::new(format!("the ClusterIP {ip} is that of Service {}", other.name));
+                    problems.push(Problem::error(key(service), fault.at(path.clone())).related(
+                        other.clone(),
+                        other_path,
+                        "taken here",
+                    ));
+                }
+                owners.insert(ip, (key(service), path));
+            }
+        }
+    }
+
+    fn check_node_ports(&self, problems: &mut Vec<Problem>) {
+        let range = service_network(&self.network).node_ports;
+        let mut owners: BTreeMap<(i32, Protocol), (ObjectKey, String)> = BTreeMap::new();
+        for service in self.stored.values().filter_map(as_service) {
+            for (index, port) in service.spec.ports.iter().enumerate().filter(|(_, port)| port.node_port != 0)
+            {
+                let path = format!("spec.ports[{index}].nodePort");
+                let number = port.node_port;
+                if !u16::try_from(number).is_ok_and(|number| range.contains(&number)) {
+                    let fault = FieldFault::new(format!("{number} cannot be a NodePort"))
+                        .expected(format!("a port from {} to {}", range.start(), range.end()))
+                        .help("leave nodePort out to have one allocated");
+                    problems.push(Problem::error(key(service), fault.at(path.clone())));
+                } else if let Some((other, other_path)) = owners.get(&(number, port.protocol)) {
+                    let fault =
+                        FieldFault::new(format!("the NodePort {number} is that of Service {}", other.name));
+                    problems.push(Problem::error(key(service), fault.at(path.clone())).related(
+                        other.clone(),
+                        other_path,
+                        "taken here",
+                    ));
+                }
+                owners.insert((number, port.protocol), (key(service), path));
+            }
+        }
+    }
+
+    /// Selectors that find nothing, and named ports that nobody has.
+    fn check_targets(&self, problems: &mut Vec<Problem>) {
+        for service in self.stored.values().filter_map(as_service) {
+            if service.spec.selector.is_empty() || service.spec.service_type == ServiceType::ExternalName {
+                continue;
+            }
+            let pods = self.stored.values().filter_map(as_pod);
+            let selected: Vec<_> = pods.filter(|pod| selects(service, &pod.metadata)).collect();
+            let is_of_service = |slice: &EndpointSlice| {
+                slice.metadata.namespace() == service.metadata.namespace()
+                    && slice.metadata.labels.get("kubernetes.io/service-name") == Some(&service.metadata.name)
+            };
+            if selected.is_empty() && !self.stored.values().filter_map(super::as_slice).any(is_of_service) {
+                let fault =
+                    FieldFault::new(format!("the selector of Service {} finds no Pod", key(service).name));
+                problems.push(Problem::warning(key(service), fault.at("spec.selector")));
+                continue;
+            }
+            for (index, port) in service.spec.ports.iter().enumerate() {
+                let Some(IntOrString::String(name)) = &port.target_port else { continue };
+                let ports: Vec<_> =
+                    selected.iter().flat_map(|pod| containers(pod)).flat_map(|one| &one.ports).collect();
+                let has_it = ports.iter().any(|one| one.name == *name && one.protocol == port.protocol);
+                if has_it || selected.is_empty() {
+                    continue;
+                }
+                let known: Vec<&str> =
+                    ports.iter().map(|one| one.name.as_str()).filter(|name| !name.is_empty()).collect();
+                let fault = FieldFault::new(format!(
+                    "none of the selected Pods has a {} port named {name:?}",
+                    port.protocol.lower()
+                ));
+                let fault = match crate::scenario::nearest(name, &known) {
+                    Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+                    None => fault.help("name a containerPort so, or give targetPort as a number"),
+                };
+                problems
+                    .push(Problem::error(key(service), fault.at(format!("spec.ports[{index}].targetPort"))));
+            }
+        }
+    }
+}
+
+fn key(service: &Service) -> ObjectKey {
+    let name = ObjectName::new(service.metadata.namespace(), &service.metadata.name);
+    ObjectKey { kind: Kind::Service, name }
+}
+
+/// The addresses that a Service names, with their paths; `clusterIP` repeats the first of `clusterIPs`.
+fn cluster_ips(service: &Service) -> Vec<(String, &String)> {
+    let spec = &service.spec;
+    if spec.cluster_ips.is_empty() {
+        return vec![("spec.clusterIP".to_owned(), &spec.cluster_ip)];
+    }
+    let list = spec.cluster_ips.iter().enumerate();
+    list.map(|(index, text)| (format!("spec.clusterIPs[{index}]"), text)).collect()
+}
+
+/// Whether a Service's selector finds a Pod.
+pub(super) fn selects(service: &Service, metadata: &ObjectMeta) -> bool {
+    !service.spec.selector.is_empty()
+        && service.metadata.namespace() == metadata.namespace()
+        && service.spec.selector.iter().all(|(name, value)| metadata.labels.get(name) == Some(value))
+}
+
+/// Target ports of a Service that are numbers.
+pub(super) fn numeric_targets(service: &Service) -> Vec<(Protocol, u16)> {
+    let number = |port: &proxy_core::objects::ServicePort| match &port.target_port {
+        Some(IntOrString::Int(0)) | None => Some(port.port),
+        Some(IntOrString::Int(number)) => Some(*number),
+        Some(IntOrString::String(_)) => None,
+    };
+    let ports = service.spec.ports.iter();
+    ports.filter_map(|port| Some((port.protocol, valid_port(number(port)?)?))).collect()
+}

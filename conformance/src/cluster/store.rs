@@ -1,0 +1,133 @@
+//! Applying and deleting, as the API server does.
+
+use proxy_core::objects::{Kind, Node, Object, Pod, Service, ServiceType};
+
+use super::Cluster;
+use crate::manifest::ObjectKey;
+
+impl Cluster {
+    /// Stores an object. What an earlier state of it was given and its new state does not name, it keeps.
+    pub(super) fn store(&mut self, mut object: Object) {
+        let key = ObjectKey::of(&object);
+        match (&mut object, self.stored.get(&key)) {
+            (Object::Service(service), Some(Object::Service(before))) => keep_service(service, before),
+            (Object::Pod(pod), Some(Object::Pod(before))) => keep_pod(pod, before),
+            (Object::Node(node), Some(Object::Node(before))) => keep_node(node, before),
+            // Nothing is given to objects of the other kinds.
+            (
+                Object::Namespace(_)
+                | Object::Node(_)
+                | Object::Pod(_)
+                | Object::Deployment(_)
+                | Object::Service(_)
+                | Object::EndpointSlice(_)
+                | Object::Endpoints(_)
+                | Object::KubeProxyConfiguration(_),
+                _,
+            ) => {}
+        }
+        self.stored.insert(key, object);
+    }
+
+    /// Removes an object and what belongs to it; `None` if it is not there.
+    pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<()> {
+        self.stored.remove(key)?;
+        self.owners.remove(key);
+        match key.kind {
+            // The garbage collector: what has an owner goes with it.
+            Kind::Deployment => {
+                let owned = self.owners.iter().filter(|(_, owner)| *owner == key);
+                for pod in owned.map(|(pod, _)| pod.clone()).collect::<Vec<_>>() {
+                    self.stored.remove(&pod);
+                    self.owners.remove(&pod);
+                }
+            }
+            // Pods of a node that is gone are gone; those of Deployments are made anew elsewhere.
+            Kind::Node => {
+                let is_there = |object: &Object| {
+                    super::as_pod(object).is_some_and(|pod| pod.spec.node_name == key.name.name)
+                };
+                let pods: Vec<_> = self
+                    .stored
+                    .iter()
+                    .filter(|(_, object)| is_there(object))
+                    .map(|(pod, _)| pod.clone())
+                    .collect();
+                for pod in pods {
+                    self.stored.remove(&pod);
+                    self.owners.remove(&pod);
+                }
+            }
+            Kind::Namespace => {
+                let inside = |other: &ObjectKey| {
+                    crate::manifest::is_namespaced(other.kind) && other.name.namespace == key.name.name
+                };
+                self.stored.retain(|other, _| !inside(other));
+                self.owners.retain(|other, _| !inside(other));
+            }
+            Kind::Pod
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Endpoints
+            | Kind::KubeProxyConfiguration => {}
+        }
+        Some(())
+    }
+}
+
+/// Kubernetes: `patchAllocatedValues`, pkg/registry/core/service/storage/alloc.go.
+fn keep_service(service: &mut Service, before: &Service) {
+    let (spec, old) = (&mut service.spec, &before.spec);
+    if spec.service_type == ServiceType::ExternalName || old.service_type == ServiceType::ExternalName {
+        return;
+    }
+    if spec.cluster_ip.is_empty() && spec.cluster_ips.is_empty() {
+        spec.cluster_ip.clone_from(&old.cluster_ip);
+        spec.cluster_ips.clone_from(&old.cluster_ips);
+        spec.ip_families.clone_from(&old.ip_families);
+    }
+    if spec.service_type == ServiceType::ClusterIP {
+        return;
+    }
+    for index in 0..spec.ports.len() {
+        let port = &spec.ports[index];
+        let same = old.ports.iter().find(|other| other.port == port.port && other.protocol == port.protocol);
+        let Some(kept) = same.map(|same| same.node_port).filter(|_| port.node_port == 0) else { continue };
+        if spec.ports.iter().all(|port| port.node_port != kept) {
+            spec.ports[index].node_port = kept;
+        }
+    }
+    if spec.health_check_node_port == 0 && spec.external_traffic_policy == old.external_traffic_policy {
+        spec.health_check_node_port = old.health_check_node_port;
+    }
+}
+
+/// A Pod stays on its node and keeps its address and condition, unless the new state says otherwise.
+fn keep_pod(pod: &mut Pod, before: &Pod) {
+    if pod.spec.node_name.is_empty() {
+        pod.spec.node_name.clone_from(&before.spec.node_name);
+    }
+    if pod.spec.node_name != before.spec.node_name {
+        return;
+    }
+    if pod.status.pod_ip.is_empty() && pod.status.pod_ips.is_empty() {
+        pod.status.pod_ip.clone_from(&before.status.pod_ip);
+        pod.status.pod_ips.clone_from(&before.status.pod_ips);
+    }
+    if pod.status.conditions.is_empty() {
+        pod.status.conditions.clone_from(&before.status.conditions);
+    }
+    if pod.status.phase.is_empty() {
+        pod.status.phase.clone_from(&before.status.phase);
+    }
+}
+
+fn keep_node(node: &mut Node, before: &Node) {
+    if node.spec.pod_cidr.is_empty() && node.spec.pod_cidrs.is_empty() {
+        node.spec.pod_cidr.clone_from(&before.spec.pod_cidr);
+        node.spec.pod_cidrs.clone_from(&before.spec.pod_cidrs);
+    }
+    if node.status.addresses.is_empty() {
+        node.status.addresses.clone_from(&before.status.addresses);
+    }
+}
