@@ -67,9 +67,9 @@ pub enum SocketOut {
         l4: Vec<u8>,
         /// DF.
         dont_fragment: bool,
-        /// IP identification. A connected socket counts (`inet_id`); other packets with DF carry 0
-        /// (`ip_select_ident_segs`, include/net/ip.h).
-        ident: u16,
+        /// IP identification (`ip_select_ident_segs`, include/net/ip.h). Connected sockets count (`inet_id`), and what TCP
+        /// sends without one carries 0. `None`: the stack selects it by addresses and protocol (`__ip_select_ident`).
+        ident: Option<u16>,
         /// The sending socket; `None` for answers that no socket stands behind, such as a RST to a closed port.
         socket: Option<SocketId>,
         /// The flow to which the packet belongs.

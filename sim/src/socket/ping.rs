@@ -27,7 +27,6 @@ pub(super) struct PingSocket {
     dst: Ipv4Addr,
     /// Sequence number of the last request, from 1.
     sequence: u16,
-    ip_ident: u16,
 }
 
 /// Opens a client socket and sends its request.
@@ -46,7 +45,6 @@ pub(super) fn connect(
         src: spec.src,
         dst: spec.dst,
         sequence: 0,
-        ip_ident: io.ident(),
     };
     let sent = socket.send_again(io, spec.request);
     debug_assert!(sent.is_ok(), "a new socket can send");
@@ -94,7 +92,6 @@ impl PingSocket {
         self.timers.arm(io, self.id, TimerKind::Deadline, request.deadline);
         let pending = Pending::open(io, self.id, ClientProtocol::IcmpEcho, local, remote, request);
         self.sequence = self.sequence.wrapping_add(1);
-        self.ip_ident = self.ip_ident.wrapping_add(1);
         let ([a, b], [c, d]) = (self.ident.to_be_bytes(), self.sequence.to_be_bytes());
         io.out.push(SocketOut::Send {
             src: self.src,
@@ -102,7 +99,7 @@ impl PingSocket {
             protocol: protocol::ICMP,
             l4: build::icmpv4(icmp_type::ECHO_REQUEST, 0, [a, b, c, d], &pending.request),
             dont_fragment: true,
-            ident: self.ip_ident,
+            ident: None,
             socket: Some(self.id),
             flow: Some(pending.flow()),
             cause: None,

@@ -1,5 +1,8 @@
 //! Settings of a netns that sockets follow.
 
+use crate::sysctl::{Setting, Sysctls};
+use crate::time::Duration;
+
 /// Sysctls and the like, with the defaults of Linux 6.12 on a machine with 1 GiB of memory or more
 /// (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct SocketSettings {
     pub tcp_synack_retries: u8,
     /// `tcp_retries2`: gives up on an established connection after the time that so many retransmissions take.
     pub tcp_retries2: u8,
+    /// `tcp_fin_timeout`: how long a closed socket waits in FIN_WAIT2 for the peer's FIN.
+    pub tcp_fin_timeout: Duration,
     /// `tcp_rmem[1]`: receive buffer of a socket, in bytes.
     pub tcp_rmem_default: u32,
     /// `tcp_rmem[2]`: largest receive buffer, in bytes; it decides the window scale.
@@ -24,6 +29,23 @@ pub struct SocketSettings {
     pub listen_backlog: u32,
     /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback only: connect(2) may take a port that is in TIME_WAIT.
     pub tcp_tw_reuse: u8,
+}
+
+impl SocketSettings {
+    /// The settings of a netns, for a packet that leaves by a route of that MTU.
+    pub fn new(sysctls: &Sysctls, mtu: u16) -> Self {
+        let count = |setting| u8::try_from(sysctls.value(setting)).unwrap_or(u8::MAX);
+        Self {
+            ephemeral_ports: sysctls.ip_local_port_range(),
+            mtu,
+            tcp_syn_retries: count(Setting::TcpSynRetries),
+            tcp_synack_retries: count(Setting::TcpSynackRetries),
+            tcp_retries2: count(Setting::TcpRetries2),
+            tcp_fin_timeout: sysctls.tcp_fin_timeout(),
+            tcp_tw_reuse: count(Setting::TcpTwReuse),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for SocketSettings {
@@ -35,6 +57,7 @@ impl Default for SocketSettings {
             tcp_syn_linear_timeouts: 4,
             tcp_synack_retries: 5,
             tcp_retries2: 15,
+            tcp_fin_timeout: Duration::from_secs(60),
             tcp_rmem_default: 131_072,
             tcp_rmem_max: 6_291_456,
             listen_backlog: 4096,

@@ -154,7 +154,7 @@ impl SocketIo<'_, '_> {
             protocol: protocol::TCP,
             l4: segment.emit(),
             dont_fragment: true,
-            ident: sender.ident,
+            ident: Some(sender.ident),
             socket: sender.socket,
             flow: sender.flow,
             cause: sender.cause,

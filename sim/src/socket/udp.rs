@@ -155,7 +155,7 @@ impl UdpSocket {
                 if let Some(answer) = server.answer(datagram.payload, local, remote) {
                     // It answers from the address that was asked, as a server does that heeds IP_PKTINFO.
                     let cause = Some(datagram.packet);
-                    send(io, (local, remote), &answer, Sender { id: self.id, ident: 0, flow, cause });
+                    send(io, (local, remote), &answer, Sender { id: self.id, ident: None, flow, cause });
                 }
                 false
             }
@@ -186,7 +186,8 @@ impl UdpSocket {
         connected.flow = pending.flow();
         // Unlike TCP, the counter is stepped before it is used (`ip_select_ident_segs`).
         connected.ident = connected.ident.wrapping_add(1);
-        let sender = Sender { id: self.id, ident: connected.ident, flow: Some(connected.flow), cause: None };
+        let sender =
+            Sender { id: self.id, ident: Some(connected.ident), flow: Some(connected.flow), cause: None };
         send(io, (local, remote), &pending.request, sender);
         connected.client.pending = Some(pending);
         Ok(())
@@ -219,7 +220,7 @@ impl UdpSocket {
 
 struct Sender {
     id: SocketId,
-    ident: u16,
+    ident: Option<u16>,
     flow: Option<FlowId>,
     cause: Option<PacketId>,
 }

@@ -68,7 +68,7 @@ impl TimeWait {
         let rto = connection.rtt.rto;
         // FIN_WAIT2 lasts three and a half timeouts at least (`tcp_fin_time`).
         let length = match waits_for {
-            WaitFor::Fin => Connection::time_wait().max(rto * 7 / 2),
+            WaitFor::Fin => io.settings.tcp_fin_timeout.max(rto * 7 / 2),
             WaitFor::Silence => Connection::time_wait(),
         };
         time_wait.timers.arm(io, connection.id, TimerKind::TimeWait, length);

@@ -113,6 +113,7 @@ impl Pair {
         match wish {
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
             SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, flow, .. } => {
+                let ident = ident.unwrap_or(0);
                 let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment };
                 let l3 = ipv4(fields, &l4).split_off(14);
                 self.send(Frame { at: self.now, from: host, l3, flow });
