@@ -7,11 +7,12 @@ use crate::draws::Draws;
 use crate::fib::Fib;
 use crate::netfilter::HookState;
 use crate::netfilter::conntrack::Conntrack;
-use crate::packet::{FlowId, Meta, PacketId, QueuedPacket};
+use crate::packet::{FlowId, Meta, Packet, PacketId, QueuedPacket};
 use crate::socket::SocketTimer;
 use crate::sysctl::Sysctls;
 use crate::time::Instant;
-use crate::trace::Trace;
+use crate::trace::{Terminal, Trace};
+use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
 /// The parts of a run that every function on the packet path needs.
@@ -46,10 +47,24 @@ pub struct EvalCtx<'a, 'b> {
     pub conntrack: &'a mut Conntrack,
 }
 
-/// A wish of a subsystem, executed by `stack` or `world` after the subsystem has returned.
+/// A wish of a subsystem. `stack` carries it out as soon as the subsystem has returned; links and timers are left to `world`.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Put a frame on the wire of a device, as `dev_queue_xmit` would.
+    /// Put a frame on the link of a veth or loopback. For the world.
+    Link {
+        /// The sending device.
+        device: DeviceId,
+        /// The frame.
+        packet: QueuedPacket,
+    },
+    /// End a packet that a subsystem held and gives up.
+    End {
+        /// The packet.
+        packet: QueuedPacket,
+        /// How it ends.
+        terminal: Terminal,
+    },
+    /// Send a frame by a device (`dev_queue_xmit`).
     Transmit {
         /// The sending device.
         device: DeviceId,
@@ -86,6 +101,34 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Left for the world to carry out: what reaches beyond the netns, or into the future.
+    pub const fn is_for_world(&self) -> bool {
+        match self {
+            Self::Link { .. } | Self::SocketTimer { .. } | Self::NeighTimer { .. } => true,
+            Self::End { .. }
+            | Self::Transmit { .. }
+            | Self::IcmpUnreachable { .. }
+            | Self::TcpReset { .. } => false,
+        }
+    }
+}
+
+impl OriginalPacket {
+    /// A copy of a packet that is being refused.
+    pub fn of(packet: &Packet, state: HookState) -> Self {
+        Self {
+            id: packet.id,
+            flow: packet.flow,
+            bytes: packet.l3().to_vec(),
+            src_mac: packet.ethernet().src(),
+            dst_mac: packet.ethernet().dst(),
+            meta: packet.meta.clone(),
+            state,
+        }
+    }
+}
+
 /// A packet that was refused, kept for the answer that tells its sender. A copy for reading, not accounted as a packet.
 #[derive(Clone, Debug)]
 pub struct OriginalPacket {
@@ -95,6 +138,10 @@ pub struct OriginalPacket {
     pub flow: Option<FlowId>,
     /// Its bytes from the IP header on, as they were when refused.
     pub bytes: Vec<u8>,
+    /// Source MAC of the frame that brought it.
+    pub src_mac: MacAddr,
+    /// Destination MAC of that frame.
+    pub dst_mac: MacAddr,
     /// Its metadata; a reset inherits the conntrack entry (`nf_ct_attach`).
     pub meta: Meta,
     /// Where it was refused.

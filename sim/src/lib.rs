@@ -16,11 +16,18 @@
 //! | [`fib`] | routing tables and routing decisions |
 //! | [`icmp_limit`] | how many ICMP messages a netns sends |
 //! | [`sysctl`] | settings of a netns |
+//! | [`bridge`] | the software bridge, and br_netfilter |
+//! | [`stack`] | the path of an IPv4 packet; `stack::hooks` is the only file that names every subsystem |
+//! | [`socket`] | TCP, UDP and ping endpoints |
+//! | [`xtables`] | iptables: its text, and its evaluation |
+//! | [`netns`] | all of that for one namespace |
+//! | [`world`] | netns, links, virtual time, events |
 //! | [`netfilter`] | families, hooks, priorities, verdicts; conntrack and NAT |
 //! | [`draws`] | every random decision, by name and range |
 //! | [`trace`] | the typed event stream of a run |
 //! | [`context`] | what a subsystem may see while it handles a packet |
 
+pub mod bridge;
 pub mod context;
 pub mod device;
 pub mod draws;
@@ -29,9 +36,13 @@ pub mod icmp_limit;
 pub mod link;
 pub mod neigh;
 pub mod netfilter;
+pub mod netns;
 pub mod packet;
 pub mod socket;
+pub mod stack;
 pub mod sysctl;
 pub mod time;
 pub mod trace;
 pub mod wire;
+pub mod world;
+pub mod xtables;

@@ -3,7 +3,8 @@
 use crate::device::DeviceId;
 use crate::fib::RouteResult;
 use crate::netfilter::conntrack::PacketCt;
-use crate::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4};
+use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ipv4, MacAddr};
+use std::net::Ipv4Addr;
 
 /// Identity of a packet within its world, in order of creation. It survives NAT, forwarding and veth crossings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,17 +27,23 @@ pub enum PacketType {
     OtherHost,
 }
 
-/// What br_netfilter remembers of a bridged packet (`struct nf_bridge_info`).
+/// What br_netfilter remembers of a bridged packet (`struct nf_bridge_info`, include/linux/skbuff.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeInfo {
     /// Port on which the frame came in (`physindev`).
     pub phys_in: DeviceId,
     /// Port by which it will leave, once known (`physoutdev`).
     pub phys_out: Option<DeviceId>,
-    /// The frame was addressed to another host before br_netfilter passed it up (`pkt_otherhost`).
+    /// The frame was addressed to another host before br_netfilter showed it to IP (`pkt_otherhost`).
     pub was_other_host: bool,
-    /// PREROUTING has run on the bridge; `ip_sabotage_in` must skip it once (`sabotage_in_done` is its negation).
-    pub skip_prerouting: bool,
+    /// PREROUTING is running on the bridge (`in_prerouting`). Once it has run, `ip_sabotage_in` skips it on the way up.
+    pub is_in_prerouting: bool,
+    /// Destination before PREROUTING, by which DNAT is noticed (`ipv4_daddr`).
+    pub original_dst: Ipv4Addr,
+    /// Source MAC of the frame, kept while a neighbour is looked up (`neigh_header`).
+    pub src_mac: MacAddr,
+    /// Waits for the MAC of its new destination and is then bridged on (`bridged_dnat`).
+    pub is_bridged_dnat: bool,
 }
 
 /// Metadata that travels with the bytes inside one netns.
@@ -54,8 +61,6 @@ pub struct Meta {
     pub bridge: Option<BridgeInfo>,
     /// The routing decision (`skb_dst`); dropped when the packet crosses a veth.
     pub route: Option<RouteResult>,
-    /// POSTROUTING has rerouted or translated the packet (`IPSKB_REROUTED`), so that it is not done twice.
-    pub is_rerouted: bool,
 }
 
 impl Default for Meta {
@@ -67,7 +72,6 @@ impl Default for Meta {
             packet_type: PacketType::Host,
             bridge: None,
             route: None,
-            is_rerouted: false,
         }
     }
 }
@@ -92,6 +96,8 @@ pub struct Packet {
     pub id: PacketId,
     /// The flow that a scenario step started and to which this packet belongs, directly or as its answer.
     pub flow: Option<FlowId>,
+    /// Links crossed so far, so that a packet that circles is found out.
+    pub crossings: u32,
     /// Bytes from the Ethernet header on. The first 14 bytes are zero until a neighbour is resolved.
     pub bytes: Vec<u8>,
     /// Metadata.
@@ -107,6 +113,24 @@ impl Packet {
     /// As [`Packet::l3`], to change them.
     pub fn l3_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[ETHERNET_HEADER_LEN..]
+    }
+
+    /// The Ethernet header.
+    ///
+    /// # Panics
+    /// If the packet is shorter than that; no packet is, for frames are checked where they enter a world.
+    pub fn ethernet(&self) -> Ethernet<&[u8]> {
+        Ethernet::new_checked(&self.bytes[..]).expect("a packet begins with an Ethernet header")
+    }
+
+    /// Changes the destination MAC and nothing else.
+    pub fn set_dst_mac(&mut self, mac: MacAddr) {
+        self.bytes[..6].copy_from_slice(&mac.0);
+    }
+
+    /// Changes the source MAC and nothing else.
+    pub fn set_src_mac(&mut self, mac: MacAddr) {
+        self.bytes[6..12].copy_from_slice(&mac.0);
     }
 
     /// A view of the IPv4 header. The stack calls it after `ip_rcv` has validated the bytes.
@@ -133,7 +157,7 @@ pub struct QueuedPacket(pub Packet);
 
 impl Clone for QueuedPacket {
     fn clone(&self) -> Self {
-        let Packet { id, flow, bytes, meta } = &self.0;
-        Self(Packet { id: *id, flow: *flow, bytes: bytes.clone(), meta: meta.clone() })
+        let Packet { id, flow, crossings, bytes, meta } = &self.0;
+        Self(Packet { id: *id, flow: *flow, crossings: *crossings, bytes: bytes.clone(), meta: meta.clone() })
     }
 }

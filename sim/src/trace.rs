@@ -62,6 +62,11 @@ impl Trace {
         self.level
     }
 
+    /// Changes what is recorded from here on.
+    pub const fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
     /// What was recorded so far, in order.
     pub fn events(&self) -> &[TraceEvent] {
         &self.events
@@ -115,14 +120,14 @@ impl Trace {
         self.record(at, netns, Some(id), || {
             Event::Packet(PacketEvent::Created { origin, cause, flow, frame: bytes.as_slice().into() })
         });
-        Packet { id, flow, bytes, meta: Meta::default() }
+        Packet { id, flow, crossings: 0, bytes, meta: Meta::default() }
     }
 
     /// Accounts for a copy of a packet, with its metadata, as `skb_clone` makes for flooding.
     pub fn fork(&mut self, at: Instant, netns: NetnsId, original: &Packet) -> Packet {
         let copy =
             self.create(at, netns, Origin::Clone, Some(original.id), original.flow, original.bytes.clone());
-        Packet { meta: original.meta.clone(), ..copy }
+        Packet { meta: original.meta.clone(), crossings: original.crossings, ..copy }
     }
 
     /// Ends a packet, for good. Taking it by value is what makes a second end impossible.

@@ -1,9 +1,8 @@
 use super::text::{Repeats, WalkText};
 use super::{StepKind, Walk};
-use crate::names::Names;
+use crate::names::{Names, NetnsNames};
 use crate::palette::Palette;
 use crate::sample::{Addr, Script, route, segment, tuple};
-use conformance::result::NetnsName;
 use sim::device::DeviceId;
 use sim::fib::RouteKind;
 use sim::netfilter::Hook;
@@ -21,8 +20,8 @@ const CLIENT: Addr = (Ipv4Addr::new(192, 168, 0, 100), 40000);
 const NODE: Addr = (Ipv4Addr::new(192, 168, 0, 11), 30080);
 const POD: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
 
-fn names() -> [NetnsName; 3] {
-    let netns = |name: &str, devices: &[&str]| NetnsName {
+fn names() -> Names {
+    let netns = |name: &str, devices: &[&str]| NetnsNames {
         name: name.to_owned(),
         devices: devices.iter().map(|&device| device.to_owned()).collect(),
     };
@@ -31,6 +30,8 @@ fn names() -> [NetnsName; 3] {
         netns("node-1", &["lo", "eth0", "cni0", "veth0"]),
         netns("web-0", &["lo", "eth0"]),
     ]
+    .into_iter()
+    .collect()
 }
 
 fn entry() -> EntryId {
@@ -185,7 +186,7 @@ fn two_flows() -> Script {
 }
 
 fn text(script: &Script, repeats: Repeats) -> String {
-    WalkText::new(&Walk::fold(&script.events), Names(&names()), repeats, Palette::PLAIN).to_string()
+    WalkText::new(&Walk::fold(&script.events), &names(), repeats, Palette::PLAIN).to_string()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::sysctl::{DeviceSetting, Setting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::{DropReason, Event, NeighEvent, Terminal};
 use crate::wire::arp::{Arp, ArpOperation};
-use crate::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Ipv4, MacAddr, build};
+use crate::wire::{EtherType, Ethernet, Ipv4, MacAddr, build};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -51,7 +51,10 @@ impl NeighTable {
         }
         let key = (device, next_hop);
         if !self.entries.contains_key(&key) && !self.make_room(cx.now, sysctls) {
-            cx.end(packet, Terminal::Dropped(DropReason::NeighTableFull));
+            cx.effects.push(Effect::End {
+                packet: QueuedPacket(packet),
+                terminal: Terminal::Dropped(DropReason::NeighTableFull),
+            });
             return Resolution::Dropped;
         }
         let entry = self.entries.entry(key).or_insert_with(|| Neighbour::new(cx.now));
@@ -121,7 +124,10 @@ impl NeighTable {
         let gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
         for entry in gone.iter().filter_map(|key| self.entries.remove(key)) {
             for QueuedPacket(packet) in entry.queue {
-                cx.end(packet, Terminal::Dropped(DropReason::DeviceDown));
+                cx.effects.push(Effect::End {
+                    packet: QueuedPacket(packet),
+                    terminal: Terminal::Dropped(DropReason::DeviceDown),
+                });
             }
         }
     }
@@ -188,7 +194,10 @@ impl NeighTable {
         let entry = self.entries.get_mut(&key).expect("the caller made the entry");
         entry.updated_at = cx.now;
         if sysctls.neigh_count(DeviceSetting::McastSolicit, device) == 0 {
-            cx.end(packet, Terminal::Dropped(DropReason::NeighFailed));
+            cx.effects.push(Effect::End {
+                packet: QueuedPacket(packet),
+                terminal: Terminal::Dropped(DropReason::NeighFailed),
+            });
             return Resolution::Dropped;
         }
         entry.state = NeighState::Incomplete;
@@ -259,7 +268,10 @@ fn enqueue(cx: &mut Context<'_>, sysctls: &Sysctls, device: DeviceId, entry: &mu
     while waiting + true_size(&packet) > limit {
         let Some(QueuedPacket(oldest)) = entry.queue.pop_front() else { break };
         waiting -= true_size(&oldest);
-        cx.end(oldest, Terminal::Dropped(DropReason::NeighQueueFull));
+        cx.effects.push(Effect::End {
+            packet: QueuedPacket(oldest),
+            terminal: Terminal::Dropped(DropReason::NeighQueueFull),
+        });
     }
     entry.queue.push_back(QueuedPacket(packet));
 }
@@ -362,15 +374,12 @@ fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
 fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
-    let original = OriginalPacket {
-        id: packet.id,
-        flow: packet.flow,
-        bytes: packet.bytes[ETHERNET_HEADER_LEN..].to_vec(),
-        meta: packet.meta.clone(),
-        state,
-    };
+    let original = OriginalPacket::of(&packet, state);
     cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
-    cx.end(packet, Terminal::Rejected(DropReason::NeighFailed));
+    cx.effects.push(Effect::End {
+        packet: QueuedPacket(packet),
+        terminal: Terminal::Rejected(DropReason::NeighFailed),
+    });
 }
 
 // Linux: neigh_max_probes. There is no user-space prober (`app_solicit`).

@@ -100,7 +100,12 @@ impl Bench {
                     let ip = Ipv4::new_unchecked(&original.bytes[..]);
                     self.tell(&format!("icmp unreachable {code} to {} about {}", ip.src(), ip.dst()));
                 }
-                Effect::TcpReset { .. } | Effect::SocketTimer { .. } => unreachable!("not from here"),
+                Effect::End { packet: QueuedPacket(packet), terminal } => {
+                    self.trace.end(self.now, NetnsId(0), packet, terminal);
+                }
+                Effect::Link { .. } | Effect::TcpReset { .. } | Effect::SocketTimer { .. } => {
+                    unreachable!("not from here")
+                }
             }
         }
         self.tell_drops();

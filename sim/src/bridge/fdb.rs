@@ -1,0 +1,49 @@
+//! The forwarding database of bridges (net/bridge/br_fdb.c).
+
+use crate::device::{DeviceId, Devices};
+use crate::time::{Duration, Instant};
+use crate::wire::MacAddr;
+use std::collections::BTreeMap;
+
+/// How long a learned address is kept without being seen (`BR_DEFAULT_AGEING_TIME`, include/uapi/linux/if_bridge.h).
+const AGEING_TIME: Duration = Duration::from_secs(300);
+
+/// Where a MAC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FdbEntry {
+    /// The bridge's own address, or that of one of its ports: frames go up to the netns.
+    Local,
+    /// Behind this port.
+    Port(DeviceId),
+}
+
+/// Learned addresses of all bridges of a netns.
+#[derive(Clone, Debug, Default)]
+pub struct Fdb {
+    learned: BTreeMap<(DeviceId, MacAddr), (DeviceId, Instant)>,
+}
+
+impl Fdb {
+    /// Learns that `mac` is behind `port` (`br_fdb_update`). True if that is news.
+    pub fn learn(&mut self, bridge: DeviceId, mac: MacAddr, port: DeviceId, now: Instant) -> bool {
+        let before = self.learned.insert((bridge, mac), (port, now));
+        before.is_none_or(|(known_port, seen)| known_port != port || now - seen >= AGEING_TIME)
+    }
+
+    /// Where `mac` is (`br_fdb_find_rcu`); local addresses come before learned ones, as the kernel refuses to learn them.
+    pub fn find(&self, devices: &Devices, bridge: DeviceId, mac: MacAddr, now: Instant) -> Option<FdbEntry> {
+        let is_own = |id: DeviceId| devices.get(id).mac == mac;
+        if is_own(bridge) || devices.iter().any(|port| port.master == Some(bridge) && is_own(port.id)) {
+            return Some(FdbEntry::Local);
+        }
+        self.learned
+            .get(&(bridge, mac))
+            .filter(|(_, seen)| now - *seen < AGEING_TIME)
+            .map(|(port, _)| FdbEntry::Port(*port))
+    }
+
+    /// Forgets what was learned on a port that leaves or goes down (`br_fdb_delete_by_port`).
+    pub fn flush_port(&mut self, port: DeviceId) {
+        self.learned.retain(|_, (learned_on, _)| *learned_on != port);
+    }
+}

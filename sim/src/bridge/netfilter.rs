@@ -1,0 +1,194 @@
+//! br_netfilter: bridged IPv4 frames are shown to the IP hooks, with the bridge as their device
+//! (net/bridge/br_netfilter_hooks.c).
+
+use super::br_handle_frame_finish;
+use crate::context::Context;
+use crate::device::DeviceId;
+use crate::fib::{InputKey, route_input};
+use crate::netfilter::{Family, Hook, HookState};
+use crate::netns::Netns;
+use crate::packet::{BridgeInfo, Packet, PacketType};
+use crate::stack::hooks::nf_hook;
+use crate::stack::{ip_output, kfree_skb};
+use crate::trace::{BridgeEvent, DropReason, Event};
+use crate::wire::{EtherType, Ipv4};
+use std::net::Ipv4Addr;
+
+/// Shows a frame that came in by a port to PREROUTING (`br_nf_pre_routing`). What comes back is bridged on;
+/// `None` means that the packet took another way, or ended.
+pub(super) fn br_nf_pre_routing(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    port: DeviceId,
+    mut packet: Packet,
+) -> Option<Packet> {
+    if !ns.sysctls.bridge_nf_call_iptables() || packet.ethernet().ethertype() != EtherType::Ipv4 {
+        return Some(packet);
+    }
+    if let Err(reason) = br_validate_ipv4(&mut packet) {
+        kfree_skb(ns, cx, packet, reason);
+        return None;
+    }
+    packet.meta.bridge = Some(BridgeInfo {
+        phys_in: port,
+        phys_out: None,
+        was_other_host: show_to_ip(&mut packet),
+        is_in_prerouting: true,
+        original_dst: packet.ipv4().dst(),
+        src_mac: packet.ethernet().src(),
+        is_bridged_dnat: false,
+    });
+    packet.meta.in_dev = Some(bridge);
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Prerouting, in_dev: Some(bridge), out_dev: None };
+    let packet = nf_hook(ns, cx, state, packet).ok()?;
+    br_nf_pre_routing_finish(ns, cx, bridge, packet)
+}
+
+/// The checks of `br_validate_ipv4`, and the trimming of link-layer padding.
+fn br_validate_ipv4(packet: &mut Packet) -> Result<(), DropReason> {
+    let ip = Ipv4::new_checked(packet.l3()).ok_or(DropReason::IpHeader)?;
+    if !ip.is_checksum_valid() {
+        return Err(DropReason::IpHeader);
+    }
+    let len = packet.bytes.len() - packet.l3().len() + usize::from(ip.total_len());
+    packet.bytes.truncate(len);
+    Ok(())
+}
+
+/// IP would drop a frame for another host, so its type is set aside. Returns what [`restore_type`] needs.
+fn show_to_ip(packet: &mut Packet) -> bool {
+    let was_other_host = packet.meta.packet_type == PacketType::OtherHost;
+    if was_other_host {
+        packet.meta.packet_type = PacketType::Host;
+    }
+    was_other_host
+}
+
+fn restore_type(packet: &mut Packet) {
+    if let Some(info) = &mut packet.meta.bridge
+        && std::mem::take(&mut info.was_other_host)
+    {
+        packet.meta.packet_type = PacketType::OtherHost;
+    }
+}
+
+/// If DNAT (or the undoing of SNAT) changed the destination, routes it: to the same bridge means bridged on with a new MAC,
+/// elsewhere means up to IP (`br_nf_pre_routing_finish`).
+fn br_nf_pre_routing_finish(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    mut packet: Packet,
+) -> Option<Packet> {
+    restore_type(&mut packet);
+    let Some(info) = &mut packet.meta.bridge else { unreachable!("set before the hook") };
+    info.is_in_prerouting = false;
+    let (port, original_dst) = (info.phys_in, info.original_dst);
+    let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
+    if dst == original_dst {
+        packet.meta.in_dev = Some(port);
+        return Some(packet);
+    }
+    let key = InputKey { in_dev: bridge, src, dst, tos: packet.ipv4().tos(), mark: packet.meta.mark };
+    match route_input(&ns.fib, &ns.devices, &ns.sysctls, &key) {
+        // The bridge itself is the way: the packet stays on it. That counts as forwarding, for ip_route_input gives the
+        // error route of the loopback where forwarding is off.
+        Ok(route) if route.device == bridge && ns.sysctls.forwarding(bridge) => {
+            packet.meta.in_dev = Some(port);
+            packet.meta.route = Some(route);
+            br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.gateway.unwrap_or(dst), packet);
+            None
+        }
+        // Up to IP, which keeps this route; where there is none it finds that out again and tells the sender.
+        Ok(_) | Err(DropReason::IpNoRouteIn) => {
+            packet.set_dst_mac(ns.devices.get(bridge).mac);
+            packet.meta.packet_type = PacketType::Host;
+            packet.meta.in_dev = Some(port);
+            Some(packet)
+        }
+        Err(martian) => {
+            kfree_skb(ns, cx, packet, martian);
+            None
+        }
+    }
+}
+
+/// Finds the MAC of the new destination and goes on bridging (`br_nf_pre_routing_finish_bridge`). While the neighbour is
+/// unknown the packet waits; [`br_nf_pre_routing_finish_bridge_slow`] takes it up again.
+fn br_nf_pre_routing_finish_bridge(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    next_hop: Ipv4Addr,
+    mut packet: Packet,
+) {
+    cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::DnatBridged));
+    if let Some(info) = &mut packet.meta.bridge {
+        info.is_bridged_dnat = true;
+    }
+    ip_output::neigh_output(ns, cx, bridge, next_hop, packet);
+}
+
+/// The neighbour of a bridged and DNATed packet is known: its MAC is the destination, and the source MAC stays the sender's
+/// (`br_nf_pre_routing_finish_bridge_slow`).
+pub(crate) fn br_nf_pre_routing_finish_bridge_slow(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    mut packet: Packet,
+) {
+    let Some(info) = &mut packet.meta.bridge else { unreachable!("only bridged packets get here") };
+    info.is_bridged_dnat = false;
+    info.phys_out = None;
+    let (port, src_mac) = (info.phys_in, info.src_mac);
+    packet.set_src_mac(src_mac);
+    br_handle_frame_finish(ns, cx, bridge, port, packet);
+}
+
+/// Shows a frame that is bridged from port to port to FORWARD (`br_nf_forward_ip`).
+pub(super) fn br_nf_forward_ip(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    from: DeviceId,
+    to: DeviceId,
+    mut packet: Packet,
+) -> Option<Packet> {
+    if packet.meta.bridge.is_none() || packet.ethernet().ethertype() != EtherType::Ipv4 {
+        return Some(packet);
+    }
+    let was_other_host = show_to_ip(&mut packet);
+    if let Some(info) = &mut packet.meta.bridge {
+        info.was_other_host |= was_other_host;
+        info.phys_in = from;
+        info.phys_out = Some(to);
+    }
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Forward, in_dev: Some(bridge), out_dev: Some(bridge) };
+    let mut packet = nf_hook(ns, cx, state, packet).ok()?;
+    restore_type(&mut packet);
+    Some(packet)
+}
+
+/// Shows a bridged frame to POSTROUTING (`br_nf_post_routing`). A routed packet that leaves by a bridge has been there
+/// already: it has no output port noted.
+pub(super) fn br_nf_post_routing(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    mut packet: Packet,
+) -> Option<Packet> {
+    if packet.meta.bridge.is_none_or(|info| info.phys_out.is_none())
+        || packet.ethernet().ethertype() != EtherType::Ipv4
+    {
+        return Some(packet);
+    }
+    show_to_ip(&mut packet);
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(bridge) };
+    let mut packet = nf_hook(ns, cx, state, packet).ok()?;
+    packet.meta.bridge = None;
+    Some(packet)
+}

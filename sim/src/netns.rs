@@ -1,0 +1,60 @@
+//! A network namespace: what Linux keeps in `struct net`.
+
+use crate::bridge::Fdb;
+use crate::device::{DeviceId, Devices, NetnsId};
+use crate::fib::Fib;
+use crate::icmp_limit::IcmpLimit;
+use crate::neigh::NeighTable;
+use crate::netfilter::conntrack::Conntrack;
+use crate::socket::{SocketOut, Sockets};
+use crate::stack::hooks::HookTable;
+use crate::stack::redirect::RedirectLimit;
+use crate::sysctl::Sysctls;
+use crate::xtables::Xtables;
+
+/// One network stack. It knows no other netns: a veth knows the id of its peer, and the world delivers.
+#[derive(Clone, Debug)]
+pub struct Netns {
+    /// Its index in the world.
+    pub id: NetnsId,
+    /// Its name.
+    pub name: Box<str>,
+    /// Devices and their addresses.
+    pub devices: Devices,
+    /// Routing tables.
+    pub fib: Fib,
+    /// ARP.
+    pub neigh: NeighTable,
+    /// Settings.
+    pub sysctls: Sysctls,
+    /// Which subsystem sees packets at which hook, and in what order.
+    pub hooks: HookTable,
+    /// Conntrack entries and NAT bindings.
+    pub conntrack: Conntrack,
+    /// iptables.
+    pub xtables: Xtables,
+    /// Forwarding databases of bridges.
+    pub fdb: Fdb,
+    /// Sockets.
+    pub sockets: Sockets,
+    /// Rate limits of ICMP errors.
+    pub icmp_limit: IcmpLimit,
+    /// Rate limits of ICMP redirects.
+    pub redirect_limit: RedirectLimit,
+    /// Ports of bridges in the order in which they joined.
+    pub(crate) bridge_ports: Vec<(DeviceId, DeviceId)>,
+    /// Buffer for what sockets ask for, kept to save an allocation per packet.
+    pub(crate) socket_out: Vec<SocketOut>,
+}
+
+impl Netns {
+    /// The ports of a bridge as flooding visits them: the one that joined last comes first.
+    pub(crate) fn bridge_ports(&self, bridge: DeviceId) -> Vec<DeviceId> {
+        self.bridge_ports
+            .iter()
+            .rev()
+            .filter(|(master, _)| *master == bridge)
+            .map(|(_, port)| *port)
+            .collect()
+    }
+}

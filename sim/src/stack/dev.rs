@@ -1,0 +1,94 @@
+//! Frames in and out of devices (net/core/dev.c).
+
+use super::{carry_out, ip_input, kfree_skb};
+use crate::bridge;
+use crate::context::{Context, Effect};
+use crate::device::{DeviceId, DeviceKind};
+use crate::fib::Routing;
+use crate::netns::Netns;
+use crate::packet::{Packet, PacketType, QueuedPacket};
+use crate::trace::{DeviceEvent, DropReason, Event};
+use crate::wire::{EtherType, Ethernet, MacAddr};
+
+/// A frame has come in by a device from the other end of its link, or from itself if it is the loopback.
+pub(crate) fn netif_rx(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    let receiver = ns.devices.get(device);
+    if !receiver.is_up {
+        return kfree_skb(ns, cx, packet, DropReason::DeviceDown);
+    }
+    packet.meta.packet_type = eth_type_trans(packet.ethernet(), receiver.mac);
+    netif_receive_skb(ns, cx, device, packet);
+}
+
+/// Gives a frame to whom it concerns (`__netif_receive_skb_core`): a bridge if the device is a port, or a protocol.
+pub(crate) fn netif_receive_skb(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    cx.record(Some(packet.id), || {
+        Event::Device(DeviceEvent::Received { device, frame: packet.bytes.as_slice().into() })
+    });
+    packet.meta.in_dev = Some(device);
+    if ns.devices.get(device).master.is_some() {
+        return bridge::br_handle_frame(ns, cx, device, packet);
+    }
+    match packet.ethernet().ethertype() {
+        EtherType::Ipv4 => ip_input::ip_rcv(ns, cx, device, packet),
+        EtherType::Arp => arp_rcv(ns, cx, device, packet),
+        EtherType::Ipv6 | EtherType::Other(_) => kfree_skb(ns, cx, packet, DropReason::UnhandledProtocol),
+    }
+}
+
+/// Linux: `eth_type_trans`, net/ethernet/eth.c.
+fn eth_type_trans(frame: Ethernet<&[u8]>, own: MacAddr) -> PacketType {
+    match frame.dst() {
+        MacAddr::BROADCAST => PacketType::Broadcast,
+        dst if dst.is_multicast() => PacketType::Multicast,
+        dst if dst == own => PacketType::Host,
+        _ => PacketType::OtherHost,
+    }
+}
+
+fn arp_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
+    let effects_before = cx.effects.len();
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    ns.neigh.arp_rcv(cx, routing, device, packet);
+    carry_out(ns, cx, effects_before);
+}
+
+/// Sends a frame by a device (`dev_queue_xmit`).
+pub(crate) fn dev_queue_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
+    let sender = ns.devices.get(device);
+    if !sender.is_up {
+        return kfree_skb(ns, cx, packet, DropReason::DeviceDown);
+    }
+    let kind = sender.kind.clone();
+    cx.record(Some(packet.id), || {
+        Event::Device(DeviceEvent::Transmitted { device, frame: packet.bytes.as_slice().into() })
+    });
+    match kind {
+        DeviceKind::Loopback => loopback_xmit(cx, device, packet),
+        DeviceKind::Veth { .. } => veth_xmit(ns, cx, device, packet),
+        DeviceKind::Bridge => bridge::br_dev_xmit(ns, cx, device, packet),
+        DeviceKind::Dummy => kfree_skb(ns, cx, packet, DropReason::DeviceDiscards),
+    }
+}
+
+/// The loopback keeps the conntrack entry and the route of a packet (`loopback_xmit`, drivers/net/loopback.c): the packet is
+/// received with both.
+fn loopback_xmit(cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    packet.meta.bridge = None;
+    cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
+}
+
+/// Crossing a veth drops conntrack entry, route and bridge information, and changing the netns zeroes the mark
+/// (`veth_xmit`, drivers/net/veth.c; `____dev_forward_skb`, include/linux/netdevice.h; `skb_scrub_packet`, net/core/skbuff.c).
+fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    ns.conntrack.release(&packet);
+    let crosses_netns = match ns.devices.get(device).kind {
+        DeviceKind::Veth { peer_netns, .. } => peer_netns != ns.id,
+        DeviceKind::Loopback | DeviceKind::Bridge | DeviceKind::Dummy => {
+            unreachable!("the caller has looked")
+        }
+    };
+    let mark = if crosses_netns { 0 } else { packet.meta.mark };
+    packet.meta = crate::packet::Meta { mark, ..Default::default() };
+    cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
+}

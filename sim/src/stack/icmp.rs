@@ -1,0 +1,206 @@
+//! ICMP (net/ipv4/icmp.c).
+
+use super::transport::{self, deliver_to_sockets};
+use super::{consume_skb, ip_output, kfree_skb};
+use crate::context::{Context, OriginalPacket};
+use crate::device::DeviceId;
+use crate::fib::{RouteKind, RouteResult};
+use crate::icmp_limit::IcmpMessage;
+use crate::netns::Netns;
+use crate::packet::{FlowId, Origin, Packet, PacketId, PacketType};
+use crate::sysctl::Setting;
+use crate::trace::DropReason;
+use crate::wire::build::{self, Ipv4Fields};
+use crate::wire::icmpv4::icmp_type;
+use crate::wire::{Icmpv4, Ipv4, protocol};
+use std::net::Ipv4Addr;
+
+/// `IPTOS_TOS_MASK` (include/uapi/linux/ip.h).
+const TOS_MASK: u8 = 0x1e;
+/// `IPTOS_PREC_INTERNETCONTROL` (include/uapi/linux/ip.h): the precedence of ICMP errors.
+const TOS_INTERNET_CONTROL: u8 = 0xc0;
+/// RFC 1812 §4.3.2.3: an error message does not exceed 576 bytes.
+const ERROR_LEN_MAX: usize = 576;
+
+/// The packet that an error message is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    id: PacketId,
+    flow: Option<FlowId>,
+    l3: &'a [u8],
+    packet_type: PacketType,
+    in_dev: Option<DeviceId>,
+    route: Option<RouteResult>,
+}
+
+impl<'a> About<'a> {
+    /// A packet that is still being handled.
+    pub(crate) fn packet(packet: &'a Packet) -> Self {
+        Self {
+            id: packet.id,
+            flow: packet.flow,
+            l3: packet.l3(),
+            packet_type: packet.meta.packet_type,
+            in_dev: packet.meta.in_dev,
+            route: packet.meta.route,
+        }
+    }
+
+    /// A packet that a rule refused.
+    pub(crate) fn original(original: &'a OriginalPacket) -> Self {
+        Self {
+            id: original.id,
+            flow: original.flow,
+            l3: &original.bytes,
+            packet_type: original.meta.packet_type,
+            in_dev: original.meta.in_dev,
+            route: original.meta.route,
+        }
+    }
+}
+
+/// Sends an ICMP error (`__icmp_send`). `info` is the second word of the header: the MTU of fragmentation needed, the gateway
+/// of a redirect. Nothing is sent where RFC 1122 §3.2.2 forbids it, or a rate limit is reached, or no way leads back.
+pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_type: u8, code: u8, info: u32) {
+    let ip = Ipv4::new_unchecked(about.l3);
+    if !may_be_answered(about, &ip) {
+        return;
+    }
+    // The answer comes from the address that was asked, if it is an address of this netns.
+    let is_local = about.route.is_some_and(|route| route.kind == RouteKind::Local);
+    let source = is_local.then(|| ip.dst());
+    let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };
+    let message = IcmpMessage {
+        icmp_type,
+        code,
+        peer: ip.src(),
+        is_about_loopback: about.in_dev == Some(DeviceId::LOOPBACK),
+        leaves_by_loopback: route.device == DeviceId::LOOPBACK,
+    };
+    if !ns.icmp_limit.allow(cx.now, &ns.sysctls, &message) {
+        return;
+    }
+    let room = usize::from(ns.devices.get(route.device).mtu).min(ERROR_LEN_MAX) - 20 - 8;
+    let quote = &about.l3[..usize::from(ip.total_len()).min(room).min(about.l3.len())];
+    let tos = if is_error(icmp_type) { (ip.tos() & TOS_MASK) | TOS_INTERNET_CONTROL } else { ip.tos() };
+    let message = build::icmpv4(icmp_type, code, info.to_be_bytes(), quote);
+    let answer = Answer { src: source.unwrap_or(route.source), dst: ip.src(), tos, route };
+    answer.send(ns, cx, about.id, about.flow, &message);
+}
+
+/// Linux: the tests at the head of `__icmp_send`.
+fn may_be_answered(about: &About, ip: &Ipv4<&[u8]>) -> bool {
+    let is_group = about.route.is_some_and(|route| match route.kind {
+        RouteKind::Broadcast | RouteKind::Multicast => true,
+        RouteKind::Unicast
+        | RouteKind::Local
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => false,
+    });
+    if about.packet_type != PacketType::Host || is_group || ip.fragment_offset() > 0 {
+        return false;
+    }
+    let is_about_error = ip.protocol() == protocol::ICMP
+        && about.l3.get(ip.header_len()..).and_then(Icmpv4::new_checked).is_none_or(|icmp| icmp.is_error());
+    !is_about_error
+}
+
+/// Linux: `icmp_pointers[].error`.
+const fn is_error(icmp_type: u8) -> bool {
+    matches!(
+        icmp_type,
+        icmp_type::DEST_UNREACHABLE
+            | 4
+            | icmp_type::REDIRECT
+            | icmp_type::TIME_EXCEEDED
+            | icmp_type::PARAMETER_PROBLEM
+    )
+}
+
+/// An ICMP message of this netns that knows its way.
+struct Answer {
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    tos: u8,
+    route: RouteResult,
+}
+
+impl Answer {
+    /// Linux: `icmp_push_reply`. ICMP sockets of the kernel never set DF (`icmp_init`: `IP_PMTUDISC_DONT`).
+    fn send(self, ns: &mut Netns, cx: &mut Context, cause: PacketId, flow: Option<FlowId>, message: &[u8]) {
+        let ident = ip_output::ip_select_ident(cx);
+        let fields = Ipv4Fields {
+            src: self.src,
+            dst: self.dst,
+            protocol: protocol::ICMP,
+            ttl: ns.sysctls.ip_default_ttl(),
+            tos: self.tos,
+            ident,
+            dont_fragment: false,
+        };
+        let mut packet = cx.create(Origin::Kernel, Some(cause), flow, build::ipv4(fields, message));
+        packet.meta.route = Some(self.route);
+        // A message that OUTPUT drops is gone; its cause is told nothing.
+        let _: Result<(), super::hooks::Stopped> = ip_output::ip_local_out(ns, cx, packet);
+    }
+}
+
+/// An ICMP message has arrived (`icmp_rcv`).
+pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let ip = packet.ipv4();
+    let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
+        return kfree_skb(ns, cx, packet, DropReason::IcmpChecksum);
+    };
+    if !icmp.is_checksum_valid() {
+        return kfree_skb(ns, cx, packet, DropReason::IcmpChecksum);
+    }
+    match icmp.icmp_type() {
+        icmp_type::ECHO_REQUEST => icmp_echo(ns, cx, packet),
+        icmp_type::ECHO_REPLY => {
+            let reply = |sockets: &mut crate::socket::Sockets,
+                         io: &mut crate::socket::SocketIo,
+                         packet: &Packet| { sockets.icmp_rcv_echo_reply(io, packet) };
+            let delivery = deliver_to_sockets(ns, cx, &packet, reply);
+            transport::end_delivered(ns, cx, packet, delivery);
+        }
+        icmp_type::DEST_UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM => {
+            icmp_unreach(ns, cx, packet);
+        }
+        // Redirects of this model's routers never change a route that a host uses: accepted and forgotten. Other types as well.
+        _ => consume_skb(ns, cx, packet),
+    }
+}
+
+/// Answers an echo request from the address that was asked (`icmp_echo`, `icmp_reply`).
+fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let ip = packet.ipv4();
+    let is_unicast = packet.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
+    if ns.sysctls.value(Setting::IcmpEchoIgnoreAll) != 0 || !is_unicast {
+        return kfree_skb(ns, cx, packet, DropReason::NotForUs);
+    }
+    let Some(request) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };
+    let rest = [ip.payload()[4], ip.payload()[5], ip.payload()[6], ip.payload()[7]];
+    let message = build::icmpv4(icmp_type::ECHO_REPLY, 0, rest, request.payload());
+    let (src, dst, tos) = (ip.dst(), ip.src(), ip.tos());
+    if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst) {
+        let answer = Answer { src, dst, tos, route };
+        answer.send(ns, cx, packet.id, packet.flow, &message);
+    }
+    consume_skb(ns, cx, packet);
+}
+
+/// Gives an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).
+fn icmp_unreach(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let ip = packet.ipv4();
+    let Some(icmp) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };
+    let (icmp_type, code, mtu) = (icmp.icmp_type(), icmp.code(), icmp.next_hop_mtu());
+    let quoted = icmp.payload();
+    // A quote must hold the inner header and eight bytes more (icmp_socket_deliver).
+    let inner_len = quoted.first().map_or(0, |byte| usize::from(byte & 0x0f) * 4);
+    if inner_len < 20 || quoted.len() < inner_len + 8 {
+        return kfree_skb(ns, cx, packet, DropReason::IpHeader);
+    }
+    transport::with_sockets(ns, cx, |sockets, io| sockets.icmp_err(io, icmp_type, code, mtu, quoted));
+    consume_skb(ns, cx, packet);
+}

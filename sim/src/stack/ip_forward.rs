@@ -1,0 +1,49 @@
+//! Packets on their way through (net/ipv4/ip_forward.c).
+
+use super::hooks::nf_hook;
+use super::{icmp, ip_output, kfree_skb, redirect};
+use crate::context::Context;
+use crate::device::DeviceId;
+use crate::netfilter::{Family, Hook, HookState};
+use crate::netns::Netns;
+use crate::packet::{Packet, PacketType};
+use crate::trace::DropReason;
+use crate::wire::icmpv4::{icmp_type, unreachable_code};
+
+/// Forwards a routed packet: TTL, then MTU, then the decrement, then FORWARD, in the kernel's order (`ip_forward`).
+pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    if packet.meta.packet_type != PacketType::Host {
+        return kfree_skb(ns, cx, packet, DropReason::NotForUs);
+    }
+    let Some(route) = packet.meta.route else { unreachable!("routed by the caller") };
+    let ip = packet.ipv4();
+    if ip.ttl() <= 1 {
+        let about = icmp::About::packet(&packet);
+        icmp::icmp_send(ns, cx, &about, icmp_type::TIME_EXCEEDED, 0, 0);
+        return kfree_skb(ns, cx, packet, DropReason::TtlExpired);
+    }
+    let mtu = ns.devices.get(route.device).mtu;
+    if ip.total_len() > mtu && ip.dont_fragment() {
+        let about = icmp::About::packet(&packet);
+        icmp::icmp_send(
+            ns,
+            cx,
+            &about,
+            icmp_type::DEST_UNREACHABLE,
+            unreachable_code::FRAGMENTATION_NEEDED,
+            u32::from(mtu),
+        );
+        return kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+    }
+    packet.ipv4_mut().decrement_ttl();
+    redirect::ip_rt_send_redirect(ns, cx, device, &packet);
+    let state = HookState {
+        family: Family::Ipv4,
+        hook: Hook::Forward,
+        in_dev: Some(device),
+        out_dev: Some(route.device),
+    };
+    if let Ok(packet) = nf_hook(ns, cx, state, packet) {
+        ip_output::ip_output(ns, cx, packet);
+    }
+}

@@ -1,0 +1,93 @@
+//! Packets that arrive (net/ipv4/ip_input.c).
+
+use super::hooks::nf_hook;
+use super::{end_packet, icmp, ip_forward, kfree_skb, transport};
+use crate::context::Context;
+use crate::device::DeviceId;
+use crate::fib::{InputKey, RouteKind, RouteResult, error_code, route_input};
+use crate::netfilter::{Family, Hook, HookState};
+use crate::netns::Netns;
+use crate::packet::{Packet, PacketType};
+use crate::trace::{DropReason, Event, RouteEvent, Terminal};
+use crate::wire::icmpv4::icmp_type;
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
+
+/// An IPv4 packet has arrived (`ip_rcv`).
+pub(crate) fn ip_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    if let Err(reason) = ip_rcv_core(&mut packet) {
+        return kfree_skb(ns, cx, packet, reason);
+    }
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Prerouting, in_dev: Some(device), out_dev: None };
+    if let Ok(packet) = nf_hook(ns, cx, state, packet) {
+        ip_rcv_finish(ns, cx, device, packet);
+    }
+}
+
+/// Checks the header and cuts link-layer padding off (`ip_rcv_core`).
+fn ip_rcv_core(packet: &mut Packet) -> Result<(), DropReason> {
+    if packet.meta.packet_type == PacketType::OtherHost {
+        return Err(DropReason::OtherHost);
+    }
+    let ip = Ipv4::new_checked(packet.l3()).ok_or(DropReason::IpHeader)?;
+    if !ip.is_checksum_valid() {
+        return Err(DropReason::IpChecksum);
+    }
+    let len = ETHERNET_HEADER_LEN + usize::from(ip.total_len());
+    packet.bytes.truncate(len);
+    Ok(())
+}
+
+/// Routes the packet, unless it has a route: the loopback keeps it, and so does a bridged packet that DNAT sent up
+/// (`ip_rcv_finish_core`).
+fn ip_rcv_finish(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
+    let route = match packet.meta.route {
+        Some(route) => route,
+        None => match input_route(ns, cx, device, &packet) {
+            Ok(route) => route,
+            Err(reason) => return ip_error(ns, cx, device, packet, reason),
+        },
+    };
+    packet.meta.route = Some(route);
+    match route.kind {
+        RouteKind::Local | RouteKind::Broadcast | RouteKind::Multicast => {
+            ip_local_deliver(ns, cx, device, packet);
+        }
+        RouteKind::Unicast => ip_forward::ip_forward(ns, cx, device, packet),
+        RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Blackhole => {
+            unreachable!("routing gives these as errors")
+        }
+    }
+}
+
+fn input_route(
+    ns: &Netns,
+    cx: &mut Context,
+    device: DeviceId,
+    packet: &Packet,
+) -> Result<RouteResult, DropReason> {
+    let ip = packet.ipv4();
+    let dst = ip.dst();
+    let key = InputKey { in_dev: device, src: ip.src(), dst, tos: ip.tos(), mark: packet.meta.mark };
+    let result = route_input(&ns.fib, &ns.devices, &ns.sysctls, &key);
+    cx.record(Some(packet.id), || Event::Route(RouteEvent::Input { dst, result }));
+    result
+}
+
+/// Ends a packet that cannot be routed, and tells its sender if this netns is a router (`ip_error`, net/ipv4/route.c).
+fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, reason: DropReason) {
+    let code = error_code(reason).filter(|_| ns.sysctls.forwarding(device));
+    let Some(code) = code else { return kfree_skb(ns, cx, packet, reason) };
+    if ns.icmp_limit.allow_route_error(cx.now, packet.ipv4().src()) {
+        icmp::icmp_send(ns, cx, &icmp::About::packet(&packet), icmp_type::DEST_UNREACHABLE, code, 0);
+    }
+    end_packet(ns, cx, packet, Terminal::Rejected(reason));
+}
+
+/// Through INPUT to the transport protocol (`ip_local_deliver`). Fragments are not reassembled by this model.
+fn ip_local_deliver(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
+    let state = HookState { family: Family::Ipv4, hook: Hook::Input, in_dev: Some(device), out_dev: None };
+    if let Ok(packet) = nf_hook(ns, cx, state, packet) {
+        transport::ip_protocol_deliver(ns, cx, packet);
+    }
+}

@@ -1,0 +1,136 @@
+//! Packets that leave (net/ipv4/ip_output.c).
+
+use super::hooks::{Stopped, nf_hook};
+use super::{carry_out, dev, kfree_skb};
+use crate::bridge::br_nf_pre_routing_finish_bridge_slow;
+use crate::context::Context;
+use crate::device::DeviceId;
+use crate::draws::Purpose;
+use crate::fib::{OutputKey, RouteKind, RouteResult, Routing, route_me_harder, route_output};
+use crate::neigh::Resolution;
+use crate::netfilter::{Family, Hook, HookState};
+use crate::netns::Netns;
+use crate::packet::Packet;
+use crate::trace::{DropReason, Event, RouteEvent};
+use crate::wire::{EtherType, Ethernet, MacAddr};
+use std::net::Ipv4Addr;
+
+/// Routes for a sender of this netns (`ip_route_output_key`).
+pub(crate) fn ip_route_output(
+    ns: &Netns,
+    cx: &mut Context,
+    src: Option<Ipv4Addr>,
+    dst: Ipv4Addr,
+) -> Result<RouteResult, DropReason> {
+    let key = OutputKey { src, ..OutputKey::to(dst) };
+    let result = route_output(&ns.fib, &ns.devices, &ns.sysctls, &key);
+    cx.record(None, || Event::Route(RouteEvent::Output { dst, result }));
+    result
+}
+
+/// An identification for a packet that could be fragmented (`__ip_select_ident`, net/ipv4/route.c). The kernel counts from a
+/// secret start per addresses and protocol; here every one is drawn.
+pub(crate) fn ip_select_ident(cx: &mut Context) -> u16 {
+    (cx.draws.u32(cx.netns, Purpose::IpId) & 0xffff) as u16
+}
+
+/// Sends a routed packet of this netns (`ip_local_out`).
+pub(crate) fn ip_local_out(ns: &mut Netns, cx: &mut Context, packet: Packet) -> Result<(), Stopped> {
+    let Some(route) = packet.meta.route else { unreachable!("senders route first") };
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Output, in_dev: None, out_dev: Some(route.device) };
+    let packet = nf_hook(ns, cx, state, packet)?;
+    ip_output(ns, cx, packet);
+    Ok(())
+}
+
+/// Through POSTROUTING to the neighbour (`ip_output`).
+pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    let state = HookState {
+        family: Family::Ipv4,
+        hook: Hook::Postrouting,
+        in_dev: None,
+        out_dev: Some(route.device),
+    };
+    if let Ok(packet) = nf_hook(ns, cx, state, packet) {
+        ip_finish_output(ns, cx, packet);
+    }
+}
+
+/// Checks the MTU and finds the next hop (`ip_finish_output`). Fragmentation is not modelled: what would be fragmented ends.
+fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    if packet.ipv4().total_len() > ns.devices.get(route.device).mtu {
+        return kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+    }
+    let next_hop = route.gateway.unwrap_or_else(|| packet.ipv4().dst());
+    if route.device == DeviceId::LOOPBACK {
+        return transmit(ns, cx, route.device, MacAddr::ZERO, packet);
+    }
+    if route.kind == RouteKind::Broadcast {
+        return transmit(ns, cx, route.device, MacAddr::BROADCAST, packet);
+    }
+    neigh_output(ns, cx, route.device, next_hop, packet);
+}
+
+/// Sends to a neighbour, or lets the packet wait for its MAC (`neigh_output`, include/net/neighbour.h).
+pub(crate) fn neigh_output(
+    ns: &mut Netns,
+    cx: &mut Context,
+    device: DeviceId,
+    next_hop: Ipv4Addr,
+    packet: Packet,
+) {
+    let effects_before = cx.effects.len();
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    match ns.neigh.resolve(cx, routing, device, next_hop, packet) {
+        Resolution::Resolved(mac, packet) => {
+            carry_out(ns, cx, effects_before);
+            transmit(ns, cx, device, mac, packet);
+        }
+        Resolution::Queued | Resolution::Dropped => {
+            carry_out(ns, cx, effects_before);
+        }
+    }
+}
+
+/// A neighbour is due for another look.
+pub(crate) fn neigh_timer(ns: &mut Netns, cx: &mut Context, device: DeviceId, addr: Ipv4Addr) {
+    let effects_before = cx.effects.len();
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    ns.neigh.on_timer(cx, routing, device, addr);
+    carry_out(ns, cx, effects_before);
+}
+
+/// Writes the Ethernet header and sends.
+fn transmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mac: MacAddr, mut packet: Packet) {
+    let own = ns.devices.get(device).mac;
+    if let Some(mut ethernet) = Ethernet::new_checked(&mut packet.bytes[..]) {
+        ethernet.set(mac, own, EtherType::Ipv4);
+    }
+    resolved_xmit(ns, cx, device, packet);
+}
+
+/// Sends a frame whose header is written. A bridged packet that was DNATed goes on through the bridge instead.
+pub(crate) fn resolved_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
+    if packet.meta.bridge.is_some_and(|info| info.is_bridged_dnat) {
+        return br_nf_pre_routing_finish_bridge_slow(ns, cx, device, packet);
+    }
+    dev::dev_queue_xmit(ns, cx, device, packet);
+}
+
+/// Routes a packet of this netns again after a rule changed it, with the source address that it has
+/// (`ip_route_me_harder`, net/ipv4/netfilter.c).
+pub(crate) fn ip_route_me_harder(
+    ns: &mut Netns,
+    cx: &mut Context,
+    packet: &mut Packet,
+) -> Result<(), DropReason> {
+    let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
+    let key = OutputKey { src: Some(src), mark: packet.meta.mark, ..OutputKey::to(dst) };
+    let result = route_me_harder(&ns.fib, &ns.devices, &ns.sysctls, &key);
+    cx.record(Some(packet.id), || Event::Route(RouteEvent::Output { dst, result }));
+    packet.meta.route = Some(result?);
+    Ok(())
+}

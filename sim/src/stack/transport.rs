@@ -1,0 +1,145 @@
+//! Between IP and sockets: delivery upwards, and what sockets want sent.
+
+use super::{end_packet, icmp, ip_output, kfree_skb};
+use crate::context::{Context, Effect};
+use crate::fib::RouteKind;
+use crate::netns::Netns;
+use crate::packet::{Origin, Packet};
+use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
+use crate::sysctl::Setting;
+use crate::trace::{DropReason, Terminal};
+use crate::wire::build::{self, Ipv4Fields};
+use crate::wire::icmpv4::{icmp_type, unreachable_code};
+use crate::wire::protocol;
+
+/// Gives a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
+pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let ip = packet.ipv4();
+    if ip.fragment_offset() > 0 || ip.more_fragments() {
+        // Reassembly (ip_defrag) is not modelled.
+        return kfree_skb(ns, cx, packet, DropReason::ProtocolUnknown);
+    }
+    match ip.protocol() {
+        protocol::ICMP => icmp::icmp_rcv(ns, cx, packet),
+        protocol::TCP => tcp_v4_rcv(ns, cx, packet),
+        protocol::UDP => udp_rcv(ns, cx, packet),
+        _ => {
+            unreachable_to_sender(ns, cx, &packet, unreachable_code::PROTOCOL);
+            kfree_skb(ns, cx, packet, DropReason::ProtocolUnknown);
+        }
+    }
+}
+
+fn tcp_v4_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let delivery = deliver_to_sockets(ns, cx, &packet, Sockets::tcp_v4_rcv);
+    end_delivered(ns, cx, packet, delivery);
+}
+
+/// A datagram for which there is no socket is answered with port unreachable, unless it was broadcast (`__udp4_lib_rcv`).
+fn udp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let delivery = deliver_to_sockets(ns, cx, &packet, Sockets::udp_rcv);
+    if delivery == Delivery::NoSocket {
+        unreachable_to_sender(ns, cx, &packet, unreachable_code::PORT);
+    }
+    end_delivered(ns, cx, packet, delivery);
+}
+
+fn unreachable_to_sender(ns: &mut Netns, cx: &mut Context, packet: &Packet, code: u8) {
+    let is_unicast = packet.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
+    if is_unicast {
+        icmp::icmp_send(ns, cx, &icmp::About::packet(packet), icmp_type::DEST_UNREACHABLE, code, 0);
+    }
+}
+
+/// Ends a packet as its delivery says. A refused one is told apart from a dropped one: its sender gets an answer.
+pub(crate) fn end_delivered(ns: &mut Netns, cx: &mut Context, packet: Packet, delivery: Delivery) {
+    let terminal = match delivery {
+        Delivery::Delivered(socket) => Terminal::Delivered { socket },
+        Delivery::Dropped(reason) => Terminal::Dropped(reason),
+        Delivery::NoSocket => Terminal::Rejected(DropReason::NoSocket),
+    };
+    end_packet(ns, cx, packet, terminal);
+}
+
+/// Hands a packet to the sockets and does what they ask for in return.
+pub(crate) fn deliver_to_sockets(
+    ns: &mut Netns,
+    cx: &mut Context,
+    packet: &Packet,
+    deliver: impl FnOnce(&mut Sockets, &mut SocketIo, &Packet) -> Delivery,
+) -> Delivery {
+    with_sockets(ns, cx, |sockets, io| deliver(sockets, io, packet))
+}
+
+/// Lets the sockets act, then sends and sets what they asked for, in order.
+pub(crate) fn with_sockets<R>(
+    ns: &mut Netns,
+    cx: &mut Context,
+    act: impl FnOnce(&mut Sockets, &mut SocketIo) -> R,
+) -> R {
+    let mut out = std::mem::take(&mut ns.socket_out);
+    let settings = socket_settings(ns);
+    let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings });
+    for wish in out.drain(..) {
+        match wish {
+            SocketOut::Send { .. } => send(ns, cx, wish),
+            SocketOut::Timer { at, timer } => cx.effects.push(Effect::SocketTimer { at, timer }),
+        }
+    }
+    ns.socket_out = out;
+    result
+}
+
+/// What sockets follow of the netns' sysctls.
+fn socket_settings(ns: &Netns) -> SocketSettings {
+    // The table of sysctls limits these three to a byte.
+    let byte = |setting| u8::try_from(ns.sysctls.value(setting)).unwrap_or(u8::MAX);
+    SocketSettings {
+        ephemeral_ports: ns.sysctls.ip_local_port_range(),
+        tcp_syn_retries: byte(Setting::TcpSynRetries),
+        tcp_synack_retries: byte(Setting::TcpSynackRetries),
+        tcp_retries2: byte(Setting::TcpRetries2),
+        tcp_tw_reuse: byte(Setting::TcpTwReuse),
+        ..SocketSettings::default()
+    }
+}
+
+/// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c).
+fn send(ns: &mut Netns, cx: &mut Context, wish: SocketOut) {
+    let SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, socket, flow, cause } = wish else {
+        unreachable!("the caller has looked")
+    };
+    let route = match ip_output::ip_route_output(ns, cx, Some(src), dst) {
+        Ok(route) => route,
+        Err(reason) => return fail(ns, cx, socket, send_error(reason)),
+    };
+    let ttl = ns.sysctls.ip_default_ttl();
+    let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
+    let fields = Ipv4Fields { src, dst, protocol, ttl, tos: 0, ident, dont_fragment };
+    let mut packet = cx.create(Origin::Socket, cause, flow, build::ipv4(fields, &l4));
+    packet.meta.route = Some(route);
+    if ip_output::ip_local_out(ns, cx, packet).is_err() {
+        fail(ns, cx, socket, SendError::NotPermitted);
+    }
+}
+
+/// The errno with which routing refuses a sender (`fib_props`, net/ipv4/fib_semantics.c).
+pub(crate) fn send_error(reason: DropReason) -> SendError {
+    const ERRORS: [(DropReason, SendError); 5] = [
+        (DropReason::RouteUnreachable, SendError::HostUnreachable),
+        (DropReason::RouteProhibited, SendError::NotPermitted),
+        (DropReason::RouteBlackhole, SendError::InvalidRoute),
+        (DropReason::IpInvalidSource, SendError::InvalidRoute),
+        (DropReason::IpLocalnet, SendError::InvalidRoute),
+    ];
+    ERRORS
+        .iter()
+        .find(|(refused, _)| *refused == reason)
+        .map_or(SendError::NetworkUnreachable, |(_, error)| *error)
+}
+
+fn fail(ns: &mut Netns, cx: &mut Context, socket: Option<crate::socket::SocketId>, error: SendError) {
+    if let Some(socket) = socket {
+        with_sockets(ns, cx, |sockets, io| sockets.fail(io, socket, error));
+    }
+}

@@ -1,0 +1,135 @@
+//! The world: netns, the links between them, virtual time and the event queue.
+//!
+//! Events are handled in the total order (time, sequence number). Nothing here knows rule syntax or a Kubernetes object:
+//! text is handed through to the netns that parses it.
+
+mod build;
+mod event;
+mod flow;
+mod run;
+mod text;
+
+pub use build::{BuildError, VethEnd};
+pub use flow::ConnectSpec;
+pub use run::RunLimit;
+pub use text::LoadError;
+
+use crate::context::{Context, Effect};
+use crate::device::{DeviceId, NetnsId};
+use crate::draws::Draws;
+use crate::link::Link;
+use crate::netns::Netns;
+use crate::stack;
+use crate::time::Instant;
+use crate::trace::{Level, Trace};
+use event::EventQueue;
+use std::collections::BTreeMap;
+
+/// How a world begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorldOptions {
+    /// Seed of every random decision.
+    pub seed: u64,
+    /// What is recorded.
+    pub level: Level,
+}
+
+/// A network of netns. Cloning forks it, with everything in flight: the fork and the original go on independently.
+#[derive(Clone, Debug)]
+pub struct World {
+    now: Instant,
+    queue: EventQueue,
+    netns: Vec<Netns>,
+    links: BTreeMap<(NetnsId, DeviceId), Link>,
+    draws: Draws,
+    trace: Trace,
+    effects: Vec<Effect>,
+    flow_count: u32,
+}
+
+impl World {
+    /// An empty world.
+    pub fn new(options: WorldOptions) -> Self {
+        Self {
+            now: Instant::START,
+            queue: EventQueue::default(),
+            netns: Vec::new(),
+            links: BTreeMap::new(),
+            draws: Draws::seeded(options.seed),
+            trace: Trace::new(options.level),
+            effects: Vec::new(),
+            flow_count: 0,
+        }
+    }
+
+    /// Virtual time.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What was recorded so far, and the account of packets.
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Changes what is recorded from here on.
+    pub const fn set_level(&mut self, level: Level) {
+        self.trace.set_level(level);
+    }
+
+    /// The source of random decisions, for instance to switch it to enumeration.
+    pub const fn draws_mut(&mut self) -> &mut Draws {
+        &mut self.draws
+    }
+
+    /// The source of random decisions.
+    pub const fn draws(&self) -> &Draws {
+        &self.draws
+    }
+
+    /// A netns to look at. Ids are handed out by [`World::add_netns`] alone.
+    pub fn netns(&self, id: NetnsId) -> &Netns {
+        &self.netns[index(id)]
+    }
+
+    /// A netns to change.
+    pub fn netns_mut(&mut self, id: NetnsId) -> &mut Netns {
+        &mut self.netns[index(id)]
+    }
+
+    /// Every netns in the order of their ids.
+    pub fn all_netns(&self) -> &[Netns] {
+        &self.netns
+    }
+
+    /// Lets a netns act now, and carries out what it wishes.
+    pub(crate) fn with_netns<R>(
+        &mut self,
+        id: NetnsId,
+        act: impl FnOnce(&mut Netns, &mut Context) -> R,
+    ) -> R {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut cx = Context {
+            now: self.now,
+            netns: id,
+            draws: &mut self.draws,
+            trace: &mut self.trace,
+            effects: &mut effects,
+        };
+        let ns = &mut self.netns[index(id)];
+        let result = act(ns, &mut cx);
+        stack::carry_out(ns, &mut cx, 0);
+        for effect in effects.drain(..) {
+            self.carry_out(id, effect);
+        }
+        self.effects = effects;
+        result
+    }
+}
+
+fn index(id: NetnsId) -> usize {
+    usize::try_from(id.0).expect("u32 fits usize")
+}
+
+#[cfg(test)]
+mod tests;

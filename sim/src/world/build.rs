@@ -1,0 +1,248 @@
+//! Building netns, devices and links, and changing them later.
+
+use super::{World, index};
+use crate::bridge::Fdb;
+use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up};
+use crate::icmp_limit::IcmpLimit;
+use crate::link::Link;
+use crate::neigh::NeighTable;
+use crate::netfilter::conntrack::Conntrack;
+use crate::netns::Netns;
+use crate::socket::Sockets;
+use crate::stack::hooks::HookTable;
+use crate::stack::redirect::RedirectLimit;
+use crate::sysctl::{SysctlError, Sysctls};
+use crate::wire::MacAddr;
+use crate::xtables::Xtables;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use thiserror::Error;
+
+/// IP MTU of devices that are made here, as Linux gives a new veth or bridge (`ETH_DATA_LEN`).
+const MTU: u16 = 1500;
+/// IP MTU of the loopback (drivers/net/loopback.c).
+const LOOPBACK_MTU: u16 = 65_535;
+
+/// Why a world could not be built as asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BuildError {
+    /// Device names are unique within a netns.
+    #[error("netns {netns} has a device {device} already")]
+    DeviceExists {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Name of the device.
+        device: Box<str>,
+    },
+    /// No such device.
+    #[error("netns {netns} has no device {device}")]
+    NoSuchDevice {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Name of the device.
+        device: Box<str>,
+    },
+    /// The device refused an address.
+    #[error("netns {netns}: {addr} on {device}: {source}")]
+    Address {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Name of the device.
+        device: Box<str>,
+        /// The address.
+        addr: Ipv4Net,
+        /// Why.
+        source: AddrError,
+    },
+    /// The routing table refused a route.
+    #[error("netns {netns}: {source}")]
+    Route {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Why.
+        source: FibError,
+    },
+    /// A setting was refused.
+    #[error("netns {netns}: {source}")]
+    Sysctl {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Why.
+        source: SysctlError,
+    },
+}
+
+/// One end of a veth pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VethEnd<'a> {
+    /// The netns that has it.
+    pub netns: NetnsId,
+    /// Its name there.
+    pub name: &'a str,
+    /// Its hardware address.
+    pub mac: MacAddr,
+}
+
+impl World {
+    /// A new netns: its loopback is up and has 127.0.0.1/8, its settings are Linux's defaults.
+    pub fn add_netns(&mut self, name: &str) -> NetnsId {
+        let id = NetnsId(u32::try_from(self.netns.len()).expect("fewer than 2^32 netns"));
+        let mut hooks = HookTable::default();
+        hooks.register(|_| false, false);
+        self.netns.push(Netns {
+            id,
+            name: name.into(),
+            devices: Devices::default(),
+            fib: Fib::default(),
+            neigh: NeighTable::default(),
+            sysctls: Sysctls::default(),
+            hooks,
+            conntrack: Conntrack::default(),
+            xtables: Xtables::default(),
+            fdb: Fdb::default(),
+            sockets: Sockets::default(),
+            icmp_limit: IcmpLimit::default(),
+            redirect_limit: RedirectLimit::default(),
+            bridge_ports: Vec::new(),
+            socket_out: Vec::new(),
+        });
+        let lo = self.netns_mut(id).devices.add("lo", MacAddr::ZERO, LOOPBACK_MTU, DeviceKind::Loopback);
+        let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
+        self.add_address(id, lo, loopback).expect("a new loopback has no address");
+        id
+    }
+
+    /// A bridge without ports.
+    pub fn add_bridge(&mut self, netns: NetnsId, name: &str, mac: MacAddr) -> Result<DeviceId, BuildError> {
+        self.add_device(netns, name, mac, DeviceKind::Bridge)
+    }
+
+    /// A device that holds addresses and sends nowhere.
+    pub fn add_dummy(&mut self, netns: NetnsId, name: &str, mac: MacAddr) -> Result<DeviceId, BuildError> {
+        self.add_device(netns, name, mac, DeviceKind::Dummy)
+    }
+
+    /// A veth pair with a link between its ends, the same in both directions.
+    pub fn add_veth(
+        &mut self,
+        a: VethEnd,
+        b: VethEnd,
+        link: Link,
+    ) -> Result<(DeviceId, DeviceId), BuildError> {
+        let placeholder = DeviceKind::Veth { peer_netns: b.netns, peer: DeviceId::LOOPBACK };
+        let a_id = self.add_device(a.netns, a.name, a.mac, placeholder)?;
+        let b_id =
+            self.add_device(b.netns, b.name, b.mac, DeviceKind::Veth { peer_netns: a.netns, peer: a_id })?;
+        self.netns_mut(a.netns).devices.get_mut(a_id).kind =
+            DeviceKind::Veth { peer_netns: b.netns, peer: b_id };
+        self.links.insert((a.netns, a_id), link);
+        self.links.insert((b.netns, b_id), link);
+        Ok((a_id, b_id))
+    }
+
+    fn add_device(
+        &mut self,
+        netns: NetnsId,
+        name: &str,
+        mac: MacAddr,
+        kind: DeviceKind,
+    ) -> Result<DeviceId, BuildError> {
+        let ns = self.netns_mut(netns);
+        if ns.devices.by_name(name).is_some() {
+            return Err(BuildError::DeviceExists { netns: ns.name.clone(), device: name.into() });
+        }
+        Ok(ns.devices.add(name, mac, MTU, kind))
+    }
+
+    /// The device of that name.
+    pub fn device(&self, netns: NetnsId, name: &str) -> Result<DeviceId, BuildError> {
+        let ns = self.netns(netns);
+        ns.devices
+            .by_name(name)
+            .map(|device| device.id)
+            .ok_or_else(|| BuildError::NoSuchDevice { netns: ns.name.clone(), device: name.into() })
+    }
+
+    /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
+    pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
+        let ns = self.netns_mut(netns);
+        ns.devices.get_mut(port).master = bridge;
+        ns.bridge_ports.retain(|(_, joined)| *joined != port);
+        ns.fdb.flush_port(port);
+        if let Some(bridge) = bridge {
+            ns.bridge_ports.push((bridge, port));
+        }
+    }
+
+    /// Hairpin mode of a bridge port (`bridge link set dev DEV hairpin on`).
+    pub fn set_hairpin(&mut self, netns: NetnsId, port: DeviceId, is_on: bool) {
+        self.netns_mut(netns).devices.get_mut(port).is_hairpin = is_on;
+    }
+
+    /// Promiscuous mode (`ip link set DEV promisc on`).
+    pub fn set_promiscuous(&mut self, netns: NetnsId, device: DeviceId, is_on: bool) {
+        self.netns_mut(netns).devices.get_mut(device).is_promiscuous = is_on;
+    }
+
+    /// Largest IP packet of a device, in bytes.
+    pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) {
+        self.netns_mut(netns).devices.get_mut(device).mtu = mtu;
+    }
+
+    /// Up or down. A device that goes down takes its masqueraded flows and learned MACs with it.
+    pub fn set_up(&mut self, netns: NetnsId, device: DeviceId, is_up: bool) {
+        let now = self.now();
+        let ns = self.netns_mut(netns);
+        ns.devices.get_mut(device).is_up = is_up;
+        if is_up {
+            on_device_up(&mut ns.fib, ns.devices.get(device));
+        } else {
+            on_device_down(&mut ns.fib, device);
+            ns.fdb.flush_port(device);
+            ns.conntrack.flush_masquerade_of_device(now, device, None);
+        }
+    }
+
+    /// An address, with the routes that Linux adds for it (`ip addr add`).
+    pub fn add_address(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Net) -> Result<(), BuildError> {
+        let ns = self.netns_mut(netns);
+        let scope = if addr.addr().is_loopback() { Scope::Host } else { Scope::Universe };
+        match add_address(&mut ns.devices, &mut ns.fib, device, addr, scope) {
+            Ok(_) => Ok(()),
+            Err(source) => {
+                let device = ns.devices.get(device).name.clone();
+                Err(BuildError::Address { netns: ns.name.clone(), device, addr, source })
+            }
+        }
+    }
+
+    /// A route of the main table (`ip route add`).
+    pub fn add_route(&mut self, netns: NetnsId, route: Route) -> Result<(), BuildError> {
+        let ns = self.netns_mut(netns);
+        ns.fib
+            .add(&ns.devices, TableId::Main, route)
+            .map_err(|source| BuildError::Route { netns: ns.name.clone(), source })
+    }
+
+    /// A setting by its name, as `sysctl -w` takes it.
+    pub fn set_sysctl(&mut self, netns: NetnsId, name: &str, value: &str) -> Result<(), BuildError> {
+        let ns = self.netns_mut(netns);
+        ns.sysctls
+            .set(&ns.devices, name, value)
+            .map_err(|source| BuildError::Sysctl { netns: ns.name.clone(), source })
+    }
+
+    /// The link by which a veth sends.
+    ///
+    /// # Panics
+    /// If the device is no veth.
+    pub fn link_mut(&mut self, netns: NetnsId, device: DeviceId) -> &mut Link {
+        self.links.get_mut(&(netns, device)).expect("every veth has a link")
+    }
+
+    /// Names of netns and device, for reports.
+    pub fn device_name(&self, netns: NetnsId, device: DeviceId) -> &str {
+        &self.netns[index(netns)].devices.get(device).name
+    }
+}

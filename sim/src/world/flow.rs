@@ -1,0 +1,121 @@
+//! Flows: connections and exchanges that a scenario step starts.
+
+use super::World;
+use crate::device::NetnsId;
+use crate::packet::FlowId;
+use crate::socket::{
+    AddressInUse, ClientProtocol, ClientSpec, ConnectError, FlowResult, Request, SendAgainError, Server,
+    SocketId,
+};
+use crate::stack::{ip_output, transport};
+use crate::time::Duration;
+use std::net::Ipv4Addr;
+
+/// A connection to make, or a request to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectSpec {
+    /// Protocol.
+    pub protocol: ClientProtocol,
+    /// Source port, if it must be a certain one.
+    pub src_port: Option<u16>,
+    /// Destination address.
+    pub dst: Ipv4Addr,
+    /// Destination port; means nothing for ICMP.
+    pub dst_port: u16,
+    /// What to send.
+    pub request: Vec<u8>,
+    /// When to give up.
+    pub deadline: Duration,
+    /// The socket stays open for [`World::send_again`].
+    pub is_kept_open: bool,
+}
+
+impl World {
+    /// Starts a flow from a socket of `netns` (`connect(2)`). Run the world to see how it ends.
+    ///
+    /// # Errors
+    /// If no source port can be had.
+    pub fn connect(&mut self, netns: NetnsId, spec: ConnectSpec) -> Result<FlowId, ConnectError> {
+        let flow = self.next_flow();
+        self.with_netns(netns, |ns, cx| {
+            // Linux: ip_route_connect, include/net/route.h. Without a route, connect(2) fails at once.
+            let route = ip_output::ip_route_output(ns, cx, None, spec.dst);
+            let client = ClientSpec {
+                protocol: spec.protocol,
+                src: route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.source),
+                src_port: spec.src_port,
+                dst: spec.dst,
+                dst_port: spec.dst_port,
+                request: Request { flow, bytes: spec.request, deadline: spec.deadline },
+                is_kept_open: spec.is_kept_open,
+            };
+            transport::with_sockets(ns, cx, |sockets, io| match route {
+                Ok(_) => sockets.connect(io, client).map(drop),
+                Err(reason) => {
+                    sockets.connect_failed(io, client, transport::send_error(reason));
+                    Ok(())
+                }
+            })
+        })?;
+        Ok(flow)
+    }
+
+    /// Sends another request from the socket of an earlier flow that was kept open. The exchange is a flow of its own.
+    ///
+    /// # Errors
+    /// If the earlier flow is not finished, or its socket is gone.
+    pub fn send_again(
+        &mut self,
+        netns: NetnsId,
+        earlier: FlowId,
+        request: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<FlowId, SendAgainError> {
+        let flow = self.next_flow();
+        let request = Request { flow, bytes: request, deadline };
+        self.with_netns(netns, |ns, cx| {
+            transport::with_sockets(ns, cx, |sockets, io| sockets.send_again(io, earlier, request))
+        })?;
+        Ok(flow)
+    }
+
+    fn next_flow(&mut self) -> FlowId {
+        let flow = FlowId(self.flow_count);
+        self.flow_count += 1;
+        flow
+    }
+
+    /// How a flow ended; none while it has not.
+    pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
+        self.netns.iter().find_map(|ns| ns.sockets.flow_result(flow))
+    }
+
+    /// A TCP server (`listen(2)`). `addr` none means every address of the netns.
+    pub fn tcp_listen(
+        &mut self,
+        netns: NetnsId,
+        addr: Option<Ipv4Addr>,
+        port: u16,
+        server: Server,
+    ) -> Result<SocketId, AddressInUse> {
+        self.netns_mut(netns).sockets.tcp_listen(addr, port, server)
+    }
+
+    /// A UDP server (`bind(2)`).
+    pub fn udp_bind(
+        &mut self,
+        netns: NetnsId,
+        addr: Option<Ipv4Addr>,
+        port: u16,
+        server: Server,
+    ) -> Result<SocketId, AddressInUse> {
+        self.netns_mut(netns).sockets.udp_bind(addr, port, server)
+    }
+
+    /// Closes a server, as a pod that goes away does.
+    pub fn close(&mut self, netns: NetnsId, socket: SocketId) {
+        self.with_netns(netns, |ns, cx| {
+            transport::with_sockets(ns, cx, |sockets, io| sockets.close(io, socket));
+        });
+    }
+}

@@ -1,0 +1,134 @@
+//! Running: events in order, effects carried out, and when to stop.
+
+use super::event::{Scheduled, WorldEvent};
+use super::{World, index};
+use crate::context::Effect;
+use crate::device::{DeviceId, DeviceKind, NetnsId};
+use crate::packet::{FlowId, Packet, QueuedPacket};
+use crate::socket;
+use crate::stack::{dev, ip_output, transport};
+use crate::time::Instant;
+use crate::trace::{DropReason, Terminal};
+
+/// A packet that crosses more links than this is in a loop. No TTL lets it live longer at layer 3; at layer 2 nothing else
+/// would stop it.
+const CROSSINGS_MAX: u32 = 1_000;
+
+/// Why a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunLimit {
+    /// Nothing is left to happen.
+    Idle,
+    /// The given time was reached.
+    Time,
+    /// What was waited for has happened.
+    Done,
+}
+
+impl World {
+    /// Handles every event up to `until`, and lets time reach it.
+    pub fn run_until(&mut self, until: Instant) -> RunLimit {
+        self.run(until, |_| false)
+    }
+
+    /// Runs until every one of these flows has an outcome, or `until` is reached, or nothing is left to happen.
+    pub fn run_until_finished(&mut self, flows: &[FlowId], until: Instant) -> RunLimit {
+        let mut open: Vec<FlowId> = flows.to_vec();
+        self.run(until, |world| {
+            while let Some(flow) = open.last() {
+                if world.flow_result(*flow).is_none() {
+                    return false;
+                }
+                open.pop();
+            }
+            true
+        })
+    }
+
+    fn run(&mut self, until: Instant, mut is_done: impl FnMut(&Self) -> bool) -> RunLimit {
+        loop {
+            if is_done(self) {
+                return RunLimit::Done;
+            }
+            match self.queue.next_at() {
+                Some(at) if at <= until => {}
+                Some(_) => {
+                    self.now = self.now.max(until);
+                    return RunLimit::Time;
+                }
+                None => {
+                    self.now = self.now.max(until);
+                    return RunLimit::Idle;
+                }
+            }
+            let Some(next) = self.queue.pop() else { unreachable!("looked at above") };
+            self.handle(next);
+        }
+    }
+
+    fn handle(&mut self, scheduled: Scheduled) {
+        assert!(scheduled.at >= self.now, "time never moves backwards");
+        self.now = scheduled.at;
+        match scheduled.event {
+            WorldEvent::Receive { device, packet: QueuedPacket(packet) } => {
+                self.with_netns(scheduled.netns, |ns, cx| dev::netif_rx(ns, cx, device, packet));
+            }
+            WorldEvent::SocketTimer(timer) => {
+                self.with_netns(scheduled.netns, |ns, cx| {
+                    transport::with_sockets(ns, cx, |sockets: &mut socket::Sockets, io| {
+                        sockets.on_timer(io, timer);
+                    });
+                });
+            }
+            WorldEvent::NeighTimer { device, addr } => {
+                self.with_netns(scheduled.netns, |ns, cx| ip_output::neigh_timer(ns, cx, device, addr));
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, netns: NetnsId, effect: Effect) {
+        match effect {
+            Effect::Link { device, packet: QueuedPacket(packet) } => self.transmit(netns, device, packet),
+            Effect::SocketTimer { at, timer } => {
+                self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
+            }
+            Effect::NeighTimer { at, device, addr } => {
+                self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });
+            }
+            Effect::Transmit { .. }
+            | Effect::End { .. }
+            | Effect::IcmpUnreachable { .. }
+            | Effect::TcpReset { .. } => unreachable!("the stack carries these out itself"),
+        }
+    }
+
+    /// Puts a frame on the link of a device. The far end receives it after the latency, or never, or twice.
+    fn transmit(&mut self, netns: NetnsId, device: DeviceId, mut packet: Packet) {
+        packet.crossings += 1;
+        if packet.crossings > CROSSINGS_MAX {
+            let terminal = Terminal::Dropped(DropReason::LoopDetected);
+            return self.trace.end(self.now, netns, packet, terminal);
+        }
+        let (to, to_device) = match self.netns[index(netns)].devices.get(device).kind {
+            DeviceKind::Loopback => (netns, device),
+            DeviceKind::Veth { peer_netns, peer } => (peer_netns, peer),
+            DeviceKind::Bridge | DeviceKind::Dummy => unreachable!("handled inside the netns"),
+        };
+        if device == DeviceId::LOOPBACK {
+            let event = WorldEvent::Receive { device, packet: QueuedPacket(packet) };
+            return self.queue.schedule(self.now, netns, event);
+        }
+        let link = &self.links[&(netns, device)];
+        let delays = link.deliveries(&mut self.draws, netns);
+        let Some((last, earlier)) = delays.split_last() else {
+            return self.trace.end(self.now, netns, packet, Terminal::Dropped(DropReason::LinkLoss));
+        };
+        for delay in earlier {
+            let copy = self.trace.fork(self.now, netns, &packet);
+            let event = WorldEvent::Receive { device: to_device, packet: QueuedPacket(copy) };
+            self.queue.schedule(self.now + *delay, to, event);
+        }
+        let event = WorldEvent::Receive { device: to_device, packet: QueuedPacket(packet) };
+        self.queue.schedule(self.now + *last, to, event);
+    }
+}

@@ -1,0 +1,222 @@
+//! Small networks end to end. Rule text is in `tests/rules.rs`; what whole clusters do is tested by scenarios.
+
+mod cluster;
+mod laws;
+
+use super::{ConnectSpec, VethEnd, World, WorldOptions};
+use crate::device::NetnsId;
+use crate::fib::Route;
+use crate::link::Link;
+use crate::packet::FlowId;
+use crate::socket::{ClientProtocol, Server};
+use crate::time::Duration;
+use crate::trace::{DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
+use crate::wire::MacAddr;
+use std::net::Ipv4Addr;
+
+/// client 10.0.1.2 - eth0/10.0.1.1 router eth1/10.0.2.1 - 10.0.2.2 server
+struct Line {
+    world: World,
+    client: NetnsId,
+    router: NetnsId,
+    server: NetnsId,
+}
+
+fn mac(last: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 0, last])
+}
+
+fn addr(text: &str) -> Ipv4Addr {
+    text.parse().expect("an IPv4 address")
+}
+
+fn line() -> Line {
+    let mut world = World::new(WorldOptions { seed: 0, level: Level::Everything });
+    let [client, router, server] = ["client", "router", "server"].map(|name| world.add_netns(name));
+    let mut join = |a: NetnsId, b_name: &str, subnet: u8, host: NetnsId| {
+        let host_end = VethEnd { netns: host, name: "eth0", mac: mac(subnet * 2) };
+        let router_end = VethEnd { netns: a, name: b_name, mac: mac(subnet * 2 + 1) };
+        let (host_dev, router_dev) =
+            world.add_veth(host_end, router_end, Link::default()).expect("fresh names");
+        world.add_address(host, host_dev, format!("10.0.{subnet}.2/24").parse().unwrap()).unwrap();
+        world.add_address(a, router_dev, format!("10.0.{subnet}.1/24").parse().unwrap()).unwrap();
+        let default = Route::via("0.0.0.0/0".parse().unwrap(), addr(&format!("10.0.{subnet}.1")));
+        world.add_route(host, default).unwrap();
+    };
+    join(router, "eth0", 1, client);
+    join(router, "eth1", 2, server);
+    world.set_sysctl(router, "net.ipv4.ip_forward", "1").unwrap();
+    Line { world, client, router, server }
+}
+
+fn spec(protocol: ClientProtocol, dst: &str, dst_port: u16) -> ConnectSpec {
+    ConnectSpec {
+        protocol,
+        src_port: None,
+        dst: addr(dst),
+        dst_port,
+        request: b"hello\n".to_vec(),
+        deadline: Duration::from_secs(10),
+        is_kept_open: false,
+    }
+}
+
+fn run(world: &mut World, from: NetnsId, spec: ConnectSpec) -> (FlowId, Outcome, Option<String>) {
+    let flow = world.connect(from, spec).expect("a source port is free");
+    let until = world.now() + Duration::from_secs(300);
+    world.run_until_finished(&[flow], until);
+    let result = world.flow_result(flow).expect("the deadline has passed");
+    let reply = result.reply.clone().map(|bytes| String::from_utf8(bytes).expect("text"));
+    (flow, result.outcome, reply)
+}
+
+/// Where the packets of a flow were dropped or refused, in order.
+fn losses(world: &World, flow: FlowId) -> Vec<(String, DropReason)> {
+    world
+        .trace()
+        .events()
+        .iter()
+        .filter_map(|event| {
+            let Event::Packet(PacketEvent::Ended { flow: of, terminal }) = &event.event else { return None };
+            match terminal {
+                Terminal::Dropped(reason) | Terminal::Rejected(reason) if *of == Some(flow) => {
+                    Some((world.netns(event.netns).name.to_string(), *reason))
+                }
+                Terminal::Dropped(_)
+                | Terminal::Rejected(_)
+                | Terminal::Delivered { .. }
+                | Terminal::Consumed => None,
+            }
+        })
+        .collect()
+}
+
+fn quiesce(world: &mut World) {
+    let until = world.now() + Duration::from_secs(100_000);
+    world.run_until(until);
+    assert_eq!(world.trace().ledger().in_flight(), 0, "a quiet world holds no packet");
+}
+
+#[test]
+fn a_request_crosses_a_router_and_the_server_sees_its_client() {
+    let Line { mut world, client, server, .. } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    world.udp_bind(server, None, 53, Server::Identify { name: "dns".into() }).unwrap();
+    for (protocol, port, name) in [(ClientProtocol::Tcp, 80, "web"), (ClientProtocol::Udp, 53, "dns")] {
+        let (flow, outcome, reply) = run(&mut world, client, spec(protocol, "10.0.2.2", port));
+        assert_eq!(outcome, Outcome::Connected);
+        let local = world.flow_result(flow).unwrap().local;
+        assert_eq!(reply, Some(format!("{name} {}:{} 10.0.2.2:{port}\n", local.0, local.1)));
+    }
+    let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::IcmpEcho, "10.0.2.2", 0));
+    assert_eq!(outcome, Outcome::Connected);
+    quiesce(&mut world);
+}
+
+#[test]
+fn who_refuses_and_how() {
+    let cases = [
+        (ClientProtocol::Tcp, "10.0.2.2", Outcome::Refused(Refusal::TcpReset)),
+        (ClientProtocol::Udp, "10.0.2.2", Outcome::Refused(Refusal::IcmpPortUnreachable)),
+        // The router knows no way.
+        (ClientProtocol::Tcp, "10.9.9.9", Outcome::Unreachable(Unreachable::Network)),
+        // A UDP socket does not heed an error that may pass (icmp_err_convert).
+        (ClientProtocol::Udp, "10.9.9.9", Outcome::Timeout),
+        // The router asks for a neighbour that is not there.
+        (ClientProtocol::Tcp, "10.0.2.77", Outcome::Unreachable(Unreachable::Host)),
+        // The client asks itself.
+        (ClientProtocol::Tcp, "10.0.1.77", Outcome::Unreachable(Unreachable::Host)),
+        (ClientProtocol::Tcp, "127.0.0.1", Outcome::Refused(Refusal::TcpReset)),
+        (ClientProtocol::Tcp, "10.0.1.2", Outcome::Refused(Refusal::TcpReset)),
+    ];
+    for (protocol, dst, expected) in cases {
+        let Line { mut world, client, .. } = line();
+        let (_, outcome, _) = run(&mut world, client, spec(protocol, dst, 81));
+        assert_eq!(outcome, expected, "{protocol:?} to {dst}");
+        quiesce(&mut world);
+    }
+}
+
+#[test]
+fn where_packets_end() {
+    type Change = fn(&mut Line);
+    let cases: [(&str, Change, &str, DropReason); 3] = [
+        (
+            "a router that does not forward is silent",
+            |line| line.world.set_sysctl(line.router, "net.ipv4.ip_forward", "0").unwrap(),
+            "router",
+            DropReason::ForwardingOff,
+        ),
+        (
+            "strict reverse path filter",
+            |line| {
+                // Another way back to the client than the one by which it comes.
+                line.world
+                    .add_route(line.router, Route::via("10.0.1.2/32".parse().unwrap(), addr("10.0.2.2")))
+                    .unwrap();
+                line.world.set_sysctl(line.router, "net.ipv4.conf.all.rp_filter", "1").unwrap();
+            },
+            "router",
+            DropReason::IpRpFilter,
+        ),
+        (
+            "a sender that uses the receiver's own address",
+            |line| {
+                let eth1 = line.world.device(line.router, "eth1").unwrap();
+                line.world.add_address(line.router, eth1, "10.0.1.2/32".parse().unwrap()).unwrap();
+            },
+            "router",
+            DropReason::IpLocalSource,
+        ),
+    ];
+    for (name, change, place, reason) in cases {
+        let mut line = line();
+        // So that neighbours are known: ARP is routed as well, and would stop first.
+        run(&mut line.world, line.client, spec(ClientProtocol::IcmpEcho, "10.0.2.2", 0));
+        change(&mut line);
+        let (flow, outcome, _) = run(&mut line.world, line.client, spec(ClientProtocol::Udp, "10.0.2.2", 53));
+        assert_eq!(outcome, Outcome::Timeout, "{name}");
+        assert_eq!(losses(&line.world, flow), [(place.to_owned(), reason)], "{name}");
+    }
+}
+
+#[test]
+fn a_ttl_that_runs_out_is_reported_by_the_router() {
+    let Line { mut world, client, .. } = line();
+    world.set_sysctl(client, "net.ipv4.ip_default_ttl", "1").unwrap();
+    let (flow, outcome, _) = run(&mut world, client, spec(ClientProtocol::Tcp, "10.0.2.2", 80));
+    assert_eq!(outcome, Outcome::Unreachable(Unreachable::Host));
+    assert_eq!(losses(&world, flow)[0], ("router".to_owned(), DropReason::TtlExpired));
+    assert_eq!(world.flow_result(flow).unwrap().icmp_errors[0], (11, 0));
+}
+
+#[test]
+fn a_lost_segment_is_sent_again() {
+    let Line { mut world, client, server, router } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    let eth1 = world.device(router, "eth1").unwrap();
+    world.link_mut(router, eth1).loss = crate::link::Probability::per_million(300_000).unwrap();
+    let (_, outcome, _) = run(
+        &mut world,
+        client,
+        ConnectSpec { deadline: Duration::from_secs(120), ..spec(ClientProtocol::Tcp, "10.0.2.2", 80) },
+    );
+    assert_eq!(outcome, Outcome::Connected);
+    quiesce(&mut world);
+}
+
+#[test]
+fn a_fork_goes_its_own_way() {
+    let Line { mut world, client, server, .. } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    let flow = world.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
+    world.run_until(world.now() + Duration::from_micros(30));
+    assert!(world.trace().ledger().in_flight() > 0, "forked with a packet on its way");
+    let mut fork = world.clone();
+    let until = world.now() + Duration::from_secs(20);
+    world.run_until(until);
+    assert!(fork.flow_result(flow).is_none());
+    fork.run_until(until);
+    assert_eq!(fork.flow_result(flow), world.flow_result(flow));
+    assert_eq!(fork.trace().hash(), world.trace().hash());
+}

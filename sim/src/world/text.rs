@@ -1,0 +1,47 @@
+//! Rule text into a netns: the same bytes that the kernel's tools would load.
+
+use super::World;
+use crate::device::NetnsId;
+use crate::netfilter::Family;
+use crate::netns::Netns;
+use crate::xtables::{CommandOutcome, RestoreOptions, RuleError, TableKind};
+
+/// Why text was not loaded. Nothing of the table at fault was changed.
+pub type LoadError = RuleError;
+
+impl World {
+    /// Loads what `iptables-restore` reads. `source` names the text in errors.
+    pub fn iptables_restore(
+        &mut self,
+        netns: NetnsId,
+        source: &str,
+        text: &str,
+        options: RestoreOptions,
+    ) -> Result<(), LoadError> {
+        let ns = self.netns_mut(netns);
+        let result = ns.xtables.restore(Family::Ipv4, source, text, options);
+        register_hooks(ns);
+        result
+    }
+
+    /// Runs one `iptables` command line.
+    pub fn iptables_command(
+        &mut self,
+        netns: NetnsId,
+        source: &str,
+        line_number: u32,
+        command_line: &str,
+    ) -> Result<CommandOutcome, LoadError> {
+        let ns = self.netns_mut(netns);
+        let result = ns.xtables.command(source, line_number, command_line);
+        register_hooks(ns);
+        result
+    }
+}
+
+fn register_hooks(ns: &mut Netns) {
+    let xtables = &ns.xtables;
+    let uses_conntrack =
+        xtables.has_table(Family::Ipv4, TableKind::Nat) || xtables.uses_conntrack(Family::Ipv4);
+    ns.hooks.register(|table| xtables.has_table(Family::Ipv4, table), uses_conntrack);
+}
