@@ -1,5 +1,7 @@
 //! Packets and events made by hand, for tests.
 
+pub(crate) mod run;
+
 use sim::device::{DeviceId, NetnsId};
 use sim::fib::{RouteKind, RouteResult};
 use sim::netfilter::conntrack::{L4Key, Tuple};

@@ -15,7 +15,7 @@ pub struct Alike {
 
 impl Alike {
     /// Compares all journeys by their outlines, and flows by those of their packets and by their outcomes.
-    pub fn of(walk: &Walk<'_>, names: &Names) -> Self {
+    pub fn of(walk: &Walk<'_>, names: Names<'_>) -> Self {
         let mut alike = Self::default();
         // Only looked up; the order of the maps never shows.
         let mut packets: HashMap<Outline, PacketId> = HashMap::new();

@@ -9,7 +9,6 @@ mod rule;
 mod socket;
 
 pub use packet::origin;
-pub use socket::{outcome_text, outcome_tone};
 
 use super::{Ending, Hop, Journey, Step, StepKind};
 use crate::frame::{Kind, Summary};
@@ -61,21 +60,21 @@ pub enum Detail {
 #[derive(Clone, Copy, Debug)]
 pub struct Words<'a> {
     /// Names of the world.
-    pub names: &'a Names,
+    pub names: Names<'a>,
     /// How much is said.
     pub detail: Detail,
 }
 
 impl<'a> Words<'a> {
     /// Words that say everything.
-    pub const fn exact(names: &'a Names) -> Self {
+    pub const fn exact(names: Names<'a>) -> Self {
         Self { names, detail: Detail::Exact }
     }
 
     /// The journey as it reads without what differs between flows that are treated alike.
     ///
     /// Two journeys of equal outline met the same devices, hooks, rules, verdicts and addresses: showing one of them is enough.
-    pub fn outline(names: &'a Names, journey: &Journey<'_>) -> Outline {
+    pub fn outline(names: Names<'a>, journey: &Journey<'_>) -> Outline {
         let words = Words { names, detail: Detail::Alike };
         Outline {
             beginning: journey.beginning.map(|it| (it.netns, origin(it.origin), words.frame(it.frame))),

@@ -1,8 +1,9 @@
 use super::text::{Repeats, WalkText};
 use super::{StepKind, Walk};
-use crate::names::{Names, NetnsNames};
+use crate::names::Names;
 use crate::palette::Palette;
 use crate::sample::{Addr, Script, route, segment, tuple};
+use conformance::result::NetnsName;
 use sim::device::DeviceId;
 use sim::fib::RouteKind;
 use sim::netfilter::Hook;
@@ -20,8 +21,8 @@ const CLIENT: Addr = (Ipv4Addr::new(192, 168, 0, 100), 40000);
 const NODE: Addr = (Ipv4Addr::new(192, 168, 0, 11), 30080);
 const POD: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
 
-fn names() -> Names {
-    let netns = |name: &str, devices: &[&str]| NetnsNames {
+fn names() -> [NetnsName; 3] {
+    let netns = |name: &str, devices: &[&str]| NetnsName {
         name: name.to_owned(),
         devices: devices.iter().map(|&device| device.to_owned()).collect(),
     };
@@ -30,8 +31,6 @@ fn names() -> Names {
         netns("node-1", &["lo", "eth0", "cni0", "veth0"]),
         netns("web-0", &["lo", "eth0"]),
     ]
-    .into_iter()
-    .collect()
 }
 
 fn entry() -> EntryId {
@@ -186,7 +185,7 @@ fn two_flows() -> Script {
 }
 
 fn text(script: &Script, repeats: Repeats) -> String {
-    WalkText::new(&Walk::fold(&script.events), &names(), repeats, Palette::PLAIN).to_string()
+    WalkText::new(&Walk::fold(&script.events), Names(&names()), repeats, Palette::PLAIN).to_string()
 }
 
 #[test]

@@ -11,10 +11,11 @@
 //!               PREROUTING nat           12  -A PREROUTING -j KUBE-SERVICES
 //! ```
 
-use super::row::{Row, Words, origin, outcome_text, outcome_tone};
+use super::row::{Row, Words, origin};
 use super::{Alike, FlowWalk, Hop, Journey, Walk};
 use crate::frame::protocol_name;
 use crate::names::Names;
+use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::{Palette, Tone};
 use sim::packet::{FlowId, Origin, PacketId};
 use sim::time::Instant;
@@ -41,7 +42,7 @@ pub struct WalkText<'a> {
 
 impl<'a> WalkText<'a> {
     /// Prepares a walk for printing.
-    pub fn new(walk: &'a Walk<'a>, names: &'a Names, repeats: Repeats, palette: Palette) -> Self {
+    pub fn new(walk: &'a Walk<'a>, names: Names<'a>, repeats: Repeats, palette: Palette) -> Self {
         let alike = match repeats {
             Repeats::Folded => Alike::of(walk, names),
             Repeats::Full => Alike::default(),

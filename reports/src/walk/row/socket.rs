@@ -2,8 +2,9 @@
 
 use super::{Row, Words};
 use crate::frame::protocol_name;
+use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::Tone;
-use sim::trace::{Outcome, Refusal, SocketEvent, Unreachable};
+use sim::trace::SocketEvent;
 
 pub(super) fn row(words: &Words<'_>, event: &SocketEvent) -> Row {
     match event {
@@ -18,29 +19,5 @@ pub(super) fn row(words: &Words<'_>, event: &SocketEvent) -> Row {
         SocketEvent::Finished { outcome, flow: _, socket: _ } => {
             Row::new("socket", outcome_text(*outcome)).tone(outcome_tone(*outcome))
         }
-    }
-}
-
-/// An outcome in words: what the user of the socket is told.
-pub const fn outcome_text(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Connected => "connected",
-        Outcome::Refused(Refusal::TcpReset) => "refused by a TCP reset",
-        Outcome::Refused(Refusal::IcmpPortUnreachable) => "refused by an ICMP port unreachable",
-        Outcome::Unreachable(Unreachable::Network) => "network unreachable",
-        Outcome::Unreachable(Unreachable::Host) => "host unreachable",
-        Outcome::Unreachable(Unreachable::Protocol) => "protocol unreachable",
-        Outcome::Unreachable(Unreachable::Prohibited) => "prohibited",
-        Outcome::Unreachable(Unreachable::MessageSize) => "message too large",
-        Outcome::Timeout => "timed out",
-        Outcome::Reset => "reset after it was established",
-    }
-}
-
-/// Whether that is what one hopes for.
-pub const fn outcome_tone(outcome: Outcome) -> Tone {
-    match outcome {
-        Outcome::Connected => Tone::Good,
-        Outcome::Refused(_) | Outcome::Unreachable(_) | Outcome::Timeout | Outcome::Reset => Tone::Bad,
     }
 }

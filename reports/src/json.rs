@@ -1,0 +1,114 @@
+//! Runs as one JSON document, for other programs.
+//!
+//! The types here are twins of those in `conformance::result`, which are not serializable: what a run says may change,
+//! what this document says only grows. `docs/report.schema.json` is its JSON Schema, checked by a test.
+
+mod document;
+
+pub use document::{Document, Failure, Flow, Run, Share, Step};
+
+use crate::reproduce::Reproduce;
+use crate::share;
+use conformance::observation::FlowObservation;
+use conformance::result::{EndpointShare, RunResult, StepResult};
+use conformance::scenario::OutcomePattern;
+
+/// Version of the document. It changes only if a field is removed or changes its meaning.
+pub const SCHEMA: &str = "hairpin-report/v1";
+
+/// The document of some runs, each with the argument by which its scenario was named. It ends with a line break.
+pub fn render<'a>(runs: impl IntoIterator<Item = (&'a RunResult, &'a str)>) -> String {
+    let document = Document {
+        schema: SCHEMA.to_owned(),
+        runs: runs.into_iter().map(|(run, argument)| Run::new(run, argument)).collect(),
+    };
+    let mut text =
+        serde_json::to_string_pretty(&document).expect("strings, numbers and lists can be written");
+    text.push('\n');
+    text
+}
+
+impl Run {
+    fn new(run: &RunResult, argument: &str) -> Self {
+        Self {
+            scenario: run.scenario.clone(),
+            intent: run.intent.clone(),
+            requirements: run.requirements.clone(),
+            mode: run.mode.name().to_owned(),
+            family: run.family.name().to_owned(),
+            arm: run.arm.name().to_owned(),
+            seed: run.seed,
+            trace_hash: run.trace_hash.map(|hash| format!("{hash:016x}")),
+            passed: run.passed(),
+            reproduce: Reproduce { run, argument }.to_string(),
+            steps: run.steps.iter().map(Step::new).collect(),
+        }
+    }
+}
+
+impl Step {
+    fn new(step: &StepResult) -> Self {
+        Self {
+            name: step.name.clone(),
+            action: step.action.to_owned(),
+            passed: step.passed(),
+            flows: step.flows.iter().map(Flow::new).collect(),
+            shares: step.shares.iter().map(|share| (share_key(share), Share::new(share))).collect(),
+            failures: step
+                .failures
+                .iter()
+                .map(|failure| Failure {
+                    subject: failure.subject.name().to_owned(),
+                    expected: failure.expected.clone(),
+                    found: failure.found.clone(),
+                })
+                .collect(),
+            unseen: step.unseen.iter().map(|subject| subject.name().to_owned()).collect(),
+        }
+    }
+}
+
+/// `nobody` cannot be an endpoint: those are `pod/NAME` or `IP:port`.
+fn share_key(share: &EndpointShare) -> String {
+    share.endpoint.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+}
+
+impl Share {
+    fn new(share: &EndpointShare) -> Self {
+        let simplest = || {
+            let (numerator, denominator) = share::simplest(share.weight.as_ref()?)?;
+            Some(if denominator == 1 { numerator.to_string() } else { format!("{numerator}/{denominator}") })
+        };
+        Self {
+            exact: share.expected.map(|expected| expected.to_string()).or_else(simplest),
+            weight: share.weight.as_ref().map(ToString::to_string),
+            sampled: share.sampled(),
+            count: share.count,
+            total: share.total,
+        }
+    }
+}
+
+impl Flow {
+    fn new(flow: &FlowObservation) -> Self {
+        let pattern = OutcomePattern::exactly(flow.outcome).to_string();
+        let (outcome, detail) = match pattern.split_once('/') {
+            Some((outcome, detail)) => (outcome.to_owned(), Some(detail.to_owned())),
+            None => (pattern, None),
+        };
+        Self {
+            from: flow.from.clone(),
+            to: flow.to.clone(),
+            protocol: flow.protocol.name().to_owned(),
+            outcome,
+            outcome_detail: detail,
+            via: flow.via.clone(),
+            endpoint: flow.endpoint.as_ref().map(ToString::to_string),
+            source_seen: flow.source_seen.map(|addr| addr.to_string()),
+            reply_from: flow.reply_from.map(|addr| addr.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

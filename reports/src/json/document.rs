@@ -1,0 +1,122 @@
+//! The document as other programs read it. Fields are only ever added.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// Some runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Version of this document: `hairpin-report/v1`.
+    pub schema: String,
+    /// The runs in the order in which they were asked for.
+    pub runs: Vec<Run>,
+}
+
+/// One scenario in one mode and family with one seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// What it shows, in one sentence.
+    pub intent: String,
+    /// Requirements that it covers.
+    pub requirements: Vec<String>,
+    /// `iptables`, `ipvs`, `nftables` or `userspace`.
+    pub mode: String,
+    /// `ipv4`, `ipv6` or `dual`.
+    pub family: String,
+    /// What it ran on: `sim`, `kernel` or `vm`.
+    pub arm: String,
+    /// Seed of every random decision.
+    pub seed: u64,
+    /// Hash over everything that happened, 16 hexadecimal digits; equal for equal runs on any machine. Null where events are
+    /// not recorded.
+    pub trace_hash: Option<String>,
+    /// Every expectation held.
+    pub passed: bool,
+    /// The command that runs it again.
+    pub reproduce: String,
+    /// The steps in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// What it is about.
+    pub name: String,
+    /// What it did: `connect`, `apply`, …
+    pub action: String,
+    /// Every expectation of the step held.
+    pub passed: bool,
+    /// Every connection that was made, in order.
+    pub flows: Vec<Flow>,
+    /// Who answered how often: by `pod/NAME`, `IP:port`, or `nobody`.
+    pub shares: IndexMap<String, Share>,
+    /// Expectations that did not hold.
+    pub failures: Vec<Failure>,
+    /// Expectations that this arm cannot check, by their field in the scenario.
+    pub unseen: Vec<String>,
+}
+
+/// One connection, or one datagram or echo request and its answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Flow {
+    /// Who connected, as the step names it.
+    pub from: String,
+    /// To what, as the step names it.
+    pub to: String,
+    /// `tcp`, `udp`, `sctp` or `icmp`.
+    pub protocol: String,
+    /// `connected`, `refused`, `unreachable`, `timeout` or `reset`.
+    pub outcome: String,
+    /// How it was refused (`tcp-reset`, `icmp-port-unreachable`) or why there was no way (`network`, `host`, `protocol`,
+    /// `prohibited`, `message-size`); null for other outcomes.
+    pub outcome_detail: Option<String>,
+    /// The node whose rules saw the first packet first.
+    pub via: Option<String>,
+    /// Who answered: `pod/NAME`, or `IP:port` for what is no pod.
+    pub endpoint: Option<String>,
+    /// The address that the endpoint saw.
+    pub source_seen: Option<String>,
+    /// The address from which the client was answered.
+    pub reply_from: Option<String>,
+}
+
+/// How often one endpoint answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// The share as people write it: what was expected, or else the simplest fraction that the weight stands for.
+    pub exact: Option<String>,
+    /// Its exact probability, found by visiting every random decision; null where an arm cannot.
+    pub weight: Option<String>,
+    /// The share of the connections that were made.
+    pub sampled: f64,
+    /// Connections that it answered.
+    pub count: u32,
+    /// Connections of the step.
+    pub total: u32,
+}
+
+/// An expectation that did not hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Its field in the scenario: `outcome`, `endpoints`, `sourceSeen`, `replyFrom`, `dropped` or `conntrack`.
+    pub subject: String,
+    /// What should have been, in words.
+    pub expected: String,
+    /// What was, in words.
+    pub found: String,
+}

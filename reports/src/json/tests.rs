@@ -1,0 +1,39 @@
+use super::{Document, SCHEMA, render};
+use crate::sample::run::{failed, passed};
+
+const SCHEMA_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json");
+
+/// Set it to write the schema instead of comparing it.
+const UPDATE: &str = "UPDATE_SCHEMA";
+
+#[test]
+fn the_schema_of_the_document_is_the_committed_one() {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<Document>();
+    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(SCHEMA_PATH, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(SCHEMA_PATH).unwrap_or_default();
+    assert_eq!(committed, text, "run `{UPDATE}=1 cargo test -p reports` and look at what changed");
+}
+
+#[test]
+fn what_is_written_is_what_the_schema_says() {
+    let (passed, failed) = (passed(), failed());
+    let text = render([(&passed, "nodeport-local"), (&failed, "nodeport-local")]);
+    let document: Document = serde_json::from_str(&text).unwrap();
+    let again = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    assert_eq!(again, text, "what is read is all that was written");
+    assert_eq!(document.schema, SCHEMA);
+    let verdicts: Vec<bool> = document.runs.iter().map(|run| run.passed).collect();
+    assert_eq!(verdicts, [true, false]);
+    assert_eq!(document.runs[0].steps[0].flows.len(), 64, "every connection is listed");
+}
+
+#[test]
+fn a_document_reads_as_the_contract_says() {
+    let mut run = failed();
+    run.steps[0].flows.truncate(1);
+    insta::assert_snapshot!(render([(&run, "nodeport-local")]));
+}

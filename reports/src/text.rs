@@ -1,0 +1,89 @@
+//! A run in the words that a terminal shows: what was asked, what every flow met, which expectations held.
+
+mod failures;
+mod flows;
+mod shares;
+mod steps;
+
+use crate::palette::{Palette, Tone};
+use crate::reproduce::Reproduce;
+use conformance::result::{ArmKind, RunResult, StepResult};
+use std::fmt::{self, Display, Formatter};
+
+/// What no arm that simulates can answer, said in every header so that nobody takes silence for a result.
+pub const OUT_OF_MODEL: &str = "segmentation and receive offload (TSO, GRO), congestion control, real time";
+
+/// A run, ready to be printed.
+#[derive(Clone, Copy, Debug)]
+pub struct RunText<'a> {
+    run: &'a RunResult,
+    reproduce: Reproduce<'a>,
+    palette: Palette,
+}
+
+impl<'a> RunText<'a> {
+    /// Prepares a run for printing. `argument` is how the scenario was named on the command line.
+    pub const fn new(run: &'a RunResult, argument: &'a str, palette: Palette) -> Self {
+        Self { run, reproduce: Reproduce { run, argument }, palette }
+    }
+
+    fn paint(&self, tone: Tone, text: impl Display) -> String {
+        let style = self.palette.style(tone);
+        format!("{style}{text}{style:#}")
+    }
+
+    fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let run = self.run;
+        writeln!(f, "{}  {}", self.paint(Tone::Heading, &run.scenario), run.intent)?;
+        writeln!(f, "mode {}, family {}, seed {}, on {}", run.mode, run.family, run.seed, arm_name(run.arm))?;
+        match run.arm {
+            ArmKind::Sim => writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}"))),
+            ArmKind::Kernel | ArmKind::Vm => Ok(()),
+        }
+    }
+
+    fn step(&self, f: &mut Formatter<'_>, number: usize, step: &StepResult) -> fmt::Result {
+        let heading = self.paint(Tone::Heading, format!("step {number}"));
+        writeln!(f, "\n{heading}  {}", step.name)?;
+        flows::write(f, self.palette, &step.flows)?;
+        shares::write(f, &step.shares)
+    }
+
+    fn footer(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let passed = self.run.steps.iter().filter(|step| step.passed()).count();
+        let total = self.run.steps.len();
+        let verdict = if self.run.passed() {
+            self.paint(Tone::Good, format!("passed: {passed} of {total} steps"))
+        } else {
+            self.paint(Tone::Bad, format!("failed: {} of {total} steps", total - passed))
+        };
+        write!(f, "\n{verdict}")?;
+        if let Some(hash) = self.run.trace_hash {
+            write!(f, "  trace {hash:016x}")?;
+        }
+        writeln!(f, "\n{}", self.paint(Tone::Dim, format!("again: {}", self.reproduce)))
+    }
+}
+
+impl Display for RunText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.header(f)?;
+        for (index, step) in self.run.steps.iter().enumerate() {
+            self.step(f, index + 1, step)?;
+        }
+        steps::write(f, &self.run.steps)?;
+        failures::write(f, self.palette, &self.run.steps, self.reproduce)?;
+        self.footer(f)
+    }
+}
+
+const fn arm_name(arm: ArmKind) -> &'static str {
+    match arm {
+        ArmKind::Sim => "the simulator",
+        ArmKind::Kernel => "this machine's kernel",
+        ArmKind::Vm => "a virtual machine's kernel",
+    }
+}
+
+#[cfg(test)]
+mod tests;

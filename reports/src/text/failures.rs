@@ -1,0 +1,52 @@
+//! Expectations that did not hold, in words, and where to look.
+
+use crate::palette::{Palette, Tone};
+use crate::reproduce::Reproduce;
+use conformance::result::{ArmKind, StepResult, Subject};
+use std::fmt::{self, Formatter};
+
+pub(super) fn write(
+    f: &mut Formatter<'_>,
+    palette: Palette,
+    steps: &[StepResult],
+    reproduce: Reproduce<'_>,
+) -> fmt::Result {
+    let bad = palette.style(Tone::Bad);
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| !step.passed()) {
+        writeln!(f, "\n{bad}step {} failed{bad:#}: {}", index + 1, step.name)?;
+        for failure in &step.failures {
+            writeln!(f, "  {}", failure.subject.name())?;
+            writeln!(f, "    expected  {}", failure.expected)?;
+            writeln!(f, "    found     {}", failure.found)?;
+            writeln!(f, "    look at   {}", where_to_look(failure.subject))?;
+        }
+    }
+    match reproduce.run.arm {
+        ArmKind::Sim if steps.iter().any(|step| !step.passed()) => {
+            writeln!(f, "\nthe walk of every packet: {reproduce} --trace")
+        }
+        ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
+    }
+}
+
+/// What in the packet walk decides it.
+const fn where_to_look(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Outcome => {
+            "the last step of the first packet that is dropped, or is answered with a reset or an ICMP error"
+        }
+        Subject::Endpoints => {
+            "the rules that match between KUBE-SERVICES and the DNAT, and the probabilities in them"
+        }
+        Subject::SourceSeen => {
+            "which packets meet KUBE-MARK-MASQ, and what POSTROUTING nat makes of the mark"
+        }
+        Subject::ReplyFrom => {
+            "the way back: conntrack must find the entry for the answer to get its old source again"
+        }
+        Subject::Dropped => {
+            "the packets that end in `dropped`, in which netns, and the rule or decision before it"
+        }
+        Subject::Conntrack => "the `confirmed` lines, and packets that are dropped before they are confirmed",
+    }
+}

@@ -1,0 +1,48 @@
+//! Connections, those that went alike in one line.
+
+use crate::outcome::{outcome_text, outcome_tone};
+use crate::palette::Palette;
+use conformance::observation::FlowObservation;
+use std::fmt::{self, Formatter};
+
+/// Connections that differ in nothing that an arm can see, with their number, in order of the first of each.
+pub(super) fn grouped(flows: &[FlowObservation]) -> Vec<(usize, &FlowObservation)> {
+    let mut groups: Vec<(usize, &FlowObservation)> = Vec::new();
+    for flow in flows {
+        match groups.iter_mut().find(|(_, first)| *first == flow) {
+            Some((count, _)) => *count += 1,
+            None => groups.push((1, flow)),
+        }
+    }
+    groups
+}
+
+pub(super) fn write(f: &mut Formatter<'_>, palette: Palette, flows: &[FlowObservation]) -> fmt::Result {
+    let groups = grouped(flows);
+    let width = groups.iter().map(|(count, _)| count.to_string().len()).max().unwrap_or_default();
+    for (count, flow) in groups {
+        let FlowObservation { from, to, protocol, .. } = flow;
+        let style = palette.style(outcome_tone(flow.outcome));
+        let outcome = format_args!("{style}{}{style:#}", outcome_text(flow.outcome));
+        writeln!(f, "  {count:>width$} x {} {from} -> {to}: {outcome}{}", protocol.name(), details(flow))?;
+    }
+    Ok(())
+}
+
+/// ` to pod/web-0 via node-1, which saw 192.168.0.100; answered from 192.168.0.11`, as far as it is known.
+fn details(flow: &FlowObservation) -> String {
+    let mut text = String::new();
+    if let Some(endpoint) = &flow.endpoint {
+        text.push_str(&format!(" to {endpoint}"));
+    }
+    if let Some(node) = &flow.via {
+        text.push_str(&format!(" via {node}"));
+    }
+    if let Some(source) = flow.source_seen {
+        text.push_str(&format!(", source seen {source}"));
+    }
+    if let Some(source) = flow.reply_from {
+        text.push_str(&format!(", reply from {source}"));
+    }
+    text
+}

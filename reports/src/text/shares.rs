@@ -1,0 +1,24 @@
+//! Who answered how often: what was expected, what is exactly true, and what came out this time.
+
+use super::steps::{table, write_table};
+use crate::share;
+use conformance::result::EndpointShare;
+use std::fmt::{self, Formatter};
+
+pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Result {
+    // A single endpoint that answered everything is already in the line of its flows.
+    if shares.len() < 2 {
+        return Ok(());
+    }
+    let mut table = table(&["endpoint", "expected", "exact", "decimal", "this run"]);
+    for share in shares {
+        table.add_row([
+            share.endpoint.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string),
+            share.expected.map_or_else(|| "-".to_owned(), |expected| expected.to_string()),
+            share.weight.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            share.weight.as_ref().map_or_else(|| "-".to_owned(), share::decimal),
+            format!("{}/{}", share.count, share.total),
+        ]);
+    }
+    write_table(f, &table)
+}

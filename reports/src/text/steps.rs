@@ -1,0 +1,68 @@
+//! The verdict table: every step, what was expected of it, and whether it held.
+
+use super::flows::grouped;
+use crate::outcome::outcome_text;
+use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
+use conformance::result::{StepResult, Subject};
+use std::fmt::{self, Formatter};
+
+/// Wide enough for two sentences beside each other, narrow enough for a terminal that shows code beside it.
+const TABLE_WIDTH: u16 = 110;
+
+/// Columns apart, a line below the header, nothing else.
+const TABLE_STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('-'))
+    .content_lines(ContentLineStyle::none());
+
+/// An empty table in the style of all tables here.
+pub(super) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(TABLE_STYLE)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(TABLE_WIDTH)
+        .set_header(header.iter().copied());
+    table
+}
+
+/// Prints a table below the lines to which it belongs.
+pub(super) fn write_table(f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
+    table.lines().try_for_each(|line| writeln!(f, "  {}", line.trim_end()))
+}
+
+pub(super) fn write(f: &mut Formatter<'_>, steps: &[StepResult]) -> fmt::Result {
+    let mut table = table(&["step", "what", "observed", "verdict"]);
+    for (index, step) in steps.iter().enumerate() {
+        table.add_row([(index + 1).to_string(), step.name.clone(), observed(step), verdict(step)]);
+    }
+    writeln!(f)?;
+    write_table(f, &table)
+}
+
+/// `64 connected`, `3 timed out, 1 connected`; steps without connections say what they did.
+fn observed(step: &StepResult) -> String {
+    if step.flows.is_empty() {
+        return step.action.to_owned();
+    }
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for (count, flow) in grouped(&step.flows) {
+        let text = outcome_text(flow.outcome);
+        match counts.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, total)) => *total += count,
+            None => counts.push((text, count)),
+        }
+    }
+    counts.iter().map(|(text, count)| format!("{count} {text}")).collect::<Vec<_>>().join(", ")
+}
+
+fn verdict(step: &StepResult) -> String {
+    if !step.passed() {
+        return "FAILED".to_owned();
+    }
+    if step.unseen.is_empty() {
+        return "ok".to_owned();
+    }
+    let unseen = step.unseen.iter().map(|subject: &Subject| subject.name()).collect::<Vec<_>>().join(", ");
+    format!("ok, but {unseen} cannot be seen here")
+}
