@@ -4,6 +4,8 @@ pub mod conntrack;
 #[cfg(test)]
 mod fixture;
 pub mod nat;
+#[cfg(test)]
+mod recorded;
 
 use crate::device::DeviceId;
 use crate::trace::DropReason;

@@ -226,6 +226,8 @@ pub(crate) struct Fixture {
     pub(crate) draws: Draws,
     pub(crate) trace: Trace,
     pub(crate) out_dev: DeviceId,
+    /// NAT is in use, as when some rule names it.
+    pub(crate) has_nat: bool,
     pub(crate) fib: Fib,
 }
 
@@ -252,6 +254,7 @@ impl Fixture {
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Everything),
             out_dev: ETH1,
+            has_nat: true,
             fib: Fib::default(),
         }
     }
@@ -352,7 +355,7 @@ impl Fixture {
             if matches!(hook, Hook::Prerouting | Hook::Output) {
                 verdict = self.at(hook, |ctx| nf_conntrack_in(ctx, packet));
             }
-            if verdict == Verdict::Accept && hook != Hook::Forward {
+            if verdict == Verdict::Accept && hook != Hook::Forward && self.has_nat {
                 verdict = self.nat(hook, packet, rules);
             }
             if verdict == Verdict::Accept && matches!(hook, Hook::Postrouting | Hook::Input) {
