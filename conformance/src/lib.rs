@@ -11,8 +11,10 @@
 //! | [`observation`] | what every arm can see |
 //! | [`result`] | what a run says |
 
+pub mod arm;
 pub mod cluster;
 pub mod diagnostic;
+pub mod frame;
 pub mod manifest;
 pub mod observation;
 pub mod result;

@@ -1,0 +1,3 @@
+//! What runs scenarios.
+
+pub mod kernel;

@@ -1,0 +1,22 @@
+//! The kernel arm: nodes, pods, switches and hosts as network namespaces of this machine.
+//!
+//! Nothing here touches the network of the machine itself. Devices are created inside the namespaces that they belong to,
+//! are linked only with each other, and go with them.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`requirement`] | what the machine must have, and what to install |
+//! | [`lab`] | namespaces: made, entered, torn down, and swept up after a crash |
+//! | [`tool`] | programs run inside a namespace, bounded in time |
+//! | [`wiring`] | devices, addresses, routes and sysctls of a lab |
+
+pub mod capture;
+pub mod client;
+pub mod lab;
+pub mod requirement;
+pub mod server;
+pub mod tool;
+pub mod wiring;
+
+#[cfg(test)]
+mod testing;

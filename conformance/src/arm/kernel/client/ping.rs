@@ -1,0 +1,64 @@
+//! An ICMP echo request and its reply, by a raw socket (raw(7)).
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, SockaddrIn, connect, getsockname, recv, send};
+use sim::wire::icmpv4::icmp_type;
+use sim::wire::{Icmpv4, Ipv4, build, protocol};
+
+use super::{End, Report, Request, wait};
+
+/// The sequence number of the only request.
+const SEQUENCE: u16 = 1;
+
+pub(super) fn exchange(socket: &OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
+    let fd = socket.as_raw_fd();
+    // Raw sockets have no ports; the process id is what ping(8) uses.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let id = request.source_port.unwrap_or(u16::from_be_bytes([high, low]));
+    let mut report = Report::new(End::Answered, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, id));
+    if let Err(errno) = connect(fd, &SockaddrIn::from(SocketAddrV4::new(*request.to.ip(), 0))) {
+        report.end = End::Failed(errno);
+        return Ok(report);
+    }
+    report.local.set_ip(getsockname::<SockaddrIn>(fd)?.ip());
+    let [id_high, id_low] = id.to_be_bytes();
+    let [sequence_high, sequence_low] = SEQUENCE.to_be_bytes();
+    let rest = [id_high, id_low, sequence_high, sequence_low];
+    let message = build::icmpv4(icmp_type::ECHO_REQUEST, 0, rest, &request.bytes);
+    report.end = match send(fd, &message, MsgFlags::empty()) {
+        Ok(_) => receive(socket, id, deadline, &mut report)?,
+        Err(errno) => End::Failed(errno),
+    };
+    Ok(report)
+}
+
+fn receive(socket: &OwnedFd, id: u16, deadline: Instant, report: &mut Report) -> Result<End, Errno> {
+    let mut buffer = [0; 4096];
+    while wait(socket.as_fd(), PollFlags::POLLIN, deadline)? {
+        let count = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(count) => count,
+            Err(Errno::EAGAIN) => continue,
+            // A connected raw socket is told of ICMP errors (`raw_err`, net/ipv4/raw.c).
+            Err(errno) => return Ok(End::Failed(errno)),
+        };
+        if let Some((from, data)) = echo_reply(&buffer[..count], id) {
+            report.reply_from = Some(SocketAddrV4::new(from, 0));
+            report.reply = data;
+            return Ok(End::Answered);
+        }
+    }
+    Ok(End::TimedOut)
+}
+
+/// The sender and the data of the reply to our request; a raw socket gets copies of all ICMP from its peer.
+fn echo_reply(packet: &[u8], id: u16) -> Option<(Ipv4Addr, Vec<u8>)> {
+    let ip = Ipv4::new_checked(packet).filter(|ip| ip.protocol() == protocol::ICMP)?;
+    let icmp = Icmpv4::new_checked(ip.payload())?;
+    let is_ours = icmp.icmp_type() == icmp_type::ECHO_REPLY && icmp.id() == id && icmp.sequence() == SEQUENCE;
+    is_ours.then(|| (ip.src(), icmp.payload().to_vec()))
+}

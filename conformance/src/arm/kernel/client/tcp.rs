@@ -1,0 +1,75 @@
+//! A TCP connection: the request, the reply up to the end of its line, close.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{SockaddrIn, connect, getsockopt, sockopt};
+
+use super::{End, Report, Request, UNSPECIFIED, errno, wait};
+
+pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
+    let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(request.to));
+    let mut stream = TcpStream::from(socket);
+    let mut report = Report::new(End::Answered, local(&stream));
+    report.end = match begun {
+        Ok(()) | Err(Errno::EINPROGRESS) => match established(&stream, deadline)? {
+            None => talk(&mut stream, request, deadline, &mut report)?,
+            Some(end) => end,
+        },
+        Err(errno) => End::Failed(errno),
+    };
+    Ok(report)
+}
+
+/// Waits for the handshake; `None` when it is done.
+fn established(stream: &TcpStream, deadline: Instant) -> Result<Option<End>, Errno> {
+    if !wait(stream.as_fd(), PollFlags::POLLOUT, deadline)? {
+        return Ok(Some(End::TimedOut));
+    }
+    let error = getsockopt(stream, sockopt::SocketError)?;
+    Ok((error != 0).then(|| End::Failed(Errno::from_raw(error))))
+}
+
+fn talk(
+    stream: &mut TcpStream,
+    request: &Request,
+    deadline: Instant,
+    report: &mut Report,
+) -> Result<End, Errno> {
+    if request.bytes.is_empty() {
+        return Ok(End::Answered);
+    }
+    if let Err(error) = stream.write_all(&request.bytes) {
+        return Ok(End::Failed(errno(&error)));
+    }
+    let mut buffer = [0; 4096];
+    loop {
+        if !wait(stream.as_fd(), PollFlags::POLLIN, deadline)? {
+            return Ok(End::TimedOut);
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(End::Closed),
+            Ok(count) => report.reply.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(error) => return Ok(End::Failed(errno(&error))),
+        }
+        report.reply_from = match stream.peer_addr() {
+            Ok(SocketAddr::V4(peer)) => Some(peer),
+            Ok(SocketAddr::V6(_)) | Err(_) => Some(request.to),
+        };
+        if report.reply.ends_with(b"\n") {
+            return Ok(End::Answered);
+        }
+    }
+}
+
+fn local(stream: &TcpStream) -> SocketAddrV4 {
+    match stream.local_addr() {
+        Ok(SocketAddr::V4(local)) => local,
+        Ok(SocketAddr::V6(_)) | Err(_) => UNSPECIFIED,
+    }
+}

@@ -1,0 +1,70 @@
+use super::*;
+use crate::arm::kernel::server::{Listener, Servers};
+use crate::arm::kernel::testing::{can_run, pair};
+
+fn request(protocol: Transport, to: &str) -> Request {
+    Request {
+        protocol,
+        to: to.parse().expect("an address and a port"),
+        source_port: Some(40_000),
+        bytes: b"?\n".to_vec(),
+        timeout: Duration::from_millis(300),
+    }
+}
+
+/// What the client reports, as text.
+fn check(netns: &Netns, protocol: Transport, to: &str) -> String {
+    let report = exchange(netns, &request(protocol, to)).expect("a socket");
+    let reply = String::from_utf8_lossy(&report.reply).trim_end().to_owned();
+    format!("{:?} {} {reply:?} {:?}", report.end, report.local, report.icmp_errors)
+}
+
+#[test]
+fn clients_report_what_sockets_are_told() {
+    if !can_run("clients_report_what_sockets_are_told") {
+        return;
+    }
+    let lab = pair();
+    let mut servers = Servers::start().expect("a thread");
+    for protocol in [Transport::Tcp, Transport::Udp] {
+        let listener = Listener { protocol, address: None, port: 80, name: "web".to_owned() };
+        servers.open(lab.netns("b"), &listener).expect("opened");
+    }
+    let rules = "*filter\n-A INPUT -p tcp --dport 81 -j REJECT\n-A INPUT -p tcp --dport 82 -j DROP\n\
+                 -A INPUT -p udp --dport 81 -j REJECT --reject-with icmp-admin-prohibited\n\
+                 -A INPUT -p udp --dport 82 -j REJECT --reject-with icmp-host-unreachable\nCOMMIT\n";
+    lab.netns("b").run("iptables-legacy-restore", &["-w", "5"], rules.as_bytes()).expect("loaded");
+    let from_a = |protocol, to| check(lab.netns("a"), protocol, to);
+    let (tcp, udp, icmp) = (Transport::Tcp, Transport::Udp, Transport::Icmp);
+    let told = "10.0.0.1:40000";
+    let line = "web 10.0.0.1:40000 10.0.0.2:80";
+    assert_eq!(from_a(tcp, "10.0.0.2:80"), format!("Answered {told} {line:?} []"));
+    assert_eq!(from_a(tcp, "10.0.0.2:79"), format!("Failed(ECONNREFUSED) {told} \"\" []"));
+    assert_eq!(from_a(tcp, "10.0.0.2:81"), format!("Failed(ECONNREFUSED) {told} \"\" []"));
+    assert_eq!(from_a(tcp, "10.0.0.2:82"), format!("TimedOut {told} \"\" []"));
+    assert_eq!(from_a(tcp, "10.9.0.2:80"), "Failed(ENETUNREACH) 0.0.0.0:40000 \"\" []");
+    assert_eq!(from_a(udp, "10.0.0.2:80"), format!("Answered {told} {line:?} []"));
+    assert_eq!(from_a(udp, "10.0.0.2:79"), format!("Failed(ECONNREFUSED) {told} \"\" [(3, 3)]"));
+    assert_eq!(from_a(udp, "10.0.0.2:81"), format!("Failed(EHOSTUNREACH) {told} \"\" [(3, 13)]"));
+    // Not fatal: the socket goes on waiting.
+    assert_eq!(from_a(udp, "10.0.0.2:82"), format!("TimedOut {told} \"\" [(3, 1)]"));
+    assert_eq!(from_a(udp, "10.9.0.2:80"), "Failed(ENETUNREACH) 0.0.0.0:40000 \"\" []");
+    assert_eq!(from_a(icmp, "10.0.0.2:0"), format!("Answered {told} \"?\" []"));
+    assert_eq!(from_a(icmp, "10.0.0.3:0"), format!("TimedOut {told} \"\" []"));
+}
+
+#[test]
+fn a_server_that_is_closed_refuses() {
+    if !can_run("a_server_that_is_closed_refuses") {
+        return;
+    }
+    let lab = pair();
+    let mut servers = Servers::start().expect("a thread");
+    let listener = Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned() };
+    let id = servers.open(lab.netns("b"), &listener).expect("opened");
+    assert!(servers.open(lab.netns("b"), &listener).is_err(), "the port is taken");
+    servers.close(id);
+    let refused = || check(lab.netns("a"), Transport::Tcp, "10.0.0.2:80").starts_with("Failed(ECONNREFUSED)");
+    // The thread that closes the socket is another one.
+    assert!((0..100).any(|_| refused()));
+}

@@ -1,0 +1,207 @@
+//! A lab: named network namespaces that one run makes, enters and tears down.
+//!
+//! A namespace is entered by a short-lived thread (setns(2) changes the calling thread alone). Sockets and processes that
+//! begin there stay there; the rest of the program never leaves the machine's own namespace.
+
+mod interrupt;
+mod name;
+mod sweep;
+
+pub use interrupt::tear_down_on_signals;
+pub use name::LabId;
+pub use sweep::{Leftover, SweepError, sweep};
+
+use std::fs::File;
+use std::io;
+use std::thread;
+
+use indexmap::IndexMap;
+use nix::sched::{CloneFlags, setns};
+use thiserror::Error;
+
+use super::tool::{Tool, ToolError};
+use name::netns_path;
+
+/// The namespaces of one run. They are deleted when it is dropped; on signals by [`tear_down_on_signals`]; after `kill -9`
+/// by [`sweep`].
+#[derive(Debug)]
+pub struct Lab {
+    id: LabId,
+    /// By node name, in the order in which they were asked for.
+    netns: IndexMap<String, Netns>,
+}
+
+/// A namespace of a lab.
+#[derive(Debug)]
+pub struct Netns {
+    /// The node's name, such as `node-1` or `web-0`.
+    name: String,
+    /// What setns(2) takes. An open file keeps a namespace alive, so it goes before the namespace is deleted.
+    file: File,
+}
+
+/// Why a lab could not be made or entered.
+#[derive(Debug, Error)]
+pub enum LabError {
+    /// A tool failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// A namespace could not be opened or entered.
+    #[error("network namespace {netns}: {source}")]
+    Netns {
+        /// The node's name.
+        netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A sysctl could not be written.
+    #[error("{netns}: sysctl {name}={value}: {source}")]
+    Sysctl {
+        /// The node's name.
+        netns: String,
+        /// The sysctl.
+        name: String,
+        /// What was to be written.
+        value: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Lab {
+    /// Makes namespaces with the given node names. Each has a loopback device and nothing else.
+    ///
+    /// # Errors
+    /// If a namespace cannot be made; those that were made are deleted again.
+    pub fn create<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, LabError> {
+        let id = LabId::next();
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        let names: Vec<String> = nodes.iter().map(|node| id.netns_name(node)).collect();
+        interrupt::register(id, &names);
+        // From here on, dropping the lab deletes what there is.
+        let mut lab = Self { id, netns: IndexMap::new() };
+        ip_batch(&names, "add")?;
+        for (node, name) in nodes.into_iter().zip(&names) {
+            let fault = |source| LabError::Netns { netns: node.to_owned(), source };
+            let file = File::open(netns_path(name)).map_err(fault)?;
+            lab.netns.insert(node.to_owned(), Netns { name: node.to_owned(), file });
+        }
+        Ok(lab)
+    }
+
+    /// Its identity.
+    pub const fn id(&self) -> LabId {
+        self.id
+    }
+
+    /// The namespace of a node.
+    ///
+    /// # Panics
+    /// If the lab has no node of that name: it was made with the names that are asked for.
+    pub fn netns(&self, node: &str) -> &Netns {
+        self.netns.get(node).unwrap_or_else(|| panic!("the lab has no node {node}"))
+    }
+
+    /// Every namespace, in the order in which they were asked for.
+    pub fn all_netns(&self) -> impl Iterator<Item = &Netns> {
+        self.netns.values()
+    }
+
+    /// The name under which `ip netns` lists a node's namespace.
+    pub fn netns_name(&self, node: &str) -> String {
+        self.id.netns_name(node)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.netns.clear();
+        let names = interrupt::unregister(self.id);
+        delete(&names);
+    }
+}
+
+impl Netns {
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `act` on a thread that is inside the namespace, and waits for it.
+    ///
+    /// # Errors
+    /// If the namespace cannot be entered.
+    ///
+    /// # Panics
+    /// If `act` does.
+    pub fn enter<R: Send>(&self, act: impl FnOnce() -> R + Send) -> Result<R, LabError> {
+        let inside = || setns(&self.file, CloneFlags::CLONE_NEWNET).map(|()| act());
+        let result = thread::scope(|scope| scope.spawn(inside).join());
+        match result {
+            Ok(entered) => {
+                entered.map_err(|errno| LabError::Netns { netns: self.name.clone(), source: errno.into() })
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Runs a tool inside the namespace.
+    ///
+    /// # Errors
+    /// If the namespace cannot be entered or the tool fails.
+    pub fn run(&self, program: &str, args: &[&str], input: &[u8]) -> Result<String, LabError> {
+        Ok(self.enter(|| Tool { program, args, input }.run())??)
+    }
+
+    /// Writes a sysctl of the namespace, such as `net.ipv4.ip_forward`.
+    ///
+    /// # Errors
+    /// If there is none of that name, the kernel refuses the value, or the name does not begin with `net.`: what is outside
+    /// of `net` belongs to the whole machine.
+    pub fn set_sysctls<'a>(
+        &self,
+        sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), LabError> {
+        let sysctls: Vec<_> = sysctls.into_iter().collect();
+        self.enter(|| {
+            sysctls.iter().try_for_each(|(name, value)| {
+                write_sysctl(name, value).map_err(|source| LabError::Sysctl {
+                    netns: self.name.clone(),
+                    name: (*name).to_owned(),
+                    value: (*value).to_owned(),
+                    source,
+                })
+            })
+        })?
+    }
+}
+
+fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
+    let is_of_netns = name.starts_with("net.") && !name.contains('/') && !name.contains("..");
+    if !is_of_netns {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sysctl of a network namespace"));
+    }
+    // `/proc/sys/net` shows the namespace of the thread that looks (net/sysctl_net.c). A dot within a device's name is
+    // written as a slash, and the other way round (sysctl(8)); no device of a lab has one.
+    std::fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value)
+}
+
+/// Makes or deletes namespaces, by one process for all of them.
+fn ip_batch(names: &[String], action: &str) -> Result<(), ToolError> {
+    let lines: String = names.iter().map(|name| format!("netns {action} {name}\n")).collect();
+    // With `-force`, a name that is gone already does not keep the others.
+    let args: &[&str] = if action == "del" { &["-force", "-batch", "-"] } else { &["-batch", "-"] };
+    Tool { program: "ip", args, input: lines.as_bytes() }.run().map(drop)
+}
+
+/// Deletes those of the namespaces that exist. Called where nothing can be done about failure: what remains is swept up by
+/// the next `hairpin lab clean`.
+fn delete(names: &[String]) {
+    let existing: Vec<String> = names.iter().filter(|name| netns_path(name).exists()).cloned().collect();
+    if !existing.is_empty() {
+        let _ = ip_batch(&existing, "del");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Names of namespaces: `hp-PID-START-NUMBER-NODE`.
+//!
+//! The name says which process made the namespace: its id and the time at which it started, because ids are used again. So
+//! a sweep can tell what was left behind from what another run still uses.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where iproute2 keeps named namespaces (`NETNS_RUN_DIR`, ip-netns(8)).
+pub(super) const NETNS_DIR: &str = "/run/netns";
+
+const PREFIX: &str = "hp";
+
+/// Identity of a lab on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabId {
+    /// The process that made it.
+    owner: Owner,
+    /// Which of its labs, from 0.
+    number: u32,
+}
+
+/// A process, for good: no other process has both numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Owner {
+    pid: u32,
+    /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`, proc(5)).
+    start: u64,
+}
+
+impl Owner {
+    /// The process with that id, if there is one.
+    fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in parentheses, which may itself hold anything.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let start = fields.split(' ').nth(19)?.parse().ok()?;
+        Some(Self { pid, start })
+    }
+
+    /// Whether the process still runs.
+    pub(super) fn is_alive(self) -> bool {
+        Self::find(self.pid) == Some(self)
+    }
+}
+
+impl LabId {
+    /// An identity that no other lab has.
+    pub(super) fn next() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let pid = std::process::id();
+        let owner = Owner::find(pid).unwrap_or(Owner { pid, start: 0 });
+        Self { owner, number: COUNT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The name that a node's namespace has on this machine.
+    pub(super) fn netns_name(self, node: &str) -> String {
+        format!("{self}-{node}")
+    }
+
+    /// Whose lab a namespace of that name belongs to; `None` for namespaces that are not ours.
+    pub(super) fn owner_of(netns_name: &str) -> Option<Owner> {
+        let mut parts = netns_name.splitn(5, '-');
+        if parts.next() != Some(PREFIX) {
+            return None;
+        }
+        let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+        let _number: u32 = parts.next()?.parse().ok()?;
+        parts.next().map(|_node| owner)
+    }
+}
+
+impl fmt::Display for LabId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{PREFIX}-{}-{}-{}", self.owner.pid, self.owner.start, self.number)
+    }
+}
+
+/// The file that stands for a namespace.
+pub(super) fn netns_path(netns_name: &str) -> PathBuf {
+    PathBuf::from(NETNS_DIR).join(netns_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_back_to_its_owner() {
+        let id = LabId::next();
+        let owner = LabId::owner_of(&id.netns_name("node-1")).expect("one of ours");
+        assert_eq!(owner, id.owner);
+        assert!(owner.is_alive());
+        assert!(!Owner { start: owner.start + 1, ..owner }.is_alive());
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for name in ["blue", "hp-1-2-3", "hp-socket-0", "hp-1-x-3-node", "cni-1-2-3-4", "hp", ""] {
+            assert_eq!(LabId::owner_of(name), None, "{name}");
+        }
+    }
+}

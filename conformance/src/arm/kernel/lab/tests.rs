@@ -1,0 +1,97 @@
+use super::*;
+use crate::arm::kernel::testing::can_run;
+use crate::arm::kernel::wiring::{End, Wiring};
+use sim::wire::MacAddr;
+
+fn host_state() -> String {
+    let run = |program, args: &[&str]| Tool { program, args, input: b"" }.run().unwrap_or_default();
+    [
+        run("ip", &["-o", "address"]),
+        run("ip", &["-o", "link"]),
+        run("ip", &["route", "show", "table", "all"]),
+        run("iptables-legacy-save", &[]),
+        run("nft", &["list", "ruleset"]),
+        run("sysctl", &["-a", "-r", "^net\\.(ipv4\\.(conf|ip_forward)|bridge)"]),
+    ]
+    .join("\n--\n")
+}
+
+fn pair(lab: &Lab) -> Wiring {
+    let mut wiring = Wiring::default();
+    let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
+    let a = End { node: "a", device: "eth0", mac: mac(1) };
+    let b = End { node: "b", device: "eth0", mac: mac(2) };
+    wiring.veth(&a, &b, 1500, lab);
+    wiring.bridge("b", "cni0", mac(3));
+    wiring.attach("b", "eth0", "cni0", true);
+    wiring.sysctl("b", "net.ipv4.ip_forward", "1");
+    for (node, device, address) in [("a", "eth0", "10.0.0.1/24"), ("b", "cni0", "10.0.0.2/24")] {
+        wiring.address(node, device, address.parse().expect("a network"));
+        wiring.up(node, device);
+    }
+    wiring.up("b", "eth0");
+    wiring.route("a", "10.1.0.0/16".parse().expect("a network"), "10.0.0.2".parse().ok(), None);
+    wiring
+}
+
+#[test]
+fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
+    if !can_run("a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before") {
+        return;
+    }
+    let before = host_state();
+    let lab = Lab::create(["a", "b"]).expect("a lab");
+    pair(&lab).apply(&lab).expect("wired");
+    let pinged = lab.netns("a").run("ping", &["-c", "1", "-W", "2", "10.0.0.2"], b"");
+    assert!(pinged.expect("it answers").contains("1 received"));
+    let forward = lab.netns("b").enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
+    assert_eq!(forward.expect("entered").expect("read").trim(), "1");
+    let names: Vec<String> = ["a", "b"].iter().map(|node| lab.netns_name(node)).collect();
+    assert!(names.iter().all(|name| netns_path(name).exists()));
+    drop(lab);
+    assert!(!names.iter().any(|name| netns_path(name).exists()));
+    assert_eq!(host_state(), before);
+}
+
+#[test]
+fn a_panic_tears_the_lab_down() {
+    if !can_run("a_panic_tears_the_lab_down") {
+        return;
+    }
+    let name = std::panic::catch_unwind(|| {
+        let lab = Lab::create(["a"]).expect("a lab");
+        let name = lab.netns_name("a");
+        let inside = lab.netns("a").enter(|| panic!("{name}"));
+        inside.expect("entered")
+    })
+    .expect_err("it panics")
+    .downcast::<String>()
+    .expect("the message is the name");
+    assert!(!netns_path(&name).exists());
+}
+
+#[test]
+fn what_the_machine_owns_cannot_be_set() {
+    if !can_run("what_the_machine_owns_cannot_be_set") {
+        return;
+    }
+    let lab = Lab::create(["a"]).expect("a lab");
+    for name in ["kernel.hostname", "net/../kernel/hostname", "net...kernel.hostname", "vm.swappiness"] {
+        let error = lab.netns("a").set_sysctls([(name, "1")]).expect_err("refused");
+        assert!(error.to_string().contains("not a sysctl of a network namespace"), "{error}");
+    }
+    let missing = lab.netns("a").set_sysctls([("net.ipv4.no_such_thing", "1")]);
+    assert!(missing.is_err());
+}
+
+#[test]
+fn a_refused_wiring_says_what_the_tool_said() {
+    if !can_run("a_refused_wiring_says_what_the_tool_said") {
+        return;
+    }
+    let lab = Lab::create(["a"]).expect("a lab");
+    let mut wiring = Wiring::default();
+    wiring.up("a", "eth7");
+    let error = wiring.apply(&lab).expect_err("there is no eth7").to_string();
+    assert!(error.contains("Cannot find device \"eth7\""), "{error}");
+}

@@ -1,0 +1,31 @@
+//! Frames on devices, as both a simulator and a kernel show them, and their comparison.
+//!
+//! Bytes of the two are never equal: addresses of hardware, identifications, sequence numbers and time stamps are drawn at
+//! random, and TCP may put an acknowledgment of its own before data or not. [`summary`] keeps what must be equal,
+//! [`compare`] goes device by device.
+
+use std::time::Duration;
+
+/// A frame at a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// When; from the beginning of the run or of time, the same for all frames of a run.
+    pub at: Duration,
+    /// The node's name.
+    pub netns: String,
+    /// The device.
+    pub device: String,
+    /// Which way.
+    pub direction: Direction,
+    /// From the Ethernet header on.
+    pub bytes: Box<[u8]>,
+}
+
+/// Which way a frame passes a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Received by the device.
+    Received,
+    /// Sent by the device.
+    Transmitted,
+}
