@@ -7,7 +7,6 @@ mod fdb;
 mod netfilter;
 
 pub use fdb::{Fdb, FdbEntry};
-pub(crate) use netfilter::br_nf_pre_routing_finish_bridge_slow;
 
 use crate::context::Context;
 use crate::device::DeviceId;
@@ -58,6 +57,9 @@ pub(crate) fn br_handle_frame_finish(
 
 /// The netns itself sends by the bridge device (`br_dev_xmit`, net/bridge/br_device.c).
 pub(crate) fn br_dev_xmit(ns: &mut Netns, cx: &mut Context, bridge: DeviceId, packet: Packet) {
+    if packet.meta.bridge.is_some_and(|info| info.is_bridged_dnat) {
+        return netfilter::br_nf_pre_routing_finish_bridge_slow(ns, cx, bridge, packet);
+    }
     let dst = packet.ethernet().dst();
     if dst.is_multicast() {
         return br_flood(ns, cx, bridge, None, false, packet);

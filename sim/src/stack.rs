@@ -48,7 +48,7 @@ pub(crate) fn carry_out(ns: &mut Netns, cx: &mut Context, effects_before: usize)
     while let Some(at) = (effects_before..cx.effects.len()).find(|at| !cx.effects[*at].is_for_world()) {
         match cx.effects.remove(at) {
             Effect::Transmit { device, packet: QueuedPacket(packet) } => {
-                ip_output::resolved_xmit(ns, cx, device, packet);
+                dev::dev_queue_xmit(ns, cx, device, packet);
             }
             Effect::End { packet: QueuedPacket(packet), terminal } => end_packet(ns, cx, packet, terminal),
             Effect::IcmpUnreachable { original, code } => {

@@ -115,8 +115,9 @@ fn br_nf_pre_routing_finish(
     }
 }
 
-/// Finds the MAC of the new destination and goes on bridging (`br_nf_pre_routing_finish_bridge`). While the neighbour is
-/// unknown the packet waits; [`br_nf_pre_routing_finish_bridge_slow`] takes it up again.
+/// Finds the MAC of the new destination and goes on bridging (`br_nf_pre_routing_finish_bridge`). If the neighbour has to be
+/// asked, or only confirmed, the packet goes out by the bridge device, where a capture sees it, and
+/// [`br_nf_pre_routing_finish_bridge_slow`] takes it up there.
 fn br_nf_pre_routing_finish_bridge(
     ns: &mut Netns,
     cx: &mut Context,
@@ -125,15 +126,19 @@ fn br_nf_pre_routing_finish_bridge(
     mut packet: Packet,
 ) {
     cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::DnatBridged));
-    if let Some(info) = &mut packet.meta.bridge {
-        info.is_bridged_dnat = true;
+    let Some(info) = &mut packet.meta.bridge else { unreachable!("only bridged packets get here") };
+    if let Some(mac) = ns.neigh.connected(cx.now, &ns.sysctls, bridge, next_hop) {
+        let port = info.phys_in;
+        packet.set_dst_mac(mac);
+        return br_handle_frame_finish(ns, cx, bridge, port, packet);
     }
+    info.is_bridged_dnat = true;
     ip_output::neigh_output(ns, cx, bridge, next_hop, packet);
 }
 
 /// The neighbour of a bridged and DNATed packet is known: its MAC is the destination, and the source MAC stays the sender's
 /// (`br_nf_pre_routing_finish_bridge_slow`).
-pub(crate) fn br_nf_pre_routing_finish_bridge_slow(
+pub(super) fn br_nf_pre_routing_finish_bridge_slow(
     ns: &mut Netns,
     cx: &mut Context,
     bridge: DeviceId,

@@ -138,6 +138,7 @@ impl NeighTable {
             let wait = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
             set_timer(cx, entry, (device, addr), cx.now + wait);
         }
+        entry.has_header |= !entry.queue.is_empty();
         for QueuedPacket(waiting) in std::mem::take(&mut entry.queue) {
             transmit(cx, devices, device, mac, waiting);
         }

@@ -56,6 +56,8 @@ pub(super) struct Neighbour {
     pub(super) probes: u32,
     /// When its timer fires; an event for another time is outdated.
     pub(super) timer: Option<Instant>,
+    /// A packet has gone out to it, so that its Ethernet header is cached (`hh_cache`, `neigh_hh_init`).
+    pub(super) has_header: bool,
     /// Packets that wait.
     pub(super) queue: VecDeque<QueuedPacket>,
 }
@@ -70,6 +72,7 @@ impl Neighbour {
             updated_at: now,
             probes: 0,
             timer: None,
+            has_header: false,
             queue: VecDeque::new(),
         }
     }

@@ -61,11 +61,13 @@ impl NeighTable {
         entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         match entry.state {
             NeighState::Reachable | NeighState::Permanent | NeighState::Delay | NeighState::Probe => {
+                entry.has_header = true;
                 Resolution::Resolved(entry.mac, packet)
             }
             NeighState::Stale => {
                 let wait = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
                 entry.state = NeighState::Delay;
+                entry.has_header = true;
                 entry.updated_at = cx.now;
                 set_timer(cx, entry, key, cx.now + wait);
                 Resolution::Resolved(entry.mac, packet)
@@ -89,6 +91,28 @@ impl NeighTable {
         let mut entry = self.entries.get(&(device, addr))?.clone();
         entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         Some((entry.mac, entry.state))
+    }
+
+    /// The address of a neighbour that is known to be there and whose Ethernet header is cached
+    /// (`NUD_CONNECTED` and `hh_len`), for those who need not send through it.
+    pub fn connected(
+        &self,
+        now: Instant,
+        sysctls: &Sysctls,
+        device: DeviceId,
+        addr: Ipv4Addr,
+    ) -> Option<MacAddr> {
+        let has_header = self.entries.get(&(device, addr))?.has_header;
+        let (mac, state) = self.get(now, sysctls, device, addr)?;
+        let is_connected = match state {
+            NeighState::Reachable | NeighState::Permanent => true,
+            NeighState::Incomplete
+            | NeighState::Stale
+            | NeighState::Delay
+            | NeighState::Probe
+            | NeighState::Failed => false,
+        };
+        (has_header && is_connected).then_some(mac)
     }
 
     /// Sets an entry that never ages, as `ip neigh replace ADDR lladdr MAC dev DEVICE nud permanent` does. Packets that wait

@@ -1,5 +1,6 @@
 //! ICMP (net/ipv4/icmp.c).
 
+use super::hooks::Stopped;
 use super::transport::{self, deliver_to_sockets};
 use super::{consume_skb, ip_output, kfree_skb};
 use crate::context::{Context, OriginalPacket};
@@ -7,7 +8,7 @@ use crate::device::DeviceId;
 use crate::fib::{RouteKind, RouteResult};
 use crate::icmp_limit::IcmpMessage;
 use crate::netns::Netns;
-use crate::packet::{FlowId, Origin, Packet, PacketId, PacketType};
+use crate::packet::{FlowId, Meta, Origin, Packet, PacketId, PacketType};
 use crate::sysctl::Setting;
 use crate::trace::DropReason;
 use crate::wire::build::{self, Ipv4Fields};
@@ -28,34 +29,18 @@ pub(crate) struct About<'a> {
     id: PacketId,
     flow: Option<FlowId>,
     l3: &'a [u8],
-    packet_type: PacketType,
-    in_dev: Option<DeviceId>,
-    route: Option<RouteResult>,
+    meta: &'a Meta,
 }
 
 impl<'a> About<'a> {
     /// A packet that is still being handled.
     pub(crate) fn packet(packet: &'a Packet) -> Self {
-        Self {
-            id: packet.id,
-            flow: packet.flow,
-            l3: packet.l3(),
-            packet_type: packet.meta.packet_type,
-            in_dev: packet.meta.in_dev,
-            route: packet.meta.route,
-        }
+        Self { id: packet.id, flow: packet.flow, l3: packet.l3(), meta: &packet.meta }
     }
 
     /// A packet that a rule refused.
     pub(crate) fn original(original: &'a OriginalPacket) -> Self {
-        Self {
-            id: original.id,
-            flow: original.flow,
-            l3: &original.bytes,
-            packet_type: original.meta.packet_type,
-            in_dev: original.meta.in_dev,
-            route: original.meta.route,
-        }
+        Self { id: original.id, flow: original.flow, l3: &original.bytes, meta: &original.meta }
     }
 }
 
@@ -67,14 +52,14 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
         return;
     }
     // The answer comes from the address that was asked, if it is an address of this netns.
-    let is_local = about.route.is_some_and(|route| route.kind == RouteKind::Local);
+    let is_local = about.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
     let source = is_local.then(|| ip.dst());
     let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };
     let message = IcmpMessage {
         icmp_type,
         code,
         peer: ip.src(),
-        is_about_loopback: about.in_dev == Some(DeviceId::LOOPBACK),
+        is_about_loopback: about.meta.in_dev == Some(DeviceId::LOOPBACK),
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
     if !ns.icmp_limit.allow(cx.now, &ns.sysctls, &message) {
@@ -85,12 +70,18 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     let tos = if is_error(icmp_type) { (ip.tos() & TOS_MASK) | TOS_INTERNET_CONTROL } else { ip.tos() };
     let message = build::icmpv4(icmp_type, code, info.to_be_bytes(), quote);
     let answer = Answer { src: source.unwrap_or(route.source), dst: ip.src(), tos, route };
-    answer.send(ns, cx, about.id, about.flow, &message);
+    let mut packet = answer.build(ns, cx, about.id, about.flow, &message);
+    // Linux: icmp_glue_bits. An error belongs to the flow of the packet that it quotes, even before that is confirmed.
+    if is_error(icmp_type) {
+        ns.conntrack.attach(&mut packet, about.meta);
+    }
+    // A message that OUTPUT drops is gone; its cause is told nothing.
+    let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, packet);
 }
 
 /// Linux: the tests at the head of `__icmp_send`.
 fn may_be_answered(about: &About, ip: &Ipv4<&[u8]>) -> bool {
-    let is_group = about.route.is_some_and(|route| match route.kind {
+    let is_group = about.meta.route.is_some_and(|route| match route.kind {
         RouteKind::Broadcast | RouteKind::Multicast => true,
         RouteKind::Unicast
         | RouteKind::Local
@@ -98,7 +89,7 @@ fn may_be_answered(about: &About, ip: &Ipv4<&[u8]>) -> bool {
         | RouteKind::Prohibit
         | RouteKind::Blackhole => false,
     });
-    if about.packet_type != PacketType::Host || is_group || ip.fragment_offset() > 0 {
+    if about.meta.packet_type != PacketType::Host || is_group || ip.fragment_offset() > 0 {
         return false;
     }
     let is_about_error = ip.protocol() == protocol::ICMP
@@ -128,7 +119,14 @@ struct Answer {
 
 impl Answer {
     /// Linux: `icmp_push_reply`. ICMP sockets of the kernel never set DF (`icmp_init`: `IP_PMTUDISC_DONT`).
-    fn send(self, ns: &mut Netns, cx: &mut Context, cause: PacketId, flow: Option<FlowId>, message: &[u8]) {
+    fn build(
+        self,
+        ns: &Netns,
+        cx: &mut Context,
+        cause: PacketId,
+        flow: Option<FlowId>,
+        message: &[u8],
+    ) -> Packet {
         let ident = ip_output::ip_select_ident(cx);
         let fields = Ipv4Fields {
             src: self.src,
@@ -141,8 +139,7 @@ impl Answer {
         };
         let mut packet = cx.create(Origin::Kernel, Some(cause), flow, build::ipv4(fields, message));
         packet.meta.route = Some(self.route);
-        // A message that OUTPUT drops is gone; its cause is told nothing.
-        let _: Result<(), super::hooks::Stopped> = ip_output::ip_local_out(ns, cx, packet);
+        packet
     }
 }
 
@@ -185,7 +182,8 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let (src, dst, tos) = (ip.dst(), ip.src(), ip.tos());
     if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst) {
         let answer = Answer { src, dst, tos, route };
-        answer.send(ns, cx, packet.id, packet.flow, &message);
+        let reply = answer.build(ns, cx, packet.id, packet.flow, &message);
+        let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, reply);
     }
     consume_skb(ns, cx, packet);
 }

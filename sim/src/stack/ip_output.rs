@@ -2,7 +2,6 @@
 
 use super::hooks::{Stopped, nf_hook};
 use super::{carry_out, dev, kfree_skb};
-use crate::bridge::br_nf_pre_routing_finish_bridge_slow;
 use crate::context::Context;
 use crate::device::DeviceId;
 use crate::draws::Purpose;
@@ -108,14 +107,6 @@ fn transmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mac: MacAddr, mu
     let own = ns.devices.get(device).mac;
     if let Some(mut ethernet) = Ethernet::new_checked(&mut packet.bytes[..]) {
         ethernet.set(mac, own, EtherType::Ipv4);
-    }
-    resolved_xmit(ns, cx, device, packet);
-}
-
-/// Sends a frame whose header is written. A bridged packet that was DNATed goes on through the bridge instead.
-pub(crate) fn resolved_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
-    if packet.meta.bridge.is_some_and(|info| info.is_bridged_dnat) {
-        return br_nf_pre_routing_finish_bridge_slow(ns, cx, device, packet);
     }
     dev::dev_queue_xmit(ns, cx, device, packet);
 }
