@@ -8,6 +8,9 @@
 //! | [`diagnostic`] | what is wrong with an input, and where |
 //! | [`scenario`] | the typed form of a Scenario document |
 //! | [`manifest`] | texts to scenario and Kubernetes objects |
+//! | [`cluster`] | what the objects come to: nodes, Pods, addresses, endpoints |
+//! | [`prepare`] | whether a scenario can run, and with what |
+//! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`observation`] | what every arm can see |
 //! | [`result`] | what a run says |
 
@@ -17,6 +20,8 @@ pub mod diagnostic;
 pub mod frame;
 pub mod manifest;
 pub mod observation;
+pub mod prepare;
 pub mod result;
 pub mod scenario;
+pub mod topology;
 pub mod yaml;

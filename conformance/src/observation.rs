@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use proxy_core::objects::Protocol;
 pub use sim::trace::{Outcome, Refusal, Unreachable};
 
 use crate::scenario::ObjectName;
@@ -24,6 +25,15 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// The one of a Service's protocol.
+    pub const fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+            Protocol::Sctp => Self::Sctp,
+        }
+    }
+
     /// Its name in reports: `tcp`, `udp`, `sctp`, `icmp`.
     pub const fn name(self) -> &'static str {
         match self {

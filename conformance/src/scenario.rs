@@ -63,8 +63,8 @@ pub struct Network {
     pub cluster_cidr: Ipv4Net,
     /// From which ClusterIPs are taken; `10.96.0.0/12` by default.
     pub service_cidr: Ipv4Net,
-    /// The network that nodes and external hosts share. `None`: the smallest that holds all their addresses, but no
-    /// smaller than a /24.
+    /// The network that nodes and external hosts share. `None`: the smallest that holds the addresses of all nodes,
+    /// but no smaller than a /24.
     pub node_cidr: Option<Ipv4Net>,
     /// The default gateway of the nodes.
     pub gateway: Gateway,

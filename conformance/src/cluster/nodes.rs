@@ -50,19 +50,19 @@ impl Cluster {
         let mut cidrs: BTreeMap<String, Ipv4Net> = BTreeMap::new();
         for node in nodes.iter() {
             let Some((path, net)) = named_pod_cidr(node, problems) else { continue };
+            let overlapped = cidrs.iter().find(|(_, other)| other.contains(&net) || net.contains(*other));
             if !cluster_cidr.contains(&net) {
                 let fault =
                     FieldFault::new(format!("the pod CIDR {net} is outside the cluster CIDR {cluster_cidr}"))
                         .expected(format!("a part of {cluster_cidr}"))
                         .help("set spec.network.clusterCIDR of the scenario to the cluster's own");
                 problems.push(Problem::error(key(node), fault.at(path)));
-            } else if let Some((other, _)) =
-                cidrs.iter().find(|(_, other)| other.contains(&net) || net.contains(*other))
-            {
+            } else if let Some((other, _)) = overlapped {
                 let fault = FieldFault::new(format!("the pod CIDR {net} overlaps that of {other}"));
                 problems.push(Problem::error(key(node), fault.at(path)));
+            } else {
+                cidrs.insert(node.metadata.name.clone(), net);
             }
-            cidrs.insert(node.metadata.name.clone(), net);
         }
         let mut candidates = candidates(cluster_cidr).into_iter();
         for node in nodes {
@@ -102,8 +102,9 @@ impl Cluster {
         let mut names = BTreeSet::new();
         for (index, host) in self.network.external_hosts.iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
-            if !names.insert(&host.name) {
-                let fault = FieldFault::new(format!("there are two external hosts {:?}", host.name));
+            if !names.insert(&host.name) || self.node(&host.name).is_some() {
+                let fault = FieldFault::new(format!("the name {:?} is taken", host.name))
+                    .expected("a name that no other external host and no node has");
                 problems.push(Problem::of_scenario(fault.at(format!("{path}.name"))));
             }
             if let Some(other) = owners.insert(host.ip, host.name.clone()) {
@@ -120,25 +121,37 @@ impl Cluster {
                 }
             }
         }
-        let addresses: Vec<Ipv4Addr> = owners.keys().copied().collect();
+        let addresses: Vec<Ipv4Addr> = self.state.nodes.iter().map(|node| node.ip).collect();
         self.state.lan = self.network.node_cidr.unwrap_or_else(|| smallest_lan(&addresses));
         self.state.gateway = match self.network.gateway {
             Gateway::None => None,
             Gateway::Address(address) => Some(address),
             Gateway::First => nth(self.state.lan, 1),
         };
-        self.check_lan(&owners, problems);
+        self.check_lan(problems);
     }
 
-    fn check_lan(&self, owners: &BTreeMap<Ipv4Addr, String>, problems: &mut Vec<Problem>) {
+    fn check_lan(&self, problems: &mut Vec<Problem>) {
         let lan = self.state.lan;
-        for (address, owner) in owners {
-            if !is_host_address(lan, *address) {
+        for node in self.state.nodes.iter().filter(|node| !is_host_address(lan, node.ip)) {
+            let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.name) };
+            let fault = FieldFault::new(format!(
+                "the address {} of {} is not on the nodes' network",
+                node.ip, node.name
+            ))
+            .expected(format!("an address in {lan}, because of spec.network.nodeCIDR"));
+            problems.push(Problem::error(key, fault.at("status.addresses")));
+        }
+        for (index, host) in self.network.external_hosts.iter().enumerate() {
+            if !is_host_address(lan, host.ip) && !self.state.nodes.is_empty() {
                 let fault = FieldFault::new(format!(
-                    "{owner} with address {address} is not on the nodes' network {lan}"
+                    "the address {} of {} is not on the nodes' network",
+                    host.ip, host.name
                 ))
-                .help("nodes and external hosts share one network; see spec.network.nodeCIDR");
-                problems.push(Problem::of_scenario(fault.at("spec.network.nodeCIDR")));
+                .expected(format!("an address in {lan}"))
+                .help("external hosts and nodes share one network; spec.network.nodeCIDR makes it larger");
+                problems
+                    .push(Problem::of_scenario(fault.at(format!("spec.network.externalHosts[{index}].ip"))));
             }
         }
         let networks = [

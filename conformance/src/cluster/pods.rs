@@ -280,15 +280,15 @@ impl Cluster {
                     fault.expected(format!("an address in {}", node.pod_cidr)).at(path),
                 ));
             } else if !is_host_address(node.pod_cidr, ip) || ip == node.pod_gateway {
-                let fault = FieldFault::new(format!(
-                    "the Pod's address {ip} is none that node {} gives to Pods",
-                    node.name
-                ));
+                let fault = FieldFault::new(format!("{} does not give the address {ip} to Pods", node.name));
                 let expected =
                     format!("an address in {}, other than the gateway {}", node.pod_cidr, node.pod_gateway);
                 problems.push(Problem::error(key.clone(), fault.expected(expected).at(path)));
             } else if let Some(other) = owners.get(&ip) {
-                let fault = FieldFault::new(format!("{ip} is the address of Pod {}", other.name));
+                let fault = FieldFault::new(format!(
+                    "the address {ip} is given to two Pods, {} and {}",
+                    other.name, key.name
+                ));
                 problems.push(Problem::error(key.clone(), fault.at(path)).related(
                     other.clone(),
                     "status.podIP",

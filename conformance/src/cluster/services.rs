@@ -16,11 +16,10 @@ use crate::scenario::{FieldFault, ObjectName};
 
 impl Cluster {
     pub(super) fn settle_services(&mut self, problems: &mut Vec<Problem>) {
-        let before = problems.len();
         self.check_addresses(problems);
         self.check_node_ports(problems);
         self.check_targets(problems);
-        let is_sound = problems[before..].iter().all(|problem| !problem.is_error());
+        let is_sound = problems.iter().all(|problem| !problem.is_error());
         let stored: Vec<Object> = self.stored.values().cloned().collect();
         match controller::reconcile(&stored, &service_network(&self.network)) {
             Ok(objects) => {
@@ -74,8 +73,7 @@ impl Cluster {
                     problems.push(Problem::error(key(service), fault.at(path.clone())));
                 }
                 if let Some((other, other_path)) = owners.get(&ip) {
-                    let fault =
-                        FieldFault::new(format!("the ClusterIP {ip} is that of Service {}", other.name));
+                    let fault = twice(&format!("the ClusterIP {ip}"), other, service);
                     problems.push(Problem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
@@ -101,8 +99,7 @@ impl Cluster {
                         .help("leave nodePort out to have one allocated");
                     problems.push(Problem::error(key(service), fault.at(path.clone())));
                 } else if let Some((other, other_path)) = owners.get(&(number, port.protocol)) {
-                    let fault =
-                        FieldFault::new(format!("the NodePort {number} is that of Service {}", other.name));
+                    let fault = twice(&format!("the NodePort {number}"), other, service);
                     problems.push(Problem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
@@ -155,6 +152,10 @@ impl Cluster {
             }
         }
     }
+}
+
+fn twice(what: &str, other: &ObjectKey, service: &Service) -> FieldFault {
+    FieldFault::new(format!("{what} is given to two Services, {} and {}", other.name, key(service).name))
 }
 
 fn key(service: &Service) -> ObjectKey {

@@ -210,11 +210,12 @@ pub(crate) fn unknown_word(what: &str, word: &str, known: &[&str]) -> FieldFault
 
 /// The known word that was probably meant.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    const SIMILARITY_MIN: f64 = 0.8;
+    // One slip of the finger for every three characters: a letter too many, missing, wrong, or two swapped.
+    let distance_max = (word.chars().count() / 3).max(1);
     known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

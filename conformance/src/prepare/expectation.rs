@@ -1,0 +1,281 @@
+//! Expectations with everything resolved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::step::FlowPlan;
+use super::{Preparation, resolve};
+use crate::cluster::Cluster;
+use crate::observation::{EndpointName, Transport};
+use crate::scenario::{
+    ConntrackExpectation, Expectation, Expectations, FieldFault, FlowStatus, OutcomePattern, PortReference,
+    ProxyMode, Reference, Share, SourceSeen, Target, Viewpoint,
+};
+use crate::topology::Netns;
+
+/// What must be observed after a step in one mode.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PreparedExpectation {
+    /// How every flow ends.
+    pub outcome: Option<OutcomePattern>,
+    /// How flows end, by share; empty: not looked at.
+    pub outcomes: Vec<(OutcomePattern, Share)>,
+    /// Who answers, by share; `None`: not looked at.
+    pub endpoints: Option<Vec<(EndpointName, Share)>>,
+    /// The address that endpoints see: all of them, or by endpoint.
+    pub source_seen: Vec<EndpointAddresses>,
+    /// The address from which the client is answered.
+    pub reply_from: Option<Addresses>,
+    /// Where packets of the step are dropped, and for what reason, if that matters.
+    pub dropped: Option<(Netns, Option<String>)>,
+    /// Entries of conntrack tables.
+    pub conntrack: Vec<ConntrackFilter>,
+}
+
+/// Addresses that may be seen, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointAddresses {
+    /// By this endpoint; `None` for every endpoint.
+    pub endpoint: Option<EndpointName>,
+    /// One of these.
+    pub addresses: Addresses,
+}
+
+/// One of some addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// What they are, as the scenario says it.
+    pub words: String,
+    /// The addresses.
+    pub any_of: Vec<IpAddr>,
+}
+
+/// How many entries of a conntrack table there must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConntrackFilter {
+    /// Whose table.
+    pub netns: Netns,
+    /// Only entries of this protocol.
+    pub protocol: Option<Transport>,
+    /// Only entries whose first packet came from this address and, if it is there, port.
+    pub from: Option<(IpAddr, Option<u16>)>,
+    /// Only entries whose first packet went to this address and, if it is there, port.
+    pub to: Option<(IpAddr, Option<u16>)>,
+    /// Only entries in this condition.
+    pub status: Option<FlowStatus>,
+    /// How many.
+    pub entries: u32,
+}
+
+impl Addresses {
+    /// Whether it is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.any_of.contains(&address)
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<_> = self.any_of.iter().map(ToString::to_string).collect();
+        match &list[..] {
+            [only] if *only == self.words => formatter.write_str(only),
+            _ => write!(formatter, "{} ({})", self.words, list.join(" or ")),
+        }
+    }
+}
+
+impl fmt::Display for ConntrackFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |end: &(IpAddr, Option<u16>)| match end {
+            (address, Some(port)) => format!("{address}:{port}"),
+            (address, None) => address.to_string(),
+        };
+        let status = match self.status {
+            Some(FlowStatus::Unreplied) => Some("unreplied"),
+            Some(FlowStatus::Replied) => Some("replied"),
+            None => None,
+        };
+        let words = [
+            status.map(str::to_owned),
+            self.protocol.map(|protocol| protocol.name().to_owned()),
+            Some(if self.entries == 1 { "entry" } else { "entries" }.to_owned()),
+            self.from.as_ref().map(|from| format!("from {}", end(from))),
+            self.to.as_ref().map(|to| format!("to {}", end(to))),
+            Some(format!("on {}", self.netns)),
+        ];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        write!(formatter, "{} {}", self.entries, words.join(" "))
+    }
+}
+
+impl Preparation {
+    pub(super) fn expectations(
+        &mut self,
+        step: &str,
+        expect: Option<&Expectations>,
+        cluster: &Cluster,
+        flows: Option<&FlowPlan>,
+    ) -> BTreeMap<ProxyMode, PreparedExpectation> {
+        let Some(expect) = expect else { return BTreeMap::new() };
+        let mut prepared = BTreeMap::new();
+        let default_path =
+            match self.scenario.as_ref().and_then(|origin| origin.node.at(&format!("{step}.expect.default")))
+            {
+                Some(_) => format!("{step}.expect.default"),
+                None => format!("{step}.expect"),
+            };
+        let default = expect.default.as_ref();
+        let default = default.map(|default| self.expectation(&default_path, default, cluster, flows));
+        for mode in ProxyMode::ALL {
+            let own = expect.by_mode.get(&mode);
+            let own = own.map(|own| self.expectation(&format!("{step}.expect.{mode}"), own, cluster, flows));
+            prepared.extend(own.or_else(|| default.clone()).map(|expectation| (mode, expectation)));
+        }
+        prepared
+    }
+
+    fn expectation(
+        &mut self,
+        path: &str,
+        expectation: &Expectation,
+        cluster: &Cluster,
+        flows: Option<&FlowPlan>,
+    ) -> PreparedExpectation {
+        let endpoints = expectation.endpoints.as_ref().map(|shares| {
+            let shares = shares.iter();
+            shares
+                .filter_map(|(reference, share)| {
+                    let endpoint = self.endpoint(&format!("{path}.endpoints"), reference, cluster)?;
+                    Some((endpoint, *share))
+                })
+                .collect()
+        });
+        let source_seen = match &expectation.source_seen {
+            None => Vec::new(),
+            Some(SourceSeen::All(viewpoint)) => {
+                let addresses = addresses(cluster, viewpoint, flows);
+                let addresses = self.found(&format!("{path}.sourceSeen"), addresses);
+                addresses
+                    .map(|addresses| EndpointAddresses { endpoint: None, addresses })
+                    .into_iter()
+                    .collect()
+            }
+            Some(SourceSeen::ByEndpoint(by_endpoint)) => {
+                let mut seen = Vec::new();
+                for (reference, viewpoint) in by_endpoint {
+                    let endpoint = self.endpoint(&format!("{path}.sourceSeen"), reference, cluster);
+                    let addresses = addresses(cluster, viewpoint, flows);
+                    let addresses = self.found(&format!("{path}.sourceSeen.{reference}"), addresses);
+                    let pair = endpoint.zip(addresses);
+                    seen.extend(pair.map(|(endpoint, addresses)| EndpointAddresses {
+                        endpoint: Some(endpoint),
+                        addresses,
+                    }));
+                }
+                seen
+            }
+        };
+        let reply_from = expectation.reply_from.as_ref().and_then(|viewpoint| {
+            self.found(&format!("{path}.replyFrom"), addresses(cluster, viewpoint, flows))
+        });
+        let dropped = expectation.dropped.as_ref().and_then(|dropped| {
+            let on = resolve::machine(cluster, &dropped.on);
+            let on = self.found(&format!("{path}.dropped.on"), on)?;
+            Some((on, dropped.reason.clone()))
+        });
+        let conntrack = expectation.conntrack.iter().enumerate();
+        let conntrack = conntrack
+            .filter_map(|(index, filter)| {
+                self.conntrack(&format!("{path}.conntrack[{index}]"), filter, cluster)
+            })
+            .collect();
+        let (outcome, outcomes) = (expectation.outcome, expectation.outcomes.clone());
+        PreparedExpectation { outcome, outcomes, endpoints, source_seen, reply_from, dropped, conntrack }
+    }
+
+    /// An endpoint that is a key under `path`.
+    fn endpoint(&mut self, path: &str, reference: &Reference, cluster: &Cluster) -> Option<EndpointName> {
+        let endpoint = resolve::endpoint(cluster, reference);
+        // The key may have been written in another way, such as `pod/default/web-0`.
+        let written = |node: &crate::yaml::Node| {
+            let crate::yaml::Value::Mapping(entries) = &node.value else { return None };
+            let same = |key: &str| Reference::parse(key).as_ref() == Ok(reference);
+            entries.iter().find(|entry| same(&entry.key)).map(|entry| entry.key.clone())
+        };
+        let key = self.scenario.as_ref().and_then(|origin| origin.node.at(path)).and_then(written);
+        self.found_key(&format!("{path}.{}", key.unwrap_or_default()), endpoint)
+    }
+
+    fn conntrack(
+        &mut self,
+        path: &str,
+        expectation: &ConntrackExpectation,
+        cluster: &Cluster,
+    ) -> Option<ConntrackFilter> {
+        let netns = self.found(&format!("{path}.on"), resolve::machine(cluster, &expectation.on));
+        let end = |reference: &Option<Reference>| match reference {
+            None => Ok(None),
+            Some(reference) => conntrack_end(cluster, reference).map(Some),
+        };
+        let from = self.found(&format!("{path}.from"), end(&expectation.from));
+        let to = self.found(&format!("{path}.to"), end(&expectation.to));
+        Some(ConntrackFilter {
+            netns: netns?,
+            protocol: expectation.protocol.map(Transport::of),
+            from: from?,
+            to: to?,
+            status: expectation.status,
+            entries: expectation.entries,
+        })
+    }
+}
+
+fn conntrack_end(cluster: &Cluster, reference: &Reference) -> Result<(IpAddr, Option<u16>), FieldFault> {
+    let address = IpAddr::V4(resolve::address(cluster, &reference.target)?);
+    match &reference.port {
+        None => Ok((address, None)),
+        Some(PortReference::Number(port)) => Ok((address, Some(*port))),
+        Some(PortReference::Name(name)) => {
+            Err(FieldFault::new(format!("conntrack knows ports by number, not by the name {name:?}"))
+                .expected(format!("{}:PORT", reference.target)))
+        }
+    }
+}
+
+/// The addresses that a viewpoint stands for.
+fn addresses(
+    cluster: &Cluster,
+    viewpoint: &Viewpoint,
+    flows: Option<&FlowPlan>,
+) -> Result<Addresses, FieldFault> {
+    let any_of: Vec<Ipv4Addr> = match viewpoint {
+        Viewpoint::Client => flows.iter().map(|flows| flows.client).collect(),
+        Viewpoint::Node => {
+            let via = flows.and_then(|flows| flows.via.as_deref()).ok_or_else(|| {
+                FieldFault::new("these connections go by no node").expected("client, node/NAME or an address")
+            })?;
+            held_by_node(cluster, via)
+        }
+        Viewpoint::Bridge(name) => match cluster.node(name) {
+            Some(node) => vec![node.pod_gateway],
+            None => vec![resolve::address(cluster, &Target::Node(name.clone()))?],
+        },
+        Viewpoint::Of(target) => match target {
+            Target::Node(name) if cluster.node(name).is_some() => held_by_node(cluster, name),
+            Target::Name(name) if cluster.node(name).is_some() => held_by_node(cluster, name),
+            Target::Host(_)
+            | Target::Pod(_)
+            | Target::Node(_)
+            | Target::Service(_)
+            | Target::Address(_)
+            | Target::Name(_) => vec![resolve::address(cluster, target)?],
+        },
+    };
+    Ok(Addresses { words: viewpoint.to_string(), any_of: any_of.into_iter().map(IpAddr::V4).collect() })
+}
+
+/// The node's address on its own network and on its CNI bridge.
+fn held_by_node(cluster: &Cluster, name: &str) -> Vec<Ipv4Addr> {
+    cluster.node(name).map(|node| vec![node.ip, node.pod_gateway]).unwrap_or_default()
+}

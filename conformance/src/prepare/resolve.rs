@@ -1,0 +1,243 @@
+//! From references to machines and addresses of a cluster.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+
+use proxy_core::objects::{Protocol, Service, ServiceType};
+
+use crate::cluster::{Cluster, Pod};
+use crate::observation::EndpointName;
+use crate::scenario::{FieldFault, ObjectName, PortReference, Reference, Target, nearest};
+use crate::topology::Netns;
+
+/// The machine that a reference names: who connects, who drops, whose table it is.
+pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<Netns, FieldFault> {
+    match target {
+        Target::Host(name) => host(cluster, name).map(|_| Netns::Host(name.clone())),
+        Target::Node(name) => node_ip(cluster, name).map(|_| Netns::Node(name.clone())),
+        Target::Pod(name) => pod(cluster, name).map(netns_of),
+        Target::Name(name) if cluster.node(name).is_some() => Ok(Netns::Node(name.clone())),
+        Target::Name(name) => host(cluster, name).map(|_| Netns::Host(name.clone())),
+        Target::Service(_) | Target::Address(_) => Err(FieldFault::new(format!("{target} is no machine"))
+            .expected("the name of an external host, pod/NAME or node/NAME")),
+    }
+}
+
+/// The network namespace that a Pod is in.
+pub(super) fn netns_of(pod: &Pod) -> Netns {
+    if pod.is_host_network { Netns::Node(pod.node.clone()) } else { Netns::Pod(pod.name.clone()) }
+}
+
+/// The address that a reference names as a destination.
+pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, FieldFault> {
+    match target {
+        Target::Host(name) | Target::Name(name) => host(cluster, name),
+        Target::Node(name) => node_ip(cluster, name),
+        Target::Pod(name) => pod(cluster, name).map(|pod| pod.ip),
+        Target::Service(name) => cluster_ip(service(cluster, name)?),
+        Target::Address(IpAddr::V4(address)) => Ok(*address),
+        Target::Address(IpAddr::V6(address)) => {
+            Err(FieldFault::new(format!("{address} cannot be used")).help("IPv6 is not yet executed"))
+        }
+    }
+}
+
+/// Address and port that a reference names as a destination.
+pub(super) fn socket(
+    cluster: &Cluster,
+    reference: &Reference,
+    protocol: Protocol,
+) -> Result<SocketAddrV4, FieldFault> {
+    let address = address(cluster, &reference.target)?;
+    let port = match &reference.target {
+        Target::Service(name) => service_port(service(cluster, name)?, reference.port.as_ref(), protocol)?,
+        Target::Pod(name) => pod_port(pod(cluster, name)?, reference.port.as_ref(), protocol)?,
+        Target::Host(_) | Target::Node(_) | Target::Address(_) | Target::Name(_) => match &reference.port {
+            Some(PortReference::Number(port)) => *port,
+            Some(PortReference::Name(name)) => {
+                return Err(FieldFault::new(format!(
+                    "only Services and Pods have ports by name, not {name:?}"
+                ))
+                .expected(format!("{}:PORT with a number", reference.target)));
+            }
+            None => {
+                return Err(FieldFault::new(format!("{reference} names no port"))
+                    .expected(format!("{}:PORT", reference.target)));
+            }
+        },
+    };
+    Ok(SocketAddrV4::new(address, port))
+}
+
+/// The name under which an endpoint shows in observations.
+pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<EndpointName, FieldFault> {
+    match &reference.target {
+        Target::Pod(name) => pod(cluster, name).map(|pod| EndpointName::Pod(pod.name.clone())),
+        Target::Host(_) | Target::Name(_) | Target::Address(_) | Target::Node(_) | Target::Service(_) => {
+            let socket = socket(cluster, reference, Protocol::Tcp)?;
+            Ok(EndpointName::Address(socket.into()))
+        }
+    }
+}
+
+/// The node whose rules see a packet from `from` to `to` first.
+pub(super) fn via(cluster: &Cluster, from: &Netns, to: Ipv4Addr) -> Option<String> {
+    match from {
+        Netns::Node(name) => Some(name.clone()),
+        Netns::Pod(name) => cluster.pod(name).map(|pod| pod.node.clone()),
+        Netns::Host(name) => {
+            let host = cluster.host(name)?;
+            let next_hop = |via: &crate::scenario::Via| match via {
+                crate::scenario::Via::Node(name) => cluster.node(name).map(|node| node.ip),
+                crate::scenario::Via::Address(address) => Some(*address),
+            };
+            let routed = host.routes.iter().filter(|route| route.to.contains(&to));
+            let routed = routed.max_by_key(|route| route.to.prefix_len()).map(|route| &route.via);
+            let hop = match routed {
+                Some(via) => next_hop(via),
+                None if cluster.lan().contains(&to) => Some(to),
+                None => host.gateway.as_ref().and_then(next_hop),
+            };
+            cluster.nodes().iter().find(|node| Some(node.ip) == hop).map(|node| node.name.clone())
+        }
+        Netns::Switch => None,
+    }
+}
+
+fn missing(what: &str, name: &str, known: &[&str]) -> FieldFault {
+    let fault = FieldFault::new(format!("there is no {what} {name:?}"));
+    let fault = match known {
+        [] => fault.expected(format!("a {what}, of which there is none")),
+        [only] => fault.expected(*only),
+        known => fault.expected(format!("one of {}", known.join(", "))),
+    };
+    match nearest(name, known) {
+        Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+        None => fault,
+    }
+}
+
+fn host(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
+    if let Some(host) = cluster.host(name) {
+        return Ok(host.ip);
+    }
+    let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).collect();
+    let fault = missing("external host", name, &known);
+    if cluster.node(name).is_some() {
+        return Err(fault.help(format!("write node/{name} for the node")));
+    }
+    if cluster.pod(&ObjectName::new("default", name)).is_some() {
+        return Err(fault.help(format!("write pod/{name} for the Pod")));
+    }
+    if name.contains('.') {
+        return Err(FieldFault::new(format!("{name:?} would have to be resolved"))
+            .help("DNS is not yet executed; write service/[NAMESPACE/]NAME or an address"));
+    }
+    Err(fault)
+}
+
+fn node_ip(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
+    cluster.node(name).map(|node| node.ip).ok_or_else(|| {
+        let known: Vec<&str> = cluster.nodes().iter().map(|node| node.name.as_str()).collect();
+        missing("node", name, &known)
+    })
+}
+
+pub(super) fn pod<'a>(cluster: &'a Cluster, name: &ObjectName) -> Result<&'a Pod, FieldFault> {
+    cluster.pod(name).ok_or_else(|| {
+        let known: Vec<String> = cluster.pods().iter().map(|pod| pod.name.to_string()).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        missing("Pod", &name.to_string(), &known)
+    })
+}
+
+fn service<'a>(cluster: &'a Cluster, name: &ObjectName) -> Result<&'a Service, FieldFault> {
+    cluster.service(name).ok_or_else(|| {
+        let name_of =
+            |service: &Service| ObjectName::new(service.metadata.namespace(), &service.metadata.name);
+        let known: Vec<String> = cluster.services().map(|service| name_of(service).to_string()).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        missing("Service", &name.to_string(), &known)
+    })
+}
+
+fn cluster_ip(service: &Service) -> Result<Ipv4Addr, FieldFault> {
+    let name = &service.metadata.name;
+    if service.spec.service_type == ServiceType::ExternalName {
+        return Err(FieldFault::new(format!("Service {name} is an ExternalName, so it has no address")));
+    }
+    if service.spec.cluster_ip == "None" {
+        return Err(FieldFault::new(format!("Service {name} is headless, so it has no address"))
+            .help("connect to its Pods; clients find them by DNS"));
+    }
+    let ipv4 = service.spec.cluster_ips.iter().find_map(|text| text.parse().ok());
+    ipv4.ok_or_else(|| {
+        FieldFault::new(format!("Service {name} has no IPv4 address")).help("IPv6 is not yet executed")
+    })
+}
+
+fn service_port(
+    service: &Service,
+    port: Option<&PortReference>,
+    protocol: Protocol,
+) -> Result<u16, FieldFault> {
+    let name = &service.metadata.name;
+    let ports: Vec<_> = service.spec.ports.iter().filter(|port| port.protocol == protocol).collect();
+    let known: Vec<String> = ports
+        .iter()
+        .map(|port| {
+            if port.name.is_empty() {
+                port.port.to_string()
+            } else {
+                format!("{} ({})", port.port, port.name)
+            }
+        })
+        .collect();
+    let what = format!("{} port", protocol.lower());
+    let found = match port {
+        None => match ports[..] {
+            [only] => Some(only),
+            [] => return Err(FieldFault::new(format!("Service {name} has no {what}"))),
+            [..] => {
+                return Err(FieldFault::new(format!("Service {name} has more than one {what}"))
+                    .expected(format!("service/{name}:PORT with one of {}", known.join(", "))));
+            }
+        },
+        Some(PortReference::Number(number)) => {
+            ports.iter().find(|port| port.port == i32::from(*number)).copied()
+        }
+        Some(PortReference::Name(port_name)) => ports.iter().find(|port| port.name == *port_name).copied(),
+    };
+    let found = found.and_then(|port| u16::try_from(port.port).ok());
+    found.ok_or_else(|| {
+        let asked = port.map(ToString::to_string).unwrap_or_default();
+        FieldFault::new(format!("Service {name} has no {what} {asked}"))
+            .expected(format!("one of {}", known.join(", ")))
+            .help("write the Service's address to connect to a port that it does not have")
+    })
+}
+
+fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Result<u16, FieldFault> {
+    let own: Vec<u16> =
+        pod.listens.iter().filter(|(one, _)| *one == protocol).map(|(_, port)| *port).collect();
+    match port {
+        // A Pod refuses what it does not listen on, which may be what is to be shown.
+        Some(PortReference::Number(number)) => Ok(*number),
+        Some(PortReference::Name(name)) => match pod.named_ports.get(name) {
+            Some((named, number)) if *named == protocol => Ok(*number),
+            Some(_) | None => {
+                let known: Vec<&str> = pod.named_ports.keys().map(String::as_str).collect();
+                Err(missing(&format!("{} port of Pod {}", protocol.lower(), pod.name), name, &known))
+            }
+        },
+        None => match own[..] {
+            [only] => Ok(only),
+            [] | [..] => Err(FieldFault::new(format!(
+                "Pod {} answers on {} {} ports",
+                pod.name,
+                own.len(),
+                protocol.lower()
+            ))
+            .expected(format!("pod/{}:PORT", pod.name))),
+        },
+    }
+}

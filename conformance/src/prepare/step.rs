@@ -1,0 +1,342 @@
+//! Steps with everything resolved.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use proxy_core::objects::{Object, Protocol};
+
+use super::expectation::PreparedExpectation;
+use super::{Preparation, resolve};
+use crate::cluster::Cluster;
+use crate::manifest::{self, ObjectKey, Origin};
+use crate::observation::Transport;
+use crate::scenario::{
+    Action, Change, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
+    Setting, Share, Target,
+};
+use crate::topology::Netns;
+
+/// A step that can run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreparedStep {
+    /// What it is about.
+    pub name: String,
+    /// The keyword of its action.
+    pub keyword: &'static str,
+    /// What happens.
+    pub action: PreparedAction,
+    /// What must be observed, by mode; modes without an entry expect nothing.
+    pub expect: BTreeMap<ProxyMode, PreparedExpectation>,
+}
+
+/// What happens in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PreparedAction {
+    /// Connections, or echo requests, one after the other.
+    Flows(FlowPlan),
+    /// The cluster becomes this one, and every node's proxy is told.
+    Cluster(Box<Cluster>),
+    /// Things change without a manifest, in this order; the cluster, if it does, first.
+    Set {
+        /// The cluster with Pods ready or not, if that changes.
+        cluster: Option<Box<Cluster>>,
+        /// Everything else.
+        changes: Vec<StateChange>,
+    },
+    /// Virtual time passes.
+    Sleep(Duration),
+    /// Nothing; the state is looked at.
+    Look,
+}
+
+/// Connections, or echo requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowPlan {
+    /// Where the client is.
+    pub from: Netns,
+    /// The client as the step names it.
+    pub from_text: String,
+    /// The client's own address.
+    pub client: Ipv4Addr,
+    /// To what address and port; the port is 0 for echo requests.
+    pub to: SocketAddrV4,
+    /// The destination as the step names it.
+    pub to_text: String,
+    /// By what.
+    pub transport: Transport,
+    /// How many.
+    pub count: u32,
+    /// The client's port, if it is not the kernel's choice.
+    pub source_port: Option<u16>,
+    /// How long the client waits.
+    pub timeout: Duration,
+    /// The node whose rules see the first packet first, if one does.
+    pub via: Option<String>,
+}
+
+/// A change without a manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StateChange {
+    /// The hairpin flag of the port to which a Pod is attached.
+    Hairpin {
+        /// The Pod.
+        pod: Netns,
+        /// Whether it is set.
+        is_on: bool,
+    },
+    /// A sysctl.
+    Sysctl {
+        /// Whose.
+        netns: Netns,
+        /// Such as `net.ipv4.ip_forward`.
+        name: String,
+        /// As written to the file.
+        value: String,
+    },
+    /// The link by which a host, a node or a Pod is attached.
+    Link {
+        /// Who is attached by it.
+        netns: Netns,
+        /// One-way delay, if it changes.
+        latency: Option<Duration>,
+        /// The share of frames that are lost, if it changes.
+        loss: Option<Share>,
+    },
+}
+
+impl Preparation {
+    /// Every step, each with the cluster that the steps before it leave.
+    pub(super) fn steps(&mut self, scenario: &Scenario, cluster: &Cluster) -> Vec<PreparedStep> {
+        let mut cluster = cluster.clone();
+        let mut prepared = Vec::new();
+        for (index, step) in scenario.steps.iter().enumerate() {
+            let path = format!("spec.steps[{index}]");
+            let faults_before = self.diagnostics.len();
+            let Some(action) = self.action(&path, &step.action, &cluster) else {
+                if matches!(step.action, Action::Apply(_) | Action::Delete(_)) {
+                    // Later steps would be judged by a cluster that is not theirs.
+                    return prepared;
+                }
+                continue;
+            };
+            match &action {
+                PreparedAction::Cluster(next) => cluster = (**next).clone(),
+                PreparedAction::Set { cluster: Some(next), .. } => cluster = (**next).clone(),
+                PreparedAction::Set { cluster: None, .. }
+                | PreparedAction::Flows(_)
+                | PreparedAction::Sleep(_)
+                | PreparedAction::Look => {}
+            }
+            let flows = if let PreparedAction::Flows(flows) = &action { Some(flows) } else { None };
+            let expect = self.expectations(&path, step.expect.as_ref(), &cluster, flows);
+            if self.diagnostics.len() == faults_before || !crate::diagnostic::has_errors(&self.diagnostics) {
+                let keyword = step.action.keyword();
+                prepared.push(PreparedStep { name: step.name.clone(), keyword, action, expect });
+            }
+        }
+        prepared
+    }
+
+    fn action(&mut self, path: &str, action: &Action, cluster: &Cluster) -> Option<PreparedAction> {
+        match action {
+            Action::Connect(connect) => {
+                self.connect(&format!("{path}.connect"), connect, cluster).map(PreparedAction::Flows)
+            }
+            Action::Ping(ping) => {
+                self.ping(&format!("{path}.ping"), ping, cluster).map(PreparedAction::Flows)
+            }
+            Action::Send(_) | Action::Resolve(_) => {
+                let keyword = action.keyword();
+                let fault = FieldFault::new(format!("the step {keyword:?} is not yet executed"))
+                    .expected("connect, ping, apply, delete, set, sleep or expect");
+                self.scenario_fault(&fault.at_key(format!("{path}.{keyword}")));
+                None
+            }
+            Action::Apply(manifests) => {
+                let next = self.apply(manifests, cluster)?;
+                self.same_nodes(&format!("{path}.apply"), cluster, &next)?;
+                Some(PreparedAction::Cluster(Box::new(next)))
+            }
+            Action::Delete(objects) => {
+                let next = self.delete(&format!("{path}.delete"), objects, cluster)?;
+                self.same_nodes(&format!("{path}.delete"), cluster, &next)?;
+                Some(PreparedAction::Cluster(Box::new(next)))
+            }
+            Action::Set(settings) => self.set(&format!("{path}.set"), settings, cluster),
+            Action::Sleep(duration) => Some(PreparedAction::Sleep(*duration)),
+            Action::Expect => Some(PreparedAction::Look),
+        }
+    }
+
+    fn connect(&mut self, path: &str, connect: &Connect, cluster: &Cluster) -> Option<FlowPlan> {
+        let transport = match connect.protocol {
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Udp => Transport::Udp,
+            Protocol::Sctp => {
+                let fault = FieldFault::new("SCTP is not yet executed").expected("tcp or udp");
+                self.scenario_fault(&fault.at(format!("{path}.protocol")));
+                return None;
+            }
+        };
+        let from = self.client(&format!("{path}.from"), &connect.from, cluster);
+        let to = resolve::socket(cluster, &connect.to, connect.protocol);
+        let to = self.found(&format!("{path}.to"), to);
+        let (from, to) = (from?, to?);
+        let via = resolve::via(cluster, &from, *to.ip());
+        Some(FlowPlan {
+            client: own_address(cluster, &from)?,
+            from,
+            from_text: connect.from.to_string(),
+            to,
+            to_text: connect.to.to_string(),
+            transport,
+            count: connect.count,
+            source_port: connect.source_port,
+            timeout: connect.timeout,
+            via,
+        })
+    }
+
+    fn ping(&mut self, path: &str, ping: &Ping, cluster: &Cluster) -> Option<FlowPlan> {
+        let from = self.client(&format!("{path}.from"), &ping.from, cluster);
+        let to = match &ping.to.port {
+            None => resolve::address(cluster, &ping.to.target),
+            Some(_) => {
+                Err(FieldFault::new("echo requests have no port").expected(ping.to.target.to_string()))
+            }
+        };
+        let to = self.found(&format!("{path}.to"), to);
+        let (from, to) = (from?, to?);
+        let via = resolve::via(cluster, &from, to);
+        Some(FlowPlan {
+            client: own_address(cluster, &from)?,
+            from,
+            from_text: ping.from.to_string(),
+            to: SocketAddrV4::new(to, 0),
+            to_text: ping.to.to_string(),
+            transport: Transport::Icmp,
+            count: ping.count,
+            source_port: None,
+            timeout: ping.timeout,
+            via,
+        })
+    }
+
+    fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<Netns> {
+        let netns = match &from.port {
+            None => resolve::machine(cluster, &from.target),
+            Some(_) => Err(FieldFault::new("a client is named without a port")
+                .expected(from.target.to_string())
+                .help("sourcePort sets the port from which it connects")),
+        };
+        self.found(path, netns)
+    }
+
+    fn apply(&mut self, manifests: &[Manifest], cluster: &Cluster) -> Option<Cluster> {
+        let source = self.scenario.as_ref()?.source;
+        let mut objects: Vec<Object> = Vec::new();
+        let mut is_sound = true;
+        for manifest in manifests {
+            let origin = Origin { source, node: manifest.node.clone() };
+            match manifest::read_object(&origin) {
+                Ok(Some(object)) => {
+                    self.origins.insert(ObjectKey::of(&object), origin);
+                    objects.push(object);
+                }
+                Ok(None) => {}
+                Err(diagnostic) => {
+                    self.diagnostics.push(*diagnostic);
+                    is_sound = false;
+                }
+            }
+        }
+        if is_sound { self.settled(cluster.apply(objects)) } else { None }
+    }
+
+    fn delete(&mut self, path: &str, objects: &[ObjectReference], cluster: &Cluster) -> Option<Cluster> {
+        let mut next = cluster.clone();
+        for (index, object) in objects.iter().enumerate() {
+            let Some(settled) = next.delete(object) else {
+                let what = object.kind.name();
+                let fault = FieldFault::new(format!("there is no {what} {} to delete", object.name));
+                let is_list = self.scenario.as_ref()?.node.at(&format!("{path}[{index}]")).is_some();
+                let path = if is_list { format!("{path}[{index}]") } else { path.to_owned() };
+                self.scenario_fault(&fault.at(path));
+                return None;
+            };
+            next = self.settled(settled)?;
+        }
+        Some(next)
+    }
+
+    /// Nodes are there from the beginning to the end.
+    fn same_nodes(&mut self, path: &str, before: &Cluster, after: &Cluster) -> Option<()> {
+        if before.nodes() == after.nodes() {
+            return Some(());
+        }
+        let fault = FieldFault::new("this step adds, removes or changes a node, which is not yet executed")
+            .help("give the scenario all its nodes from the beginning");
+        self.scenario_fault(&fault.at_key(path));
+        None
+    }
+
+    fn set(&mut self, path: &str, settings: &[Setting], cluster: &Cluster) -> Option<PreparedAction> {
+        let mut next: Option<Cluster> = None;
+        let mut changes = Vec::new();
+        for Setting { target, change } in settings {
+            let path = format!("{path}.{target}");
+            match (change, target) {
+                (Change::Ready(is_ready), Target::Pod(name)) => {
+                    let settled = next.as_ref().unwrap_or(cluster).set_ready(name, *is_ready);
+                    match settled {
+                        Some(settled) => next = Some(self.settled(settled)?),
+                        None => {
+                            let fault = resolve::pod(cluster, name).err();
+                            let fault =
+                                fault.unwrap_or_else(|| FieldFault::new(format!("there is no Pod {name}")));
+                            self.scenario_fault(&fault.at_key(path));
+                        }
+                    }
+                }
+                (Change::Ready(_) | Change::Hairpin(_) | Change::Sysctl { .. } | Change::Link { .. }, _) => {
+                    let netns = resolve::machine(cluster, target);
+                    let Some(netns) = self.found_key(&path, netns) else { continue };
+                    changes.extend(state_change(netns, change));
+                }
+            }
+        }
+        Some(PreparedAction::Set { cluster: next.map(Box::new), changes })
+    }
+
+    /// The value, or a diagnostic at `path`.
+    pub(super) fn found<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
+        result.map_err(|fault| self.scenario_fault(&fault.at(path))).ok()
+    }
+
+    /// The value, or a diagnostic at the key of `path`.
+    pub(super) fn found_key<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
+        result.map_err(|fault| self.scenario_fault(&fault.at_key(path))).ok()
+    }
+}
+
+fn state_change(netns: Netns, change: &Change) -> Option<StateChange> {
+    match change {
+        Change::Ready(_) => None,
+        Change::Hairpin(is_on) => Some(StateChange::Hairpin { pod: netns, is_on: *is_on }),
+        Change::Sysctl { name, value } => {
+            Some(StateChange::Sysctl { netns, name: name.clone(), value: value.clone() })
+        }
+        Change::Link { latency, loss } => Some(StateChange::Link { netns, latency: *latency, loss: *loss }),
+    }
+}
+
+/// The address by which a machine is known: that of its `eth0`.
+fn own_address(cluster: &Cluster, netns: &Netns) -> Option<Ipv4Addr> {
+    match netns {
+        Netns::Host(name) => cluster.host(name).map(|host| host.ip),
+        Netns::Node(name) => cluster.node(name).map(|node| node.ip),
+        Netns::Pod(name) => cluster.pod(name).map(|pod| pod.ip),
+        Netns::Switch => None,
+    }
+}

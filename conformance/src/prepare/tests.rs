@@ -1,0 +1,228 @@
+//! Every mistake that the manifests and the scenario can hold together, with what is printed about it.
+
+use super::*;
+use crate::diagnostic::{Style, render};
+use crate::manifest;
+
+const GOOD: &str = "\
+apiVersion: hairpin/v1
+kind: Scenario
+metadata: {name: sample}
+spec:
+  intent: a sample
+  network:
+    externalHosts:
+    - {name: client, ip: 192.168.0.100}
+  steps:
+  - connect: {from: client, to: node/node-1:30080}
+    expect: {outcome: connected, endpoints: {pod/web-0: 1}, sourceSeen: node}
+---
+apiVersion: v1
+kind: Node
+metadata:
+  name: node-1
+spec:
+  podCIDR: 10.244.1.0/24
+status:
+  addresses:
+  - {type: InternalIP, address: 192.168.0.11}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web-0
+  labels: {app: web}
+spec:
+  nodeName: node-1
+  containers:
+  - ports:
+    - {name: http, containerPort: 8080}
+status:
+  podIP: 10.244.1.5
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.10
+  selector: {app: web}
+  ports:
+  - name: http
+    port: 80
+    targetPort: http
+    nodePort: 30080
+";
+
+/// A second Service, to be at odds with the first.
+const SECOND: &str = "\
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: other
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.11
+  selector: {app: web}
+  ports:
+  - port: 80
+    targetPort: 8080
+    nodePort: 30081
+";
+
+fn prepare_text(text: &str) -> Result<Prepared, Box<Refused>> {
+    prepare(manifest::load(vec![Source { name: "sample.yaml".into(), text: text.into() }]))
+}
+
+/// What is printed about a text that cannot run.
+fn refused(text: &str) -> String {
+    match prepare_text(text) {
+        Ok(prepared) => panic!("it should not run: {prepared:#?}"),
+        Err(refused) => render(&refused.diagnostics, &refused.sources, Style::Plain),
+    }
+}
+
+/// The good sample with one change, which must be one.
+fn changed(from: &str, to: &str) -> String {
+    let text = format!("{GOOD}{SECOND}");
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    text.replace(from, to)
+}
+
+/// The good sample with one more step.
+fn with_step(step: &str) -> String {
+    GOOD.replacen("---\n", &format!("  - {step}\n---\n"), 1)
+}
+
+/// One test per mistake: what is printed is the snapshot.
+macro_rules! mistakes {
+    ($($name:ident: $text:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            insta::assert_snapshot!(refused($text.as_ref()));
+        })*
+    };
+}
+
+mistakes! {
+    no_scenario: GOOD.split_once("---\n").unwrap().1;
+    nothing_at_all: "";
+    two_scenarios: format!("{GOOD}---\n{}", GOOD.split_once("---\n").unwrap().0);
+    mode_not_available: changed("  intent: a sample", "  intent: a sample\n  proxyModes: [userspace]");
+    cni_not_executed: changed("  network:\n", "  network:\n    cni: vxlan\n");
+    pod_ip_outside_the_cluster_cidr: changed("podIP: 10.244.1.5", "podIP: 172.16.0.5");
+    pod_ip_outside_the_pod_cidr: changed("podIP: 10.244.1.5", "podIP: 10.244.2.5");
+    pod_ip_is_the_gateway: changed("podIP: 10.244.1.5", "podIP: 10.244.1.1");
+    pod_ip_is_none: changed("podIP: 10.244.1.5", "podIP: 10.244.1");
+    pod_cidr_outside_the_cluster_cidr: changed("podCIDR: 10.244.1.0/24", "podCIDR: 10.245.1.0/24");
+    pod_on_a_missing_node: changed("nodeName: node-1", "nodeName: node-l");
+    cluster_ip_outside_the_service_cidr: changed("clusterIP: 10.96.0.11", "clusterIP: 10.0.0.11");
+    cluster_ip_twice: changed("clusterIP: 10.96.0.11", "clusterIP: 10.96.0.10");
+    node_port_outside_its_range: changed("nodePort: 30081", "nodePort: 8080");
+    node_port_twice: changed("nodePort: 30081", "nodePort: 30080");
+    node_without_address: changed("  - {type: InternalIP, address: 192.168.0.11}", "  - {type: Hostname, address: node-1}");
+    host_on_another_network: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 10.244.7.7}");
+    host_with_the_address_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.11}");
+    host_with_the_name_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: node-1, ip: 192.168.0.101}");
+    named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
+    port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
+    name_that_is_none: changed("  name: web-0\n", "  name: Web_0\n");
+    missing_pod: with_step("connect: {from: pod/web-1, to: service/web}");
+    missing_node: with_step("connect: {from: client, to: node/node-2:30080}");
+    missing_host: with_step("connect: {from: clint, to: service/web}");
+    missing_service: with_step("connect: {from: client, to: service/wbe}");
+    missing_service_port: with_step("connect: {from: client, to: service/web:81}");
+    missing_named_port: with_step("connect: {from: client, to: service/web:https}");
+    missing_port: with_step("connect: {from: client, to: node/node-1}");
+    missing_endpoint: with_step("{connect: {from: client, to: service/web}, expect: {endpoints: {pod/web-9: 1}, sourceSeen: bridge/node-9}}");
+    pod_without_prefix: with_step("connect: {from: web-0, to: service/web}");
+    dns_name: with_step("connect: {from: client, to: example.org:80}");
+    ipv6: with_step("connect: {from: client, to: \"[fd00::1]:80\"}");
+    sctp: with_step("connect: {from: client, to: pod/web-0:80, protocol: sctp}");
+    client_with_port: with_step("connect: {from: pod/web-0:80, to: service/web}");
+    send_not_executed: with_step("send: {from: client, to: pod/web-0:80, segments: [S]}");
+    resolve_not_executed: with_step("resolve: {from: client, name: web}");
+    delete_of_what_is_not_there: with_step("delete: service/wbe");
+    apply_of_a_broken_manifest: with_step("apply: {apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: NodePort, ports: [{port: 1, nodePort: 30080}]}}");
+    apply_of_a_node: with_step("apply: {apiVersion: v1, kind: Node, metadata: {name: node-2}, status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}}");
+    set_of_what_is_not_there: with_step("set: {pod/web-1: {ready: false}, node/node-7: {sysctl: {a: 1}}}");
+    kube_proxy_would_not_start: format!("{GOOD}---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: {{masqueradeBit: 40}}\n");
+}
+
+#[test]
+fn a_good_sample_is_prepared() {
+    let prepared = prepare_text(&format!("{GOOD}{SECOND}")).unwrap_or_else(|refused| {
+        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
+    });
+    assert_eq!(prepared.warnings, []);
+    assert_eq!(prepared.modes, ProxyMode::AVAILABLE);
+    insta::assert_debug_snapshot!(prepared.steps);
+}
+
+#[test]
+fn a_selector_that_finds_nothing_is_a_warning() {
+    let text = changed(
+        "clusterIP: 10.96.0.11\n  selector: {app: web}",
+        "clusterIP: 10.96.0.11\n  selector: {app: wbe}",
+    );
+    let prepared = prepare_text(&text).unwrap();
+    insta::assert_snapshot!(render(&prepared.warnings, &prepared.sources, Style::Plain));
+}
+
+#[test]
+fn a_later_step_sees_what_an_earlier_one_made() {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: new, labels: {app: web}}, spec: {nodeName: node-1, containers: [{ports: [{name: http, containerPort: 8080}]}]}}";
+    let steps = format!(
+        "apply: {pod}\n  - connect: {{from: pod/new, to: service/web}}\n  - delete: pod/new\n  - expect: {{conntrack: [{{on: node-1, entries: 0}}]}}"
+    );
+    let prepared = prepare_text(&with_step(&steps)).unwrap();
+    let PreparedAction::Cluster(cluster) = &prepared.steps[1].action else { panic!() };
+    assert_eq!(cluster.slices().map(|slice| slice.endpoints.len()).sum::<usize>(), 2);
+    let gone = with_step(&format!("{steps}\n  - connect: {{from: pod/new, to: service/web}}"));
+    assert!(refused(&gone).contains("there is no Pod \"new\""));
+}
+
+#[test]
+fn the_node_that_is_met_first_is_known() {
+    let hosts = "{name: client, ip: 192.168.0.100}\n    - {name: far, ip: 192.168.0.101, routes: [{to: 198.51.100.0/24, via: node/node-1}]}";
+    let steps = "connect: {from: pod/web-0, to: service/web}\n  - connect: {from: node/node-1, to: 10.96.0.10:80}\n  \
+                 - connect: {from: far, to: 198.51.100.1:80}\n  - connect: {from: client, to: 198.51.100.1:80}\n  - ping: {from: client, to: far}";
+    let prepared =
+        prepare_text(&with_step(steps).replace("{name: client, ip: 192.168.0.100}", hosts)).unwrap();
+    let via: Vec<_> = prepared
+        .steps
+        .iter()
+        .map(|step| {
+            let PreparedAction::Flows(flows) = &step.action else { panic!("{step:?}") };
+            flows.via.as_deref()
+        })
+        .collect();
+    assert_eq!(via, [Some("node-1"), Some("node-1"), Some("node-1"), Some("node-1"), None, None]);
+}
+
+#[test]
+fn modes_are_asked_for() {
+    let prepared =
+        prepare_text(&changed("  intent: a sample", "  intent: a sample\n  proxyModes: [ipvs, iptables]"))
+            .unwrap();
+    assert_eq!(prepared.modes_for(None), Ok(vec![ProxyMode::Iptables]));
+    assert_eq!(prepared.modes_for(Some(ProxyMode::Iptables)), Ok(vec![ProxyMode::Iptables]));
+    assert_eq!(
+        prepared.modes_for(Some(ProxyMode::Userspace)).unwrap_err().to_string(),
+        "proxy mode userspace is not available in this version; available: iptables"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_change_of_the_sample_makes_it_panic(at in 0..GOOD.len(), length in 0..12_usize, text in "[a-z0-9:{}, ./-]{0,6}") {
+        let end = (at + length).min(GOOD.len());
+        let changed = format!("{}{text}{}", &GOOD[..at], &GOOD[end..]);
+        if let Err(refused) = prepare_text(&changed) {
+            assert!(has_errors(&refused.diagnostics));
+            render(&refused.diagnostics, &refused.sources, Style::Plain);
+        }
+    }
+}

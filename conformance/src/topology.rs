@@ -1,0 +1,152 @@
+//! The machine plan that every arm builds: network namespaces, devices, addresses, routes, sysctls, listeners.
+//!
+//! Plain data in a fixed order, so that the simulator and a kernel are given the same. This is what the CNI plugin and
+//! the administrator would have set up; what kube-proxy adds comes later.
+//!
+//! ```text
+//!   client                node-1                              node-2
+//!   eth0                  eth0        cni0 .1                 eth0
+//!    |                     |           |     \                 |
+//!    +------- lan0 --------+---------- | ---- veth… -- pod ----+ ...
+//!           (switch)                 veth… -- pod
+//! ```
+
+mod change;
+mod plan;
+
+pub use change::{Change, changes};
+pub(crate) use plan::is_executed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use proxy_core::objects::Protocol;
+use sim::wire::MacAddr;
+
+use crate::observation::EndpointName;
+use crate::scenario::ObjectName;
+
+/// Whose network namespace it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Netns {
+    /// The switch to which nodes and external hosts are attached. Nothing is filtered there.
+    Switch,
+    /// An external host.
+    Host(String),
+    /// A node.
+    Node(String),
+    /// A Pod.
+    Pod(ObjectName),
+}
+
+/// Everything that an arm builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// Network namespaces: the switch, hosts, nodes, Pods; each kind in the order of names.
+    pub netns: BTreeMap<Netns, NetnsPlan>,
+    /// Pairs of devices, in the order in which they are made.
+    pub veths: Vec<Veth>,
+}
+
+/// What is in a network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetnsPlan {
+    /// Its bridge, if it has one. It is made before any veth.
+    pub bridge: Option<Bridge>,
+    /// Addresses, in the order in which they are added.
+    pub addresses: Vec<Address>,
+    /// Routes, in the order in which they are added; those that come with addresses are left out.
+    pub routes: Vec<Route>,
+    /// sysctls to be set before any device is made, because devices inherit them.
+    pub early_sysctls: Vec<(String, String)>,
+    /// sysctls to be set when everything is there.
+    pub sysctls: Vec<(String, String)>,
+    /// Who answers on which port.
+    pub listeners: Vec<Listener>,
+}
+
+/// A bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: MacAddr,
+}
+
+/// A veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Veth {
+    /// The end towards the middle of the network: a port of a switch or of a node.
+    pub port: VethEnd,
+    /// The end of the one who is attached.
+    pub leaf: VethEnd,
+    /// The bridge of which `port` is a port, and its hairpin flag; `None` for a routed port.
+    pub master: Option<(String, bool)>,
+}
+
+/// One end of a veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VethEnd {
+    /// Where it is.
+    pub netns: Netns,
+    /// Its name.
+    pub device: String,
+    /// Its hardware address.
+    pub mac: MacAddr,
+}
+
+/// An address of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The device.
+    pub device: String,
+    /// The address and its prefix length.
+    pub net: Ipv4Net,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Destinations; `0.0.0.0/0` for a default route.
+    pub to: Ipv4Net,
+    /// Next hop; `None` if destinations are on the link.
+    pub via: Option<Ipv4Addr>,
+    /// The device.
+    pub device: String,
+}
+
+/// Somebody who answers on a port, on every address of the network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port.
+    pub port: u16,
+    /// Who answers, as the answer says: `NAMESPACE/NAME` of a Pod, or the address of an external host.
+    pub name: String,
+}
+
+impl Listener {
+    /// The Pod that calls itself so in its answers; `None` for an external host.
+    pub fn pod(name: &str) -> Option<EndpointName> {
+        let (namespace, name) = name.split_once('/')?;
+        Some(EndpointName::Pod(ObjectName::new(namespace, name)))
+    }
+}
+
+impl fmt::Display for Netns {
+    /// As reports call it: nodes and hosts by their name, Pods as references.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Switch => formatter.write_str("switch"),
+            Self::Host(name) | Self::Node(name) => formatter.write_str(name),
+            Self::Pod(name) => write!(formatter, "pod/{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! From a cluster to its topology.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sim::wire::MacAddr;
+
+use super::{Address, Bridge, Listener, Netns, NetnsPlan, Route, Topology, Veth, VethEnd};
+use crate::cluster::{Cluster, Node, Pod};
+use crate::scenario::{Cni, ExternalHost, Via};
+
+/// The bridge of the switch.
+const SWITCH_BRIDGE: &str = "lan0";
+/// The bridge of a node, as the CNI plugin `bridge` calls it.
+const CNI_BRIDGE: &str = "cni0";
+/// The device of hosts, nodes and Pods.
+const UPLINK: &str = "eth0";
+
+/// What the CNI plugin and every Kubernetes installation guide set on a node. `rp_filter` is the kernel's own default;
+/// distributions differ, and a new namespace would take over theirs.
+const NODE_SYSCTLS: [(&str, &str); 4] = [
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.default.rp_filter", "0"),
+    ("net.bridge.bridge-nf-call-iptables", "1"),
+];
+const LEAF_SYSCTLS: [(&str, &str); 2] =
+    [("net.ipv4.conf.all.rp_filter", "0"), ("net.ipv4.conf.default.rp_filter", "0")];
+const SWITCH_SYSCTLS: [(&str, &str); 1] = [("net.bridge.bridge-nf-call-iptables", "0")];
+
+impl Topology {
+    /// The topology of a cluster. Only CNIs that [`is_executed`] says are.
+    pub fn of(cluster: &Cluster) -> Self {
+        let mut builder = Builder { cluster, netns: BTreeMap::new(), veths: Vec::new() };
+        builder.switch();
+        for host in cluster.hosts() {
+            builder.host(host);
+        }
+        for node in cluster.nodes() {
+            builder.node(node);
+        }
+        for pod in cluster.pods() {
+            builder.pod(pod);
+        }
+        Self { netns: builder.netns, veths: builder.veths }
+    }
+}
+
+/// Whether this version builds networks of that kind.
+pub(crate) const fn is_executed(cni: Cni) -> bool {
+    match cni {
+        Cni::Bridge | Cni::Ptp => true,
+        Cni::Vxlan => false,
+    }
+}
+
+struct Builder<'a> {
+    cluster: &'a Cluster,
+    netns: BTreeMap<Netns, NetnsPlan>,
+    veths: Vec<Veth>,
+}
+
+impl Builder<'_> {
+    fn switch(&mut self) {
+        let bridge = Bridge { name: SWITCH_BRIDGE.to_owned(), mac: MacAddr([0x0a, 0x5a, 0, 0, 0, 1]) };
+        let plan =
+            NetnsPlan { bridge: Some(bridge), early_sysctls: owned(&SWITCH_SYSCTLS), ..NetnsPlan::default() };
+        self.netns.insert(Netns::Switch, plan);
+    }
+
+    fn host(&mut self, host: &ExternalHost) {
+        let netns = Netns::Host(host.name.clone());
+        self.attach_to_switch(&netns, host.ip);
+        let next_hop = |via: &Via| match via {
+            Via::Address(address) => Some(*address),
+            Via::Node(name) => self.cluster.node(name).map(|node| node.ip),
+        };
+        let routes = host.routes.iter().map(|route| (route.to, next_hop(&route.via)));
+        let default = host.gateway.iter().map(|via| (everything(), next_hop(via)));
+        let routes = routes.chain(default).map(|(to, via)| Route { to, via, device: UPLINK.to_owned() });
+        let name = |port: u16| format!("{}:{port}", host.ip);
+        let listeners = host.listen.iter();
+        let plan = NetnsPlan {
+            addresses: vec![self.lan_address(host.ip)],
+            routes: routes.collect(),
+            early_sysctls: owned(&LEAF_SYSCTLS),
+            listeners: listeners
+                .map(|(protocol, port)| Listener { protocol: *protocol, port: *port, name: name(*port) })
+                .collect(),
+            ..NetnsPlan::default()
+        };
+        self.netns.insert(netns, plan);
+    }
+
+    fn node(&mut self, node: &Node) {
+        let netns = Netns::Node(node.name.clone());
+        self.attach_to_switch(&netns, node.ip);
+        let mut plan = NetnsPlan {
+            addresses: vec![self.lan_address(node.ip)],
+            early_sysctls: owned(&NODE_SYSCTLS),
+            sysctls: self.cluster.network().sysctls.clone().into_iter().collect(),
+            ..NetnsPlan::default()
+        };
+        match self.cluster.network().cni {
+            Cni::Bridge | Cni::Vxlan => {
+                let mac = hardware_address(HOLDER, node.pod_gateway);
+                plan.bridge = Some(Bridge { name: CNI_BRIDGE.to_owned(), mac });
+                let net = Ipv4Net::new_assert(node.pod_gateway, node.pod_cidr.prefix_len());
+                plan.addresses.push(Address { device: CNI_BRIDGE.to_owned(), net });
+            }
+            Cni::Ptp => {}
+        }
+        for other in self.cluster.nodes().iter().filter(|other| other.name != node.name) {
+            plan.routes.push(Route { to: other.pod_cidr, via: Some(other.ip), device: UPLINK.to_owned() });
+        }
+        let default = self.cluster.gateway().filter(|gateway| *gateway != node.ip);
+        plan.routes.extend(default.map(|gateway| Route {
+            to: everything(),
+            via: Some(gateway),
+            device: UPLINK.to_owned(),
+        }));
+        let pods = self.cluster.pods().iter().filter(|pod| pod.is_host_network && pod.node == node.name);
+        plan.listeners = pods.flat_map(listeners).collect();
+        self.netns.insert(netns, plan);
+    }
+
+    fn pod(&mut self, pod: &Pod) {
+        let Some(node) = self.cluster.node(&pod.node).filter(|_| !pod.is_host_network) else { return };
+        let netns = Netns::Pod(pod.name.clone());
+        let port_device = port_name(pod.ip);
+        let is_hairpin = self.cluster.network().is_hairpin;
+        let default = Route { to: everything(), via: Some(node.pod_gateway), device: UPLINK.to_owned() };
+        let mut plan = NetnsPlan {
+            early_sysctls: owned(&LEAF_SYSCTLS),
+            listeners: listeners(pod).collect(),
+            ..NetnsPlan::default()
+        };
+        let mut address = |net| plan.addresses.push(Address { device: UPLINK.to_owned(), net });
+        let master = match self.cluster.network().cni {
+            Cni::Bridge | Cni::Vxlan => {
+                address(Ipv4Net::new_assert(pod.ip, node.pod_cidr.prefix_len()));
+                plan.routes = vec![default];
+                Some((CNI_BRIDGE.to_owned(), is_hairpin))
+            }
+            // CNI plugin ptp: the gateway's address is on every port, and all traffic goes by way of it.
+            Cni::Ptp => {
+                address(Ipv4Net::new_assert(pod.ip, 32));
+                let gateway = Ipv4Net::new_assert(node.pod_gateway, 32);
+                plan.routes = vec![Route { to: gateway, via: None, device: UPLINK.to_owned() }, default];
+                if let Some(plan) = self.netns.get_mut(&Netns::Node(node.name.clone())) {
+                    plan.addresses.push(Address { device: port_device.clone(), net: gateway });
+                    let to = Ipv4Net::new_assert(pod.ip, 32);
+                    plan.routes.push(Route { to, via: None, device: port_device.clone() });
+                }
+                None
+            }
+        };
+        self.veths.push(Veth {
+            port: VethEnd {
+                netns: Netns::Node(node.name.clone()),
+                device: port_device,
+                mac: hardware_address(PORT, pod.ip),
+            },
+            leaf: VethEnd {
+                netns: netns.clone(),
+                device: UPLINK.to_owned(),
+                mac: hardware_address(HOLDER, pod.ip),
+            },
+            master,
+        });
+        self.netns.insert(netns, plan);
+    }
+
+    fn attach_to_switch(&mut self, netns: &Netns, ip: Ipv4Addr) {
+        self.veths.push(Veth {
+            port: VethEnd { netns: Netns::Switch, device: port_name(ip), mac: hardware_address(PORT, ip) },
+            leaf: VethEnd {
+                netns: netns.clone(),
+                device: UPLINK.to_owned(),
+                mac: hardware_address(HOLDER, ip),
+            },
+            master: Some((SWITCH_BRIDGE.to_owned(), false)),
+        });
+    }
+
+    fn lan_address(&self, ip: Ipv4Addr) -> Address {
+        let net = Ipv4Net::new_assert(ip, self.cluster.lan().prefix_len());
+        Address { device: UPLINK.to_owned(), net }
+    }
+}
+
+fn listeners(pod: &Pod) -> impl Iterator<Item = Listener> {
+    let name = format!("{}/{}", pod.name.namespace, pod.name.name);
+    pod.listens.iter().map(move |(protocol, port)| Listener {
+        protocol: *protocol,
+        port: *port,
+        name: name.clone(),
+    })
+}
+
+fn owned(sysctls: &[(&str, &str)]) -> Vec<(String, String)> {
+    sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn everything() -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)
+}
+
+/// Second byte of the hardware address of a device that holds the address. The CNI plugins once used 0a:58 so
+/// (containernetworking/plugins, pkg/utils/hwaddr).
+const HOLDER: u8 = 0x58;
+/// The same of the port to which such a device is attached.
+const PORT: u8 = 0x59;
+
+/// Locally administered and unique, because addresses are.
+fn hardware_address(role: u8, ip: Ipv4Addr) -> MacAddr {
+    let [a, b, c, d] = ip.octets();
+    MacAddr([0x0a, role, a, b, c, d])
+}
+
+/// The name of the port towards this address: 12 of the 15 bytes that a name may have, unique, and readable.
+fn port_name(ip: Ipv4Addr) -> String {
+    format!("veth{:08x}", u32::from(ip))
+}
