@@ -78,15 +78,17 @@ pub struct Device {
     pub master: Option<DeviceId>,
     /// Bridge port flag `hairpin_mode` (`BR_HAIRPIN_MODE`).
     pub is_hairpin: bool,
-    /// IPv4 addresses in the kernel's order: as added, secondaries after their primary.
+    /// IPv4 addresses in the kernel's order: see [`Device::insert_addr`].
     pub addrs: Vec<InterfaceAddr>,
+    /// It was given an address at some time. From then on new sysctl defaults do not reach it (`ipv4_devconf_setall`).
+    pub had_addr: bool,
 }
 
 /// An address that a device did not take or give up; the texts are those of `ip address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddrError {
     /// The device has this address already (`EEXIST`).
-    #[error("Address already assigned.")]
+    #[error("ipv4: Address already assigned.")]
     Exists,
     /// Another address of the same subnet has another scope (`EINVAL`).
     #[error("ipv4: Invalid scope value.")]
@@ -117,6 +119,7 @@ impl Device {
     // Linux: __inet_insert_ifa, net/ipv4/devinet.c. A primary goes behind the last primary of the same or a
     // narrower scope, a secondary to the end.
     pub fn insert_addr(&mut self, net: Ipv4Net, scope: Scope) -> Result<InterfaceAddr, AddrError> {
+        self.had_addr = true;
         let mut added = InterfaceAddr { net, scope, is_secondary: false };
         let mut behind_primaries = 0;
         for (index, held) in self.addrs.iter().enumerate() {
@@ -183,6 +186,7 @@ impl Devices {
             master: None,
             is_hairpin: false,
             addrs: Vec::new(),
+            had_addr: false,
         });
         id
     }

@@ -67,10 +67,5 @@ pub struct Routing<'a> {
     pub sysctls: &'a Sysctls,
 }
 
-/// 0.0.0.0/8 (`ipv4_is_zeronet`, include/linux/in.h).
-pub(crate) const fn is_zeronet(addr: Ipv4Addr) -> bool {
-    addr.octets()[0] == 0
-}
-
 #[cfg(test)]
 mod tests;

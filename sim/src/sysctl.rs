@@ -61,13 +61,13 @@ impl Sysctls {
         match resolve(devices, name).map_err(refuse)? {
             Target::Scalar(Setting::IpForward) => {
                 let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
-                self.set_forwarding_everywhere(devices, on);
+                self.devices.set_forwarding(devices, on);
             }
             Target::Scalar(setting) => self.scalars.set(setting, value).map_err(refuse)?,
             Target::Conntrack(setting) => self.conntrack.set(&setting, value).map_err(refuse)?,
             Target::All(DeviceSetting::Forwarding) => {
                 let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
-                self.set_forwarding_everywhere(devices, on);
+                self.devices.set_forwarding(devices, on);
             }
             Target::All(setting) => self.devices.set_all(setting, setting.parse(value).map_err(refuse)?),
             Target::Default(setting) => {
@@ -222,16 +222,6 @@ impl Sysctls {
     /// Whether bridged IPv4 passes the IP hooks (br_netfilter).
     pub fn bridge_nf_call_iptables(&self) -> bool {
         self.value(Setting::BridgeNfCallIptables) != 0
-    }
-
-    // Linux: inet_forward_change, net/ipv4/devinet.c. The switch reaches every device, and forbids accepting redirects,
-    // which the simulator never does anyway.
-    fn set_forwarding_everywhere(&mut self, devices: &Devices, on: u32) {
-        self.devices.set_all(DeviceSetting::Forwarding, on);
-        self.devices.set_default(devices, DeviceSetting::Forwarding, on);
-        for device in devices.iter() {
-            self.devices.set_device(DeviceSetting::Forwarding, device.id, on);
-        }
     }
 }
 

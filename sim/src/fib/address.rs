@@ -1,6 +1,6 @@
 //! Routes that the kernel makes for addresses (net/ipv4/fib_frontend.c).
 
-use super::{Fib, Route, RouteKind, TableId, is_zeronet};
+use super::{Fib, Route, RouteKind, TableId};
 use crate::device::{AddrError, Device, DeviceId, Devices, InterfaceAddr, Scope};
 use crate::sysctl::Sysctls;
 use ipnet::Ipv4Net;
@@ -165,7 +165,7 @@ pub fn on_device_up(fib: &mut Fib, device: &Device) {
 fn subnet_route(device: &Device, addr: InterfaceAddr) -> Option<(TableId, Route)> {
     let subnet = addr.net.trunc();
     let is_host = subnet.prefix_len() == 32;
-    if addr.is_secondary || is_zeronet(subnet.addr()) || is_host {
+    if addr.is_secondary || subnet.addr().is_unspecified() || is_host {
         return None;
     }
     let source = addr.net.addr();

@@ -3,7 +3,7 @@
 //! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
 
 use super::source::select_source;
-use super::{Entry, Fib, RouteKind, RouteResult, is_zeronet};
+use super::{Entry, Fib, RouteKind, RouteResult};
 use crate::device::{DeviceId, Devices, Scope};
 use crate::sysctl::Sysctls;
 use crate::trace::DropReason;
@@ -46,10 +46,10 @@ pub fn route_input(
     if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
         return broadcast_input(fib, devices, sysctls, key);
     }
-    if is_zeronet(src) {
+    if src.is_unspecified() {
         return Err(DropReason::IpInvalidSource);
     }
-    if is_zeronet(dst) {
+    if dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     }
     // D-42. Packets that loop over `lo` come here with their route attached, and so are not asked.
@@ -116,7 +116,7 @@ fn broadcast_input(
     sysctls: &Sysctls,
     key: &InputKey,
 ) -> Result<RouteResult, DropReason> {
-    if !is_zeronet(key.src) {
+    if !key.src.is_unspecified() {
         validate_source(fib, devices, sysctls, key, None)?;
     }
     let source = spec_dst(fib, devices, sysctls, key);
@@ -141,7 +141,7 @@ fn route_multicast(
         return Err(DropReason::IpLocalnet);
     }
     // 224.0.0.0/24 is the link's own, which a host without an address may use.
-    if !is_zeronet(key.src) {
+    if !key.src.is_unspecified() {
         validate_source(fib, devices, sysctls, key, None)?;
     }
     let source = spec_dst(fib, devices, sysctls, key);
@@ -150,7 +150,7 @@ fn route_multicast(
 
 /// The own address with which a broadcast or multicast would be answered (`fib_compute_spec_dst`).
 fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> Ipv4Addr {
-    if is_zeronet(key.src) {
+    if key.src.is_unspecified() {
         return select_source(devices, sysctls, key.in_dev, None, Scope::Link)
             .unwrap_or(Ipv4Addr::UNSPECIFIED);
     }

@@ -1,7 +1,7 @@
 //! Routing of packets that this netns makes (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
 
 use super::source::select_source;
-use super::{Entry, Fib, RouteKind, RouteResult, is_zeronet};
+use super::{Entry, Fib, RouteKind, RouteResult};
 use crate::device::{DeviceId, Devices, Scope};
 use crate::sysctl::Sysctls;
 use crate::trace::DropReason;
@@ -145,7 +145,7 @@ fn make_route(
         // A default route does not make a multicast go to its gateway.
         let entry = entry.filter(|entry| entry.route.dst.prefix_len() >= 4);
         (RouteKind::Multicast, entry.and_then(Entry::gateway))
-    } else if is_zeronet(key.dst) {
+    } else if key.dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     } else {
         (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(Entry::gateway))

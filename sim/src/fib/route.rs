@@ -128,6 +128,12 @@ pub enum FibError {
     /// The device is down (`ENETDOWN`).
     #[error("Device for nexthop is not up.")]
     DeviceDown,
+    /// The device on whose link the gateway is, or that has it as an address, is down (`ENETDOWN`).
+    #[error("Network is down")]
+    GatewayDeviceDown,
+    /// The device of an onlink gateway is down (`ENETDOWN`).
+    #[error("Nexthop device is not up.")]
+    OnlinkDeviceDown,
     /// The gateway is neither on a link nor an own address (`EINVAL`), or no route leads to it (`ENETUNREACH`).
     #[error("Nexthop has invalid gateway.")]
     InvalidGateway,

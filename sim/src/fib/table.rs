@@ -1,7 +1,7 @@
 //! The tables: adding, removing, and the longest prefix.
 
 use super::source::select_source;
-use super::{FibError, Route, RouteKind, Selector, TableId, is_zeronet};
+use super::{FibError, Route, RouteKind, Selector, TableId};
 use crate::device::{Device, DeviceId, Devices, Scope};
 use crate::sysctl::Sysctls;
 use crate::trace::DropReason;
@@ -151,7 +151,7 @@ impl Fib {
     /// As [`Fib::addr_type`], but seen from one device: an own address of another device is unicast
     /// (`inet_dev_addr_type`, as `-m addrtype --limit-iface-in` asks).
     pub fn addr_type_on(&self, addr: Ipv4Addr, device: Option<DeviceId>) -> RouteKind {
-        if is_zeronet(addr) || addr.is_broadcast() {
+        if addr.is_unspecified() || addr.is_broadcast() {
             return RouteKind::Broadcast;
         }
         if addr.is_multicast() {
@@ -281,14 +281,21 @@ impl Fib {
                 return Err(FibError::OnlinkWithoutGateway);
             }
             let device = route.device.ok_or(FibError::NoDevice)?;
-            return require_up(devices, device).map(|device| (device, NextHopScope::Host));
+            return if devices.get(device).is_up {
+                Ok((device, NextHopScope::Host))
+            } else {
+                Err(FibError::DeviceDown)
+            };
         };
         if route.is_onlink {
             if route.scope >= Scope::Link {
                 return Err(FibError::InvalidNextHopScope);
             }
-            let device = require_up(devices, route.device.ok_or(FibError::NoDevice)?)?;
-            if self.addr_type_on(gateway, Some(device)) != RouteKind::Unicast {
+            let device = route.device.ok_or(FibError::NoDevice)?;
+            if !devices.get(device).is_up {
+                return Err(FibError::OnlinkDeviceDown);
+            }
+            if self.addr_type(gateway) != RouteKind::Unicast {
                 return Err(FibError::InvalidGateway);
             }
             return Ok((device, NextHopScope::Link));
@@ -297,9 +304,10 @@ impl Fib {
         let nearer = if route.scope >= Scope::Link { Scope::Host } else { Scope::Link };
         let hop = self.lookup_on(gateway, route.device, nearer).map_err(|_| FibError::InvalidGateway)?;
         match (hop.route.kind, hop.device) {
-            (RouteKind::Unicast | RouteKind::Local, Some(device)) => {
-                require_up(devices, device).map(|device| (device, hop.route.scope.into()))
+            (RouteKind::Unicast | RouteKind::Local, Some(device)) if devices.get(device).is_up => {
+                Ok((device, hop.route.scope.into()))
             }
+            (RouteKind::Unicast | RouteKind::Local, Some(_)) => Err(FibError::GatewayDeviceDown),
             _ => Err(FibError::InvalidGateway),
         }
     }
@@ -336,10 +344,6 @@ impl Selector {
 
 fn key(dst: Ipv4Net) -> (Reverse<u8>, u32) {
     (Reverse(dst.prefix_len()), u32::from(dst.network()))
-}
-
-fn require_up(devices: &Devices, device: DeviceId) -> Result<DeviceId, FibError> {
-    if devices.get(device).is_up { Ok(device) } else { Err(FibError::DeviceDown) }
 }
 
 /// Why a route of this kind refuses packets, if it does (`fib_props[].error`).

@@ -194,7 +194,7 @@ fn routes_that_ip_route_add_refuses() {
     check_refused(Route::via(dst, addr("10.0.0.255")), FibError::InvalidGateway);
     check_refused(Route::via(dst, gateway).on(down0), FibError::InvalidGateway);
     check_refused(Route::direct(dst, down0), FibError::DeviceDown);
-    check_refused(Route::via(dst, gateway).on(down0).onlink(), FibError::DeviceDown);
+    check_refused(Route::via(dst, gateway).on(down0).onlink(), FibError::OnlinkDeviceDown);
     check_refused(Route::via(dst, gateway).onlink(), FibError::NoDevice);
     check_refused(Route::via(dst, addr("10.0.0.1")).on(eth0).onlink(), FibError::InvalidGateway);
     check_refused(Route::direct(dst, eth0).onlink(), FibError::OnlinkWithoutGateway);
@@ -260,7 +260,8 @@ fn d22_local_is_what_the_local_table_says() {
     for (text, kind) in [
         ("255.255.255.255", RouteKind::Broadcast),
         ("0.0.0.0", RouteKind::Broadcast),
-        ("0.1.2.3", RouteKind::Broadcast),
+        // Only 0.0.0.0 itself; the rest of 0.0.0.0/8 is unicast since 5.3.
+        ("0.1.2.3", RouteKind::Unicast),
         ("224.0.0.1", RouteKind::Multicast),
         ("239.1.1.1", RouteKind::Multicast),
     ] {

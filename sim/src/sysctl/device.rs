@@ -175,6 +175,8 @@ pub(super) struct DeviceValues {
     default: [u32; ROWS.len()],
     /// Values that a device has of its own; what is missing follows `default`.
     own: BTreeMap<(DeviceId, DeviceSetting), u32>,
+    /// How many devices there were when a default was first written.
+    followers: BTreeMap<DeviceSetting, usize>,
 }
 
 impl Default for DeviceValues {
@@ -183,7 +185,7 @@ impl Default for DeviceValues {
         for row in &ROWS {
             values[row.setting as usize] = row.default;
         }
-        Self { all: values, default: values, own: BTreeMap::new() }
+        Self { all: values, default: values, own: BTreeMap::new(), followers: BTreeMap::new() }
     }
 }
 
@@ -208,15 +210,29 @@ impl DeviceValues {
         self.own.insert((device, setting), value);
     }
 
-    /// A new default reaches devices that do not exist yet, and those that neither were set nor have an address.
-    // Linux: devinet_copy_dflt_conf and ipv4_devconf_setall, net/ipv4/devinet.c; neigh_copy_dflt_parms,
-    // net/core/neighbour.c. An address pins every value that its device has at that time.
+    /// A new default reaches devices that do not exist yet. Of those that do, it reaches only those of which the value was
+    /// never written, that never had an address, and that existed before the default was first written.
+    // Linux: devinet_copy_dflt_conf, ipv4_devconf_setall and inetdev_init, net/ipv4/devinet.c; neigh_copy_dflt_parms,
+    // net/core/neighbour.c. That a value was written is itself part of the default, which new devices copy.
     pub(super) fn set_default(&mut self, devices: &Devices, setting: DeviceSetting, value: u32) {
         let old = self.default[setting as usize];
-        for device in devices.iter().filter(|device| !device.addrs.is_empty()) {
-            self.own.entry((device.id, setting)).or_insert(old);
+        let followers = *self.followers.entry(setting).or_insert_with(|| devices.iter().count());
+        for device in devices.iter() {
+            if device.had_addr || usize::from(device.id.0) > followers {
+                self.own.entry((device.id, setting)).or_insert(old);
+            }
         }
         self.default[setting as usize] = value;
+    }
+
+    /// Sets forwarding in every place at once.
+    // Linux: inet_forward_change, net/ipv4/devinet.c, which does not count as writing the default.
+    pub(super) fn set_forwarding(&mut self, devices: &Devices, value: u32) {
+        self.set_all(DeviceSetting::Forwarding, value);
+        self.default[DeviceSetting::Forwarding as usize] = value;
+        for device in devices.iter() {
+            self.set_device(DeviceSetting::Forwarding, device.id, value);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::device::DeviceKind;
+use crate::device::{DeviceKind, Scope};
 use crate::wire::MacAddr;
 
 fn devices() -> Devices {
@@ -49,19 +49,22 @@ fn ip_forward_and_all_forwarding_are_one_switch_that_reaches_every_device() {
 }
 
 #[test]
-fn a_new_default_does_not_reach_a_device_that_has_an_address() {
+fn whom_a_new_default_reaches() {
     let mut devices = devices();
     let mut sysctls = Sysctls::default();
-    devices.get_mut(ETH0).addrs.push(crate::device::InterfaceAddr {
-        net: "10.0.0.1/24".parse().unwrap(),
-        scope: crate::device::Scope::Universe,
-        is_secondary: false,
-    });
-    sysctls.set(&devices, "net.ipv4.conf.default.rp_filter", "1").unwrap();
-    assert_eq!(sysctls.rp_filter(ETH0), 0);
-    assert_eq!(sysctls.rp_filter(DeviceId(3)), 1);
-    let late = devices.add("late", MacAddr::ZERO, 1500, DeviceKind::Dummy);
-    assert_eq!(sysctls.rp_filter(late), 1);
+    devices.get_mut(ETH0).insert_addr("10.0.0.1/24".parse().unwrap(), Scope::Universe).unwrap();
+    let vlan = devices.by_name("eth0.100").unwrap().id;
+    let mut set = |devices: &Devices, value: &str| {
+        sysctls.set(devices, "net.ipv4.conf.default.rp_filter", value).unwrap();
+        devices.iter().map(|device| sysctls.rp_filter(device.id)).collect::<Vec<_>>()
+    };
+    // An address pins what its device has; `lo` has none in this test.
+    assert_eq!(set(&devices, "1"), [1, 0, 1]);
+    devices.add("late", MacAddr::ZERO, 1500, DeviceKind::Dummy);
+    // Whoever comes after the first writing begins with a value that counts as written.
+    assert_eq!(set(&devices, "2"), [2, 0, 2, 1]);
+    devices.get_mut(vlan).insert_addr("10.0.1.1/24".parse().unwrap(), Scope::Universe).unwrap();
+    assert_eq!(set(&devices, "0"), [0, 0, 2, 1]);
 }
 
 /// The effective value for each of the four combinations of `all` and `eth0`.

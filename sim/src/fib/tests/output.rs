@@ -96,7 +96,6 @@ fn refusals() {
         ("", "10.7.0.1", "RouteUnreachable"),
         ("", "10.8.0.1", "RouteProhibited"),
         ("", "10.9.0.1", "RouteBlackhole"),
-        ("", "0.1.2.3", "IpInvalidDestination"),
         // A source that is not ours.
         ("192.0.2.1", "8.8.8.8", "IpNoRouteOut"),
         ("224.0.0.1", "8.8.8.8", "IpInvalidSource"),
