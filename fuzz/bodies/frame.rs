@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 /// A frame from its Ethernet header on.
 pub(crate) fn run(frame: &[u8]) {
-    let _ = Summary(frame).to_string();
+    let _ = Summary::new(frame).to_string();
     let _ = Kind(frame).to_string();
     let Some(payload) = frame.get(ETHERNET_HEADER_LEN..) else { return };
     if let Some(arp) = Arp::parse(payload) {

@@ -12,25 +12,49 @@ mod icmp;
 /// A frame from its Ethernet header on, printed without it.
 ///
 /// ```text
-/// 192.168.0.100.40000 > 192.168.0.11.30080: S 1:1(0) win 64240
+/// 192.168.0.100.40000 > 192.168.0.11.30080: S 0:0(0) win 64240
 /// 10.244.1.2.8080 > 192.168.0.100.40000: P. 1:6(5) ack 6 win 509
 /// 10.96.0.10.53 > 10.244.1.2.40000: UDP, length 12
 /// ARP, Request who-has 10.244.1.2 tell 10.244.1.1
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Summary<'a>(pub &'a [u8]);
+pub struct Summary<'a> {
+    frame: &'a [u8],
+    origins: Origins,
+}
+
+/// What is subtracted from the numbers of a TCP segment, so that they count from the SYN. Zero leaves them as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origins {
+    /// Initial sequence number of the sender.
+    pub sequence: u32,
+    /// Initial sequence number of the receiver, from which acknowledgments count.
+    pub acknowledgment: u32,
+}
+
+impl<'a> Summary<'a> {
+    /// A frame with its numbers as they stand.
+    pub fn new(frame: &'a [u8]) -> Self {
+        Self { frame, origins: Origins::default() }
+    }
+
+    /// A frame with TCP numbers counted from the SYN.
+    pub const fn counted_from(frame: &'a [u8], origins: Origins) -> Self {
+        Self { frame, origins }
+    }
+}
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(ethernet) = Ethernet::new_checked(self.0) else {
-            return write!(f, "frame of {} bytes, too short for Ethernet", self.0.len());
+        let Some(ethernet) = Ethernet::new_checked(self.frame) else {
+            return write!(f, "frame of {} bytes, too short for Ethernet", self.frame.len());
         };
-        let payload = &self.0[ETHERNET_HEADER_LEN..];
+        let payload = &self.frame[ETHERNET_HEADER_LEN..];
         match ethernet.ethertype() {
             EtherType::Arp => arp(f, payload),
-            EtherType::Ipv4 => ip(f, payload),
+            EtherType::Ipv4 => ip(f, payload, self.origins),
             // A packet that has not met a neighbour yet carries fourteen zero bytes where its Ethernet header will be.
-            EtherType::Other(0) => ip(f, payload),
+            EtherType::Other(0) => ip(f, payload, self.origins),
             EtherType::Ipv6 => write!(f, "IPv6, length {}", payload.len()),
             EtherType::Other(number) => write!(f, "ethertype {number:#06x}, length {}", payload.len()),
         }
@@ -46,7 +70,7 @@ fn arp(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 }
 
 /// An IP packet from its network header on.
-fn ip(f: &mut Formatter<'_>, l3: &[u8]) -> fmt::Result {
+fn ip(f: &mut Formatter<'_>, l3: &[u8], origins: Origins) -> fmt::Result {
     let (Some(headers), Some(ip)) = (Headers::parse(l3), Ipv4::new_checked(l3)) else {
         return write!(f, "IP, malformed, length {}", l3.len());
     };
@@ -56,7 +80,7 @@ fn ip(f: &mut Formatter<'_>, l3: &[u8]) -> fmt::Result {
     }
     let l4 = ip.payload();
     match headers.l4 {
-        L4::Tcp { .. } => Tcp::new_checked(l4).map_or(Ok(()), |segment| tcp(f, &segment)),
+        L4::Tcp { .. } => Tcp::new_checked(l4).map_or(Ok(()), |segment| tcp(f, &segment, origins)),
         L4::Udp { .. } => {
             Udp::new_checked(l4).map_or(Ok(()), |udp| write!(f, "UDP, length {}", udp.payload().len()))
         }
@@ -69,16 +93,17 @@ fn ip(f: &mut Formatter<'_>, l3: &[u8]) -> fmt::Result {
 }
 
 /// `S 1:1(0) win 64240`, `P. 1:6(5) ack 6 win 509`: a segment that occupies no sequence space and is no SYN or FIN has none to show.
-fn tcp(f: &mut Formatter<'_>, tcp: &Tcp<&[u8]>) -> fmt::Result {
+fn tcp(f: &mut Formatter<'_>, tcp: &Tcp<&[u8]>, origins: Origins) -> fmt::Result {
     let flags = tcp.flags();
     write!(f, "{flags}")?;
     let len = u32::try_from(tcp.payload().len()).unwrap_or(u32::MAX);
     let bounds = TcpFlags::SYN.union(TcpFlags::FIN).union(TcpFlags::RST);
     if len > 0 || flags.intersects(bounds) {
-        write!(f, " {}:{}({len})", tcp.sequence(), tcp.sequence().wrapping_add(len))?;
+        let first = tcp.sequence().wrapping_sub(origins.sequence);
+        write!(f, " {first}:{}({len})", first.wrapping_add(len))?;
     }
     if flags.contains(TcpFlags::ACK) {
-        write!(f, " ack {}", tcp.acknowledgment())?;
+        write!(f, " ack {}", tcp.acknowledgment().wrapping_sub(origins.acknowledgment))?;
     }
     write!(f, " win {}", tcp.window())
 }
@@ -96,7 +121,7 @@ impl Display for Kind<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let l3 = self.0.get(ETHERNET_HEADER_LEN..).unwrap_or_default();
         let (Some(headers), Some(ip)) = (Headers::parse(l3), Ipv4::new_checked(l3)) else {
-            return Summary(self.0).fmt(f);
+            return Summary::new(self.0).fmt(f);
         };
         write!(f, "{} > {}: {}", headers.src, headers.dst, protocol_name(headers.protocol))?;
         match headers.l4 {

@@ -8,10 +8,12 @@
 mod alike;
 mod fold;
 pub mod row;
+mod sequence;
 pub mod text;
 
 pub use alike::Alike;
 
+use crate::frame::Origins;
 use sim::device::{DeviceId, NetnsId};
 use sim::netfilter::Hook;
 use sim::packet::{FlowId, Origin, PacketId};
@@ -86,6 +88,8 @@ pub struct Journey<'a> {
     pub packet: PacketId,
     /// How it began; `None` if the recording does not say.
     pub beginning: Option<Beginning<'a>>,
+    /// From where its TCP numbers count; `None` for other protocols, and where the SYN was not recorded.
+    pub origins: Option<Origins>,
     /// The netns that it entered, in order.
     pub hops: Vec<Hop<'a>>,
     /// How it ended; `None` if it was still under way when the run ended.

@@ -1,5 +1,6 @@
 //! The fold itself.
 
+use super::sequence::Sequences;
 use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step, StepKind, Walk};
 use sim::device::NetnsId;
 use sim::netfilter::Hook;
@@ -20,6 +21,7 @@ struct Fold<'a> {
     flows: BTreeMap<FlowId, FlowWalk<'a>>,
     packets: BTreeMap<PacketId, Track<'a>>,
     background: Vec<(NetnsId, Step<'a>)>,
+    sequences: Sequences,
 }
 
 /// A journey in the making, and where its packet is.
@@ -58,8 +60,23 @@ impl<'a> Fold<'a> {
     }
 
     fn take_packet(&mut self, event: &TraceEvent, packet: &'a PacketEvent) {
-        if let Some(id) = event.packet {
-            self.track(id).take_packet(event, packet);
+        let Some(id) = event.packet else { return };
+        match packet {
+            PacketEvent::Created { origin, cause, flow, frame } => {
+                let beginning =
+                    Beginning { at: event.at, netns: event.netns, origin: *origin, cause: *cause, frame };
+                let origins = self.sequences.of(id, &beginning);
+                let track = self.track(id);
+                track.flow = *flow;
+                track.journey.beginning = Some(beginning);
+                track.journey.origins = origins;
+                track.journey.hops.push(Hop { netns: event.netns, steps: Vec::new() });
+            }
+            PacketEvent::Ended { flow, terminal } => {
+                let track = self.track(id);
+                track.flow = track.flow.or(*flow);
+                track.journey.ending = Some(Ending { at: event.at, netns: event.netns, terminal: *terminal });
+            }
         }
     }
 
@@ -114,29 +131,9 @@ impl<'a> Track<'a> {
     fn new(packet: PacketId) -> Self {
         Self {
             flow: None,
-            journey: Journey { packet, beginning: None, hops: Vec::new(), ending: None },
+            journey: Journey { packet, beginning: None, origins: None, hops: Vec::new(), ending: None },
             hook: None,
             chains: Vec::new(),
-        }
-    }
-
-    fn take_packet(&mut self, event: &TraceEvent, packet: &'a PacketEvent) {
-        match packet {
-            PacketEvent::Created { origin, cause, flow, frame } => {
-                self.flow = *flow;
-                self.journey.beginning = Some(Beginning {
-                    at: event.at,
-                    netns: event.netns,
-                    origin: *origin,
-                    cause: *cause,
-                    frame,
-                });
-                self.journey.hops.push(Hop { netns: event.netns, steps: Vec::new() });
-            }
-            PacketEvent::Ended { flow, terminal } => {
-                self.flow = self.flow.or(*flow);
-                self.journey.ending = Some(Ending { at: event.at, netns: event.netns, terminal: *terminal });
-            }
         }
     }
 

@@ -11,7 +11,7 @@ mod socket;
 pub use packet::origin;
 
 use super::{Ending, Hop, Journey, Step, StepKind};
-use crate::frame::{Kind, Summary};
+use crate::frame::{Kind, Origins, Summary};
 use crate::names::Names;
 use crate::palette::Tone;
 use sim::device::{DeviceId, NetnsId};
@@ -63,19 +63,26 @@ pub struct Words<'a> {
     pub names: Names<'a>,
     /// How much is said.
     pub detail: Detail,
+    /// From where TCP numbers count.
+    pub origins: Origins,
 }
 
 impl<'a> Words<'a> {
-    /// Words that say everything.
-    pub const fn exact(names: Names<'a>) -> Self {
-        Self { names, detail: Detail::Exact }
+    /// Words that say everything about a journey.
+    pub fn exact(names: Names<'a>, journey: &Journey<'_>) -> Self {
+        Self { names, detail: Detail::Exact, origins: journey.origins.unwrap_or_default() }
+    }
+
+    /// Words about what happened without a packet.
+    pub fn background(names: Names<'a>) -> Self {
+        Self { names, detail: Detail::Exact, origins: Origins::default() }
     }
 
     /// The journey as it reads without what differs between flows that are treated alike.
     ///
     /// Two journeys of equal outline met the same devices, hooks, rules, verdicts and addresses: showing one of them is enough.
     pub fn outline(names: Names<'a>, journey: &Journey<'_>) -> Outline {
-        let words = Words { names, detail: Detail::Alike };
+        let words = Words { detail: Detail::Alike, ..Words::background(names) };
         Outline {
             beginning: journey.beginning.map(|it| (it.netns, origin(it.origin), words.frame(it.frame))),
             hops: journey
@@ -130,7 +137,7 @@ impl<'a> Words<'a> {
     /// A frame in one line.
     pub fn frame(&self, frame: &[u8]) -> String {
         match self.detail {
-            Detail::Exact => Summary(frame).to_string(),
+            Detail::Exact => Summary::counted_from(frame, self.origins).to_string(),
             Detail::Alike => Kind(frame).to_string(),
         }
     }

@@ -4,9 +4,9 @@
 //! flow 0  tcp 192.168.0.100:40000 -> 192.168.0.11:30080  connected
 //!         web-0 10.244.1.2:8080 saw 192.168.0.100:40000
 //!
-//! packet 0  192.168.0.100.40000 > 192.168.0.11.30080: S 1:1(0) win 64240
+//! packet 0  192.168.0.100.40000 > 192.168.0.11.30080: S 0:0(0) win 64240
 //!   node-1
-//!     0.000050  eth0 in               192.168.0.100.40000 > 192.168.0.11.30080: S 1:1(0) win 64240
+//!     0.000050  eth0 in               192.168.0.100.40000 > 192.168.0.11.30080: S 0:0(0) win 64240
 //!               PREROUTING            in eth0
 //!               PREROUTING nat           12  -A PREROUTING -j KUBE-SERVICES
 //! ```
@@ -36,7 +36,7 @@ pub enum Repeats {
 pub struct WalkText<'a> {
     walk: &'a Walk<'a>,
     alike: Alike,
-    words: Words<'a>,
+    names: Names<'a>,
     palette: Palette,
 }
 
@@ -47,7 +47,7 @@ impl<'a> WalkText<'a> {
             Repeats::Folded => Alike::of(walk, names),
             Repeats::Full => Alike::default(),
         };
-        Self { walk, alike, words: Words::exact(names), palette }
+        Self { walk, alike, names, palette }
     }
 }
 
@@ -88,7 +88,7 @@ impl WalkText<'_> {
             None => writeln!(f, "  under way when the run ended")?,
         }
         for it in &flow.acceptances {
-            let (name, local) = (self.words.names.netns(it.netns), socket_addr(it.local));
+            let (name, local) = (self.names.netns(it.netns), socket_addr(it.local));
             writeln!(f, "    {name} at {local} saw {}", socket_addr(it.remote))?;
         }
         let repeats = self.alike.repeats(flow.flow, &self.walk.flows);
@@ -102,10 +102,11 @@ impl WalkText<'_> {
     }
 
     fn journey(&self, f: &mut Formatter<'_>, journey: &Journey<'_>) -> fmt::Result {
+        let words = Words::exact(self.names, journey);
         let id = self.paint(Tone::Heading, format_args!("packet {}", journey.packet.0));
         write!(f, "{id}")?;
         if let Some(it) = &journey.beginning {
-            write!(f, "  {}", self.words.frame(it.frame))?;
+            write!(f, "  {}", words.frame(it.frame))?;
             write!(f, "  {}", self.paint(Tone::Dim, relation(it.origin, it.cause)))?;
         }
         if let Some(first) = self.alike.packet(journey.packet) {
@@ -113,31 +114,31 @@ impl WalkText<'_> {
         }
         writeln!(f)?;
         for hop in &journey.hops {
-            self.hop(f, hop)?;
+            self.hop(f, words, hop)?;
         }
-        self.ending(f, journey)?;
+        self.ending(f, words, journey)?;
         writeln!(f)
     }
 
-    fn hop(&self, f: &mut Formatter<'_>, hop: &Hop<'_>) -> fmt::Result {
-        writeln!(f, "  {}", self.paint(Tone::Netns, self.words.names.netns(hop.netns)))?;
+    fn hop(&self, f: &mut Formatter<'_>, words: Words<'_>, hop: &Hop<'_>) -> fmt::Result {
+        writeln!(f, "  {}", self.paint(Tone::Netns, self.names.netns(hop.netns)))?;
         let mut clock = None;
-        for (at, row) in self.words.rows(hop) {
+        for (at, row) in words.rows(hop) {
             self.row(f, &mut clock, at, &row)?;
         }
         Ok(())
     }
 
-    fn ending(&self, f: &mut Formatter<'_>, journey: &Journey<'_>) -> fmt::Result {
+    fn ending(&self, f: &mut Formatter<'_>, words: Words<'_>, journey: &Journey<'_>) -> fmt::Result {
         let Some(ending) = &journey.ending else {
             return writeln!(f, "    {:TIME_WIDTH$}  under way when the run ended", "");
         };
         let last = journey.hops.last();
         if last.is_none_or(|hop| hop.netns != ending.netns) {
-            writeln!(f, "  {}", self.paint(Tone::Netns, self.words.names.netns(ending.netns)))?;
+            writeln!(f, "  {}", self.paint(Tone::Netns, self.names.netns(ending.netns)))?;
         }
         let mut clock = last.and_then(|hop| hop.steps.last()).map(|step| step.at);
-        self.row(f, &mut clock, ending.at, &self.words.ending(ending))
+        self.row(f, &mut clock, ending.at, &words.ending(ending))
     }
 
     /// One row in its columns. `clock` is the time of the row before.
@@ -166,10 +167,10 @@ impl WalkText<'_> {
         let (mut clock, mut netns) = (None, None);
         for (at_netns, step) in &self.walk.background {
             if netns != Some(*at_netns) {
-                writeln!(f, "  {}", self.paint(Tone::Netns, self.words.names.netns(*at_netns)))?;
+                writeln!(f, "  {}", self.paint(Tone::Netns, self.names.netns(*at_netns)))?;
                 (clock, netns) = (None, Some(*at_netns));
             }
-            self.row(f, &mut clock, step.at, &self.words.row(*at_netns, step))?;
+            self.row(f, &mut clock, step.at, &Words::background(self.names).row(*at_netns, step))?;
         }
         Ok(())
     }
