@@ -29,3 +29,12 @@ pub enum Direction {
     /// Sent by the device.
     Transmitted,
 }
+
+mod compare;
+mod summary;
+
+pub use compare::{Difference, Side, compare};
+pub use summary::{Body, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
+
+#[cfg(test)]
+mod tests;

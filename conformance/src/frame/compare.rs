@@ -1,0 +1,174 @@
+//! Device by device: did both sides see the same frames in the same order?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use sim::wire::arp::ArpOperation;
+use sim::wire::{MacAddr, TcpFlags};
+
+use super::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
+
+/// One of the two that are compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// What it is called: `simulator`, `kernel`.
+    pub name: &'a str,
+    /// Every frame that it saw, in its order.
+    pub frames: &'a [Frame],
+}
+
+/// The first difference on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The node's name.
+    pub netns: String,
+    /// The device.
+    pub device: String,
+    /// Position of the frame among those that count, from 1; ARP and IP count on their own.
+    pub position: usize,
+    /// Name of the first side, and what it saw there; `None` for nothing more.
+    pub left: (String, Option<Summary>),
+    /// The same of the second side.
+    pub right: (String, Option<Summary>),
+}
+
+/// Where the two sides differ: at most one IP frame and one ARP frame for each device, ordered by when the first side
+/// got there, so that the cause comes before its effects. Empty if they agree.
+///
+/// Two things are free. A pure acknowledgment may be left out where a later segment acknowledges as much; but never the
+/// last one of a handshake, on which the state of conntrack depends. ARP is compared by who asks and who answers, not by
+/// how often and when: neighbours are confirmed and forgotten by timers that the kernel draws at random.
+pub fn compare(left: Side<'_>, right: Side<'_>) -> Vec<Difference> {
+    let (left_devices, right_devices) = (devices(left.frames), devices(right.frames));
+    let keys: BTreeSet<_> = left_devices.keys().chain(right_devices.keys()).copied().collect();
+    let mut differences = Vec::new();
+    for (netns, device) in keys {
+        let (first, second) = (left_devices.get(&(netns, device)), right_devices.get(&(netns, device)));
+        let ip = |seen: &DeviceFrames| seen.ip.clone();
+        let arp = |seen: &DeviceFrames| seen.arp.clone();
+        let pairs = [
+            (first.map(ip).unwrap_or_default(), second.map(ip).unwrap_or_default()),
+            (first.map(arp).unwrap_or_default(), second.map(arp).unwrap_or_default()),
+        ];
+        for (first, second) in pairs {
+            let Some((position, at)) = first_difference(&first, &second) else { continue };
+            let nth = |frames: &[(Duration, Summary)]| frames.get(position).map(|(_, frame)| frame.clone());
+            let difference = Difference {
+                netns: netns.to_owned(),
+                device: device.to_owned(),
+                position: position + 1,
+                left: (left.name.to_owned(), nth(&first)),
+                right: (right.name.to_owned(), nth(&second)),
+            };
+            differences.push((at, difference));
+        }
+    }
+    differences.sort_by_key(|(at, _)| *at);
+    differences.into_iter().map(|(_, difference)| difference).collect()
+}
+
+/// What counts of the frames of one device.
+#[derive(Default)]
+struct DeviceFrames {
+    /// In their order.
+    ip: Vec<(Duration, Summary)>,
+    /// Without repetition, in a fixed order.
+    arp: Vec<(Duration, Summary)>,
+}
+
+fn devices(frames: &[Frame]) -> BTreeMap<(&str, &str), DeviceFrames> {
+    let initial = InitialSeqs::of(frames);
+    let mut seen: BTreeMap<_, Vec<(Duration, Summary)>> = BTreeMap::new();
+    for frame in frames {
+        let summary = Summary::of(frame, &initial).map(|summary| (frame.at, summary));
+        seen.entry((&*frame.netns, &*frame.device)).or_default().extend(summary);
+    }
+    let split = |all: Vec<(Duration, Summary)>| {
+        let (arp, ip) = all.into_iter().partition(|(_, frame)| matches!(frame.body, Body::Arp(_)));
+        DeviceFrames { ip: without_spare_acks(ip), arp: askers_and_answerers(arp) }
+    };
+    seen.into_iter().map(|(key, all)| (key, split(all))).collect()
+}
+
+/// The first position at which the frames differ, and when the first side was there.
+fn first_difference(
+    first: &[(Duration, Summary)],
+    second: &[(Duration, Summary)],
+) -> Option<(usize, Duration)> {
+    let same = first.iter().zip(second).take_while(|((_, left), (_, right))| left == right).count();
+    let is_difference = same < first.len().max(second.len());
+    let at = first.get(same).or(first.last()).map_or(Duration::ZERO, |(at, _)| *at);
+    is_difference.then_some((same, at))
+}
+
+/// Leaves out pure acknowledgments that a later segment of the same direction makes superfluous.
+fn without_spare_acks(mut frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summary)> {
+    let mut highest: BTreeMap<StreamKey, SeqSummary> = BTreeMap::new();
+    let mut is_kept = Vec::with_capacity(frames.len());
+    for (_, frame) in frames.iter().rev() {
+        let Some((key, tcp, ack)) = acknowledgment(frame) else {
+            is_kept.push(true);
+            continue;
+        };
+        let later = highest.get(&key).copied();
+        is_kept.push(!tcp.is_pure_ack() || ends_handshake(tcp) || later.is_none_or(|later| later < ack));
+        let highest_now = later.map_or(ack, |later| later.max(ack));
+        highest.insert(key, highest_now);
+        if tcp.flags.contains(TcpFlags::SYN) {
+            // Whatever came before belongs to an earlier connection of the same addresses and ports.
+            highest.remove(&key);
+        }
+    }
+    let mut keep = is_kept.into_iter().rev();
+    frames.retain(|_| keep.next().unwrap_or(true));
+    frames
+}
+
+/// One direction of a connection on one way through a device: with a hairpin, the same segment passes twice.
+type StreamKey = (Direction, MacAddr, MacAddr, [u8; 4], [u8; 4], (u16, u16));
+
+fn acknowledgment(frame: &Summary) -> Option<(StreamKey, &TcpSummary, SeqSummary)> {
+    let Body::Ipv4(IpSummary { src, dst, payload: Payload::Tcp(tcp), .. }) = &frame.body else { return None };
+    let key = (frame.direction, frame.src, frame.dst, src.octets(), dst.octets(), tcp.ports);
+    tcp.ack.map(|ack| (key, tcp, ack))
+}
+
+fn ends_handshake(tcp: &TcpSummary) -> bool {
+    let first = SeqSummary::FromInitial(1);
+    tcp.seq == first && tcp.ack == Some(first)
+}
+
+/// Each question and each answer once; those that confirm a known neighbour are left out.
+fn askers_and_answerers(frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summary)> {
+    let mut known: BTreeMap<_, (Duration, Summary)> = BTreeMap::new();
+    let mut confirmed = None;
+    for (at, frame) in frames {
+        let Body::Arp(arp) = &frame.body else { continue };
+        let is_question = arp.operation == ArpOperation::Request;
+        if is_question && frame.dst != MacAddr::BROADCAST {
+            confirmed = Some((arp.target_ip, arp.sender_ip));
+            continue;
+        }
+        if !is_question && confirmed.take() == Some((arp.sender_ip, arp.target_ip)) {
+            continue;
+        }
+        let key = (arp.sender_ip, arp.target_ip, is_question, frame.direction, frame.src, frame.dst);
+        known.entry(key).or_insert((at, frame));
+    }
+    known.into_values().collect()
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { netns, device, position, left, right } = self;
+        write!(formatter, "{netns} {device}, frame {position}:")?;
+        for (name, frame) in [left, right] {
+            match frame {
+                Some(frame) => write!(formatter, "\n  {name}: {frame}")?,
+                None => write!(formatter, "\n  {name}: nothing more")?,
+            }
+        }
+        Ok(())
+    }
+}

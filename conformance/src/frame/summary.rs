@@ -1,0 +1,370 @@
+//! What of a frame is decided by the network, and not drawn at random by those who send.
+//!
+//! Left out: identification of IP packets, checksums (a veth carries frames whose checksum is still to be filled in),
+//! receive windows, values of TCP options, sequence numbers but for their distance from the initial one, data.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use sim::wire::arp::{Arp, ArpOperation};
+use sim::wire::{
+    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, TcpFlags, Udp, protocol,
+};
+
+use super::{Direction, Frame};
+
+/// A frame without what is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Which way.
+    pub direction: Direction,
+    /// Sender on the link.
+    pub src: MacAddr,
+    /// Receiver on the link.
+    pub dst: MacAddr,
+    /// What it carries.
+    pub body: Body,
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// ARP for IPv4.
+    Arp(Arp),
+    /// An IPv4 packet.
+    Ipv4(IpSummary),
+    /// What this program does not read.
+    Other {
+        /// Its EtherType.
+        ethertype: u16,
+    },
+}
+
+/// An IPv4 packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpSummary {
+    /// Source address.
+    pub src: Ipv4Addr,
+    /// Destination address.
+    pub dst: Ipv4Addr,
+    /// Time to live, in hops.
+    pub ttl: u8,
+    /// Type of service.
+    pub tos: u8,
+    /// DF.
+    pub dont_fragment: bool,
+    /// Offset in bytes, and whether more fragments follow; `None` for a whole packet.
+    pub fragment: Option<(u16, bool)>,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// What an IPv4 packet carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A TCP segment.
+    Tcp(TcpSummary),
+    /// A UDP datagram.
+    Udp {
+        /// Source and destination port.
+        ports: (u16, u16),
+        /// Bytes of data.
+        len: usize,
+    },
+    /// An ICMP message.
+    Icmp {
+        /// Type.
+        icmp_type: u8,
+        /// Code.
+        code: u8,
+        /// Of an echo: identifier and sequence number.
+        echo: Option<(u16, u16)>,
+        /// Of an error: the packet that it is about.
+        quote: Option<Box<IpSummary>>,
+    },
+    /// Ports of a protocol whose header was cut off, as in the quote of an ICMP error.
+    Ports {
+        /// IP protocol number.
+        protocol: u8,
+        /// Source and destination port.
+        ports: (u16, u16),
+    },
+    /// Anything else.
+    Other {
+        /// IP protocol number.
+        protocol: u8,
+        /// Bytes.
+        len: usize,
+    },
+}
+
+/// A TCP segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpSummary {
+    /// Source and destination port.
+    pub ports: (u16, u16),
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Sequence number.
+    pub seq: SeqSummary,
+    /// Acknowledgment number, where ACK is set.
+    pub ack: Option<SeqSummary>,
+    /// Kinds of options, in their order, without padding; of segments with SYN alone.
+    pub options: Vec<u8>,
+    /// Bytes of data.
+    pub len: usize,
+}
+
+/// A sequence number without its random part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SeqSummary {
+    /// Its distance from the initial sequence number of a connection of this run.
+    FromInitial(u32),
+    /// A number near none of them, as it stands: zero in many resets, or crafted.
+    Plain(u32),
+}
+
+/// The initial sequence numbers of a run. NAT changes addresses and ports, but no sequence numbers, so they need not be
+/// kept by connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InitialSeqs(BTreeSet<u32>);
+
+/// No connection of a scenario carries more bytes than this in one direction.
+const LARGEST_STREAM: u32 = 1 << 16;
+
+impl InitialSeqs {
+    /// Those of all connections that begin in these frames.
+    pub fn of(frames: &[Frame]) -> Self {
+        let syn = |frame: &Frame| {
+            let ethernet = Ethernet::new_checked(&*frame.bytes)?;
+            let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?)?;
+            let is_whole_tcp = ip.protocol() == protocol::TCP && ip.fragment_offset() == 0;
+            let tcp = Tcp::new_checked(ip.payload()).filter(|_| is_whole_tcp)?;
+            let is_syn = ethernet.ethertype() == EtherType::Ipv4 && tcp.flags().contains(TcpFlags::SYN);
+            is_syn.then(|| tcp.sequence())
+        };
+        Self(frames.iter().filter_map(syn).collect())
+    }
+
+    fn summary(&self, seq: u32) -> SeqSummary {
+        // Numbers are on a circle: the nearest initial number at or below, or else the highest of all.
+        let below = self.0.range(..=seq).next_back().or_else(|| self.0.iter().next_back());
+        below
+            .map(|initial| seq.wrapping_sub(*initial))
+            .filter(|distance| *distance < LARGEST_STREAM)
+            .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
+    }
+}
+
+impl Summary {
+    /// The summary of a frame; `None` for bytes that are no frame.
+    pub fn of(frame: &Frame, initial: &InitialSeqs) -> Option<Self> {
+        let ethernet = Ethernet::new_checked(&*frame.bytes)?;
+        let l3 = &frame.bytes[ETHERNET_HEADER_LEN..];
+        let other = Body::Other { ethertype: ethernet.ethertype().number() };
+        let body = match ethernet.ethertype() {
+            EtherType::Arp => Arp::parse(l3).map_or(other, Body::Arp),
+            EtherType::Ipv4 => Ipv4::new_checked(l3)
+                .map_or(other, |ip| Body::Ipv4(IpSummary::of(&ip, ip.payload(), initial))),
+            EtherType::Ipv6 | EtherType::Other(_) => other,
+        };
+        Some(Self { direction: frame.direction, src: ethernet.src(), dst: ethernet.dst(), body })
+    }
+}
+
+impl IpSummary {
+    fn of(ip: &Ipv4<&[u8]>, payload: &[u8], initial: &InitialSeqs) -> Self {
+        let is_fragment = ip.fragment_offset() > 0 || ip.more_fragments();
+        let payload = match ip.fragment_offset() {
+            0 => Payload::of(ip.protocol(), payload, initial),
+            _ => Payload::Other { protocol: ip.protocol(), len: payload.len() },
+        };
+        Self {
+            src: ip.src(),
+            dst: ip.dst(),
+            ttl: ip.ttl(),
+            tos: ip.tos(),
+            dont_fragment: ip.dont_fragment(),
+            fragment: is_fragment.then(|| (ip.fragment_offset(), ip.more_fragments())),
+            payload,
+        }
+    }
+
+    /// The packet that an ICMP error quotes: a header, and as much of the rest as the sender kept.
+    fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
+        let header_len = usize::from(bytes.first()? & 0x0f) * 4;
+        let is_whole = header_len >= sim::wire::ipv4::IPV4_HEADER_LEN && bytes.len() >= header_len;
+        is_whole.then(|| Box::new(Self::of(&Ipv4::new_unchecked(bytes), &bytes[header_len..], initial)))
+    }
+}
+
+impl Payload {
+    fn of(number: u8, bytes: &[u8], initial: &InitialSeqs) -> Self {
+        let other = || Self::Other { protocol: number, len: bytes.len() };
+        match number {
+            protocol::TCP => Tcp::new_checked(bytes)
+                .map_or_else(|| cut_off(number, bytes), |tcp| Self::Tcp(TcpSummary::of(&tcp, initial))),
+            protocol::UDP => Udp::new_checked(bytes).map_or_else(
+                || cut_off(number, bytes),
+                |udp| Self::Udp { ports: (udp.src_port(), udp.dst_port()), len: udp.payload().len() },
+            ),
+            protocol::ICMP => Icmpv4::new_checked(bytes).map_or_else(other, |icmp| Self::Icmp {
+                icmp_type: icmp.icmp_type(),
+                code: icmp.code(),
+                echo: (!icmp.is_error()).then(|| (icmp.id(), icmp.sequence())),
+                quote: IpSummary::quoted(icmp.payload(), initial).filter(|_| icmp.is_error()),
+            }),
+            _ => other(),
+        }
+    }
+}
+
+fn cut_off(number: u8, bytes: &[u8]) -> Payload {
+    match *bytes {
+        [a, b, c, d, ..] => {
+            let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            Payload::Ports { protocol: number, ports }
+        }
+        _ => Payload::Other { protocol: number, len: bytes.len() },
+    }
+}
+
+impl TcpSummary {
+    fn of(tcp: &Tcp<&[u8]>, initial: &InitialSeqs) -> Self {
+        let flags = tcp.flags();
+        Self {
+            ports: (tcp.src_port(), tcp.dst_port()),
+            flags,
+            seq: initial.summary(tcp.sequence()),
+            ack: flags.contains(TcpFlags::ACK).then(|| initial.summary(tcp.acknowledgment())),
+            options: if flags.contains(TcpFlags::SYN) { option_kinds(tcp.options()) } else { Vec::new() },
+            len: tcp.payload().len(),
+        }
+    }
+
+    /// An acknowledgment and nothing else.
+    pub fn is_pure_ack(&self) -> bool {
+        self.flags == TcpFlags::ACK && self.len == 0
+    }
+}
+
+/// Kinds of the options but end (0) and padding (1), as RFC 9293 §3.1 numbers them.
+fn option_kinds(mut options: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    loop {
+        match *options {
+            [] | [0, ..] => return kinds,
+            [1, ref rest @ ..] => options = rest,
+            [kind, len, ..] if len >= 2 && options.len() >= usize::from(len) => {
+                kinds.push(kind);
+                options = &options[usize::from(len)..];
+            }
+            // Malformed; what was read is what can be compared.
+            [_, ..] => return kinds,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.direction {
+            Direction::Received => "in ",
+            Direction::Transmitted => "out",
+        };
+        write!(formatter, "{way} {} > {} {}", self.src, self.dst, self.body)
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arp(arp) => match arp.operation {
+                ArpOperation::Request => {
+                    write!(formatter, "arp who has {} tell {}", arp.target_ip, arp.sender_ip)
+                }
+                ArpOperation::Reply => write!(formatter, "arp {} is at {}", arp.sender_ip, arp.sender_mac),
+            },
+            Self::Ipv4(ip) => ip.fmt(formatter),
+            Self::Other { ethertype } => write!(formatter, "ethertype {ethertype:#06x}"),
+        }
+    }
+}
+
+impl fmt::Display for IpSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
+        let ports = self.payload.ports();
+        write!(
+            formatter,
+            "{}{} > {}{} {}, ttl {}",
+            self.src,
+            name(ports.map(|(src, _)| src)),
+            self.dst,
+            name(ports.map(|(_, dst)| dst)),
+            self.payload,
+            self.ttl
+        )?;
+        if self.tos != 0 {
+            write!(formatter, ", tos {:#04x}", self.tos)?;
+        }
+        if self.dont_fragment {
+            formatter.write_str(", DF")?;
+        }
+        if let Some((offset, has_more)) = self.fragment {
+            write!(formatter, ", fragment at {offset}{}", if has_more { "+" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Payload {
+    const fn ports(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Tcp(TcpSummary { ports, .. }) | Self::Udp { ports, .. } | Self::Ports { ports, .. } => {
+                Some(*ports)
+            }
+            Self::Icmp { .. } | Self::Other { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) => tcp.fmt(formatter),
+            Self::Udp { len, .. } => write!(formatter, "udp, length {len}"),
+            Self::Icmp { icmp_type, code, echo, quote } => {
+                write!(formatter, "icmp type {icmp_type} code {code}")?;
+                if let Some((id, sequence)) = echo {
+                    write!(formatter, " id {id} seq {sequence}")?;
+                }
+                quote.as_ref().map_or(Ok(()), |quote| write!(formatter, " about ({quote})"))
+            }
+            Self::Ports { protocol, .. } => write!(formatter, "protocol {protocol}, cut off"),
+            Self::Other { protocol, len } => write!(formatter, "protocol {protocol}, length {len}"),
+        }
+    }
+}
+
+impl fmt::Display for TcpSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "tcp {} seq {}", self.flags, self.seq)?;
+        if let Some(ack) = self.ack {
+            write!(formatter, " ack {ack}")?;
+        }
+        if !self.options.is_empty() {
+            write!(formatter, " options {:?}", self.options)?;
+        }
+        write!(formatter, ", length {}", self.len)
+    }
+}
+
+impl fmt::Display for SeqSummary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FromInitial(distance) => write!(formatter, "{distance}"),
+            Self::Plain(seq) => write!(formatter, "={seq}"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use super::*;
+use sim::wire::arp::{Arp, ArpOperation};
+use sim::wire::build::{Ipv4Fields, arp_frame, icmpv4, ipv4, udp};
+use sim::wire::{EtherType, Ethernet, MacAddr, TcpFlags, protocol};
+use std::net::Ipv4Addr;
+
+const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
+const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
+const SYN_ACK: TcpFlags = TcpFlags::SYN.union(TcpFlags::ACK);
+const FIN_ACK: TcpFlags = TcpFlags::FIN.union(TcpFlags::ACK);
+
+/// Frames on `node eth0`, in the order in which they are added.
+#[derive(Default)]
+struct Capture {
+    frames: Vec<Frame>,
+    initial: u32,
+}
+
+impl Capture {
+    /// Initial sequence numbers of the two directions lie `initial` above zero and above a million.
+    fn with_initial(initial: u32) -> Self {
+        Self { initial, ..Self::default() }
+    }
+
+    fn push(&mut self, direction: Direction, bytes: Vec<u8>) -> &mut Self {
+        let at = Duration::from_micros(self.frames.len() as u64);
+        let (netns, device) = ("node".to_owned(), "eth0".to_owned());
+        self.frames.push(Frame { at, netns, device, direction, bytes: bytes.into() });
+        self
+    }
+
+    fn ip(&mut self, src: [u8; 4], dst: [u8; 4], protocol: u8, ident: u16, l4: &[u8]) -> &mut Self {
+        let direction = if src == CLIENT.0 { Direction::Transmitted } else { Direction::Received };
+        let (src, dst) = (Ipv4Addr::from(src), Ipv4Addr::from(dst));
+        let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment: true };
+        let mut bytes = ipv4(fields, l4);
+        let mac = |addr: Ipv4Addr| MacAddr([2, 0, 0, 0, 0, addr.octets()[3]]);
+        Ethernet::new_checked(&mut bytes[..]).expect("a frame").set(mac(dst), mac(src), EtherType::Ipv4);
+        self.push(direction, bytes)
+    }
+
+    /// A segment; `seq` and `ack` count from the initial numbers.
+    fn tcp(&mut self, is_client: bool, flags: TcpFlags, seq: u32, ack: u32, data: &[u8]) -> &mut Self {
+        let (src, dst) = if is_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        let bases = [self.initial, self.initial.wrapping_add(1_000_000)];
+        let (own, other) = if is_client { (bases[0], bases[1]) } else { (bases[1], bases[0]) };
+        let ack = if flags.contains(TcpFlags::ACK) { other.wrapping_add(ack) } else { 0 };
+        let options: &[u8] = if flags.contains(TcpFlags::SYN) { &[2, 4, 5, 0xb4, 1, 3, 3, 7] } else { &[] };
+        let header_words = u8::try_from(5 + options.len() / 4).expect("few");
+        let mut l4 = [src.1.to_be_bytes(), dst.1.to_be_bytes()].concat();
+        l4.extend_from_slice(&own.wrapping_add(seq).to_be_bytes());
+        l4.extend_from_slice(&ack.to_be_bytes());
+        l4.extend_from_slice(&[header_words << 4, flags.0, 0xfa, 0xf0, 0, 0, 0, 0]);
+        l4.extend_from_slice(options);
+        l4.extend_from_slice(data);
+        let ident = u16::try_from(self.initial & 0xffff).expect("16 bits");
+        self.ip(src.0, dst.0, protocol::TCP, ident, &l4)
+    }
+
+    fn handshake(&mut self) -> &mut Self {
+        self.tcp(true, TcpFlags::SYN, 0, 0, &[]).tcp(false, SYN_ACK, 0, 1, &[]).tcp(
+            true,
+            TcpFlags::ACK,
+            1,
+            1,
+            &[],
+        )
+    }
+
+    fn arp(
+        &mut self,
+        operation: ArpOperation,
+        is_unicast: bool,
+        sender: [u8; 4],
+        target: [u8; 4],
+    ) -> &mut Self {
+        let mac = MacAddr([2, 0, 0, 0, 0, sender[3]]);
+        let target_mac = MacAddr([2, 0, 0, 0, 0, target[3]]);
+        let arp = Arp {
+            operation,
+            sender_mac: mac,
+            sender_ip: sender.into(),
+            target_mac,
+            target_ip: target.into(),
+        };
+        let dst = if is_unicast { target_mac } else { MacAddr::BROADCAST };
+        self.push(Direction::Transmitted, arp_frame(dst, mac, &arp))
+    }
+
+    /// One line for each frame.
+    fn listing(&self) -> String {
+        let initial = InitialSeqs::of(&self.frames);
+        let lines = self.frames.iter().filter_map(|frame| Summary::of(frame, &initial));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+}
+
+fn differences(left: &Capture, right: &Capture) -> String {
+    let left = Side { name: "simulator", frames: &left.frames };
+    let right = Side { name: "kernel", frames: &right.frames };
+    compare(left, right).iter().map(|difference| format!("{difference}\n")).collect()
+}
+
+#[test]
+fn summaries_read_like_tcpdump() {
+    let mut capture = Capture::with_initial(u32::MAX - 1);
+    capture.handshake().tcp(true, TcpFlags::PSH.union(TcpFlags::ACK), 1, 1, b"?\n");
+    capture.tcp(false, TcpFlags::RST, 3_000_000, 0, &[]);
+    let datagram = udp((CLIENT.0.into(), 5), (SERVER.0.into(), 53), b"question");
+    capture.ip(CLIENT.0, SERVER.0, protocol::UDP, 7, &datagram);
+    let quoted = capture.frames.last().expect("a frame").bytes[14..14 + 28].to_vec();
+    capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(3, 3, [0; 4], &quoted));
+    let cut_off = [&quoted[..9], &[protocol::TCP], &quoted[10..]].concat();
+    capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(11, 0, [0; 4], &cut_off));
+    capture.ip(CLIENT.0, SERVER.0, protocol::ICMP, 0, &icmpv4(8, 0, [0, 9, 0, 1], b"data"));
+    capture.ip(CLIENT.0, SERVER.0, 47, 0, &[1, 2, 3]);
+    capture.arp(ArpOperation::Request, false, CLIENT.0, SERVER.0);
+    capture.arp(ArpOperation::Reply, true, SERVER.0, CLIENT.0);
+    insta::assert_snapshot!(capture.listing());
+}
+
+#[test]
+fn what_is_free_is_no_difference() {
+    let mut simulator = Capture::with_initial(0);
+    simulator.arp(ArpOperation::Request, false, CLIENT.0, SERVER.0);
+    simulator.arp(ArpOperation::Reply, true, SERVER.0, CLIENT.0);
+    simulator.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, FIN_ACK, 1, 2, &[]);
+    simulator.tcp(true, TcpFlags::ACK, 2, 2, &[]);
+    let mut kernel = Capture::with_initial(3_999_999_999);
+    // Asked twice, answered twice, and confirmed later.
+    for _ in 0..2 {
+        kernel.arp(ArpOperation::Reply, true, SERVER.0, CLIENT.0);
+        kernel.arp(ArpOperation::Request, false, CLIENT.0, SERVER.0);
+    }
+    kernel.arp(ArpOperation::Request, true, SERVER.0, CLIENT.0);
+    kernel.arp(ArpOperation::Reply, true, CLIENT.0, SERVER.0);
+    // The server acknowledges the FIN on its own before it sends its own.
+    kernel.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, TcpFlags::ACK, 1, 2, &[]);
+    kernel.tcp(false, FIN_ACK, 1, 2, &[]).tcp(true, TcpFlags::ACK, 2, 2, &[]);
+    assert_eq!(differences(&simulator, &kernel), "");
+}
+
+#[test]
+fn the_end_of_a_handshake_is_not_free() {
+    let mut simulator = Capture::with_initial(0);
+    simulator.handshake().tcp(true, FIN_ACK, 1, 1, &[]);
+    let mut kernel = Capture::with_initial(77);
+    kernel.tcp(true, TcpFlags::SYN, 0, 0, &[]).tcp(false, SYN_ACK, 0, 1, &[]).tcp(true, FIN_ACK, 1, 1, &[]);
+    insta::assert_snapshot!(differences(&simulator, &kernel));
+}
+
+type Change = fn(&mut Vec<u8>);
+
+#[test]
+fn each_field_that_counts_makes_a_difference() {
+    let base = |change: Change| {
+        let mut capture = Capture::with_initial(5);
+        capture.handshake().tcp(true, TcpFlags::ACK, 1, 1, b"data");
+        let mut bytes = capture.frames[3].bytes.to_vec();
+        change(&mut bytes);
+        capture.frames[3].bytes = bytes.into();
+        capture
+    };
+    let changes: [(&str, Change); 9] = [
+        ("destination MAC", |bytes| bytes[5] = 9),
+        ("source MAC", |bytes| bytes[11] = 9),
+        ("type of service", |bytes| bytes[15] = 0x10),
+        ("DF", |bytes| bytes[20] = 0),
+        ("time to live", |bytes| bytes[22] = 63),
+        ("source address", |bytes| bytes[29] = 9),
+        ("destination port", |bytes| bytes[37] = 81),
+        ("sequence number", |bytes| bytes[41] += 1),
+        ("flags", |bytes| bytes[47] = 0x18),
+    ];
+    let untouched = base(|_| {});
+    for (what, change) in changes {
+        assert_ne!(differences(&untouched, &base(change)), "", "{what}");
+    }
+    let free: [(&str, Change); 4] = [
+        ("identification", |bytes| bytes[18] = 9),
+        ("header checksum", |bytes| bytes[24] ^= 9),
+        ("window", |bytes| bytes[48] ^= 9),
+        ("checksum", |bytes| bytes[50] ^= 9),
+    ];
+    for (what, change) in free {
+        assert_eq!(differences(&untouched, &base(change)), "", "{what}");
+    }
+}
+
+#[test]
+fn differences_come_in_the_order_of_the_first_side() {
+    let mut simulator = Capture::with_initial(0);
+    simulator.handshake();
+    let mut kernel = Capture::with_initial(0);
+    kernel.handshake();
+    // The first frame of the simulator was on another device, which the kernel never used.
+    simulator.frames[0].device = "eth1".to_owned();
+    insta::assert_snapshot!(differences(&simulator, &kernel));
+}
