@@ -1,6 +1,6 @@
 //! Routing against the real kernel: the same commands, and then the same questions.
 //!
-//! Needs root, `unshare` and `ip`; says so and passes where they are missing.
+//! Needs root, `unshare`, `bash` and `ip`; says so and passes where they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]

@@ -95,7 +95,7 @@ fn ask_kernel(setup: &[Command], asked: &[Question]) -> Kernel {
     script.extend(DEVICES.iter().map(|device| format!("ip -4 -o addr show {device}")));
     script.push("ip -4 route show table all".to_owned());
     script.extend(asked.iter().map(|Question(words)| format!("ip -4 route get {}", words.join(" "))));
-    let said = netns::run(&script);
+    let said = netns::run(&[script]).remove(0);
     assert!(said[..before].iter().all(String::is_empty), "{said:?}");
     let (replies, rest) = said[before..].split_at(setup.len());
     let (addrs, rest) = rest.split_at(DEVICES.len());
