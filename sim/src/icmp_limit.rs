@@ -15,6 +15,14 @@ const BURST_FACTOR: u64 = 6;
 /// What one route error costs its addressee, and how much it can save up (`ip_rt_error_cost`, `ip_rt_error_burst`).
 const ROUTE_ERROR_COST: u64 = HZ;
 const ROUTE_ERROR_BURST: u64 = 5 * HZ;
+/// Redirects that a peer may ignore before it is left alone (`ip_rt_redirect_number`).
+const REDIRECTS_MAX: u32 = 9;
+/// The first pause between redirects; each is twice as long as the one before (`ip_rt_redirect_load`).
+const REDIRECT_PAUSE: u64 = HZ / 50;
+/// After so long a pause the count of redirects begins anew (`ip_rt_redirect_silence`).
+const REDIRECT_SILENCE: u64 = REDIRECT_PAUSE << (REDIRECTS_MAX + 1);
+/// A new peer counts as not heard of for so long (`inet_getpeer`).
+const NEVER: u64 = 60 * HZ;
 /// Addressees that are remembered at least (`inet_peer_threshold` is never below it).
 const PEERS_MAX: usize = 4_096;
 
@@ -43,12 +51,15 @@ pub struct IcmpLimit {
     peers: BTreeMap<Ipv4Addr, Peer>,
 }
 
-/// An addressee (`struct inet_peer`).
+/// An addressee (`struct inet_peer`). Errors, route errors and redirects all go by the same tokens and the same time, so that
+/// one kind holds the others back.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     tokens: u64,
     /// Tick of the last update.
     updated_at: u64,
+    /// Redirects since the last silence.
+    redirects: u32,
 }
 
 impl IcmpLimit {
@@ -79,6 +90,30 @@ impl IcmpLimit {
         self.take(ticks(now), peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
     }
 
+    /// Whether `peer`, whose packet goes back out of the device by which it came, may be told of the shorter way. Comes before
+    /// [`IcmpLimit::allow`], which does not limit redirects unless the mask is changed.
+    ///
+    /// A redirect after a silence takes the peer's tokens, so that for the next second it gets no other error.
+    // Linux: ip_rt_send_redirect, net/ipv4/route.c.
+    pub fn allow_redirect(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
+        let now = ticks(now);
+        let state = self.peer(now, peer);
+        if now > state.updated_at + REDIRECT_SILENCE {
+            state.tokens = 0;
+            state.redirects = 0;
+        }
+        if state.redirects >= REDIRECTS_MAX {
+            state.updated_at = now;
+            return false;
+        }
+        let is_due = state.redirects == 0 || now > state.updated_at + (REDIRECT_PAUSE << state.redirects);
+        if is_due {
+            state.updated_at = now;
+            state.redirects += 1;
+        }
+        is_due
+    }
+
     // Linux: icmp_global_allow. Credit is given in steps of at least 20 ms, for at most one second.
     fn has_credit(&mut self, now: u64, sysctls: &Sysctls) -> bool {
         if self.credit > 0 {
@@ -97,10 +132,9 @@ impl IcmpLimit {
         true
     }
 
-    // Linux: inet_peer_xrlim_allow. A peer that is new has saved up as much as it can.
+    // Linux: inet_peer_xrlim_allow.
     fn take(&mut self, now: u64, peer: Ipv4Addr, cost: u64, burst: u64) -> bool {
-        self.forget_idle(now);
-        let state = self.peers.entry(peer).or_insert(Peer { tokens: 60 * HZ, updated_at: now });
+        let state = self.peer(now, peer);
         state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
         state.updated_at = now;
         let is_allowed = state.tokens >= cost;
@@ -108,6 +142,12 @@ impl IcmpLimit {
             state.tokens -= cost;
         }
         is_allowed
+    }
+
+    // Linux: inet_getpeer, net/ipv4/inetpeer.c.
+    fn peer(&mut self, now: u64, peer: Ipv4Addr) -> &mut Peer {
+        self.forget_idle(now);
+        self.peers.entry(peer).or_insert(Peer { tokens: 0, updated_at: now - NEVER, redirects: 0 })
     }
 
     /// Forgets peers that have saved up all that they can, once there are many: they are as new ones.
@@ -126,8 +166,9 @@ fn is_exempt(sysctls: &Sysctls, message: &IcmpMessage) -> bool {
     is_frag_needed || message.icmp_type > 18 || mask & 1 << message.icmp_type == 0
 }
 
+/// Ticks do not begin at zero, so that there is a time before the first message.
 fn ticks(at: Instant) -> u64 {
-    at.as_nanos() / 1_000_000
+    NEVER + at.as_nanos() / 1_000_000
 }
 
 #[cfg(test)]

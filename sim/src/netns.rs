@@ -8,7 +8,6 @@ use crate::neigh::NeighTable;
 use crate::netfilter::conntrack::Conntrack;
 use crate::socket::{SocketOut, Sockets};
 use crate::stack::hooks::HookTable;
-use crate::stack::redirect::RedirectLimit;
 use crate::sysctl::Sysctls;
 use crate::xtables::Xtables;
 
@@ -37,10 +36,8 @@ pub struct Netns {
     pub fdb: Fdb,
     /// Sockets.
     pub sockets: Sockets,
-    /// Rate limits of ICMP errors.
+    /// Rate limits of ICMP errors and redirects.
     pub icmp_limit: IcmpLimit,
-    /// Rate limits of ICMP redirects.
-    pub redirect_limit: RedirectLimit,
     /// Ports of bridges in the order in which they joined.
     pub(crate) bridge_ports: Vec<(DeviceId, DeviceId)>,
     /// Buffer for what sockets ask for, kept to save an allocation per packet.

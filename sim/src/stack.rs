@@ -16,7 +16,7 @@ pub mod icmp;
 pub mod ip_forward;
 pub mod ip_input;
 pub mod ip_output;
-pub mod redirect;
+mod redirect;
 pub mod reject;
 pub mod transport;
 

@@ -12,101 +12,132 @@ use sim::sysctl::Sysctls;
 use sim::time::Instant;
 use std::net::Ipv4Addr;
 
-/// A burst of datagrams that each deserve an ICMP error.
-struct Burst {
-    /// Written before it, as `NAME=VALUE`.
-    settings: &'static [&'static str],
-    /// To whom the datagrams go; all of them come from 10.0.0.2 unless they loop.
-    to: &'static str,
-    count: usize,
-    code: u8,
-    /// They are sent by the host itself over its loopback device.
-    loops: bool,
-    /// A router could not route them, which has a limit of its own.
-    is_routed: bool,
+/// Where a datagram goes that deserves an ICMP message. All of them come from 10.0.0.2 unless they loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    /// A closed port.
+    Port,
+    /// A closed port, from the host itself over its loopback.
+    Loopback,
+    /// Where the route says unreachable.
+    Unreachable,
+    /// Where the route says prohibited.
+    Prohibited,
+    /// A gateway on the sender's own link.
+    Back,
 }
 
-const PORT: Burst =
-    Burst { settings: &[], to: "10.0.0.1", count: 20, code: 3, loops: false, is_routed: false };
-const ROUTE: Burst = Burst { to: "10.7.0.1", code: 1, is_routed: true, ..PORT };
+impl To {
+    fn addr(self) -> &'static str {
+        match self {
+            Self::Port => "10.0.0.1",
+            Self::Loopback => "127.0.0.1",
+            Self::Unreachable => "10.7.0.1",
+            Self::Prohibited => "10.8.0.1",
+            Self::Back => "10.9.0.1",
+        }
+    }
+}
 
-const BURSTS: [Burst; 7] = [
-    PORT,
-    ROUTE,
-    Burst { to: "10.8.0.1", code: 13, ..ROUTE },
-    Burst { to: "127.0.0.1", count: 100, loops: true, ..PORT },
-    Burst { settings: &["net.ipv4.icmp_ratemask=0"], count: 60, ..PORT },
-    Burst { settings: &["net.ipv4.icmp_ratemask=0"], ..ROUTE },
-    Burst { settings: &["net.ipv4.icmp_ratelimit=100000"], ..PORT },
+/// Settings, written as `NAME=VALUE`; then bursts, one right after the other.
+type Case = (&'static [&'static str], &'static [(To, usize)]);
+
+const CASES: [Case; 10] = [
+    (&[], &[(To::Port, 20)]),
+    (&[], &[(To::Unreachable, 20)]),
+    (&[], &[(To::Prohibited, 20)]),
+    (&[], &[(To::Loopback, 100)]),
+    (&["net.ipv4.icmp_ratemask=0"], &[(To::Port, 60)]),
+    (&["net.ipv4.icmp_ratemask=0"], &[(To::Unreachable, 20)]),
+    (&["net.ipv4.icmp_ratelimit=100000"], &[(To::Port, 20)]),
+    (&[], &[(To::Back, 20)]),
+    // One kind of message holds the others back.
+    (&[], &[(To::Back, 1), (To::Port, 20)]),
+    (&[], &[(To::Port, 3), (To::Unreachable, 20)]),
 ];
+
+/// Destination unreachable and redirect messages that were sent.
+type Sent = (usize, usize);
 
 #[test]
 fn bursts_are_answered_as_the_kernel_answers_them() {
     if !netns::is_available() {
         return;
     }
-    let scripts: Vec<_> = BURSTS.iter().map(script).collect();
+    let scripts: Vec<_> = CASES.iter().map(|(settings, bursts)| script(settings, bursts)).collect();
     let said = netns::run(&scripts);
-    for ((burst, script), said) in BURSTS.iter().zip(&scripts).zip(&said) {
-        let setup = &said[..script.len() - 2];
+    for ((settings, bursts), said) in CASES.iter().zip(&said) {
+        let (counters, setup) = said[..said.len() - 1].split_last().unwrap();
         assert!(setup.iter().all(String::is_empty), "{setup:?}");
-        let kernel = said[script.len() - 2].parse();
-        assert_eq!(
-            Ok(simulated(burst)),
-            kernel,
-            "{} datagrams to {} with {:?}",
-            burst.count,
-            burst.to,
-            burst.settings
-        );
+        assert_eq!(simulated(settings, bursts), counted(counters), "{bursts:?} with {settings:?}");
     }
 }
 
 /// What the host runs that answers. A second namespace, of the process `$P`, sends.
-fn script(burst: &Burst) -> Vec<String> {
+fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
     let mut script: Vec<String> = [
         "unshare --net sleep 60 > /dev/null 2>&1 & P=$!",
         "until [ $(readlink /proc/$P/ns/net) != $(readlink /proc/self/ns/net) ]; do :; done",
         "ip link add eth0 type veth peer name eth0 netns $P",
         "ip link set lo up && ip link set eth0 up && ip address add 10.0.0.1/24 dev eth0",
         "ip route add unreachable 10.7.0.0/16 && ip route add prohibit 10.8.0.0/16",
+        "ip route add 10.9.0.0/16 via 10.0.0.3 && ip neigh add 10.0.0.3 dev eth0 lladdr 02:00:00:00:00:03",
         "sysctl -qw net.ipv4.ip_forward=1",
         "nsenter --target $P --net ip link set eth0 up",
         "nsenter --target $P --net ip address add 10.0.0.2/24 dev eth0",
         "nsenter --target $P --net ip route add default via 10.0.0.1",
+        // The sender must not follow redirects, or its next datagram is not forwarded here.
+        "nsenter --target $P --net sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0",
     ]
     .map(str::to_owned)
     .into();
-    script.extend(burst.settings.iter().map(|setting| format!("sysctl -qw {setting}")));
-    let sender = if burst.loops { "" } else { "nsenter --target $P --net " };
-    // One socket per datagram, because a socket that was refused reports that instead of sending.
-    script.push(format!(
-        "{sender}bash -c 'for i in {{1..{}}}; do echo x > /dev/udp/{}/9999; done' 2> /dev/null",
-        burst.count, burst.to
-    ));
-    script.push("awk '/^Icmp:/ { if (seen++) print $(column) ; else for (i = 1; i <= NF; i++) if ($i == \"OutDestUnreachs\") column = i }' /proc/net/snmp".into());
+    script.extend(settings.iter().map(|setting| format!("sysctl -qw {setting}")));
+    for (to, count) in bursts {
+        let sender = if *to == To::Loopback { "" } else { "nsenter --target $P --net " };
+        // One socket per datagram, because a socket that was refused reports that instead of sending.
+        let datagram = format!("echo x > /dev/udp/{}/9999", to.addr());
+        script.push(format!("{sender}bash -c 'for i in {{1..{count}}}; do {datagram}; done' 2> /dev/null"));
+    }
+    script.push("grep ^Icmp: /proc/net/snmp".into());
     script.push("kill $P".into());
     script
 }
 
-fn simulated(burst: &Burst) -> usize {
+/// A line of names, and a line of numbers.
+fn counted(counters: &str) -> Sent {
+    let (names, numbers) = counters.split_once('\n').unwrap();
+    let value = |name| {
+        let column = names.split(' ').position(|one| one == name).unwrap();
+        numbers.split(' ').nth(column).unwrap().parse().unwrap()
+    };
+    (value("OutDestUnreachs"), value("OutRedirects"))
+}
+
+fn simulated(settings: &[&str], bursts: &[(To, usize)]) -> Sent {
     let mut sysctls = Sysctls::default();
-    for setting in burst.settings {
+    for setting in settings {
         let (name, value) = setting.split_once('=').unwrap();
         sysctls.set(&Devices::default(), name, value).unwrap();
     }
-    let peer = if burst.loops { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 0, 0, 2) };
-    let message = IcmpMessage {
-        icmp_type: 3,
-        code: burst.code,
-        peer,
-        is_about_loopback: burst.loops,
-        leaves_by_loopback: burst.loops,
-    };
     let mut limit = IcmpLimit::default();
+    let mut sent = (0, 0);
+    for to in bursts.iter().flat_map(|(to, count)| std::iter::repeat_n(*to, *count)) {
+        let is_sent = usize::from(is_sent(&mut limit, &sysctls, to));
+        if to == To::Back { sent.1 += is_sent } else { sent.0 += is_sent }
+    }
+    sent
+}
+
+fn is_sent(limit: &mut IcmpLimit, sysctls: &Sysctls, to: To) -> bool {
     let now = Instant::START;
-    let is_sent = |_: &usize| {
-        (!burst.is_routed || limit.allow_route_error(now, peer)) && limit.allow(now, &sysctls, &message)
+    let loops = to == To::Loopback;
+    let peer = if loops { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 0, 0, 2) };
+    let (icmp_type, code, is_due) = match to {
+        To::Port | To::Loopback => (3, 3, true),
+        To::Unreachable => (3, 1, limit.allow_route_error(now, peer)),
+        To::Prohibited => (3, 13, limit.allow_route_error(now, peer)),
+        To::Back => (5, 1, limit.allow_redirect(now, peer)),
     };
-    (0..burst.count).filter(is_sent).count()
+    let message = IcmpMessage { icmp_type, code, peer, is_about_loopback: loops, leaves_by_loopback: loops };
+    is_due && limit.allow(now, sysctls, &message)
 }

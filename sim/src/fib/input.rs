@@ -3,7 +3,7 @@
 //! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
 
 use super::source::select_source;
-use super::{Entry, Fib, RouteKind, RouteResult};
+use super::{Entry, Fib, RouteKind, RouteResult, Routing};
 use crate::device::{DeviceId, Devices, Scope};
 use crate::sysctl::Sysctls;
 use crate::trace::DropReason;
@@ -91,6 +91,30 @@ pub fn error_code(reason: DropReason) -> Option<u8> {
         (DropReason::RouteProhibited, 13),
     ];
     ANSWERED.iter().find(|(answered, _)| *answered == reason).map(|(_, code)| *code)
+}
+
+/// Whether the sender of a packet that is forwarded along `route` should be told of a shorter way: the packet leaves by the
+/// device by which it came, and its sender is on that link.
+// Linux: __mkroute_input, net/ipv4/route.c, and the positive result of __fib_validate_source, net/ipv4/fib_frontend.c.
+pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, route: &RouteResult) -> bool {
+    let Routing { devices, sysctls, .. } = routing;
+    if route.device != in_dev || !sysctls.send_redirects(in_dev) {
+        return false;
+    }
+    let shares_media = sysctls.shared_media(in_dev) || devices.get(in_dev).is_on_link(src, route.gateway);
+    shares_media && is_direct(routing, in_dev, src)
+}
+
+/// Whether the way back to a source goes over the link of this device, without a gateway.
+fn is_direct(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr) -> bool {
+    let Routing { devices, fib, .. } = routing;
+    match fib.lookup(src) {
+        Ok(back) if back.device == Some(in_dev) => back.gateway().is_none(),
+        Ok(_) if !devices.get(in_dev).addrs.is_empty() => fib
+            .lookup_on(src, Some(in_dev), Scope::Universe)
+            .is_ok_and(|back| back.route.kind == RouteKind::Unicast && back.gateway().is_none()),
+        Ok(_) | Err(_) => false,
+    }
 }
 
 // Linux: ip_mkroute_input and __mkroute_input.

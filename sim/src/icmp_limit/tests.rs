@@ -90,3 +90,31 @@ fn route_errors_take_from_the_same_bucket() {
     // Five tokens, two per message: the third message finds one token for its first limit and none for the second.
     assert_eq!(allowed, 2);
 }
+
+/// At which of these times, in milliseconds, a redirect may go.
+fn check_redirects(at: &[u64], expected: &[u64]) {
+    let mut limit = IcmpLimit::default();
+    let sent: Vec<_> =
+        at.iter().filter(|millis| limit.allow_redirect(at_millis(**millis), PORT_UNREACHABLE.peer)).collect();
+    assert_eq!(sent, expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn redirects_become_rare_and_then_stop() {
+    check_redirects(&[0, 0, 40, 41, 121, 122], &[0, 41, 122]);
+    let every_second: Vec<_> = (0..60).map(|second| second * 1_000).collect();
+    check_redirects(&every_second, &[0, 1_000, 2_000, 3_000, 4_000, 5_000, 7_000, 10_000, 16_000]);
+    // Only silence lifts the ban.
+    let nine = [0, 1_000, 2_000, 3_000, 4_000, 5_000, 7_000, 10_000, 16_000];
+    check_redirects(&[&nine[..], &[27_000, 47_480, 67_961]].concat(), &[&nine[..], &[67_961]].concat());
+}
+
+#[test]
+fn a_redirect_holds_errors_back_for_a_second() {
+    let sysctls = Sysctls::default();
+    let mut limit = IcmpLimit::default();
+    let peer = PORT_UNREACHABLE.peer;
+    assert!(limit.allow_redirect(at_millis(0), peer));
+    assert!(!limit.allow(at_millis(999), &sysctls, &PORT_UNREACHABLE));
+    assert!(limit.allow(at_millis(1_000), &sysctls, &PORT_UNREACHABLE));
+}

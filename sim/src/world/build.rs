@@ -11,7 +11,6 @@ use crate::netfilter::conntrack::Conntrack;
 use crate::netns::Netns;
 use crate::socket::Sockets;
 use crate::stack::hooks::HookTable;
-use crate::stack::redirect::RedirectLimit;
 use crate::sysctl::{SysctlError, Sysctls};
 use crate::wire::MacAddr;
 use crate::xtables::Xtables;
@@ -103,7 +102,6 @@ impl World {
             fdb: Fdb::default(),
             sockets: Sockets::default(),
             icmp_limit: IcmpLimit::default(),
-            redirect_limit: RedirectLimit::default(),
             bridge_ports: Vec::new(),
             socket_out: Vec::new(),
         });

@@ -182,3 +182,33 @@ fn sources_within_a_local_route_are_own_addresses() {
     host.route(Route::local(net("192.0.2.0/24"), DeviceId::LOOPBACK)).unwrap();
     check(&host, "eth0", "192.0.2.1", "10.0.0.1", "IpLocalSource");
 }
+
+fn check_redirect(host: &Host, in_dev: &str, src: &str, dst: &str, expected: bool) {
+    let in_dev = host.id(in_dev);
+    let key = InputKey { in_dev, src: addr(src), dst: addr(dst), tos: 0, mark: 0 };
+    let route = route_input(&host.fib, &host.devices, &host.sysctls, &key).unwrap();
+    let routing = Routing { devices: &host.devices, fib: &host.fib, sysctls: &host.sysctls };
+    assert_eq!(is_redirect_due(routing, in_dev, addr(src), &route), expected, "from {src} to {dst}");
+}
+
+#[test]
+fn redirects_are_due_where_sender_and_next_hop_share_a_link() {
+    let host = router();
+    check_redirect(&host, "eth0", "10.0.0.9", "8.8.8.8", true);
+    check_redirect(&host, "eth0", "10.0.0.9", "10.0.0.8", true);
+    // Out of another device, or from beyond a gateway.
+    check_redirect(&host, "eth0", "10.0.0.9", "10.1.0.9", false);
+    check_redirect(&host, "eth0", "9.9.9.9", "8.8.8.8", false);
+    // The way back to 10.1.5.9 is the link of eth1, and nothing says that of eth0.
+    check_redirect(&host, "eth0", "10.1.5.9", "8.8.8.8", false);
+    check_redirect(&host, "eth1", "10.1.5.9", "10.244.1.9", true);
+    let off = |host: Host| {
+        host.set("net.ipv4.conf.all.send_redirects", "0").set("net.ipv4.conf.eth0.send_redirects", "0")
+    };
+    check_redirect(&off(router()), "eth0", "10.0.0.9", "8.8.8.8", false);
+    let strangers =
+        host.set("net.ipv4.conf.all.shared_media", "0").set("net.ipv4.conf.eth1.shared_media", "0");
+    check_redirect(&strangers, "eth1", "10.1.0.9", "10.244.1.9", true);
+    // Without shared media, sender and next hop must lie in one subnet of the device.
+    check_redirect(&strangers, "eth1", "10.1.5.9", "10.244.1.9", false);
+}
