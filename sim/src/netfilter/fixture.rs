@@ -209,10 +209,14 @@ impl Passed {
     }
 
     pub(crate) fn entry(&self) -> EntryId {
-        match self.ct {
-            PacketCt::Entry { id, .. } => id,
-            PacketCt::None | PacketCt::Untracked => panic!("the packet has no entry"),
-        }
+        entry_of(self.ct)
+    }
+}
+
+pub(crate) fn entry_of(ct: PacketCt) -> EntryId {
+    match ct {
+        PacketCt::Entry { id, .. } => id,
+        PacketCt::None | PacketCt::Untracked => panic!("the packet has no entry"),
     }
 }
 

@@ -80,3 +80,6 @@ fn crc32c(start: u32, bytes: &[u8]) -> u32 {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (CASTAGNOLI & (crc & 1).wrapping_neg()))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,3 +128,6 @@ fn patch_checksum(l4: &mut [u8], number: u8, update: impl Fn(u16) -> u16) {
     };
     l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ fn merge(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner: EntryId
     packet.meta.ct = PacketCt::Entry { id: winner, info };
     true
 }
+
+#[cfg(test)]
+mod tests;

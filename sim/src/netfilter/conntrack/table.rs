@@ -349,3 +349,6 @@ impl Conntrack {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

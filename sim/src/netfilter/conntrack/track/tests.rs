@@ -1,6 +1,9 @@
-use crate::netfilter::conntrack::TcpState;
-use crate::netfilter::fixture::{Fixture, Path, Rules, Seg, echo, icmp_error, udp};
+use crate::netfilter::conntrack::{PacketCt, StateBits, TcpState, state_bits};
+use crate::netfilter::fixture::{Fixture, Path, Rules, Seg, echo, entry_of, icmp_error, ip, ipv4, udp};
 use crate::netfilter::{Hook, Verdict};
+use crate::time::Duration;
+use crate::wire::protocol;
+use proptest::prelude::*;
 
 const CLIENT: &str = "10.0.0.1:40000";
 const SERVER: &str = "192.168.0.1:80";
@@ -95,4 +98,105 @@ fn an_error_is_related_to_the_flow_that_it_quotes() {
     let stray = icmp_error("192.168.0.1", "10.0.0.9", (3, 3), &request);
     assert_eq!(netns.pass(&stray, Path::Forward, &Rules::NONE).state(), "INVALID");
     assert_eq!(netns.last_invalid(), Some("an ICMP error about a flow that is not known"));
+}
+
+/// A wrong checksum makes a packet INVALID where it comes in, unless `nf_conntrack_checksum` is off.
+#[test]
+fn a_wrong_checksum_is_invalid() {
+    let sctp = ipv4(ip("10.0.0.1"), ip("192.168.0.1"), protocol::SCTP, &[0, 1, 0, 2, 0, 0, 0, 0, 9, 9, 9, 9]);
+    for (name, mut bytes, why) in [
+        ("TCP", Seg::new(CLIENT, SERVER, "S").bytes(), "a TCP segment with a wrong checksum"),
+        ("UDP", udp(CLIENT, SERVER), "a UDP datagram with a wrong checksum"),
+        ("ICMP", echo("10.0.0.1", "192.168.0.1", 8, 7), "an ICMP message with a wrong checksum"),
+        ("SCTP", sctp, "an SCTP packet with a wrong checksum"),
+    ] {
+        *bytes.last_mut().unwrap() ^= 1;
+        let state = |is_checked: bool, path| {
+            let mut netns = Fixture::new();
+            netns.sysctls.conntrack.checksum = is_checked;
+            let state = netns.pass(&bytes, path, &Rules::NONE).state();
+            (state, netns.last_invalid())
+        };
+        assert_eq!(state(true, Path::Forward), ("INVALID", Some(why)), "{name}");
+        if name != "SCTP" {
+            assert_eq!(state(false, Path::Forward), ("NEW", None), "{name}");
+            // What is made here is believed.
+            assert_eq!(state(true, Path::Out), ("NEW", None), "{name}");
+        }
+    }
+}
+
+/// D-23: after the firewall has sent a RST, the flow is closed, and a new SYN passes as one of a closed flow.
+#[test]
+fn a_reset_by_the_firewall_closes_the_flow() {
+    let mut netns = Fixture::new();
+    netns.pass(&Seg::new(CLIENT, SERVER, "S").seq(1000, 0).bytes(), Path::Forward, &Rules::NONE);
+    netns.pass(&Seg::new(SERVER, CLIENT, "S.").seq(5000, 1001).bytes(), Path::Forward, &Rules::NONE);
+    let mut refused = netns.packet(&Seg::new(CLIENT, SERVER, ".").seq(1001, 5001).bytes());
+    assert_eq!(netns.walk(&mut refused, Path::DroppedInForward, &Rules::NONE), Verdict::Accept);
+    assert_eq!(netns.only().tcp_state(), Some(TcpState::Established));
+    let timeouts = netns.sysctls.conntrack.timeouts.clone();
+    netns.conntrack.set_closing(&refused.meta, &timeouts, netns.now);
+    assert_eq!(netns.only().tcp_state(), Some(TcpState::Close));
+    assert_eq!(netns.only().remaining(netns.now), Duration::from_secs(10));
+}
+
+/// An unconfirmed flow ends with its packet; there is nothing to close.
+#[test]
+fn a_reset_of_an_unconfirmed_flow_changes_nothing() {
+    let mut netns = Fixture::new();
+    let mut refused = netns.packet(&Seg::new(CLIENT, SERVER, "S").bytes());
+    assert_eq!(netns.walk(&mut refused, Path::DroppedInForward, &Rules::NONE), Verdict::Accept);
+    let timeouts = netns.sysctls.conntrack.timeouts.clone();
+    netns.conntrack.set_closing(&refused.meta, &timeouts, netns.now);
+    let id = entry_of(refused.meta.ct);
+    assert_eq!(netns.conntrack.entry(id).unwrap().tcp_state(), Some(TcpState::SynSent));
+}
+
+/// NOTRACK.
+#[test]
+fn an_untracked_packet_stays_so() {
+    let mut netns = Fixture::new();
+    let mut packet = netns.packet(&udp(CLIENT, SERVER));
+    packet.meta.ct = PacketCt::Untracked;
+    assert_eq!(netns.walk(&mut packet, Path::Forward, &Rules::dnat("192.168.0.2:1")), Verdict::Accept);
+    assert_eq!(packet.meta.ct, PacketCt::Untracked);
+    assert_eq!(packet.l3(), udp(CLIENT, SERVER));
+    assert_eq!(state_bits(&netns.conntrack, &packet), StateBits::UNTRACKED);
+}
+
+/// A fragment has no ports to track it by; one of this netns' own passes (`IP_NODEFRAG`).
+#[test]
+fn fragments_are_not_tracked() {
+    let mut later = udp(CLIENT, SERVER);
+    later[7] = 1;
+    for (path, invalid) in [(Path::Forward, 1), (Path::Out, 0)] {
+        let mut netns = Fixture::new();
+        assert_eq!(netns.pass(&later, path, &Rules::NONE).state(), "INVALID");
+        assert_eq!(netns.conntrack.counters().invalid, invalid);
+    }
+}
+
+fn any_l4() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let number = prop::sample::select(vec![1_u8, 6, 17, 132, 47]);
+    // Small first bytes make chunk, message and option types that mean something.
+    let byte = prop_oneof![3 => 0_u8..20, 1 => any::<u8>()];
+    (number, prop::collection::vec(byte, 0..80))
+}
+
+proptest! {
+    /// Whatever the bytes are, nothing panics, no entry is lost, and what was not translated is not changed.
+    #[test]
+    fn any_bytes_can_pass(packets in prop::collection::vec((any_l4(), any::<bool>()), 1..12)) {
+        let mut netns = Fixture::new();
+        netns.sysctls.conntrack.checksum = false;
+        let rules = Rules { snat: Rules::masquerade().snat, ..Rules::dnat("192.168.0.2:8080") };
+        for ((number, l4), is_reply) in packets {
+            let (src, dst) = if is_reply { ("192.168.0.2", "192.168.0.254") } else { ("10.0.0.1", "192.168.0.1") };
+            let bytes = ipv4(ip(src), ip(dst), number, &l4);
+            let passed = netns.pass(&bytes, Path::Forward, &rules);
+            prop_assert!(passed.state() != "INVALID" || passed.bytes == bytes);
+            prop_assert_eq!(netns.conntrack.len(), netns.conntrack.iter_sorted(netns.now).len());
+        }
+    }
 }
