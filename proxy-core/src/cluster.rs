@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use crate::endpoint::{Slice, read_slice};
 use crate::error::ObjectError;
 use crate::names::ServiceName;
@@ -12,10 +14,34 @@ use crate::validate::check_names;
 /// All Services and EndpointSlices of a cluster, checked. It knows no node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
-    services: BTreeMap<ServiceName, [Vec<ServicePort>; 2]>,
-    slices: BTreeMap<ServiceName, BTreeMap<Box<str>, Slice>>,
+    services: BTreeMap<ServiceName, ServiceState>,
     /// Which Service a slice belongs to, by the slice's own name.
-    slice_services: BTreeMap<ServiceName, ServiceName>,
+    slice_services: FxHashMap<ServiceName, ServiceName>,
+}
+
+/// One Service and its slices; either may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ServiceState {
+    /// Per family: `[IPv4, IPv6]`.
+    ports: [Vec<ServicePort>; 2],
+    /// With their names, sorted by them.
+    slices: Vec<(ServiceName, Slice)>,
+}
+
+impl ServiceState {
+    /// The service ports of one family.
+    pub(crate) fn ports(&self, family: IpFamily) -> &[ServicePort] {
+        &self.ports[family as usize]
+    }
+
+    /// The slices in the order of their names.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &Slice> + Clone {
+        self.slices.iter().map(|(_, slice)| slice)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.slices.is_empty() && self.ports.iter().all(Vec::is_empty)
+    }
 }
 
 impl Cluster {
@@ -54,7 +80,7 @@ impl Cluster {
     pub fn delete(&mut self, kind: Kind, metadata: &ObjectMeta) -> Vec<ServiceName> {
         let name = ServiceName::new(metadata.namespace(), &metadata.name);
         match kind {
-            Kind::Service => self.services.remove(&name).map(|_| name).into_iter().collect(),
+            Kind::Service => self.set_ports(name, [Vec::new(), Vec::new()]),
             Kind::EndpointSlice => self.forget_slice(&name).into_iter().collect(),
             Kind::Namespace
             | Kind::Node
@@ -65,32 +91,29 @@ impl Cluster {
         }
     }
 
-    /// The names of all Services that kube-proxy looks at.
-    pub(crate) fn service_names(&self) -> impl Iterator<Item = &ServiceName> {
-        self.services.keys()
+    /// What is known of all Services, in the order of names.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceState> {
+        self.services.values()
     }
 
-    /// The ports of a Service in one family.
-    pub(crate) fn service_ports(&self, service: &ServiceName, family: IpFamily) -> &[ServicePort] {
-        self.services.get(service).map_or(&[], |families| &families[family as usize])
-    }
-
-    /// The slices of a Service, by name.
-    pub(crate) fn slices(&self, service: &ServiceName) -> impl Iterator<Item = &Slice> + Clone {
-        self.slices.get(service).into_iter().flat_map(BTreeMap::values)
+    /// What is known of one Service.
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<&ServiceState> {
+        self.services.get(name)
     }
 
     fn apply_service(&mut self, service: &Service) -> Result<Vec<ServiceName>, ObjectError> {
         let ports = service_ports(service)?;
-        let name = ServiceName::new(service.metadata.namespace(), &service.metadata.name);
-        let before = if ports.iter().all(Vec::is_empty) {
-            self.services.remove(&name).is_none()
-        } else {
-            let unchanged = self.services.get(&name) == Some(&ports);
-            self.services.insert(name.clone(), ports);
-            unchanged
-        };
-        Ok(if before { Vec::new() } else { vec![name] })
+        Ok(self.set_ports(ServiceName::new(service.metadata.namespace(), &service.metadata.name), ports))
+    }
+
+    fn set_ports(&mut self, name: ServiceName, ports: [Vec<ServicePort>; 2]) -> Vec<ServiceName> {
+        let state = self.services.entry(name.clone()).or_default();
+        let is_changed = state.ports != ports;
+        state.ports = ports;
+        if state.is_empty() {
+            self.services.remove(&name);
+        }
+        if is_changed { vec![name] } else { Vec::new() }
     }
 
     fn apply_slice(&mut self, slice: &EndpointSlice) -> Result<Vec<ServiceName>, ObjectError> {
@@ -104,21 +127,23 @@ impl Cluster {
         if self.slice_services.get(&name).is_some_and(|owner| *owner != service) {
             changed.extend(self.forget_slice(&name));
         }
-        let of_service = self.slices.entry(service.clone()).or_default();
-        if of_service.get(&*name.name) != Some(&content) {
-            of_service.insert((*name.name).into(), content);
-            changed.push(service.clone());
+        let slices = &mut self.services.entry(service.clone()).or_default().slices;
+        match slices.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(index) if slices[index].1 == content => return Ok(changed),
+            Ok(index) => slices[index].1 = content,
+            Err(index) => slices.insert(index, (name.clone(), content)),
         }
+        changed.push(service.clone());
         self.slice_services.insert(name, service);
         Ok(changed)
     }
 
     fn forget_slice(&mut self, slice: &ServiceName) -> Option<ServiceName> {
         let service = self.slice_services.remove(slice)?;
-        let of_service = self.slices.get_mut(&service)?;
-        of_service.remove(&*slice.name);
-        if of_service.is_empty() {
-            self.slices.remove(&service);
+        let state = self.services.get_mut(&service)?;
+        state.slices.retain(|(name, _)| name != slice);
+        if state.is_empty() {
+            self.services.remove(&service);
         }
         Some(service)
     }

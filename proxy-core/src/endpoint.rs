@@ -1,6 +1,5 @@
 //! Endpoints: read from slices, merged and sorted per service port.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -108,35 +107,38 @@ pub(crate) fn endpoints_of_port<'a>(
     protocol: Protocol,
     node_name: &str,
 ) -> Vec<Endpoint> {
-    let mut merged: BTreeMap<(IpAddr, u16), (&SliceEndpoint, bool)> = BTreeMap::new();
+    let mut endpoints = Vec::new();
     for slice in slices.filter(|slice| slice.family == family) {
         let ports = slice.ports.iter().filter(|port| *port.name == *port_name && port.protocol == protocol);
         for port in ports {
-            for endpoint in &slice.endpoints {
-                let is_local = !node_name.is_empty() && endpoint.node_name.as_deref() == Some(node_name);
-                let known = merged.entry((endpoint.address, port.number)).or_insert((endpoint, is_local));
-                if is_local {
-                    *known = (endpoint, true);
-                }
-            }
+            endpoints
+                .extend(slice.endpoints.iter().map(|endpoint| seen_from(node_name, endpoint, port.number)));
         }
     }
-    let mut endpoints: Vec<_> = merged
-        .into_iter()
-        .map(|((address, port), (endpoint, is_local))| Endpoint {
-            address,
-            port,
-            text: join_host_port(address, port),
-            is_local,
-            is_ready: endpoint.is_ready,
-            is_serving: endpoint.is_serving,
-            is_terminating: endpoint.is_terminating,
-            zone_hints: endpoint.zone_hints.clone(),
-            node_hints: endpoint.node_hints.clone(),
-        })
-        .collect();
+    // Stable: equal ones stay in the order of slices.
     endpoints.sort_by(|left, right| left.text.cmp(&right.text));
+    endpoints.dedup_by(|later, kept| {
+        let is_same = later.text == kept.text;
+        if is_same && later.is_local {
+            std::mem::swap(later, kept);
+        }
+        is_same
+    });
     endpoints
+}
+
+fn seen_from(node_name: &str, endpoint: &SliceEndpoint, port: u16) -> Endpoint {
+    Endpoint {
+        address: endpoint.address,
+        port,
+        text: join_host_port(endpoint.address, port),
+        is_local: !node_name.is_empty() && endpoint.node_name.as_deref() == Some(node_name),
+        is_ready: endpoint.is_ready,
+        is_serving: endpoint.is_serving,
+        is_terminating: endpoint.is_terminating,
+        zone_hints: endpoint.zone_hints.clone(),
+        node_hints: endpoint.node_hints.clone(),
+    }
 }
 
 fn family_of_type(address_type: AddressType) -> Option<IpFamily> {
@@ -198,12 +200,49 @@ fn read_endpoint(
     }))
 }
 
+/// Go's `net.JoinHostPort`.
 fn join_host_port(address: IpAddr, port: u16) -> Box<str> {
-    let mut text = String::with_capacity(24);
+    let mut text = String::with_capacity("255.255.255.255:65535".len());
     match address {
-        IpAddr::V4(address) => write!(text, "{address}:{port}"),
-        IpAddr::V6(address) => write!(text, "[{address}]:{port}"),
+        // By hand: there is one for every endpoint of the cluster.
+        IpAddr::V4(address) => {
+            for (octet, separator) in address.octets().into_iter().zip(['.', '.', '.', ':']) {
+                push_decimal(&mut text, octet.into());
+                text.push(separator);
+            }
+            push_decimal(&mut text, port);
+        }
+        IpAddr::V6(address) => {
+            write!(text, "[{address}]:{port}").expect("a String takes everything");
+        }
     }
-    .expect("a String takes everything");
     text.into_boxed_str()
+}
+
+fn push_decimal(text: &mut String, number: u16) {
+    let mut divisor = 1;
+    while number / divisor >= 10 {
+        divisor *= 10;
+    }
+    while divisor > 0 {
+        let digit = u32::from(number / divisor % 10);
+        text.extend(char::from_digit(digit, 10));
+        divisor /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_print_as_sockets_do() {
+        for address in ["0.0.0.0", "1.20.100.255", "10.0.0.10", "fd00::1", "2001:db8::"] {
+            for port in [1, 9, 10, 99, 100, 8080, 10_000, 65_535] {
+                let address: IpAddr = address.parse().unwrap();
+                let socket = std::net::SocketAddr::new(address, port);
+                assert_eq!(*join_host_port(address, port), *socket.to_string());
+            }
+        }
+    }
 }

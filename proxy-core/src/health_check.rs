@@ -30,7 +30,7 @@ pub struct Response {
 
 /// The health checks that a node offers, by Service.
 pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
-    let mut addresses: BTreeMap<&ServiceName, (u16, BTreeSet<_>)> = BTreeMap::new();
+    let mut addresses: BTreeMap<ServiceName, (u16, BTreeSet<_>)> = BTreeMap::new();
     for service in plan.services.values() {
         let Some(port) = service.health_check_node_port else { continue };
         let (_, known) = addresses.entry(service.name.service()).or_insert_with(|| (port, BTreeSet::new()));
@@ -38,7 +38,7 @@ pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
         known.extend(local.map(|endpoint| endpoint.address));
     }
     let checks = addresses.into_iter().map(|(service, (port, addresses))| {
-        (service.clone(), HealthCheck { port, local_endpoints: addresses.len() })
+        (service, HealthCheck { port, local_endpoints: addresses.len() })
     });
     checks.collect()
 }
@@ -46,7 +46,7 @@ pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
 /// The answer to a request. `proxy_is_healthy`: kube-proxy itself has synced lately.
 pub fn answer(service: &ServiceName, check: HealthCheck, proxy_is_healthy: bool) -> Response {
     let count = check.local_endpoints;
-    let ServiceName { namespace, name } = service;
+    let (namespace, name) = (service.namespace(), service.name());
     Response {
         status: if count > 0 && proxy_is_healthy { 200 } else { 503 },
         headers: vec![

@@ -6,13 +6,16 @@
 mod dispatch;
 mod fixed;
 mod jumps;
+mod lines;
 mod matches;
 mod service_chains;
 
 use std::fmt;
 
-pub(crate) use dispatch::{Dispatch, SharedChain, count_dispatch, write_dispatch};
-pub(crate) use service_chains::{ChainTexts, write_service_chains};
+pub(crate) use dispatch::{Dispatch, SharedChain, count_dispatch, dispatch};
+use lines::Lines;
+use service_chains::ServiceChains;
+pub(crate) use service_chains::{chain_names, chain_texts};
 
 use crate::objects::IpFamily;
 use crate::plan::Plan;
@@ -76,34 +79,34 @@ pub(crate) fn is_large_cluster(plan: &Plan) -> bool {
 }
 
 fn restore(plan: &Plan) -> String {
-    let large = is_large_cluster(plan);
-    let mut dispatch = Dispatch::default();
-    let mut chains = ChainTexts::default();
+    let Plan { family, node, .. } = plan;
+    let chains: Vec<_> = plan.services.values().map(|service| ServiceChains::new(service)).collect();
+    let mut text = Lines::with_capacity(estimated_bytes(plan));
+    text.push_text("*filter\n");
+    fixed::declare_filter(&mut text, node, *family);
     for service in plan.services.values() {
-        write_dispatch(&mut dispatch, service, &plan.node, plan.family);
-        write_service_chains(&mut chains, service, &plan.node, large);
+        dispatch::write_filter(&mut text, service);
     }
-    let mut text = String::with_capacity(dispatch.len() + chains.len() * 5 / 4 + 4096);
-    text.push_str("*filter\n");
-    fixed::write_filter(&mut text, &plan.node, plan.family, &dispatch.filter);
-    text.push_str("COMMIT\n*nat\n");
-    fixed::write_nat(&mut text, &plan.node, plan.family, &chains, &dispatch.nat);
-    text.push_str("COMMIT\n");
-    text
+    fixed::write_filter(&mut text, node, *family);
+    text.push_text("COMMIT\n*nat\n");
+    fixed::declare_nat(&mut text);
+    for chain in chains.iter().flat_map(ServiceChains::names) {
+        text.concat(&[&[":", chain.as_str(), " - [0:0]"]]);
+    }
+    fixed::write_nat(&mut text, node);
+    let large = is_large_cluster(plan);
+    for (service, chains) in plan.services.values().zip(&chains) {
+        dispatch::write_nat(&mut text, service, node, *family);
+        chains.write(&mut text, service, node, large);
+    }
+    fixed::write_node_port_tail(&mut text, node, *family);
+    text.push_text("COMMIT\n");
+    text.into_string()
 }
 
-/// Rule lines, one after the other, as restore input holds them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lines(String);
-
-impl Lines {
-    /// Adds one line.
-    pub(crate) fn push(&mut self, line: fmt::Arguments<'_>) {
-        fmt::Write::write_fmt(&mut self.0, line).expect("a String takes everything");
-        self.0.push('\n');
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
+/// About how long the text gets, so that it need not be moved while it grows.
+fn estimated_bytes(plan: &Plan) -> usize {
+    const BYTES_PER_SERVICE: usize = 600;
+    const BYTES_PER_ENDPOINT: usize = 500;
+    4096 + plan.services.len() * BYTES_PER_SERVICE + plan.endpoint_count * BYTES_PER_ENDPOINT
 }

@@ -10,76 +10,89 @@ use sha2::{Digest, Sha256};
 
 use crate::objects::Protocol;
 
-/// Namespace and name of a Service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceName {
-    /// The namespace.
-    pub namespace: Arc<str>,
-    /// The name.
-    pub name: Arc<str>,
-}
+/// Namespace and name of an object, printed `namespace/name`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName(Arc<str>);
 
 impl ServiceName {
     /// The Service of this namespace and name.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self([namespace, "/", name].concat().into())
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, name)| name)
+    }
+
+    /// `namespace/name`.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl fmt::Display for ServiceName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServiceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 
 /// What kube-proxy keeps rules for: one port of one Service, for one protocol.
 ///
 /// Ordered by its printed form, which is the order of rules in the chains that all Services share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServicePortName {
-    service: ServiceName,
-    port: Arc<str>,
-    protocol: Protocol,
     text: Arc<str>,
+    /// Bytes of `text` that name the Service.
+    service_length: usize,
+    protocol: Protocol,
 }
 
 impl ServicePortName {
     /// The port named `port` (may be empty) of a Service.
-    pub fn new(service: ServiceName, port: &str, protocol: Protocol) -> Self {
-        let text = if port.is_empty() { format!("{service}") } else { format!("{service}:{port}") };
-        Self { service, port: port.into(), protocol, text: text.into() }
+    pub fn new(service: &ServiceName, port: &str, protocol: Protocol) -> Self {
+        let colon = if port.is_empty() { "" } else { ":" };
+        Self {
+            text: [service.as_str(), colon, port].concat().into(),
+            service_length: service.as_str().len(),
+            protocol,
+        }
     }
 
     /// The two ranges in which all ports of a Service lie: the one without a name, and those with one. Other
     /// Services may lie between them (`a/b`, `a/b-c:x`, `a/b:x`).
     pub(crate) fn ranges_of(service: &ServiceName) -> [(Bound<Self>, Bound<Self>); 2] {
-        let bound = |text: String, protocol: Protocol| Self {
-            service: service.clone(),
-            port: "".into(),
+        let bound = |end: &str, protocol: Protocol| Self {
+            text: [service.as_str(), end].concat().into(),
+            service_length: 0,
             protocol,
-            text: text.into(),
         };
         // `;` is the character after `:`.
         [
-            (
-                Bound::Included(bound(format!("{service}"), Protocol::Tcp)),
-                Bound::Included(bound(format!("{service}"), Protocol::Sctp)),
-            ),
-            (
-                Bound::Included(bound(format!("{service}:"), Protocol::Tcp)),
-                Bound::Excluded(bound(format!("{service};"), Protocol::Tcp)),
-            ),
+            (Bound::Included(bound("", Protocol::Tcp)), Bound::Included(bound("", Protocol::Sctp))),
+            (Bound::Included(bound(":", Protocol::Tcp)), Bound::Excluded(bound(";", Protocol::Tcp))),
         ]
     }
 
     /// The Service.
-    pub fn service(&self) -> &ServiceName {
-        &self.service
+    pub fn service(&self) -> ServiceName {
+        ServiceName(self.text[..self.service_length].into())
     }
 
     /// The port's name, possibly empty.
     pub fn port(&self) -> &str {
-        &self.port
+        self.text[self.service_length..].trim_start_matches(':')
     }
 
     /// The protocol.
@@ -99,10 +112,19 @@ impl fmt::Display for ServicePortName {
     }
 }
 
+impl fmt::Debug for ServicePortName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.text, self.protocol.lower())
+    }
+}
+
 // The printed form says everything but the protocol: names hold neither `/` nor `:`.
 impl Ord for ServicePortName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text).then(self.protocol.cmp(&other.protocol))
+        // Plans of before and after an update share their names: most comparisons end with the pointer.
+        let text =
+            if Arc::ptr_eq(&self.text, &other.text) { Ordering::Equal } else { self.text.cmp(&other.text) };
+        text.then(self.protocol.cmp(&other.protocol))
     }
 }
 
@@ -145,28 +167,42 @@ pub const CHAIN_PREFIXES: [(ChainKind, &str); 5] = [
 ];
 
 /// The name of a chain that belongs to one service port: `KUBE-SVC-XPGD46QRK7WJZT7O`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainName {
     kind: ChainKind,
-    hash: Hash,
+    /// The text, and zeros where it is shorter.
+    text: [u8; ChainName::LENGTH_MAX],
 }
 
 impl ChainName {
+    const LENGTH_MAX: usize = 9 + Hash::LENGTH;
+
     /// What the chain is for.
-    pub fn kind(self) -> ChainKind {
+    pub fn kind(&self) -> ChainKind {
         self.kind
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        let length = CHAIN_PREFIXES[self.kind as usize].1.len() + Hash::LENGTH;
+        std::str::from_utf8(&self.text[..length]).expect("prefixes and base32 are ASCII")
     }
 }
 
 impl fmt::Display for ChainName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(CHAIN_PREFIXES[self.kind as usize].1)?;
-        formatter.write_str(self.hash.as_str())
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ChainName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 
 /// The hashed part of a chain name: 16 base32 characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hash([u8; Hash::LENGTH]);
 
 impl Hash {
@@ -189,7 +225,11 @@ impl Hash {
 
     /// The chain of this kind with this hash.
     pub(crate) fn chain(self, kind: ChainKind) -> ChainName {
-        ChainName { kind, hash: self }
+        let prefix = CHAIN_PREFIXES[kind as usize].1.as_bytes();
+        let mut text = [0; ChainName::LENGTH_MAX];
+        text[..prefix.len()].copy_from_slice(prefix);
+        text[prefix.len()..prefix.len() + Self::LENGTH].copy_from_slice(&self.0);
+        ChainName { kind, text }
     }
 
     fn of(parts: &[&str]) -> Self {
@@ -203,10 +243,6 @@ impl Hash {
         BASE32.encode_mut(&digest.finalize()[..BYTES_USED], &mut characters);
         Self(characters)
     }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("base32 is ASCII")
-    }
 }
 
 #[cfg(test)]
@@ -216,7 +252,7 @@ mod tests {
     fn service_port(text: &str, protocol: Protocol) -> ServicePortName {
         let (namespace, rest) = text.split_once('/').unwrap();
         let (name, port) = rest.split_once(':').unwrap_or((rest, ""));
-        ServicePortName::new(ServiceName::new(namespace, name), port, protocol)
+        ServicePortName::new(&ServiceName::new(namespace, name), port, protocol)
     }
 
     // Pairs that upstream's unit tests and well-known clusters show.

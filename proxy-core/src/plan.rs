@@ -3,6 +3,7 @@
 //! Every decision of kube-proxy is taken here, once: which endpoints serve which VIP, what is masqueraded, what is
 //! refused or dropped. The printers of the proxy modes only spell it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::address::{family_of, family_of_net};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ServiceState};
 use crate::config::{LocalTraffic, NodeConfig, NodePortAddress};
 use crate::endpoint::{Endpoint, endpoints_of_port};
 use crate::names::{ServiceName, ServicePortName};
@@ -156,11 +157,15 @@ impl ServicePlan {
 
     /// The endpoints of a set.
     pub fn endpoints_in(&self, set: EndpointSet) -> impl ExactSizeIterator<Item = &Endpoint> {
-        let indexes = match set {
+        self.indexes_in(set).iter().map(|index| &self.endpoints[*index as usize])
+    }
+
+    /// Where the endpoints of a set stand in [`ServicePlan::endpoints`], ascending.
+    pub(crate) fn indexes_in(&self, set: EndpointSet) -> &[u32] {
+        match set {
             EndpointSet::Cluster => &self.categories.cluster,
             EndpointSet::Local => &self.categories.local,
-        };
-        indexes.iter().map(|index| &self.endpoints[*index as usize])
+        }
     }
 
     /// The endpoints of both sets.
@@ -248,19 +253,11 @@ pub struct PlanChange {
 impl Plan {
     /// The plan of the node that `config` describes, for one family.
     pub fn new(cluster: &Cluster, config: &NodeConfig, family: IpFamily) -> Self {
-        let mut plan = Self {
-            family,
-            node: NodePlan::new(config, family),
-            services: BTreeMap::new(),
-            endpoint_count: 0,
-        };
-        for service in cluster.service_names() {
-            for service_plan in plan.service_plans(cluster, config, service) {
-                plan.endpoint_count += service_plan.endpoints.len();
-                plan.services.insert(service_plan.name.clone(), Arc::new(service_plan));
-            }
-        }
-        plan
+        let node = NodePlan::new(config, family);
+        let plans = cluster.services().flat_map(|service| service_plans(service, config, &node, family));
+        let services: BTreeMap<_, _> = plans.map(|plan| (plan.name.clone(), Arc::new(plan))).collect();
+        let endpoint_count = services.values().map(|plan| plan.endpoints.len()).sum();
+        Self { family, node, services, endpoint_count }
     }
 
     /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what changed.
@@ -269,11 +266,9 @@ impl Plan {
         let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
         for service in services {
-            let mut after: BTreeMap<_, _> = self
-                .service_plans(cluster, config, service)
-                .into_iter()
-                .map(|plan| (plan.name.clone(), Arc::new(plan)))
-                .collect();
+            let plans = cluster.service(service).into_iter();
+            let plans = plans.flat_map(|service| service_plans(service, config, &self.node, self.family));
+            let mut after: BTreeMap<_, _> = plans.map(|plan| (plan.name.clone(), Arc::new(plan))).collect();
             for name in self.names_of(service) {
                 let before = self.services.remove(&name);
                 let replacement = after.remove(&name);
@@ -288,41 +283,28 @@ impl Plan {
 
     /// Every service port whose plan differs from `before`, in the order of names.
     pub fn change_since(&self, before: &Self) -> PlanChange {
-        let gone = before.services.iter().filter(|(name, _)| !self.services.contains_key(*name));
-        let gone = gone.map(|(name, plan)| ServiceChange {
-            name: name.clone(),
-            before: Some(Arc::clone(plan)),
-            after: None,
-        });
-        let present = self.services.iter().filter_map(|(name, plan)| {
-            let known = before.services.get(name);
-            let unchanged = known.is_some_and(|known| Arc::ptr_eq(known, plan) || known == plan);
-            (!unchanged).then(|| ServiceChange {
-                name: name.clone(),
-                before: known.cloned(),
-                after: Some(Arc::clone(plan)),
-            })
-        });
-        let mut services: Vec<_> = gone.chain(present).collect();
-        services.sort_by(|left, right| left.name.cmp(&right.name));
+        let mut services = Vec::new();
+        let mut olds = before.services.values().peekable();
+        let mut news = self.services.values().peekable();
+        loop {
+            let order = match (olds.peek(), news.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => old.name.cmp(&new.name),
+            };
+            let old = if order.is_le() { olds.next() } else { None };
+            let new = if order.is_ge() { news.next() } else { None };
+            let is_same = old.zip(new).is_some_and(|(old, new)| Arc::ptr_eq(old, new) || old == new);
+            if let (false, Some(plan)) = (is_same, old.or(new)) {
+                services.push(ServiceChange {
+                    name: plan.name.clone(),
+                    before: old.cloned(),
+                    after: new.cloned(),
+                });
+            }
+        }
         PlanChange { services, endpoint_count_before: before.endpoint_count }
-    }
-
-    fn service_plans(
-        &self,
-        cluster: &Cluster,
-        config: &NodeConfig,
-        service: &ServiceName,
-    ) -> Vec<ServicePlan> {
-        let ports = cluster.service_ports(service, self.family).iter();
-        let plans = ports.map(|port| {
-            let name = &port.name;
-            let slices = cluster.slices(service);
-            let endpoints =
-                endpoints_of_port(slices, self.family, name.port(), name.protocol(), &config.node_name);
-            ServicePlan::new(port, endpoints, config, &self.node)
-        });
-        plans.collect()
     }
 
     fn names_of(&self, service: &ServiceName) -> Vec<ServicePortName> {
@@ -350,6 +332,20 @@ impl Plan {
             changes.insert(name.clone(), ServiceChange { name, before, after });
         }
     }
+}
+
+fn service_plans(
+    service: &ServiceState,
+    config: &NodeConfig,
+    node: &NodePlan,
+    family: IpFamily,
+) -> impl Iterator<Item = ServicePlan> {
+    service.ports(family).iter().map(move |port| {
+        let name = &port.name;
+        let endpoints =
+            endpoints_of_port(service.slices(), family, name.port(), name.protocol(), &config.node_name);
+        ServicePlan::new(port, endpoints, config, node)
+    })
 }
 
 impl NodePlan {

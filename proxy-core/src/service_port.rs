@@ -214,7 +214,7 @@ fn port_numbers(
                 .ok_or_else(|| fields.error(&path("nodePort"), &node_port.to_string(), validate::PORT))?,
         ),
     };
-    Ok((ServicePortName::new(service.clone(), &port.name, port.protocol), number, node_port))
+    Ok((ServicePortName::new(service, &port.name, port.protocol), number, node_port))
 }
 
 fn affinity_seconds(service: &Service, fields: &Fields<'_>) -> Result<Option<u32>, ObjectError> {

@@ -7,15 +7,13 @@
 
 mod shared_chains;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::iptables::{
-    self, ChainTexts, Dispatch, SharedChain, Table, is_large_cluster, write_dispatch, write_service_chains,
-};
+use crate::iptables::{self, SharedChain, Table, chain_names, chain_texts, dispatch, is_large_cluster};
 use crate::names::ChainName;
-use crate::plan::{NodePlan, Plan, PlanChange, ServiceChange, ServicePlan};
+use crate::plan::{Plan, PlanChange, ServiceChange};
 use crate::stale_flows::FlowCleanup;
 use shared_chains::SharedChains;
 
@@ -81,8 +79,7 @@ fn all_services(after: &Plan, change: &PlanChange) -> impl Iterator<Item = Servi
 fn rewrite(before: &Plan, after: &Plan) -> String {
     let new = iptables::full(after).restore;
     let kept = chains_of_plan(after);
-    let stale: Vec<ChainName> =
-        chains_of_plan(before).into_keys().filter(|chain| !kept.contains_key(chain)).collect();
+    let stale: Vec<ChainName> = chains_of_plan(before).difference(&kept).copied().collect();
     let mut text = String::with_capacity(new.len() + stale.len() * 64);
     let (filter, nat) = new.split_once("*nat\n").expect("full rules have a nat table");
     let (filter_head, filter_rules) = filter.split_at("*filter\n".len());
@@ -104,13 +101,8 @@ fn rewrite(before: &Plan, after: &Plan) -> String {
     text
 }
 
-fn chains_of_plan(plan: &Plan) -> BTreeMap<ChainName, ()> {
-    let large = is_large_cluster(plan);
-    let mut texts = ChainTexts::default();
-    for service in plan.services.values() {
-        write_service_chains(&mut texts, service, &plan.node, large);
-    }
-    texts.iter().map(|(chain, _)| (chain, ())).collect()
+fn chains_of_plan(plan: &Plan) -> BTreeSet<ChainName> {
+    plan.services.values().flat_map(|service| chain_names(service)).collect()
 }
 
 /// Collects restore input, by what must come before what.
@@ -154,10 +146,8 @@ impl<'a> Writer<'a> {
     }
 
     fn write_service(&mut self, service: &ServiceChange, large_before: bool, large_after: bool) {
-        let before = chains(service.before.as_deref(), &self.plan.node, large_before);
-        let after = chains(service.after.as_deref(), &self.plan.node, large_after);
-        let before: BTreeMap<ChainName, &str> = before.iter().collect();
-        let after: BTreeMap<ChainName, &str> = after.iter().collect();
+        let before = chain_texts(service.before.as_deref(), &self.plan.node, large_before);
+        let after = chain_texts(service.after.as_deref(), &self.plan.node, large_after);
         for (chain, rules) in &after {
             if before.get(chain) != Some(rules) {
                 writeln!(self.declarations, ":{chain} - [0:0]").expect("a String takes everything");
@@ -183,20 +173,4 @@ impl<'a> Writer<'a> {
         }
         text
     }
-}
-
-fn dispatch(service: Option<&ServicePlan>, plan: &Plan) -> Dispatch {
-    let mut rules = Dispatch::default();
-    if let Some(service) = service {
-        write_dispatch(&mut rules, service, &plan.node, plan.family);
-    }
-    rules
-}
-
-fn chains(service: Option<&ServicePlan>, node: &NodePlan, large: bool) -> ChainTexts {
-    let mut texts = ChainTexts::default();
-    if let Some(service) = service {
-        write_service_chains(&mut texts, service, node, large);
-    }
-    texts
 }

@@ -1,6 +1,6 @@
 //! The rules of the API server that keep manifests from becoming malformed rule text.
 
-use std::collections::BTreeSet;
+use rustc_hash::FxHashSet;
 
 use crate::error::ObjectError;
 use crate::objects::{Kind, Object, ObjectMeta};
@@ -63,7 +63,8 @@ fn is_label(text: &str) -> bool {
 
 /// Refuses two objects of one kind with the same name.
 pub(crate) fn check_names(objects: &[Object]) -> Result<(), ObjectError> {
-    let mut seen = BTreeSet::new();
+    // Only asked, never listed: its order cannot show.
+    let mut seen = FxHashSet::default();
     for object in objects {
         if let Some(metadata) = object.metadata()
             && !seen.insert(key(object))

@@ -2,20 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::Table;
+use super::lines::Lines;
 use super::matches::{Layer4, ToVip};
-use super::{Lines, Table};
-use crate::names::{ChainKind, ChainName, Hash};
-use crate::objects::IpFamily;
-use crate::plan::{EndpointSet, External, NodePlan, ServicePlan, Treatment};
-
-/// Rules in shared chains, per table, in the order of writing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Dispatch {
-    /// Of the filter table.
-    pub(crate) filter: Lines,
-    /// Of the nat table.
-    pub(crate) nat: Lines,
-}
+use crate::names::{ChainKind, Hash};
+use crate::objects::{IpFamily, Protocol};
+use crate::plan::{EndpointSet, External, NodePlan, Plan, ServicePlan, Treatment};
 
 /// A chain that holds rules of many Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +59,13 @@ impl SharedChain {
     }
 }
 
+/// The rules of one service port in the chains that all Services share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Dispatch {
+    filter: Lines,
+    nat: Lines,
+}
+
 impl Dispatch {
     /// The rules in one chain, without the words that append them.
     pub(crate) fn rules(&self, chain: SharedChain) -> impl Iterator<Item = &str> {
@@ -77,40 +76,19 @@ impl Dispatch {
         let appended = lines.as_str().lines().filter_map(|line| line.strip_prefix("-A "));
         appended.filter_map(move |line| line.strip_prefix(chain.name())?.strip_prefix(' '))
     }
-
-    /// Bytes of text.
-    pub(super) fn len(&self) -> usize {
-        self.filter.as_str().len() + self.nat.as_str().len()
-    }
 }
 
-/// Writes the rules of one service port in the chains that all Services share.
-pub(crate) fn write_dispatch(
-    dispatch: &mut Dispatch,
-    service: &ServicePlan,
-    node: &NodePlan,
-    family: IpFamily,
-) {
-    let hash = Hash::of_service_port(&service.name);
-    write_cluster_ip(dispatch, service, hash);
-    if let Some(external) = &service.external {
-        let to = Refused { service, treatment: external.treatment };
-        write_external_ips(dispatch, service, external, &to, hash);
-        write_load_balancer(dispatch, service, external, &to, hash);
-        write_node_port(dispatch, service, external, hash, counts_localhost(node, family));
+/// The rules of a service port of this plan in shared chains; none for a service port that is not there.
+pub(crate) fn dispatch(service: Option<&ServicePlan>, plan: &Plan) -> Dispatch {
+    let mut dispatch = Dispatch::default();
+    if let Some(service) = service {
+        write_filter(&mut dispatch.filter, service);
+        write_nat(&mut dispatch.nat, service, &plan.node, plan.family);
     }
-    if let Some(port) = service.health_check_node_port {
-        let name = &service.name;
-        // The answer tells whether there are local endpoints; the question must get through in any case. It is HTTP,
-        // hence TCP whatever the Service carries.
-        let tcp = Layer4(crate::objects::Protocol::Tcp);
-        dispatch.filter.push(format_args!(
-            "-A KUBE-NODEPORTS -m comment --comment \"{name} health check node port\" {tcp} --dport {port} -j ACCEPT"
-        ));
-    }
+    dispatch
 }
 
-/// How many rules [`write_dispatch`] writes in each shared chain, without writing them.
+/// How many rules a service port has in each shared chain, without writing them.
 pub(crate) fn count_dispatch(
     service: &ServicePlan,
     node: &NodePlan,
@@ -129,7 +107,7 @@ pub(crate) fn count_dispatch(
             count(SharedChain::NatServices, vips);
             count(SharedChain::NatNodePorts, node_ports * (1 + usize::from(counts_localhost(node, family))));
         }
-        if service.has_endpoints() && external.source_ranges.is_some() {
+        if is_guarded(service, external) {
             count(SharedChain::FilterProxyFirewall, external.load_balancer_vips.len());
         }
         if refusal(external.treatment).is_some() {
@@ -140,106 +118,96 @@ pub(crate) fn count_dispatch(
     counts
 }
 
+/// Writes the rules of one service port in the shared chains of the filter table. What was rewritten in the nat table no
+/// longer has the VIP as destination, so these rules meet what was not.
+pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
+    write_refused_vip(filter, "KUBE-SERVICES", service, service.internal, service.cluster_ip);
+    if let Some(external) = &service.external {
+        for vip in external.external_ips.iter().chain(&external.load_balancer_vips) {
+            write_refused_vip(filter, "KUBE-EXTERNAL-SERVICES", service, external.treatment, *vip);
+        }
+        write_refused_node_port(filter, service, external);
+        if is_guarded(service, external) {
+            let firewall = Hash::of_service_port(&service.name).chain(ChainKind::Firewall);
+            let what = format!("traffic not accepted by {firewall}");
+            for vip in external.load_balancer_vips.iter().copied() {
+                let to = ToVip { service, vip, what: &what };
+                filter.push(format_args!("-A KUBE-PROXY-FIREWALL {to} -j DROP"));
+            }
+        }
+    }
+    if let Some(port) = service.health_check_node_port {
+        // The answer tells whether there are local endpoints; the question must get through in any case. It is HTTP,
+        // hence TCP whatever the Service carries.
+        let comment = format!("-m comment --comment \"{} health check node port\"", service.name);
+        filter.push(format_args!(
+            "-A KUBE-NODEPORTS {comment} {} --dport {port} -j ACCEPT",
+            Layer4(Protocol::Tcp)
+        ));
+    }
+}
+
+/// Writes the rules of one service port in the shared chains of the nat table.
+pub(super) fn write_nat(nat: &mut Lines, service: &ServicePlan, node: &NodePlan, family: IpFamily) {
+    let hash = Hash::of_service_port(&service.name);
+    let mut write = |vip: IpAddr, what: &str, kind: ChainKind| {
+        nat.push(format_args!("-A KUBE-SERVICES {} -j {}", ToVip { service, vip, what }, hash.chain(kind)));
+    };
+    if let Treatment::Serve(set) = service.internal {
+        write(service.cluster_ip, "cluster IP", chain_kind(set));
+    }
+    let Some(external) = service.external.as_ref().filter(|_| service.has_endpoints()) else { return };
+    for vip in &external.external_ips {
+        write(*vip, "external IP", ChainKind::External);
+    }
+    let guard = if is_guarded(service, external) { ChainKind::Firewall } else { ChainKind::External };
+    for vip in &external.load_balancer_vips {
+        write(*vip, "loadbalancer IP", guard);
+    }
+    let Some(port) = external.node_port else { return };
+    // NodePorts are not subject to source ranges.
+    let head = format!(
+        "-A KUBE-NODEPORTS -m comment --comment {} {}",
+        service.name,
+        Layer4(service.name.protocol())
+    );
+    let chain = hash.chain(ChainKind::External);
+    if counts_localhost(node, family) {
+        let counter = "-m nfacct --nfacct-name localhost_nps_accepted_pkts";
+        nat.push(format_args!("{head} -d 127.0.0.0/8 --dport {port} {counter} -j {chain}"));
+    }
+    nat.push(format_args!("{head} --dport {port} -j {chain}"));
+}
+
 /// Whether packets to NodePorts on 127.0.0.0/8 are counted, for the users who will miss them in nftables mode.
 fn counts_localhost(node: &NodePlan, family: IpFamily) -> bool {
     node.localhost_node_ports && family == IpFamily::V4 && node.has_nfacct
 }
 
-fn write_cluster_ip(dispatch: &mut Dispatch, service: &ServicePlan, hash: Hash) {
-    let vip = service.cluster_ip;
-    match service.internal {
-        Treatment::Serve(set) => {
-            let to = ToVip { service, vip, what: "cluster IP" };
-            dispatch.nat.push(format_args!("-A KUBE-SERVICES {to} -j {}", hash.chain(chain_kind(set))));
-        }
-        Treatment::Reject | Treatment::Drop => {
-            let refused = Refused { service, treatment: service.internal };
-            refused.write_vip(&mut dispatch.filter, "KUBE-SERVICES", vip);
-        }
-    }
+/// Whether load balancer addresses lead through source ranges. Without endpoints everybody is refused anyway.
+fn is_guarded(service: &ServicePlan, external: &External) -> bool {
+    external.source_ranges.is_some() && service.has_endpoints()
 }
 
-fn write_external_ips(
-    dispatch: &mut Dispatch,
+fn write_refused_vip(
+    filter: &mut Lines,
+    chain: &str,
     service: &ServicePlan,
-    external: &External,
-    refused: &Refused<'_>,
-    hash: Hash,
-) {
-    for vip in &external.external_ips {
-        let to = ToVip { service, vip: *vip, what: "external IP" };
-        write_vip(&mut dispatch.nat, &to, hash.chain(ChainKind::External));
-        refused.write_vip(&mut dispatch.filter, "KUBE-EXTERNAL-SERVICES", *vip);
-    }
-}
-
-fn write_load_balancer(
-    dispatch: &mut Dispatch,
-    service: &ServicePlan,
-    external: &External,
-    refused: &Refused<'_>,
-    hash: Hash,
-) {
-    let is_guarded = external.source_ranges.is_some() && service.has_endpoints();
-    let chain = hash.chain(if is_guarded { ChainKind::Firewall } else { ChainKind::External });
-    let not_accepted = format!("traffic not accepted by {chain}");
-    for vip in external.load_balancer_vips.iter().copied() {
-        write_vip(&mut dispatch.nat, &ToVip { service, vip, what: "loadbalancer IP" }, chain);
-        if is_guarded {
-            let to = ToVip { service, vip, what: &not_accepted };
-            dispatch.filter.push(format_args!("-A KUBE-PROXY-FIREWALL {to} -j DROP"));
-        }
-        refused.write_vip(&mut dispatch.filter, "KUBE-EXTERNAL-SERVICES", vip);
-    }
-}
-
-fn write_vip(nat: &mut Lines, to: &ToVip<'_>, chain: ChainName) {
-    if to.service.has_endpoints() {
-        nat.push(format_args!("-A KUBE-SERVICES {to} -j {chain}"));
-    }
-}
-
-fn write_node_port(
-    dispatch: &mut Dispatch,
-    service: &ServicePlan,
-    external: &External,
-    hash: Hash,
-    counts_localhost: bool,
-) {
-    let Some(port) = external.node_port else { return };
-    let name = &service.name;
-    let layer4 = Layer4(name.protocol());
-    let chain = hash.chain(ChainKind::External);
-    if service.has_endpoints() {
-        let head = format!("-A KUBE-NODEPORTS -m comment --comment {name} {layer4}");
-        if counts_localhost {
-            let counter = "-m nfacct --nfacct-name localhost_nps_accepted_pkts";
-            dispatch.nat.push(format_args!("{head} -d 127.0.0.0/8 --dport {port} {counter} -j {chain}"));
-        }
-        dispatch.nat.push(format_args!("{head} --dport {port} -j {chain}"));
-    }
-    if let Some((reason, target)) = refusal(external.treatment) {
-        // For every local address, even those that take no NodePort traffic.
-        let head =
-            format_args!("-A KUBE-EXTERNAL-SERVICES -m comment --comment \"{name} {reason}\"").to_string();
-        dispatch
-            .filter
-            .push(format_args!("{head} -m addrtype --dst-type LOCAL {layer4} --dport {port} -j {target}"));
-    }
-}
-
-/// Traffic that nothing serves. In the filter table, only what no short circuit took still has the VIP as destination.
-struct Refused<'a> {
-    service: &'a ServicePlan,
     treatment: Treatment,
+    vip: IpAddr,
+) {
+    if let Some((what, target)) = refusal(treatment) {
+        filter.push(format_args!("-A {chain} {} -j {target}", ToVip { service, vip, what }));
+    }
 }
 
-impl Refused<'_> {
-    fn write_vip(&self, filter: &mut Lines, chain: &str, vip: IpAddr) {
-        if let Some((what, target)) = refusal(self.treatment) {
-            let to = ToVip { service: self.service, vip, what };
-            filter.push(format_args!("-A {chain} {to} -j {target}"));
-        }
+/// For every local address, even those that take no NodePort traffic.
+fn write_refused_node_port(filter: &mut Lines, service: &ServicePlan, external: &External) {
+    if let (Some(port), Some((what, target))) = (external.node_port, refusal(external.treatment)) {
+        let name = &service.name;
+        let comment = format!("-m comment --comment \"{name} {what}\"");
+        let to = format!("-m addrtype --dst-type LOCAL {} --dport {port}", Layer4(name.protocol()));
+        filter.push(format_args!("-A KUBE-EXTERNAL-SERVICES {comment} {to} -j {target}"));
     }
 }
 

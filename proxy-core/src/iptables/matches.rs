@@ -1,5 +1,6 @@
 //! Matches that several rules share, as they stand in a rule.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -48,25 +49,6 @@ impl fmt::Display for ExternalDestinations<'_> {
     }
 }
 
-/// A comment about a service port and perhaps one of its endpoints, with a space after it; nothing in large clusters.
-#[derive(Clone, Copy)]
-pub(super) struct EndpointComment<'a> {
-    pub(super) name: Option<&'a ServicePortName>,
-    pub(super) endpoint: Option<&'a str>,
-}
-
-impl fmt::Display for EndpointComment<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.name, self.endpoint) {
-            (None, _) => Ok(()),
-            (Some(name), None) => write!(formatter, "-m comment --comment {name} "),
-            (Some(name), Some(endpoint)) => {
-                write!(formatter, "-m comment --comment \"{name} -> {endpoint}\" ")
-            }
-        }
-    }
-}
-
 /// Traffic of this node's pods. kube-proxy: pkg/proxy/util/localdetector.go.
 pub(super) struct IfLocal<'a>(pub(super) &'a LocalTraffic);
 
@@ -89,12 +71,52 @@ impl fmt::Display for IfNotLocal<'_> {
     }
 }
 
-/// One in so many, drawn at random; the probability as kube-proxy prints it (`%0.10f`).
-pub(super) struct OneIn(pub(super) usize);
+/// A probability as kube-proxy prints it (`%0.10f`).
+pub(super) struct Probability([u8; Probability::LENGTH]);
 
-impl fmt::Display for OneIn {
+impl Probability {
+    const LENGTH: usize = 12;
+
+    /// One in so many, at least two.
+    pub(super) fn of_one_in(count: usize) -> Self {
+        const SCALE: usize = 10_000_000_000;
+        let (quotient, remainder) = (SCALE / count, SCALE % count);
+        let mut digits = match (2 * remainder).cmp(&count) {
+            Ordering::Less => quotient,
+            Ordering::Greater => quotient + 1,
+            // Half way: it depends on which side the nearest binary fraction lies.
+            Ordering::Equal => return Self::by_float(count),
+        };
+        let mut text = *b"0.0000000000";
+        for place in text[2..].iter_mut().rev() {
+            *place += u8::try_from(digits % 10).unwrap_or(0);
+            digits /= 10;
+        }
+        Self(text)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a Service has fewer endpoints than 2^52")]
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "-m statistic --mode random --probability {:.10}", 1.0 / self.0 as f64)
+    fn by_float(count: usize) -> Self {
+        let mut text = [b'0'; Self::LENGTH];
+        text.copy_from_slice(format!("{:.10}", 1.0 / count as f64).as_bytes());
+        Self(text)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_rounded_as_floats_are() {
+        for count in (2..5000).chain([10_240, 20_480, 51_200]) {
+            let (fast, float) = (Probability::of_one_in(count), Probability::by_float(count));
+            assert_eq!(fast.as_str(), float.as_str(), "1/{count}");
+        }
+        assert_eq!(Probability::of_one_in(2048).as_str(), "0.0004882812", "half to even");
     }
 }

@@ -1,215 +1,219 @@
 //! The chains that belong to one service port.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use super::Lines;
 use super::dispatch::chain_kind;
-use super::matches::{EndpointComment, ExternalDestinations, IfLocal, IfNotLocal, Layer4, OneIn, ToVip};
+use super::lines::Lines;
+use super::matches::{ExternalDestinations, IfLocal, IfNotLocal, Probability, ToVip};
 use crate::endpoint::Endpoint;
-use crate::names::{ChainKind, ChainName, Hash, ServicePortName};
+use crate::names::{ChainKind, ChainName, Hash};
 use crate::objects::TrafficPolicy;
 use crate::plan::{EndpointSet, External, Masquerade, NodePlan, ServicePlan, SourceRanges, Treatment};
 
-/// Chains and their rules: one text, cut where a chain begins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ChainTexts {
-    rules: Lines,
-    /// Each chain with where its rules begin.
-    starts: Vec<(ChainName, usize)>,
+/// The names of all chains of one service port.
+#[derive(Debug, Clone)]
+pub(super) struct ServiceChains {
+    hash: Hash,
+    /// Those that are no endpoint's, in the order of writing.
+    of_service: Vec<ChainName>,
+    /// Those of the reachable endpoints, in their order.
+    of_endpoints: Vec<ChainName>,
 }
 
-impl ChainTexts {
-    /// Every chain with the lines of its rules, in the order of writing.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ChainName, &str)> {
-        let text = self.rules.as_str();
-        self.starts.iter().enumerate().map(move |(index, (chain, start))| {
-            let end = self.starts.get(index + 1).map_or(text.len(), |(_, next)| *next);
-            (*chain, &text[*start..end])
-        })
-    }
-
-    /// The rules of all chains.
-    pub(super) fn rules(&self) -> &str {
-        self.rules.as_str()
-    }
-
-    /// Bytes of text.
-    pub(super) fn len(&self) -> usize {
-        self.rules.as_str().len()
-    }
-
-    fn begin(&mut self, chain: ChainName) {
-        self.starts.push((chain, self.rules.as_str().len()));
-    }
-
-    fn rule(&mut self, chain: ChainName, rule: fmt::Arguments<'_>) {
-        self.rules.push(format_args!("-A {chain} {rule}"));
-    }
-}
-
-/// Writes the chains of one service port. `large`: leave comments about single endpoints out.
-pub(crate) fn write_service_chains(
-    chains: &mut ChainTexts,
-    service: &ServicePlan,
+/// The rules of every chain of a service port, as lines; no chain for a service port that is not there.
+pub(crate) fn chain_texts(
+    service: Option<&ServicePlan>,
     node: &NodePlan,
     large: bool,
-) {
-    if !service.has_endpoints() {
-        return;
+) -> BTreeMap<ChainName, String> {
+    let Some(service) = service else { return BTreeMap::new() };
+    let chains = ServiceChains::new(service);
+    let mut lines = Lines::default();
+    chains.write(&mut lines, service, node, large);
+    let mut texts: BTreeMap<ChainName, String> =
+        chains.names().map(|chain| (*chain, String::new())).collect();
+    let by_text: BTreeMap<&str, ChainName> = chains.names().map(|chain| (chain.as_str(), *chain)).collect();
+    for line in lines.as_str().split_inclusive('\n') {
+        let text = line.split(' ').nth(1).and_then(|chain| texts.get_mut(by_text.get(chain)?));
+        text.expect("every line appends to a chain of the service port").push_str(line);
     }
-    let writer = Writer {
-        service,
-        node,
-        hash: Hash::of_service_port(&service.name),
-        endpoint_chains: endpoint_chains(service),
-        large,
-    };
-    if let Some(external) = &service.external {
-        writer.write_external(chains, external);
-        if let Some(ranges) = &external.source_ranges {
-            writer.write_firewall(chains, external, ranges);
-        }
-    }
-    for set in [EndpointSet::Cluster, EndpointSet::Local] {
-        if service.endpoints_in(set).len() > 0 {
-            writer.write_choice(chains, set);
-        }
-    }
-    for endpoint in &service.categories.all_reachable {
-        writer.write_endpoint(chains, *endpoint);
-    }
+    texts
 }
 
-/// The chain of every endpoint that may serve, at the endpoint's index.
-fn endpoint_chains(service: &ServicePlan) -> Vec<Option<ChainName>> {
-    let mut chains = vec![None; service.endpoints.len()];
-    for index in &service.categories.all_reachable {
-        let hash = Hash::of_endpoint(&service.name, &service.endpoints[*index as usize].text);
-        chains[*index as usize] = Some(hash.chain(ChainKind::Endpoint));
+/// The names of every chain of a service port.
+pub(crate) fn chain_names(service: &ServicePlan) -> Vec<ChainName> {
+    ServiceChains::new(service).names().copied().collect()
+}
+
+impl ServiceChains {
+    pub(super) fn new(service: &ServicePlan) -> Self {
+        let hash = Hash::of_service_port(&service.name);
+        let mut of_service = Vec::new();
+        if let Some(external) = service.external.as_ref().filter(|_| service.has_endpoints()) {
+            of_service.push(hash.chain(ChainKind::External));
+            of_service.extend(external.source_ranges.as_ref().map(|_| hash.chain(ChainKind::Firewall)));
+        }
+        for set in [EndpointSet::Cluster, EndpointSet::Local] {
+            if service.endpoints_in(set).len() > 0 {
+                of_service.push(hash.chain(chain_kind(set)));
+            }
+        }
+        let endpoints = service.reachable_endpoints();
+        let of_endpoints = endpoints
+            .map(|endpoint| Hash::of_endpoint(&service.name, &endpoint.text).chain(ChainKind::Endpoint))
+            .collect();
+        Self { hash, of_service, of_endpoints }
     }
-    chains
+
+    /// All, in the order of writing.
+    pub(super) fn names(&self) -> impl Iterator<Item = &ChainName> {
+        self.of_service.iter().chain(&self.of_endpoints)
+    }
+
+    /// Writes the rules of all chains. `large`: leave comments about single endpoints out.
+    pub(super) fn write(&self, lines: &mut Lines, service: &ServicePlan, node: &NodePlan, large: bool) {
+        let mut writer = Writer { lines, chains: self, service, node, large };
+        if let Some(external) = service.external.as_ref().filter(|_| service.has_endpoints()) {
+            writer.write_external(external);
+            if let Some(ranges) = &external.source_ranges {
+                writer.write_firewall(external, ranges);
+            }
+        }
+        for set in [EndpointSet::Cluster, EndpointSet::Local] {
+            if service.endpoints_in(set).len() > 0 {
+                writer.write_choice(set);
+            }
+        }
+        for (endpoint, chain) in service.reachable_endpoints().zip(&self.of_endpoints) {
+            writer.write_endpoint(endpoint, chain);
+        }
+    }
 }
 
 struct Writer<'a> {
+    lines: &'a mut Lines,
+    chains: &'a ServiceChains,
     service: &'a ServicePlan,
     node: &'a NodePlan,
-    hash: Hash,
-    endpoint_chains: Vec<Option<ChainName>>,
     large: bool,
 }
 
 impl Writer<'_> {
-    /// The name to put into comments about endpoints.
-    fn commented_name(&self) -> Option<&ServicePortName> {
-        (!self.large).then_some(&self.service.name)
-    }
-
-    fn endpoint(&self, index: u32) -> (&Endpoint, ChainName) {
-        let index = index as usize;
-        (&self.service.endpoints[index], self.endpoint_chains[index].expect("it is among the reachable"))
-    }
-
     /// Traffic for external IPs, load balancer addresses and NodePorts.
-    fn write_external(&self, chains: &mut ChainTexts, external: &External) {
+    fn write_external(&mut self, external: &External) {
         let about = |what| ExternalDestinations { what, name: &self.service.name };
-        let chain = self.hash.chain(ChainKind::External);
-        let cluster = self.hash.chain(ChainKind::Cluster);
-        chains.begin(chain);
+        let chain = self.chains.hash.chain(ChainKind::External);
+        let cluster = self.chains.hash.chain(ChainKind::Cluster);
         match external.policy {
             TrafficPolicy::Cluster => {
                 // The endpoint may be on another node: the reply must come back this way.
-                chains.rule(chain, format_args!("{} -j KUBE-MARK-MASQ", about("masquerade traffic")));
+                self.lines.push(format_args!("-A {chain} {} -j KUBE-MARK-MASQ", about("masquerade traffic")));
             }
             TrafficPolicy::Local => {
                 if let Some(local) = &self.node.local_traffic {
                     // As if it had gone up to an external balancer and come back: not subject to the policy.
                     let pods = IfLocal(local);
-                    chains.rule(chain, format_args!("{} {pods} -j {cluster}", about("pod traffic")));
+                    self.lines.push(format_args!("-A {chain} {} {pods} -j {cluster}", about("pod traffic")));
                 }
                 // The node may use the VIP as its source.
                 let from_node = "-m addrtype --src-type LOCAL";
                 let masquerade = about("masquerade LOCAL traffic");
-                chains.rule(chain, format_args!("{masquerade} {from_node} -j KUBE-MARK-MASQ"));
-                chains.rule(chain, format_args!("{} {from_node} -j {cluster}", about("route LOCAL traffic")));
+                self.lines.push(format_args!("-A {chain} {masquerade} {from_node} -j KUBE-MARK-MASQ"));
+                let route = about("route LOCAL traffic");
+                self.lines.push(format_args!("-A {chain} {route} {from_node} -j {cluster}"));
             }
         }
         if let Treatment::Serve(set) = external.treatment {
-            chains.rule(chain, format_args!("-j {}", self.hash.chain(chain_kind(set))));
+            self.lines.push(format_args!("-A {chain} -j {}", self.chains.hash.chain(chain_kind(set))));
         }
     }
 
     /// What `loadBalancerSourceRanges` lets through. The rest is not rewritten, and dropped in the filter table.
-    fn write_firewall(&self, chains: &mut ChainTexts, external: &External, ranges: &SourceRanges) {
+    fn write_firewall(&mut self, external: &External, ranges: &SourceRanges) {
         let name = &self.service.name;
-        let chain = self.hash.chain(ChainKind::Firewall);
-        let next = self.hash.chain(ChainKind::External);
+        let chain = self.chains.hash.chain(ChainKind::Firewall);
+        let next = self.chains.hash.chain(ChainKind::External);
         let comment = format!("-m comment --comment \"{name} loadbalancer IP\"");
-        chains.begin(chain);
         for range in &ranges.ranges {
-            chains.rule(chain, format_args!("{comment} -s {range} -j {next}"));
+            self.lines.push(format_args!("-A {chain} {comment} -s {range} -j {next}"));
         }
         for vip in external.load_balancer_vips.iter().filter(|_| ranges.admits_vips) {
-            chains.rule(chain, format_args!("{comment} -s {vip} -j {next}"));
+            self.lines.push(format_args!("-A {chain} {comment} -s {vip} -j {next}"));
         }
         let rest = "will be dropped by KUBE-PROXY-FIREWALL";
-        chains.rule(chain, format_args!("-m comment --comment \"other traffic to {name} {rest}\""));
+        self.lines.push(format_args!("-A {chain} -m comment --comment \"other traffic to {name} {rest}\""));
     }
 
     /// The choice among a set of endpoints.
-    fn write_choice(&self, chains: &mut ChainTexts, set: EndpointSet) {
-        let chain = self.hash.chain(chain_kind(set));
-        chains.begin(chain);
+    fn write_choice(&mut self, set: EndpointSet) {
+        let chain = self.chains.hash.chain(chain_kind(set));
         if self.service.internal == Treatment::Serve(set) {
-            self.write_cluster_ip_masquerade(chains, chain);
+            self.write_cluster_ip_masquerade(chain);
         }
-        let indexes = match set {
-            EndpointSet::Cluster => &self.service.categories.cluster,
-            EndpointSet::Local => &self.service.categories.local,
+        let (head, comment_end) = if self.large {
+            (format!("-A {chain} "), "")
+        } else {
+            (format!("-A {chain} -m comment --comment \"{} -> ", self.service.name), "\" ")
         };
-        let name = self.commented_name();
-        let choices = indexes.iter().map(|index| {
-            let (endpoint, target) = self.endpoint(*index);
-            (EndpointComment { name, endpoint: Some(&endpoint.text) }, target)
-        });
+        let members = self.service.indexes_in(set);
+        let reachable = self.service.categories.all_reachable.iter().zip(&self.chains.of_endpoints);
+        // What each rule begins with, in parts, and its target. Both lists of indexes ascend.
+        let choices: Vec<([&str; 3], &str)> = reachable
+            .filter(|(index, _)| members.binary_search(index).is_ok())
+            .map(|(index, target)| {
+                let endpoint = &self.service.endpoints[*index as usize];
+                let about = if self.large { "" } else { &endpoint.text };
+                ([head.as_str(), about, comment_end], target.as_str())
+            })
+            .collect();
         if let Some(seconds) = self.service.affinity_seconds {
-            for (comment, target) in choices.clone() {
-                let known =
-                    format_args!("-m recent --name {target} --rcheck --seconds {seconds} --reap").to_string();
-                chains.rule(chain, format_args!("{comment}{known} -j {target}"));
+            let known = format!(" --rcheck --seconds {seconds} --reap -j ");
+            for (head, target) in &choices {
+                self.lines.concat(&[head, &["-m recent --name ", target, &known, target]]);
             }
         }
-        for (position, (comment, target)) in choices.enumerate() {
-            match indexes.len() - position {
-                1 => chains.rule(chain, format_args!("{comment}-j {target}")),
-                left => chains.rule(chain, format_args!("{comment}{} -j {target}", OneIn(left))),
+        for (position, (head, target)) in choices.iter().enumerate() {
+            let jump = ["-j ", target];
+            match choices.len() - position {
+                1 => self.lines.concat(&[head, &jump]),
+                left => {
+                    let probability = Probability::of_one_in(left);
+                    let random = ["-m statistic --mode random --probability ", probability.as_str(), " "];
+                    self.lines.concat(&[head, &random, &jump]);
+                }
             }
         }
     }
 
     /// Traffic to the ClusterIP from outside: routed to this node on purpose, its reply must pass here again.
-    fn write_cluster_ip_masquerade(&self, chains: &mut ChainTexts, chain: ChainName) {
+    fn write_cluster_ip_masquerade(&mut self, chain: ChainName) {
         let to = ToVip { service: self.service, vip: self.service.cluster_ip, what: "cluster IP" };
         match (self.service.internal_masquerade, &self.node.local_traffic) {
             (Masquerade::Never, _) | (Masquerade::UnlessFromPods, None) => {}
-            (Masquerade::Always, _) => chains.rule(chain, format_args!("{to} -j KUBE-MARK-MASQ")),
+            (Masquerade::Always, _) => self.lines.push(format_args!("-A {chain} {to} -j KUBE-MARK-MASQ")),
             (Masquerade::UnlessFromPods, Some(local)) => {
-                chains.rule(chain, format_args!("{to} {} -j KUBE-MARK-MASQ", IfNotLocal(local)));
+                self.lines.push(format_args!("-A {chain} {to} {} -j KUBE-MARK-MASQ", IfNotLocal(local)));
             }
         }
     }
 
-    fn write_endpoint(&self, chains: &mut ChainTexts, index: u32) {
-        let (endpoint, chain) = self.endpoint(index);
-        let comment = EndpointComment { name: self.commented_name(), endpoint: None };
-        let layer4 = Layer4(self.service.name.protocol());
-        chains.begin(chain);
-        // An endpoint that is sent to itself would answer itself directly, past the un-NAT.
-        chains.rule(chain, format_args!("{comment}-s {} -j KUBE-MARK-MASQ", endpoint.address_text()));
-        let dnat = format_args!("{layer4} -j DNAT --to-destination {}", endpoint.text).to_string();
-        if self.service.affinity_seconds.is_some() {
-            chains.rule(chain, format_args!("{comment}-m recent --name {chain} --set {dnat}"));
+    fn write_endpoint(&mut self, endpoint: &Endpoint, chain: &ChainName) {
+        let chain = chain.as_str();
+        let protocol = self.service.name.protocol().lower();
+        let name = self.service.name.as_str();
+        let head: &[&str] = if self.large {
+            &["-A ", chain, " "]
         } else {
-            chains.rule(chain, format_args!("{comment}{dnat}"));
-        }
+            &["-A ", chain, " -m comment --comment ", name, " "]
+        };
+        // An endpoint that is sent to itself would answer itself directly, past the un-NAT.
+        self.lines.concat(&[head, &["-s ", endpoint.address_text(), " -j KUBE-MARK-MASQ"]]);
+        let remember: &[&str] = if self.service.affinity_seconds.is_some() {
+            &["-m recent --name ", chain, " --set "]
+        } else {
+            &[]
+        };
+        let dnat = ["-m ", protocol, " -p ", protocol, " -j DNAT --to-destination ", &endpoint.text];
+        self.lines.concat(&[head, remember, &dnat]);
     }
 }

@@ -1,5 +1,6 @@
 //! A real kernel's network namespace to load rules into, where this machine can give one.
 #![allow(dead_code, reason = "each test uses its part of this")]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the kernel is asked by commands")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

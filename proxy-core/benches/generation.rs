@@ -1,0 +1,161 @@
+//! How long rules take to make in a large cluster: 10,000 Services of 5 endpoints each.
+//!
+//! For comparison: real kube-proxy v1.31 needs 373 ms for the full rules of such a cluster. `cargo bench -p proxy-core`.
+#![allow(missing_docs, reason = "benchmarks have no readers of documentation")]
+
+use divan::{Bencher, black_box};
+use proxy_core::cluster::Cluster;
+use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::objects::{
+    Endpoint, EndpointPort, EndpointSlice, IpFamily, KubeProxyConfiguration, Object, ObjectMeta, Service,
+    ServicePort, ServiceSpec, ServiceType,
+};
+use proxy_core::plan::Plan;
+use proxy_core::{iptables, sync};
+
+const SERVICES: u32 = 10_000;
+const ENDPOINTS: u32 = 5;
+
+fn main() {
+    divan::main();
+}
+
+fn metadata(index: u32, labels: &[(&str, String)]) -> ObjectMeta {
+    ObjectMeta {
+        name: format!("service-{index:05}"),
+        namespace: format!("namespace-{:03}", index % 100),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        ..ObjectMeta::default()
+    }
+}
+
+fn service(index: u32) -> Object {
+    let has_node_port = index.is_multiple_of(10);
+    let cluster_ip = format!("10.{}.{}.{}", 96 + index / 65536, index / 256 % 256, index % 256);
+    Object::Service(Service {
+        metadata: metadata(index, &[]),
+        spec: ServiceSpec {
+            service_type: if has_node_port { ServiceType::NodePort } else { ServiceType::ClusterIP },
+            ports: vec![ServicePort {
+                name: "http".to_owned(),
+                port: 80,
+                node_port: if has_node_port { 30000 + i32::try_from(index / 10).unwrap_or(0) } else { 0 },
+                ..ServicePort::default()
+            }],
+            cluster_ips: vec![cluster_ip.clone()],
+            cluster_ip,
+            ip_families: vec![IpFamily::V4],
+            ..ServiceSpec::default()
+        },
+        ..Service::default()
+    })
+}
+
+fn slice(index: u32, endpoints: u32) -> Object {
+    let address = |endpoint: u32| {
+        let number = index * 8 + endpoint;
+        Endpoint {
+            addresses: vec![format!("10.{}.{}.{}", 200 + number / 65536, number / 256 % 256, number % 256)],
+            node_name: Some(format!("node-{}", number % 500)),
+            ..Endpoint::default()
+        }
+    };
+    let name = format!("service-{index:05}");
+    Object::EndpointSlice(EndpointSlice {
+        metadata: metadata(index, &[("kubernetes.io/service-name", name)]),
+        endpoints: (0..endpoints).map(address).collect(),
+        ports: vec![EndpointPort {
+            name: Some("http".to_owned()),
+            port: Some(8080),
+            ..EndpointPort::default()
+        }],
+        ..EndpointSlice::default()
+    })
+}
+
+fn objects() -> Vec<Object> {
+    (0..SERVICES).flat_map(|index| [service(index), slice(index, ENDPOINTS)]).collect()
+}
+
+fn config() -> NodeConfig {
+    let configuration = KubeProxyConfiguration {
+        cluster_cidr: "10.192.0.0/10".to_owned(),
+        ..KubeProxyConfiguration::default()
+    };
+    NodeConfig::new(Machine::new("node-1"), &configuration, None).expect("a good configuration")
+}
+
+/// Objects are read and checked.
+#[divan::bench]
+fn full_1_cluster(bencher: Bencher<'_, '_>) {
+    let objects = objects();
+    bencher.bench_local(|| Cluster::new(black_box(&objects)).expect("good objects"));
+}
+
+/// The plan is made from the cluster.
+#[divan::bench]
+fn full_2_plan(bencher: Bencher<'_, '_>) {
+    let cluster = Cluster::new(&objects()).expect("good objects");
+    let config = config();
+    bencher.bench_local(|| Plan::new(black_box(&cluster), &config, IpFamily::V4));
+}
+
+/// The text is made from the plan.
+#[divan::bench]
+fn full_3_text(bencher: Bencher<'_, '_>) {
+    let cluster = Cluster::new(&objects()).expect("good objects");
+    let plan = Plan::new(&cluster, &config(), IpFamily::V4);
+    bencher.bench_local(|| iptables::full(black_box(&plan)));
+}
+
+/// All of it: what kube-proxy does at a full sync, and reading the objects.
+#[divan::bench]
+fn full_all(bencher: Bencher<'_, '_>) {
+    let objects = objects();
+    let config = config();
+    bencher.bench_local(|| {
+        let cluster = Cluster::new(black_box(&objects)).expect("good objects");
+        let plan = Plan::new(&cluster, &config, IpFamily::V4);
+        let text = iptables::full(&plan);
+        // Returned, so that taking them down is not counted.
+        (cluster, plan, text)
+    });
+}
+
+/// Applies one object and writes the sync, there and back, so that every round begins with the same cluster.
+fn bench_change(bencher: Bencher<'_, '_>, there: &[Object], back: &[Object]) {
+    let mut cluster = Cluster::new(&objects()).expect("good objects");
+    let config = config();
+    let mut plan = Plan::new(&cluster, &config, IpFamily::V4);
+    bencher.bench_local(|| {
+        for object in there.iter().chain(back) {
+            let changed = cluster.apply(black_box(object)).expect("a good object");
+            let change = plan.update(&cluster, &config, &changed);
+            black_box(sync::of_change(&plan, &change));
+        }
+    });
+}
+
+/// One endpoint goes and comes back: two changes.
+#[divan::bench]
+fn change_endpoint_twice(bencher: Bencher<'_, '_>) {
+    bench_change(bencher, &[slice(7777, ENDPOINTS - 1)], &[slice(7777, ENDPOINTS)]);
+}
+
+/// All endpoints of a Service go and come back: two changes, which enter the shared chains.
+#[divan::bench]
+fn change_dispatch_twice(bencher: Bencher<'_, '_>) {
+    bench_change(bencher, &[slice(7777, 0)], &[slice(7777, ENDPOINTS)]);
+}
+
+/// Two whole plans that differ in one endpoint are compared.
+#[divan::bench]
+fn compare_plans(bencher: Bencher<'_, '_>) {
+    let mut cluster = Cluster::new(&objects()).expect("good objects");
+    let config = config();
+    let before = Plan::new(&cluster, &config, IpFamily::V4);
+    let mut after = before.clone();
+    let changed = cluster.apply(&slice(7777, ENDPOINTS - 1)).expect("a good object");
+    after.update(&cluster, &config, &changed);
+    bencher.bench_local(|| sync::between(black_box(&before), black_box(&after)));
+}
