@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-NAMES = {side: f"hp-conntrack-{side}" for side in ("left", "router", "right")}
+NAMES = {side: f"hairpin-{side}" for side in ("left", "router", "right")}
 LEFT, RIGHT = "10.0.0.1", "192.168.0.1"
 MAC = {"left": "02:00:00:00:00:01", "right": "02:00:00:00:00:02"}
 # DSCP that the rules write, and what it means; eight more in the reply direction.

@@ -323,7 +323,9 @@ impl Fixture {
                 (Hook::Prerouting | Hook::Output, Some(range), _) => {
                     nat::setup_info(ctx, packet, &range, manip)
                 }
-                (Hook::Postrouting, _, Some(Snat::To(range))) => nat::setup_info(ctx, packet, &range, manip),
+                (Hook::Postrouting | Hook::Input, _, Some(Snat::To(range))) => {
+                    nat::setup_info(ctx, packet, &range, manip)
+                }
                 (Hook::Postrouting, _, Some(Snat::Masquerade(range))) => nat::masquerade(ctx, packet, &range),
                 _ => Verdict::Accept,
             };

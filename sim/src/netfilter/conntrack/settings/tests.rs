@@ -1,4 +1,6 @@
 use super::ConntrackSettings;
+use crate::device::Devices;
+use crate::sysctl::Sysctls;
 
 /// D-13, D-14: the defaults by the name under which `sysctl` shows them, as read on a Linux 6.18 host.
 const DEFAULTS: &[(&str, u32)] = &[
@@ -80,4 +82,14 @@ fn names_are_those_of_sysctl() {
     ] {
         assert_eq!(ConntrackSettings::leaf_of(name), leaf);
     }
+}
+
+#[test]
+fn sysctls_of_a_netns_reach_them() {
+    let (mut sysctls, devices) = (Sysctls::default(), Devices::default());
+    let name = "net.netfilter.nf_conntrack_tcp_timeout_established";
+    sysctls.set(&devices, name, "86400").unwrap();
+    assert_eq!(sysctls.get(&devices, name).unwrap(), "86400");
+    assert_eq!(sysctls.conntrack.timeouts.tcp_established, 86_400);
+    assert!(sysctls.set(&devices, "net.netfilter.nf_conntrack_nope", "1").is_err());
 }

@@ -31,57 +31,32 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
     remaining: Duration,
 ) -> Outcome {
     let mut old = track.state;
-    let new = match transition(direction, segment.kind, old) {
-        Transition::Invalid => {
-            return Outcome::Invalid("a TCP segment that does not fit the state of its connection");
+    let step = match transition(direction, segment.kind, old) {
+        Transition::To(TcpState::SynSent) if old >= TcpState::TimeWait && track.may_reopen(direction) => {
+            return Outcome::Repeat;
         }
-        Transition::Ignore => match ignored(track, segment, direction) {
-            // The SYN that was let through earlier has been answered: the connection is what its ends say it is.
-            Some(answered) => {
-                old = TcpState::SynSent;
-                Step::CheckWindow(answered)
-            }
-            None => Step::Done(Outcome::Accept { refresh: None }),
-        },
-        Transition::To(TcpState::SynSent) if old >= TcpState::TimeWait => {
-            if track.may_reopen(direction) {
-                return Outcome::Repeat;
-            }
+        Transition::To(TcpState::SynSent) if old < TcpState::TimeWait => Step::CheckWindow(TcpState::SynSent),
+        Transition::Ignore | Transition::To(TcpState::SynSent) => {
             match ignored(track, segment, direction) {
+                // The SYN that was let through earlier has been answered: the connection is what its ends say it is.
                 Some(answered) => {
                     old = TcpState::SynSent;
                     Step::CheckWindow(answered)
                 }
-                None => Step::Done(Outcome::Accept { refresh: None }),
+                None => return PASS,
             }
         }
-        Transition::To(TcpState::TimeWait) if track.is_challenge_ack(segment, direction) => {
-            track.last.flags.remove(PeerFlags::CHALLENGE_ACK_EXPECTED);
-            Step::Done(Outcome::Accept { refresh: None })
+        Transition::To(state) => step_to(track, *status, segment, direction, settings, state),
+        Transition::Invalid => {
+            Step::Done(Outcome::Invalid("a TCP segment that does not fit the state of its connection"))
         }
-        Transition::To(TcpState::SynSent2) => {
-            track.last.flags.insert(PeerFlags::SIMULTANEOUS_OPEN);
-            Step::CheckWindow(TcpState::SynSent2)
-        }
-        // The table cannot tell an ACK that ends a simultaneous open from one that answers a SYN sent again.
-        Transition::To(TcpState::SynRecv)
-            if direction == Direction::Reply
-                && segment.kind == SegmentKind::Ack
-                && track.last.flags.contains(PeerFlags::SIMULTANEOUS_OPEN) =>
-        {
-            Step::CheckWindow(TcpState::Established)
-        }
-        Transition::To(TcpState::Close) if segment.kind == SegmentKind::Rst => {
-            reset(track, *status, segment, direction, settings)
-        }
-        Transition::To(state) => Step::CheckWindow(state),
     };
-    let new = match new {
+    let new = match step {
         Step::Done(outcome) => return outcome,
         Step::SkipWindow(state) => state,
         Step::CheckWindow(state) => match tcp_in_window(track, segment, direction, settings) {
             InWindow::Accept => state,
-            InWindow::Ignore => return Outcome::Accept { refresh: None },
+            InWindow::Ignore => return PASS,
             InWindow::Invalid(why) => {
                 let refresh = after_invalid(track, *status, segment, direction, settings, remaining);
                 return Outcome::InvalidWithTimeout(why, refresh);
@@ -89,6 +64,50 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
         },
     };
     accepted(track, status, segment, direction, settings, (old, new))
+}
+
+/// The segment passes and changes nothing.
+const PASS: Outcome = Outcome::Accept { refresh: None };
+
+/// What the state table cannot know about the way to `state`.
+fn step_to(
+    track: &mut TcpTrack,
+    status: Status,
+    segment: &Segment,
+    direction: Direction,
+    settings: &ConntrackSettings,
+    state: TcpState,
+) -> Step {
+    match state {
+        TcpState::TimeWait if track.is_challenge_ack(segment, direction) => {
+            track.last.flags.remove(PeerFlags::CHALLENGE_ACK_EXPECTED);
+            Step::Done(PASS)
+        }
+        TcpState::SynSent2 => {
+            track.last.flags.insert(PeerFlags::SIMULTANEOUS_OPEN);
+            Step::CheckWindow(state)
+        }
+        // The ACK that ends a simultaneous open, not one that answers a SYN sent again.
+        TcpState::SynRecv
+            if direction == Direction::Reply
+                && segment.kind == SegmentKind::Ack
+                && track.last.flags.contains(PeerFlags::SIMULTANEOUS_OPEN) =>
+        {
+            Step::CheckWindow(TcpState::Established)
+        }
+        TcpState::Close if segment.kind == SegmentKind::Rst => {
+            reset(track, status, segment, direction, settings)
+        }
+        TcpState::None
+        | TcpState::SynSent
+        | TcpState::SynRecv
+        | TcpState::Established
+        | TcpState::FinWait
+        | TcpState::CloseWait
+        | TcpState::LastAck
+        | TcpState::TimeWait
+        | TcpState::Close => Step::CheckWindow(state),
+    }
 }
 
 /// A segment that may be right while the entry is wrong: it passes, and is remembered (`TCP_CONNTRACK_IGNORE`).
