@@ -2,5 +2,6 @@
 
 mod loss;
 mod pair;
+mod segments;
 mod tcp_exchange;
 mod udp;

@@ -188,6 +188,7 @@ impl Connection {
         if handshake.retransmits == 0 {
             connection.rtt.measure(io.cx.now - handshake.started);
         }
+        connection.ack.connected(io.cx.now);
         connection.establish(io);
         let (flow, socket, FourTuple { local, remote }) = (connection.flow, connection.id, connection.tuple);
         io.cx.record_flow(Some(segment.packet), || {
@@ -200,7 +201,6 @@ impl Connection {
     pub(super) fn establish(&mut self, io: &SocketIo<'_, '_>) {
         self.state = State::Established;
         self.rtt.finish_handshake();
-        self.ack.connected(io.cx.now);
         self.retransmits = 0;
         self.retrans_stamp = None;
         // A client has already taken the timestamps off its MSS, a server has not: `tcp_init_buffer_space` keeps one

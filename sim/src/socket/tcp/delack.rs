@@ -69,7 +69,7 @@ impl AckPolicy {
         }
     }
 
-    /// The connection is established; the clock of [`AckPolicy::data_sent`] starts.
+    /// The handshake ended, other than by a simultaneous open; it counts as data for [`AckPolicy::data_sent`].
     pub(super) const fn connected(&mut self, now: Instant) {
         self.last_received = now;
     }

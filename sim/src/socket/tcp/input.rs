@@ -77,13 +77,13 @@ impl Connection {
         if let Some(verdict) = self.advance_state(io, segment) {
             return verdict;
         }
-        if was_handshake {
-            self.wake_connected(io, flows);
-        }
         let verdict = self.process_text(io, segment);
         if self.state != State::Closed && !matches!(self.state, State::TimeWait(_)) {
             self.push(io);
             self.ack_if_due(io);
+        }
+        if was_handshake {
+            self.wake_connected(io, flows);
         }
         self.wake_app(io, flows);
         verdict
@@ -210,18 +210,15 @@ impl Connection {
         if !segment.has(TcpFlags::ACK) {
             return Err(rejected);
         }
-        let result = self.take_ack(io, segment);
-        match (self.state, result) {
-            (_, AckResult::Valid) => Ok(()),
-            (State::SynReceived, AckResult::Old | AckResult::TooOld | AckResult::Unsent) => {
+        match self.take_ack(io, segment) {
+            AckResult::Valid => Ok(()),
+            AckResult::Old | AckResult::TooOld | AckResult::Unsent if self.state == State::SynReceived => {
                 Err(Verdict::Reset(DropReason::TcpInvalid))
             }
-            // `tcp_rcv_established` goes on with the text of a segment whose ACK is old, and drops one that acknowledges
-            // what was not sent in silence.
-            (State::Established, AckResult::Old) => Ok(()),
-            (State::Established, AckResult::Unsent) => Err(rejected),
-            (_, AckResult::Old) => Ok(()),
-            (_, AckResult::TooOld | AckResult::Unsent) => {
+            // The text of such a segment may still be new.
+            AckResult::Old => Ok(()),
+            // RFC 5961 §5.2. In ESTABLISHED, Linux left ACKs of what was not sent unanswered until 6.18.
+            AckResult::TooOld | AckResult::Unsent => {
                 self.send_challenge_ack(io);
                 Err(rejected)
             }
@@ -232,7 +229,9 @@ impl Connection {
     fn take_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> AckResult {
         let (ack, una) = (segment.ack, self.snd.snd_una);
         if ack.is_before(una) {
-            return if una - ack > self.snd.max_window { AckResult::TooOld } else { AckResult::Old };
+            // No ACK can be for bytes that were never sent.
+            let oldest = self.snd.max_window.min(self.snd.bytes_acked);
+            return if una - ack > oldest { AckResult::TooOld } else { AckResult::Old };
         }
         if ack.is_after(self.snd.snd_nxt) {
             return AckResult::Unsent;
@@ -384,7 +383,8 @@ impl Connection {
                 if !segment.seq.is_before(self.rcv.rcv_nxt) =>
             {
                 // Nothing follows a FIN.
-                return Verdict::Taken;
+                let is_empty = segment.seq == segment.end_seq();
+                return if is_empty { Verdict::Taken } else { Verdict::Drop(DropReason::TcpInvalid) };
             }
             State::FinWait1 | State::FinWait2 if self.is_orphan() => {
                 let fin = u32::from(segment.has(TcpFlags::FIN));
@@ -486,7 +486,7 @@ impl Connection {
     }
 
     /// The size of segments that the peer seems to send, as it is first estimated (`tcp_initialize_rcv_mss`).
-    fn rcv_mss(&self) -> u32 {
+    pub(super) fn rcv_mss(&self) -> u32 {
         u32::from(self.advmss).min(536).min(self.rcv.rcv_wnd / 2).max(88)
     }
 

@@ -24,6 +24,7 @@ impl Connection {
             sent: io.cx.now,
             is_retransmitted: false,
             is_lost: false,
+            is_pushed: false,
         });
         self.transmit_syn(io);
         self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
@@ -64,7 +65,8 @@ impl Connection {
             if end - seq < mss {
                 self.snd.snd_sml = end;
             }
-            self.send_new(io, seq, end);
+            let is_pushed = self.snd.is_end_of_write(seq, end);
+            self.send_new(io, seq, end, is_pushed);
             has_sent = true;
         }
         if has_sent {
@@ -75,7 +77,7 @@ impl Connection {
     }
 
     /// Sends a range for the first time (`tcp_event_new_data_sent`).
-    pub(super) fn send_new(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq) {
+    pub(super) fn send_new(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq, is_pushed: bool) {
         let was_idle = self.snd.in_flight.is_empty();
         self.snd.snd_nxt = end;
         self.snd.in_flight.push_back(InFlight {
@@ -84,19 +86,20 @@ impl Connection {
             sent: io.cx.now,
             is_retransmitted: false,
             is_lost: false,
+            is_pushed,
         });
-        self.transmit_range(io, seq, end);
+        self.transmit_range(io, seq, end, is_pushed);
         if was_idle || self.write_timer == WriteTimer::LossProbe {
             self.rearm_rto(io);
         }
     }
 
-    fn transmit_range(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq) {
+    fn transmit_range(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq, is_pushed: bool) {
         let mut flags = TcpFlags::ACK;
         if self.snd.covers_fin(end) {
             flags = flags.union(TcpFlags::FIN);
         }
-        if self.snd.is_end_of_write(end) && !self.snd.payload(seq, end).is_empty() {
+        if is_pushed {
             flags = flags.union(TcpFlags::PSH);
         }
         self.transmit(io, seq, Some(end), flags);
@@ -104,11 +107,15 @@ impl Connection {
 
     /// Sends the flight's segment with that index again (`__tcp_retransmit_skb`).
     pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) {
+        if !matches!(self.state, State::SynSent | State::SynReceived) {
+            let mss = self.mss();
+            self.snd.collapse(index, mss);
+        }
         let sent = &mut self.snd.in_flight[index];
         sent.sent = io.cx.now;
         sent.is_retransmitted = true;
         sent.is_lost = false;
-        let (seq, end) = (sent.seq.max(self.snd.snd_una), sent.end);
+        let (seq, end, is_pushed) = (sent.seq.max(self.snd.snd_una), sent.end, sent.is_pushed);
         match self.state {
             State::SynSent | State::SynReceived => self.transmit_syn(io),
             State::Established
@@ -116,7 +123,7 @@ impl Connection {
             | State::FinWait2
             | State::CloseWait
             | State::Closing
-            | State::LastAck => self.transmit_range(io, seq, end),
+            | State::LastAck => self.transmit_range(io, seq, end, is_pushed),
             State::TimeWait(_) | State::Closed => {}
         }
     }
@@ -144,7 +151,7 @@ impl Connection {
 
     /// Builds a segment that carries an ACK, and sends it (`__tcp_transmit_skb`).
     fn transmit(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Option<Seq>, flags: TcpFlags) {
-        let window = self.rcv.select_window();
+        let window = self.rcv.select_window(self.rcv_mss());
         let echo = self.rcv.ts_recent.map_or(0, |(value, _)| value);
         let timestamps = self.has_timestamps.then(|| (timestamp(io.cx.now), echo));
         let sack = if self.has_sack {
@@ -186,7 +193,11 @@ impl Connection {
     /// Data bytes per segment (`tcp_current_mss`; SACK blocks are not reckoned with).
     pub(super) fn mss(&self) -> u32 {
         let options = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
-        u32::from(self.snd.mss.saturating_sub(options).max(1))
+        // At least two segments shall fit into the peer's window (`tcp_bound_to_half_wnd`).
+        let window = self.snd.max_window;
+        let half = if window > 536 { window / 2 } else { window };
+        let mss = u32::from(self.snd.mss.saturating_sub(options)).max(1);
+        if half > 0 { mss.min(half.max(48)) } else { mss }
     }
 
     pub(super) fn arm_write_timer(&mut self, io: &mut SocketIo<'_, '_>, what: WriteTimer, after: Duration) {

@@ -79,14 +79,26 @@ impl Receive {
     ///
     /// Linux: `tcp_select_window`, net/ipv4/tcp_output.c. Deviation: unread data never narrows the window, because the
     /// applications here read at once, and segments of 536 bytes and more do not widen it.
-    pub(super) fn select_window(&mut self) -> u16 {
+    pub(super) fn select_window(&mut self, rcv_mss: u32) -> u16 {
         let unit = 1 << self.rcv_wscale;
-        let wanted = self.rcv_ssthresh.next_multiple_of(unit);
+        let wanted = self.wanted_window(rcv_mss);
         let window = wanted.max(self.window_left().next_multiple_of(unit));
         let window = window.min(u32::from(u16::MAX) << self.rcv_wscale);
         self.rcv_wnd = window;
         self.rcv_wup = self.rcv_nxt;
         u16::try_from(window >> self.rcv_wscale).unwrap_or(u16::MAX)
+    }
+
+    /// Linux: `__tcp_select_window`. A window that is not scaled is kept while it is close to the space that is free.
+    fn wanted_window(&self, rcv_mss: u32) -> u32 {
+        let free = self.rcv_ssthresh;
+        if self.rcv_wscale > 0 {
+            free.next_multiple_of(1 << self.rcv_wscale)
+        } else if self.rcv_wnd + rcv_mss <= free || self.rcv_wnd > free {
+            free / rcv_mss * rcv_mss
+        } else {
+            self.rcv_wnd
+        }
     }
 
     /// Whether a segment overlaps the window (`tcp_sequence`, net/ipv4/tcp_input.c).
@@ -165,18 +177,50 @@ impl Receive {
         self.sack.retain(|(start, _)| start.is_after(rcv_nxt));
     }
 
-    /// Linux: `tcp_data_queue_ofo`, `tcp_sack_new_ofo_skb`.
+    /// Linux: `tcp_data_queue_ofo`.
     fn keep_out_of_order(&mut self, segment: &Segment<'_>) {
-        let (mut start, mut end) = (segment.seq, segment.end_seq());
-        if self.reorder.iter().any(|kept| !start.is_before(kept.seq) && !end.is_after(kept.end())) {
-            self.report_duplicate(start, end);
-            return;
+        let (seq, end) = (segment.seq, segment.end_seq());
+        let at = self.reorder.iter().position(|kept| kept.seq.is_after(seq)).unwrap_or(self.reorder.len());
+        if let Some(before) = at.checked_sub(1).map(|index| &self.reorder[index])
+            && seq.is_before(before.end())
+        {
+            let is_all_present = !end.is_after(before.end());
+            self.duplicate = Some((seq, if is_all_present { end } else { before.end() }));
+            if is_all_present {
+                self.add_sack(seq, end);
+                return;
+            }
         }
-        let at = self.reorder.iter().position(|kept| kept.seq.is_after(start)).unwrap_or(self.reorder.len());
-        let kept =
-            OutOfOrder { seq: start, bytes: segment.payload.to_vec(), has_fin: segment.has(TcpFlags::FIN) };
-        self.reorder.insert(at, kept);
-        // Neighbouring blocks merge into the newest, which is reported first.
+        let bytes = segment.payload.to_vec();
+        self.reorder.insert(at, OutOfOrder { seq, bytes, has_fin: segment.has(TcpFlags::FIN) });
+        self.drop_covered(at + 1, end);
+        self.add_sack(seq, end);
+    }
+
+    /// Drops what lies from `index` on and ends before `end`; what overlaps is reported as duplicate.
+    fn drop_covered(&mut self, index: usize, end: Seq) {
+        while let Some(next) = self.reorder.get(index) {
+            let (start, next_end) = (next.seq, next.end());
+            if !end.is_after(start) {
+                break;
+            }
+            let is_covered = !end.is_before(next_end);
+            let overlap_end = if is_covered { next_end } else { end };
+            self.duplicate = Some(match self.duplicate {
+                Some((first, last)) => {
+                    (if start.is_before(first) { start } else { first }, last.max(overlap_end))
+                }
+                None => (start, overlap_end),
+            });
+            if !is_covered {
+                break;
+            }
+            self.reorder.remove(index);
+        }
+    }
+
+    /// Puts a block in front, joined with those that it touches (`tcp_sack_new_ofo_skb`).
+    fn add_sack(&mut self, mut start: Seq, mut end: Seq) {
         self.sack.retain(|(other_start, other_end)| {
             let is_apart = other_end.is_before(start) || other_start.is_after(end);
             if !is_apart {

@@ -20,6 +20,8 @@ pub(super) struct Send {
     pub(super) max_window: u32,
     /// End of the last segment that was smaller than the MSS (Minshall's form of Nagle's algorithm).
     pub(super) snd_sml: Seq,
+    /// How many sequence numbers were acknowledged (`bytes_acked`).
+    pub(super) bytes_acked: u32,
     /// Shift of the windows that come in.
     pub(super) snd_wscale: u8,
     /// Largest segment that the peer and the path take, options included.
@@ -44,6 +46,8 @@ pub(super) struct InFlight {
     pub(super) is_retransmitted: bool,
     /// It is held to be lost, and was not sent again since.
     pub(super) is_lost: bool,
+    /// It carries PSH.
+    pub(super) is_pushed: bool,
 }
 
 impl Send {
@@ -56,6 +60,7 @@ impl Send {
             snd_wl1: Seq(0),
             max_window: 0,
             snd_sml: isn,
+            bytes_acked: 0,
             snd_wscale: 0,
             mss: 536,
             bytes: VecDeque::new(),
@@ -132,9 +137,10 @@ impl Send {
         self.has_fin && end == self.write_seq()
     }
 
-    /// Whether a range that ends there ends a write.
-    pub(super) fn is_end_of_write(&self, end: Seq) -> bool {
-        end == self.end_of_bytes() || self.covers_fin(end)
+    /// Whether a range has data and ends a write; it then carries PSH, and keeps it when its data is acknowledged in part.
+    pub(super) fn is_end_of_write(&self, start: Seq, end: Seq) -> bool {
+        let last = self.end_of_bytes();
+        start.is_before(last) && !end.is_before(last)
     }
 
     /// The bytes from `start` to `end`, without SYN and FIN.
@@ -157,10 +163,25 @@ impl Send {
             // A FIN may ride on a full segment.
             let fin = u32::from(self.covers_fin(sent.end));
             while sent.end - sent.seq > mss + fin {
-                self.in_flight.push_back(InFlight { end: sent.seq + mss, ..sent });
+                self.in_flight.push_back(InFlight { end: sent.seq + mss, is_pushed: false, ..sent });
                 sent.seq = sent.seq + mss;
             }
             self.in_flight.push_back(sent);
+        }
+    }
+
+    /// Joins the flight's segment with that index with those after it, as far as they fit into one of `mss` bytes
+    /// (`tcp_retrans_try_collapse`, net/ipv4/tcp_output.c).
+    pub(super) fn collapse(&mut self, index: usize, mss: u32) {
+        while let Some(next) = self.in_flight.get(index + 1) {
+            let end = next.end;
+            let length = end - self.in_flight[index].seq - u32::from(self.covers_fin(end));
+            if length > mss {
+                break;
+            }
+            let next = self.in_flight.remove(index + 1);
+            self.in_flight[index].is_pushed |= next.is_some_and(|next| next.is_pushed);
+            self.in_flight[index].end = end;
         }
     }
 
@@ -183,6 +204,7 @@ impl Send {
             self.bytes.drain(..count);
             self.first = self.first + u32::try_from(count).expect("fits");
         }
+        self.bytes_acked = self.bytes_acked.saturating_add(ack - self.snd_una);
         self.snd_una = ack;
         acked
     }

@@ -2,14 +2,18 @@
 //!
 //! Linux: `tcp_rcv_synsent_state_process`, net/ipv4/tcp_input.c.
 
-use super::connection::{Connection, State};
+use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
 use super::{HEADERS_LEN, TIMESTAMPS_LEN, Verdict, timestamp};
 use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
 use crate::socket::timer::TimerKind;
+use crate::time::Duration;
 use crate::trace::{DropReason, Outcome, Refusal};
 use crate::wire::TcpFlags;
+
+/// `TCP_TIMEOUT_MIN`: two ticks, here of a millisecond.
+const TIMEOUT_MIN: Duration = Duration::from_millis(2);
 
 impl Connection {
     pub(super) fn rcv_synsent_state_process(
@@ -23,6 +27,10 @@ impl Connection {
         if segment.has(TcpFlags::ACK) {
             let is_acceptable =
                 segment.ack.is_after(self.snd.snd_una) && !segment.ack.is_after(self.snd.snd_nxt);
+            if !is_acceptable && self.retransmits == 0 {
+                // The peer may still have the connection before this one; once it is reset, our SYN is welcome.
+                self.arm_write_timer(io, WriteTimer::Retransmit, TIMEOUT_MIN);
+            }
             if !is_acceptable || self.is_echo_impossible(io, segment) {
                 return Verdict::Reset(DropReason::TcpInvalid);
             }
@@ -62,6 +70,7 @@ impl Connection {
         self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         self.timers.cancel(TimerKind::Retransmit);
         self.high_seq = None;
+        self.ack.connected(io.cx.now);
         self.establish(io);
         self.send_ack(io);
         self.wake_connected(io, flows);

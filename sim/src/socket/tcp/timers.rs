@@ -106,7 +106,8 @@ impl Connection {
     fn send_loss_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         if self.tlp_high_seq.is_none() && !self.snd.in_flight.is_empty() {
             if let Some((seq, end)) = self.snd.next_segment(self.mss()) {
-                self.send_new(io, seq, end);
+                let is_pushed = self.snd.is_end_of_write(seq, end);
+                self.send_new(io, seq, end, is_pushed);
             } else {
                 self.retransmit(io, self.snd.in_flight.len() - 1);
             }
@@ -132,7 +133,7 @@ impl Connection {
         if room > 0 {
             // What fits is sent, even if the segment has to be cut for it.
             let seq = self.snd.snd_nxt;
-            self.send_new(io, seq, seq + room);
+            self.send_new(io, seq, seq + room, true);
         } else {
             self.send_window_probe(io);
             self.rtt.back_off();

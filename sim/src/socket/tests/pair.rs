@@ -291,34 +291,41 @@ fn describe_tcp(from: usize, tcp: &Tcp<&[u8]>, starts: &mut BTreeMap<(usize, u16
     text
 }
 
-fn describe_options(mut bytes: &[u8], relative: impl Fn(u32) -> u32) -> String {
-    let word = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-    let mut names = Vec::new();
-    while let [kind, rest @ ..] = bytes {
-        if *kind == 1 {
-            names.push("nop".to_owned());
-            bytes = rest;
-            continue;
-        }
-        let length = usize::from(rest[0]);
-        let data = &bytes[2..length];
-        names.push(match kind {
+fn describe_options(bytes: &[u8], relative: impl Fn(u32) -> u32) -> String {
+    let names: Vec<String> = tcp_options(bytes)
+        .into_iter()
+        .map(|(kind, data)| match kind {
+            1 => "nop".to_owned(),
             2 => format!("mss {}", u16::from_be_bytes([data[0], data[1]])),
             3 => format!("wscale {}", data[0]),
             4 => "sackOK".to_owned(),
             5 => {
-                let blocks: Vec<String> = data
-                    .chunks(8)
-                    .map(|block| {
-                        format!("{{{}:{}}}", relative(word(&block[..4])), relative(word(&block[4..])))
-                    })
+                let edge = |at: usize| relative(word(&data[at..]));
+                let blocks: Vec<String> = (0..data.len())
+                    .step_by(8)
+                    .map(|at| format!("{{{}:{}}}", edge(at), edge(at + 4)))
                     .collect();
                 format!("sack {} {}", blocks.len(), blocks.concat())
             }
-            8 => format!("TS val {} ecr {}", word(&data[..4]), word(&data[4..])),
+            8 => format!("TS val {} ecr {}", word(data), word(&data[4..])),
             other => format!("kind {other}"),
-        });
+        })
+        .collect();
+    names.join(",")
+}
+
+/// Kinds and data of TCP options that are known to be well formed.
+pub(super) fn tcp_options(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut options = Vec::new();
+    while let [kind, rest @ ..] = bytes {
+        let length = if *kind == 1 { 1 } else { usize::from(rest[0]) };
+        options.push((*kind, bytes.get(2..length).unwrap_or_default()));
         bytes = &bytes[length..];
     }
-    names.join(",")
+    options
+}
+
+/// The big-endian number at the start.
+pub(super) fn word(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
