@@ -1,3 +1,153 @@
-//! What runs scenarios.
+//! What runs scenarios: one trait, and by whom it is implemented.
+//!
+//! An arm builds a [`Topology`], loads the text of every node's kube-proxy, and does what the steps say. It reports what
+//! a client, a server and `conntrack -L` would show. Whether that is as expected it does not know.
 
 pub mod kernel;
+pub mod sim;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::observation::{ConntrackObservation, DropObservation, EndpointName, Outcome};
+use crate::prepare::{FlowPlan, StateChange};
+use crate::proxy::{NodeRules, NodeUpdate};
+use crate::result::{ArmKind, Recording};
+use crate::shares::Distribution;
+use crate::topology::{Change, Listener, Netns, Topology};
+
+/// Runs scenarios. The simulator, this machine's kernel, and a kernel in a virtual machine do.
+pub trait Arm {
+    /// Which one it is.
+    fn kind(&self) -> ArmKind;
+
+    /// Builds all network namespaces. Called once, first.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn build(&mut self, topology: &Topology) -> Result<(), ArmError>;
+
+    /// Loads what kube-proxy loads at start on a node.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError>;
+
+    /// Does what kube-proxy does on a node when the cluster has changed.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError>;
+
+    /// Makes Pods come and go. `after` is the topology that the changes lead to.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError>;
+
+    /// Changes a sysctl, a hairpin flag or a link.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn change(&mut self, change: &StateChange) -> Result<(), ArmError>;
+
+    /// Opens connections one after the other, each when the one before has its outcome.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError>;
+
+    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it.
+    /// Nothing changes.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError>;
+
+    /// The conntrack table of a network namespace; `None` if this arm cannot see it.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError>;
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn sleep(&mut self, duration: Duration) -> Result<(), ArmError>;
+
+    /// A step begins. Arms that record events note where.
+    fn step_begins(&mut self);
+
+    /// Ends the run; gives the hash over all events and the events themselves, if the arm has them.
+    fn finish(self) -> (Option<u64>, Option<Recording>);
+}
+
+/// Why an arm could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ArmError {
+    /// Something that the user wrote was refused: a sysctl, a rule. Exit code 2.
+    #[error("{0}")]
+    Refused(String),
+    /// The machine lacks something; the message says what to install. Exit code 3.
+    #[error("{0}")]
+    Missing(String),
+    /// What we wrote was refused, or a tool failed. Exit code 3, and a bug report.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What was seen of the connections of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flows {
+    /// Every connection, in order.
+    pub flows: Vec<RawFlow>,
+    /// Packets of these connections that were dropped, in order; `None` if this arm cannot see drops.
+    pub drops: Option<Vec<DropObservation>>,
+}
+
+/// What the client of one connection saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFlow {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the server wrote.
+    pub answer: Option<Answer>,
+    /// From where the answer came.
+    pub reply_from: Option<IpAddr>,
+}
+
+/// The line that every server answers with: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Who answers.
+    pub name: String,
+    /// The client as the server saw it.
+    pub peer: SocketAddr,
+    /// The server's own end of the connection.
+    pub local: SocketAddr,
+}
+
+impl Answer {
+    /// Reads the line; `None` if it is none.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+        let mut words = line.split(' ');
+        let answer = Self {
+            name: words.next()?.to_owned(),
+            peer: words.next()?.parse().ok()?,
+            local: words.next()?.parse().ok()?,
+        };
+        words.next().is_none().then_some(answer)
+    }
+
+    /// Who answered: a Pod by its name, what is no Pod by its address.
+    pub fn endpoint(&self) -> EndpointName {
+        Listener::pod(&self.name).unwrap_or(EndpointName::Address(self.local))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,17 +11,29 @@
 //! | [`cluster`] | what the objects come to: nodes, Pods, addresses, endpoints |
 //! | [`prepare`] | whether a scenario can run, and with what |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
+//! | [`proxy`] | kube-proxy on every node: what it loads, and what it does when the cluster changes |
+//! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
 //! | [`observation`] | what every arm can see |
+//! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
+//! | [`expect`] | whether what was observed is what was expected |
+//! | [`runner`] | a scenario, step by step, on an arm |
+//! | [`suite`] | the built-in scenarios |
 //! | [`result`] | what a run says |
 
 pub mod arm;
 pub mod cluster;
 pub mod diagnostic;
+pub mod expect;
 pub mod frame;
 pub mod manifest;
 pub mod observation;
 pub mod prepare;
+pub mod proxy;
 pub mod result;
+pub mod runner;
 pub mod scenario;
+pub mod shares;
+pub mod statistics;
+pub mod suite;
 pub mod topology;
 pub mod yaml;

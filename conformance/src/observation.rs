@@ -7,9 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use proxy_core::objects::Protocol;
-pub use sim::trace::{Outcome, Refusal, Unreachable};
+pub use sim::trace::{DropReason, Outcome, Refusal, Unreachable};
 
 use crate::scenario::ObjectName;
+use crate::topology::Netns;
 
 /// What a flow is carried by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +102,38 @@ pub struct ConntrackObservation {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropObservation {
     /// In which network namespace.
-    pub netns: String,
-    /// Why, by name.
-    pub reason: String,
+    pub netns: Netns,
+    /// Why.
+    pub reason: DropReason,
+}
+
+impl fmt::Display for ConntrackObservation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ((from, to), (reply_from, reply_to)) = (self.original, self.reply);
+        let unreplied = if self.is_replied { "" } else { " [UNREPLIED]" };
+        write!(
+            formatter,
+            "{} {from} -> {to}{unreplied}, reply {reply_from} -> {reply_to}",
+            self.protocol.name()
+        )
+    }
+}
+
+impl DropObservation {
+    /// The name of a reason: that of the kernel where it has one.
+    pub fn reason_name(reason: DropReason) -> String {
+        reason.kernel_name().map_or_else(|| format!("{reason:?}"), str::to_owned)
+    }
+
+    /// Whether `name` names this reason: as the kernel does, with or without `SKB_DROP_REASON_`, or as hairpin does.
+    pub fn is_named(reason: DropReason, name: &str) -> bool {
+        let kernel = name.strip_prefix("SKB_DROP_REASON_").unwrap_or(name);
+        reason.kernel_name() == Some(kernel) || format!("{reason:?}") == name
+    }
+}
+
+impl fmt::Display for DropObservation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} on {}", Self::reason_name(self.reason), self.netns)
+    }
 }

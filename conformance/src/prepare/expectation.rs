@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::step::FlowPlan;
 use super::{Preparation, resolve};
 use crate::cluster::Cluster;
-use crate::observation::{EndpointName, Transport};
+use crate::observation::{DropObservation, DropReason, EndpointName, Transport};
 use crate::scenario::{
     ConntrackExpectation, Expectation, Expectations, FieldFault, FlowStatus, OutcomePattern, PortReference,
-    ProxyMode, Reference, Share, SourceSeen, Target, Viewpoint,
+    ProxyMode, Reference, Share, SourceSeen, Target, Viewpoint, nearest,
 };
 use crate::topology::Netns;
 
@@ -182,6 +182,9 @@ impl Preparation {
         let dropped = expectation.dropped.as_ref().and_then(|dropped| {
             let on = resolve::machine(cluster, &dropped.on);
             let on = self.found(&format!("{path}.dropped.on"), on)?;
+            if let Some(name) = &dropped.reason {
+                self.found(&format!("{path}.dropped.reason"), known_reason(name));
+            }
             Some((on, dropped.reason.clone()))
         });
         let conntrack = expectation.conntrack.iter().enumerate();
@@ -229,6 +232,23 @@ impl Preparation {
             entries: expectation.entries,
         })
     }
+}
+
+/// Whether some packet can be dropped for a reason of that name.
+fn known_reason(name: &str) -> Result<(), FieldFault> {
+    if DropReason::ALL.into_iter().any(|reason| DropObservation::is_named(reason, name)) {
+        return Ok(());
+    }
+    let known: Vec<String> = DropReason::ALL.into_iter().map(DropObservation::reason_name).collect();
+    let mut known: Vec<&str> = known.iter().map(String::as_str).collect();
+    known.sort_unstable();
+    known.dedup();
+    let fault = FieldFault::new(format!("unknown drop reason {name:?}"));
+    let fault = fault.expected(format!("one of {}", known.join(", ")));
+    Err(match nearest(name, &known) {
+        Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+        None => fault,
+    })
 }
 
 fn conntrack_end(cluster: &Cluster, reference: &Reference) -> Result<(IpAddr, Option<u16>), FieldFault> {

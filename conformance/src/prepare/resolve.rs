@@ -30,6 +30,7 @@ pub(super) fn netns_of(pod: &Pod) -> Netns {
 /// The address that a reference names as a destination.
 pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, FieldFault> {
     match target {
+        Target::Name(name) if cluster.node(name).is_some() => node_ip(cluster, name),
         Target::Host(name) | Target::Name(name) => host(cluster, name),
         Target::Node(name) => node_ip(cluster, name),
         Target::Pod(name) => pod(cluster, name).map(|pod| pod.ip),
@@ -122,9 +123,6 @@ fn host(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     }
     let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).collect();
     let fault = missing("external host", name, &known);
-    if cluster.node(name).is_some() {
-        return Err(fault.help(format!("write node/{name} for the node")));
-    }
     if cluster.pod(&ObjectName::new("default", name)).is_some() {
         return Err(fault.help(format!("write pod/{name} for the Pod")));
     }

@@ -1,8 +1,8 @@
 //! Typed references, as steps and expectations write them.
 //!
 //! ```text
-//! client                     an external host, by its bare name
-//! host/client                the same, said explicitly
+//! client  node-1             an external host or a node, by its bare name; no two of them share one
+//! host/client                an external host, said explicitly
 //! pod/web-0  pod/prod/web-0  a Pod, in namespace `default` or in another
 //! node/node-1                a process on a node; as a destination, the node's address
 //! service/web:http           a Service, by its ClusterIP; the port by number or name
@@ -38,7 +38,7 @@ pub enum Target {
     Service(ObjectName),
     /// An IP address.
     Address(IpAddr),
-    /// A bare name: an external host, where a node is meant a node, or else a DNS name.
+    /// A bare name: an external host, a node, or else a DNS name.
     Name(String),
 }
 
@@ -60,8 +60,8 @@ pub struct Reference {
     pub port: Option<PortReference>,
 }
 
-const FORMS: &str = "host/NAME, pod/[NAMESPACE/]NAME, node/NAME, service/[NAMESPACE/]NAME, an IP address or the name \
-                     of an external host, each with an optional :PORT";
+const FORMS: &str = "host/NAME, pod/[NAMESPACE/]NAME, node/NAME, service/[NAMESPACE/]NAME, an IP address or the bare \
+                     name of an external host or a node, each with an optional :PORT";
 
 impl Reference {
     /// Reads a reference.

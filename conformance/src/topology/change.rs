@@ -7,8 +7,6 @@ use super::{Address, Listener, Netns, Route, Topology};
 pub enum Change {
     /// Remove a Pod's network namespace. Its veth goes with it, and the port on its node with the veth.
     RemovePod(Netns),
-    /// Take a route away.
-    RemoveRoute(Netns, Route),
     /// Make a Pod's network namespace and attach it, as [`Topology`] says.
     AddPod(Netns),
     /// Add an address to a device that is there by then.
@@ -21,7 +19,8 @@ pub enum Change {
     Open(Netns, Listener),
 }
 
-/// What turns `before` into `after`, in the order in which it is to be done. Both are of the same nodes and hosts.
+/// What turns `before` into `after`, in the order in which it is to be done. Both are of the same nodes and hosts, so
+/// routes go only with the devices of Pods that go.
 pub fn changes(before: &Topology, after: &Topology) -> Vec<Change> {
     let mut changes = Vec::new();
     let has_moved = |netns: &Netns| {
@@ -30,19 +29,6 @@ pub fn changes(before: &Topology, after: &Topology) -> Vec<Change> {
     };
     let stays = |netns: &Netns| after.netns.contains_key(netns) && !has_moved(netns);
     changes.extend(before.netns.keys().filter(|netns| !stays(netns)).cloned().map(Change::RemovePod));
-    let removed_ports: Vec<&str> = before
-        .veths
-        .iter()
-        .filter(|veth| !stays(&veth.leaf.netns))
-        .map(|veth| veth.port.device.as_str())
-        .collect();
-    for (netns, plan) in before.netns.iter().filter(|(netns, _)| stays(netns)) {
-        let next = &after.netns[netns];
-        // Routes of a device that is gone are gone.
-        let routes = plan.routes.iter().filter(|route| !removed_ports.contains(&route.device.as_str()));
-        let gone = routes.filter(|route| !next.routes.contains(route));
-        changes.extend(gone.map(|route| Change::RemoveRoute(netns.clone(), route.clone())));
-    }
     let is_new = |netns: &Netns| !before.netns.contains_key(netns) || has_moved(netns);
     changes.extend(after.netns.keys().filter(|netns| is_new(netns)).cloned().map(Change::AddPod));
     for (netns, plan) in after.netns.iter().filter(|(netns, _)| !is_new(netns)) {

@@ -88,6 +88,51 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 41] = [
+        Self::NetfilterDrop,
+        Self::ConntrackInsertFailed,
+        Self::ConntrackTableFull,
+        Self::NatFailed,
+        Self::NatIcmpRefused,
+        Self::NatDeviceChanged,
+        Self::OtherHost,
+        Self::IpHeader,
+        Self::IpChecksum,
+        Self::IpRpFilter,
+        Self::IpLocalSource,
+        Self::IpInvalidSource,
+        Self::IpLocalnet,
+        Self::IpInvalidDestination,
+        Self::IpNoRouteIn,
+        Self::IpNoRouteOut,
+        Self::RouteUnreachable,
+        Self::RouteProhibited,
+        Self::RouteBlackhole,
+        Self::ForwardingOff,
+        Self::TtlExpired,
+        Self::PacketTooBig,
+        Self::NoSocket,
+        Self::ProtocolUnknown,
+        Self::TcpChecksum,
+        Self::UdpChecksum,
+        Self::IcmpChecksum,
+        Self::TcpInvalid,
+        Self::TcpListenOverflow,
+        Self::NeighFailed,
+        Self::NeighQueueFull,
+        Self::NeighTableFull,
+        Self::ArpNotForUs,
+        Self::ArpHeader,
+        Self::BridgeNoEgressPort,
+        Self::DeviceDown,
+        Self::DeviceDiscards,
+        Self::LinkLoss,
+        Self::LoopDetected,
+        Self::UnhandledProtocol,
+        Self::NotForUs,
+    ];
+
     /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are younger than v6.12) where it has one.
     pub const fn kernel_name(self) -> Option<&'static str> {
         match self {

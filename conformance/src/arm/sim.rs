@@ -1,0 +1,289 @@
+//! The simulator as an arm.
+
+mod build;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use proxy_core::stale_flows::{Frontends, UdpFlow};
+use sim::device::NetnsId;
+use sim::draws::Enumerate;
+use sim::netfilter::conntrack::{Direction, Entry, Status, Tuple};
+use sim::packet::FlowId;
+use sim::socket::{ClientProtocol, SocketId};
+use sim::trace::{Event, Level, PacketEvent, Terminal};
+use sim::wire::protocol;
+use sim::wire::rewrite::Side;
+use sim::world::{ConnectSpec, World, WorldOptions};
+use sim::xtables::RestoreOptions;
+
+use super::{Answer, Arm, ArmError, Flows, RawFlow};
+use crate::observation::{ConntrackObservation, DropObservation, Transport};
+use crate::prepare::{FlowPlan, StateChange};
+use crate::proxy::{NodeRules, NodeUpdate};
+use crate::result::{ArmKind, NetnsName, Recording};
+use crate::shares::Distribution;
+use crate::topology::{Change, Listener, Netns, Topology};
+
+/// What clients send.
+const REQUEST: &[u8] = b"hairpin\n";
+
+/// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// Paths through all decisions of one connection. More, and the exact distribution is left out.
+const PATHS_MAX: usize = 10_000;
+
+/// A simulated world.
+#[derive(Debug)]
+pub struct SimArm {
+    world: World,
+    topology: Topology,
+    ids: BTreeMap<Netns, NetnsId>,
+    servers: BTreeMap<(Netns, Listener), SocketId>,
+    step_starts: Vec<usize>,
+}
+
+impl SimArm {
+    /// An empty world with this seed. `level` is what is recorded: expectations about drops need [`Level::Flows`].
+    pub fn new(seed: u64, level: Level) -> Self {
+        Self {
+            world: World::new(WorldOptions { seed, level }),
+            topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
+            ids: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            step_starts: Vec::new(),
+        }
+    }
+
+    fn id(&self, netns: &Netns) -> Result<NetnsId, ArmError> {
+        self.ids.get(netns).copied().ok_or_else(|| ArmError::Failed(format!("{netns} was not built")))
+    }
+
+    fn node(&self, name: &str) -> Result<NetnsId, ArmError> {
+        self.id(&Netns::Node(name.to_owned()))
+    }
+
+    fn restore(&mut self, node: &str, text: &str) -> Result<(), ArmError> {
+        let netns = self.node(node)?;
+        let options = RestoreOptions { noflush: true, counters: false };
+        self.world
+            .iptables_restore(netns, &format!("{node}/iptables.rules"), text, options)
+            .map_err(|error| ArmError::Failed(format!("{error:?}")))
+    }
+
+    /// The netns of an id.
+    fn netns(&self, id: NetnsId) -> Option<&Netns> {
+        self.ids.iter().find(|(_, known)| **known == id).map(|(netns, _)| netns)
+    }
+
+    /// Packets of these flows that were dropped, among the events from `start` on.
+    fn drops(&self, flows: &[FlowId], start: usize) -> Option<Vec<DropObservation>> {
+        if self.world.trace().level() == Level::Nothing {
+            return None;
+        }
+        let mut drops = Vec::new();
+        for event in &self.world.trace().events()[start..] {
+            let Event::Packet(PacketEvent::Ended { flow: Some(flow), terminal }) = &event.event else {
+                continue;
+            };
+            let (Terminal::Dropped(reason) | Terminal::Rejected(reason)) = terminal else { continue };
+            if !flows.contains(flow) {
+                continue;
+            }
+            drops.extend(
+                self.netns(event.netns)
+                    .map(|netns| DropObservation { netns: netns.clone(), reason: *reason }),
+            );
+        }
+        Some(drops)
+    }
+}
+
+impl Arm for SimArm {
+    fn kind(&self) -> ArmKind {
+        ArmKind::Sim
+    }
+
+    fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
+        self.build_all(topology)
+    }
+
+    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
+        let netns = self.node(node)?;
+        for (name, value) in &rules.sysctls {
+            self.world.set_sysctl(netns, name, value).map_err(|error| ArmError::Failed(error.to_string()))?;
+        }
+        for (index, command) in rules.commands.iter().enumerate() {
+            let line = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            self.world
+                .iptables_command(netns, &format!("{node}/setup.sh"), line, command)
+                .map_err(|error| ArmError::Failed(format!("{error:?}")))?;
+        }
+        self.restore(node, &rules.restore)
+    }
+
+    fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
+        if !update.restore.is_empty() {
+            self.restore(node, &update.restore)?;
+        }
+        if let Some(frontends) = &update.stale {
+            let (netns, now) = (self.node(node)?, self.world.now());
+            let conntrack = &mut self.world.netns_mut(netns).conntrack;
+            conntrack.delete_matching(now, |entry| is_stale(frontends, entry));
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+        self.apply_changes(changes, after)
+    }
+
+    fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
+        match change {
+            StateChange::Sysctl { netns, name, value } => {
+                let id = self.id(netns)?;
+                self.world.set_sysctl(id, name, value).map_err(|error| ArmError::Refused(error.to_string()))
+            }
+            StateChange::Hairpin { pod, is_on } => self.set_hairpin(pod, *is_on),
+            StateChange::Link { netns, latency, loss } => self.set_link(netns, *latency, *loss),
+        }
+    }
+
+    fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError> {
+        let start = self.world.trace().events().len();
+        let netns = self.id(&plan.from)?;
+        let mut ids = Vec::new();
+        let mut flows = Vec::new();
+        for _ in 0..plan.count {
+            let (id, flow) = run_flow(&mut self.world, netns, plan)?;
+            ids.push(id);
+            flows.push(flow);
+        }
+        let until = self.world.now() + SETTLING;
+        self.world.run_until(until);
+        let drops = self.drops(&ids, start);
+        Ok(Flows { flows, drops })
+    }
+
+    fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
+        let netns = self.id(&plan.from)?;
+        let mut distribution = Distribution::default();
+        let mut next = Some(Enumerate::first());
+        let mut paths = 0;
+        while let Some(path) = next {
+            paths += 1;
+            if paths > PATHS_MAX {
+                return Ok(None);
+            }
+            let mut world = self.world.clone();
+            world.set_level(Level::Nothing);
+            world.draws_mut().enumerate(path);
+            let (_, flow) = run_flow(&mut world, netns, plan)?;
+            let Some(path) = world.draws().enumerated() else { return Ok(None) };
+            let endpoint = flow.answer.as_ref().map(Answer::endpoint);
+            distribution.add(flow.outcome, endpoint, &path.weight());
+            next = path.next_path();
+        }
+        Ok(Some(distribution))
+    }
+
+    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+        let rows = self.world.netns(self.id(netns)?).conntrack.listing(self.world.now());
+        let rows = rows.iter().filter_map(|row| {
+            Some(ConntrackObservation {
+                protocol: transport(row.original.protocol)?,
+                original: ends(&row.original),
+                reply: ends(&row.reply),
+                is_replied: row.status.contains(Status::SEEN_REPLY),
+            })
+        });
+        Ok(Some(rows.collect()))
+    }
+
+    fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
+        let until = self.world.now() + duration;
+        self.world.run_until(until);
+        Ok(())
+    }
+
+    fn step_begins(&mut self) {
+        self.step_starts.push(self.world.trace().events().len());
+    }
+
+    fn finish(self) -> (Option<u64>, Option<Recording>) {
+        let trace = self.world.trace();
+        if trace.level() == Level::Nothing {
+            return (None, None);
+        }
+        let names = |netns: &sim::netns::Netns| NetnsName {
+            name: netns.name.to_string(),
+            devices: netns.devices.iter().map(|device| device.name.to_string()).collect(),
+        };
+        let netns = self.world.all_netns().iter().map(names).collect();
+        let recording = Recording { events: trace.events().to_vec(), netns, step_starts: self.step_starts };
+        (Some(trace.hash()), Some(recording))
+    }
+}
+
+/// One connection of the plan, from its beginning to its outcome.
+fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowId, RawFlow), ArmError> {
+    let spec = ConnectSpec {
+        protocol: client_protocol(plan.transport)?,
+        src_port: plan.source_port,
+        dst: *plan.to.ip(),
+        dst_port: plan.to.port(),
+        request: REQUEST.to_vec(),
+        deadline: plan.timeout,
+        is_kept_open: false,
+    };
+    let flow = world.connect(netns, spec).map_err(|error| {
+        ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
+    })?;
+    // The deadline ends every flow, by a timer of its own.
+    let until = world.now() + plan.timeout + Duration::from_secs(1);
+    world.run_until_finished(&[flow], until);
+    let Some(result) = world.flow_result(flow) else {
+        return Err(ArmError::Failed(format!(
+            "a flow to {} has no outcome after its deadline",
+            plan.to_text
+        )));
+    };
+    let answer = result.reply.as_deref().and_then(Answer::parse);
+    let reply_from = result.reply_from.map(|(address, _)| IpAddr::V4(address));
+    Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from }))
+}
+
+fn client_protocol(transport: Transport) -> Result<ClientProtocol, ArmError> {
+    match transport {
+        Transport::Tcp => Ok(ClientProtocol::Tcp),
+        Transport::Udp => Ok(ClientProtocol::Udp),
+        Transport::Icmp => Ok(ClientProtocol::IcmpEcho),
+        Transport::Sctp => Err(ArmError::Failed("SCTP is not yet executed".to_owned())),
+    }
+}
+
+fn transport(number: u8) -> Option<Transport> {
+    match number {
+        protocol::TCP => Some(Transport::Tcp),
+        protocol::UDP => Some(Transport::Udp),
+        protocol::SCTP => Some(Transport::Sctp),
+        protocol::ICMP => Some(Transport::Icmp),
+        _ => None,
+    }
+}
+
+/// Source and destination; the identifier of ICMP is no port.
+fn ends(tuple: &Tuple) -> (SocketAddr, SocketAddr) {
+    let has_ports = tuple.protocol != protocol::ICMP;
+    let end = |side| SocketAddr::new(tuple.addr(side), if has_ports { tuple.port(side) } else { 0 });
+    (end(Side::Src), end(Side::Dst))
+}
+
+fn is_stale(frontends: &Frontends, entry: &Entry) -> bool {
+    let (original, reply) = (entry.tuple(Direction::Original), entry.tuple(Direction::Reply));
+    original.protocol == protocol::UDP
+        && frontends
+            .is_stale(&UdpFlow { original_destination: ends(original).1, reply_source: ends(reply).0 })
+}

@@ -1,0 +1,232 @@
+//! From a topology to a world, and from one topology to the next.
+
+use std::time::Duration;
+
+use proxy_core::objects::Protocol;
+use sim::device::{DeviceId, NetnsId};
+use sim::fib::Route as SimRoute;
+use sim::link::{Link, Probability};
+use sim::socket::Server;
+use sim::world::{BuildError, VethEnd as SimEnd};
+
+use super::super::ArmError;
+use super::SimArm;
+use crate::scenario::Share;
+use crate::topology::{Address, Change, Listener, Netns, NetnsPlan, Route, Topology, Veth};
+
+impl From<BuildError> for ArmError {
+    /// What a topology holds is ours, so what is refused is our fault.
+    fn from(error: BuildError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl SimArm {
+    pub(super) fn build_all(&mut self, topology: &Topology) -> Result<(), ArmError> {
+        self.topology = topology.clone();
+        for (netns, plan) in &topology.netns {
+            self.add_netns(netns, plan)?;
+        }
+        for veth in &topology.veths {
+            self.add_veth(veth)?;
+        }
+        for (netns, plan) in &topology.netns {
+            self.configure(netns, plan)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply_changes(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+        for change in changes {
+            match change {
+                Change::RemovePod(netns) => self.remove(netns)?,
+                Change::AddPod(netns) => {
+                    let plan = &after.netns[netns];
+                    self.add_netns(netns, plan)?;
+                    for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
+                        self.add_veth(veth)?;
+                    }
+                    self.configure(netns, plan)?;
+                }
+                Change::AddAddress(netns, address) => self.add_address(netns, address)?,
+                Change::AddRoute(netns, route) => self.add_route(netns, route)?,
+                Change::Close(netns, listener) => self.close(netns, listener)?,
+                Change::Open(netns, listener) => self.open(netns, listener)?,
+            }
+        }
+        self.topology = after.clone();
+        Ok(())
+    }
+
+    fn add_netns(&mut self, netns: &Netns, plan: &NetnsPlan) -> Result<(), ArmError> {
+        let id = self.world.add_netns(&netns.to_string());
+        self.ids.insert(netns.clone(), id);
+        for (name, value) in &plan.early_sysctls {
+            self.world.set_sysctl(id, name, value)?;
+        }
+        if let Some(bridge) = &plan.bridge {
+            self.world.add_bridge(id, &bridge.name, bridge.mac)?;
+        }
+        Ok(())
+    }
+
+    fn add_veth(&mut self, veth: &Veth) -> Result<(), ArmError> {
+        let port_netns = self.id(&veth.port.netns)?;
+        let port_name = self.free_name(port_netns, &veth.port.device)?;
+        let port = SimEnd { netns: port_netns, name: &port_name, mac: veth.port.mac };
+        let leaf = SimEnd { netns: self.id(&veth.leaf.netns)?, name: &veth.leaf.device, mac: veth.leaf.mac };
+        let (port_device, _) = self.world.add_veth(port, leaf, Link::default())?;
+        if let Some((bridge, is_hairpin)) = &veth.master {
+            let bridge = self.world.device(port_netns, bridge)?;
+            self.world.set_master(port_netns, port_device, Some(bridge));
+            self.world.set_hairpin(port_netns, port_device, *is_hairpin);
+        }
+        Ok(())
+    }
+
+    /// The name, or another one if a Pod that is gone had the same address: its devices stay in the world, down for
+    /// good, where the kernel would have deleted them.
+    fn free_name(&self, netns: NetnsId, name: &str) -> Result<String, ArmError> {
+        let suffixes = std::iter::once(String::new()).chain(('a'..='z').map(String::from));
+        suffixes
+            .map(|suffix| format!("{name}{suffix}"))
+            .find(|name| self.world.device(netns, name).is_err())
+            .ok_or_else(|| ArmError::Failed(format!("the device {name} was made anew too often")))
+    }
+
+    /// The device that has this name in the plan: the one that is up.
+    fn live_device(&self, netns: NetnsId, name: &str) -> Result<DeviceId, ArmError> {
+        let devices = &self.world.netns(netns).devices;
+        let is_named_so = |device: &&sim::device::Device| {
+            device.name.strip_prefix(name).is_some_and(|suffix| suffix.len() <= 1) && device.is_up
+        };
+        let found = devices.iter().filter(is_named_so).last().map(|device| device.id);
+        found.ok_or_else(|| ArmError::Failed(format!("there is no device {name}")))
+    }
+
+    fn configure(&mut self, netns: &Netns, plan: &NetnsPlan) -> Result<(), ArmError> {
+        for address in &plan.addresses {
+            self.add_address(netns, address)?;
+        }
+        for route in &plan.routes {
+            self.add_route(netns, route)?;
+        }
+        let id = self.id(netns)?;
+        for (name, value) in &plan.sysctls {
+            let refused = |error: BuildError| ArmError::Refused(error.to_string());
+            self.world.set_sysctl(id, name, value).map_err(refused)?;
+        }
+        for listener in &plan.listeners {
+            self.open(netns, listener)?;
+        }
+        Ok(())
+    }
+
+    fn add_address(&mut self, netns: &Netns, address: &Address) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        let device = self.live_device(id, &address.device)?;
+        Ok(self.world.add_address(id, device, address.net)?)
+    }
+
+    fn add_route(&mut self, netns: &Netns, route: &Route) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        let device = self.live_device(id, &route.device)?;
+        let route = match route.via {
+            Some(gateway) => SimRoute::via(route.to, gateway).on(device),
+            None => SimRoute::direct(route.to, device),
+        };
+        Ok(self.world.add_route(id, route)?)
+    }
+
+    fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        let server = Server::Identify { name: listener.name.as_str().into() };
+        let opened = match listener.protocol {
+            Protocol::Tcp => self.world.tcp_listen(id, None, listener.port, server),
+            Protocol::Udp => self.world.udp_bind(id, None, listener.port, server),
+            // Nothing connects to it yet, and nobody else may have the port.
+            Protocol::Sctp => return Ok(()),
+        };
+        let socket = opened.map_err(|_| {
+            let port = listener.port;
+            ArmError::Refused(format!("{}: port {port} of {netns} has two servers", listener.name))
+        })?;
+        self.servers.insert((netns.clone(), listener.clone()), socket);
+        Ok(())
+    }
+
+    fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        if let Some(socket) = self.servers.remove(&(netns.clone(), listener.clone())) {
+            self.world.close(id, socket);
+        }
+        Ok(())
+    }
+
+    /// A network namespace that is gone: its devices are down for good, and nobody can get in or out.
+    fn remove(&mut self, netns: &Netns) -> Result<(), ArmError> {
+        let veths: Vec<Veth> =
+            self.topology.veths.iter().filter(|veth| veth.leaf.netns == *netns).cloned().collect();
+        for Veth { port, leaf, .. } in veths {
+            for end in [port, leaf] {
+                let id = self.id(&end.netns)?;
+                let device = self.live_device(id, &end.device)?;
+                self.world.set_up(id, device, false);
+                self.world.set_master(id, device, None);
+            }
+        }
+        self.servers.retain(|(owner, _), _| owner != netns);
+        self.ids.remove(netns);
+        Ok(())
+    }
+
+    pub(super) fn set_hairpin(&mut self, pod: &Netns, is_on: bool) -> Result<(), ArmError> {
+        let (id, device, has_master) = self.port_of(pod)?;
+        if !has_master {
+            return Err(ArmError::Refused(format!(
+                "{pod} is attached to no bridge, so it has no hairpin flag"
+            )));
+        }
+        self.world.set_hairpin(id, device, is_on);
+        Ok(())
+    }
+
+    /// The node's end of a Pod's veth pair.
+    fn port_of(&self, leaf: &Netns) -> Result<(NetnsId, DeviceId, bool), ArmError> {
+        let veth = self.topology.veths.iter().find(|veth| veth.leaf.netns == *leaf);
+        let Some(veth) = veth else {
+            return Err(ArmError::Refused(format!("{leaf} shares the network namespace of its node")));
+        };
+        let id = self.id(&veth.port.netns)?;
+        Ok((id, self.live_device(id, &veth.port.device)?, veth.master.is_some()))
+    }
+
+    pub(super) fn set_link(
+        &mut self,
+        netns: &Netns,
+        latency: Option<Duration>,
+        loss: Option<Share>,
+    ) -> Result<(), ArmError> {
+        let (port_netns, port, _) = self.port_of(netns)?;
+        let leaf_netns = self.id(netns)?;
+        let leaf = self.world.device(leaf_netns, "eth0")?;
+        for (id, device) in [(port_netns, port), (leaf_netns, leaf)] {
+            let link = self.world.link_mut(id, device);
+            if let Some(latency) = latency {
+                link.latency = latency;
+            }
+            if let Some(loss) = loss {
+                link.loss = probability(loss);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The nearest multiple of a millionth.
+fn probability(share: Share) -> Probability {
+    let parts = u64::from(share.numerator()) * 1_000_000;
+    let denominator = u64::from(share.denominator());
+    let nearest = (parts + denominator / 2) / denominator;
+    u32::try_from(nearest).ok().and_then(Probability::per_million).unwrap_or(Probability::ALWAYS)
+}

@@ -1,0 +1,173 @@
+//! Whether what was observed is what was expected.
+
+use crate::observation::{ConntrackObservation, DropObservation, DropReason, FlowObservation};
+use crate::prepare::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
+use crate::result::{EndpointShare, Failure, Subject};
+use crate::scenario::{FlowStatus, OutcomePattern};
+use crate::shares::{self, Distribution};
+use crate::topology::Netns;
+
+/// What was seen of a step.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Connections.
+    pub flows: Vec<FlowObservation>,
+    /// Who answered how often.
+    pub shares: Vec<EndpointShare>,
+    /// How one connection would end, where the arm knows.
+    pub distribution: Option<Distribution>,
+    /// Packets of the connections that were dropped; `None` where the arm cannot see drops.
+    pub drops: Option<Vec<DropObservation>>,
+    /// For each conntrack expectation the table; `None` where the arm cannot see it.
+    pub conntrack: Vec<Option<Vec<ConntrackObservation>>>,
+}
+
+/// What did not hold, and what could not be seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What did not hold.
+    pub failures: Vec<Failure>,
+    /// What could not be seen.
+    pub unseen: Vec<Subject>,
+}
+
+/// Compares what was expected with what was seen.
+pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
+    let mut verdict = Verdict::default();
+    if let Some(pattern) = expected.outcome {
+        verdict.failures.extend(check_outcome(pattern, observed));
+    }
+    if !expected.outcomes.is_empty() {
+        let distribution = observed.distribution.as_ref();
+        verdict.failures.extend(shares::check_outcomes(&observed.flows, distribution, &expected.outcomes));
+    }
+    if expected.endpoints.is_some() {
+        verdict.failures.extend(shares::check_endpoints(&observed.shares));
+    }
+    for addresses in &expected.source_seen {
+        verdict.failures.extend(check_source(addresses, &observed.flows));
+    }
+    if let Some(addresses) = &expected.reply_from {
+        verdict.failures.extend(check_reply_from(addresses, &observed.flows));
+    }
+    if let Some((netns, reason)) = &expected.dropped {
+        match &observed.drops {
+            Some(drops) => verdict.failures.extend(check_drops(netns, reason.as_deref(), drops)),
+            None => verdict.unseen.push(Subject::Dropped),
+        }
+    }
+    for (filter, table) in expected.conntrack.iter().zip(&observed.conntrack) {
+        match table {
+            Some(table) => verdict.failures.extend(check_conntrack(filter, table)),
+            None => verdict.unseen.push(Subject::Conntrack),
+        }
+    }
+    verdict
+}
+
+/// Every flow ends so; and where decisions can be enumerated, it cannot end otherwise.
+fn check_outcome(pattern: OutcomePattern, observed: &Observed) -> Option<Failure> {
+    let others: Vec<_> = observed.flows.iter().filter(|flow| !pattern.fits(flow.outcome)).collect();
+    let failure = |found| Failure { subject: Subject::Outcome, expected: pattern.to_string(), found };
+    if let Some(first) = others.first() {
+        let outcome = OutcomePattern::exactly(first.outcome);
+        let found = match (others.len(), observed.flows.len()) {
+            (1, 1) => outcome.to_string(),
+            (count, total) => format!("{outcome} ({count} of {total} connections ended otherwise)"),
+        };
+        return Some(failure(found));
+    }
+    let possible = observed.distribution.iter().flat_map(|distribution| &distribution.weights);
+    let mut otherwise = possible.filter(|((outcome, _), _)| !pattern.fits(*outcome));
+    otherwise.next().map(|((outcome, _), weight)| {
+        let outcome = OutcomePattern::exactly(*outcome);
+        failure(format!("{outcome} with probability {weight} ({:.6})", shares::approximation(weight)))
+    })
+}
+
+fn check_source(expected: &EndpointAddresses, flows: &[FlowObservation]) -> Option<Failure> {
+    let EndpointAddresses { endpoint, addresses } = expected;
+    let concerned = |flow: &&FlowObservation| match endpoint {
+        Some(endpoint) => flow.endpoint.as_ref() == Some(endpoint),
+        None => flow.endpoint.is_some(),
+    };
+    let mut concerned = flows.iter().filter(concerned).peekable();
+    let who = endpoint.as_ref().map_or_else(String::new, |endpoint| format!("{endpoint} to see "));
+    let failure =
+        |found| Failure { subject: Subject::SourceSeen, expected: format!("{who}{addresses}"), found };
+    if concerned.peek().is_none() {
+        return Some(failure("no connection that was answered".to_owned()));
+    }
+    let wrong = concerned.find(|flow| flow.source_seen.is_none_or(|seen| !addresses.contains(seen)))?;
+    let endpoint = wrong.endpoint.as_ref().map(|endpoint| format!(" by {endpoint}")).unwrap_or_default();
+    Some(failure(match wrong.source_seen {
+        Some(seen) => format!("{seen}, seen{endpoint}"),
+        None => "an answer that does not say".to_owned(),
+    }))
+}
+
+fn check_reply_from(addresses: &Addresses, flows: &[FlowObservation]) -> Option<Failure> {
+    let wrong = flows.iter().find(|flow| flow.reply_from.is_none_or(|from| !addresses.contains(from)))?;
+    let found = wrong.reply_from.map_or_else(|| "no answer".to_owned(), |from| from.to_string());
+    Some(Failure { subject: Subject::ReplyFrom, expected: addresses.to_string(), found })
+}
+
+fn check_drops(netns: &Netns, reason: Option<&str>, drops: &[DropObservation]) -> Option<Failure> {
+    let fits = |drop: &DropObservation| {
+        let is_meant = match reason {
+            Some(reason) => DropObservation::is_named(drop.reason, reason),
+            None => !is_background(drop.reason),
+        };
+        drop.netns == *netns && is_meant
+    };
+    if drops.iter().any(fits) {
+        return None;
+    }
+    let because = reason.map(|reason| format!(" because of {reason}")).unwrap_or_default();
+    let mut found: Vec<String> =
+        drops.iter().filter(|drop| !is_background(drop.reason)).map(ToString::to_string).collect();
+    found.dedup();
+    Some(Failure {
+        subject: Subject::Dropped,
+        expected: format!("a packet to be dropped on {netns}{because}"),
+        found: if found.is_empty() { "no packet that was dropped".to_owned() } else { found.join(", ") },
+    })
+}
+
+/// Whether every flooded frame ends so, at everybody for whom it was not meant.
+const fn is_background(reason: DropReason) -> bool {
+    matches!(reason, DropReason::OtherHost | DropReason::ArpNotForUs | DropReason::NotForUs)
+}
+
+fn check_conntrack(filter: &ConntrackFilter, table: &[ConntrackObservation]) -> Option<Failure> {
+    let matching: Vec<_> = table.iter().filter(|entry| fits(filter, entry)).collect();
+    if u32::try_from(matching.len()) == Ok(filter.entries) {
+        return None;
+    }
+    let found = match &matching[..] {
+        [] => format!("none among {}", table.len()),
+        matching => {
+            let list: Vec<_> = matching.iter().map(ToString::to_string).collect();
+            format!("{}: {}", list.len(), list.join(", "))
+        }
+    };
+    Some(Failure { subject: Subject::Conntrack, expected: filter.to_string(), found })
+}
+
+fn fits(filter: &ConntrackFilter, entry: &ConntrackObservation) -> bool {
+    let end_fits = |expected: &Option<(std::net::IpAddr, Option<u16>)>, end: std::net::SocketAddr| {
+        expected
+            .is_none_or(|(address, port)| address == end.ip() && port.is_none_or(|port| port == end.port()))
+    };
+    filter.protocol.is_none_or(|protocol| protocol == entry.protocol)
+        && end_fits(&filter.from, entry.original.0)
+        && end_fits(&filter.to, entry.original.1)
+        && match filter.status {
+            None => true,
+            Some(FlowStatus::Replied) => entry.is_replied,
+            Some(FlowStatus::Unreplied) => !entry.is_replied,
+        }
+}
+
+#[cfg(test)]
+mod tests;

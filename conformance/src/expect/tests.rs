@@ -1,0 +1,168 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::*;
+use crate::observation::{EndpointName, Outcome, Refusal, Transport};
+use crate::scenario::ObjectName;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 2));
+const BRIDGE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 1, 1));
+
+fn pod(name: &str) -> EndpointName {
+    EndpointName::Pod(ObjectName::new("default", name))
+}
+
+fn flow(outcome: Outcome, answer: Option<(&str, IpAddr)>) -> FlowObservation {
+    FlowObservation {
+        from: "pod/client".into(),
+        to: "service/web".into(),
+        protocol: Transport::Tcp,
+        outcome,
+        via: None,
+        endpoint: answer.map(|(name, _)| pod(name)),
+        source_seen: answer.map(|(_, seen)| seen),
+        reply_from: answer.map(|_| CLIENT),
+    }
+}
+
+fn addresses(any_of: &[IpAddr]) -> Addresses {
+    Addresses { words: "client".into(), any_of: any_of.to_vec() }
+}
+
+fn lines(expected: &PreparedExpectation, observed: &Observed) -> Vec<String> {
+    check(expected, observed).failures.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_flow_must_end_as_expected() {
+    let connected = flow(Outcome::Connected, Some(("a", CLIENT)));
+    let refused = flow(Outcome::Refused(Refusal::TcpReset), None);
+    let expected = PreparedExpectation { outcome: Some(OutcomePattern::Connected), ..Default::default() };
+    let observed = |flows: &[&FlowObservation]| Observed {
+        flows: flows.iter().map(|flow| (*flow).clone()).collect(),
+        ..Observed::default()
+    };
+    assert_eq!(lines(&expected, &observed(&[&connected, &connected])), Vec::<String>::new());
+    assert_eq!(
+        lines(&expected, &observed(&[&connected, &refused])),
+        ["outcome: expected connected, found refused/tcp-reset (1 of 2 connections ended otherwise)"]
+    );
+    // A run may be lucky; the exact distribution is not.
+    let mut distribution = Distribution::default();
+    for (outcome, parts) in [(Outcome::Connected, 3_u8), (Outcome::Timeout, 1)] {
+        distribution.add(outcome, None, &sim::draws::Weight::new(parts.into(), 4_u8.into()));
+    }
+    let lucky = Observed { distribution: Some(distribution), ..observed(&[&connected]) };
+    assert_eq!(
+        lines(&expected, &lucky),
+        ["outcome: expected connected, found timeout with probability 1/4 (0.250000)"]
+    );
+}
+
+#[test]
+fn sources_are_those_of_answered_flows_by_endpoint() {
+    let flows = vec![
+        flow(Outcome::Connected, Some(("a", BRIDGE))),
+        flow(Outcome::Connected, Some(("b", CLIENT))),
+        flow(Outcome::Timeout, None),
+    ];
+    let observed = Observed { flows, ..Observed::default() };
+    let check_one = |endpoint: Option<&str>, any_of: &[IpAddr]| {
+        let seen = EndpointAddresses { endpoint: endpoint.map(pod), addresses: addresses(any_of) };
+        lines(&PreparedExpectation { source_seen: vec![seen], ..Default::default() }, &observed)
+    };
+    assert_eq!(check_one(None, &[CLIENT, BRIDGE]), Vec::<String>::new());
+    assert_eq!(check_one(Some("a"), &[BRIDGE]), Vec::<String>::new());
+    assert_eq!(
+        check_one(None, &[CLIENT]),
+        ["sourceSeen: expected client (10.244.1.2), found 10.244.1.1, seen by pod/a"]
+    );
+    assert_eq!(
+        check_one(Some("c"), &[CLIENT]),
+        ["sourceSeen: expected pod/c to see client (10.244.1.2), found no connection that was answered"]
+    );
+}
+
+#[test]
+fn drops_count_where_they_are_meant_and_flooded_frames_do_not() {
+    let node = Netns::Node("node-1".into());
+    let drop = |reason| DropObservation { netns: node.clone(), reason };
+    let check_drops = |reason: Option<&str>, drops: &[DropReason]| {
+        let expected = PreparedExpectation {
+            dropped: Some((node.clone(), reason.map(str::to_owned))),
+            ..Default::default()
+        };
+        let drops = drops.iter().map(|reason| drop(*reason)).collect();
+        lines(&expected, &Observed { drops: Some(drops), ..Observed::default() })
+    };
+    let none: [String; 0] = [];
+    assert_eq!(check_drops(None, &[DropReason::NetfilterDrop]), none);
+    assert_eq!(check_drops(Some("NETFILTER_DROP"), &[DropReason::NetfilterDrop]), none);
+    assert_eq!(check_drops(Some("SKB_DROP_REASON_NETFILTER_DROP"), &[DropReason::NetfilterDrop]), none);
+    assert_eq!(check_drops(Some("LinkLoss"), &[DropReason::LinkLoss]), none);
+    assert_eq!(
+        check_drops(None, &[DropReason::ArpNotForUs, DropReason::OtherHost]),
+        ["dropped: expected a packet to be dropped on node-1, found no packet that was dropped"]
+    );
+    assert_eq!(
+        check_drops(Some("NO_SOCKET"), &[DropReason::LinkLoss, DropReason::LinkLoss]),
+        ["dropped: expected a packet to be dropped on node-1 because of NO_SOCKET, found LinkLoss on node-1"]
+    );
+    let blind = check(
+        &PreparedExpectation { dropped: Some((node.clone(), None)), ..Default::default() },
+        &Observed::default(),
+    );
+    assert_eq!(blind, Verdict { failures: Vec::new(), unseen: vec![Subject::Dropped] });
+}
+
+#[test]
+fn conntrack_entries_are_counted_by_what_is_asked() {
+    let socket = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let entry = |protocol, from: &str, to: &str, is_replied| ConntrackObservation {
+        protocol,
+        original: (socket(from), socket(to)),
+        reply: (socket(to), socket(from)),
+        is_replied,
+    };
+    let table = vec![
+        entry(Transport::Udp, "10.244.1.2:40000", "10.96.0.10:53", true),
+        entry(Transport::Udp, "10.244.1.2:40001", "10.96.0.10:53", false),
+        entry(Transport::Tcp, "10.244.1.2:40000", "10.96.0.10:80", true),
+    ];
+    let vip: IpAddr = Ipv4Addr::new(10, 96, 0, 10).into();
+    let any = ConntrackFilter {
+        netns: Netns::Node("node-1".into()),
+        protocol: None,
+        from: None,
+        to: None,
+        status: None,
+        entries: 3,
+    };
+    let cases = [
+        (any.clone(), None),
+        (ConntrackFilter { protocol: Some(Transport::Udp), entries: 2, ..any.clone() }, None),
+        (ConntrackFilter { to: Some((vip, Some(80))), entries: 1, ..any.clone() }, None),
+        (ConntrackFilter { from: Some((CLIENT, Some(40000))), entries: 2, ..any.clone() }, None),
+        (ConntrackFilter { status: Some(FlowStatus::Unreplied), entries: 1, ..any.clone() }, None),
+        (
+            ConntrackFilter {
+                status: Some(FlowStatus::Unreplied),
+                protocol: Some(Transport::Udp),
+                to: Some((vip, None)),
+                entries: 0,
+                ..any.clone()
+            },
+            Some(
+                "conntrack: expected 0 unreplied udp entries to 10.96.0.10 on node-1, found 1: udp 10.244.1.2:40001 -> 10.96.0.10:53 [UNREPLIED], reply 10.96.0.10:53 -> 10.244.1.2:40001",
+            ),
+        ),
+        (
+            ConntrackFilter { protocol: Some(Transport::Icmp), entries: 1, ..any.clone() },
+            Some("conntrack: expected 1 icmp entry on node-1, found none among 3"),
+        ),
+    ];
+    for (filter, failure) in cases {
+        let expected = PreparedExpectation { conntrack: vec![filter], ..Default::default() };
+        let observed = Observed { conntrack: vec![Some(table.clone())], ..Observed::default() };
+        assert_eq!(lines(&expected, &observed), failure.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    }
+}

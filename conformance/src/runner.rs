@@ -1,0 +1,182 @@
+//! Running a scenario: steps in order on one arm, each compared with what was expected.
+
+use std::net::IpAddr;
+
+use sim::trace::Level;
+
+use crate::arm::sim::SimArm;
+use crate::arm::{Arm, ArmError, RawFlow};
+use crate::cluster::Cluster;
+use crate::expect::{self, Observed};
+use crate::observation::{EndpointName, FlowObservation, Transport};
+use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep};
+use crate::proxy::Proxies;
+use crate::result::{Run, RunResult, StepResult};
+use crate::scenario::{Family, ProxyMode};
+use crate::shares;
+use crate::topology::{Topology, changes};
+
+/// How a scenario is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOptions {
+    /// How kube-proxy implements Services; one of [`Prepared::modes`].
+    pub mode: ProxyMode,
+    /// Address families; must be available.
+    pub family: Family,
+    /// The seed of every random decision.
+    pub seed: u64,
+    /// What the simulator records. Hashes of different levels are different.
+    pub level: Level,
+}
+
+impl RunOptions {
+    /// A mode, with everything else as it is by default: IPv4, seed 0, everything recorded.
+    pub const fn new(mode: ProxyMode) -> Self {
+        Self { mode, family: Family::Ipv4, seed: 0, level: Level::Everything }
+    }
+}
+
+/// Runs a scenario on the simulator.
+///
+/// # Errors
+/// See [`ArmError`].
+pub fn run_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
+    run(prepared, options, SimArm::new(options.seed, options.level))
+}
+
+/// Runs a scenario on an arm.
+///
+/// # Errors
+/// See [`ArmError`].
+pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<Run, ArmError> {
+    let topology = Topology::of(&prepared.cluster);
+    let (proxies, rules) = Proxies::start(options.mode, &prepared.cluster)
+        .map_err(|error| ArmError::Refused(error.to_string()))?;
+    let mut runner = Runner { arm, topology, proxies, cluster: prepared.cluster.clone(), mode: options.mode };
+    runner.arm.build(&runner.topology)?;
+    for (node, rules) in &rules {
+        runner.arm.load(node, rules)?;
+    }
+    let mut steps = Vec::new();
+    for step in &prepared.steps {
+        steps.push(runner.step(step)?);
+    }
+    let arm = runner.arm.kind();
+    let (trace_hash, recording) = runner.arm.finish();
+    let scenario = &prepared.scenario;
+    let result = RunResult {
+        scenario: scenario.name.clone(),
+        intent: scenario.intent.clone(),
+        requirements: scenario.requirements.clone(),
+        mode: options.mode,
+        family: options.family,
+        arm,
+        seed: options.seed,
+        trace_hash,
+        steps,
+    };
+    Ok(Run { result, recording })
+}
+
+/// A run that is under way.
+struct Runner<A> {
+    arm: A,
+    topology: Topology,
+    proxies: Proxies,
+    cluster: Cluster,
+    mode: ProxyMode,
+}
+
+impl<A: Arm> Runner<A> {
+    fn step(&mut self, step: &PreparedStep) -> Result<StepResult, ArmError> {
+        self.arm.step_begins();
+        let nothing = PreparedExpectation::default();
+        let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
+        let mut observed = match &step.action {
+            PreparedAction::Flows(plan) => self.flows(plan, expected)?,
+            PreparedAction::Cluster(next) => {
+                self.become_cluster(next)?;
+                Observed::default()
+            }
+            PreparedAction::Set { cluster, changes } => {
+                if let Some(next) = cluster {
+                    self.become_cluster(next)?;
+                }
+                for change in changes {
+                    self.arm.change(change)?;
+                }
+                Observed::default()
+            }
+            PreparedAction::Sleep(duration) => {
+                self.arm.sleep(*duration)?;
+                Observed::default()
+            }
+            PreparedAction::Look => Observed::default(),
+        };
+        for filter in &expected.conntrack {
+            observed.conntrack.push(self.arm.conntrack(&filter.netns)?);
+        }
+        let verdict = expect::check(expected, &observed);
+        Ok(StepResult {
+            name: step.name.clone(),
+            action: step.keyword,
+            flows: observed.flows,
+            shares: observed.shares,
+            failures: verdict.failures,
+            unseen: verdict.unseen,
+        })
+    }
+
+    fn flows(&mut self, plan: &FlowPlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
+        // Before anything happens, because it happens once only.
+        let distribution = match plan.transport {
+            Transport::Tcp | Transport::Udp | Transport::Sctp => self.arm.distribution(plan)?,
+            Transport::Icmp => None,
+        };
+        let seen = self.arm.flows(plan)?;
+        let flows: Vec<_> = seen.flows.iter().map(|flow| self.observation(plan, flow)).collect();
+        let shares = shares::endpoint_shares(&flows, distribution.as_ref(), expected.endpoints.as_deref());
+        Ok(Observed { flows, shares, distribution, drops: seen.drops, conntrack: Vec::new() })
+    }
+
+    fn observation(&self, plan: &FlowPlan, flow: &RawFlow) -> FlowObservation {
+        let answer = flow.answer.as_ref();
+        let endpoint = match plan.transport {
+            Transport::Tcp | Transport::Udp | Transport::Sctp => answer.map(crate::arm::Answer::endpoint),
+            Transport::Icmp => flow.reply_from.and_then(|from| self.pinged(from)),
+        };
+        FlowObservation {
+            from: plan.from_text.clone(),
+            to: plan.to_text.clone(),
+            protocol: plan.transport,
+            outcome: flow.outcome,
+            via: plan.via.clone(),
+            endpoint,
+            source_seen: answer.map(|answer| answer.peer.ip()),
+            reply_from: flow.reply_from,
+        }
+    }
+
+    /// Echo replies do not say who sent them; a Pod's address does.
+    fn pinged(&self, from: IpAddr) -> Option<EndpointName> {
+        let IpAddr::V4(from) = from else { return None };
+        self.cluster.pod_at(from).map(|pod| EndpointName::Pod(pod.name.clone()))
+    }
+
+    /// Pods come and go first, then every node's kube-proxy hears of it. Nothing is sent in between.
+    fn become_cluster(&mut self, next: &Cluster) -> Result<(), ArmError> {
+        let after = Topology::of(next);
+        let changes = changes(&self.topology, &after);
+        self.arm.rebuild(&changes, &after)?;
+        self.topology = after;
+        let updates = self.proxies.update(next).map_err(|error| ArmError::Refused(error.to_string()))?;
+        for (node, update) in &updates {
+            self.arm.update(node, update)?;
+        }
+        self.cluster = next.clone();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use super::*;
+use crate::diagnostic::{Source, Style, render};
+use crate::manifest;
+use crate::prepare::prepare;
+use crate::result::Subject;
+
+const CLUSTER: &str = "
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
+status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node-1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: near}
+spec: {nodeName: node-1, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: far}
+spec: {nodeName: node-2, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: agent}
+spec: {nodeName: node-2, hostNetwork: true, containers: [{ports: [{containerPort: 9100}]}]}
+";
+
+fn prepared(cni: &str, steps: &str) -> Prepared {
+    let text = format!(
+        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: x}}\nspec:\n  intent: i\n  network:\n    cni: {cni}\n    \
+         externalHosts: [{{name: outside, ip: 192.168.0.100, gateway: node/node-1, listen: [443]}}]\n  steps:\n{steps}{CLUSTER}"
+    );
+    let manifests = manifest::load(vec![Source { name: "test.yaml".into(), text }]);
+    prepare(manifests).unwrap_or_else(|refused| {
+        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
+    })
+}
+
+fn run_steps(cni: &str, steps: &str) -> Run {
+    run_sim(&prepared(cni, steps), &RunOptions::new(ProxyMode::Iptables)).unwrap()
+}
+
+fn failures(run: &Run) -> String {
+    let steps = run.result.steps.iter();
+    steps
+        .flat_map(|step| step.failures.iter().map(move |failure| format!("{}: {failure}\n", step.name)))
+        .collect()
+}
+
+/// Everything that works without any Service.
+const WITHOUT_SERVICES: &str = "
+  - connect: {from: pod/client, to: pod/near}
+    expect: {outcome: connected, endpoints: {pod/near: 1}, sourceSeen: client, replyFrom: pod/near}
+  - connect: {from: pod/client, to: pod/far, count: 3}
+    expect: {outcome: connected, endpoints: {pod/far: 1}, sourceSeen: pod/client}
+  - connect: {from: pod/client, to: pod/far, protocol: udp}
+    expect: {outcome: connected, endpoints: {pod/far: 1}, sourceSeen: client}
+  - connect: {from: node/node-1, to: pod/far}
+    expect: {outcome: connected, sourceSeen: node/node-1}
+  - connect: {from: node/node-1, to: pod/near}
+    expect: {outcome: connected, sourceSeen: node/node-1}
+  - connect: {from: outside, to: pod/far}
+    expect: {outcome: connected, sourceSeen: outside}
+  - connect: {from: pod/client, to: node/node-2:9100}
+    expect: {outcome: connected, endpoints: {pod/agent: 1}, sourceSeen: client}
+  - connect: {from: pod/client, to: outside:443}
+    expect: {outcome: connected, sourceSeen: client}
+  - connect: {from: node/node-1, to: outside:443}
+    expect: {outcome: connected, endpoints: {outside:443: 1}, sourceSeen: node/node-1}
+  - connect: {from: pod/client, to: pod/far:81}
+    expect: {outcome: refused/tcp-reset, endpoints: {}}
+  - connect: {from: pod/client, to: pod/far:81, protocol: udp}
+    expect: {outcome: refused/icmp-port-unreachable}
+  - connect: {from: outside, to: 10.99.0.1:80}
+    expect: {outcome: unreachable/host}
+  - ping: {from: pod/client, to: pod/far, count: 2}
+    expect: {outcome: connected, endpoints: {pod/far: 1}}
+  - ping: {from: outside, to: node-2}
+    expect: {outcome: connected}
+  - sleep: 10s
+  - set: {node/node-2: {sysctl: {net.ipv4.ip_forward: 0}}}
+  - connect: {from: pod/client, to: pod/far}
+    expect: {outcome: timeout, dropped: {on: node-2, reason: ForwardingOff}}
+  - set: {node/node-2: {sysctl: {net.ipv4.ip_forward: 1}}, pod/far: {link: {loss: 1, latency: 2ms}}}
+  - connect: {from: pod/client, to: pod/far, protocol: udp}
+    expect: {outcome: timeout, dropped: {on: node/node-2, reason: LinkLoss}}
+  - delete: pod/near
+  - connect: {from: pod/client, to: 10.244.1.3:80}
+    expect: {endpoints: {}}
+  - apply: {apiVersion: v1, kind: Pod, metadata: {name: near}, spec: {nodeName: node-1, containers: [{ports: [{containerPort: 8080}]}]}, status: {podIP: 10.244.1.3}}
+  - connect: {from: pod/client, to: pod/near}
+    expect: {outcome: connected, endpoints: {pod/near: 1}}
+";
+
+#[test]
+fn what_works_without_services() {
+    for cni in ["bridge", "ptp"] {
+        let run = run_steps(cni, WITHOUT_SERVICES);
+        assert_eq!(failures(&run), "", "{cni}");
+        assert!(run.result.passed());
+    }
+}
+
+#[test]
+fn a_run_repeats_exactly_and_another_seed_differs() {
+    let prepared = prepared("bridge", WITHOUT_SERVICES);
+    let options = RunOptions::new(ProxyMode::Iptables);
+    let first = run_sim(&prepared, &options).unwrap();
+    assert_eq!(run_sim(&prepared, &options).unwrap(), first);
+    let other = run_sim(&prepared, &RunOptions { seed: 1, ..options }).unwrap();
+    assert_ne!(other.result.trace_hash, first.result.trace_hash);
+    let quiet = run_sim(&prepared, &RunOptions { level: Level::Nothing, ..options }).unwrap();
+    assert_eq!(quiet.recording, None);
+    assert_eq!(quiet.result.steps[0], first.result.steps[0]);
+    assert!(quiet.result.steps.iter().any(|step| step.unseen == [Subject::Dropped]));
+}
+
+#[test]
+fn the_recording_says_where_steps_begin_and_what_things_are_called() {
+    let run = run_steps("bridge", WITHOUT_SERVICES);
+    let recording = run.recording.unwrap();
+    assert_eq!(recording.step_starts.len(), run.result.steps.len());
+    assert!(recording.step_starts.is_sorted());
+    let names: Vec<&str> = recording.netns.iter().map(|netns| netns.name.as_str()).take(5).collect();
+    assert_eq!(names, ["switch", "outside", "node-1", "node-2", "pod/client"]);
+    assert_eq!(recording.netns[2].devices[..3], ["lo", "cni0", "eth0"]);
+}
+
+#[test]
+fn what_does_not_hold_is_said() {
+    let run = run_steps(
+        "bridge",
+        "
+  - connect: {from: pod/client, to: pod/near}
+    expect: {outcome: timeout, endpoints: {pod/far: 1}, sourceSeen: node/node-2, replyFrom: pod/far, dropped: {on: node-1}}
+  - connect: {from: pod/client, to: pod/near:81, count: 2}
+    expect: {outcome: connected, sourceSeen: client, replyFrom: pod/near}
+  - connect: {from: pod/client, to: pod/near}
+    expect: {outcomes: {connected: 1/2, timeout: 1/2}}
+  - connect: {from: pod/client, to: 10.99.0.1:80, timeout: 1s}
+    expect: {outcome: connected, dropped: {on: node-2, reason: NO_SOCKET}}
+  - expect: {conntrack: [{on: node-1, entries: 5}]}
+",
+    );
+    insta::assert_snapshot!(failures(&run));
+}
+
+#[test]
+fn a_sysctl_that_is_none_is_refused() {
+    let prepared = prepared("bridge", "\n  - set: {node/node-1: {sysctl: {net.ipv4.ip_forwrad: 1}}}\n");
+    let error = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap_err();
+    assert!(matches!(&error, ArmError::Refused(message) if message.contains("ip_forwrad")), "{error:?}");
+}

@@ -1,0 +1,211 @@
+//! Shares: who answers how often, exactly and by count, and whether that is as expected.
+
+use std::collections::BTreeMap;
+
+use num_bigint::BigUint;
+use sim::draws::Weight;
+
+use crate::observation::{EndpointName, FlowObservation, Outcome};
+use crate::result::{EndpointShare, Failure, Subject};
+use crate::scenario::{OutcomePattern, Share};
+use crate::statistics::{GTest, SIGNIFICANCE};
+
+/// How one connection would end, with exact probabilities that sum to one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Distribution {
+    /// By outcome and by who answers.
+    pub weights: BTreeMap<(Outcome, Option<EndpointName>), Weight>,
+}
+
+impl Distribution {
+    /// Adds a path through all decisions.
+    pub fn add(&mut self, outcome: Outcome, endpoint: Option<EndpointName>, weight: &Weight) {
+        *self.weights.entry((outcome, endpoint)).or_insert_with(zero) += weight;
+    }
+
+    /// The probability that this endpoint answers; `None` stands for nobody.
+    pub fn of_endpoint(&self, endpoint: Option<&EndpointName>) -> Weight {
+        self.sum(|_, who| who == endpoint)
+    }
+
+    /// The probability of an outcome.
+    pub fn of_outcome(&self, pattern: OutcomePattern) -> Weight {
+        self.sum(|outcome, _| pattern.fits(outcome))
+    }
+
+    fn sum(&self, is_meant: impl Fn(Outcome, Option<&EndpointName>) -> bool) -> Weight {
+        let meant = self.weights.iter().filter(|((outcome, who), _)| is_meant(*outcome, who.as_ref()));
+        meant.fold(zero(), |sum, (_, weight)| sum + weight)
+    }
+}
+
+fn zero() -> Weight {
+    Weight::from_integer(BigUint::ZERO)
+}
+
+/// A share as a weight.
+fn weight(share: Share) -> Weight {
+    Weight::new(share.numerator().into(), share.denominator().into())
+}
+
+/// Whether a weight is the share, as exactly as rules can say it.
+///
+/// kube-proxy prints probabilities with ten decimals, and the kernel rounds each to a multiple of 2^-31
+/// (`xt_statistic`; `numgen` and schedulers are finer). Each endpoint adds at most one such rule.
+fn is_exactly(actual: &Weight, share: Share, endpoint_count: usize) -> bool {
+    let expected = weight(share);
+    let difference = if *actual > expected { actual - expected } else { expected - actual };
+    let tolerance = Weight::new(BigUint::from(endpoint_count.max(1)), BigUint::from(1_u8) << 31_u32);
+    difference <= tolerance
+}
+
+/// Who answered how often, the expected ones first and in their order.
+pub fn endpoint_shares(
+    flows: &[FlowObservation],
+    distribution: Option<&Distribution>,
+    expected: Option<&[(EndpointName, Share)]>,
+) -> Vec<EndpointShare> {
+    let mut names: Vec<Option<EndpointName>> =
+        expected.iter().flat_map(|shares| shares.iter()).map(|(name, _)| Some(name.clone())).collect();
+    let mut others: Vec<Option<EndpointName>> = flows.iter().map(|flow| flow.endpoint.clone()).collect();
+    others.extend(distribution.iter().flat_map(|all| all.weights.keys()).map(|(_, who)| who.clone()));
+    // Named endpoints before "nobody".
+    others.sort_by(|left, right| left.is_none().cmp(&right.is_none()).then_with(|| left.cmp(right)));
+    for name in others {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let total = count(flows.len());
+    let share = |name: Option<EndpointName>| EndpointShare {
+        expected: expected.and_then(|shares| {
+            shares.iter().find(|(expected, _)| Some(expected) == name.as_ref()).map(|(_, share)| *share)
+        }),
+        weight: distribution.map(|all| all.of_endpoint(name.as_ref())),
+        count: count(flows.iter().filter(|flow| flow.endpoint == name).count()),
+        total,
+        endpoint: name,
+    };
+    names.into_iter().map(share).collect()
+}
+
+/// What is otherwise than the expected shares of endpoints say.
+pub fn check_endpoints(shares: &[EndpointShare]) -> Vec<Failure> {
+    let endpoint_count = shares.iter().filter(|share| share.endpoint.is_some()).count();
+    let mut failures = Vec::new();
+    for share in shares {
+        let Some(endpoint) = &share.endpoint else { continue };
+        let expected = share.expected.unwrap_or(Share::ZERO);
+        let fault = match &share.weight {
+            Some(weight) if !is_exactly(weight, expected, endpoint_count) => {
+                Some(format!("{weight} ({:.6})", approximation(weight)))
+            }
+            Some(_) => None,
+            None if expected == Share::ZERO && share.count > 0 => {
+                Some(format!("{} of {} connections", share.count, share.total))
+            }
+            None => None,
+        };
+        failures.extend(fault.map(|found| Failure {
+            subject: Subject::Endpoints,
+            expected: format!("{endpoint} to answer {expected} of all connections"),
+            found,
+        }));
+    }
+    let categories = shares
+        .iter()
+        .filter(|share| share.endpoint.is_some())
+        .map(|share| (share.expected.unwrap_or(Share::ZERO), share.count));
+    failures.extend(check_counts(
+        Subject::Endpoints,
+        categories,
+        shares.first().map_or(0, |share| share.total),
+    ));
+    failures
+}
+
+/// What is otherwise than the expected shares of outcomes say.
+pub fn check_outcomes(
+    flows: &[FlowObservation],
+    distribution: Option<&Distribution>,
+    expected: &[(OutcomePattern, Share)],
+) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    if let Some(distribution) = distribution {
+        let branches = distribution.weights.len();
+        for (pattern, share) in expected {
+            let weight = distribution.of_outcome(*pattern);
+            if !is_exactly(&weight, *share, branches) {
+                failures.push(Failure {
+                    subject: Subject::Outcome,
+                    expected: format!("{share} of all connections to end as {pattern}"),
+                    found: format!("{weight} ({:.6})", approximation(&weight)),
+                });
+            }
+        }
+    }
+    for flow in flows {
+        if !expected.iter().any(|(pattern, share)| *share != Share::ZERO && pattern.fits(flow.outcome)) {
+            failures.push(Failure {
+                subject: Subject::Outcome,
+                expected: expected
+                    .iter()
+                    .map(|(pattern, _)| pattern.to_string())
+                    .collect::<Vec<_>>()
+                    .join(" or "),
+                found: OutcomePattern::exactly(flow.outcome).to_string(),
+            });
+            break;
+        }
+    }
+    let counted = expected.iter().map(|(pattern, share)| {
+        (*share, count(flows.iter().filter(|flow| pattern.fits(flow.outcome)).count()))
+    });
+    failures.extend(check_counts(Subject::Outcome, counted, count(flows.len())));
+    failures
+}
+
+/// Whether counts go with shares: the G-test, and counts where there must be none.
+fn check_counts(
+    subject: Subject,
+    categories: impl Iterator<Item = (Share, u32)>,
+    total: u32,
+) -> Option<Failure> {
+    let mut shares = Vec::new();
+    let mut counts = Vec::new();
+    for (share, count) in categories {
+        shares.push(share.as_f64());
+        counts.push(count);
+    }
+    // What no category takes is one more.
+    let rest_share = 1.0 - shares.iter().sum::<f64>();
+    let rest_count = total.saturating_sub(counts.iter().sum());
+    const ROUNDING: f64 = 1e-9;
+    shares.push(if rest_share < ROUNDING { 0.0 } else { rest_share });
+    counts.push(rest_count);
+    let test = GTest::new(&counts, &shares)?;
+    (test.p_value < SIGNIFICANCE).then(|| Failure {
+        subject,
+        expected: format!("counts that go with the shares (G-test, significance {SIGNIFICANCE:e})"),
+        found: format!("{counts:?} of {total}: G = {:.2}, p = {:.1e}", test.statistic, test.p_value),
+    })
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The nearest floating point number; for people, never for a verdict.
+pub fn approximation(weight: &Weight) -> f64 {
+    const BITS: u32 = 53;
+    let scaled: BigUint = (weight.numer() << BITS) / weight.denom();
+    // A probability has at most 54 bits now.
+    let scaled = scaled.to_u64_digits().first().copied().unwrap_or(0);
+    // Exact up to the last bit of a double.
+    #[expect(clippy::cast_precision_loss, reason = "at most 2^53")]
+    let scaled = scaled as f64;
+    scaled / 2_f64.powi(BITS.cast_signed())
+}
+
+#[cfg(test)]
+mod tests;

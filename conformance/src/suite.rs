@@ -1,0 +1,71 @@
+//! The scenarios that are built in, and how they are found.
+
+use crate::diagnostic::Source;
+use crate::manifest::{self, Manifests};
+use crate::scenario::nearest;
+
+/// A scenario of the folder `scenarios/`, as it was when hairpin was built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// Its path in the folder, without `.yaml`. Also the name that its document gives it, without folders.
+    pub name: &'static str,
+    /// The text.
+    pub text: &'static str,
+}
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(BuiltIn { name: $name, text: include_str!(concat!("../../scenarios/", $name, ".yaml")) }),*]
+    };
+}
+
+/// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
+/// with the folder.
+pub const SCENARIOS: [BuiltIn; 15] = built_in![
+    "clusterip",
+    "clusterip-three-endpoints",
+    "clusterip-no-endpoints",
+    "clusterip-from-node",
+    "nodeport-cluster",
+    "nodeport-local",
+    "nodeport-local-no-endpoints",
+    "nodeport-on-localhost",
+    "external-ip",
+    "loadbalancer-vip",
+    "internal-local",
+    "hairpin-veth",
+    "hairpin-off",
+    "bridge-nf-off",
+    "udp-removed-endpoint",
+];
+
+impl BuiltIn {
+    /// The file that it was, for messages.
+    pub fn file(&self) -> String {
+        format!("scenarios/{}.yaml", self.name)
+    }
+
+    /// Reads it.
+    pub fn load(&self) -> Manifests {
+        manifest::load(vec![Source { name: self.file(), text: self.text.to_owned() }])
+    }
+}
+
+/// The built-in scenario of that name: `nodeport-local`, `nodeport-local.yaml`, `scenarios/nodeport-local.yaml`.
+pub fn find(name: &str) -> Option<&'static BuiltIn> {
+    let name = plain(name);
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+/// The name that was probably meant.
+pub fn suggestion(name: &str) -> Option<&'static str> {
+    nearest(plain(name), &SCENARIOS.map(|scenario| scenario.name))
+}
+
+fn plain(name: &str) -> &str {
+    let name = name.strip_prefix("scenarios/").unwrap_or(name);
+    name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::diagnostic::{Style, render};
+use crate::prepare::{Prepared, prepare};
+
+fn prepared(scenario: &BuiltIn) -> Prepared {
+    prepare(scenario.load()).unwrap_or_else(|refused| {
+        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
+    })
+}
+
+#[test]
+fn the_list_is_the_folder() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut files = BTreeSet::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                let name = path.strip_prefix(&folder).unwrap().with_extension("");
+                files.insert(name.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let listed: BTreeSet<String> = SCENARIOS.map(|scenario| scenario.name.to_owned()).into();
+    assert_eq!(listed, files);
+}
+
+#[test]
+fn every_scenario_is_a_lesson_without_warnings() {
+    for scenario in &SCENARIOS {
+        let prepared = prepared(scenario);
+        assert_eq!(prepared.warnings, [], "{}", scenario.name);
+        let own_name = scenario.name.rsplit('/').next().unwrap();
+        assert_eq!(prepared.scenario.name, own_name);
+        assert!(!prepared.scenario.requirements.is_empty(), "{}", scenario.name);
+        assert!(scenario.text.starts_with("# "), "{} begins with what it teaches", scenario.name);
+    }
+}
+
+#[test]
+fn scenarios_are_found_by_name_file_or_path() {
+    for name in
+        ["nodeport-local", "nodeport-local.yaml", "nodeport-local.yml", "scenarios/nodeport-local.yaml"]
+    {
+        assert_eq!(find(name).map(|scenario| scenario.name), Some("nodeport-local"), "{name}");
+    }
+    assert_eq!(find("nodeport"), None);
+    assert_eq!(suggestion("nodeport-locla.yaml"), Some("nodeport-local"));
+    assert_eq!(suggestion("xyzzy"), None);
+}
