@@ -28,6 +28,8 @@ pub(super) fn nf_send_reset(ns: &mut Netns, cx: &mut Context, original: &Origina
     }
     // Linux: nf_ct_attach. The RST goes the other way of the refused segment.
     ns.conntrack.attach(&mut reset, &original.meta);
+    // Linux: nf_ct_set_closing. The sender closes on this RST, so the entry must not wait for days.
+    ns.conntrack.set_closing(&original.meta, &ns.sysctls.conntrack.timeouts, cx.now);
     let Some(info) = original.meta.bridge else {
         // A RST that OUTPUT drops is gone.
         let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, reset);
