@@ -51,7 +51,8 @@ pub(super) struct IcmpError {
 pub(super) fn icmp_error(kind: u8, code: u8) -> Option<IcmpError> {
     match kind {
         icmp_type::DEST_UNREACHABLE => unreachable(code),
-        icmp_type::TIME_EXCEEDED => {
+        // Code 1, of a reassembly that took too long, goes no further than ICMP (`icmp_unreach`).
+        icmp_type::TIME_EXCEEDED if code == 0 => {
             Some(IcmpError { outcome: Outcome::Unreachable(Unreachable::Host), is_hard: false })
         }
         // EPROTO.

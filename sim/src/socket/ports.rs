@@ -26,7 +26,7 @@ impl Table {
                 return Err(ConnectError::AddressInUse);
             }
             let tuple = FourTuple { local: (src, port), remote };
-            return self.tuple_is_free(io, tuple).map(|reused| (port, reused));
+            return self.tuple_is_free(io, tuple, true).map(|reused| (port, reused));
         }
         let (low, high) = io.settings.ephemeral_ports;
         let count = u32::from(high) - u32::from(low) + 1;
@@ -41,7 +41,7 @@ impl Table {
                     continue;
                 }
                 let tuple = FourTuple { local: (src, port), remote };
-                if let Ok(reused) = self.tuple_is_free(io, tuple) {
+                if let Ok(reused) = self.tuple_is_free(io, tuple, false) {
                     return Ok((port, reused));
                 }
             }
@@ -49,25 +49,31 @@ impl Table {
         Err(ConnectError::AddressNotAvailable)
     }
 
-    /// Whether no connection has the tuple; names the TIME_WAIT socket that may be replaced (`tcp_twsk_unique`).
+    /// Whether no connection has the tuple; names the TIME_WAIT socket that may be replaced, if its timestamps can tell the
+    /// old segments from the new. A port that the user chose needs no more than that (`tcp_twsk_unique`, without `twp`).
     fn tuple_is_free(
         &self,
         io: &SocketIo<'_, '_>,
         tuple: FourTuple,
+        is_chosen: bool,
     ) -> Result<Option<SocketId>, ConnectError> {
         let Some(id) = self.tcp_established(tuple) else { return Ok(None) };
         let Some(Socket::TimeWait(time_wait)) = self.get(id) else {
             return Err(ConnectError::AddressNotAvailable);
         };
+        let Some((_, last)) = time_wait.ts_recent else { return Err(ConnectError::AddressNotAvailable) };
         let is_loopback = tuple.local.0.is_loopback() || tuple.remote.0.is_loopback();
         let may_reuse = match io.settings.tcp_tw_reuse {
             0 => false,
             1 => true,
             _ => is_loopback,
         };
-        // The timestamps tell the two connections apart once they have moved on by a second.
-        let is_past = time_wait.ts_recent.is_some_and(|(_, at)| io.cx.now - at > Duration::from_secs(1));
-        if may_reuse && is_past { Ok(Some(id)) } else { Err(ConnectError::AddressNotAvailable) }
+        let is_past = time_wait.is_finished() && io.cx.now - last > Duration::from_secs(1);
+        if is_chosen || (may_reuse && is_past) {
+            Ok(Some(id))
+        } else {
+            Err(ConnectError::AddressNotAvailable)
+        }
     }
 
     /// The source port of a UDP client. An ephemeral one must not be held by any other UDP socket, whatever its address.

@@ -186,6 +186,21 @@ impl Table {
         self.sockets.insert(socket.id, Socket::Ping(Box::new(socket)));
     }
 
+    /// Takes a TIME_WAIT socket out, for a connection that inherits from it.
+    pub(super) fn take_time_wait(&mut self, id: SocketId) -> Option<Box<TimeWait>> {
+        match self.sockets.remove(&id)? {
+            Socket::TimeWait(time_wait) => {
+                self.tcp_established.remove(&time_wait.tuple);
+                Some(time_wait)
+            }
+            Socket::Listener(_)
+            | Socket::Request(_)
+            | Socket::Connection(_)
+            | Socket::Udp(_)
+            | Socket::Ping(_) => unreachable!("the caller has found a TIME_WAIT socket"),
+        }
+    }
+
     /// Takes a socket out of the table and of every index.
     pub(super) fn remove(&mut self, id: SocketId) {
         match self.sockets.remove(&id) {

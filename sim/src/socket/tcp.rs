@@ -47,11 +47,9 @@ pub(super) fn connect(
     let remote = (spec.dst, spec.dst_port);
     let (port, reused) = sockets.table.tcp_source_port(io, spec.src, spec.src_port, remote)?;
     let tuple = FourTuple { local: (spec.src, port), remote };
-    if let Some(id) = reused {
-        sockets.table.remove(id);
-    }
+    let inherited = reused.and_then(|id| sockets.table.take_time_wait(id));
     let id = sockets.table.next_id();
-    let mut connection = Connection::connect(io, id, tuple, spec);
+    let mut connection = Connection::connect(io, id, tuple, spec, inherited.as_deref());
     connection.send_syn(io);
     sockets.table.insert_connection(connection);
     Ok(id)

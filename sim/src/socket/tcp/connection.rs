@@ -7,7 +7,7 @@ use super::rtt::Rtt;
 use super::segment::{FourTuple, Segment};
 use super::send::Send;
 use super::seq::Seq;
-use super::{TIMESTAMPS_LEN, initial_window};
+use super::{TIMESTAMPS_LEN, TimeWait, initial_window};
 use crate::packet::{FlowId, PacketId};
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
@@ -90,7 +90,7 @@ pub(in crate::socket) struct Connection {
     pub(super) write_timer: WriteTimer,
     /// Timeouts in a row without progress (`icsk_retransmits`, or `icsk_probes_out`).
     pub(super) retransmits: u32,
-    /// When the first of these retransmissions was made (`retrans_stamp`).
+    /// When the first of these retransmissions was made, or the first SYN sent (`retrans_stamp`).
     pub(super) retrans_stamp: Option<Instant>,
     /// What was in flight when loss was found; the state is left once this is acknowledged (`high_seq`).
     pub(super) high_seq: Option<Seq>,
@@ -105,17 +105,22 @@ pub(in crate::socket) struct Connection {
 }
 
 impl Connection {
-    /// A client's connection, before its SYN.
+    /// A client's connection, before its SYN. It inherits sequence numbers and the peer's timestamp from a connection in
+    /// TIME_WAIT whose place it takes.
     pub(super) fn connect(
         io: &mut SocketIo<'_, '_>,
         id: SocketId,
         tuple: FourTuple,
         spec: ClientSpec,
+        inherited: Option<&TimeWait>,
     ) -> Self {
         let advmss = io.advertised_mss();
-        let (rcv_wnd, rcv_wscale) = initial_window(io, advmss, true);
-        let rcv = Receive::new(rcv_wnd, rcv_wscale);
-        let isn = io.isn();
+        let ts_recent = inherited.and_then(|time_wait| time_wait.ts_recent);
+        let mss = if ts_recent.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
+        let (rcv_wnd, rcv_wscale) = initial_window(io, mss, true);
+        let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
+        rcv.ts_recent = ts_recent;
+        let isn = inherited.map_or_else(|| io.isn(), TimeWait::next_isn);
         let flow = Some(spec.request.flow);
         let deadline = spec.request.deadline;
         let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
@@ -216,7 +221,7 @@ impl Connection {
     /// Lets the application look at what arrived, and do what it does about it. It runs after the segment that woke it has
     /// been handled and acknowledged, as a process runs after the softirq.
     pub(super) fn wake_app(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
-        let unread = std::mem::take(&mut self.rcv.unread);
+        let mut unread = std::mem::take(&mut self.rcv.unread);
         let FourTuple { local, remote } = self.tuple;
         match &mut self.app {
             App::Client(client) => {
@@ -241,6 +246,9 @@ impl Connection {
             }
             App::Gone => {}
         }
+        // The buffer serves for the next segment.
+        unread.clear();
+        self.rcv.unread = unread;
     }
 
     /// The connection is established: a client sends its request.

@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// Whether the timestamp is older than one that was seen (`tcp_paws_discard`, `tcp_disordered_ack`).
-    fn is_paws_rejected(&self, segment: &Segment<'_>) -> bool {
+    pub(super) fn is_paws_rejected(&self, segment: &Segment<'_>) -> bool {
         let (Some((value, _)), Some((recent, _)), true) =
             (segment.options.timestamps, self.rcv.ts_recent, self.has_timestamps)
         else {
@@ -317,7 +317,9 @@ impl Connection {
 
     /// Linux: `tcp_xmit_retransmit_queue`, with slow start from one segment.
     fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
-        for index in 0..self.snd.in_flight.len() {
+        let mut index = 0;
+        // Sending again may join segments, so that there are fewer afterwards.
+        while index < self.snd.in_flight.len() {
             let out = self.snd.in_flight.iter().filter(|sent| !sent.is_lost).count();
             if u32::try_from(out).is_ok_and(|out| out >= self.loss_cwnd) {
                 break;
@@ -325,6 +327,7 @@ impl Connection {
             if self.snd.in_flight[index].is_lost {
                 self.retransmit(io, index);
             }
+            index += 1;
         }
     }
 

@@ -26,6 +26,7 @@ impl Connection {
             is_lost: false,
             is_pushed: false,
         });
+        self.retrans_stamp = Some(io.cx.now);
         self.transmit_syn(io);
         self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
     }
@@ -130,8 +131,11 @@ impl Connection {
 
     /// Sends everything in flight again.
     pub(super) fn retransmit_all(&mut self, io: &mut SocketIo<'_, '_>) {
-        for index in 0..self.snd.in_flight.len() {
+        let mut index = 0;
+        // Sending again may join segments, so that there are fewer afterwards.
+        while index < self.snd.in_flight.len() {
             self.retransmit(io, index);
+            index += 1;
         }
     }
 

@@ -44,7 +44,7 @@ impl Connection {
             self.finish_connect(io, flows, segment);
             return Verdict::Taken;
         }
-        if is_rst || !is_syn {
+        if is_rst || !is_syn || self.is_paws_rejected(segment) {
             return dropped;
         }
         self.simultaneous_open(io, segment);
@@ -54,10 +54,7 @@ impl Connection {
     /// Whether the peer echoes a timestamp that none of our SYNs carried.
     fn is_echo_impossible(&self, io: &SocketIo<'_, '_>, segment: &Segment<'_>) -> bool {
         let Some((_, echo)) = segment.options.timestamps.filter(|(_, echo)| *echo != 0) else { return false };
-        let Some(head) = self.snd.in_flight.front() else { return false };
-        // Once the SYN was sent again, `retrans_stamp` is when that happened first; a peer that answers the first SYN
-        // late is refused then, as in Linux.
-        let first = self.retrans_stamp.unwrap_or(head.sent);
+        let Some(first) = self.retrans_stamp else { return false };
         let (first, last) = (timestamp(first), timestamp(io.cx.now));
         last.wrapping_sub(first) < echo.wrapping_sub(first)
     }

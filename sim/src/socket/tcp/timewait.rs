@@ -75,6 +75,16 @@ impl TimeWait {
         time_wait
     }
 
+    /// Whether the peer's FIN has come.
+    pub(in crate::socket) const fn is_finished(&self) -> bool {
+        matches!(self.waits_for, WaitFor::Silence)
+    }
+
+    /// Where the sequence numbers of a new connection with this tuple begin: beyond any that the old one may have used.
+    pub(super) fn next_isn(&self) -> Seq {
+        self.snd_nxt + 65_535 + 2
+    }
+
     fn restart(&mut self, io: &mut SocketIo<'_, '_>) {
         self.timers.arm(io, self.id, TimerKind::TimeWait, Connection::time_wait());
     }
@@ -148,7 +158,7 @@ impl TimeWait {
             && !is_paws_rejected
             && (seq.is_after(self.rcv_nxt) || has_newer_timestamp)
         {
-            return Status::Syn(self.snd_nxt + 65_535 + 2);
+            return Status::Syn(self.next_isn());
         }
         if is_rst {
             return Status::Ignore;

@@ -20,7 +20,8 @@ fn check(number: usize, fate: Fate) -> Pair {
 #[test]
 fn each_lost_frame_is_made_good() {
     for number in 0..10 {
-        check(number, Fate::Drop);
+        let pair = check(number, Fate::Drop);
+        assert!(!pair.tcpdump().contains("[R"), "nobody is confused:\n{}", pair.tcpdump());
     }
 }
 

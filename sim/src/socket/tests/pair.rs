@@ -15,7 +15,7 @@ use std::fmt::Write;
 pub(super) const CLIENT: usize = 0;
 pub(super) const SERVER: usize = 1;
 pub(super) const ADDRS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2)];
-pub(super) const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 80;
 pub(super) const LATENCY: Duration = Duration::from_micros(500);
 
 /// What happens to a frame on its way.
@@ -42,6 +42,7 @@ pub(super) struct Frame {
     /// From the IP header on.
     pub(super) l3: Vec<u8>,
     pub(super) flow: Option<FlowId>,
+    pub(super) cause: Option<PacketId>,
 }
 
 /// Decides the fate of a frame by its number and itself.
@@ -54,6 +55,8 @@ pub(super) struct Pair {
     pub(super) frames: Vec<Frame>,
     /// What the frame with that number (in order of sending, from 0) meets; by default it is delivered.
     pub(super) script: Box<Script>,
+    /// IP identification of each frame, as it was wished for.
+    pub(super) idents: Vec<Option<u16>>,
     /// What became of the packets that arrived at each host, in order.
     pub(super) deliveries: Vec<(usize, Delivery)>,
     draws: Draws,
@@ -70,6 +73,7 @@ impl Pair {
             now: Instant::START,
             frames: Vec::new(),
             script: Box::new(|_, _| Fate::Deliver),
+            idents: Vec::new(),
             deliveries: Vec::new(),
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Flows),
@@ -112,11 +116,12 @@ impl Pair {
     fn execute(&mut self, host: usize, wish: SocketOut) {
         match wish {
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
-            SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, flow, .. } => {
+            SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, flow, cause, .. } => {
+                self.idents.push(ident);
                 let ident = ident.unwrap_or(0);
                 let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment };
                 let l3 = ipv4(fields, &l4).split_off(14);
-                self.send(Frame { at: self.now, from: host, l3, flow });
+                self.send(Frame { at: self.now, from: host, l3, flow, cause });
             }
         }
     }
@@ -198,6 +203,11 @@ impl Pair {
         panic!("it goes on without end");
     }
 
+    /// Runs for a while.
+    pub(super) fn run_for(&mut self, duration: Duration) {
+        self.run_until(self.now + duration);
+    }
+
     /// Runs up to a moment.
     pub(super) fn run_until(&mut self, end: Instant) {
         while self.next_at().is_some_and(|at| at <= end) {
@@ -219,13 +229,17 @@ impl Pair {
         [CLIENT, SERVER].map(|host| self.hosts[host].table.len())
     }
 
-    /// The frames as tcpdump shows them, with sequence numbers counted from each side's first and times from the start.
+    /// The TCP frames as tcpdump shows them, with sequence numbers counted from each side's first. Each begins with the
+    /// milliseconds since the first frame of the same host, by its timestamps.
     pub(super) fn tcpdump(&self) -> String {
         let mut starts: BTreeMap<(usize, u16, u16), u32> = BTreeMap::new();
+        let mut first = [None; 2];
         let mut text = String::new();
         for frame in &self.frames {
-            writeln!(text, "{} {} {}", frame.at, ["c>s", "s>c"][frame.from], describe(frame, &mut starts))
-                .unwrap();
+            let first = first[frame.from].get_or_insert(frame.at);
+            let millis = (frame.at - *first).as_millis();
+            let described = describe(frame, &mut starts);
+            writeln!(text, "{millis} {} {described}", ["c>s", "s>c"][frame.from]).unwrap();
         }
         text
     }
@@ -307,7 +321,7 @@ fn describe_options(bytes: &[u8], relative: impl Fn(u32) -> u32) -> String {
                     .collect();
                 format!("sack {} {}", blocks.len(), blocks.concat())
             }
-            8 => format!("TS val {} ecr {}", word(data), word(&data[4..])),
+            8 => "TS".to_owned(),
             other => format!("kind {other}"),
         })
         .collect();

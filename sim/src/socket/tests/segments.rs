@@ -8,6 +8,7 @@
 //! - `== NAME` begins a case on a new connection.
 //! - `port N`: the host's port; 80, where the server listens, by default.
 //! - `connect [DEADLINE [LENGTH]]`: the host opens a client connection with a request of so many bytes.
+//! - `listen`: the host's server listens on the port of its own connection as well.
 //! - `< [FLAGS] …`: the peer sends a segment. `length N` is N bytes of which the last is a newline, `part N` has none.
 //! - `> [FLAGS] …`: what the host sent within 30 ms of the line before, or during a `wait`.
 //! - `wait MS`, `outcome NAME`, `# comment`.
@@ -16,7 +17,7 @@
 
 use super::pair::*;
 use crate::packet::FlowId;
-use crate::socket::{ClientProtocol, ClientSpec, Request};
+use crate::socket::{ClientProtocol, ClientSpec, ConnectError, Request};
 use crate::time::Duration;
 use crate::trace::{Outcome, Refusal};
 use crate::wire::build::{self, Ipv4Fields};
@@ -93,13 +94,14 @@ impl Drill {
                 "" | "#" => {}
                 "port" => drill.host_port = words[1].parse().unwrap(),
                 "connect" => drill.connect(&words),
+                "listen" => drill.listen(),
                 "<" => drill.send(&line[2..]),
                 "wait" => drill.pass(words[1].parse().unwrap()),
                 "outcome" => drill.check_outcome(words[1]),
                 other => panic!("{other}: {line}"),
             }
             writeln!(drill.transcript, "{line}").unwrap();
-            if matches!(words[0], "connect" | "<") {
+            if matches!(words[0], "connect" | "listen" | "<") {
                 drill.pass(30);
             }
             drill.note_frames();
@@ -108,8 +110,7 @@ impl Drill {
     }
 
     fn pass(&mut self, millis: u64) {
-        let end = self.pair.now + Duration::from_millis(millis);
-        self.pair.run_until(end);
+        self.pair.run_for(Duration::from_millis(millis));
     }
 
     fn connect(&mut self, words: &[&str]) {
@@ -129,7 +130,13 @@ impl Drill {
             },
             is_kept_open: false,
         };
-        self.pair.call(SERVER, |sockets, io| sockets.connect(io, spec)).unwrap();
+        // What fails is a port that is not free; the recording shows it by the absence of a SYN.
+        let result = self.pair.call(SERVER, |sockets, io| sockets.connect(io, spec));
+        assert!(matches!(result, Ok(_) | Err(ConnectError::AddressNotAvailable)), "{result:?}");
+    }
+
+    fn listen(&mut self) {
+        self.pair.hosts[SERVER].tcp_listen(None, self.host_port, identify()).unwrap();
     }
 
     fn check_outcome(&self, name: &str) {
@@ -213,7 +220,7 @@ impl Drill {
             let ip = Ipv4::new_checked(&frame.l3[..]).unwrap();
             let tcp = Tcp::new_checked(ip.payload()).unwrap();
             if tcp.flags().contains(TcpFlags::SYN) {
-                self.host_isn = Some(tcp.sequence());
+                self.host_isn.get_or_insert(tcp.sequence());
             }
             let seq = match self.host_isn {
                 // A RST for a segment without ACK has the number zero.
