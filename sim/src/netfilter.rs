@@ -2,7 +2,7 @@
 
 pub mod conntrack;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod nat;
 #[cfg(test)]
 mod recorded;

@@ -1,40 +1,242 @@
-//! Placeholder until the iptables engine lands: it accepts every text and does nothing.
-#![allow(missing_docs, clippy::default_constructed_unit_structs)]
+//! iptables: its texts, its tables and their evaluation (`ipt_do_table`, net/ipv4/netfilter/ip_tables.c).
+//!
+//! [`Xtables`] reads what `iptables-restore` and `iptables` read and prints what `iptables-save` prints. What can be said in
+//! these languages is in one of three states: *implemented*; *inert*, which is accepted and has no effect on packets (`-m
+//! comment`, `-m nfacct`, `-j LOG`, `-j TRACE`, `--wait`, `--verbose`, `--numeric`, `--exact`, `--line-numbers`,
+//! `--modprobe`, comment lines); or *rejected* with a [`RuleError`].
+//!
+//! Where the two back ends of iptables 1.8.9 differ, what either refuses is refused, and what both print is printed.
+//!
+//! From text to verdict: `words` splits a line, `parse` makes a command of it, `matches` and `targets` read their own options,
+//! `apply` and `restore` change a copy of a table, `validate` says what the kernel would say, and `eval` walks the table.
+
+mod apply;
+mod counters;
+mod error;
+mod eval;
+mod index;
+mod kind;
+mod look;
+mod matches;
+mod options;
+mod parse;
+mod recent_lists;
+mod restore;
+mod rule;
+mod ruleset;
+mod save;
+mod targets;
+mod validate;
+mod value;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::CommandOutcome;
+pub use counters::Count;
+pub use error::{RuleError, RuleErrorKind};
+pub use kind::TableKind;
+pub use restore::RestoreOptions;
+
 use crate::context::EvalCtx;
 use crate::netfilter::{Family, Verdict};
 use crate::packet::Packet;
+use apply::Origin;
+use error::{Parse, Problem};
+use parse::Setting;
+use recent_lists::RecentLists;
+use ruleset::Table;
+use std::sync::Arc;
+use words::{Value, shell_words};
+
+/// The xtables of a netns: the tables of both IP families, with counters and the states of matches.
+///
+/// A clone shares rules until one of the two changes them, and counters until one of the two counts.
 #[derive(Clone, Debug, Default)]
-pub struct Xtables {}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableKind {
-    Raw,
-    Mangle,
-    Nat,
-    Filter,
-    Security,
+pub struct Xtables {
+    ipv4: FamilyTables,
+    ipv6: FamilyTables,
+    /// Lists of `recent`; the families share them.
+    recent: RecentLists,
 }
-pub struct RestoreOptions {
-    pub noflush: bool,
-    pub counters: bool,
+
+/// The tables of a family that have been touched.
+#[derive(Clone, Debug, Default)]
+struct FamilyTables([Option<Table>; 5]);
+
+impl FamilyTables {
+    const fn get(&self, kind: TableKind) -> Option<&Table> {
+        self.0[kind.index()].as_ref()
+    }
+
+    fn put(&mut self, kind: TableKind, table: Table) {
+        self.0[kind.index()] = Some(table);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Table> {
+        self.0.iter().flatten()
+    }
 }
-#[derive(Debug)]
-pub struct RuleError;
-#[derive(Debug)]
-pub struct CommandOutcome;
+
+/// Names of tools, for errors.
+struct Tool;
+
+impl Tool {
+    const fn restore(family: Family) -> &'static str {
+        match family {
+            Family::Ipv4 => "iptables-restore",
+            Family::Ipv6 | Family::Bridge => "ip6tables-restore",
+        }
+    }
+
+    const fn command(family: Family) -> &'static str {
+        match family {
+            Family::Ipv4 => "iptables",
+            Family::Ipv6 | Family::Bridge => "ip6tables",
+        }
+    }
+}
+
 impl Xtables {
-    pub fn restore(&mut self, _f: Family, _s: &str, _t: &str, _o: RestoreOptions) -> Result<(), RuleError> {
-        Ok(())
+    fn family(&self, family: Family) -> &FamilyTables {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+            Family::Bridge => unreachable!("ebtables is not part of xtables here"),
+        }
     }
-    pub fn command(&mut self, _s: &str, _l: u32, _c: &str) -> Result<CommandOutcome, RuleError> {
-        Ok(CommandOutcome)
+
+    fn family_mut(&mut self, family: Family) -> (&mut FamilyTables, &mut RecentLists) {
+        match family {
+            Family::Ipv4 => (&mut self.ipv4, &mut self.recent),
+            Family::Ipv6 => (&mut self.ipv6, &mut self.recent),
+            Family::Bridge => unreachable!("ebtables is not part of xtables here"),
+        }
     }
-    pub fn has_table(&self, _f: Family, _t: TableKind) -> bool {
-        false
+
+    /// Loads a text as `iptables-restore` or `ip6tables-restore` does. `file` is where it comes from, for errors.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. Tables whose `COMMIT` came before it have been loaded, the others are as before.
+    pub fn restore(
+        &mut self,
+        family: Family,
+        file: &str,
+        text: &str,
+        options: RestoreOptions,
+    ) -> Result<(), RuleError> {
+        let (tables, lists) = self.family_mut(family);
+        let result = restore::restore(tables, lists, family, file, text, options);
+        lists.sweep();
+        result
     }
-    pub fn uses_conntrack(&self, _f: Family) -> bool {
-        true
+
+    /// Runs one command line, `iptables …` or `ip6tables …`. `file` and `line` say where it stands, for errors and traces.
+    ///
+    /// # Errors
+    /// What the real tool refuses; [`RuleError::kind`] tells the cases apart. Nothing has changed then.
+    pub fn command(&mut self, file: &str, line: u32, command: &str) -> Result<CommandOutcome, RuleError> {
+        let mut tool = Tool::command(Family::Ipv4);
+        let result = self.run(line, command, &mut tool);
+        self.recent.sweep();
+        let file: Arc<str> = file.into();
+        result.map_err(|failure| match failure {
+            CommandFailure::Text(problem) => problem.in_line(tool, &file, line, command),
+            CommandFailure::Table(refusal) => refusal.into_error(tool, &file),
+        })
     }
-    pub fn eval(&mut self, _f: Family, _t: TableKind, _c: &mut EvalCtx, _p: &mut Packet) -> Verdict {
-        Verdict::Accept
+
+    fn run(
+        &mut self,
+        line: u32,
+        command: &str,
+        tool: &mut &'static str,
+    ) -> Result<CommandOutcome, CommandFailure> {
+        let words = shell_words(command).map_err(CommandFailure::Text)?;
+        let family = tool_family(&words, command.len()).map_err(CommandFailure::Text)?;
+        *tool = Tool::command(family);
+        let (tables, lists) = self.family_mut(family);
+        let setting = Setting { family, is_restore: false, lists };
+        let parsed = parse::parse(&words[1..], command.len(), setting).map_err(CommandFailure::Text)?;
+        if parsed.is_for_other_family {
+            let problem =
+                Problem::new(RuleErrorKind::Syntax, 0, "the tool of the family", format!("`{}`", *tool));
+            return Err(CommandFailure::Text(problem));
+        }
+        let kind = table_kind(parsed.table).map_err(CommandFailure::Text)?;
+        let mut table = tables.get(kind).cloned().unwrap_or_else(|| Table::new(kind));
+        let origin = Origin { line, text: command.trim_ascii() };
+        let outcome = apply::apply(&mut table, parsed, &origin).map_err(CommandFailure::Text)?;
+        validate::check(&table).map_err(CommandFailure::Table)?;
+        table.settle_lists(lists);
+        tables.put(kind, table);
+        Ok(outcome)
     }
+
+    /// What `iptables-save` prints: every table that has been touched, with the counters of rules if asked for.
+    pub fn save(&self, family: Family, with_counters: bool) -> String {
+        save::save(self.family(family), with_counters)
+    }
+
+    /// Whether the table has been touched. Only then has it base chains at its hooks ([`TableKind::hooks`]).
+    pub fn has_table(&self, family: Family, kind: TableKind) -> bool {
+        self.family(family).get(kind).is_some()
+    }
+
+    /// Whether some rule needs packets to be tracked, so that the kernel has registered conntrack at its hooks.
+    pub fn uses_conntrack(&self, family: Family) -> bool {
+        self.family(family).iter().any(Table::uses_conntrack)
+    }
+
+    /// Walks the base chain of a table at `ctx.state.hook`. A table that has not been touched accepts, and so does one that
+    /// has no chain there.
+    pub fn eval(
+        &mut self,
+        family: Family,
+        kind: TableKind,
+        ctx: &mut EvalCtx<'_, '_>,
+        packet: &mut Packet,
+    ) -> Verdict {
+        self.eval_as(family, kind, ctx, packet, true)
+    }
+
+    /// As [`Xtables::eval`], with or without the index of long chains.
+    fn eval_as(
+        &mut self,
+        family: Family,
+        kind: TableKind,
+        ctx: &mut EvalCtx<'_, '_>,
+        packet: &mut Packet,
+        uses_index: bool,
+    ) -> Verdict {
+        let (tables, recent) = self.family_mut(family);
+        let Some(table) = &mut tables.0[kind.index()] else { return Verdict::Accept };
+        eval::ipt_do_table(table, recent, family, ctx, packet, uses_index)
+    }
+}
+
+/// Why a command failed: its own text, or the table that it would make.
+enum CommandFailure {
+    Text(Box<Problem>),
+    Table(Box<validate::Refusal>),
+}
+
+fn tool_family(words: &[words::Word<'_>], end: usize) -> Parse<Family> {
+    let expected = "`iptables` or `ip6tables`";
+    let Some(word) = words.first() else {
+        return Err(Problem::new(RuleErrorKind::Syntax, end, expected, "the end of the line"));
+    };
+    match &*word.text {
+        "iptables" | "iptables-legacy" | "iptables-nft" => Ok(Family::Ipv4),
+        "ip6tables" | "ip6tables-legacy" | "ip6tables-nft" => Ok(Family::Ipv6),
+        _ => Err(Value::of(word).expected(expected)),
+    }
+}
+
+fn table_kind(value: Option<Value<'_>>) -> Parse<TableKind> {
+    let Some(value) = value else { return Ok(TableKind::Filter) };
+    TableKind::from_name(value.text).ok_or_else(|| {
+        value.expected("`filter`, `nat`, `mangle`, `raw` or `security`").kind(RuleErrorKind::NoSuchTable)
+    })
 }

@@ -1,0 +1,71 @@
+//! Packets and bytes that rules and policies have counted.
+
+use std::sync::Arc;
+
+/// Packets and bytes (`struct xt_counters`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes from the IP header on.
+    pub bytes: u64,
+}
+
+const PAGE: usize = 64;
+
+/// Counters by slot, in pages that a forked world shares until it counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    pages: Vec<Arc<[Count; PAGE]>>,
+    /// Slots in use or in `free`.
+    len: u32,
+    free: Vec<u32>,
+}
+
+impl Counters {
+    /// A slot that nothing else uses, with this count.
+    pub(super) fn allocate(&mut self, count: Count) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = self.len;
+            self.len += 1;
+            if place(slot).0 == self.pages.len() {
+                self.pages.push(Arc::new([Count::default(); PAGE]));
+            }
+            slot
+        });
+        self.set(slot, count);
+        slot
+    }
+
+    /// Gives a slot back.
+    pub(super) fn release(&mut self, slot: u32) {
+        self.free.push(slot);
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Count {
+        let (page, index) = place(slot);
+        self.pages[page][index]
+    }
+
+    pub(super) fn set(&mut self, slot: u32, count: Count) {
+        *self.count_mut(slot) = count;
+    }
+
+    /// Counts one packet (`ADD_COUNTER`, include/linux/netfilter/x_tables.h).
+    #[inline]
+    pub(super) fn add(&mut self, slot: u32, bytes: u16) {
+        let count = self.count_mut(slot);
+        count.packets += 1;
+        count.bytes += u64::from(bytes);
+    }
+
+    fn count_mut(&mut self, slot: u32) -> &mut Count {
+        let (page, index) = place(slot);
+        &mut Arc::make_mut(&mut self.pages[page])[index]
+    }
+}
+
+fn place(slot: u32) -> (usize, usize) {
+    let slot = usize::try_from(slot).expect("a u32 fits usize");
+    (slot / PAGE, slot % PAGE)
+}

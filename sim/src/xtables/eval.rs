@@ -1,0 +1,248 @@
+//! Walking a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
+
+use super::counters::Counters;
+use super::index::Candidates;
+use super::kind::TableKind;
+use super::look::{Look, States};
+use super::matches::Answer;
+use super::recent_lists::RecentLists;
+use super::rule::{DeviceMatch, Rule};
+use super::ruleset::{Base, Chain, ChainId, Chains, Table};
+use super::targets::{Outcome, Target};
+use crate::context::EvalCtx;
+use crate::netfilter::{Family, Verdict};
+use crate::packet::Packet;
+use crate::trace::{DropReason, Event, RuleAction, RuleEvent, RuleRef};
+use crate::wire::Headers;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Walks the base chain of `table` at the packet's hook.
+pub(super) fn ipt_do_table(
+    table: &mut Table,
+    recent: &mut RecentLists,
+    family: Family,
+    ctx: &mut EvalCtx<'_, '_>,
+    packet: &mut Packet,
+    uses_index: bool,
+) -> Verdict {
+    let Some(id) = table.base_chain(ctx.state.hook) else { return Verdict::Accept };
+    let Some(headers) = packet.headers() else { return Verdict::Drop(DropReason::IpHeader) };
+    let devices = ctx.devices;
+    let name_of = |device: Option<_>| device.map_or("", |id| &*devices.get(id).name);
+    let (in_name, out_name) = (name_of(ctx.state.in_dev), name_of(ctx.state.out_dev));
+    let is_later_fragment = family == Family::Ipv4 && packet.ipv4().fragment_offset() > 0;
+    let kind = table.kind;
+    let (chains, counters, states) = table.split();
+    let base = chains.get(id).base.expect("a hook has a base chain");
+    let mut walk = Walk {
+        chains,
+        counters,
+        states,
+        recent,
+        place: Place { family, kind },
+        headers,
+        in_name,
+        out_name,
+        is_later_fragment,
+        uses_index,
+        base,
+        stack: SmallVec::new(),
+    };
+    walk.run(id, ctx, packet)
+}
+
+/// Family and table, which every event names.
+#[derive(Clone, Copy)]
+struct Place {
+    family: Family,
+    kind: TableKind,
+}
+
+struct Walk<'w> {
+    chains: &'w Chains,
+    counters: &'w mut Counters,
+    states: &'w mut States,
+    recent: &'w mut RecentLists,
+    place: Place,
+    headers: Headers,
+    in_name: &'w str,
+    out_name: &'w str,
+    is_later_fragment: bool,
+    uses_index: bool,
+    base: Base,
+    /// Where to go on after a return; one frame for each jump.
+    stack: SmallVec<[Frame<'w>; 8]>,
+}
+
+/// A chain that is being walked.
+struct Frame<'w> {
+    chain: &'w Chain,
+    next: Next<'w>,
+}
+
+/// The rules of a chain that are still to be asked.
+enum Next<'w> {
+    /// All from this position on.
+    All(usize),
+    /// Those which the index gives.
+    Indexed(Candidates<'w>),
+}
+
+impl<'w> Walk<'w> {
+    fn frame(&self, id: ChainId) -> Frame<'w> {
+        let chain = self.chains.get(id);
+        let candidates = if self.uses_index {
+            chain.index().and_then(|index| index.candidates(&self.headers))
+        } else {
+            None
+        };
+        Frame { chain, next: candidates.map_or(Next::All(0), Next::Indexed) }
+    }
+
+    fn run(&mut self, id: ChainId, ctx: &mut EvalCtx<'_, '_>, packet: &mut Packet) -> Verdict {
+        let mut frame = self.frame(id);
+        loop {
+            let Some((number, rule)) = frame.next_rule() else {
+                match self.stack.pop() {
+                    Some(caller) => {
+                        frame = caller;
+                        continue;
+                    }
+                    None => return self.policy(ctx, packet),
+                }
+            };
+            match self.ask(rule, ctx, packet) {
+                Answer::No => continue,
+                Answer::HotDrop => return Verdict::Drop(DropReason::NetfilterDrop),
+                Answer::Yes => {}
+            }
+            self.counters.add(rule.slot, self.headers.total_len);
+            match &rule.spec.target {
+                Target::Return => {
+                    self.record(ctx, packet, &frame, number, rule, || RuleAction::Return);
+                    frame.end();
+                }
+                Target::Jump(chain) => {
+                    let name = &self.chains.get(*chain).name;
+                    self.record(ctx, packet, &frame, number, rule, || RuleAction::Jump(Arc::clone(name)));
+                    let callee = self.frame(*chain);
+                    self.stack.push(std::mem::replace(&mut frame, callee));
+                }
+                Target::Goto(chain) => {
+                    let name = &self.chains.get(*chain).name;
+                    self.record(ctx, packet, &frame, number, rule, || RuleAction::Goto(Arc::clone(name)));
+                    frame = self.frame(*chain);
+                }
+                target @ (Target::None
+                | Target::Accept
+                | Target::Drop
+                | Target::Connmark(_)
+                | Target::Ct(_)
+                | Target::Log(_)
+                | Target::Mark(_)
+                | Target::Nat(_)
+                | Target::Reject(_)
+                | Target::Trace) => {
+                    let (outcome, action) = target.act(ctx, packet, &self.headers);
+                    self.record(ctx, packet, &frame, number, rule, || action);
+                    if let Outcome::Done(verdict) = outcome {
+                        return verdict;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether all conditions of a rule hold, asked in order.
+    fn ask(&mut self, rule: &Rule, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Answer {
+        if !self.ip_packet_match(rule) {
+            return Answer::No;
+        }
+        for (position, one) in (0..).zip(&rule.spec.matches) {
+            let mut look = Look {
+                ctx,
+                packet,
+                headers: &self.headers,
+                recent: self.recent,
+                states: self.states,
+                key: (rule.slot, position),
+            };
+            let answer = one.answer(&mut look);
+            if answer != Answer::Yes {
+                return answer;
+            }
+        }
+        Answer::Yes
+    }
+
+    // Linux: ip_packet_match, net/ipv4/netfilter/ip_tables.c
+    fn ip_packet_match(&self, rule: &Rule) -> bool {
+        let ip = &rule.spec.ip;
+        let device_matches = |wanted: &Option<Box<DeviceMatch>>, name| {
+            wanted.as_ref().is_none_or(|wanted| wanted.matches(name))
+        };
+        ip.src.contains(self.headers.src) != ip.src_inverted
+            && ip.dst.contains(self.headers.dst) != ip.dst_inverted
+            && device_matches(&ip.in_device, self.in_name)
+            && device_matches(&ip.out_device, self.out_name)
+            && (ip.protocol == 0 || (ip.protocol == self.headers.protocol) != ip.protocol_inverted)
+            && ip.fragment.is_none_or(|is_inverted| self.is_later_fragment != is_inverted)
+    }
+
+    /// The end of a base chain.
+    fn policy(&mut self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
+        let Base { hook, is_accept, slot } = self.base;
+        self.counters.add(slot, self.headers.total_len);
+        let Place { family, kind } = self.place;
+        ctx.cx.record(Some(packet.id), || {
+            let chain = hook.chain_name().into();
+            Event::Rule(RuleEvent::Policy { family, table: kind.name(), chain, is_accept })
+        });
+        if is_accept { Verdict::Accept } else { Verdict::Drop(DropReason::NetfilterDrop) }
+    }
+
+    #[inline]
+    fn record(
+        &self,
+        ctx: &mut EvalCtx<'_, '_>,
+        packet: &Packet,
+        frame: &Frame<'_>,
+        number: usize,
+        rule: &Rule,
+        action: impl FnOnce() -> RuleAction,
+    ) {
+        let Place { family, kind } = self.place;
+        ctx.cx.record(Some(packet.id), || {
+            let rule = RuleRef {
+                family,
+                table: kind.name(),
+                chain: Arc::clone(&frame.chain.name),
+                number: u32::try_from(number + 1).unwrap_or(u32::MAX),
+                line: rule.line,
+                text: Arc::clone(&rule.text),
+            };
+            Event::Rule(RuleEvent::Matched { rule, action: action() })
+        });
+    }
+}
+
+impl<'w> Frame<'w> {
+    /// The next rule to ask, with its position from 0.
+    #[inline]
+    fn next_rule(&mut self) -> Option<(usize, &'w Rule)> {
+        let at = match &mut self.next {
+            Next::All(at) => {
+                *at += 1;
+                *at - 1
+            }
+            Next::Indexed(candidates) => candidates.next()?,
+        };
+        self.chain.rules().get(at).map(|rule| (at, rule))
+    }
+
+    /// Asks no further rule.
+    fn end(&mut self) {
+        self.next = Next::All(self.chain.rules().len());
+    }
+}

@@ -1,0 +1,134 @@
+//! Finding the rules of a long chain that can match a packet at all.
+//!
+//! A rule that asks for one destination address, or for one destination port of one protocol, is found by that; every other
+//! rule is asked always. The rules that are left are asked in the order of the chain, each in full, so that verdicts,
+//! counters, draws and states are those of a walk over the whole chain. A rule may be left out only if its first failing
+//! condition has no effect: the address test comes before all matches, and the port is used only if what stands before the
+//! port match in the rule is pure ([`Match::is_pure`]).
+
+use super::matches::Match;
+use super::rule::Rule;
+use crate::wire::{Headers, protocol};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+use std::net::IpAddr;
+
+/// Rules by what they ask for. Positions are in the order of the chain.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_addr: FxHashMap<u32, Positions>,
+    by_port: FxHashMap<(u8, u16), Positions>,
+    by_addr_and_port: FxHashMap<(u32, u8, u16), Positions>,
+    others: Vec<u32>,
+}
+
+type Positions = SmallVec<[u32; 2]>;
+
+/// A chain shorter than this is walked.
+const MIN_RULES: usize = 16;
+
+/// What a rule can be found by.
+#[derive(Clone, Debug, Default)]
+struct Keys {
+    addr: Option<u32>,
+    /// Protocol, and the ports of which one must be the packet's destination.
+    ports: Option<(u8, SmallVec<[u16; 4]>)>,
+}
+
+impl Index {
+    /// The index of a chain; `None` if a walk is as good.
+    pub(super) fn build(rules: &[Rule]) -> Option<Self> {
+        if rules.len() < MIN_RULES {
+            return None;
+        }
+        let mut index = Self::default();
+        for (position, rule) in (0..).zip(rules) {
+            index.add(position, &keys(rule));
+        }
+        // With fewer rules found than asked always, looking up costs more than it saves.
+        (index.others.len() < rules.len() / 2).then_some(index)
+    }
+
+    fn add(&mut self, position: u32, keys: &Keys) {
+        match (keys.addr, &keys.ports) {
+            (None, None) => self.others.push(position),
+            (Some(addr), None) => self.by_addr.entry(addr).or_default().push(position),
+            (None, Some((number, ports))) => {
+                for port in ports {
+                    self.by_port.entry((*number, *port)).or_default().push(position);
+                }
+            }
+            (Some(addr), Some((number, ports))) => {
+                for port in ports {
+                    self.by_addr_and_port.entry((addr, *number, *port)).or_default().push(position);
+                }
+            }
+        }
+    }
+
+    /// The rules to ask for a packet; `None` if the index does not say, because the packet shows no ports where it should:
+    /// some rules drop such a packet.
+    pub(super) fn candidates(&self, headers: &Headers) -> Option<Candidates<'_>> {
+        let ports = headers.l4.ports();
+        if ports.is_none() && has_ports(headers.protocol) {
+            return None;
+        }
+        let IpAddr::V4(dst) = headers.dst else { return None };
+        let (addr, number) = (dst.to_bits(), headers.protocol);
+        let mut lists = [&[][..]; 4];
+        lists[0] = &self.others;
+        lists[1] = self.by_addr.get(&addr).map_or(&[], |positions| positions);
+        if let Some((_, port)) = ports {
+            lists[2] = self.by_port.get(&(number, port)).map_or(&[], |positions| positions);
+            lists[3] = self.by_addr_and_port.get(&(addr, number, port)).map_or(&[], |positions| positions);
+        }
+        Some(Candidates { lists })
+    }
+}
+
+/// Positions of rules in order, merged from lists of which no two have one in common.
+#[derive(Clone, Debug)]
+pub(super) struct Candidates<'i> {
+    lists: [&'i [u32]; 4],
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let list = self.lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0])?;
+        let (first, rest) = list.split_first()?;
+        *list = rest;
+        Some(usize::try_from(*first).expect("a u32 fits usize"))
+    }
+}
+
+const fn has_ports(number: u8) -> bool {
+    const DCCP: u8 = 33;
+    const UDPLITE: u8 = 136;
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | DCCP | UDPLITE)
+}
+
+fn keys(rule: &Rule) -> Keys {
+    let ip = &rule.spec.ip;
+    let addr = if ip.dst_inverted { None } else { ip.dst.single_v4() };
+    // A packet of a protocol without ports never gets here by port, so the rule must be for one with ports.
+    let ports =
+        if ip.protocol_inverted || !has_ports(ip.protocol) { None } else { ports(&rule.spec.matches) };
+    Keys { addr, ports: ports.map(|ports| (ip.protocol, ports)) }
+}
+
+/// The only destination ports with which a rule can match.
+fn ports(matches: &[Match]) -> Option<SmallVec<[u16; 4]>> {
+    for one in matches {
+        let found = one.destination_ports();
+        if found.is_some() {
+            return found;
+        }
+        if !one.is_pure() {
+            return None;
+        }
+    }
+    None
+}

@@ -1,0 +1,73 @@
+//! The five tables of a family, with the hooks at which each is registered.
+
+use crate::netfilter::{Hook, Priority};
+
+/// A table of a family. Declared in the order in which `iptables-save` prints tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TableKind {
+    /// `mangle` (net/ipv4/netfilter/iptable_mangle.c).
+    Mangle,
+    /// `security` (net/ipv4/netfilter/iptable_security.c).
+    Security,
+    /// `raw` (net/ipv4/netfilter/iptable_raw.c).
+    Raw,
+    /// `filter` (net/ipv4/netfilter/iptable_filter.c).
+    Filter,
+    /// `nat` (net/ipv4/netfilter/iptable_nat.c).
+    Nat,
+}
+
+impl TableKind {
+    /// Every table.
+    pub const ALL: [Self; 5] = [Self::Mangle, Self::Security, Self::Raw, Self::Filter, Self::Nat];
+
+    /// Its name in rule texts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mangle => "mangle",
+            Self::Security => "security",
+            Self::Raw => "raw",
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
+
+    /// The table of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The hooks at which the table has a base chain, with the priority of its entry there, in the order of its chains.
+    pub const fn hooks(self) -> &'static [(Hook, Priority)] {
+        use Hook::{Forward, Input, Output, Postrouting, Prerouting};
+        match self {
+            Self::Mangle => &[
+                (Prerouting, Priority::MANGLE),
+                (Input, Priority::MANGLE),
+                (Forward, Priority::MANGLE),
+                (Output, Priority::MANGLE),
+                (Postrouting, Priority::MANGLE),
+            ],
+            Self::Security => {
+                &[(Input, Priority::SECURITY), (Forward, Priority::SECURITY), (Output, Priority::SECURITY)]
+            }
+            Self::Raw => &[(Prerouting, Priority::RAW), (Output, Priority::RAW)],
+            Self::Filter => {
+                &[(Input, Priority::FILTER), (Forward, Priority::FILTER), (Output, Priority::FILTER)]
+            }
+            // Linux: nf_nat_ipv4_ops, net/ipv4/netfilter/iptable_nat.c. These two priorities are those of the nat hook
+            // itself, which calls the table only for flows that have no binding yet.
+            Self::Nat => &[
+                (Prerouting, Priority::NAT_DST),
+                (Input, Priority::NAT_SRC),
+                (Output, Priority::NAT_DST),
+                (Postrouting, Priority::NAT_SRC),
+            ],
+        }
+    }
+
+    /// Position in [`TableKind::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}

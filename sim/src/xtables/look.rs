@@ -1,0 +1,73 @@
+//! What a match sees while it looks at a packet.
+
+use super::matches::Bucket;
+use super::recent_lists::RecentLists;
+use crate::context::EvalCtx;
+use crate::netfilter::Family;
+use crate::packet::Packet;
+use crate::wire::Headers;
+use std::collections::BTreeMap;
+
+/// The mutable state of the matches that have one, by the slot of the rule and the position of the match in it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct States(BTreeMap<(u32, u8), MatchState>);
+
+/// The state of one match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MatchState {
+    /// `statistic --mode nth`: packets since the last match.
+    Nth(u32),
+    /// `limit`.
+    Limit(Bucket),
+}
+
+impl States {
+    /// The state under `key`; `initial` makes it at the first use.
+    pub(super) fn get_or_insert(&mut self, key: (u32, u8), initial: MatchState) -> &mut MatchState {
+        self.0.entry(key).or_insert(initial)
+    }
+
+    /// Forgets the states of a rule that has gone.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if self.0.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = self.0.range((slot, 0)..=(slot, u8::MAX)).map(|(key, _)| *key).collect();
+        for key in keys {
+            self.0.remove(&key);
+        }
+    }
+}
+
+/// A packet at a hook, as matches see it.
+pub(super) struct Look<'l, 'a, 'b> {
+    pub(super) ctx: &'l mut EvalCtx<'a, 'b>,
+    pub(super) packet: &'l Packet,
+    pub(super) headers: &'l Headers,
+    pub(super) recent: &'l mut RecentLists,
+    pub(super) states: &'l mut States,
+    /// The rule and the match that are looking.
+    pub(super) key: (u32, u8),
+}
+
+impl Look<'_, '_, '_> {
+    /// Offset of this fragment in bytes; zero for whole packets.
+    pub(super) fn fragment_offset(&self) -> u16 {
+        match self.ctx.state.family {
+            Family::Ipv4 => self.packet.ipv4().fragment_offset(),
+            // IPv6 fragments have an extension header, which is not modelled.
+            Family::Ipv6 | Family::Bridge => 0,
+        }
+    }
+
+    /// The bytes after the IP header.
+    pub(super) fn transport(&self) -> &[u8] {
+        let l3 = self.packet.l3();
+        let end = l3.len().min(usize::from(self.headers.total_len));
+        let start = match self.ctx.state.family {
+            Family::Ipv4 => self.packet.ipv4().header_len(),
+            Family::Ipv6 | Family::Bridge => 40,
+        };
+        l3.get(start..end).unwrap_or_default()
+    }
+}

@@ -1,0 +1,472 @@
+//! Matches: the conditions that `-m` adds to a rule. One variant per match, one file per kind.
+
+mod addrtype;
+mod conntrack;
+mod header;
+mod icmp;
+mod inert;
+mod limit;
+mod mark;
+mod physdev;
+mod ports;
+mod recent;
+mod statistic;
+
+pub(super) use limit::Bucket;
+
+pub(super) use recent::Recent;
+
+use super::error::{Parse, RuleErrorKind};
+use super::look::Look;
+use super::options::{Call, Opt};
+use super::recent_lists::RecentLists;
+use super::validate::HookMask;
+use super::words::Value;
+use crate::netfilter::Family;
+use crate::wire::protocol;
+use addrtype::Addrtype;
+use conntrack::Conntrack;
+use header::{Dscp, Length, Mac, Pkttype, Tos, Ttl};
+use icmp::Icmp;
+use inert::{Comment, Nfacct};
+use limit::Limit;
+use mark::MarkMatch;
+use physdev::Physdev;
+use ports::{Multiport, Sctp, Tcp, Udp};
+use smallvec::SmallVec;
+use statistic::{Nth, Random, Statistic};
+
+/// What a match says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+    /// The packet is too malformed to judge and is dropped at once (`hotdrop`, `struct xt_action_param`).
+    HotDrop,
+}
+
+impl From<bool> for Answer {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+/// A condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    Addrtype(Addrtype),
+    Comment(Comment),
+    Connmark(MarkMatch),
+    Conntrack(Box<Conntrack>),
+    Dscp(Dscp),
+    Icmp(Icmp),
+    Length(Length),
+    Limit(Limit),
+    Mac(Mac),
+    Mark(MarkMatch),
+    Multiport(Box<Multiport>),
+    Nfacct(Nfacct),
+    Nth(Nth),
+    Physdev(Box<Physdev>),
+    Pkttype(Pkttype),
+    Random(Random),
+    Recent(Box<Recent>),
+    Sctp(Sctp),
+    /// Only while the rule is being read: it becomes `Random` or `Nth`.
+    Statistic(Box<Statistic>),
+    Tcp(Tcp),
+    Tos(Tos),
+    Ttl(Ttl),
+    Udp(Udp),
+}
+
+/// Matches that the real tool knows and this simulator does not execute.
+const UNSUPPORTED: &[&str] = &[
+    "ah",
+    "bpf",
+    "cgroup",
+    "cluster",
+    "connbytes",
+    "connlabel",
+    "connlimit",
+    "cpu",
+    "dccp",
+    "devgroup",
+    "dst",
+    "ecn",
+    "esp",
+    "eui64",
+    "frag",
+    "hashlimit",
+    "hbh",
+    "helper",
+    "hl",
+    "icmp6",
+    "ipcomp",
+    "iprange",
+    "ipv6header",
+    "ipvs",
+    "mh",
+    "osf",
+    "owner",
+    "policy",
+    "quota",
+    "rateest",
+    "realm",
+    "rpfilter",
+    "rt",
+    "set",
+    "socket",
+    "srh",
+    "string",
+    "tcpmss",
+    "time",
+    "u32",
+];
+
+impl Match {
+    /// The match that `-m NAME` begins.
+    pub(super) fn begin(name: Value<'_>, family: Family) -> Parse<Self> {
+        Ok(match name.text {
+            "addrtype" => Self::Addrtype(Addrtype::default()),
+            "comment" => Self::Comment(Comment::default()),
+            "connmark" => Self::Connmark(MarkMatch::default()),
+            "conntrack" => Self::Conntrack(Box::new(Conntrack::new(family, false))),
+            "dscp" => Self::Dscp(Dscp::default()),
+            "icmp" if family == Family::Ipv4 => Self::Icmp(Icmp::new(false)),
+            "icmp6" if family == Family::Ipv6 => Self::Icmp(Icmp::new(true)),
+            "length" => Self::Length(Length::default()),
+            "limit" => Self::Limit(Limit::default()),
+            "mac" => Self::Mac(Mac::default()),
+            "mark" => Self::Mark(MarkMatch::default()),
+            "multiport" => Self::Multiport(Box::default()),
+            "nfacct" => Self::Nfacct(Nfacct::default()),
+            "physdev" => Self::Physdev(Box::default()),
+            "pkttype" => Self::Pkttype(Pkttype::default()),
+            "recent" => Self::Recent(Box::new(Recent::new(family))),
+            "sctp" => Self::Sctp(Sctp::default()),
+            "state" => Self::Conntrack(Box::new(Conntrack::new(family, true))),
+            "statistic" => Self::Statistic(Box::default()),
+            "tcp" => Self::Tcp(Tcp::default()),
+            "tos" => Self::Tos(Tos::default()),
+            "ttl" if family == Family::Ipv4 => Self::Ttl(Ttl::default()),
+            "udp" => Self::Udp(Udp::default()),
+            other if UNSUPPORTED.contains(&other) => {
+                return Err(name.expected("a match that is simulated").kind(RuleErrorKind::Unsupported));
+            }
+            _ => return Err(name.expected("the name of a match")),
+        })
+    }
+
+    /// The match that `-p` brings along when an option of it is used without `-m`.
+    pub(super) fn of_protocol(number: u8, family: Family) -> Option<Self> {
+        match (number, family) {
+            (protocol::TCP, _) => Some(Self::Tcp(Tcp::default())),
+            (protocol::UDP, _) => Some(Self::Udp(Udp::default())),
+            (protocol::SCTP, _) => Some(Self::Sctp(Sctp::default())),
+            (protocol::ICMP, Family::Ipv4) => Some(Self::Icmp(Icmp::new(false))),
+            (58, Family::Ipv6) => Some(Self::Icmp(Icmp::new(true))),
+            _ => None,
+        }
+    }
+
+    /// The name after `-m`.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Addrtype(_) => "addrtype",
+            Self::Comment(_) => "comment",
+            Self::Connmark(_) => "connmark",
+            Self::Conntrack(conntrack) => conntrack.name(),
+            Self::Dscp(_) => "dscp",
+            Self::Icmp(icmp) => icmp.name(),
+            Self::Length(_) => "length",
+            Self::Limit(_) => "limit",
+            Self::Mac(_) => "mac",
+            Self::Mark(_) => "mark",
+            Self::Multiport(_) => "multiport",
+            Self::Nfacct(_) => "nfacct",
+            Self::Physdev(_) => "physdev",
+            Self::Pkttype(_) => "pkttype",
+            Self::Recent(_) => "recent",
+            Self::Sctp(_) => "sctp",
+            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => "statistic",
+            Self::Tcp(_) => "tcp",
+            Self::Tos(_) => "tos",
+            Self::Ttl(_) => "ttl",
+            Self::Udp(_) => "udp",
+        }
+    }
+
+    /// The options that it takes.
+    pub(super) const fn options(&self) -> &'static [Opt] {
+        match self {
+            Self::Addrtype(_) => Addrtype::OPTIONS,
+            Self::Comment(_) => Comment::OPTIONS,
+            Self::Connmark(_) | Self::Mark(_) => MarkMatch::OPTIONS,
+            Self::Conntrack(conntrack) => conntrack.options(),
+            Self::Dscp(_) => Dscp::OPTIONS,
+            Self::Icmp(icmp) => icmp.options(),
+            Self::Length(_) => Length::OPTIONS,
+            Self::Limit(_) => Limit::OPTIONS,
+            Self::Mac(_) => Mac::OPTIONS,
+            Self::Multiport(_) => Multiport::OPTIONS,
+            Self::Nfacct(_) => Nfacct::OPTIONS,
+            Self::Physdev(_) => Physdev::OPTIONS,
+            Self::Pkttype(_) => Pkttype::OPTIONS,
+            Self::Recent(_) => Recent::OPTIONS,
+            Self::Sctp(_) => Sctp::OPTIONS,
+            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => Statistic::OPTIONS,
+            Self::Tcp(_) => Tcp::OPTIONS,
+            Self::Tos(_) => Tos::OPTIONS,
+            Self::Ttl(_) => Ttl::OPTIONS,
+            Self::Udp(_) => Udp::OPTIONS,
+        }
+    }
+
+    /// Takes one of its options.
+    pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
+        match self {
+            Self::Addrtype(one) => one.set(call),
+            Self::Comment(one) => one.set(call),
+            Self::Connmark(one) | Self::Mark(one) => one.set(call),
+            Self::Conntrack(one) => one.set(call),
+            Self::Dscp(one) => one.set(call),
+            Self::Icmp(one) => one.set(call),
+            Self::Length(one) => one.set(call),
+            Self::Limit(one) => one.set(call),
+            Self::Mac(one) => one.set(call),
+            Self::Multiport(one) => one.set(call),
+            Self::Nfacct(one) => one.set(call),
+            Self::Physdev(one) => one.set(call),
+            Self::Pkttype(one) => one.set(call),
+            Self::Recent(one) => one.set(call),
+            Self::Sctp(one) => one.set(call),
+            Self::Statistic(one) => one.set(call),
+            Self::Nth(_) | Self::Random(_) => {
+                unreachable!("a statistic match is complete only after its options")
+            }
+            Self::Tcp(one) => one.set(call),
+            Self::Tos(one) => one.set(call),
+            Self::Ttl(one) => one.set(call),
+            Self::Udp(one) => one.set(call),
+        }
+    }
+
+    /// Ends it: what it is once all options of the rule have been read. `seen` has the bits of its options, `at` is where
+    /// it was named, `protocol` is that of the rule and whether it is inverted.
+    pub(super) fn finish(
+        self,
+        seen: u32,
+        at: usize,
+        protocol: (u8, bool),
+        lists: &mut RecentLists,
+    ) -> Parse<Self> {
+        self.check_protocol(at, protocol)?;
+        Ok(match self {
+            Self::Addrtype(one) => Self::Addrtype(one.finish(seen, at)?),
+            Self::Conntrack(one) => Self::Conntrack(one.finish(seen, at)?),
+            Self::Dscp(one) => Self::Dscp(one.finish(seen, at)?),
+            Self::Limit(one) => Self::Limit(one.finish(at)?),
+            Self::Multiport(one) => Self::Multiport(one.finish(seen, at)?),
+            Self::Physdev(one) => Self::Physdev(one.finish(seen, at)?),
+            Self::Recent(one) => Self::Recent(one.finish(at, lists)?),
+            Self::Statistic(one) => one.finish(seen, at)?,
+            Self::Ttl(one) => Self::Ttl(one.finish(seen, at)?),
+            whole @ (Self::Comment(_)
+            | Self::Connmark(_)
+            | Self::Icmp(_)
+            | Self::Length(_)
+            | Self::Mac(_)
+            | Self::Mark(_)
+            | Self::Nfacct(_)
+            | Self::Nth(_)
+            | Self::Pkttype(_)
+            | Self::Random(_)
+            | Self::Sctp(_)
+            | Self::Tcp(_)
+            | Self::Tos(_)
+            | Self::Udp(_)) => whole,
+        })
+    }
+
+    /// Linux: `xt_check_match`, net/netfilter/x_tables.c, "only valid for protocol".
+    fn check_protocol(&self, at: usize, (number, is_inverted): (u8, bool)) -> Parse<()> {
+        let needed = match self {
+            Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
+            Self::Sctp(_) => "sctp",
+            Self::Icmp(icmp) => icmp.protocol_name(),
+            Self::Addrtype(_)
+            | Self::Comment(_)
+            | Self::Connmark(_)
+            | Self::Conntrack(_)
+            | Self::Dscp(_)
+            | Self::Length(_)
+            | Self::Limit(_)
+            | Self::Mac(_)
+            | Self::Mark(_)
+            | Self::Multiport(_)
+            | Self::Nfacct(_)
+            | Self::Nth(_)
+            | Self::Physdev(_)
+            | Self::Pkttype(_)
+            | Self::Random(_)
+            | Self::Recent(_)
+            | Self::Statistic(_)
+            | Self::Tos(_)
+            | Self::Ttl(_) => return Ok(()),
+        };
+        if super::value::protocol_name(number) == Some(needed) && !is_inverted {
+            return Ok(());
+        }
+        Err(super::error::Problem::new(
+            RuleErrorKind::Refused,
+            at,
+            format!("`-p {needed}` in a rule with `-m {}`", self.name()),
+            if is_inverted { "`!` before the protocol" } else { "another protocol, or none" },
+        ))
+    }
+
+    /// Hooks from which a rule with this match may be reached.
+    pub(super) fn allowed_hooks(&self) -> HookMask {
+        match self {
+            Self::Addrtype(one) => one.allowed_hooks(),
+            Self::Mac(_) => Mac::ALLOWED_HOOKS,
+            Self::Physdev(one) => one.allowed_hooks(),
+            Self::Comment(_)
+            | Self::Connmark(_)
+            | Self::Conntrack(_)
+            | Self::Dscp(_)
+            | Self::Icmp(_)
+            | Self::Length(_)
+            | Self::Limit(_)
+            | Self::Mark(_)
+            | Self::Multiport(_)
+            | Self::Nfacct(_)
+            | Self::Nth(_)
+            | Self::Pkttype(_)
+            | Self::Random(_)
+            | Self::Recent(_)
+            | Self::Sctp(_)
+            | Self::Statistic(_)
+            | Self::Tcp(_)
+            | Self::Tos(_)
+            | Self::Ttl(_)
+            | Self::Udp(_) => HookMask::ALL,
+        }
+    }
+
+    /// Appends its options as `iptables-save` prints them.
+    pub(super) fn print(&self, out: &mut String) {
+        match self {
+            Self::Addrtype(one) => one.print(out),
+            Self::Comment(one) => one.print(out),
+            Self::Connmark(one) | Self::Mark(one) => one.print(out),
+            Self::Conntrack(one) => one.print(out),
+            Self::Dscp(one) => one.print(out),
+            Self::Icmp(one) => one.print(out),
+            Self::Length(one) => one.print(out),
+            Self::Limit(one) => one.print(out),
+            Self::Mac(one) => one.print(out),
+            Self::Multiport(one) => one.print(out),
+            Self::Nfacct(one) => one.print(out),
+            Self::Nth(one) => one.print(out),
+            Self::Physdev(one) => one.print(out),
+            Self::Pkttype(one) => one.print(out),
+            Self::Random(one) => one.print(out),
+            Self::Recent(one) => one.print(out),
+            Self::Sctp(one) => one.print(out),
+            Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
+            Self::Tcp(one) => one.print(out),
+            Self::Tos(one) => one.print(out),
+            Self::Ttl(one) => one.print(out),
+            Self::Udp(one) => one.print(out),
+        }
+    }
+
+    /// Whether the packet is what it asks for.
+    #[inline]
+    pub(super) fn answer(&self, look: &mut Look<'_, '_, '_>) -> Answer {
+        match self {
+            Self::Addrtype(one) => one.holds(look).into(),
+            // An inert match: it says something to the reader, and nothing about the packet.
+            Self::Comment(_) | Self::Nfacct(_) => Answer::Yes,
+            Self::Connmark(one) => one.holds_for_connection(look).into(),
+            Self::Conntrack(one) => one.holds(look).into(),
+            Self::Dscp(one) => one.holds(look).into(),
+            Self::Icmp(one) => one.answer(look),
+            Self::Length(one) => one.holds(look).into(),
+            Self::Limit(one) => one.holds(look).into(),
+            Self::Mac(one) => one.holds(look).into(),
+            Self::Mark(one) => one.holds_for_packet(look).into(),
+            Self::Multiport(one) => one.answer(look),
+            Self::Nth(one) => one.holds(look).into(),
+            Self::Physdev(one) => one.holds(look).into(),
+            Self::Pkttype(one) => one.holds(look).into(),
+            Self::Random(one) => one.holds(look).into(),
+            Self::Recent(one) => one.holds(look).into(),
+            Self::Sctp(one) => one.answer(look),
+            Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
+            Self::Tcp(one) => one.answer(look),
+            Self::Tos(one) => one.holds(look).into(),
+            Self::Ttl(one) => one.holds(look).into(),
+            Self::Udp(one) => one.answer(look),
+        }
+    }
+
+    /// Whether asking changes nothing and never drops, so that a rule that cannot match anyway need not ask.
+    pub(super) const fn is_pure(&self) -> bool {
+        match self {
+            Self::Limit(_) | Self::Nth(_) | Self::Random(_) | Self::Recent(_) | Self::Statistic(_) => false,
+            // It reads a whole ICMP header, and drops a packet that has none.
+            Self::Icmp(_) => false,
+            Self::Tcp(tcp) => tcp.is_pure(),
+            Self::Addrtype(_)
+            | Self::Comment(_)
+            | Self::Connmark(_)
+            | Self::Conntrack(_)
+            | Self::Dscp(_)
+            | Self::Length(_)
+            | Self::Mac(_)
+            | Self::Mark(_)
+            | Self::Multiport(_)
+            | Self::Nfacct(_)
+            | Self::Physdev(_)
+            | Self::Pkttype(_)
+            | Self::Sctp(_)
+            | Self::Tos(_)
+            | Self::Ttl(_)
+            | Self::Udp(_) => true,
+        }
+    }
+
+    /// The destination ports of which a packet must have one, if the match asks for single ports.
+    pub(super) fn destination_ports(&self) -> Option<SmallVec<[u16; 4]>> {
+        let single = |ports: &ports::Ports| ports.single_dst().map(|port| SmallVec::from_elem(port, 1));
+        match self {
+            Self::Tcp(tcp) => single(&tcp.ports),
+            Self::Udp(udp) => single(&udp.ports),
+            Self::Sctp(sctp) => single(&sctp.ports),
+            Self::Multiport(multiport) => multiport.single_dsts(),
+            Self::Addrtype(_)
+            | Self::Comment(_)
+            | Self::Connmark(_)
+            | Self::Conntrack(_)
+            | Self::Dscp(_)
+            | Self::Icmp(_)
+            | Self::Length(_)
+            | Self::Limit(_)
+            | Self::Mac(_)
+            | Self::Mark(_)
+            | Self::Nfacct(_)
+            | Self::Nth(_)
+            | Self::Physdev(_)
+            | Self::Pkttype(_)
+            | Self::Random(_)
+            | Self::Recent(_)
+            | Self::Statistic(_)
+            | Self::Tos(_)
+            | Self::Ttl(_) => None,
+        }
+    }
+}

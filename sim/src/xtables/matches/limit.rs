@@ -1,0 +1,113 @@
+//! `limit`: a token bucket.
+//!
+//! Linux: net/netfilter/xt_limit.c; options: extensions/libxt_limit.c. The kernel keeps credits per jiffy; here time is
+//! exact, so that a token comes back at the very nanosecond.
+
+use crate::time::{Duration, Instant};
+use crate::xtables::error::{Parse, Problem, RuleErrorKind};
+use crate::xtables::look::{Look, MatchState};
+use crate::xtables::options::{Call, Opt};
+use crate::xtables::value::ranged;
+use crate::xtables::words::Value;
+use std::fmt::Write as _;
+
+/// `XT_LIMIT_SCALE`: a period is stored in units of 100 microseconds.
+const SCALE: u32 = 10_000;
+const UNIT: Duration = Duration::from_micros(100);
+const LIMIT: u8 = 0;
+const BURST: u8 = 1;
+
+/// `--limit RATE --limit-burst NUMBER`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::xtables) struct Limit {
+    /// Time between packets, in units of 1/[`SCALE`] s.
+    period: u32,
+    burst: u32,
+}
+
+impl Default for Limit {
+    /// Three an hour, five at once.
+    fn default() -> Self {
+        Self { period: SCALE * 3600 / 3, burst: 5 }
+    }
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::xtables) struct Bucket {
+    /// When `credit` was counted.
+    at: Instant,
+    /// Time that can be spent; a packet costs one period.
+    credit: Duration,
+}
+
+impl Limit {
+    pub(super) const OPTIONS: &'static [Opt] =
+        &[Opt::value("limit", LIMIT), Opt::value("limit-burst", BURST)];
+
+    pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
+        if call.id == BURST {
+            self.burst = ranged(call.value, 0..=10_000)?;
+        } else {
+            self.period = period(call.value)?;
+        }
+        Ok(())
+    }
+
+    /// Linux: `limit_mt_check`, net/netfilter/xt_limit.c, which detects the overflow of its 32-bit product.
+    pub(super) fn finish(self, at: usize) -> Parse<Self> {
+        if self.burst == 0 || self.period.wrapping_mul(self.burst) < self.period {
+            return Err(Problem::new(
+                RuleErrorKind::Refused,
+                at,
+                "a burst of 1 or more whose product with the period fits 32 bits",
+                format!("a burst of {}", self.burst),
+            ));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn print(&self, out: &mut String) {
+        const UNITS: [(&str, u32); 4] =
+            [("day", SCALE * 86_400), ("hour", SCALE * 3600), ("min", SCALE * 60), ("sec", SCALE)];
+        // Linux user space: print_rate, extensions/libxt_limit.c: the smallest unit in which the rate is still whole.
+        let fits = |length: u32| self.period <= length && length / self.period >= length % self.period;
+        let count = UNITS[1..].iter().take_while(|(_, length)| fits(*length)).count();
+        let (name, length) = UNITS[count];
+        _ = write!(out, " --limit {}/{name}", length / self.period);
+        if self.burst != Self::default().burst {
+            _ = write!(out, " --limit-burst {}", self.burst);
+        }
+    }
+
+    // Linux: limit_mt, net/netfilter/xt_limit.c
+    pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
+        let now = look.ctx.cx.now;
+        let cost = UNIT * self.period;
+        let full = cost * self.burst;
+        let state = look.states.get_or_insert(look.key, MatchState::Limit(Bucket { at: now, credit: full }));
+        let MatchState::Limit(bucket) = state else { unreachable!("a rule never changes its matches") };
+        bucket.credit = full.min(bucket.credit + (now - bucket.at));
+        bucket.at = now;
+        let spent = bucket.credit.checked_sub(cost);
+        bucket.credit = spent.unwrap_or(bucket.credit);
+        spent.is_some()
+    }
+}
+
+/// `5`, `5/s`, `5/minute`. Linux user space: `parse_rate`, extensions/libxt_limit.c.
+fn period(value: Value<'_>) -> Parse<u32> {
+    const UNITS: [(&str, u32); 4] = [("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400)];
+    let expected = "a rate such as `5/second`, `5/minute`, `5/hour` or `5/day`";
+    let (count, unit) = value.text.split_once('/').unwrap_or((value.text, "second"));
+    let seconds = UNITS
+        .iter()
+        .find(|(name, _)| crate::xtables::value::is_beginning_of(unit, name))
+        .map(|(_, seconds)| *seconds);
+    let count = count.parse::<u32>().ok().filter(|count| *count > 0);
+    let (Some(seconds), Some(count)) = (seconds, count) else { return Err(value.expected(expected)) };
+    match SCALE * seconds / count {
+        0 => Err(value.expected(expected).help("the highest rate is 10000/second")),
+        period => Ok(period),
+    }
+}

@@ -1,0 +1,178 @@
+//! The lists of `recent`: addresses with the moments at which they were seen.
+//!
+//! Linux: `struct recent_table` and `struct recent_entry`, net/netfilter/xt_recent.c. A netns has one list of a name,
+//! for every table, family and rule that names it; it lives as long as some rule does.
+
+use crate::time::{Duration, Instant};
+use rustc_hash::FxHashMap;
+use std::net::IpAddr;
+
+/// Identity of a list in its netns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ListId(u32);
+
+/// Addresses that a list remembers (`ip_list_tot`, a module parameter with this default).
+const MAX_ENTRIES: usize = 100;
+
+/// The lists of a netns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RecentLists {
+    by_name: FxHashMap<Box<str>, ListId>,
+    lists: Vec<RecentList>,
+    free: Vec<ListId>,
+    /// Lists that have been made and that no rule has taken yet.
+    unheld: Vec<ListId>,
+}
+
+/// One list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RecentList {
+    name: Box<str>,
+    /// Rules that name it.
+    rules: u32,
+    /// Bits of an address that count; those of the first rule that named the list.
+    mask: Option<IpAddr>,
+    /// Moments that are kept of an address.
+    max_stamps: usize,
+    /// The longest unseen first.
+    entries: Vec<Entry>,
+}
+
+/// An address in a list.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) addr: IpAddr,
+    pub(super) ttl: u8,
+    /// Moments, as a ring.
+    stamps: Vec<Instant>,
+    /// Where the next moment goes; the latest is before it.
+    next: usize,
+}
+
+impl RecentLists {
+    /// The list of that name, made if there is none. It stays only if a rule takes it with [`RecentLists::hold`].
+    pub(super) fn intern(&mut self, name: &str) -> ListId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.lists.push(RecentList::default());
+            ListId(u32::try_from(self.lists.len() - 1).expect("fewer than 2^32 lists"))
+        });
+        self.list_mut(id).name = name.into();
+        self.by_name.insert(name.into(), id);
+        self.unheld.push(id);
+        id
+    }
+
+    /// A rule names the list from now on.
+    ///
+    /// Linux: `recent_mt_check`. A rule that needs more moments than are kept makes the list forget everything.
+    pub(super) fn hold(&mut self, id: ListId, max_stamps: usize, mask: IpAddr) {
+        let list = self.list_mut(id);
+        if list.rules == 0 {
+            (list.max_stamps, list.mask) = (max_stamps, Some(mask));
+        } else if max_stamps > list.max_stamps {
+            list.entries.clear();
+            list.max_stamps = max_stamps;
+        }
+        list.rules += 1;
+    }
+
+    /// A rule that named the list has gone; with the last one the list goes (`recent_mt_destroy`).
+    pub(super) fn release(&mut self, id: ListId) {
+        let list = self.list_mut(id);
+        list.rules -= 1;
+        self.drop_unused(id);
+    }
+
+    /// Ends a command: lists that were made for rules which came into no chain go.
+    pub(super) fn sweep(&mut self) {
+        for id in std::mem::take(&mut self.unheld) {
+            self.drop_unused(id);
+        }
+    }
+
+    /// Forgets a list that no rule names.
+    fn drop_unused(&mut self, id: ListId) {
+        let list = self.list_mut(id);
+        if list.rules == 0 && !list.name.is_empty() {
+            let name = std::mem::take(list).name;
+            self.by_name.remove(&name);
+            self.free.push(id);
+        }
+    }
+
+    /// A list, to look at it and change it.
+    pub(super) fn list_mut(&mut self, id: ListId) -> &mut RecentList {
+        &mut self.lists[index(id)]
+    }
+}
+
+fn index(id: ListId) -> usize {
+    usize::try_from(id.0).expect("a u32 fits usize")
+}
+
+impl RecentList {
+    /// The address as the list keeps it (`nf_inet_addr_mask`).
+    pub(super) fn masked(&self, addr: IpAddr) -> IpAddr {
+        match (addr, self.mask) {
+            (IpAddr::V4(addr), Some(IpAddr::V4(mask))) => IpAddr::V4(addr & mask),
+            (IpAddr::V6(addr), Some(IpAddr::V6(mask))) => IpAddr::V6(addr & mask),
+            (IpAddr::V4(_), Some(IpAddr::V6(_)) | None) | (IpAddr::V6(_), Some(IpAddr::V4(_)) | None) => addr,
+        }
+    }
+
+    /// Position of an address, if the list has it with that TTL; zero on either side is any TTL (`recent_entry_lookup`).
+    pub(super) fn find(&self, addr: IpAddr, ttl: u8) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| entry.addr == addr && (ttl == entry.ttl || ttl == 0 || entry.ttl == 0))
+    }
+
+    /// Adds an address that was seen now; the longest unseen makes room (`recent_entry_init`).
+    pub(super) fn add(&mut self, addr: IpAddr, ttl: u8, now: Instant) {
+        if self.entries.len() >= MAX_ENTRIES {
+            self.entries.remove(0);
+        }
+        self.entries.push(Entry { addr, ttl, stamps: vec![now], next: 1 });
+    }
+
+    /// Notes that an address was seen now, which makes it the latest (`recent_entry_update`).
+    pub(super) fn update(&mut self, position: usize, ttl: u8, now: Instant) {
+        let mut entry = self.entries.remove(position);
+        entry.next %= self.max_stamps;
+        if entry.next == entry.stamps.len() {
+            entry.stamps.push(now);
+        } else {
+            entry.stamps[entry.next] = now;
+        }
+        entry.next += 1;
+        entry.ttl = ttl;
+        self.entries.push(entry);
+    }
+
+    /// Forgets an address (`recent_entry_remove`).
+    pub(super) fn remove(&mut self, position: usize) {
+        self.entries.remove(position);
+    }
+
+    /// How many of an address's moments lie within `window` before now, or how many there are.
+    pub(super) fn hits(&self, position: usize, window: Option<Duration>, now: Instant) -> usize {
+        self.entries[position].stamps.iter().filter(|stamp| is_within(**stamp, window, now)).count()
+    }
+
+    /// Forgets the longest unseen address if it was not seen within `window`: one at a time (`recent_entry_reap`).
+    pub(super) fn reap(&mut self, window: Duration, now: Instant) {
+        let is_old =
+            |entry: &Entry| entry.next > 0 && !is_within(entry.stamps[entry.next - 1], Some(window), now);
+        if self.entries.first().is_some_and(is_old) {
+            self.entries.remove(0);
+        }
+    }
+}
+
+/// Linux: `time_after(jiffies - seconds * HZ, stamp)` is what a moment too old satisfies; one exactly as old as the window counts.
+fn is_within(stamp: Instant, window: Option<Duration>, now: Instant) -> bool {
+    window.is_none_or(|window| now - stamp <= window)
+}

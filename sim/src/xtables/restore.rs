@@ -1,0 +1,243 @@
+//! `iptables-restore`: a text of whole tables.
+//!
+//! Linux user space: `ip46tables_restore_main`, iptables/iptables-restore.c.
+
+use super::apply::{Origin, apply, check_length, check_new_name, policy_of_base};
+use super::counters::Count;
+use super::error::{Parse, Problem, RuleError, RuleErrorKind};
+use super::kind::TableKind;
+use super::parse::{self, Setting};
+use super::recent_lists::RecentLists;
+use super::ruleset::Table;
+use super::validate;
+use super::words::{Value, restore_words};
+use super::{Family, FamilyTables, Tool};
+use std::sync::Arc;
+
+/// How `iptables-restore` was called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// `--noflush`: tables keep what the text does not name. A chain that it declares is flushed.
+    pub noflush: bool,
+    /// `--counters`: counters in the text are taken over.
+    pub counters: bool,
+}
+
+/// Restores a text, table by table: a table that is complete stays even if a later one is wrong.
+pub(super) fn restore(
+    tables: &mut FamilyTables,
+    lists: &mut RecentLists,
+    family: Family,
+    file: &str,
+    text: &str,
+    options: RestoreOptions,
+) -> Result<(), RuleError> {
+    let file: Arc<str> = file.into();
+    let tool = Tool::restore(family);
+    let mut restorer = Restorer { tables, lists, family, options, open: None };
+    let mut number = 0;
+    for line in text.split_terminator('\n') {
+        number += 1;
+        restorer.line(line, number).map_err(|failure| failure.in_line(tool, &file, number, line))?;
+    }
+    restorer.end().map_err(|problem| problem.in_line(tool, &file, number + 1, ""))
+}
+
+/// A problem of this line, or of one that was read before.
+enum Failure {
+    Here(Box<Problem>),
+    Earlier(Box<validate::Refusal>),
+}
+
+impl From<Box<Problem>> for Failure {
+    fn from(problem: Box<Problem>) -> Self {
+        Self::Here(problem)
+    }
+}
+
+impl Failure {
+    fn in_line(self, tool: &'static str, file: &Arc<str>, number: u32, line: &str) -> RuleError {
+        match self {
+            Self::Here(problem) => problem.in_line(tool, file, number, line),
+            Self::Earlier(refusal) => refusal.into_error(tool, file),
+        }
+    }
+}
+
+struct Restorer<'r> {
+    tables: &'r mut FamilyTables,
+    lists: &'r mut RecentLists,
+    family: Family,
+    options: RestoreOptions,
+    /// The table between its name and `COMMIT`.
+    open: Option<Table>,
+}
+
+impl Restorer<'_> {
+    fn line(&mut self, line: &str, number: u32) -> Result<(), Failure> {
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        let Some(mut table) = self.open.take() else {
+            self.open = Some(self.begin(line)?);
+            return Ok(());
+        };
+        if line == "COMMIT" {
+            validate::check(&table).map_err(Failure::Earlier)?;
+            table.settle_lists(self.lists);
+            let kind = table.kind;
+            self.tables.put(kind, table);
+            return Ok(());
+        }
+        if let Some(declaration) = line.strip_prefix(':') {
+            self.chain(&mut table, line, declaration)?;
+        } else {
+            self.rule(&mut table, line, number)?;
+        }
+        self.open = Some(table);
+        Ok(())
+    }
+
+    /// `*TABLE`.
+    fn begin(&self, line: &str) -> Parse<Table> {
+        let whole = Value { text: line, at: 0 };
+        let Some(rest) = line.strip_prefix('*') else {
+            return Err(whole.expected("a table such as `*filter`, or a comment"));
+        };
+        let name = first_word(whole.part(rest)).ok_or_else(|| whole.expected("the name of a table"))?;
+        let kind = TableKind::from_name(name.text).ok_or_else(|| {
+            let problem = Problem::new(
+                RuleErrorKind::NoSuchTable,
+                name.at,
+                "`filter`, `nat`, `mangle`, `raw` or `security`",
+                format!("`{}`", name.text.escape_default()),
+            );
+            if name.text.ends_with('\r') { problem.help("the text has CRLF line ends") } else { problem }
+        })?;
+        let mut table = self.tables.get(kind).cloned().unwrap_or_else(|| Table::new(kind));
+        if !self.options.noflush {
+            empty(&mut table);
+        }
+        Ok(table)
+    }
+
+    /// `:CHAIN POLICY [PACKETS:BYTES]`.
+    fn chain(&self, table: &mut Table, line: &str, declaration: &str) -> Parse<()> {
+        let whole = Value { text: line, at: 0 };
+        let rest = whole.part(declaration);
+        let name = first_word(rest).ok_or_else(|| rest.expected("the name of a chain"))?;
+        let after = rest.part(&line[name.at + name.text.len()..]);
+        let end = Value { text: "", at: line.len() };
+        let policy = first_word(after)
+            .ok_or_else(|| missing(end, "a policy: `ACCEPT`, `DROP`, or `-` for a chain made by a user"))?;
+        let after = rest.part(&line[policy.at + policy.text.len()..]);
+        check_length(name)?;
+        let id = match table.chains().find(name.text) {
+            Some(id) if table.chains().get(id).base.is_some() => id,
+            Some(id) if self.options.noflush => {
+                table.flush_chain(id);
+                id
+            }
+            Some(_) | None => {
+                check_new_name(table, name)?;
+                table.add_chain(name.text)
+            }
+        };
+        if policy.text == "-" {
+            return Ok(());
+        }
+        policy_of_base(table, name, id, policy)?;
+        let counters = self.policy_counters(after, end)?;
+        if let Some(base) = table.chains().get(id).base {
+            table.counters.set(base.slot, counters);
+        }
+        Ok(())
+    }
+
+    fn policy_counters(&self, after: Value<'_>, end: Value<'_>) -> Parse<Count> {
+        let expected = "counters such as `[0:0]`";
+        let Some(word) = first_word(after) else {
+            return if self.options.counters { Err(missing(end, expected)) } else { Ok(Count::default()) };
+        };
+        let inner = word.text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let count = inner
+            .and_then(|inner| inner.split_once(':'))
+            .and_then(|(packets, bytes)| {
+                Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
+            })
+            .ok_or_else(|| word.expected(expected))?;
+        Ok(if self.options.counters { count } else { Count::default() })
+    }
+
+    /// A command, with counters before it or not.
+    fn rule(&mut self, table: &mut Table, line: &str, number: u32) -> Parse<()> {
+        let (count, from) = rule_counters(line)?;
+        let words = restore_words(line, from)?;
+        let setting = Setting { family: self.family, is_restore: true, lists: self.lists };
+        let mut parsed = parse::parse(&words, line.len(), setting)?;
+        if parsed.is_for_other_family {
+            return Ok(());
+        }
+        if self.options.counters && parsed.counters.is_none() {
+            parsed.counters = count;
+        }
+        let origin = Origin { line: number, text: line[from..].trim_ascii() };
+        if let parse::Command::ListRules(_) = parsed.command {
+            let problem =
+                Problem::new(RuleErrorKind::Unsupported, from, "a command that changes rules", "`-S`");
+            return Err(problem);
+        }
+        apply(table, parsed, &origin).map(|_| ())
+    }
+
+    fn end(self) -> Parse<()> {
+        match self.open {
+            None => Ok(()),
+            Some(table) => Err(Problem::new(
+                RuleErrorKind::Syntax,
+                0,
+                format!("`COMMIT`, which ends table {}", table.kind.name()),
+                "the end of the text",
+            )),
+        }
+    }
+}
+
+/// Without `--noflush` a text begins with empty chains; policies stay until it says otherwise.
+fn empty(table: &mut Table) {
+    let ids = table.chains().sorted();
+    for id in &ids {
+        table.flush_chain(*id);
+    }
+    for id in ids {
+        if table.chains().get(id).base.is_none() {
+            table.delete_chain(id);
+        }
+    }
+}
+
+/// `[PACKETS:BYTES]` at the beginning of a line, and where the command begins. The tool looks at the numbers only if it was
+/// asked for counters; here they are read in any case.
+fn rule_counters(line: &str) -> Parse<(Option<Count>, usize)> {
+    let whole = Value { text: line, at: 0 };
+    let Some(rest) = line.strip_prefix('[') else { return Ok((None, 0)) };
+    let expected = "counters such as `[0:0]` before the rule";
+    let (inner, _) = rest.split_once(']').ok_or_else(|| whole.expected(expected))?;
+    let counters = whole.part(inner);
+    let count = inner
+        .split_once(':')
+        .and_then(|(packets, bytes)| {
+            Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
+        })
+        .ok_or_else(|| counters.expected(expected))?;
+    Ok((Some(count), inner.len() + 2))
+}
+
+/// The first word, without the blanks before it.
+fn first_word(value: Value<'_>) -> Option<Value<'_>> {
+    value.text.split([' ', '\t']).find(|word| !word.is_empty()).map(|word| value.part(word))
+}
+
+fn missing(end: Value<'_>, expected: &'static str) -> Box<Problem> {
+    Problem::new(RuleErrorKind::Syntax, end.at, expected, "the end of the line")
+}

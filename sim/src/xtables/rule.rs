@@ -1,0 +1,121 @@
+//! A rule: what a packet must be, and what happens to it then.
+
+use super::matches::Match;
+use super::targets::Target;
+use super::value::{AddrMask, print_addr_mask, protocol_name};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// A device name that a rule asks for; a `+` at the end stands for any rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceMatch {
+    pub(super) name: Box<str>,
+    pub(super) is_inverted: bool,
+}
+
+impl DeviceMatch {
+    /// Linux: `ifname_compare_aligned`, include/linux/netfilter/x_tables.h. A missing device has the empty name.
+    pub(super) fn matches(&self, device: &str) -> bool {
+        name_matches(&self.name, device) != self.is_inverted
+    }
+}
+
+/// Whether a device name is the pattern, or begins as it where that ends in `+`.
+pub(super) fn name_matches(pattern: &str, device: &str) -> bool {
+    pattern.strip_suffix('+').map_or_else(|| pattern == device, |head| device.starts_with(head))
+}
+
+/// The part of a rule that every rule has (`struct ipt_ip`, include/uapi/linux/netfilter_ipv4/ip_tables.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IpPart {
+    pub(super) src: AddrMask,
+    pub(super) dst: AddrMask,
+    pub(super) in_device: Option<Box<DeviceMatch>>,
+    pub(super) out_device: Option<Box<DeviceMatch>>,
+    /// Zero is any.
+    pub(super) protocol: u8,
+    pub(super) src_inverted: bool,
+    pub(super) dst_inverted: bool,
+    pub(super) protocol_inverted: bool,
+    /// `-f`: fragments after the first; `Some(true)` is `! -f`.
+    pub(super) fragment: Option<bool>,
+}
+
+impl Default for IpPart {
+    fn default() -> Self {
+        Self {
+            src: AddrMask::Any,
+            dst: AddrMask::Any,
+            in_device: None,
+            out_device: None,
+            protocol: 0,
+            src_inverted: false,
+            dst_inverted: false,
+            protocol_inverted: false,
+            fragment: None,
+        }
+    }
+}
+
+/// What a rule says, without where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RuleSpec {
+    pub(super) ip: IpPart,
+    /// In the order of the text, which is the order of evaluation.
+    pub(super) matches: Box<[Match]>,
+    pub(super) target: Target,
+}
+
+/// A rule in a chain.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) spec: RuleSpec,
+    /// Where its packets and bytes are counted, and the key of the states of its matches.
+    pub(super) slot: u32,
+    /// Line of the text from which it came, from 1.
+    pub(super) line: u32,
+    /// As it was written, without counters and line break.
+    pub(super) text: Arc<str>,
+}
+
+impl RuleSpec {
+    /// Whether the rule needs packets to be tracked.
+    pub(super) fn uses_conntrack(&self) -> bool {
+        let asks = |one: &Match| matches!(one, Match::Conntrack(_) | Match::Connmark(_));
+        matches!(self.target, Target::Connmark(_) | Target::Ct(_) | Target::Nat(_))
+            || self.matches.iter().any(asks)
+    }
+
+    /// Appends the rule as `iptables-save` prints it after `-A CHAIN`. `chain_name` resolves the chain of a jump.
+    ///
+    /// Linux: `save_rule`, iptables/iptables.c, and `save_rule_details`, iptables/xshared.c.
+    pub(super) fn print(&self, out: &mut String, chain_name: impl Fn(super::ruleset::ChainId) -> Arc<str>) {
+        let ip = &self.ip;
+        print_addr_mask(out, "-s", &ip.src, ip.src_inverted);
+        print_addr_mask(out, "-d", &ip.dst, ip.dst_inverted);
+        print_device(out, "-i", ip.in_device.as_deref());
+        print_device(out, "-o", ip.out_device.as_deref());
+        if ip.protocol != 0 {
+            out.push_str(if ip.protocol_inverted { " ! -p " } else { " -p " });
+            match protocol_name(ip.protocol) {
+                Some(name) => out.push_str(name),
+                None => _ = write!(out, "{}", ip.protocol),
+            }
+        }
+        match ip.fragment {
+            None => {}
+            Some(false) => out.push_str(" -f"),
+            Some(true) => out.push_str(" ! -f"),
+        }
+        for one in &self.matches {
+            _ = write!(out, " -m {}", one.name());
+            one.print(out);
+        }
+        self.target.print(out, chain_name);
+    }
+}
+
+fn print_device(out: &mut String, option: &str, device: Option<&DeviceMatch>) {
+    let Some(DeviceMatch { name, is_inverted }) = device else { return };
+    _ = write!(out, "{} {option} {name}", if *is_inverted { " !" } else { "" });
+}

@@ -1,0 +1,260 @@
+//! Targets: what `-j` and `-g` do with a packet. One variant per target, one file per kind.
+
+mod ct;
+mod log;
+mod mark;
+mod nat;
+mod reject;
+
+use super::error::{Parse, Problem, RuleErrorKind};
+use super::kind::TableKind;
+use super::options::{Call, Opt};
+use super::ruleset::ChainId;
+use super::validate::HookMask;
+use super::words::Value;
+use crate::context::EvalCtx;
+use crate::netfilter::{Family, Hook, Verdict};
+use crate::packet::Packet;
+use crate::trace::{DropReason, RuleAction};
+use crate::wire::Headers;
+pub(super) use ct::Ct;
+pub(super) use log::Log;
+pub(super) use mark::{Connmark, Mark};
+pub(super) use nat::{Nat, NatKind};
+pub(super) use reject::Reject;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// No `-j`: counts, and the next rule goes on.
+    None,
+    Accept,
+    Drop,
+    Return,
+    Jump(ChainId),
+    Goto(ChainId),
+    Connmark(Box<Connmark>),
+    Ct(Ct),
+    Log(Box<Log>),
+    Mark(Mark),
+    Nat(Box<Nat>),
+    Reject(Reject),
+    /// `TRACE`: would show the packet's way in the kernel's log; the trace of a run always does.
+    Trace,
+}
+
+/// What follows from a target that acted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// `XT_CONTINUE`: the next rule.
+    Continue,
+    /// The table is done.
+    Done(Verdict),
+}
+
+/// Targets that the real tool knows and this simulator does not execute.
+const UNSUPPORTED: &[&str] = &[
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CLUSTERIP",
+    "CONNSECMARK",
+    "DNPT",
+    "DSCP",
+    "ECN",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "LED",
+    "NETMAP",
+    "NFLOG",
+    "NFQUEUE",
+    "QUEUE",
+    "RATEEST",
+    "SECMARK",
+    "SET",
+    "SNPT",
+    "SYNPROXY",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TPROXY",
+    "TTL",
+    "ULOG",
+];
+
+impl Target {
+    /// The target of that name; `None` if only a chain can have it.
+    pub(super) fn begin(name: Value<'_>, family: Family) -> Parse<Option<Self>> {
+        Ok(Some(match name.text {
+            "ACCEPT" => Self::Accept,
+            "DROP" => Self::Drop,
+            "RETURN" => Self::Return,
+            "CONNMARK" => Self::Connmark(Box::default()),
+            "CT" => Self::Ct(Ct::new(false)),
+            "NOTRACK" => Self::Ct(Ct::new(true)),
+            "DNAT" => Self::Nat(Box::new(Nat::new(NatKind::Dnat))),
+            "LOG" => Self::Log(Box::default()),
+            "MARK" => Self::Mark(Mark::default()),
+            "MASQUERADE" => Self::Nat(Box::new(Nat::new(NatKind::Masquerade))),
+            "REDIRECT" => Self::Nat(Box::new(Nat::new(NatKind::Redirect))),
+            "REJECT" => Self::Reject(Reject::new(family)),
+            "SNAT" => Self::Nat(Box::new(Nat::new(NatKind::Snat))),
+            "TRACE" => Self::Trace,
+            other if UNSUPPORTED.contains(&other) => {
+                return Err(name.expected("a target that is simulated").kind(RuleErrorKind::Unsupported));
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Whether a chain could not be reached under that name, because a target has it.
+    pub(super) fn is_name(name: &str) -> bool {
+        let value = Value { text: name, at: 0 };
+        !matches!(Self::begin(value, Family::Ipv4), Ok(None))
+    }
+
+    /// The options that it takes.
+    pub(super) const fn options(&self) -> &'static [Opt] {
+        match self {
+            Self::None
+            | Self::Accept
+            | Self::Drop
+            | Self::Return
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Trace => &[],
+            Self::Connmark(_) => Connmark::OPTIONS,
+            Self::Ct(ct) => ct.options(),
+            Self::Log(_) => Log::OPTIONS,
+            Self::Mark(_) => Mark::OPTIONS,
+            Self::Nat(nat) => nat.options(),
+            Self::Reject(_) => Reject::OPTIONS,
+        }
+    }
+
+    /// Takes one of its options.
+    pub(super) fn set(&mut self, call: &Call<'_>, family: Family) -> Parse<()> {
+        match self {
+            Self::None
+            | Self::Accept
+            | Self::Drop
+            | Self::Return
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Trace => unreachable!("it has no options"),
+            Self::Connmark(one) => one.set(call),
+            Self::Ct(one) => one.set(call),
+            Self::Log(one) => one.set(call),
+            Self::Mark(one) => one.set(call),
+            Self::Nat(one) => one.set(call, family),
+            Self::Reject(one) => one.set(call),
+        }
+    }
+
+    /// Checks what it must have. `seen` has the bits of its options, `at` is where it was named.
+    pub(super) fn check(&self, seen: u32, at: usize, protocol: (u8, bool)) -> Parse<()> {
+        match self {
+            Self::None
+            | Self::Accept
+            | Self::Drop
+            | Self::Return
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Log(_)
+            | Self::Nat(_)
+            | Self::Trace => Ok(()),
+            Self::Connmark(_) => Connmark::check(seen, at),
+            Self::Ct(ct) => ct.check(at),
+            Self::Mark(_) => Mark::check(seen, at),
+            Self::Reject(reject) => reject.check(at, protocol),
+        }
+    }
+
+    /// Where it may stand: the only table, and the hooks from which it may be reached.
+    ///
+    /// Linux: `.table` and `.hooks` of the `struct xt_target` that the modules register.
+    pub(super) fn place(&self) -> (Option<TableKind>, HookMask) {
+        match self {
+            Self::None
+            | Self::Accept
+            | Self::Drop
+            | Self::Return
+            | Self::Jump(_)
+            | Self::Goto(_)
+            | Self::Connmark(_)
+            | Self::Log(_)
+            | Self::Mark(_) => (None, HookMask::ALL),
+            Self::Ct(_) | Self::Trace => (Some(TableKind::Raw), HookMask::ALL),
+            Self::Nat(nat) => (Some(TableKind::Nat), nat.allowed_hooks()),
+            Self::Reject(_) => {
+                (Some(TableKind::Filter), HookMask::of(&[Hook::Input, Hook::Forward, Hook::Output]))
+            }
+        }
+    }
+
+    /// The name after `-j`, of targets that have one of their own.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::None | Self::Jump(_) | Self::Goto(_) => "",
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+            Self::Return => "RETURN",
+            Self::Connmark(_) => "CONNMARK",
+            Self::Ct(ct) => ct.name(),
+            Self::Log(_) => "LOG",
+            Self::Mark(_) => "MARK",
+            Self::Nat(nat) => nat.name(),
+            Self::Reject(_) => "REJECT",
+            Self::Trace => "TRACE",
+        }
+    }
+
+    /// Appends it as `iptables-save` prints it.
+    pub(super) fn print(&self, out: &mut String, chain_name: impl Fn(ChainId) -> Arc<str>) {
+        match self {
+            Self::None => {}
+            Self::Jump(chain) => _ = write!(out, " -j {}", chain_name(*chain)),
+            Self::Goto(chain) => _ = write!(out, " -g {}", chain_name(*chain)),
+            Self::Accept | Self::Drop | Self::Return | Self::Trace => _ = write!(out, " -j {}", self.name()),
+            Self::Connmark(one) => one.print(out),
+            Self::Ct(one) => one.print(out),
+            Self::Log(one) => one.print(out),
+            Self::Mark(one) => one.print(out),
+            Self::Nat(one) => one.print(out),
+            Self::Reject(one) => one.print(out),
+        }
+    }
+
+    /// Acts on a packet. Verdicts of chains (accept, return, jump, goto) are the business of the walk.
+    pub(super) fn act(
+        &self,
+        ctx: &mut EvalCtx<'_, '_>,
+        packet: &mut Packet,
+        headers: &Headers,
+    ) -> (Outcome, RuleAction) {
+        match self {
+            Self::None | Self::Return | Self::Jump(_) | Self::Goto(_) | Self::Log(_) | Self::Trace => {
+                (Outcome::Continue, RuleAction::Continue)
+            }
+            Self::Accept => (Outcome::Done(Verdict::Accept), RuleAction::Accept),
+            Self::Drop => (Outcome::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Drop),
+            Self::Connmark(one) => (Outcome::Continue, one.act(ctx, packet)),
+            Self::Ct(one) => (Outcome::Continue, one.act(packet)),
+            Self::Mark(one) => (Outcome::Continue, one.act(packet)),
+            Self::Nat(one) => (Outcome::Done(one.act(ctx, packet)), RuleAction::Nat),
+            Self::Reject(one) => {
+                one.act(ctx, packet, headers);
+                (Outcome::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Reject)
+            }
+        }
+    }
+}
+
+/// The problem of a target that lacks its options.
+fn lacks(at: usize, expected: &'static str) -> Box<Problem> {
+    Problem::new(RuleErrorKind::Syntax, at, expected, "none")
+}

@@ -1,0 +1,4 @@
+mod kube_proxy;
+mod net;
+mod text;
+mod walk;

@@ -1,0 +1,170 @@
+//! What the kernel checks when a table is loaded: loops, and targets and matches where they may not be reached.
+
+use super::error::RuleErrorKind;
+use super::kind::TableKind;
+use super::rule::Rule;
+use super::ruleset::{ChainId, Chains, Table, jumped_to};
+use crate::netfilter::Hook;
+use std::sync::Arc;
+
+/// A set of hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HookMask(u8);
+
+impl HookMask {
+    pub(super) const ALL: Self = Self(0b1_1111);
+
+    pub(super) const fn of(hooks: &[Hook]) -> Self {
+        let mut mask = 0;
+        let mut index = 0;
+        while index < hooks.len() {
+            mask |= 1 << hooks[index] as u8;
+            index += 1;
+        }
+        Self(mask)
+    }
+
+    const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn names(self) -> String {
+        let names: Vec<&str> = Hook::ALL
+            .into_iter()
+            .filter(|hook| self.0 & 1 << *hook as u8 != 0)
+            .map(Hook::chain_name)
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// A rule that the kernel would not load, with where it stands.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) kind: RuleErrorKind,
+    /// Line of the rule's own text.
+    pub(super) line: u32,
+    pub(super) text: Arc<str>,
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+/// Checks a table before it replaces the one in force.
+///
+/// Linux: `mark_source_chains` and `find_check_entry`, net/ipv4/netfilter/ip_tables.c. Chains that no base chain reaches
+/// may contain loops; nobody will ever walk them.
+pub(super) fn check(table: &Table) -> Result<(), Box<Refusal>> {
+    let chains = table.chains();
+    let mut reached = vec![HookMask::default(); chains.capacity()];
+    for (hook, _) in table.kind.hooks() {
+        if let Some(base) = table.base_chain(*hook) {
+            let mut walk = Walk { chains, hook: HookMask::of(&[*hook]), reached: &mut reached };
+            walk.mark(base)?;
+        }
+    }
+    for id in chains.ids() {
+        let hooks = reached[id.index()];
+        if hooks == HookMask::default() {
+            continue;
+        }
+        for rule in chains.get(id).rules() {
+            check_rule(rule, hooks)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks the chains that are reached from one hook.
+struct Walk<'t> {
+    chains: &'t Chains,
+    hook: HookMask,
+    reached: &'t mut [HookMask],
+}
+
+impl Walk<'_> {
+    /// Depth first, without recursion: a chain of jumps may be as long as there are chains.
+    fn mark(&mut self, from: ChainId) -> Result<(), Box<Refusal>> {
+        let mut is_open = vec![false; self.reached.len()];
+        let mut path = vec![(from, 0_usize)];
+        is_open[from.index()] = true;
+        self.reached[from.index()] = self.reached[from.index()].union(self.hook);
+        while let Some((chain, next)) = path.last_mut() {
+            let Some(rule) = self.chains.get(*chain).rules().get(*next) else {
+                is_open[chain.index()] = false;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let Some(target) = jumped_to(&rule.spec.target) else { continue };
+            if is_open[target.index()] {
+                return Err(loops(rule, &self.chains.get(target).name));
+            }
+            let hooks = &mut self.reached[target.index()];
+            if self.hook.is_within(*hooks) {
+                continue;
+            }
+            *hooks = hooks.union(self.hook);
+            is_open[target.index()] = true;
+            path.push((target, 0));
+        }
+        Ok(())
+    }
+}
+
+fn loops(rule: &Rule, chain: &str) -> Box<Refusal> {
+    Box::new(Refusal {
+        kind: RuleErrorKind::Refused,
+        line: rule.line,
+        text: Arc::clone(&rule.text),
+        expected: "jumps that do not come back to where they began".to_owned(),
+        found: format!("a loop through {chain}"),
+    })
+}
+
+fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<Refusal>> {
+    let refuse = |name: &str, allowed: HookMask| {
+        Err(Box::new(Refusal {
+            kind: RuleErrorKind::Refused,
+            line: rule.line,
+            text: Arc::clone(&rule.text),
+            expected: format!("{name} reached from {} only", allowed.names()),
+            found: format!("a chain that is reached from {}", hooks.names()),
+        }))
+    };
+    let (_, allowed) = rule.spec.target.place();
+    if !hooks.is_within(allowed) {
+        return refuse(rule.spec.target.name(), allowed);
+    }
+    for one in &rule.spec.matches {
+        let allowed = one.allowed_hooks();
+        if !hooks.is_within(allowed) {
+            return refuse(&format!("`-m {}` with these options", one.name()), allowed);
+        }
+    }
+    Ok(())
+}
+
+/// Why a target may not stand in a table, if it may not.
+pub(super) fn wrong_table(target: &super::targets::Target, kind: TableKind) -> Option<TableKind> {
+    target.place().0.filter(|only| *only != kind)
+}
+
+impl Refusal {
+    /// The error about the line from which the rule came. Its column is the rule's first.
+    pub(super) fn into_error(self, tool: &'static str, file: &Arc<str>) -> super::error::RuleError {
+        super::error::RuleError {
+            kind: self.kind,
+            tool,
+            file: Arc::clone(file),
+            line: self.line,
+            column: 1,
+            expected: self.expected.into(),
+            found: self.found.into(),
+            help: Some(format!("the rule is `{}`", self.text).into()),
+        }
+    }
+}

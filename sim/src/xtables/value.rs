@@ -1,0 +1,336 @@
+//! The values that options take: numbers, ports, addresses, protocols, marks.
+
+use super::error::Parse;
+use super::words::Value;
+use crate::netfilter::Family;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+
+/// A number as `strtoul` with base 0 reads it: decimal, `0x` hexadecimal or `0` octal; `None` if a letter is left over.
+///
+/// Linux: `xtables_strtoul`, libxtables/xtables.c.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
+        [b'0', _, ..] => (&text[1..], 8),
+        _ => (text, 10),
+    };
+    // `from_str_radix` takes a sign, which the tool does not.
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, radix).ok())?
+}
+
+/// A number within a range.
+pub(super) fn ranged(value: Value<'_>, range: RangeInclusive<u32>) -> Parse<u32> {
+    number(value.text)
+        .and_then(|read| u32::try_from(read).ok())
+        .filter(|read| range.contains(read))
+        .ok_or_else(|| value.expected(format!("a number from {} to {}", range.start(), range.end())))
+}
+
+pub(super) fn any_u32(value: Value<'_>) -> Parse<u32> {
+    ranged(value, 0..=u32::MAX)
+}
+
+pub(super) fn port(value: Value<'_>) -> Parse<u16> {
+    number(value.text).and_then(|read| u16::try_from(read).ok()).ok_or_else(|| {
+        let problem = value.expected("a port number from 0 to 65535");
+        let is_name = value.text.starts_with(|first: char| first.is_ascii_alphabetic());
+        if is_name {
+            problem.help("service names depend on /etc/services; write the number")
+        } else {
+            problem
+        }
+    })
+}
+
+/// First and last of a range of ports, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PortRange {
+    pub(super) first: u16,
+    pub(super) last: u16,
+}
+
+impl PortRange {
+    pub(super) const ALL: Self = Self { first: 0, last: u16::MAX };
+
+    pub(super) const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// ` --sport 80` or ` --sport 80:90`.
+    pub(super) fn print(self, out: &mut String, option: &str) {
+        _ = if self.first == self.last {
+            write!(out, " --{option} {}", self.first)
+        } else {
+            write!(out, " --{option} {}:{}", self.first, self.last)
+        };
+    }
+}
+
+/// `80`, `80:90`, `:90`, `80:`.
+pub(super) fn port_range(value: Value<'_>) -> Parse<PortRange> {
+    let Some((first, last)) = value.text.split_once(':') else {
+        let only = port(value)?;
+        return Ok(PortRange { first: only, last: only });
+    };
+    let first = if first.is_empty() { 0 } else { port(value.part(first))? };
+    let last = if last.is_empty() { u16::MAX } else { port(value.part(last))? };
+    if first > last {
+        return Err(value.expected("a range of ports whose first is not above its last"));
+    }
+    Ok(PortRange { first, last })
+}
+
+/// `MARK` or `MARK/MASK`; the mask is all ones where none is given.
+pub(super) fn mark_mask(value: Value<'_>) -> Parse<(u32, u32)> {
+    let (mark, mask) = match value.text.split_once('/') {
+        Some((mark, mask)) => (any_u32(value.part(mark)), any_u32(value.part(mask))),
+        None => (any_u32(value), Ok(u32::MAX)),
+    };
+    match (mark, mask) {
+        (Ok(mark), Ok(mask)) => Ok((mark, mask)),
+        (Err(_), _) | (_, Err(_)) => Err(value.expected("a 32-bit number, or two of them as MARK/MASK")),
+    }
+}
+
+/// ` 0x4000/0x4000`; the mask is left out when it is all ones (`xtables_print_mark_mask`).
+pub(super) fn print_mark_mask(out: &mut String, mark: u32, mask: u32) {
+    _ = if mask == u32::MAX { write!(out, " 0x{mark:x}") } else { write!(out, " 0x{mark:x}/0x{mask:x}") };
+}
+
+/// An address with the bits of it that count.
+///
+/// IPv6 is boxed: the rules of one family hold a hundred thousand of these, most of them IPv4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AddrMask {
+    /// Any address; what a rule without the option has.
+    Any,
+    /// The address has been cut to the mask.
+    V4 { addr: u32, mask: u32 },
+    /// As IPv4: address and mask.
+    V6(Box<(u128, u128)>),
+}
+
+impl AddrMask {
+    /// The one address that this can be, if it is IPv4 and one.
+    pub(super) const fn single_v4(&self) -> Option<u32> {
+        match self {
+            Self::V4 { addr, mask: u32::MAX } => Some(*addr),
+            Self::Any | Self::V4 { .. } | Self::V6(_) => None,
+        }
+    }
+
+    pub(super) fn contains(&self, addr: std::net::IpAddr) -> bool {
+        match (self, addr) {
+            (Self::Any, _) => true,
+            (Self::V4 { addr: wanted, mask }, std::net::IpAddr::V4(addr)) => addr.to_bits() & mask == *wanted,
+            (Self::V6(wanted), std::net::IpAddr::V6(addr)) => addr.to_bits() & wanted.1 == wanted.0,
+            (Self::V4 { .. }, std::net::IpAddr::V6(_)) | (Self::V6(_), std::net::IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10/8`, `fd00::/8`; without a mask, one address.
+///
+/// Linux: `ipparse_hostnetworkmask` and `ip6parse_hostnetworkmask`, libxtables/xtables.c. Host names are refused: what
+/// they mean depends on a resolver.
+pub(super) fn addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
+    let (addr, mask) = match value.text.split_once('/') {
+        Some((addr, mask)) => (value.part(addr), Some(value.part(mask))),
+        None => (value, None),
+    };
+    match family {
+        Family::Ipv4 => {
+            let mask = mask.map_or(Ok(u32::MAX), mask_v4)?;
+            Ok(AddrMask::V4 { addr: addr_v4(addr)?.to_bits() & mask, mask })
+        }
+        Family::Ipv6 | Family::Bridge => {
+            let mask = mask.map_or(Ok(u128::MAX), mask_v6)?;
+            Ok(AddrMask::V6(Box::new((addr_v6(addr)?.to_bits() & mask, mask))))
+        }
+    }
+}
+
+/// Up to four numbers between dots; missing ones are zero (`numeric_to_ipaddr`, libxtables/xtables.c).
+fn addr_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
+    let mut octets = [0; 4];
+    for (index, part) in value.text.split('.').enumerate() {
+        let octet = number(part).and_then(|read| u8::try_from(read).ok());
+        match (octets.get_mut(index), octet) {
+            (Some(place), Some(octet)) => *place = octet,
+            (None, _) | (_, None) => return Err(bad_addr(value, "an IPv4 address")),
+        }
+    }
+    Ok(octets.into())
+}
+
+fn addr_v6(value: Value<'_>) -> Parse<Ipv6Addr> {
+    value.text.parse().map_err(|_| bad_addr(value, "an IPv6 address"))
+}
+
+fn bad_addr(value: Value<'_>, expected: &'static str) -> Box<super::error::Problem> {
+    let problem = value.expected(expected);
+    let is_name =
+        value.text.starts_with(|first: char| first.is_ascii_alphabetic()) && !value.text.contains(':');
+    if is_name { problem.help("host names depend on a resolver; write the address") } else { problem }
+}
+
+fn mask_v4(value: Value<'_>) -> Parse<u32> {
+    let dotted = || {
+        let mask = value.text.parse::<Ipv4Addr>().ok()?;
+        Some(mask.to_bits())
+    };
+    let length = number(value.text).and_then(|read| u32::try_from(read).ok()).filter(|length| *length <= 32);
+    length
+        .map(|length| u32::MAX.checked_shl(32 - length).unwrap_or(0))
+        .or_else(dotted)
+        .ok_or_else(|| value.expected("a prefix length from 0 to 32, or a mask such as 255.255.255.0"))
+}
+
+fn mask_v6(value: Value<'_>) -> Parse<u128> {
+    let length = number(value.text).and_then(|read| u32::try_from(read).ok()).filter(|length| *length <= 128);
+    length
+        .map(|length| u128::MAX.checked_shl(128 - length).unwrap_or(0))
+        .or_else(|| value.text.parse::<Ipv6Addr>().ok().map(Ipv6Addr::to_bits))
+        .ok_or_else(|| value.expected("a prefix length from 0 to 128, or a mask"))
+}
+
+/// ` ! -s 10.0.0.0/8`; nothing for any address.
+pub(super) fn print_addr_mask(out: &mut String, option: &str, addr: &AddrMask, is_inverted: bool) {
+    let not = if is_inverted { " !" } else { "" };
+    match addr {
+        AddrMask::Any => {}
+        // The tool cannot tell "any address" from no option (`save_ipv4_addr`, iptables/xshared.c).
+        AddrMask::V4 { addr: 0, mask: 0 } if !is_inverted => {}
+        AddrMask::V4 { addr, mask } => {
+            _ = write!(out, "{not} {option} {}/", Ipv4Addr::from_bits(*addr));
+            _ = match mask.leading_ones() {
+                length if mask.count_ones() == length => write!(out, "{length}"),
+                _ => write!(out, "{}", Ipv4Addr::from_bits(*mask)),
+            };
+        }
+        AddrMask::V6(pair) if **pair == (0, 0) && !is_inverted => {}
+        AddrMask::V6(pair) => {
+            let (addr, mask) = **pair;
+            _ = write!(out, "{not} {option} {}/", Ipv6Addr::from_bits(addr));
+            _ = match mask.leading_ones() {
+                length if mask.count_ones() == length => write!(out, "{length}"),
+                _ => write!(out, "{}", Ipv6Addr::from_bits(mask)),
+            };
+        }
+    }
+}
+
+/// An IPv4 or IPv6 address without a mask, as `inet_pton` reads it.
+pub(super) fn plain_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
+    value.text.parse().map_err(|_| bad_addr(value, "an IPv4 address"))
+}
+
+/// As [`plain_v4`].
+pub(super) fn plain_v6(value: Value<'_>) -> Parse<Ipv6Addr> {
+    addr_v6(value)
+}
+
+/// Names of protocol numbers, as Debian's /etc/protocols has them; what `-p` takes and `iptables-save` prints.
+const PROTOCOLS: &[(&str, u8)] = &[
+    ("all", 0),
+    ("icmp", 1),
+    ("igmp", 2),
+    ("ggp", 3),
+    ("ipencap", 4),
+    ("st", 5),
+    ("tcp", 6),
+    ("egp", 8),
+    ("igp", 9),
+    ("pup", 12),
+    ("udp", 17),
+    ("hmp", 20),
+    ("xns-idp", 22),
+    ("rdp", 27),
+    ("iso-tp4", 29),
+    ("dccp", 33),
+    ("xtp", 36),
+    ("ddp", 37),
+    ("idpr-cmtp", 38),
+    ("ipv6", 41),
+    ("ipv6-route", 43),
+    ("ipv6-frag", 44),
+    ("idrp", 45),
+    ("rsvp", 46),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
+    ("skip", 57),
+    ("ipv6-icmp", 58),
+    ("ipv6-nonxt", 59),
+    ("ipv6-opts", 60),
+    ("rspf", 73),
+    ("vmtp", 81),
+    ("eigrp", 88),
+    ("ospf", 89),
+    ("ax.25", 93),
+    ("ipip", 94),
+    ("etherip", 97),
+    ("encap", 98),
+    ("pim", 103),
+    ("ipcomp", 108),
+    ("vrrp", 112),
+    ("l2tp", 115),
+    ("isis", 124),
+    ("sctp", 132),
+    ("fc", 133),
+    ("mobility-header", 135),
+    ("udplite", 136),
+    ("mpls-in-ip", 137),
+    ("manet", 138),
+    ("hip", 139),
+    ("shim6", 140),
+    ("wesp", 141),
+    ("rohc", 142),
+    ("ethernet", 143),
+    // Further names of the tool's own list (`xtables_chain_protos`, libxtables/xtables.c).
+    ("icmpv6", 58),
+    ("ipv6-mh", 135),
+    ("mh", 135),
+];
+
+/// A protocol by number or name, in any case of letters.
+pub(super) fn protocol(value: Value<'_>) -> Parse<u8> {
+    let by_number = || number(value.text).and_then(|read| u8::try_from(read).ok());
+    PROTOCOLS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(value.text))
+        .map(|(_, number)| *number)
+        .or_else(by_number)
+        .ok_or_else(|| value.expected("a protocol name or a number from 0 to 255"))
+}
+
+/// The name of a protocol, if it has one.
+pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
+    PROTOCOLS.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
+/// Whether `text` is `name` or the beginning of it, in any case of letters, as `strncasecmp` with the length of `text` says.
+/// The empty text is a beginning of everything for the tool; not here.
+pub(super) fn is_beginning_of(text: &str, name: &str) -> bool {
+    !text.is_empty() && name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text))
+}
+
+/// Quotes a string unless it consists of letters, digits, `_` and `-` (`xtables_save_string`, libxtables/xtables.c).
+pub(super) fn print_string(out: &mut String, text: &str) {
+    out.push(' ');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        out.push_str(text);
+        return;
+    }
+    out.push('"');
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\' | '\'') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out.push('"');
+}
