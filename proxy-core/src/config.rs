@@ -394,3 +394,6 @@ fn parse_duration(text: &str) -> Option<u64> {
     }
     Some(milliseconds / 1000)
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,3 +68,25 @@ pub fn answer(service: &ServiceName, check: HealthCheck, proxy_is_healthy: bool)
         .join("\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_depends_on_endpoints_and_on_the_proxy() {
+        let service = ServiceName::new("prod", "web");
+        for (local_endpoints, is_healthy, status) in [(0, true, 503), (1, true, 200), (2, false, 503)] {
+            let response = answer(&service, HealthCheck { port: 32000, local_endpoints }, is_healthy);
+            assert_eq!(response.status, status);
+            assert_eq!(response.headers[2].1, local_endpoints.to_string());
+            let body: serde_json::Value = serde_json::from_str(&response.body).unwrap();
+            let expected = serde_json::json!({
+                "service": {"namespace": "prod", "name": "web"},
+                "localEndpoints": local_endpoints,
+                "serviceProxyHealthy": is_healthy,
+            });
+            assert_eq!(body, expected);
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod address;
 pub mod cluster;
 pub mod config;
 pub mod controller;
+pub mod diff;
 pub mod endpoint;
 mod error;
 pub mod health_check;

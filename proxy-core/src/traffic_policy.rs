@@ -129,3 +129,6 @@ fn union(left: &[u32], right: &[u32]) -> Vec<u32> {
     merged.dedup();
     merged
 }
+
+#[cfg(test)]
+mod tests;

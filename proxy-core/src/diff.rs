@@ -1,0 +1,345 @@
+//! What the rules of a real node lack, and what they have too much, said service by service.
+//!
+//! Takes what `iptables-save` (or `ip6tables-save`) prints, from either back end, with or without counters. Chains that
+//! are not kube-proxy's are not looked at.
+
+mod dump;
+mod saved_rule;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+pub use dump::DumpError;
+
+use crate::iptables::{self, Table};
+use crate::names::ChainKind;
+use crate::plan::Plan;
+use dump::{Chains, Rule};
+
+/// Everything that differs; empty for a node that is as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// What differs, by whom it concerns: the node first, then Services by name.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Whom it concerns.
+    pub subject: Subject,
+    /// In which way it differs.
+    pub kind: FindingKind,
+    /// Where: table and chain.
+    pub place: String,
+    /// What it means, in words.
+    pub words: String,
+    /// The rule as `iptables-save` prints it, if it is about one rule.
+    pub rule: Option<String>,
+}
+
+/// Whom a finding concerns.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// No Service in particular.
+    Node,
+    /// A service port, as its rules name it: `namespace/name:port`.
+    Service(String),
+    /// A chain that has the form of a Service's, but nothing says of which.
+    Chain(String),
+}
+
+/// In which way something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FindingKind {
+    /// It should be there.
+    Missing,
+    /// It should not be there.
+    Extra,
+    /// It was right once: it is about an endpoint or a Service that is gone.
+    Stale,
+    /// It is there, but not where it should stand.
+    Misplaced,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => formatter.write_str("node"),
+            Self::Service(name) => formatter.write_str(name),
+            Self::Chain(name) => write!(formatter, "chain {name}"),
+        }
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+            Self::Stale => "stale",
+            Self::Misplaced => "misplaced",
+        })
+    }
+}
+
+impl fmt::Display for Diff {
+    /// A paragraph per subject, a line per finding, the rule below it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for Finding { subject, kind, place, words, rule } in &self.findings {
+            if last != Some(subject) {
+                writeln!(formatter, "{subject}")?;
+                last = Some(subject);
+            }
+            writeln!(formatter, "  {kind} in {place}: {words}")?;
+            if let Some(rule) = rule {
+                writeln!(formatter, "    {rule}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares what a plan wants with what a node has.
+///
+/// The order of Services in shared chains is not compared: kube-proxy takes them in no particular order.
+///
+/// # Errors
+/// The first line of `dump` that no `iptables-save` prints.
+pub fn compare(plan: &Plan, dump: &str) -> Result<Diff, DumpError> {
+    let loaded = Chains::read_dump(dump, plan.family)?;
+    let text = iptables::full(plan);
+    let wanted = Chains::read_restore(&text.restore, &text.jumps, plan.family);
+    let mut comparison = Comparison { wanted: &wanted, loaded: &loaded, findings: Vec::new() };
+    comparison.compare_jumps();
+    comparison.compare_fixed_chains();
+    comparison.compare_shared_chains();
+    comparison.compare_service_chains();
+    let mut findings = comparison.findings;
+    findings.sort();
+    Ok(Diff { findings: words::without_repetition(findings, &wanted, &loaded) })
+}
+
+/// Chains that hold rules of many Services.
+const SHARED: [(Table, &str); 6] = [
+    (Table::Filter, "KUBE-SERVICES"),
+    (Table::Filter, "KUBE-EXTERNAL-SERVICES"),
+    (Table::Filter, "KUBE-NODEPORTS"),
+    (Table::Filter, "KUBE-PROXY-FIREWALL"),
+    (Table::Nat, "KUBE-SERVICES"),
+    (Table::Nat, "KUBE-NODEPORTS"),
+];
+
+/// Chains with rules of their own.
+const FIXED: [(Table, &str); 4] = [
+    (Table::Filter, "KUBE-FORWARD"),
+    (Table::Filter, "KUBE-FIREWALL"),
+    (Table::Nat, "KUBE-POSTROUTING"),
+    (Table::Nat, "KUBE-MARK-MASQ"),
+];
+
+struct Comparison<'a> {
+    wanted: &'a Chains,
+    loaded: &'a Chains,
+    findings: Vec<Finding>,
+}
+
+impl Comparison<'_> {
+    /// Jumps from built-in chains must be there; others may stand between and around them.
+    fn compare_jumps(&mut self) {
+        for (table, chain, rules) in self.wanted.built_in() {
+            let loaded = self.loaded.rules(table, chain);
+            for rule in rules.iter().filter(|rule| !loaded.contains(rule)) {
+                let target = rule.target().unwrap_or_default();
+                let words = format!("packets in {chain} do not reach {target}");
+                self.push(Subject::Node, FindingKind::Missing, table, chain, words, Some(rule));
+            }
+        }
+    }
+
+    fn compare_fixed_chains(&mut self) {
+        for (table, chain) in FIXED {
+            let (wanted, loaded) = (self.wanted.rules(table, chain), self.loaded.rules(table, chain));
+            if !self.loaded.has(table, chain) && self.wanted.has(table, chain) {
+                let words = words::missing_fixed_chain(chain).to_owned();
+                self.push(Subject::Node, FindingKind::Missing, table, chain, words, None);
+                continue;
+            }
+            let differences = Differences::between(wanted, loaded);
+            for rule in differences.missing {
+                let words = words::missing_fixed_chain(chain).to_owned();
+                self.push(Subject::Node, FindingKind::Missing, table, chain, words, Some(rule));
+            }
+            // The kubelet writes to KUBE-FIREWALL, too.
+            for rule in differences.extra.into_iter().filter(|_| chain != "KUBE-FIREWALL") {
+                let words = "kube-proxy would not have written this".to_owned();
+                self.push(Subject::Node, FindingKind::Extra, table, chain, words, Some(rule));
+            }
+            if differences.is_reordered {
+                let words = "the rules stand in another order".to_owned();
+                self.push(Subject::Node, FindingKind::Misplaced, table, chain, words, None);
+            }
+        }
+    }
+
+    fn compare_shared_chains(&mut self) {
+        for (table, chain) in SHARED {
+            let [wanted, loaded] = [self.wanted, self.loaded].map(|chains| chains.rules(table, chain));
+            let [wanted_by, loaded_by] = [wanted, loaded].map(by_service);
+            let owners: BTreeSet<_> = wanted_by.keys().chain(loaded_by.keys()).collect();
+            for owner in owners {
+                let none = Vec::new();
+                let wanted = wanted_by.get(owner).unwrap_or(&none);
+                let loaded = loaded_by.get(owner).unwrap_or(&none);
+                let differences = Differences::between(wanted, loaded);
+                let subject = owner.map_or(Subject::Node, |owner| Subject::Service(owner.to_owned()));
+                for rule in differences.missing {
+                    let words = words::missing_in_shared(table, chain, rule);
+                    self.push(subject.clone(), FindingKind::Missing, table, chain, words, Some(rule));
+                }
+                for rule in differences.extra {
+                    let words = words::extra_in_shared(table, chain, rule);
+                    let kind = if self.is_known(*owner) { FindingKind::Extra } else { FindingKind::Stale };
+                    self.push(subject.clone(), kind, table, chain, words, Some(rule));
+                }
+                if differences.is_reordered {
+                    let words = "its rules stand in another order".to_owned();
+                    self.push(subject, FindingKind::Misplaced, table, chain, words, None);
+                }
+            }
+            self.check_last(table, chain, loaded);
+        }
+    }
+
+    /// The jump to NodePorts must come after all Services, or it takes packets to VIPs that are local addresses.
+    fn check_last(&mut self, table: Table, chain: &str, loaded: &[Rule]) {
+        let mut rules = loaded.iter().skip_while(|rule| rule.target() != Some("KUBE-NODEPORTS"));
+        if let Some(first) = rules.next()
+            && rules.any(|rule| rule.target() != Some("KUBE-NODEPORTS"))
+        {
+            let words = "the jump to NodePorts is not the last rule: it hides the rules after it".to_owned();
+            self.push(Subject::Node, FindingKind::Misplaced, table, chain, words, Some(first));
+        }
+    }
+
+    fn compare_service_chains(&mut self) {
+        for (chain, wanted) in self.wanted.of_services() {
+            let subject = self.subject_of(self.wanted, chain);
+            if !self.loaded.has(Table::Nat, chain) {
+                let words = words::missing_chain(chain, wanted);
+                self.push(subject, FindingKind::Missing, Table::Nat, chain, words, None);
+                continue;
+            }
+            self.compare_service_chain(&subject, chain, wanted);
+        }
+        for (chain, loaded) in self.loaded.of_services() {
+            if !self.wanted.has(Table::Nat, chain) {
+                let subject = self.subject_of(self.loaded, chain);
+                let words = words::stale_chain(chain, loaded, self.loaded.is_referenced(chain));
+                self.push(subject, FindingKind::Stale, Table::Nat, chain, words, None);
+            }
+        }
+    }
+
+    fn compare_service_chain(&mut self, subject: &Subject, chain: &str, wanted: &[Rule]) {
+        let differences = Differences::between(wanted, self.loaded.rules(Table::Nat, chain));
+        // What is chosen with another probability, or is now the last, is no other choice.
+        let targets = |rules: &[&Rule]| -> BTreeSet<String> {
+            rules.iter().filter_map(|rule| rule.target()).map(str::to_owned).collect()
+        };
+        let (wanted_targets, loaded_targets) = (targets(&differences.missing), targets(&differences.extra));
+        for rule in &differences.missing {
+            let is_rewritten = rule.target().is_some_and(|target| loaded_targets.contains(target));
+            let words = words::missing_in_service_chain(chain, rule, self.wanted, is_rewritten);
+            self.push(subject.clone(), FindingKind::Missing, Table::Nat, chain, words, Some(rule));
+        }
+        for rule in &differences.extra {
+            let is_rewritten = rule.target().is_some_and(|target| wanted_targets.contains(target));
+            let words = words::extra_in_service_chain(chain, rule, self.loaded, is_rewritten);
+            let leads_to_endpoint = rule.target().and_then(dump::chain_kind) == Some(ChainKind::Endpoint);
+            let is_stale = leads_to_endpoint && !is_rewritten;
+            let kind = if is_stale { FindingKind::Stale } else { FindingKind::Extra };
+            self.push(subject.clone(), kind, Table::Nat, chain, words, Some(rule));
+        }
+        if differences.is_reordered {
+            let words = "the rules stand in another order".to_owned();
+            self.push(subject.clone(), FindingKind::Misplaced, Table::Nat, chain, words, None);
+        }
+    }
+
+    fn is_known(&self, owner: Option<&str>) -> bool {
+        owner.is_none_or(|owner| self.wanted.services().contains(owner))
+    }
+
+    fn subject_of(&self, chains: &Chains, chain: &str) -> Subject {
+        match chains.owner(chain) {
+            Some(owner) => Subject::Service(owner.to_owned()),
+            None => Subject::Chain(chain.to_owned()),
+        }
+    }
+
+    fn push(
+        &mut self,
+        subject: Subject,
+        kind: FindingKind,
+        table: Table,
+        chain: &str,
+        words: String,
+        rule: Option<&Rule>,
+    ) {
+        let place = format!("{table} {chain}");
+        let rule = rule.map(|rule| format!("-A {chain} {rule}"));
+        self.findings.push(Finding { subject, kind, place, words, rule });
+    }
+}
+
+/// How two lists of rules differ.
+struct Differences<'a> {
+    missing: Vec<&'a Rule>,
+    extra: Vec<&'a Rule>,
+    is_reordered: bool,
+}
+
+impl<'a> Differences<'a> {
+    fn between<T: AsRule>(wanted: &'a [T], loaded: &'a [T]) -> Self {
+        let mut extra: Vec<&Rule> = loaded.iter().map(AsRule::rule).collect();
+        let mut missing = Vec::new();
+        for rule in wanted.iter().map(AsRule::rule) {
+            match extra.iter().position(|other| *other == rule) {
+                Some(index) => drop(extra.remove(index)),
+                None => missing.push(rule),
+            }
+        }
+        let is_same = missing.is_empty() && extra.is_empty();
+        let in_order = || wanted.iter().map(AsRule::rule).eq(loaded.iter().map(AsRule::rule));
+        let is_reordered = is_same && !in_order();
+        Self { missing, extra, is_reordered }
+    }
+}
+
+/// A rule or a reference to one.
+trait AsRule {
+    fn rule(&self) -> &Rule;
+}
+
+impl AsRule for Rule {
+    fn rule(&self) -> &Rule {
+        self
+    }
+}
+
+impl AsRule for &Rule {
+    fn rule(&self) -> &Rule {
+        self
+    }
+}
+
+fn by_service(rules: &[Rule]) -> BTreeMap<Option<&str>, Vec<&Rule>> {
+    let mut services: BTreeMap<Option<&str>, Vec<&Rule>> = BTreeMap::new();
+    for rule in rules {
+        services.entry(rule.owner()).or_default().push(rule);
+    }
+    services
+}

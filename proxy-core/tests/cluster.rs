@@ -1,0 +1,62 @@
+//! How a cluster follows its objects: which Services a change concerns.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
+
+#[path = "support/manifests.rs"]
+mod manifests;
+
+use proxy_core::cluster::Cluster;
+use proxy_core::objects::Object;
+
+fn service(name: &str, spec: &str) -> Object {
+    let yaml = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: 10.96.0.1, {spec}}}\n"
+    );
+    manifests::read(&yaml).remove(0)
+}
+
+fn slice(service: &str, rest: &str) -> Object {
+    let yaml = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, labels: {{kubernetes.io/service-name: {service}}}}}\n\
+         addressType: IPv4\nports: [{{name: '', port: 80}}]\n{rest}\n"
+    );
+    manifests::read(&yaml).remove(0)
+}
+
+#[test]
+fn changes_name_the_services_they_concern() {
+    let mut cluster = Cluster::default();
+    let steps: [(&str, Object, &[&str]); 10] = [
+        ("a Service comes", service("a", "ports: [{port: 80}]"), &["default/a"]),
+        ("it comes again", service("a", "ports: [{port: 80}]"), &[]),
+        ("its port changes", service("a", "ports: [{port: 81}]"), &["default/a"]),
+        ("what rules do not depend on changes", service("a", "ports: [{port: 81, targetPort: 8080}]"), &[]),
+        ("a slice comes", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &["default/a"]),
+        ("it comes again", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &[]),
+        ("an endpoint changes", slice("a", "endpoints: [{addresses: [10.0.0.2]}]"), &["default/a"]),
+        (
+            "it goes to another Service",
+            slice("b", "endpoints: [{addresses: [10.0.0.2]}]"),
+            &["default/a", "default/b"],
+        ),
+        ("a Service becomes an alias", service("a", "type: ExternalName"), &["default/a"]),
+        ("an alias stays one", service("a", "type: ExternalName"), &[]),
+    ];
+    for (what, object, expected) in steps {
+        let changed = cluster.apply(&object).unwrap();
+        let names: Vec<_> = changed.iter().map(|name| name.as_str()).collect();
+        assert_eq!(names, expected, "{what}");
+    }
+    let slice = slice("b", "");
+    assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap())[0].name(), "b");
+    assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap()), []);
+    assert_eq!(cluster, Cluster::default(), "nothing is left behind");
+}
+
+#[test]
+fn a_bad_object_changes_nothing() {
+    let mut cluster = Cluster::new(&[service("a", "ports: [{port: 80}]")]).unwrap();
+    let before = cluster.clone();
+    cluster.apply(&service("a", "ports: [{port: 0}]")).unwrap_err();
+    cluster.apply(&slice("a", "endpoints: [{addresses: [x]}]")).unwrap_err();
+    assert_eq!(cluster, before);
+}
