@@ -2,12 +2,14 @@
 //!
 //! The rules are those that kube-proxy loads in iptables mode, written out by hand: this crate knows no generator.
 
-use super::{addr, mac};
+use super::{ConnectSpec, addr, losses, mac, quiesce, run, spec};
 use crate::device::NetnsId;
+use crate::draws::Enumerate;
 use crate::fib::Route;
 use crate::link::Link;
-use crate::socket::Server;
-use crate::trace::Level;
+use crate::socket::{ClientProtocol, Server};
+use crate::time::Duration;
+use crate::trace::{DropReason, Level, Outcome, Refusal, Unreachable};
 use crate::world::{VethEnd, World, WorldOptions};
 use crate::xtables::RestoreOptions;
 
@@ -105,4 +107,103 @@ pub(super) fn cluster(seed: u64) -> Cluster {
         world.tcp_listen(pod, None, 8080, Server::Identify { name: name.into() }).unwrap();
     }
     Cluster { world, client, node_1, node_2, pod_a, pod_b }
+}
+
+/// Replies of one connection along every path of the endpoint draws, without the ports, sorted.
+fn all_replies(cluster: &Cluster, from: NetnsId, to: &ConnectSpec) -> Vec<String> {
+    let mut replies = Vec::new();
+    let mut next = Some(Enumerate::first());
+    while let Some(path) = next {
+        let mut world = cluster.world.clone();
+        world.draws_mut().enumerate(path);
+        let (_, outcome, reply) = run(&mut world, from, to.clone());
+        let seen = reply.map_or_else(
+            || format!("{outcome:?}"),
+            |reply| reply.split(':').next().unwrap_or_default().to_owned(),
+        );
+        replies.push(seen);
+        next = world.draws().enumerated().expect("the enumerate driver is at work").next_path();
+        quiesce(&mut world);
+    }
+    replies.sort();
+    replies
+}
+
+#[test]
+fn what_endpoints_see() {
+    let cluster = cluster(0);
+    let Cluster { client, node_1, node_2, pod_a, pod_b, .. } = cluster;
+    // Measured on Linux 6.18 with this network; the bridge's address stands for everybody who is masqueraded there.
+    let cases: [(&str, NetnsId, &str, u16, &[&str]); 7] = [
+        ("client to NodePort", client, "192.168.0.11", 30080, &["pod-a 10.244.1.1", "pod-b 192.168.0.11"]),
+        (
+            "client to the other node",
+            client,
+            "192.168.0.12",
+            30080,
+            &["pod-a 192.168.0.12", "pod-b 10.244.2.1"],
+        ),
+        ("pod to its own Service", pod_a, "10.96.0.10", 80, &["pod-a 10.244.1.1", "pod-b 10.244.1.2"]),
+        ("the other pod", pod_b, "10.96.0.10", 80, &["pod-a 10.244.2.2", "pod-b 10.244.2.1"]),
+        (
+            "pod to NodePort of its node",
+            pod_a,
+            "192.168.0.11",
+            30080,
+            &["pod-a 10.244.1.1", "pod-b 192.168.0.11"],
+        ),
+        (
+            "node to NodePort on localhost",
+            node_1,
+            "127.0.0.1",
+            30080,
+            &["pod-a 10.244.1.1", "pod-b 192.168.0.11"],
+        ),
+        (
+            "node to NodePort of the other",
+            node_2,
+            "192.168.0.11",
+            30080,
+            &["pod-a 10.244.1.1", "pod-b 192.168.0.11"],
+        ),
+    ];
+    for (name, from, dst, port, expected) in cases {
+        let seen = all_replies(&cluster, from, &spec(ClientProtocol::Tcp, dst, port));
+        assert_eq!(seen, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_node_without_a_route_to_the_vip_is_told_at_once() {
+    let Cluster { mut world, node_1, .. } = cluster(0);
+    let (_, outcome, _) = run(&mut world, node_1, spec(ClientProtocol::Tcp, "10.96.0.10", 80));
+    assert_eq!(outcome, Outcome::Unreachable(Unreachable::Network));
+}
+
+#[test]
+fn a_service_without_endpoints_is_refused() {
+    let Cluster { mut world, node_1, pod_a, .. } = cluster(0);
+    let to_vip = spec(ClientProtocol::Tcp, "10.96.0.11", 80);
+    // FORWARD comes after routing: a node that knows no way to the VIP says that instead.
+    let (_, outcome, _) = run(&mut world, pod_a, to_vip.clone());
+    assert_eq!(outcome, Outcome::Unreachable(Unreachable::Network));
+    let default = Route::via("0.0.0.0/0".parse().unwrap(), addr("192.168.0.100"));
+    world.add_route(node_1, default).unwrap();
+    let (flow, outcome, _) = run(&mut world, pod_a, to_vip);
+    assert_eq!(outcome, Outcome::Refused(Refusal::IcmpPortUnreachable));
+    assert_eq!(losses(&world, flow)[0], ("node-1".to_owned(), DropReason::NetfilterDrop));
+}
+
+#[test]
+fn without_hairpin_mode_a_pod_does_not_reach_itself() {
+    let mut cluster = cluster(0);
+    let port = cluster.world.device(cluster.node_1, "veth0").unwrap();
+    cluster.world.set_hairpin(cluster.node_1, port, false);
+    let to_vip = spec(ClientProtocol::Tcp, "10.96.0.10", 80);
+    let impatient = ConnectSpec { deadline: Duration::from_millis(900), ..to_vip.clone() };
+    assert_eq!(all_replies(&cluster, cluster.pod_a, &impatient), ["Timeout", "pod-b 10.244.1.2"]);
+    // The bridge drops the SYN before POSTROUTING, so that its entry is never confirmed: each retry is balanced anew, and
+    // after seven of them one connection in 128 has not met the other pod.
+    let patient = all_replies(&cluster, cluster.pod_a, &to_vip);
+    assert_eq!((patient.len(), patient.iter().filter(|seen| *seen == "Timeout").count()), (8, 1));
 }
