@@ -1,2 +1,30 @@
-//! The `hairpin` command.
-fn main() {}
+//! The `hairpin` command: parses arguments, calls a crate, chooses the exit code.
+
+mod cli;
+mod exit;
+mod input;
+mod library;
+mod list;
+mod render;
+
+use cli::{Cli, Command};
+use exit::{Exit, Stop};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::read();
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    let result = run(&cli.command, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    match result {
+        Ok(exit) => exit.into(),
+        Err(stop) => stop.report(&mut anstream::stderr().lock()).into(),
+    }
+}
+
+fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
+    match command {
+        Command::Render(args) => render::run(args, out),
+        Command::List(args) => list::run(args, out),
+    }
+}

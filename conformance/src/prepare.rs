@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, Problem};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source, SourceId, has_errors};
-use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Origin};
-use crate::scenario::{Family, FieldFault, ProxyMode, Scenario};
+use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Origin, expected_words};
+use crate::scenario::{Family, FieldFault, Network, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
 /// A scenario that can run.
@@ -71,6 +71,35 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     };
     let modes = ProxyMode::ALL.into_iter().filter(|mode| can_run(&scenario, *mode)).collect();
     Ok(Prepared { scenario, modes, cluster, steps, warnings: preparation.diagnostics, sources })
+}
+
+/// The cluster that manifests come to, whether or not a scenario is among them, with what their author should know.
+///
+/// # Errors
+/// Everything that is wrong with them.
+pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
+    let Manifests { sources, scenarios, objects, diagnostics } = manifests;
+    let mut preparation = Preparation { origins: origins(&objects), scenario: None, diagnostics };
+    let network = match scenarios.into_iter().next() {
+        Some(LoadedScenario { scenario, origin }) => {
+            preparation.scenario = Some(origin);
+            scenario.network
+        }
+        None => Network::default(),
+    };
+    let mut cluster = None;
+    if !has_errors(&preparation.diagnostics) {
+        let objects = objects.into_iter().map(|loaded| loaded.object).collect();
+        cluster = preparation.settled(Cluster::new(&network, objects));
+    }
+    let mut diagnostics = preparation.diagnostics;
+    match cluster {
+        Some(cluster) => Ok((cluster, diagnostics, sources)),
+        None => {
+            diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
+            Err(Box::new(Refused { diagnostics, sources }))
+        }
+    }
 }
 
 impl Prepared {
@@ -192,7 +221,9 @@ impl Preparation {
             None => {
                 let place =
                     self.scenario.as_ref().map_or(Place { source: SourceId(0), span: 0..0 }, Origin::head);
-                Diagnostic::error(place, problem.fault.to_string())
+                let fault = &problem.fault;
+                let text = if fault.path.is_empty() { fault.message.clone() } else { fault.to_string() };
+                Diagnostic::error(place, text).expected(expected_words(&fault.expected))
             }
         };
         if let Some((key, path, why)) = &problem.related

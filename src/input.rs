@@ -1,0 +1,72 @@
+//! Reading what the user names, and telling what is wrong with it.
+
+use crate::exit::Stop;
+use crate::library;
+use conformance::diagnostic::{Source, Style};
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What files of a folder are manifests.
+const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The texts of all inputs: files, the manifests of folders, scenarios by name, or `-` for standard input.
+pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
+    let mut sources = Vec::new();
+    for input in inputs {
+        let path = Path::new(input);
+        if input == "-" {
+            sources.push(standard_input()?);
+        } else if path.is_dir() {
+            for file in manifests_of(path)? {
+                sources.push(library::read(&file)?);
+            }
+        } else {
+            sources.push(library::find(input)?);
+        }
+    }
+    Ok(sources)
+}
+
+fn standard_input() -> Result<Source, Stop> {
+    let mut text = String::new();
+    match io::stdin().lock().read_to_string(&mut text) {
+        Ok(_) => Ok(Source { name: "<stdin>".to_owned(), text }),
+        Err(error) => Err(Stop::bad_input(format!("error: standard input cannot be read: {error}"))),
+    }
+}
+
+/// Files of a folder by name; those of folders in it are not looked at, as with `kubectl apply -f`.
+fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
+    let unreadable = |error| Stop::bad_input(format!("error: {} cannot be read: {error}", folder.display()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if path.is_file() && MANIFEST_EXTENSIONS.contains(&extension) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        let message = format!(
+            "error: {} has no manifests\nhelp: they are files that end in .yaml, .yml or .json",
+            folder.display()
+        );
+        return Err(Stop::bad_input(message));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// How diagnostics look on standard error.
+pub(crate) fn diagnostic_style() -> Style {
+    if io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }
+}
+
+/// Tells the user something that does not end the command.
+pub(crate) fn warn(text: &str) {
+    if !text.is_empty() {
+        // Nothing is lost if standard error is closed.
+        let _ = writeln!(anstream::stderr(), "{}", text.trim_end());
+    }
+}

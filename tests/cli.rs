@@ -1,0 +1,7 @@
+//! The command as people type it: output, messages and exit codes, in `tests/cmd/*.trycmd`.
+//! `TRYCMD=overwrite cargo test --test cli` writes what comes out; read the difference before it is committed.
+
+#[test]
+fn commands_print_what_their_files_say() {
+    trycmd::TestCases::new().case("tests/cmd/*.trycmd");
+}
