@@ -2,13 +2,19 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use conformance::scenario::ProxyMode;
+use conformance::scenario::{Family, ProxyMode};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   hairpin list
       what can be run
+  hairpin scenario nodeport-local
+      a scenario by its name, its file in ./scenarios or any path
+  hairpin scenario nodeport-local --trace | less -R
+      every packet, with each hook, rule, translation and route that it met
+  hairpin scenario scenarios/*.yaml --format json
+      a document for other programs
   hairpin render cluster.yaml --node node-1
       the rules that node-1 would load for the objects in cluster.yaml
   kubectl get nodes,pods,services,endpointslices -A -o yaml | hairpin render - --out rules
@@ -37,10 +43,53 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run scenarios
+    Scenario(ScenarioArgs),
     /// Print the rules that a node would load
     Render(RenderArgs),
     /// List scenarios and the requirements that they cover
     List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioArgs {
+    /// Scenarios by name (see `hairpin list`), by their file in ./scenarios, or by path
+    #[arg(required = true, value_name = "NAME|FILE")]
+    pub(crate) scenarios: Vec<String>,
+    /// How kube-proxy implements Services; `all` is every way that the scenario is about
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&["all"]), default_value = "all")]
+    pub(crate) mode: String,
+    /// Address family
+    #[arg(long, value_name = "FAMILY", value_parser = available_families(), default_value = "ipv4")]
+    pub(crate) family: String,
+    /// Seed of every random decision
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Also print what every packet met; a packet that went the way of an earlier one is named only, unless WHAT is `all`
+    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "distinct")]
+    pub(crate) trace: Option<TraceShown>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs: docs/report.schema.json.
+    Json,
+}
+
+/// Which packets a trace shows in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceShown {
+    /// The first of those that went the same way.
+    Distinct,
+    /// All of them.
+    All,
 }
 
 #[derive(Debug, Args)]
@@ -49,7 +98,7 @@ pub(crate) struct RenderArgs {
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<String>,
     /// How kube-proxy implements Services
-    #[arg(long, value_name = "MODE", value_parser = available_modes(), default_value = "iptables")]
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&[]), default_value = "iptables")]
     pub(crate) mode: String,
     /// Of which node; of every node when left out
     #[arg(long, value_name = "NAME")]
@@ -73,9 +122,15 @@ pub(crate) enum RenderFamily {
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {}
 
-/// Modes that this version has.
-fn available_modes() -> PossibleValuesParser {
-    PossibleValuesParser::new(ProxyMode::AVAILABLE.map(ProxyMode::name))
+/// Modes that this version has, and further words.
+fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(ProxyMode::AVAILABLE.map(ProxyMode::name).iter().chain(also))
+}
+
+/// Families that this version can run.
+fn available_families() -> PossibleValuesParser {
+    let available = Family::ALL.into_iter().filter(|family| family.is_available());
+    PossibleValuesParser::new(available.map(Family::name))
 }
 
 #[test]

@@ -9,8 +9,12 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Everything was as expected.
     AsExpected = 0,
+    /// An expectation failed, or two arms disagree.
+    NotAsExpected = 1,
     /// The input or the command line is wrong.
     BadInput = 2,
+    /// This machine lacks what an arm needs.
+    MachineLacks = 3,
 }
 
 impl From<Exit> for ExitCode {

@@ -2,46 +2,41 @@
 
 use crate::cli::ListArgs;
 use crate::exit::{Exit, Stop};
-use crate::library::BUILT_IN;
-use conformance::diagnostic::Source;
-use conformance::manifest;
-use conformance::scenario::Scenario;
+use conformance::prepare::{Prepared, prepare};
+use conformance::suite::SCENARIOS;
 use std::collections::BTreeMap;
 use std::io::Write;
 
 pub(crate) fn run(_: &ListArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
-    let scenarios: Vec<(&str, Scenario)> =
-        BUILT_IN.iter().flat_map(|(name, text)| read(name, text).map(|scenario| (*name, scenario))).collect();
-    writeln!(out, "scenarios")?;
-    let width = scenarios.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    for (name, scenario) in &scenarios {
-        writeln!(out, "  {name:width$}  {}", scenario.intent)?;
+    // A test of the suite says that all of them can be prepared.
+    let scenarios: Vec<(&str, Prepared)> = SCENARIOS
+        .iter()
+        .filter_map(|built_in| Some((built_in.name, prepare(built_in.load()).ok()?)))
+        .collect();
+    writeln!(out, "scenarios, in the order of a course")?;
+    let width = width(scenarios.iter().map(|(name, _)| *name));
+    for (name, prepared) in &scenarios {
+        writeln!(out, "  {name:width$}  {}", prepared.scenario.intent)?;
     }
+    requirements(&scenarios, out)?;
+    Ok(Exit::AsExpected)
+}
+
+fn requirements(scenarios: &[(&str, Prepared)], out: &mut dyn Write) -> Result<(), Stop> {
     let mut covered: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, scenario) in &scenarios {
-        for requirement in &scenario.requirements {
+    for (name, prepared) in scenarios {
+        for requirement in &prepared.scenario.requirements {
             covered.entry(requirement).or_default().push(name);
         }
     }
     writeln!(out, "\nrequirements, and the scenarios that cover them")?;
-    let width = covered.keys().map(|name| name.len()).max().unwrap_or_default();
+    let width = width(covered.keys().copied());
     for (requirement, names) in &covered {
         writeln!(out, "  {requirement:width$}  {}", names.join(", "))?;
     }
-    Ok(Exit::AsExpected)
+    Ok(())
 }
 
-/// The scenario of a built-in file. A test reads them all, so that none is missing here.
-fn read(name: &str, text: &str) -> Option<Scenario> {
-    let source = Source { name: name.to_owned(), text: text.to_owned() };
-    let mut manifests = manifest::load(vec![source]);
-    manifests.scenarios.pop().map(|loaded| loaded.scenario)
-}
-
-#[test]
-fn every_built_in_file_is_a_scenario_of_its_own_name() {
-    for (name, text) in BUILT_IN {
-        let scenario = read(name, text).unwrap_or_else(|| panic!("{name} is no scenario"));
-        assert_eq!(scenario.name, name.rsplit('/').next().unwrap_or(name));
-    }
+fn width<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(str::len).max().unwrap_or_default()
 }

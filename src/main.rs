@@ -5,7 +5,9 @@ mod exit;
 mod input;
 mod library;
 mod list;
+mod progress;
 mod render;
+mod scenario;
 
 use cli::{Cli, Command};
 use exit::{Exit, Stop};
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
     match command {
+        Command::Scenario(args) => scenario::run(args, out),
         Command::Render(args) => render::run(args, out),
         Command::List(args) => list::run(args, out),
     }

@@ -5,25 +5,29 @@ mod setup;
 use crate::cli::{RenderArgs, RenderFamily};
 use crate::exit::{Exit, Stop};
 use crate::input;
-use conformance::cluster::Cluster;
+use conformance::cluster::{Cluster, Node};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
-use conformance::node_rules::{NodeRules, node_rules};
 use conformance::prepare;
+use conformance::proxy::{NodeRules, rules};
+use proxy_core::ObjectError;
 use proxy_core::objects::IpFamily;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+/// What one node loads, by family.
+type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
+
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let cluster = cluster(&args.inputs)?;
-    let families = families(args.family);
-    let mut nodes = Vec::new();
-    for name in node_names(&cluster, args.node.as_deref())? {
-        let rules = node_rules(&cluster, name, families).map_err(|error| {
-            Stop::bad_input(format!("error: kube-proxy would not start on {name}: {error}"))
+    let mut nodes: Vec<NodeFiles<'_>> = Vec::new();
+    for node in nodes_of(&cluster, args.node.as_deref())? {
+        let rules = families(args.family).iter().map(|family| Ok((*family, rules(&cluster, node, *family)?)));
+        let rules = rules.collect::<Result<_, ObjectError>>().map_err(|error| {
+            Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
         })?;
-        nodes.push((name, rules));
+        nodes.push((&node.name, rules));
     }
     match &args.out {
         Some(folder) => write_folders(folder, &nodes, out)?,
@@ -55,35 +59,37 @@ const fn families(family: RenderFamily) -> &'static [IpFamily] {
     }
 }
 
-fn node_names<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<Vec<&'a str>, Stop> {
-    let all: Vec<&str> = cluster.nodes().iter().map(|node| node.name.as_str()).collect();
-    let Some(wanted) = wanted else { return Ok(all) };
-    match all.iter().find(|name| **name == wanted) {
-        Some(name) => Ok(vec![*name]),
-        None => Err(Stop::bad_input(format!(
-            "error: there is no node {wanted}\nhelp: the manifests have {}",
-            if all.is_empty() { "no Node at all".to_owned() } else { all.join(", ") }
-        ))),
+fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Node], Stop> {
+    let Some(wanted) = wanted else { return Ok(cluster.nodes()) };
+    match cluster.node(wanted) {
+        Some(node) => Ok(std::slice::from_ref(node)),
+        None => {
+            let names: Vec<&str> = cluster.nodes().iter().map(|node| node.name.as_str()).collect();
+            let names = names.join(", ");
+            Err(Stop::bad_input(format!(
+                "error: there is no node {wanted}\nhelp: the manifests have {names}"
+            )))
+        }
     }
 }
 
 /// Rules one after the other. Lines that begin with `#` are comments to iptables-restore.
-fn print(nodes: &[(&str, NodeRules)], out: &mut dyn Write) -> Result<(), Stop> {
+fn print(nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
     for (name, rules) in nodes {
-        for (family, text) in &rules.families {
+        for (family, rules) in rules {
             writeln!(out, "# {name}/{}", setup::file_name(*family))?;
-            out.write_all(text.restore.as_bytes())?;
+            out.write_all(rules.restore.as_bytes())?;
         }
     }
     Ok(())
 }
 
-fn write_folders(folder: &Path, nodes: &[(&str, NodeRules)], out: &mut dyn Write) -> Result<(), Stop> {
+fn write_folders(folder: &Path, nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
     for (name, rules) in nodes {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         let rule_files =
-            rules.families.iter().map(|(family, text)| (setup::file_name(*family), text.restore.clone()));
+            rules.iter().map(|(family, rules)| (setup::file_name(*family), rules.restore.clone()));
         for (file, text) in rule_files.chain([("setup.sh", setup::script(name, rules))]) {
             let path = folder.join(file);
             fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;

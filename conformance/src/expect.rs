@@ -31,6 +31,32 @@ pub struct Verdict {
     pub unseen: Vec<Subject>,
 }
 
+/// What is expected, in the words of failures.
+pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
+    let mut words = Vec::new();
+    words.extend(expected.outcome.map(|pattern| (Subject::Outcome, pattern.to_string())));
+    let shares = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    if !expected.outcomes.is_empty() {
+        let list = expected.outcomes.iter().map(|(pattern, share)| format!("{pattern} {share}"));
+        words.push((Subject::Outcome, shares(list.collect())));
+    }
+    if let Some(endpoints) = &expected.endpoints {
+        let list = endpoints.iter().map(|(endpoint, share)| format!("{endpoint} {share}"));
+        words.push((Subject::Endpoints, shares(list.collect())));
+    }
+    for EndpointAddresses { endpoint, addresses } in &expected.source_seen {
+        let by = endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" by {endpoint}"));
+        words.push((Subject::SourceSeen, format!("{addresses}{by}")));
+    }
+    words.extend(expected.reply_from.as_ref().map(|addresses| (Subject::ReplyFrom, addresses.to_string())));
+    words.extend(expected.dropped.as_ref().map(|(netns, reason)| {
+        let because = reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
+        (Subject::Dropped, format!("on {netns}{because}"))
+    }));
+    words.extend(expected.conntrack.iter().map(|filter| (Subject::Conntrack, filter.to_string())));
+    words
+}
+
 /// Compares what was expected with what was seen.
 pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
     let mut verdict = Verdict::default();

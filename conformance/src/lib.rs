@@ -10,7 +10,6 @@
 //! | [`manifest`] | texts to scenario and Kubernetes objects |
 //! | [`cluster`] | what the objects come to: nodes, Pods, addresses, endpoints |
 //! | [`prepare`] | whether a scenario can run, and with what |
-//! | [`node_rules`] | what kube-proxy loads on each node |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`proxy`] | kube-proxy on every node: what it loads, and what it does when the cluster changes |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
@@ -27,7 +26,6 @@ pub mod diagnostic;
 pub mod expect;
 pub mod frame;
 pub mod manifest;
-pub mod node_rules;
 pub mod observation;
 pub mod prepare;
 pub mod proxy;

@@ -61,12 +61,10 @@ impl Proxies {
     ) -> Result<(Self, BTreeMap<String, NodeRules>), ObjectError> {
         assert!(mode.is_available(), "the mode {mode} has no rules in this version");
         let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
-        let configuration = cluster.kube_proxy_configuration();
         let mut nodes = BTreeMap::new();
         let mut rules = BTreeMap::new();
         for node in cluster.nodes() {
-            let config =
-                NodeConfig::new(machine(cluster, node), &configuration, cluster.node_object(&node.name))?;
+            let config = node_config(cluster, node)?;
             let plan = Plan::new(&model, &config, IpFamily::V4);
             rules.insert(node.name.clone(), node_rules(&config, &plan));
             nodes.insert(node.name.clone(), NodeProxy { config, plan });
@@ -99,6 +97,21 @@ impl Proxies {
         }
         Ok(updates)
     }
+}
+
+/// What a node loads from nothing for one family; for IPv4 it is what [`Proxies::start`] gives.
+///
+/// # Errors
+/// What `proxy-core` says about an object.
+pub fn rules(cluster: &Cluster, node: &Node, family: IpFamily) -> Result<NodeRules, ObjectError> {
+    let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
+    let config = node_config(cluster, node)?;
+    Ok(node_rules(&config, &Plan::new(&model, &config, family)))
+}
+
+fn node_config(cluster: &Cluster, node: &Node) -> Result<NodeConfig, ObjectError> {
+    let configuration = cluster.kube_proxy_configuration();
+    NodeConfig::new(machine(cluster, node), &configuration, cluster.node_object(&node.name))
 }
 
 fn node_rules(config: &NodeConfig, plan: &Plan) -> NodeRules {

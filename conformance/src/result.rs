@@ -85,6 +85,8 @@ pub struct StepResult {
     pub flows: Vec<FlowObservation>,
     /// Who answered how often; empty for steps without connections.
     pub shares: Vec<EndpointShare>,
+    /// What was expected, in words.
+    pub expected: Vec<(Subject, String)>,
     /// What was otherwise than expected.
     pub failures: Vec<Failure>,
     /// What was expected but this arm cannot see.

@@ -122,6 +122,7 @@ impl<A: Arm> Runner<A> {
             action: step.keyword,
             flows: observed.flows,
             shares: observed.shares,
+            expected: expect::words(expected),
             failures: verdict.failures,
             unseen: verdict.unseen,
         })

@@ -5,7 +5,7 @@
 
 mod document;
 
-pub use document::{Document, Failure, Flow, Run, Share, Step};
+pub use document::{Document, Failure, Flow, GTest, Run, Share, Step};
 
 use crate::reproduce::Reproduce;
 use crate::share;
@@ -54,6 +54,10 @@ impl Step {
             passed: step.passed(),
             flows: step.flows.iter().map(Flow::new).collect(),
             shares: step.shares.iter().map(|share| (share_key(share), Share::new(share))).collect(),
+            g_test: share::g_test(&step.shares).map(|test| GTest {
+                statistic: test.statistic.is_finite().then(|| rounded(test.statistic)),
+                p_value: rounded(test.p_value),
+            }),
             failures: step
                 .failures
                 .iter()
@@ -66,6 +70,11 @@ impl Step {
             unseen: step.unseen.iter().map(|subject| subject.name().to_owned()).collect(),
         }
     }
+}
+
+/// Six decimals: the last bits of a logarithm may differ from machine to machine, and the document must not.
+fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
 }
 
 /// `nobody` cannot be an endpoint: those are `pod/NAME` or `IP:port`.

@@ -1,5 +1,8 @@
 //! Exact probabilities for readers.
 
+use conformance::result::EndpointShare;
+use conformance::shares::approximation;
+use conformance::statistics::GTest;
 use sim::draws::Weight;
 
 /// Digits behind the point: kube-proxy's probabilities are fractions of 2^31, so that ten digits tell neighbours apart.
@@ -28,6 +31,15 @@ pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
         let distance = if &fraction > weight { &fraction - weight } else { weight - &fraction };
         (distance <= tolerance).then(|| Some((u64::try_from(&numerator).ok()?, denominator)))?
     })
+}
+
+/// Whether the counts of a step go with the exact weights. `None` where weights are not known, or only one endpoint can
+/// answer at all.
+pub fn g_test(shares: &[EndpointShare]) -> Option<GTest> {
+    let weights: Option<Vec<f64>> =
+        shares.iter().map(|share| share.weight.as_ref().map(approximation)).collect();
+    let counts: Vec<u32> = shares.iter().map(|share| share.count).collect();
+    GTest::new(&counts, &weights?)
 }
 
 #[cfg(test)]

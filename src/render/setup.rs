@@ -1,6 +1,6 @@
 //! `setup.sh`: loads what kube-proxy would on one node. It does what kube-proxy does at start, in the same order.
 
-use conformance::node_rules::NodeRules;
+use conformance::proxy::NodeRules;
 use proxy_core::iptables::restore_command;
 use proxy_core::objects::IpFamily;
 use std::collections::BTreeSet;
@@ -14,23 +14,30 @@ pub(super) const fn file_name(family: IpFamily) -> &'static str {
 }
 
 /// The script. It can be run again: chains and jumps that are there are kept, and the restore replaces the rest.
-pub(super) fn script(node: &str, rules: &NodeRules) -> String {
+pub(super) fn script(node: &str, rules: &[(IpFamily, NodeRules)]) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
          # Loads what kube-proxy would load on {node} (mode iptables).\n\
          # Run it as root with sh, from its own folder, in the network namespace of that node.\n\
          set -eu\n"
     );
-    if !rules.sysctls.is_empty() {
+    // Both families ask for the settings of conntrack.
+    let mut sysctls: Vec<&(String, String)> = Vec::new();
+    for sysctl in rules.iter().flat_map(|(_, rules)| &rules.sysctls) {
+        if !sysctls.contains(&sysctl) {
+            sysctls.push(sysctl);
+        }
+    }
+    if !sysctls.is_empty() {
         script.push_str(SYSCTL_FUNCTION);
-        script.extend(rules.sysctls.iter().map(|(name, value)| format!("sysctl_set {name} {value}\n")));
+        script.extend(sysctls.iter().map(|(name, value)| format!("sysctl_set {name} {value}\n")));
     }
     script.push_str(JUMP_FUNCTION);
-    for (family, text) in &rules.families {
+    for (family, rules) in rules {
         script.push('\n');
         // kube-proxy makes sure of a chain before every jump into it; once is enough.
         let mut made = BTreeSet::new();
-        for line in text.jumps.iter().map(|command| line(command)) {
+        for line in rules.commands.iter().map(|command| line(command)) {
             if !line.starts_with("chain ") || made.insert(line.clone()) {
                 script.push_str(&line);
                 script.push('\n');

@@ -59,6 +59,8 @@ pub struct Step {
     pub flows: Vec<Flow>,
     /// Who answered how often: by `pod/NAME`, `IP:port`, or `nobody`.
     pub shares: IndexMap<String, Share>,
+    /// Whether the counts go with the weights; null where weights are not known or leave no choice.
+    pub g_test: Option<GTest>,
     /// Expectations that did not hold.
     pub failures: Vec<Failure>,
     /// Expectations that this arm cannot check, by their field in the scenario.
@@ -106,6 +108,17 @@ pub struct Share {
     pub count: u32,
     /// Connections of the step.
     pub total: u32,
+}
+
+/// A likelihood ratio test of counts against exact weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GTest {
+    /// G, rounded to six decimals; null if it is infinite, because somebody answered whose weight is zero.
+    pub statistic: Option<f64>,
+    /// The probability of a larger G if the weights are right, rounded to six decimals.
+    pub p_value: f64,
 }
 
 /// An expectation that did not hold.

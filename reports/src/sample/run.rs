@@ -54,6 +54,10 @@ fn step(name: &str, flows: Vec<FlowObservation>) -> StepResult {
         action: "connect",
         flows,
         shares: Vec::new(),
+        expected: vec![
+            (Subject::Outcome, "connected".into()),
+            (Subject::SourceSeen, "client (192.168.0.100)".into()),
+        ],
         failures: Vec::new(),
         unseen: Vec::new(),
     }
@@ -73,8 +77,15 @@ pub(crate) fn passed() -> RunResult {
         ],
         ..step("endpoints share the connections", flows)
     };
-    let silent = step("the node without endpoint is silent", vec![unanswered(Outcome::Timeout)]);
-    let scale = StepResult { action: "apply", ..step("the Deployment is scaled to zero", Vec::new()) };
+    let silent = StepResult {
+        expected: vec![(Subject::Outcome, "timeout".into())],
+        ..step("the node without endpoint is silent", vec![unanswered(Outcome::Timeout)])
+    };
+    let scale = StepResult {
+        action: "apply",
+        expected: Vec::new(),
+        ..step("the Deployment is scaled to zero", Vec::new())
+    };
     RunResult {
         scenario: "nodeport-local".into(),
         intent: "externalTrafficPolicy Local keeps the client's address".into(),
@@ -92,6 +103,7 @@ pub(crate) fn passed() -> RunResult {
 pub(crate) fn failed() -> RunResult {
     let mut run = passed();
     run.steps[2] = StepResult {
+        expected: vec![(Subject::Outcome, "timeout".into()), (Subject::Dropped, "on node-2".into())],
         failures: vec![
             Failure {
                 subject: Subject::Outcome,

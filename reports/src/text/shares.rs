@@ -3,6 +3,7 @@
 use super::steps::{table, write_table};
 use crate::share;
 use conformance::result::EndpointShare;
+use conformance::statistics::GTest;
 use std::fmt::{self, Formatter};
 
 pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Result {
@@ -20,5 +21,11 @@ pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Res
             format!("{}/{}", share.count, share.total),
         ]);
     }
-    write_table(f, &table)
+    write_table(f, &table)?;
+    match share::g_test(shares) {
+        Some(GTest { statistic, p_value }) => {
+            writeln!(f, "  counts against exact shares: G = {statistic:.3}, p = {p_value:.3}")
+        }
+        None => Ok(()),
+    }
 }

@@ -32,12 +32,28 @@ pub(super) fn write_table(f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
 }
 
 pub(super) fn write(f: &mut Formatter<'_>, steps: &[StepResult]) -> fmt::Result {
-    let mut table = table(&["step", "what", "observed", "verdict"]);
+    let mut table = table(&["step", "what", "expected", "observed", "verdict"]);
     for (index, step) in steps.iter().enumerate() {
-        table.add_row([(index + 1).to_string(), step.name.clone(), observed(step), verdict(step)]);
+        table.add_row([
+            (index + 1).to_string(),
+            step.name.clone(),
+            expected(step),
+            observed(step),
+            verdict(step),
+        ]);
     }
     writeln!(f)?;
     write_table(f, &table)
+}
+
+/// One line for each part: `outcome connected`, `dropped on node-2`.
+fn expected(step: &StepResult) -> String {
+    if step.expected.is_empty() {
+        return "-".to_owned();
+    }
+    let lines: Vec<_> =
+        step.expected.iter().map(|(subject, words)| format!("{} {words}", subject.name())).collect();
+    lines.join("\n")
 }
 
 /// `64 connected`, `3 timed out, 1 connected`; steps without connections say what they did.

@@ -5,6 +5,7 @@ use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step
 use sim::device::NetnsId;
 use sim::netfilter::Hook;
 use sim::packet::{FlowId, PacketId};
+use sim::time::Instant;
 use sim::trace::{Event, HookEvent, NatEvent, PacketEvent, RuleAction, RuleEvent, SocketEvent, TraceEvent};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,8 @@ struct Fold<'a> {
     flows: BTreeMap<FlowId, FlowWalk<'a>>,
     packets: BTreeMap<PacketId, Track<'a>>,
     background: Vec<(NetnsId, Step<'a>)>,
+    /// Routes that were looked up before there was a packet, of the netns and moment that handled last.
+    lookups: Vec<(NetnsId, Step<'a>)>,
     sequences: Sequences,
 }
 
@@ -55,7 +58,25 @@ impl<'a> Fold<'a> {
         let step = Step { at: event.at, hook: None, depth: 0, kind };
         match event.packet {
             Some(id) => self.track(id).take_step(event.netns, step),
-            None => self.background.push((event.netns, step)),
+            None => self.take_background(event.netns, step),
+        }
+    }
+
+    /// A socket looks its route up before it makes a packet: the first packet of that netns and moment takes such steps along.
+    fn take_background(&mut self, netns: NetnsId, step: Step<'a>) {
+        if let StepKind::Route(_) = step.kind {
+            self.settle_lookups(netns, step.at);
+            self.lookups.push((netns, step));
+        } else {
+            self.background.push((netns, step));
+        }
+    }
+
+    /// Lookups of another netns or moment led to no packet.
+    fn settle_lookups(&mut self, netns: NetnsId, at: Instant) {
+        let is_other = self.lookups.first().is_some_and(|(of, step)| (*of, step.at) != (netns, at));
+        if is_other {
+            self.background.append(&mut self.lookups);
         }
     }
 
@@ -66,11 +87,13 @@ impl<'a> Fold<'a> {
                 let beginning =
                     Beginning { at: event.at, netns: event.netns, origin: *origin, cause: *cause, frame };
                 let origins = self.sequences.of(id, &beginning);
+                self.settle_lookups(event.netns, event.at);
+                let steps = self.lookups.drain(..).map(|(_, step)| step).collect();
                 let track = self.track(id);
                 track.flow = *flow;
                 track.journey.beginning = Some(beginning);
                 track.journey.origins = origins;
-                track.journey.hops.push(Hop { netns: event.netns, steps: Vec::new() });
+                track.journey.hops.push(Hop { netns: event.netns, steps });
             }
             PacketEvent::Ended { flow, terminal } => {
                 let track = self.track(id);
@@ -111,6 +134,7 @@ impl<'a> Fold<'a> {
 
     /// Sorts the journeys into their flows. A packet without a flow, such as the ARP request for its next hop, goes with its cause.
     fn finish(mut self) -> Walk<'a> {
+        self.background.append(&mut self.lookups);
         let mut flow_of: BTreeMap<PacketId, FlowId> = BTreeMap::new();
         let mut strays = Vec::new();
         for (id, track) in std::mem::take(&mut self.packets) {

@@ -18,7 +18,7 @@ use sim::device::{DeviceId, NetnsId};
 use sim::netfilter::Hook;
 use sim::netfilter::conntrack::{L4Key, Tuple};
 use sim::time::Instant;
-use sim::trace::HookEvent;
+use sim::trace::{ConntrackEvent, HookEvent};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -97,15 +97,24 @@ impl<'a> Words<'a> {
     /// The rows of a hop, each with its time.
     pub fn rows(&self, hop: &Hop<'_>) -> Vec<(Instant, Row)> {
         let mut rows: Vec<(Instant, Row)> = Vec::with_capacity(hop.steps.len());
-        let mut hook_was_entered = false;
+        let mut before: Option<&Step<'_>> = None;
         for step in &hop.steps {
-            let is_accepted = matches!(step.kind, StepKind::Hook(HookEvent::Accepted { .. }));
-            match rows.last_mut() {
-                // A hook in which nothing happened needs one row, not two.
-                Some((_, entered)) if hook_was_entered && is_accepted => entered.text.push_str(": accept"),
-                Some(_) | None => rows.push((step.at, self.row(hop.netns, step))),
+            match join(before, step) {
+                Join::Apart => {
+                    let row = self.row(hop.netns, step);
+                    // A socket looks its route up more than once before it sends; one row says it.
+                    if rows.last().is_none_or(|(at, last)| (*at, last) != (step.at, &row)) {
+                        rows.push((step.at, row));
+                    }
+                }
+                Join::Accepted => {
+                    if let Some((_, row)) = rows.last_mut() {
+                        row.text.push_str(": accept");
+                    }
+                }
+                Join::Said => {}
             }
-            hook_was_entered = matches!(step.kind, StepKind::Hook(HookEvent::Entered { .. }));
+            before = Some(step);
         }
         rows
     }
@@ -161,6 +170,30 @@ impl<'a> Words<'a> {
             }
             (Detail::Exact, L4Key::Icmp { .. } | L4Key::Generic) => tuple.to_string(),
         }
+    }
+}
+
+/// How a step is told after the one before it.
+enum Join {
+    /// In a row of its own.
+    Apart,
+    /// The hook that was entered is left without anything having happened: both are one row.
+    Accepted,
+    /// The row before has said it.
+    Said,
+}
+
+fn join(before: Option<&Step<'_>>, step: &Step<'_>) -> Join {
+    match (before.map(|step| step.kind), step.kind) {
+        (Some(StepKind::Hook(HookEvent::Entered { .. })), StepKind::Hook(HookEvent::Accepted { .. })) => {
+            Join::Accepted
+        }
+        // Conntrack makes an entry and then finds it.
+        (
+            Some(StepKind::Conntrack(ConntrackEvent::New { entry: made, .. })),
+            StepKind::Conntrack(ConntrackEvent::Found { entry: found, .. }),
+        ) if made == found => Join::Said,
+        _ => Join::Apart,
     }
 }
 

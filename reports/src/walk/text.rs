@@ -11,6 +11,8 @@
 //!               PREROUTING nat           12  -A PREROUTING -j KUBE-SERVICES
 //! ```
 
+pub mod steps;
+
 use super::row::{Row, Words, origin};
 use super::{Alike, FlowWalk, Hop, Journey, Walk};
 use crate::frame::protocol_name;

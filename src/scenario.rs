@@ -1,0 +1,134 @@
+//! `hairpin scenario`.
+
+use crate::cli::{Format, ScenarioArgs, TraceShown};
+use crate::exit::{Exit, Stop};
+use crate::progress::Progress;
+use crate::{input, library};
+use conformance::arm::ArmError;
+use conformance::diagnostic::render as render_diagnostics;
+use conformance::manifest;
+use conformance::prepare::{Prepared, prepare};
+use conformance::result::{Recording, Run, RunResult};
+use conformance::runner::{RunOptions, run_sim};
+use conformance::scenario::{Family, ProxyMode};
+use reports::json;
+use reports::names::Names;
+use reports::palette::Palette;
+use reports::text::RunText;
+use reports::walk::text::Repeats;
+use reports::walk::text::steps::StepsText;
+use std::io::Write;
+
+pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
+    if args.trace.is_some() && args.format == Format::Json {
+        return Err(Stop::bad_input("error: --trace is text\nhelp: leave out --format json"));
+    }
+    // Every mistake is told before anything runs.
+    let mut jobs = Vec::new();
+    for argument in &args.scenarios {
+        let prepared = read(argument)?;
+        let modes = modes(args, argument, &prepared)?;
+        jobs.extend(modes.into_iter().map(|mode| Job {
+            argument: argument.clone(),
+            mode,
+            prepared: prepared.clone(),
+        }));
+    }
+    let results = run_all(args, &jobs, out)?;
+    if args.format == Format::Json {
+        let runs = jobs.iter().zip(&results).map(|(job, result)| (result, job.argument.as_str()));
+        out.write_all(json::render(runs).as_bytes())?;
+    } else if results.len() > 1 {
+        let passed = results.iter().filter(|result| result.passed()).count();
+        writeln!(out, "\n{passed} of {} runs passed", results.len())?;
+    }
+    let is_as_expected = results.iter().all(RunResult::passed);
+    Ok(if is_as_expected { Exit::AsExpected } else { Exit::NotAsExpected })
+}
+
+/// One scenario in one mode.
+struct Job {
+    argument: String,
+    mode: ProxyMode,
+    prepared: Prepared,
+}
+
+fn read(argument: &str) -> Result<Prepared, Stop> {
+    let manifests = manifest::load(vec![library::find(argument)?]);
+    let style = input::diagnostic_style();
+    match prepare(manifests) {
+        Ok(prepared) => {
+            input::warn(&render_diagnostics(&prepared.warnings, &prepared.sources, style));
+            Ok(prepared)
+        }
+        Err(refused) => {
+            Err(Stop::bad_input(render_diagnostics(&refused.diagnostics, &refused.sources, style)))
+        }
+    }
+}
+
+fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec<ProxyMode>, Stop> {
+    // `all` is no mode, and stands for not asking for one.
+    let asked = ProxyMode::parse(&args.mode);
+    let modes = prepared.modes_for(asked).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
+    if modes.is_empty() {
+        let names: Vec<_> = prepared.modes.iter().map(|mode| mode.name()).collect();
+        return Err(Stop::bad_input(format!(
+            "error: {argument} is not about proxy mode {}\nhelp: it runs in {}",
+            args.mode,
+            names.join(", ")
+        )));
+    }
+    Ok(modes)
+}
+
+/// Runs everything; text is printed as soon as it is there.
+fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
+    let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
+    let mut results = Vec::new();
+    for job in jobs {
+        let options = RunOptions {
+            family: Family::parse(&args.family).unwrap_or(Family::Ipv4),
+            seed: args.seed,
+            ..RunOptions::new(job.mode)
+        };
+        let Run { result, recording } =
+            run_sim(&job.prepared, &options).map_err(|error| stopped(&job.argument, error))?;
+        if args.format == Format::Text {
+            if !results.is_empty() {
+                writeln!(out, "\n")?;
+            }
+            if let (Some(shown), Some(recording)) = (args.trace, &recording) {
+                trace(shown, &result, recording, out)?;
+            }
+            write!(out, "{}", RunText::new(&result, &job.argument, Palette::COLOUR))?;
+            out.flush()?;
+        }
+        progress.step(&job.argument);
+        results.push(result);
+    }
+    Ok(results)
+}
+
+fn trace(
+    shown: TraceShown,
+    result: &RunResult,
+    recording: &Recording,
+    out: &mut dyn Write,
+) -> Result<(), Stop> {
+    let repeats = match shown {
+        TraceShown::Distinct => Repeats::Folded,
+        TraceShown::All => Repeats::Full,
+    };
+    let names = Names(&recording.netns);
+    let text = StepsText::new(&result.steps, recording, names, repeats, Palette::COLOUR);
+    Ok(writeln!(out, "{text}")?)
+}
+
+fn stopped(argument: &str, error: ArmError) -> Stop {
+    let exit = match error {
+        ArmError::Refused(_) => Exit::BadInput,
+        ArmError::Missing(_) | ArmError::Failed(_) => Exit::MachineLacks,
+    };
+    Stop::Told { exit, message: format!("error: {argument} could not be run: {error}") }
+}
