@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
 use crate::arm::sim::SimArm;
@@ -42,6 +43,12 @@ impl RunOptions {
 /// See [`ArmError`].
 pub fn run_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
     run(prepared, options, SimArm::new(options.seed, options.level))
+}
+
+/// Runs many on the simulator, on as many threads as there are processors. Worlds share nothing, so results are those
+/// of running one after the other, and in the same order.
+pub fn run_all_sim(cases: &[(&Prepared, RunOptions)]) -> Vec<Result<Run, ArmError>> {
+    cases.par_iter().map(|(prepared, options)| run_sim(prepared, options)).collect()
 }
 
 /// Runs a scenario on an arm.

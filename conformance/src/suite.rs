@@ -1,5 +1,7 @@
 //! The scenarios that are built in, and how they are found.
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::Source;
 use crate::manifest::{self, Manifests};
 use crate::scenario::nearest;
@@ -55,6 +57,19 @@ impl BuiltIn {
 pub fn find(name: &str) -> Option<&'static BuiltIn> {
     let name = plain(name);
     SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+/// Every requirement that built-in scenarios cover, with the names of those scenarios.
+pub fn coverage() -> BTreeMap<String, Vec<&'static str>> {
+    let mut coverage: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+    for built_in in &SCENARIOS {
+        for loaded in built_in.load().scenarios {
+            for requirement in loaded.scenario.requirements {
+                coverage.entry(requirement).or_default().push(built_in.name);
+            }
+        }
+    }
+    coverage
 }
 
 /// The name that was probably meant.

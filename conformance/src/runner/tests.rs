@@ -128,6 +128,15 @@ fn a_run_repeats_exactly_and_another_seed_differs() {
 }
 
 #[test]
+fn many_runs_at_once_are_the_same_runs() {
+    let prepared = prepared("bridge", WITHOUT_SERVICES);
+    let cases: Vec<_> =
+        (0..4).map(|seed| (&prepared, RunOptions { seed, ..RunOptions::new(ProxyMode::Iptables) })).collect();
+    let one_by_one: Vec<_> = cases.iter().map(|(prepared, options)| run_sim(prepared, options)).collect();
+    assert_eq!(run_all_sim(&cases), one_by_one);
+}
+
+#[test]
 fn the_recording_says_where_steps_begin_and_what_things_are_called() {
     let run = run_steps("bridge", WITHOUT_SERVICES);
     let recording = run.recording.unwrap();

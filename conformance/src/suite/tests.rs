@@ -54,3 +54,14 @@ fn scenarios_are_found_by_name_file_or_path() {
     assert_eq!(suggestion("nodeport-locla.yaml"), Some("nodeport-local"));
     assert_eq!(suggestion("xyzzy"), None);
 }
+
+#[test]
+fn coverage_is_known() {
+    let coverage = coverage();
+    assert_eq!(coverage["service.hairpin"], ["hairpin-veth", "hairpin-off"]);
+    let words: Vec<String> = coverage
+        .iter()
+        .map(|(requirement, scenarios)| format!("{requirement}: {}", scenarios.join(", ")))
+        .collect();
+    insta::assert_snapshot!(words.join("\n"));
+}
