@@ -16,7 +16,7 @@ use sim::trace::{Event, Level, PacketEvent, Terminal};
 use sim::wire::protocol;
 use sim::wire::rewrite::Side;
 use sim::world::{ConnectSpec, World, WorldOptions};
-use sim::xtables::RestoreOptions;
+use sim::xtables::{RestoreOptions, RuleErrorKind};
 
 use super::{Answer, Arm, ArmError, Flows, RawFlow};
 use crate::observation::{ConntrackObservation, DropObservation, Transport};
@@ -70,7 +70,7 @@ impl SimArm {
         let options = RestoreOptions { noflush: true, counters: false };
         self.world
             .iptables_restore(netns, &format!("{node}/iptables.rules"), text, options)
-            .map_err(|error| ArmError::Failed(format!("{error:?}")))
+            .map_err(|error| ArmError::Failed(error.to_string()))
     }
 
     /// The netns of an id.
@@ -117,9 +117,12 @@ impl Arm for SimArm {
         }
         for (index, command) in rules.commands.iter().enumerate() {
             let line = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            self.world
-                .iptables_command(netns, &format!("{node}/setup.sh"), line, command)
-                .map_err(|error| ArmError::Failed(format!("{error:?}")))?;
+            match self.world.iptables_command(netns, &format!("{node}/setup.sh"), line, command) {
+                Ok(_) => {}
+                // A chain to which two jumps lead is made twice; the second time is refused and harms nothing.
+                Err(error) if error.kind == RuleErrorKind::ChainExists => {}
+                Err(error) => return Err(ArmError::Failed(error.to_string())),
+            }
         }
         self.restore(node, &rules.restore)
     }

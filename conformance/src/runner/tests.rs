@@ -40,7 +40,8 @@ spec: {nodeName: node-2, hostNetwork: true, containers: [{ports: [{containerPort
 fn prepared(cni: &str, steps: &str) -> Prepared {
     let text = format!(
         "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: x}}\nspec:\n  intent: i\n  network:\n    cni: {cni}\n    \
-         externalHosts: [{{name: outside, ip: 192.168.0.100, gateway: node/node-1, listen: [443]}}]\n  steps:\n{steps}{CLUSTER}"
+         externalHosts:\n    - name: outside\n      ip: 192.168.0.100\n      gateway: node/node-1\n      \
+         routes: [{{to: 10.244.1.0/24, via: node/node-1}}, {{to: 10.244.2.0/24, via: node/node-2}}]\n      listen: [443]\n  steps:\n{steps}{CLUSTER}"
     );
     let manifests = manifest::load(vec![Source { name: "test.yaml".into(), text }]);
     prepare(manifests).unwrap_or_else(|refused| {

@@ -1,14 +1,51 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use sim::trace::Level;
+
 use super::*;
 use crate::diagnostic::{Style, render};
 use crate::prepare::{Prepared, prepare};
+use crate::runner::{RunOptions, run_all_sim};
 
 fn prepared(scenario: &BuiltIn) -> Prepared {
     prepare(scenario.load()).unwrap_or_else(|refused| {
         panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
     })
+}
+
+/// Every built-in scenario in every mode that it can run in.
+fn all_cases(prepared: &[Prepared], seed: u64, level: Level) -> Vec<(&Prepared, RunOptions)> {
+    let modes = |prepared: &Prepared| prepared.modes_for(None).unwrap();
+    let case = |prepared, mode| (prepared, RunOptions { seed, level, ..RunOptions::new(mode) });
+    prepared.iter().flat_map(|one| modes(one).into_iter().map(move |mode| case(one, mode))).collect()
+}
+
+#[test]
+fn every_scenario_passes_in_every_mode_and_repeats_exactly() {
+    let prepared = SCENARIOS.each_ref().map(prepared);
+    for seed in [0, 1] {
+        let cases = all_cases(&prepared, seed, Level::Everything);
+        let first = run_all_sim(&cases);
+        for run in &first {
+            let result = &run.as_ref().unwrap().result;
+            let failures = result.steps.iter().flat_map(|step| {
+                step.failures.iter().map(move |failure| format!("  {}: {failure}\n", step.name))
+            });
+            let failures: String = failures.collect();
+            assert_eq!(failures, "", "{} in mode {} with seed {seed}", result.scenario, result.mode);
+        }
+        assert_eq!(run_all_sim(&cases), first);
+    }
+}
+
+#[test]
+fn scenarios_hold_without_recording_as_well() {
+    let prepared = SCENARIOS.each_ref().map(prepared);
+    for run in run_all_sim(&all_cases(&prepared, 0, Level::Nothing)) {
+        let result = run.unwrap().result;
+        assert!(result.passed(), "{}", result.scenario);
+    }
 }
 
 #[test]
