@@ -30,7 +30,7 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
         nodes.push((&node.name, rules));
     }
     match &args.out {
-        Some(folder) => write_folders(folder, &nodes, out)?,
+        Some(folder) => write_folders(folder, &args.mode, &nodes, out)?,
         None => print(&nodes, out)?,
     }
     Ok(Exit::AsExpected)
@@ -84,13 +84,18 @@ fn print(nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
     Ok(())
 }
 
-fn write_folders(folder: &Path, nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
+fn write_folders(
+    folder: &Path,
+    mode: &str,
+    nodes: &[NodeFiles<'_>],
+    out: &mut dyn Write,
+) -> Result<(), Stop> {
     for (name, rules) in nodes {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         let rule_files =
             rules.iter().map(|(family, rules)| (setup::file_name(*family), rules.restore.clone()));
-        for (file, text) in rule_files.chain([("setup.sh", setup::script(name, rules))]) {
+        for (file, text) in rule_files.chain([("setup.sh", setup::script(name, mode, rules))]) {
             let path = folder.join(file);
             fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;
             writeln!(out, "{}", path.display())?;

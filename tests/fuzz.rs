@@ -3,24 +3,25 @@
 
 #[path = "../fuzz/bodies/frame.rs"]
 mod frame;
+#[path = "../fuzz/bodies/manifest.rs"]
+mod manifest;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 1] = [("frame", frame::run)];
-
-const MUTATIONS_PER_SEED: u64 = 2_000;
+/// Targets with the number of mutations of each seed; together they take a second or two.
+const TARGETS: [(&str, Body, u64); 2] = [("frame", frame::run, 2_000), ("manifest", manifest::run, 30)];
 
 #[test]
 fn bodies_hold_on_seeds_and_mutations() {
-    for (target, body) in TARGETS {
+    for (target, body, mutations) in TARGETS {
         let seeds = seeds(target);
         assert!(!seeds.is_empty(), "fuzz/seeds/{target} has no seeds");
         for (index, seed) in seeds.iter().enumerate() {
             hold(target, body, seed);
-            for mutation in 0..MUTATIONS_PER_SEED {
+            for mutation in 0..mutations {
                 let mut random = Random(mutation << 16 | index as u64);
                 hold(target, body, &mutate(&mut random, seed, &seeds));
             }
@@ -37,7 +38,7 @@ fn every_target_is_run_here() {
         .filter_map(|section| section.lines().find_map(|line| line.strip_prefix("name = ")))
         .map(|name| name.trim_matches('"'))
         .collect();
-    assert_eq!(names, TARGETS.map(|(name, _)| name));
+    assert_eq!(names, TARGETS.map(|(name, _, _)| name));
 }
 
 /// Runs a body, and says which input it does not survive.
@@ -47,11 +48,22 @@ fn hold(target: &str, body: Body, input: &[u8]) {
     }
 }
 
-/// The files of `fuzz/seeds/TARGET`, by name.
+/// The files of `fuzz/seeds/TARGET`, by name; for manifests also the scenarios.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("the seeds can be listed").path()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seeds = files(&root.join("fuzz/seeds").join(target));
+    if target == "manifest" {
+        seeds.extend(files(&root.join("scenarios")));
+    }
+    seeds
+}
+
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("the seeds can be listed").path())
+        .filter(|path| path.is_file())
+        .collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).expect("the seeds can be read")).collect()
 }

@@ -14,10 +14,10 @@ pub(super) const fn file_name(family: IpFamily) -> &'static str {
 }
 
 /// The script. It can be run again: chains and jumps that are there are kept, and the restore replaces the rest.
-pub(super) fn script(node: &str, rules: &[(IpFamily, NodeRules)]) -> String {
+pub(super) fn script(node: &str, mode: &str, rules: &[(IpFamily, NodeRules)]) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
-         # Loads what kube-proxy would load on {node} (mode iptables).\n\
+         # Loads what kube-proxy would load on {node} in mode {mode}.\n\
          # Run it as root with sh, from its own folder, in the network namespace of that node.\n\
          set -eu\n"
     );
