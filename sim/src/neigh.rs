@@ -7,6 +7,8 @@
 
 mod arp;
 mod entry;
+mod queue;
+mod solicit;
 mod table;
 
 pub use entry::NeighState;

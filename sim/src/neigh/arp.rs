@@ -1,7 +1,9 @@
 //! Receiving ARP (`arp_rcv` and `arp_process`, net/ipv4/arp.c).
 
 use super::entry::{NeighState, Neighbour};
-use super::table::{NeighTable, set_timer, transmit};
+use super::queue::transmit;
+use super::solicit::set_timer;
+use super::table::NeighTable;
 use crate::context::{Context, Effect};
 use crate::device::{DeviceId, Scope};
 use crate::fib::{InputKey, OutputKey, RouteKind, Routing, confirm_address, route_input, route_output};

@@ -1,16 +1,16 @@
 //! Resolving next hops, and the timers of what is unresolved.
 
 use super::entry::{NeighState, Neighbour};
-use crate::context::{Context, Effect, OriginalPacket};
-use crate::device::{DeviceId, Devices, Scope};
-use crate::fib::{RouteKind, Routing, select_source};
-use crate::netfilter::{Family, Hook, HookState};
-use crate::packet::{Origin, Packet, QueuedPacket};
+use super::queue::{enqueue, fail_queue, report_failure, transmit};
+use super::solicit::{probes_max, retrans_time, set_timer, solicit};
+use crate::context::{Context, Effect};
+use crate::device::{DeviceId, Devices};
+use crate::fib::{RouteKind, Routing};
+use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{DeviceSetting, Setting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::{DropReason, Event, NeighEvent, Terminal};
-use crate::wire::arp::{Arp, ArpOperation};
-use crate::wire::{EtherType, Ethernet, Ipv4, MacAddr, build};
+use crate::wire::MacAddr;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -283,137 +283,4 @@ fn fixed_address(routing: Routing<'_>, device: DeviceId, next_hop: Ipv4Addr) -> 
         | RouteKind::Prohibit
         | RouteKind::Blackhole => None,
     }
-}
-
-/// Appends a packet, and ends older ones if too many bytes would wait.
-fn enqueue(cx: &mut Context<'_>, sysctls: &Sysctls, device: DeviceId, entry: &mut Neighbour, packet: Packet) {
-    let limit = sysctls.neigh_count(DeviceSetting::UnresQlenBytes, device) as usize;
-    let mut waiting: usize = entry.queue.iter().map(|QueuedPacket(packet)| true_size(packet)).sum();
-    while waiting + true_size(&packet) > limit {
-        let Some(QueuedPacket(oldest)) = entry.queue.pop_front() else { break };
-        waiting -= true_size(&oldest);
-        cx.effects.push(Effect::End {
-            packet: QueuedPacket(oldest),
-            terminal: Terminal::Dropped(DropReason::NeighQueueFull),
-        });
-    }
-    entry.queue.push_back(QueuedPacket(packet));
-}
-
-/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts: `struct sk_buff`,
-/// and headroom, bytes and `struct skb_shared_info` in one slab.
-///
-/// Measured with UDP on 6.18 (x86-64): 256 small datagrams fit into the default limit, 166 of 400 bytes, 92 of 1,400.
-fn true_size(packet: &Packet) -> usize {
-    const SK_BUFF: usize = 256;
-    const SMALLEST_SLAB: usize = 576;
-    let data = packet.bytes.len() + 336;
-    let slab = if data <= SMALLEST_SLAB { SMALLEST_SLAB } else { data.next_power_of_two() };
-    SK_BUFF + slab
-}
-
-/// Sends a request: to everyone, or to the known address while that is being probed.
-// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
-fn solicit(
-    cx: &mut Context<'_>,
-    routing: Routing<'_>,
-    (device, addr): (DeviceId, Ipv4Addr),
-    entry: &mut Neighbour,
-) {
-    let Routing { devices, sysctls, .. } = routing;
-    let last = entry.queue.back().map(|QueuedPacket(packet)| packet);
-    let sender_ip = announced_source(routing, device, addr, last);
-    let is_unicast = entry.probes < sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
-    let to = if is_unicast { entry.mac } else { MacAddr::BROADCAST };
-    let arp = Arp {
-        operation: ArpOperation::Request,
-        sender_mac: devices.get(device).mac,
-        sender_ip,
-        target_mac: MacAddr::ZERO,
-        target_ip: addr,
-    };
-    entry.probes += 1;
-    let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
-    cx.record(cause, || Event::Neigh(NeighEvent::Solicited { device, addr }));
-    let bytes = build::arp_frame(to, devices.get(device).mac, &arp);
-    let packet = cx.create(Origin::Kernel, cause, flow, bytes);
-    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
-}
-
-/// The sender address of a request: that of the packet that waits last, as far as arp_announce lets it.
-fn announced_source(
-    routing: Routing<'_>,
-    device: DeviceId,
-    target: Ipv4Addr,
-    packet: Option<&Packet>,
-) -> Ipv4Addr {
-    let Routing { devices, fib, sysctls } = routing;
-    let own = packet
-        .and_then(|packet| Ipv4::new_checked(packet.l3()))
-        .map(|ip| ip.src())
-        .filter(|src| fib.addr_type(*src) == RouteKind::Local);
-    let announced = match sysctls.arp_announce(device) {
-        1 => own.filter(|src| devices.get(device).is_on_link(target, Some(*src))),
-        2 => None,
-        _ => own,
-    };
-    announced
-        .or_else(|| select_source(devices, sysctls, device, Some(target), Scope::Link))
-        .unwrap_or(Ipv4Addr::UNSPECIFIED)
-}
-
-/// Sets the timer of an entry; the event of an earlier one is thereby outdated.
-pub(super) fn set_timer(
-    cx: &mut Context<'_>,
-    entry: &mut Neighbour,
-    (device, addr): (DeviceId, Ipv4Addr),
-    at: Instant,
-) {
-    entry.timer = Some(at);
-    cx.effects.push(Effect::NeighTimer { at, device, addr });
-}
-
-/// Writes the Ethernet header of a packet that waited, and sends it.
-pub(super) fn transmit(
-    cx: &mut Context<'_>,
-    devices: &Devices,
-    device: DeviceId,
-    to: MacAddr,
-    mut packet: Packet,
-) {
-    if let Some(mut ethernet) = Ethernet::new_checked(&mut packet.bytes[..]) {
-        ethernet.set(to, devices.get(device).mac, EtherType::Ipv4);
-    }
-    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
-}
-
-fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
-    for QueuedPacket(packet) in entry.queue {
-        report_failure(cx, device, packet);
-    }
-}
-
-/// Ends a packet whose neighbour did not answer, and has its sender told.
-// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
-fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
-    let state =
-        HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
-    let original = OriginalPacket::of(&packet, state);
-    cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
-    cx.effects.push(Effect::End {
-        packet: QueuedPacket(packet),
-        terminal: Terminal::Rejected(DropReason::NeighFailed),
-    });
-}
-
-// Linux: neigh_max_probes. There is no user-space prober (`app_solicit`).
-fn probes_max(sysctls: &Sysctls, device: DeviceId, state: NeighState) -> u32 {
-    let more =
-        if state == NeighState::Probe { DeviceSetting::McastResolicit } else { DeviceSetting::McastSolicit };
-    sysctls.neigh_count(DeviceSetting::UcastSolicit, device) + sysctls.neigh_count(more, device)
-}
-
-/// Time between requests; the kernel never asks more often than every 10 ms.
-fn retrans_time(sysctls: &Sysctls, device: DeviceId) -> Duration {
-    sysctls.neigh_time(DeviceSetting::RetransTimeMs, device).max(Duration::from_millis(10))
 }

@@ -151,7 +151,7 @@ impl Bench {
             if let Resolution::Resolved(mac, packet) =
                 table.resolve(cx, routing, ETH0, addr(next_hop), packet)
             {
-                table::transmit(cx, routing.devices, ETH0, mac, packet);
+                queue::transmit(cx, routing.devices, ETH0, mac, packet);
             }
         });
     }

@@ -73,14 +73,21 @@ struct Row {
     combine: Combine,
     /// What one is in time; zero if the value is no time.
     unit: Duration,
+    /// A new default reaches devices that exist already, unless something pins what they have.
+    is_followed: bool,
 }
 
 const fn conf(setting: DeviceSetting, name: &'static str, default: u32, combine: Combine) -> Row {
-    Row { setting, group: Group::Conf, name, default, combine, unit: Duration::ZERO }
+    Row { setting, group: Group::Conf, name, default, combine, unit: Duration::ZERO, is_followed: true }
+}
+
+/// A setting whose default counts for new devices only (`DEVINET_SYSCTL_FLUSHING_ENTRY`, and forwarding).
+const fn unfollowed(row: Row) -> Row {
+    Row { is_followed: false, ..row }
 }
 
 const fn neigh(setting: DeviceSetting, name: &'static str, default: u32, unit: Duration) -> Row {
-    Row { setting, group: Group::Neigh, name, default, combine: Combine::Own, unit }
+    Row { setting, group: Group::Neigh, name, default, combine: Combine::Own, unit, is_followed: true }
 }
 
 const COUNT: Duration = Duration::ZERO;
@@ -106,13 +113,13 @@ const ROWS: [Row; 24] = {
         conf(S::ArpIgnore, "arp_ignore", 0, Max),
         conf(S::BcForwarding, "bc_forwarding", 0, And),
         // Only the device's own value counts; writing `all` copies to every device.
-        conf(S::Forwarding, "forwarding", 0, Own),
+        unfollowed(conf(S::Forwarding, "forwarding", 0, Own)),
         // Accepted, and without effect: the trace says more than the log would.
         conf(S::LogMartians, "log_martians", 0, Or),
-        conf(S::PromoteSecondaries, "promote_secondaries", 0, Or),
+        unfollowed(conf(S::PromoteSecondaries, "promote_secondaries", 0, Or)),
         conf(S::ProxyArp, "proxy_arp", 0, Or),
         // kube-proxy's iptables mode sets it on `all`, for NodePorts on 127.0.0.1.
-        conf(S::RouteLocalnet, "route_localnet", 0, Or),
+        unfollowed(conf(S::RouteLocalnet, "route_localnet", 0, Or)),
         // The kernel's own default; systemd writes 2 to `default` on most distributions.
         conf(S::RpFilter, "rp_filter", 0, Max),
         // On, and with Or: switching redirects off takes both `all` and the device.
@@ -216,7 +223,11 @@ impl DeviceValues {
     // net/core/neighbour.c. That a value was written is itself part of the default, which new devices copy.
     pub(super) fn set_default(&mut self, devices: &Devices, setting: DeviceSetting, value: u32) {
         let old = self.default[setting as usize];
-        let followers = *self.followers.entry(setting).or_insert_with(|| devices.iter().count());
+        let followers = if ROWS[setting as usize].is_followed {
+            *self.followers.entry(setting).or_insert_with(|| devices.iter().count())
+        } else {
+            0
+        };
         for device in devices.iter() {
             if device.had_addr || usize::from(device.id.0) > followers {
                 self.own.entry((device.id, setting)).or_insert(old);
@@ -225,9 +236,12 @@ impl DeviceValues {
         self.default[setting as usize] = value;
     }
 
-    /// Sets forwarding in every place at once.
-    // Linux: inet_forward_change, net/ipv4/devinet.c, which does not count as writing the default.
+    /// Sets forwarding in every place at once, unless `all` says so already.
+    // Linux: devinet_sysctl_forward and inet_forward_change, net/ipv4/devinet.c. It does not count as writing the default.
     pub(super) fn set_forwarding(&mut self, devices: &Devices, value: u32) {
+        if self.all(DeviceSetting::Forwarding) == value {
+            return;
+        }
         self.set_all(DeviceSetting::Forwarding, value);
         self.default[DeviceSetting::Forwarding as usize] = value;
         for device in devices.iter() {

@@ -75,7 +75,7 @@ const ROWS: [Row; 25] = {
         row(S::IpForward, "net.ipv4.ip_forward", 0, INT),
         // Two numbers; the first is in the high half.
         row(S::IpLocalPortRange, "net.ipv4.ip_local_port_range", 32_768 << 16 | 60_999, 0..=u32::MAX),
-        row(S::IpNonlocalBind, "net.ipv4.ip_nonlocal_bind", 0, SWITCH),
+        row(S::IpNonlocalBind, "net.ipv4.ip_nonlocal_bind", 0, U8),
         // The three thresholds exist in the first namespace only, and count the neighbours of all of them.
         row(S::NeighGcThresh1, "net.ipv4.neigh.default.gc_thresh1", 128, INT),
         row(S::NeighGcThresh2, "net.ipv4.neigh.default.gc_thresh2", 512, INT),
@@ -123,7 +123,7 @@ impl ScalarValues {
     pub(super) fn set(&mut self, setting: Setting, value: &str) -> Result<(), String> {
         let range = &ROWS[setting as usize].range;
         self.0[setting as usize] = if setting == Setting::IpLocalPortRange {
-            parse_ports(value)?
+            parse_ports(value, self.local_port_range())?
         } else {
             parse_number(value, *range.start(), *range.end())?
         };
@@ -154,15 +154,21 @@ pub(super) fn parse_number(value: &str, min: u32, max: u32) -> Result<u32, Strin
         .ok_or_else(|| format!("a number from {min} to {max}"))
 }
 
-// Linux: ipv4_local_port_range, net/ipv4/sysctl_net_ipv4.c. Port 0 cannot be bound, and the range must not be empty.
-fn parse_ports(value: &str) -> Result<u32, String> {
-    let expected = || "two ports, the first from 1 and not above the second".to_owned();
+// Linux: ipv4_local_port_range, net/ipv4/sysctl_net_ipv4.c. One number changes the first port only. Ports below
+// `ip_unprivileged_port_start`, which is 1024 here, are not handed out.
+fn parse_ports(value: &str, (_, last): (u16, u16)) -> Result<u32, String> {
+    let expected = || "two ports, the first from 1024 and not above the second".to_owned();
     let ports: Vec<u16> =
         value.split_whitespace().map(str::parse).collect::<Result<_, _>>().map_err(|_| expected())?;
-    match ports[..] {
-        [first, last] if first >= 1 && first <= last => Ok(u32::from(first) << 16 | u32::from(last)),
-        _ => Err(expected()),
+    let (first, last) = match ports[..] {
+        [first] => (first, last),
+        [first, last] => (first, last),
+        _ => return Err(expected()),
+    };
+    if first < 1024 || first > last {
+        return Err(expected());
     }
+    Ok(u32::from(first) << 16 | u32::from(last))
 }
 
 #[cfg(test)]

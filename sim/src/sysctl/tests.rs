@@ -27,6 +27,7 @@ fn what_is_written_is_read() {
     check(&[], "net.ipv4.ip_default_ttl", "64");
     check(&[], "net.ipv4.ip_local_port_range", "32768\t60999");
     check(&[("net.ipv4.ip_local_port_range", "2000 3000")], "net.ipv4.ip_local_port_range", "2000\t3000");
+    check(&[("net.ipv4.ip_local_port_range", "2000")], "net.ipv4.ip_local_port_range", "2000\t60999");
     check(&[("net/ipv4/conf/eth0.100/rp_filter", "2")], "net.ipv4.conf.eth0.100.rp_filter", "2");
     check(&[("net.ipv4.conf.eth0/100.rp_filter", "2")], "net/ipv4/conf/eth0.100/rp_filter", "2");
     check(&[("net.ipv4.neigh.eth0.locktime", "0")], "net.ipv4.neigh.eth0.locktime", "0");
@@ -44,7 +45,11 @@ fn ip_forward_and_all_forwarding_are_one_switch_that_reaches_every_device() {
         ] {
             check(&[(switch, "1")], name, "1");
         }
-        check(&[(switch, "1"), ("net.ipv4.conf.eth0.forwarding", "0")], "net.ipv4.ip_forward", "1");
+        let off = ("net.ipv4.conf.eth0.forwarding", "0");
+        check(&[(switch, "1"), off], "net.ipv4.ip_forward", "1");
+        // What is on already is not switched on again.
+        check(&[(switch, "1"), off, (switch, "1")], "net.ipv4.conf.eth0.forwarding", "0");
+        check(&[("net.ipv4.conf.default.forwarding", "1")], "net.ipv4.conf.eth0.forwarding", "0");
     }
 }
 
@@ -126,7 +131,8 @@ fn errors_say_what_was_expected() {
     check_error("net.ipv4.conf.eth0.rp_filter", "-1", "from 0");
     check_error("net.ipv4.conf.eth0.rp_filter", "on", "a number");
     check_error("net.ipv4.ip_local_port_range", "3000 2000", "two ports");
-    check_error("net.ipv4.ip_local_port_range", "3000", "two ports");
+    check_error("net.ipv4.ip_local_port_range", "1 65535", "two ports");
+    check_error("net.ipv4.ip_local_port_range", "", "two ports");
 }
 
 #[test]

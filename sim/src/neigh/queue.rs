@@ -1,0 +1,77 @@
+//! Packets that wait for their neighbour.
+
+use super::entry::Neighbour;
+use crate::context::{Context, Effect, OriginalPacket};
+use crate::device::{DeviceId, Devices};
+use crate::netfilter::{Family, Hook, HookState};
+use crate::packet::{Packet, QueuedPacket};
+use crate::sysctl::{DeviceSetting, Sysctls};
+use crate::trace::{DropReason, Terminal};
+use crate::wire::{EtherType, Ethernet, MacAddr};
+
+/// Appends a packet, and ends older ones if too many bytes would wait.
+pub(super) fn enqueue(
+    cx: &mut Context<'_>,
+    sysctls: &Sysctls,
+    device: DeviceId,
+    entry: &mut Neighbour,
+    packet: Packet,
+) {
+    let limit = sysctls.neigh_count(DeviceSetting::UnresQlenBytes, device) as usize;
+    let mut waiting: usize = entry.queue.iter().map(|QueuedPacket(packet)| true_size(packet)).sum();
+    while waiting + true_size(&packet) > limit {
+        let Some(QueuedPacket(oldest)) = entry.queue.pop_front() else { break };
+        waiting -= true_size(&oldest);
+        cx.effects.push(Effect::End {
+            packet: QueuedPacket(oldest),
+            terminal: Terminal::Dropped(DropReason::NeighQueueFull),
+        });
+    }
+    entry.queue.push_back(QueuedPacket(packet));
+}
+
+/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts: `struct sk_buff`,
+/// and headroom, bytes and `struct skb_shared_info` in one slab.
+///
+/// Measured with UDP on 6.18 (x86-64): 256 small datagrams fit into the default limit, 166 of 400 bytes, 92 of 1,400.
+fn true_size(packet: &Packet) -> usize {
+    const SK_BUFF: usize = 256;
+    const SMALLEST_SLAB: usize = 576;
+    let data = packet.bytes.len() + 336;
+    let slab = if data <= SMALLEST_SLAB { SMALLEST_SLAB } else { data.next_power_of_two() };
+    SK_BUFF + slab
+}
+
+/// Writes the Ethernet header of a packet that waited, and sends it.
+pub(super) fn transmit(
+    cx: &mut Context<'_>,
+    devices: &Devices,
+    device: DeviceId,
+    to: MacAddr,
+    mut packet: Packet,
+) {
+    if let Some(mut ethernet) = Ethernet::new_checked(&mut packet.bytes[..]) {
+        ethernet.set(to, devices.get(device).mac, EtherType::Ipv4);
+    }
+    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
+}
+
+/// Ends every packet that waits for a neighbour that is forgotten.
+pub(super) fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
+    for QueuedPacket(packet) in entry.queue {
+        report_failure(cx, device, packet);
+    }
+}
+
+/// Ends a packet whose neighbour did not answer, and has its sender told.
+// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
+pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
+    let original = OriginalPacket::of(&packet, state);
+    cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
+    cx.effects.push(Effect::End {
+        packet: QueuedPacket(packet),
+        terminal: Terminal::Rejected(DropReason::NeighFailed),
+    });
+}

@@ -1,0 +1,86 @@
+//! Asking for a neighbour: when, as whom, and how often.
+
+use super::entry::{NeighState, Neighbour};
+use crate::context::{Context, Effect};
+use crate::device::{DeviceId, Scope};
+use crate::fib::{RouteKind, Routing, select_source};
+use crate::packet::{Origin, Packet, QueuedPacket};
+use crate::sysctl::{DeviceSetting, Sysctls};
+use crate::time::{Duration, Instant};
+use crate::trace::{Event, NeighEvent};
+use crate::wire::arp::{Arp, ArpOperation};
+use crate::wire::{Ipv4, MacAddr, build};
+use std::net::Ipv4Addr;
+
+/// Sends a request: to everyone, or to the known address while that is being probed.
+// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
+pub(super) fn solicit(
+    cx: &mut Context<'_>,
+    routing: Routing<'_>,
+    (device, addr): (DeviceId, Ipv4Addr),
+    entry: &mut Neighbour,
+) {
+    let Routing { devices, sysctls, .. } = routing;
+    let last = entry.queue.back().map(|QueuedPacket(packet)| packet);
+    let sender_ip = announced_source(routing, device, addr, last);
+    let is_unicast = entry.probes < sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
+    let to = if is_unicast { entry.mac } else { MacAddr::BROADCAST };
+    let arp = Arp {
+        operation: ArpOperation::Request,
+        sender_mac: devices.get(device).mac,
+        sender_ip,
+        target_mac: MacAddr::ZERO,
+        target_ip: addr,
+    };
+    entry.probes += 1;
+    let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
+    cx.record(cause, || Event::Neigh(NeighEvent::Solicited { device, addr }));
+    let bytes = build::arp_frame(to, devices.get(device).mac, &arp);
+    let packet = cx.create(Origin::Kernel, cause, flow, bytes);
+    cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
+}
+
+/// The sender address of a request: that of the packet that waits last, as far as arp_announce lets it.
+fn announced_source(
+    routing: Routing<'_>,
+    device: DeviceId,
+    target: Ipv4Addr,
+    packet: Option<&Packet>,
+) -> Ipv4Addr {
+    let Routing { devices, fib, sysctls } = routing;
+    let own = packet
+        .and_then(|packet| Ipv4::new_checked(packet.l3()))
+        .map(|ip| ip.src())
+        .filter(|src| fib.addr_type(*src) == RouteKind::Local);
+    let announced = match sysctls.arp_announce(device) {
+        1 => own.filter(|src| devices.get(device).is_on_link(target, Some(*src))),
+        2 => None,
+        _ => own,
+    };
+    announced
+        .or_else(|| select_source(devices, sysctls, device, Some(target), Scope::Link))
+        .unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// Sets the timer of an entry; the event of an earlier one is thereby outdated.
+pub(super) fn set_timer(
+    cx: &mut Context<'_>,
+    entry: &mut Neighbour,
+    (device, addr): (DeviceId, Ipv4Addr),
+    at: Instant,
+) {
+    entry.timer = Some(at);
+    cx.effects.push(Effect::NeighTimer { at, device, addr });
+}
+
+// Linux: neigh_max_probes. There is no user-space prober (`app_solicit`).
+pub(super) fn probes_max(sysctls: &Sysctls, device: DeviceId, state: NeighState) -> u32 {
+    let more =
+        if state == NeighState::Probe { DeviceSetting::McastResolicit } else { DeviceSetting::McastSolicit };
+    sysctls.neigh_count(DeviceSetting::UcastSolicit, device) + sysctls.neigh_count(more, device)
+}
+
+/// Time between requests; the kernel never asks more often than every 10 ms.
+pub(super) fn retrans_time(sysctls: &Sysctls, device: DeviceId) -> Duration {
+    sysctls.neigh_time(DeviceSetting::RetransTimeMs, device).max(Duration::from_millis(10))
+}
