@@ -77,6 +77,12 @@ pub enum SocketOut {
         /// The packet that it answers.
         cause: Option<PacketId>,
     },
+    /// An acknowledgment made progress, so the next hop towards this address is there (`sk_dst_confirm`, include/net/sock.h;
+    /// the kernel tells the neighbour when the socket sends next, which is at once or changes nothing).
+    Confirm {
+        /// The other end.
+        dst: Ipv4Addr,
+    },
     /// Call [`Sockets::on_timer`] at that time. A timer is never withdrawn; [`Sockets::is_armed`] tells stale ones.
     Timer {
         /// When.

@@ -2,7 +2,7 @@
 
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
-use crate::fib::RouteKind;
+use crate::fib::{OutputKey, RouteKind, route_output};
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
@@ -11,6 +11,7 @@ use crate::trace::{DropReason, Terminal};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::protocol;
+use std::net::Ipv4Addr;
 
 /// Gives a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
@@ -83,11 +84,18 @@ pub(crate) fn with_sockets<R>(
     for wish in out.drain(..) {
         match wish {
             SocketOut::Send { .. } => send(ns, cx, wish),
+            SocketOut::Confirm { dst } => confirm_neighbour(ns, cx, dst),
             SocketOut::Timer { at, timer } => cx.effects.push(Effect::SocketTimer { at, timer }),
         }
     }
     ns.socket_out = out;
     result
+}
+
+/// Linux: `sock_confirm_neigh`, include/net/sock.h.
+fn confirm_neighbour(ns: &mut Netns, cx: &Context, dst: Ipv4Addr) {
+    let Ok(route) = route_output(&ns.fib, &ns.devices, &ns.sysctls, &OutputKey::to(dst)) else { return };
+    ns.neigh.confirm(cx.now, &ns.sysctls, route.device, route.gateway.unwrap_or(dst));
 }
 
 /// What sockets follow of the netns' sysctls.

@@ -8,9 +8,9 @@ use super::connection::{Connection, State, WaitFor};
 use super::receive::Text;
 use super::segment::Segment;
 use super::seq::Seq;
-use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
 use crate::socket::timer::TimerKind;
+use crate::socket::{SocketIo, SocketOut};
 use crate::time::{Duration, Instant};
 use crate::trace::{DropReason, Outcome};
 use crate::wire::TcpFlags;
@@ -248,6 +248,7 @@ impl Connection {
         let was_idle = self.snd.in_flight.is_empty();
         let acked = self.snd.acknowledge(ack);
         if acked.segments > 0 {
+            io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0 });
             let echo = segment.options.timestamps.map(|(_, echo)| echo);
             self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         }

@@ -5,9 +5,9 @@
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
 use super::{HEADERS_LEN, TIMESTAMPS_LEN, Verdict, timestamp};
-use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
 use crate::socket::timer::TimerKind;
+use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
 use crate::trace::{DropReason, Outcome, Refusal};
 use crate::wire::TcpFlags;
@@ -63,6 +63,7 @@ impl Connection {
     fn finish_connect(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, segment: &Segment<'_>) {
         self.take_syn(io, segment);
         let acked = self.snd.acknowledge(segment.ack);
+        io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0 });
         let echo = segment.options.timestamps.map(|(_, echo)| echo);
         self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         self.timers.cancel(TimerKind::Retransmit);

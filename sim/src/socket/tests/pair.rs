@@ -115,6 +115,8 @@ impl Pair {
 
     fn execute(&mut self, host: usize, wish: SocketOut) {
         match wish {
+            // There are no neighbours between these two.
+            SocketOut::Confirm { .. } => {}
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
             SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, flow, cause, .. } => {
                 self.idents.push(ident);
