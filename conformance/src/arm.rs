@@ -3,6 +3,7 @@
 //! An arm builds a [`Topology`], loads the text of every node's kube-proxy, and does what the steps say. It reports what
 //! a client, a server and `conntrack -L` would show. Whether that is as expected it does not know.
 
+pub mod against;
 pub mod kernel;
 pub mod sim;
 
@@ -17,6 +18,9 @@ use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Netns, Topology};
+
+/// What clients send.
+const REQUEST: &[u8] = b"hairpin\n";
 
 /// Runs scenarios. The simulator, this machine's kernel, and a kernel in a virtual machine do.
 pub trait Arm {

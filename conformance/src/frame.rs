@@ -31,9 +31,11 @@ pub enum Direction {
 }
 
 mod compare;
+mod port;
 mod summary;
 
 pub use compare::{Difference, Side, compare};
+pub use port::translated_port;
 pub use summary::{Body, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ pub struct Draws {
 #[derive(Clone, Debug)]
 enum Driver {
     Seeded,
-    Enumerate(Enumerate),
+    /// What does not select an endpoint may be recorded.
+    Enumerate(Enumerate, VecDeque<Recorded>),
     Replay(VecDeque<Recorded>),
 }
 
@@ -86,7 +87,13 @@ impl Draws {
 
     /// From here on, follows `path` where an endpoint is selected. Other decisions keep coming from the seed.
     pub fn enumerate(&mut self, path: Enumerate) {
-        self.driver = Driver::Enumerate(path);
+        self.follow(path, []);
+    }
+
+    /// From here on, follows `path` where an endpoint is selected, and takes other decisions as recorded. A draw for
+    /// which nothing is recorded comes from the seed.
+    pub fn follow(&mut self, path: Enumerate, recorded: impl IntoIterator<Item = Recorded>) {
+        self.driver = Driver::Enumerate(path, recorded.into_iter().collect());
     }
 
     /// From here on, takes recorded decisions in order, each by the first draw of its owner and purpose.
@@ -98,30 +105,28 @@ impl Draws {
     /// The path that was followed, if the enumerate driver is at work.
     pub const fn enumerated(&self) -> Option<&Enumerate> {
         match &self.driver {
-            Driver::Enumerate(path) => Some(path),
+            Driver::Enumerate(path, _) => Some(path),
             Driver::Seeded | Driver::Replay(_) => None,
         }
     }
 
-    /// Recorded decisions that no draw has asked for yet; empty unless the replay driver is at work.
+    /// Recorded decisions that no draw has asked for yet.
     pub fn left_over(&self) -> Vec<Recorded> {
         match &self.driver {
-            Driver::Replay(recorded) => recorded.iter().copied().collect(),
-            Driver::Seeded | Driver::Enumerate(_) => Vec::new(),
+            Driver::Replay(recorded) | Driver::Enumerate(_, recorded) => recorded.iter().copied().collect(),
+            Driver::Seeded => Vec::new(),
         }
     }
 
     /// True with probability `threshold` / 2^31, as `statistic_mt` decides: `(u32 & 0x7fffffff) < threshold`.
     pub fn chance(&mut self, owner: NetnsId, purpose: Purpose, threshold: u32) -> bool {
         match &mut self.driver {
-            Driver::Enumerate(path) if purpose.selects_endpoint() => path.chance(threshold),
-            Driver::Replay(recorded) => match take(recorded, owner, purpose) {
+            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.chance(threshold),
+            Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
+            {
                 Some(value) => value == 1,
                 None => self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold,
             },
-            Driver::Seeded | Driver::Enumerate(_) => {
-                self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold
-            }
         }
     }
 
@@ -132,33 +137,32 @@ impl Draws {
     pub fn below(&mut self, owner: NetnsId, purpose: Purpose, range: u32) -> u32 {
         assert!(range > 0, "a draw needs at least one alternative");
         match &mut self.driver {
-            Driver::Enumerate(path) if purpose.selects_endpoint() => path.below(range),
-            Driver::Replay(recorded) => match take(recorded, owner, purpose) {
+            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.below(range),
+            Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
+            {
                 Some(value) => value.min(range - 1),
                 None => scale(self.seeded.u32(owner, purpose), range),
             },
-            Driver::Seeded | Driver::Enumerate(_) => scale(self.seeded.u32(owner, purpose), range),
         }
     }
 
     /// Any 32-bit number (`get_random_u32`).
     pub fn u32(&mut self, owner: NetnsId, purpose: Purpose) -> u32 {
-        match &mut self.driver {
-            Driver::Replay(recorded) => {
-                take(recorded, owner, purpose).unwrap_or_else(|| self.seeded.u32(owner, purpose))
-            }
-            Driver::Seeded | Driver::Enumerate(_) => self.seeded.u32(owner, purpose),
-        }
+        self.recorded(owner, purpose).unwrap_or_else(|| self.seeded.u32(owner, purpose))
+    }
+
+    /// Takes what is recorded for the next draw of that owner and purpose, if anything is.
+    fn recorded(&mut self, owner: NetnsId, purpose: Purpose) -> Option<u32> {
+        let (Driver::Enumerate(_, recorded) | Driver::Replay(recorded)) = &mut self.driver else {
+            return None;
+        };
+        let at = recorded.iter().position(|one| one.owner == owner && one.purpose == purpose)?;
+        recorded.remove(at).map(|one| one.value)
     }
 }
 
 fn scale(value: u32, range: u32) -> u32 {
     u32::try_from((u64::from(value) * u64::from(range)) >> 32).expect("below the range")
-}
-
-fn take(recorded: &mut VecDeque<Recorded>, owner: NetnsId, purpose: Purpose) -> Option<u32> {
-    let at = recorded.iter().position(|one| one.owner == owner && one.purpose == purpose)?;
-    recorded.remove(at).map(|one| one.value)
 }
 
 #[cfg(test)]

@@ -9,14 +9,27 @@
 //! | [`lab`] | namespaces: made, entered, torn down, and swept up after a crash |
 //! | [`tool`] | programs run inside a namespace, bounded in time |
 //! | [`wiring`] | devices, addresses, routes and sysctls of a lab |
+//! | [`rules`] | loading rule text, by either back end of iptables |
+//! | [`server`], [`client`] | who answers, and who asks |
+//! | [`capture`] | every frame on every device |
+//! | [`outcome`], [`conntrack`] | what was observed, in the words that arms share |
 
+mod build;
 pub mod capture;
 pub mod client;
+pub mod conntrack;
 pub mod lab;
+mod link;
+mod machine;
+pub mod outcome;
 pub mod requirement;
+pub mod rules;
 pub mod server;
 pub mod tool;
 pub mod wiring;
+
+pub use machine::KernelArm;
+pub use rules::Backend;
 
 #[cfg(test)]
 mod testing;

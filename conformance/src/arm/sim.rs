@@ -1,6 +1,7 @@
 //! The simulator as an arm.
 
 mod build;
+mod follow;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,16 +19,13 @@ use sim::wire::rewrite::Side;
 use sim::world::{ConnectSpec, World, WorldOptions};
 use sim::xtables::{RestoreOptions, RuleErrorKind};
 
-use super::{Answer, Arm, ArmError, Flows, RawFlow};
+use super::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
 use crate::observation::{ConntrackObservation, DropObservation, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, NetnsName, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Netns, Topology};
-
-/// What clients send.
-const REQUEST: &[u8] = b"hairpin\n";
 
 /// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
 const SETTLING: Duration = Duration::from_millis(100);

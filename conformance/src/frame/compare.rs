@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sim::wire::arp::ArpOperation;
@@ -18,14 +19,14 @@ pub struct Side<'a> {
     pub frames: &'a [Frame],
 }
 
-/// The first difference on a device.
+/// The first difference on a device, within one conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The node's name.
     pub netns: String,
     /// The device.
     pub device: String,
-    /// Position of the frame among those that count, from 1; ARP and IP count on their own.
+    /// Position of the frame among those of its conversation that count, from 1.
     pub position: usize,
     /// Name of the first side, and what it saw there; `None` for nothing more.
     pub left: (String, Option<Summary>),
@@ -33,62 +34,100 @@ pub struct Difference {
     pub right: (String, Option<Summary>),
 }
 
-/// Where the two sides differ: at most one IP frame and one ARP frame for each device, ordered by when the first side
-/// got there, so that the cause comes before its effects. Empty if they agree.
+/// Where the two sides differ: at most one frame for each device and conversation, ordered by when the first side got
+/// there, so that the cause comes before its effects. Empty if they agree.
 ///
-/// Two things are free. A pure acknowledgment may be left out where a later segment acknowledges as much; but never the
-/// last one of a handshake, on which the state of conntrack depends. ARP is compared by who asks and who answers, not by
-/// how often and when: neighbours are confirmed and forgotten by timers that the kernel draws at random.
+/// Three things are free. Frames of different conversations may come in any order: a server closes when it pleases, and
+/// the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
+/// acknowledges as much; but never the last one of a handshake, on which the state of conntrack depends. ARP is compared
+/// by who asks and who answers, not by how often and when: neighbours are confirmed and forgotten by timers that the
+/// kernel draws at random.
 pub fn compare(left: Side<'_>, right: Side<'_>) -> Vec<Difference> {
-    let (left_devices, right_devices) = (devices(left.frames), devices(right.frames));
-    let keys: BTreeSet<_> = left_devices.keys().chain(right_devices.keys()).copied().collect();
+    let (left_threads, right_threads) = (threads(left.frames), threads(right.frames));
+    let keys: BTreeSet<_> = left_threads.keys().chain(right_threads.keys()).collect();
     let mut differences = Vec::new();
-    for (netns, device) in keys {
-        let (first, second) = (left_devices.get(&(netns, device)), right_devices.get(&(netns, device)));
-        let ip = |seen: &DeviceFrames| seen.ip.clone();
-        let arp = |seen: &DeviceFrames| seen.arp.clone();
-        let pairs = [
-            (first.map(ip).unwrap_or_default(), second.map(ip).unwrap_or_default()),
-            (first.map(arp).unwrap_or_default(), second.map(arp).unwrap_or_default()),
-        ];
-        for (first, second) in pairs {
-            let Some((position, at)) = first_difference(&first, &second) else { continue };
-            let nth = |frames: &[(Duration, Summary)]| frames.get(position).map(|(_, frame)| frame.clone());
-            let difference = Difference {
-                netns: netns.to_owned(),
-                device: device.to_owned(),
-                position: position + 1,
-                left: (left.name.to_owned(), nth(&first)),
-                right: (right.name.to_owned(), nth(&second)),
-            };
-            differences.push((at, difference));
-        }
+    for key in keys {
+        let of = |threads: &BTreeMap<Key<'_>, Thread>| threads.get(key).cloned().unwrap_or_default();
+        let (first, second) = (of(&left_threads), of(&right_threads));
+        let Some((position, at)) = first_difference(&first, &second) else { continue };
+        let nth = |frames: &Thread| frames.get(position).map(|(_, frame)| frame.clone());
+        let difference = Difference {
+            netns: key.netns.to_owned(),
+            device: key.device.to_owned(),
+            position: position + 1,
+            left: (left.name.to_owned(), nth(&first)),
+            right: (right.name.to_owned(), nth(&second)),
+        };
+        differences.push((at, difference));
     }
     differences.sort_by_key(|(at, _)| *at);
     differences.into_iter().map(|(_, difference)| difference).collect()
 }
 
-/// What counts of the frames of one device.
-#[derive(Default)]
-struct DeviceFrames {
-    /// In their order.
-    ip: Vec<(Duration, Summary)>,
-    /// Without repetition, in a fixed order.
-    arp: Vec<(Duration, Summary)>,
+/// Frames of one conversation on one device, in their order, with their times.
+type Thread = Vec<(Duration, Summary)>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    netns: &'a str,
+    device: &'a str,
+    conversation: Conversation,
 }
 
-fn devices(frames: &[Frame]) -> BTreeMap<(&str, &str), DeviceFrames> {
-    let initial = InitialSeqs::of(frames);
-    let mut seen: BTreeMap<_, Vec<(Duration, Summary)>> = BTreeMap::new();
-    for frame in frames {
-        let summary = Summary::of(frame, &initial).map(|summary| (frame.at, summary));
-        seen.entry((&*frame.netns, &*frame.device)).or_default().extend(summary);
+/// What frames have in common of which the order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Conversation {
+    /// ARP as a whole.
+    Arp,
+    /// IP between these ends, in either direction; an ICMP error belongs to the packet that it is about.
+    Ip([(Ipv4Addr, u16); 2]),
+    /// Anything else, by EtherType.
+    Other(u16),
+}
+
+impl Conversation {
+    fn of(body: &Body) -> Self {
+        match body {
+            Body::Arp(_) => Self::Arp,
+            Body::Ipv4(ip) => Self::of_packet(ip),
+            Body::Other { ethertype } => Self::Other(*ethertype),
+        }
     }
-    let split = |all: Vec<(Duration, Summary)>| {
-        let (arp, ip) = all.into_iter().partition(|(_, frame)| matches!(frame.body, Body::Arp(_)));
-        DeviceFrames { ip: without_spare_acks(ip), arp: askers_and_answerers(arp) }
+
+    fn of_packet(ip: &IpSummary) -> Self {
+        let ports = match &ip.payload {
+            Payload::Icmp { quote: Some(quote), .. } => return Self::of_packet(quote),
+            Payload::Icmp { echo: Some((id, _)), .. } => (*id, *id),
+            Payload::Tcp(_) | Payload::Udp { .. } | Payload::Ports { .. } => {
+                ip.payload.ports().unwrap_or_default()
+            }
+            Payload::Icmp { .. } | Payload::Other { .. } => (0, 0),
+        };
+        let mut ends = [(ip.src, ports.0), (ip.dst, ports.1)];
+        ends.sort_unstable();
+        Self::Ip(ends)
+    }
+}
+
+fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
+    let initial = InitialSeqs::of(frames);
+    let mut threads: BTreeMap<Key<'_>, Thread> = BTreeMap::new();
+    for frame in frames {
+        let Some(summary) = Summary::of(frame, &initial) else { continue };
+        let conversation = Conversation::of(&summary.body);
+        let key = Key { netns: &frame.netns, device: &frame.device, conversation };
+        threads.entry(key).or_default().push((frame.at, summary));
+    }
+    let what_counts = |(key, thread): (_, Thread)| {
+        let Key { conversation, .. } = key;
+        let thread = match conversation {
+            Conversation::Arp => askers_and_answerers(thread),
+            Conversation::Ip(_) => without_spare_acks(thread),
+            Conversation::Other(_) => thread,
+        };
+        (key, thread)
     };
-    seen.into_iter().map(|(key, all)| (key, split(all))).collect()
+    threads.into_iter().map(what_counts).collect()
 }
 
 /// The first position at which the frames differ, and when the first side was there.

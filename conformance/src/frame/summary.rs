@@ -319,7 +319,8 @@ impl fmt::Display for IpSummary {
 }
 
 impl Payload {
-    const fn ports(&self) -> Option<(u16, u16)> {
+    /// Source and destination port, where the packet shows them.
+    pub const fn ports(&self) -> Option<(u16, u16)> {
         match self {
             Self::Tcp(TcpSummary { ports, .. }) | Self::Udp { ports, .. } | Self::Ports { ports, .. } => {
                 Some(*ports)

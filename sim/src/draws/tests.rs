@@ -77,3 +77,18 @@ fn replay_takes_what_was_recorded_and_then_the_seed() {
     assert!(draws.chance(NODE, Purpose::Statistic, 0), "the capture shows a match, whatever the threshold");
     assert!(draws.left_over().is_empty());
 }
+
+#[test]
+fn following_takes_the_path_and_what_was_recorded() {
+    let mut draws = Draws::seeded(3);
+    let recorded = Recorded { owner: NODE, purpose: Purpose::NatPort, value: 77 };
+    let second = {
+        draws.enumerate(Enumerate::first());
+        draws.below(NODE, Purpose::Numgen, 2);
+        draws.enumerated().and_then(Enumerate::next_path)
+    };
+    draws.follow(second.expect("there are two alternatives"), [recorded]);
+    assert_eq!(draws.below(NODE, Purpose::NatPort, 100), 77);
+    assert_eq!(draws.below(NODE, Purpose::Numgen, 2), 1);
+    assert!(draws.left_over().is_empty());
+}

@@ -29,13 +29,17 @@ pub struct Lab {
     id: LabId,
     /// By node name, in the order in which they were asked for.
     netns: IndexMap<String, Netns>,
+    /// Namespaces that it has made so far.
+    count: u32,
 }
 
 /// A namespace of a lab.
 #[derive(Debug)]
 pub struct Netns {
-    /// The node's name, such as `node-1` or `web-0`.
+    /// The node's name, such as `node-1` or `pod/web-0`.
     name: String,
+    /// The name that `ip netns` lists.
+    system_name: String,
     /// What setns(2) takes. An open file keeps a namespace alive, so it goes before the namespace is deleted.
     file: File,
 }
@@ -74,19 +78,49 @@ impl Lab {
     /// # Errors
     /// If a namespace cannot be made; those that were made are deleted again.
     pub fn create<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, LabError> {
-        let id = LabId::next();
-        let nodes: Vec<&str> = nodes.into_iter().collect();
-        let names: Vec<String> = nodes.iter().map(|node| id.netns_name(node)).collect();
-        interrupt::register(id, &names);
-        // From here on, dropping the lab deletes what there is.
-        let mut lab = Self { id, netns: IndexMap::new() };
-        ip_batch(&names, "add")?;
-        for (node, name) in nodes.into_iter().zip(&names) {
-            let fault = |source| LabError::Netns { netns: node.to_owned(), source };
-            let file = File::open(netns_path(name)).map_err(fault)?;
-            lab.netns.insert(node.to_owned(), Netns { name: node.to_owned(), file });
-        }
+        let mut lab = Self { id: LabId::next(), netns: IndexMap::new(), count: 0 };
+        lab.add(nodes)?;
         Ok(lab)
+    }
+
+    /// Makes further namespaces.
+    ///
+    /// # Errors
+    /// If a namespace cannot be made. Those that were made go with the lab.
+    pub fn add<'a>(&mut self, nodes: impl IntoIterator<Item = &'a str>) -> Result<(), LabError> {
+        let nodes: Vec<(&str, String)> = nodes
+            .into_iter()
+            .zip(self.count..)
+            .map(|(node, number)| (node, self.id.netns_name(number, node)))
+            .collect();
+        self.count += u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let names: Vec<String> = nodes.iter().map(|(_, name)| name.clone()).collect();
+        // From here on, dropping the lab deletes what there is.
+        interrupt::register(self.id, &names);
+        ip_batch(&names, "add")?;
+        for (node, system_name) in nodes {
+            let fault = |source| LabError::Netns { netns: node.to_owned(), source };
+            let file = File::open(netns_path(&system_name)).map_err(fault)?;
+            let netns = Netns { name: node.to_owned(), system_name, file };
+            let replaced = self.netns.insert(node.to_owned(), netns);
+            assert!(replaced.is_none(), "node {node} is there already");
+        }
+        Ok(())
+    }
+
+    /// Deletes a namespace. Its devices go with it, and the other ends of its links with them.
+    ///
+    /// # Errors
+    /// If it cannot be deleted.
+    ///
+    /// # Panics
+    /// If the lab has no node of that name.
+    pub fn remove(&mut self, node: &str) -> Result<(), LabError> {
+        let removed = self.netns.shift_remove(node);
+        let Netns { system_name, file, .. } = removed.unwrap_or_else(|| panic!("the lab has no node {node}"));
+        drop(file);
+        interrupt::forget(self.id, &system_name);
+        Ok(ip_batch(&[system_name], "del")?)
     }
 
     /// Its identity.
@@ -106,11 +140,6 @@ impl Lab {
     pub fn all_netns(&self) -> impl Iterator<Item = &Netns> {
         self.netns.values()
     }
-
-    /// The name under which `ip netns` lists a node's namespace.
-    pub fn netns_name(&self, node: &str) -> String {
-        self.id.netns_name(node)
-    }
 }
 
 impl Drop for Lab {
@@ -125,6 +154,11 @@ impl Netns {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name under which `ip netns` lists it.
+    pub fn system_name(&self) -> &str {
+        &self.system_name
     }
 
     /// Runs `act` on a thread that is inside the namespace, and waits for it.

@@ -36,16 +36,19 @@ pub struct Missing {
 }
 
 /// Programs, and the packages that bring them; Debian and Fedora agree on these names, or else both are given.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ip", "iproute2"),
+    ("sh", "dash or bash"),
+    ("iptables-legacy", "iptables (Fedora: iptables-legacy)"),
     ("iptables-legacy-restore", "iptables (Fedora: iptables-legacy)"),
     ("iptables-legacy-save", "iptables (Fedora: iptables-legacy)"),
+    ("iptables-nft", "iptables (Fedora: iptables-nft)"),
     ("iptables-nft-restore", "iptables (Fedora: iptables-nft)"),
     ("iptables-nft-save", "iptables (Fedora: iptables-nft)"),
     ("nft", "nftables"),
     ("ipset", "ipset"),
     ("conntrack", "conntrack (Fedora: conntrack-tools)"),
-    ("bridge", "iproute2"),
+    ("tc", "iproute2 (Fedora: iproute-tc)"),
 ];
 
 /// Kernel features by the sysctl that shows them, with the module that brings each.
@@ -67,6 +70,7 @@ pub fn always() -> Vec<Requirement> {
     vec![
         Requirement::Root,
         Requirement::Program("ip"),
+        Requirement::Program("sh"),
         Requirement::Program("conntrack"),
         Requirement::Netns,
         Requirement::Device("veth"),

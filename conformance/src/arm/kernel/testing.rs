@@ -25,10 +25,10 @@ pub(crate) fn pair() -> Lab {
     let lab = Lab::create(["a", "b"]).expect("a lab");
     let mut wiring = Wiring::default();
     let end = |node, last| End { node, device: "eth0", mac: MacAddr([2, 0, 0, 0, 0, last]) };
-    wiring.veth(&end("a", 1), &end("b", 2), 1500, &lab);
+    wiring.veth(end("a", 1), end("b", 2), None);
     for (node, address) in [("a", "10.0.0.1/24"), ("b", "10.0.0.2/24")] {
+        wiring.begin(node);
         wiring.address(node, "eth0", address.parse().expect("a network"));
-        wiring.up(node, "eth0");
     }
     wiring.apply(&lab).expect("wired");
     lab

@@ -42,7 +42,13 @@ fn labs() -> MutexGuard<'static, BTreeMap<LabId, Vec<String>>> {
 }
 
 pub(super) fn register(id: LabId, netns_names: &[String]) {
-    labs().insert(id, netns_names.to_vec());
+    labs().entry(id).or_default().extend_from_slice(netns_names);
+}
+
+pub(super) fn forget(id: LabId, netns_name: &str) {
+    if let Some(names) = labs().get_mut(&id) {
+        names.retain(|name| name != netns_name);
+    }
 }
 
 pub(super) fn unregister(id: LabId) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Names of namespaces: `hp-PID-START-NUMBER-NODE`.
+//! Names of namespaces: `hp-PID-START-LAB-NUMBER-NODE`.
 //!
 //! The name says which process made the namespace: its id and the time at which it started, because ids are used again. So
 //! a sweep can tell what was left behind from what another run still uses.
@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) const NETNS_DIR: &str = "/run/netns";
 
 const PREFIX: &str = "hp";
+
+/// How much of a node's name is part of the name. File names have at most 255 bytes.
+const READABLE_CHARS: usize = 100;
 
 /// Identity of a lab on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,18 +58,22 @@ impl LabId {
         Self { owner, number: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// The name that a node's namespace has on this machine.
-    pub(super) fn netns_name(self, node: &str) -> String {
-        format!("{self}-{node}")
+    /// The name on this machine of the lab's namespace with that number, which belongs to the given node.
+    pub(super) fn netns_name(self, number: u32, node: &str) -> String {
+        // It is the name of a file. The number makes it unique; the rest is for people who read `ip netns`.
+        let readable = node.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' });
+        let readable: String = readable.take(READABLE_CHARS).collect();
+        format!("{self}-{number}-{readable}")
     }
 
     /// Whose lab a namespace of that name belongs to; `None` for namespaces that are not ours.
     pub(super) fn owner_of(netns_name: &str) -> Option<Owner> {
-        let mut parts = netns_name.splitn(5, '-');
+        let mut parts = netns_name.splitn(6, '-');
         if parts.next() != Some(PREFIX) {
             return None;
         }
         let owner = Owner { pid: parts.next()?.parse().ok()?, start: parts.next()?.parse().ok()? };
+        let _lab: u32 = parts.next()?.parse().ok()?;
         let _number: u32 = parts.next()?.parse().ok()?;
         parts.next().map(|_node| owner)
     }
@@ -90,7 +97,7 @@ mod tests {
     #[test]
     fn a_name_leads_back_to_its_owner() {
         let id = LabId::next();
-        let owner = LabId::owner_of(&id.netns_name("node-1")).expect("one of ours");
+        let owner = LabId::owner_of(&id.netns_name(0, "pod/prod/web-0")).expect("one of ours");
         assert_eq!(owner, id.owner);
         assert!(owner.is_alive());
         assert!(!Owner { start: owner.start + 1, ..owner }.is_alive());
@@ -98,7 +105,7 @@ mod tests {
 
     #[test]
     fn other_names_are_not_ours() {
-        for name in ["blue", "hp-1-2-3", "hp-socket-0", "hp-1-x-3-node", "cni-1-2-3-4", "hp", ""] {
+        for name in ["blue", "hp-1-2-3-4", "hp-socket-0", "hp-1-x-3-4-node", "cni-1-2-3-4-5", "hp", ""] {
             assert_eq!(LabId::owner_of(name), None, "{name}");
         }
     }

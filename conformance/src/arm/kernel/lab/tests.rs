@@ -16,21 +16,20 @@ fn host_state() -> String {
     .join("\n--\n")
 }
 
-fn pair(lab: &Lab) -> Wiring {
+fn bridged() -> Wiring {
     let mut wiring = Wiring::default();
     let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
     let a = End { node: "a", device: "eth0", mac: mac(1) };
-    let b = End { node: "b", device: "eth0", mac: mac(2) };
-    wiring.veth(&a, &b, 1500, lab);
+    let b = End { node: "b", device: "veth0", mac: mac(2) };
+    wiring.begin("a");
+    wiring.begin("b");
     wiring.bridge("b", "cni0", mac(3));
-    wiring.attach("b", "eth0", "cni0", true);
-    wiring.sysctl("b", "net.ipv4.ip_forward", "1");
+    wiring.veth(b, a, Some(("cni0", true)));
+    wiring.early_sysctl("b", "net.ipv4.ip_forward", "1");
     for (node, device, address) in [("a", "eth0", "10.0.0.1/24"), ("b", "cni0", "10.0.0.2/24")] {
         wiring.address(node, device, address.parse().expect("a network"));
-        wiring.up(node, device);
     }
-    wiring.up("b", "eth0");
-    wiring.route("a", "10.1.0.0/16".parse().expect("a network"), "10.0.0.2".parse().ok(), None);
+    wiring.route("a", "10.1.0.0/16".parse().expect("a network"), "10.0.0.2".parse().ok(), "eth0");
     wiring
 }
 
@@ -41,12 +40,12 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
     }
     let before = host_state();
     let lab = Lab::create(["a", "b"]).expect("a lab");
-    pair(&lab).apply(&lab).expect("wired");
+    bridged().apply(&lab).expect("wired");
     let pinged = lab.netns("a").run("ping", &["-c", "1", "-W", "2", "10.0.0.2"], b"");
     assert!(pinged.expect("it answers").contains("1 received"));
     let forward = lab.netns("b").enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
     assert_eq!(forward.expect("entered").expect("read").trim(), "1");
-    let names: Vec<String> = ["a", "b"].iter().map(|node| lab.netns_name(node)).collect();
+    let names: Vec<String> = lab.all_netns().map(|netns| netns.system_name().to_owned()).collect();
     assert!(names.iter().all(|name| netns_path(name).exists()));
     drop(lab);
     assert!(!names.iter().any(|name| netns_path(name).exists()));
@@ -60,7 +59,7 @@ fn a_panic_tears_the_lab_down() {
     }
     let name = std::panic::catch_unwind(|| {
         let lab = Lab::create(["a"]).expect("a lab");
-        let name = lab.netns_name("a");
+        let name = lab.netns("a").system_name().to_owned();
         let inside = lab.netns("a").enter(|| panic!("{name}"));
         inside.expect("entered")
     })
@@ -91,7 +90,7 @@ fn a_refused_wiring_says_what_the_tool_said() {
     }
     let lab = Lab::create(["a"]).expect("a lab");
     let mut wiring = Wiring::default();
-    wiring.up("a", "eth7");
+    wiring.hairpin("a", "eth7", true);
     let error = wiring.apply(&lab).expect_err("there is no eth7").to_string();
     assert!(error.contains("Cannot find device \"eth7\""), "{error}");
 }

@@ -1,0 +1,287 @@
+//! Two arms at once: the kernel decides, the simulator follows, and whatever then differs is noted.
+//!
+//! Where the kernel draws at random (which endpoint, which port when it masquerades) the simulator is led to the same
+//! alternative. Everything else has to follow from it: what clients and servers see, every frame on every device, the
+//! conntrack tables. Clients use the same ports on both sides. Over many connections the kernel's choices are compared
+//! with the exact probabilities that the simulator has for them.
+
+mod disagreement;
+
+pub use disagreement::{Disagreement, Subject};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::kernel::{Backend, KernelArm};
+use super::sim::SimArm;
+use super::{Arm, ArmError, Flows, RawFlow};
+use crate::frame::{Direction, Frame, Side, compare, translated_port};
+use crate::observation::{ConntrackObservation, EndpointName, Transport};
+use crate::prepare::{FlowPlan, StateChange};
+use crate::proxy::{NodeRules, NodeUpdate};
+use crate::result::{ArmKind, Recording};
+use crate::scenario::Share;
+use crate::shares::{Distribution, approximation};
+use crate::statistics::GTest;
+use crate::topology::{Change, Netns, Topology};
+use sim::trace::Level;
+
+/// The first of the ports that clients use; ephemeral ones, as their kernel would choose.
+const FIRST_PORT: u16 = 40_000;
+
+/// Ports that clients use before the first is used again; then its last connection is long over.
+const PORT_COUNT: u16 = 20_000;
+
+/// Choices are called biased if their probability is smaller. A run has fewer than a hundred steps with many connections,
+/// and the chi-squared approximation is wrong by less than a factor of 30 for counts from [`COUNT_MIN`] on; so false alarms
+/// stay below one in a million runs.
+const SIGNIFICANCE: f64 = 1e-10;
+
+/// Fewer connections than this say nothing about probabilities.
+const COUNT_MIN: u32 = 30;
+
+/// The kernel, and the simulator beside it.
+#[derive(Debug)]
+pub struct Against {
+    kernel: KernelArm,
+    sim: SimArm,
+    topology: Topology,
+    /// Who is attached by a link that loses frames, and how many it loses.
+    losses: BTreeMap<Netns, Share>,
+    port_offset: u16,
+    step: usize,
+    disagreements: Vec<Disagreement>,
+}
+
+impl Against {
+    /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see.
+    pub fn new(backend: Backend, seed: u64) -> Self {
+        Self {
+            kernel: KernelArm::new(backend),
+            sim: SimArm::new(seed, Level::Everything),
+            topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
+            losses: BTreeMap::new(),
+            port_offset: 0,
+            step: 0,
+            disagreements: Vec::new(),
+        }
+    }
+
+    /// Where the arms differed, in the order in which it was seen.
+    pub fn disagreements(&self) -> &[Disagreement] {
+        &self.disagreements
+    }
+
+    fn note(&mut self, subject: Subject) {
+        self.disagreements.push(Disagreement { step: self.step, subject });
+    }
+
+    /// The plan of one connection, with a port that no other has had lately.
+    fn single(&mut self, plan: &FlowPlan) -> FlowPlan {
+        let port = FIRST_PORT + self.port_offset;
+        self.port_offset = (self.port_offset + 1) % PORT_COUNT;
+        FlowPlan { count: 1, source_port: plan.source_port.or(Some(port)), ..plan.clone() }
+    }
+
+    /// One connection on the kernel, and the same on the simulator.
+    fn run_flow(&mut self, plan: &FlowPlan, number: u32) -> Result<RawFlow, ArmError> {
+        let plan = &self.single(plan);
+        let (kernel, frames) = self.kernel.run_flow(plan)?;
+        let own = plan.source_port.unwrap_or(0);
+        let nat_port = translated_port(&frames, &plan.from.to_string(), own)
+            .and_then(|port| search_start(plan.transport, own, port));
+        let is_same = |flow: &RawFlow| *flow == kernel;
+        let tried =
+            self.sim.alternatives(plan, nat_port, |one| kernel.answer.is_some() && is_same(&one.flow))?;
+        let chosen = match tried.last() {
+            Some(last) if kernel.answer.is_some() && is_same(&last.flow) => Some(last),
+            // Nobody answered, so only frames tell to whom it went.
+            _ => tried
+                .iter()
+                .filter(|one| is_same(&one.flow))
+                .min_by_key(|one| compare(side("simulator", &one.frames), side("kernel", &frames)).len()),
+        };
+        let followed = chosen.or(tried.first());
+        let sim = match followed {
+            Some(alternative) => self.sim.follow(plan, alternative, nat_port)?,
+            None => return Err(ArmError::Failed("a connection can go in no way".to_owned())),
+        };
+        if sim != kernel && self.is_predictable() {
+            self.note(Subject::Flow { number, sim: Box::new(sim), kernel: Box::new(kernel.clone()) });
+        }
+        Ok(kernel)
+    }
+
+    /// Whether both sides lose the same frames: none, or all on some links.
+    fn is_predictable(&self) -> bool {
+        self.losses.values().all(|loss| *loss == Share::ONE)
+    }
+
+    fn compare_frames(&mut self, since: usize) -> Result<(), ArmError> {
+        let mut kernel = self.kernel.take_frames()?;
+        let mut sim = self.sim.frames_since(since);
+        // The kernel's capture sees frames come in that are then lost.
+        let lossy: Vec<_> =
+            self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
+        let is_lost = |frame: &Frame| {
+            let mut ends = lossy.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
+            frame.direction == Direction::Received
+                && ends.any(|end| end.device == frame.device && end.netns.to_string() == frame.netns)
+        };
+        kernel.retain(|frame| !is_lost(frame));
+        sim.retain(|frame| !is_lost(frame));
+        for difference in compare(side("simulator", &sim), side("kernel", &kernel)) {
+            self.note(Subject::Frame(Box::new(difference)));
+        }
+        Ok(())
+    }
+
+    fn compare_conntrack(&mut self) -> Result<(), ArmError> {
+        let nodes: Vec<Netns> =
+            self.topology.netns.keys().filter(|netns| matches!(netns, Netns::Node(_))).cloned().collect();
+        for node in nodes {
+            let (sim, kernel) = (self.sim.conntrack(&node)?, self.kernel.conntrack(&node)?);
+            let (sim, kernel) = (sim.unwrap_or_default(), kernel.unwrap_or_default());
+            let rest = |of: &[ConntrackObservation], without: &[ConntrackObservation]| {
+                of.iter().filter(|entry| !without.contains(entry)).cloned().collect::<Vec<_>>()
+            };
+            let (only_sim, only_kernel) = (rest(&sim, &kernel), rest(&kernel, &sim));
+            if !only_sim.is_empty() || !only_kernel.is_empty() {
+                self.note(Subject::Conntrack { node: node.to_string(), only_sim, only_kernel });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel chose among endpoints as often as it should, if each connection was like the one before.
+    fn check_choices(
+        &mut self,
+        before: &Distribution,
+        plan: &FlowPlan,
+        flows: &[RawFlow],
+    ) -> Result<(), ArmError> {
+        if plan.count < COUNT_MIN || self.sim.distribution(plan)?.as_ref() != Some(before) {
+            return Ok(());
+        }
+        let mut shares: BTreeMap<Option<EndpointName>, (f64, u32)> = BTreeMap::new();
+        for ((_, endpoint), weight) in &before.weights {
+            shares.entry(endpoint.clone()).or_default().0 += approximation(weight);
+        }
+        for flow in flows {
+            shares.entry(flow.answer.as_ref().map(super::Answer::endpoint)).or_default().1 += 1;
+        }
+        let counts: Vec<u32> = shares.values().map(|(_, count)| *count).collect();
+        let expected: Vec<f64> = shares.values().map(|(share, _)| *share).collect();
+        if let Some(test) = GTest::new(&counts, &expected).filter(|test| test.p_value < SIGNIFICANCE) {
+            let rows =
+                shares.into_iter().map(|(endpoint, (share, count))| (endpoint, share, count)).collect();
+            self.note(Subject::Choices { rows, p_value: test.p_value });
+        }
+        Ok(())
+    }
+}
+
+fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Side<'a> {
+    Side { name, frames }
+}
+
+/// The number with which a search for a free port must begin to find this one first.
+///
+/// Linux: the ranges of `nf_nat_l4proto_unique_tuple`, net/netfilter/nf_nat_core.c.
+fn search_start(transport: Transport, own: u16, found: u16) -> Option<u32> {
+    let first = match (transport, own) {
+        (Transport::Icmp, _) => 0,
+        (_, 0..512) => 1,
+        (_, 512..1024) => 600,
+        (_, 1024..) => 1024,
+    };
+    found.checked_sub(first).map(u32::from)
+}
+
+impl Arm for &mut Against {
+    fn kind(&self) -> ArmKind {
+        ArmKind::Kernel
+    }
+
+    fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
+        self.kernel.build(topology)?;
+        self.sim.build(topology)?;
+        self.topology = topology.clone();
+        Ok(())
+    }
+
+    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
+        self.kernel.load(node, rules)?;
+        self.sim.load(node, rules)
+    }
+
+    fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
+        self.kernel.update(node, update)?;
+        self.sim.update(node, update)
+    }
+
+    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+        self.kernel.rebuild(changes, after)?;
+        self.sim.rebuild(changes, after)?;
+        self.topology = after.clone();
+        Ok(())
+    }
+
+    fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
+        self.kernel.change(change)?;
+        self.sim.change(change)?;
+        if let StateChange::Link { netns, loss: Some(loss), .. } = change {
+            match *loss == Share::ZERO {
+                true => self.losses.remove(netns),
+                false => self.losses.insert(netns.clone(), *loss),
+            };
+        }
+        Ok(())
+    }
+
+    fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError> {
+        let before = match plan.transport {
+            Transport::Tcp | Transport::Udp | Transport::Sctp => self.sim.distribution(plan)?,
+            Transport::Icmp => None,
+        };
+        // What happened between steps, such as ARP while time passed, is not compared.
+        self.kernel.take_frames()?;
+        let since = self.sim.event_count();
+        let flows =
+            (1..=plan.count).map(|number| self.run_flow(plan, number)).collect::<Result<Vec<_>, _>>()?;
+        self.kernel.settle()?;
+        self.sim.settle();
+        if self.is_predictable() {
+            self.compare_frames(since)?;
+            self.compare_conntrack()?;
+        }
+        if let Some(before) = before {
+            self.check_choices(&before, plan, &flows)?;
+        }
+        Ok(Flows { flows, drops: None })
+    }
+
+    fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
+        self.sim.distribution(plan)
+    }
+
+    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+        self.kernel.conntrack(netns)
+    }
+
+    fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
+        self.kernel.sleep(duration)?;
+        self.sim.sleep(duration)
+    }
+
+    fn step_begins(&mut self) {
+        self.step += 1;
+        self.kernel.step_begins();
+        self.sim.step_begins();
+    }
+
+    fn finish(self) -> (Option<u64>, Option<Recording>) {
+        let empty = SimArm::new(0, Level::Nothing);
+        std::mem::replace(&mut self.sim, empty).finish()
+    }
+}

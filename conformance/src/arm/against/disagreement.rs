@@ -1,0 +1,92 @@
+//! What two arms do not agree about.
+
+use std::fmt;
+
+use crate::arm::RawFlow;
+use crate::frame::Difference;
+use crate::observation::{ConntrackObservation, EndpointName};
+use crate::scenario::OutcomePattern;
+
+/// Something that the simulator and the kernel do not agree about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disagreement {
+    /// In which step, from 1.
+    pub step: usize,
+    /// What it is.
+    pub subject: Subject,
+}
+
+/// What arms can disagree about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// What a client and its server saw, though the simulator could choose any endpoint.
+    Flow {
+        /// Which connection of the step, from 1.
+        number: u32,
+        /// On the simulator.
+        sim: Box<RawFlow>,
+        /// On the kernel.
+        kernel: Box<RawFlow>,
+    },
+    /// A frame on a device.
+    Frame(Box<Difference>),
+    /// The conntrack table of a node.
+    Conntrack {
+        /// The node.
+        node: String,
+        /// Entries of the simulator alone.
+        only_sim: Vec<ConntrackObservation>,
+        /// Entries of the kernel alone.
+        only_kernel: Vec<ConntrackObservation>,
+    },
+    /// How often the kernel chose which endpoint.
+    Choices {
+        /// Endpoint (`None` for nobody), its exact share, how often it was chosen.
+        rows: Vec<(Option<EndpointName>, f64, u32)>,
+        /// The probability of such counts, if the shares are right.
+        p_value: f64,
+    },
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "step {}: ", self.step)?;
+        match &self.subject {
+            Subject::Flow { number, sim, kernel } => {
+                write!(formatter, "connection {number}: simulator: {}; kernel: {}", Seen(sim), Seen(kernel))
+            }
+            Subject::Frame(difference) => difference.fmt(formatter),
+            Subject::Conntrack { node, only_sim, only_kernel } => {
+                write!(formatter, "conntrack of {node}:")?;
+                for (name, entries) in [("simulator", only_sim), ("kernel", only_kernel)] {
+                    for entry in entries {
+                        write!(formatter, "\n  only {name}: {entry}")?;
+                    }
+                }
+                Ok(())
+            }
+            Subject::Choices { rows, p_value } => {
+                write!(formatter, "the kernel chooses otherwise than the rules say (p = {p_value:.1e}):")?;
+                for (endpoint, share, count) in rows {
+                    let name = endpoint.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+                    write!(formatter, "\n  {name}: {count} times, exact share {share:.6}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a client saw, in one line.
+struct Seen<'a>(&'a RawFlow);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RawFlow { outcome, answer, reply_from } = self.0;
+        write!(formatter, "{}", OutcomePattern::exactly(*outcome))?;
+        if let Some(answer) = answer {
+            write!(formatter, ", {} at {} saw {}", answer.name, answer.local, answer.peer)?;
+        }
+        reply_from.map_or(Ok(()), |from| write!(formatter, ", answered from {from}"))
+    }
+}

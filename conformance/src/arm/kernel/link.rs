@@ -1,0 +1,98 @@
+//! Changing links: hairpin flags, delay, loss.
+//!
+//! Delay is netem's (tc-netem(8)). Loss is drawn by nftables where a frame comes in (`netdev` family, hook ingress), so
+//! that it needs no scheduler, and a frame is still seen where it was sent. Captures see it where it is lost as well.
+
+use std::time::Duration;
+
+use super::lab::Lab;
+use crate::arm::ArmError;
+use crate::scenario::Share;
+use crate::topology::{Netns, Topology, Veth, VethEnd};
+
+/// Draws of nftables are made out of so many.
+const PARTS: u64 = 1_000_000;
+
+pub(super) fn set_hairpin(lab: &Lab, topology: &Topology, pod: &Netns, is_on: bool) -> Result<(), ArmError> {
+    let Veth { port, master, .. } = attachment(topology, pod)?;
+    if master.is_none() {
+        return Err(ArmError::Refused(format!("{pod} is attached to no bridge, so it has no hairpin flag")));
+    }
+    let value = if is_on { "on" } else { "off" };
+    let args = ["link", "set", "dev", &port.device, "type", "bridge_slave", "hairpin", value];
+    Ok(lab.netns(&port.netns.to_string()).run("ip", &args, b"").map(drop)?)
+}
+
+pub(super) fn set_link(
+    lab: &Lab,
+    topology: &Topology,
+    netns: &Netns,
+    latency: Option<Duration>,
+    loss: Option<Share>,
+) -> Result<(), ArmError> {
+    let Veth { port, leaf, .. } = attachment(topology, netns)?;
+    if let Some(loss) = loss {
+        for end in [port, leaf] {
+            let rules = loss_rules(&end.device, loss);
+            lab.netns(&end.netns.to_string()).run("nft", &["-f", "-"], rules.as_bytes())?;
+        }
+    }
+    if let Some(latency) = latency {
+        for end in [port, leaf] {
+            delay(lab, end, latency)?;
+        }
+    }
+    Ok(())
+}
+
+fn attachment<'a>(topology: &'a Topology, netns: &Netns) -> Result<&'a Veth, ArmError> {
+    let veth = topology.veths.iter().find(|veth| veth.leaf.netns == *netns);
+    veth.ok_or_else(|| ArmError::Refused(format!("{netns} shares the network namespace of its node")))
+}
+
+/// Rules that drop the share of the frames that come in by a device, in place of those that were there.
+fn loss_rules(device: &str, loss: Share) -> String {
+    let threshold = u64::from(loss.numerator()) * PARTS / u64::from(loss.denominator());
+    let table = format!("netdev hairpin-{device}");
+    let fresh = format!("add table {table}\ndelete table {table}\n");
+    if threshold == 0 {
+        return fresh;
+    }
+    // nft takes no comparison that is always true.
+    let condition =
+        if threshold < PARTS { format!("numgen random mod {PARTS} < {threshold} ") } else { String::new() };
+    format!(
+        "{fresh}add table {table}\n\
+         add chain {table} ingress {{ type filter hook ingress device \"{device}\" priority 0; }}\n\
+         add rule {table} ingress {condition}drop\n"
+    )
+}
+
+fn delay(lab: &Lab, end: &VethEnd, latency: Duration) -> Result<(), ArmError> {
+    let microseconds = format!("{}us", latency.as_micros());
+    let args = ["qdisc", "replace", "dev", &end.device, "root", "netem", "delay", &microseconds];
+    lab.netns(&end.netns.to_string()).run("tc", &args, b"").map(drop).map_err(|error| {
+        let message = error.to_string();
+        // In the words of today's kernels, and of older ones.
+        let unknown = ["qdisc kind is unknown", "No such file or directory"];
+        let has_no_netem = unknown.iter().any(|words| message.contains(words));
+        let hint = "the kernel delays no frames: load the module `sch_netem` (Fedora: kernel-modules-extra)";
+        if has_no_netem {
+            ArmError::Missing(format!("{hint} ({message})"))
+        } else {
+            ArmError::Failed(message)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_is_a_threshold_of_a_random_number() {
+        insta::assert_snapshot!(loss_rules("eth0", Share::parse("1/3").expect("a share")));
+        assert!(!loss_rules("eth0", Share::ZERO).contains("drop"));
+        assert!(loss_rules("eth0", Share::parse("1").expect("a share")).contains("ingress drop"));
+    }
+}

@@ -1,0 +1,330 @@
+//! The arm itself: what the steps of a scenario do to a lab.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proxy_core::objects::Protocol;
+use proxy_core::stale_flows::{Frontends, UdpFlow};
+
+use super::capture::{Capture, merge};
+use super::client::{Report, Request, exchange};
+use super::lab::{Lab, LabError, Netns as LabNetns};
+use super::outcome::outcome;
+use super::requirement::{always, missing};
+use super::rules::{Backend, Counters, counters};
+use super::server::{self, ServerId, Servers};
+use super::{build, conntrack, link};
+use crate::arm::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
+use crate::frame::Frame;
+use crate::observation::{ConntrackObservation, Transport};
+use crate::prepare::{FlowPlan, StateChange};
+use crate::proxy::{NodeRules, NodeUpdate};
+use crate::result::{ArmKind, Recording};
+use crate::shares::Distribution;
+use crate::topology::{Change, Listener, Netns, Topology};
+
+/// Frames of a step are all there when none has come for so long.
+const QUIET: Duration = Duration::from_millis(15);
+
+/// No step is waited for longer than this, once its clients have their outcomes.
+const SETTLING_MAX: Duration = Duration::from_secs(2);
+
+/// What kube-proxy sets on a node, but a namespace can only read: one limit holds for the whole machine
+/// (`nf_conntrack_standalone_init_sysctl`, net/netfilter/nf_conntrack_standalone.c).
+const OF_THE_MACHINE: [&str; 3] = [
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_expect_max",
+];
+
+/// Network namespaces of this machine.
+#[derive(Debug)]
+pub struct KernelArm {
+    backend: Backend,
+    topology: Topology,
+    ports: BTreeMap<(Netns, Listener), ServerId>,
+    frames: Vec<Frame>,
+    // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
+    running: Option<Running>,
+}
+
+/// What there is once the lab is built.
+#[derive(Debug)]
+struct Running {
+    captures: BTreeMap<String, Capture>,
+    servers: Servers,
+    lab: Lab,
+}
+
+impl KernelArm {
+    /// An arm that loads rules by this back end.
+    pub fn new(backend: Backend) -> Self {
+        let topology = Topology { netns: BTreeMap::new(), veths: Vec::new() };
+        Self { backend, topology, ports: BTreeMap::new(), frames: Vec::new(), running: None }
+    }
+
+    /// What this machine lacks to run scenarios by this back end; one line for each thing, empty if it lacks nothing.
+    pub fn lacks(backend: Backend) -> Vec<String> {
+        let mut wanted = always();
+        wanted.extend(backend.requirements());
+        missing(&wanted).iter().map(ToString::to_string).collect()
+    }
+
+    /// Every frame on every device since the last call, merged into one order.
+    ///
+    /// # Errors
+    /// If frames were lost.
+    pub fn take_frames(&mut self) -> Result<Vec<Frame>, ArmError> {
+        self.drain()?;
+        Ok(std::mem::take(&mut self.frames))
+    }
+
+    /// How often each rule of a node matched so far.
+    ///
+    /// # Errors
+    /// If the node's rules cannot be listed.
+    pub fn counters(&self, node: &str) -> Result<Counters, ArmError> {
+        Ok(counters(&self.backend.save(self.node(node)?)?))
+    }
+
+    /// The namespace of a topology's netns, to look inside.
+    ///
+    /// # Errors
+    /// If nothing was built.
+    pub fn netns(&self, netns: &Netns) -> Result<&LabNetns, ArmError> {
+        Ok(self.running()?.lab.netns(&netns.to_string()))
+    }
+
+    fn node(&self, name: &str) -> Result<&LabNetns, ArmError> {
+        self.netns(&Netns::Node(name.to_owned()))
+    }
+
+    fn running(&self) -> Result<&Running, ArmError> {
+        self.running.as_ref().ok_or_else(not_built)
+    }
+
+    fn running_mut(&mut self) -> Result<&mut Running, ArmError> {
+        self.running.as_mut().ok_or_else(not_built)
+    }
+
+    fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+        let protocol = match listener.protocol {
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Udp => Transport::Udp,
+            // Nothing connects to it yet.
+            Protocol::Sctp => return Ok(()),
+        };
+        let opened =
+            server::Listener { protocol, address: None, port: listener.port, name: listener.name.clone() };
+        let running = self.running_mut()?;
+        let id = running
+            .servers
+            .open(running.lab.netns(&netns.to_string()), &opened)
+            .map_err(|error| ArmError::Refused(error.to_string()))?;
+        self.ports.insert((netns.clone(), listener.clone()), id);
+        Ok(())
+    }
+
+    fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+        if let Some(id) = self.ports.remove(&(netns.clone(), listener.clone())) {
+            self.running_mut()?.servers.close(id);
+        }
+        Ok(())
+    }
+
+    /// Takes what the captures have; returns how much that was.
+    fn drain(&mut self) -> Result<usize, ArmError> {
+        let Some(Running { captures, lab, .. }) = self.running.as_mut() else { return Ok(0) };
+        let mut drained = Vec::with_capacity(captures.len());
+        for (name, capture) in captures {
+            drained
+                .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
+        }
+        let merged = merge(drained);
+        let count = merged.len();
+        self.frames.extend(merged);
+        Ok(count)
+    }
+
+    /// Waits until nothing more happens on any device.
+    pub(crate) fn settle(&mut self) -> Result<(), ArmError> {
+        let deadline = Instant::now() + SETTLING_MAX;
+        while Instant::now() < deadline {
+            thread::sleep(QUIET);
+            if self.drain()? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One connection of the plan, and the frames that were seen meanwhile.
+    pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
+        let request = Request {
+            protocol: plan.transport,
+            to: plan.to,
+            source_port: plan.source_port,
+            bytes: REQUEST.to_vec(),
+            timeout: plan.timeout,
+        };
+        let start = self.frames.len();
+        let report = exchange(self.netns(&plan.from)?, &request).map_err(|error| {
+            ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
+        })?;
+        self.drain()?;
+        let seen = self.frames[start..].to_vec();
+        Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
+    }
+
+    /// Deletes every UDP entry that kube-proxy would find stale.
+    fn delete_stale(&self, node: &str, frontends: &Frontends) -> Result<(), ArmError> {
+        let netns = self.node(node)?;
+        for entry in conntrack::list(netns)? {
+            let flow = UdpFlow { original_destination: entry.original.1, reply_source: entry.reply.0 };
+            if entry.protocol == Transport::Udp && frontends.is_stale(&flow) {
+                conntrack::delete(netns, &entry)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Arm for KernelArm {
+    fn kind(&self) -> ArmKind {
+        ArmKind::Kernel
+    }
+
+    fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
+        let lacks = Self::lacks(self.backend);
+        if !lacks.is_empty() {
+            return Err(ArmError::Missing(lacks.join("\n")));
+        }
+        let failed = |error: &dyn std::error::Error| ArmError::Failed(error.to_string());
+        let lab = build::build(topology)?;
+        let mut captures = BTreeMap::new();
+        for netns in lab.all_netns() {
+            let capture = Capture::open(netns).map_err(|error| failed(&error))?;
+            captures.insert(netns.name().to_owned(), capture);
+        }
+        let servers = Servers::start().map_err(|error| failed(&error))?;
+        self.running = Some(Running { captures, servers, lab });
+        for (netns, plan) in &topology.netns {
+            for listener in &plan.listeners {
+                self.open(netns, listener)?;
+            }
+        }
+        self.topology = topology.clone();
+        Ok(())
+    }
+
+    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
+        let netns = self.node(node)?;
+        let own = rules.sysctls.iter().filter(|(name, _)| !OF_THE_MACHINE.contains(&&**name));
+        netns.set_sysctls(own.map(|(name, value)| (&**name, &**value)))?;
+        self.backend.commands(netns, &rules.commands)?;
+        Ok(self.backend.restore(netns, &rules.restore, false)?)
+    }
+
+    fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
+        if !update.restore.is_empty() {
+            self.backend.restore(self.node(node)?, &update.restore, false)?;
+        }
+        update.stale.as_ref().map_or(Ok(()), |frontends| self.delete_stale(node, frontends))
+    }
+
+    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+        self.drain()?;
+        for change in changes {
+            if let Change::RemovePod(netns) = change {
+                // A namespace lives as long as a socket of it does.
+                let (gone, stay) =
+                    std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
+                self.ports = stay;
+                let gone: BTreeMap<(Netns, Listener), ServerId> = gone;
+                let running = self.running_mut()?;
+                gone.into_values().for_each(|id| running.servers.close(id));
+                running.captures.remove(&netns.to_string());
+            }
+        }
+        build::rebuild(&mut self.running_mut()?.lab, changes, after)?;
+        for change in changes {
+            match change {
+                Change::AddPod(netns) => {
+                    let running = self.running_mut()?;
+                    let capture = Capture::open(running.lab.netns(&netns.to_string()))
+                        .map_err(|error| ArmError::Failed(error.to_string()))?;
+                    running.captures.insert(netns.to_string(), capture);
+                    for listener in &after.netns[netns].listeners {
+                        self.open(netns, listener)?;
+                    }
+                }
+                Change::Open(netns, listener) => self.open(netns, listener)?,
+                Change::Close(netns, listener) => self.close(netns, listener)?,
+                Change::RemovePod(_) | Change::AddAddress(..) | Change::AddRoute(..) => {}
+            }
+        }
+        self.topology = after.clone();
+        Ok(())
+    }
+
+    fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
+        let lab = &self.running()?.lab;
+        match change {
+            StateChange::Sysctl { netns, name, value } => {
+                let written = lab.netns(&netns.to_string()).set_sysctls([(&**name, &**value)]);
+                written.map_err(|error| ArmError::Refused(error.to_string()))
+            }
+            StateChange::Hairpin { pod, is_on } => link::set_hairpin(lab, &self.topology, pod, *is_on),
+            StateChange::Link { netns, latency, loss } => {
+                link::set_link(lab, &self.topology, netns, *latency, *loss)
+            }
+        }
+    }
+
+    fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError> {
+        let flows =
+            (0..plan.count).map(|_| self.run_flow(plan).map(|(flow, _)| flow)).collect::<Result<_, _>>()?;
+        self.settle()?;
+        Ok(Flows { flows, drops: None })
+    }
+
+    fn distribution(&self, _plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
+        Ok(None)
+    }
+
+    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+        Ok(Some(conntrack::list(self.netns(netns)?)?))
+    }
+
+    fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
+        thread::sleep(duration);
+        self.drain().map(drop)
+    }
+
+    fn step_begins(&mut self) {}
+
+    fn finish(self) -> (Option<u64>, Option<Recording>) {
+        (None, None)
+    }
+}
+
+fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {
+    let own: Vec<Frame> = frames.iter().filter(|frame| frame.netns == client).cloned().collect();
+    RawFlow {
+        outcome: outcome(request, report, &own),
+        answer: Answer::parse(&report.reply),
+        reply_from: report.reply_from.map(|from| IpAddr::V4(*from.ip())),
+    }
+}
+
+fn not_built() -> ArmError {
+    ArmError::Failed("no lab was built".to_owned())
+}
+
+impl From<LabError> for ArmError {
+    fn from(error: LabError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

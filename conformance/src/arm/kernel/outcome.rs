@@ -1,0 +1,108 @@
+//! From what a socket reported and what its namespace captured to an outcome.
+//!
+//! connect(2) says ECONNREFUSED whether a RST or an ICMP error came; the capture tells them apart.
+
+use std::net::SocketAddrV4;
+
+use nix::errno::Errno;
+use sim::wire::TcpFlags;
+use sim::wire::icmpv4::{icmp_type, unreachable_code};
+
+use super::client::{End, Report, Request};
+use crate::frame::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, Summary};
+use crate::observation::{Outcome, Refusal, Transport, Unreachable};
+
+/// The outcome of an exchange. `frames` are those that the client's namespace saw meanwhile.
+pub fn outcome(request: &Request, report: &Report, frames: &[Frame]) -> Outcome {
+    match report.end {
+        End::Answered => Outcome::Connected,
+        // A connection that was closed in an orderly way before it was answered is no service either.
+        End::Closed => Outcome::Reset,
+        End::TimedOut => Outcome::Timeout,
+        End::Failed(errno) => failed(errno, request, report, frames),
+    }
+}
+
+fn failed(errno: Errno, request: &Request, report: &Report, frames: &[Frame]) -> Outcome {
+    let errors = || match request.protocol {
+        Transport::Udp => report.icmp_errors.clone(),
+        Transport::Tcp | Transport::Sctp | Transport::Icmp => icmp_errors(report.local, request.to, frames),
+    };
+    if errno == Errno::ECONNREFUSED {
+        let is_reset = request.protocol == Transport::Tcp && was_reset(report.local, request.to, frames);
+        let refusal = if is_reset { Refusal::TcpReset } else { Refusal::IcmpPortUnreachable };
+        return Outcome::Refused(refusal);
+    }
+    if is_prohibited(errno, &errors()) {
+        return Outcome::Unreachable(Unreachable::Prohibited);
+    }
+    // What is not listed comes from ICMP: host unreachable, unknown, isolated or down.
+    let row = MEANINGS.iter().find(|(known, _)| *known == errno);
+    row.map_or(Outcome::Unreachable(Unreachable::Host), |(_, outcome)| *outcome)
+}
+
+/// What errors of connect(2), send(2) and recv(2) mean.
+const MEANINGS: [(Errno, Outcome); 9] = [
+    (Errno::ECONNRESET, Outcome::Reset),
+    (Errno::EPIPE, Outcome::Reset),
+    (Errno::ECONNABORTED, Outcome::Reset),
+    (Errno::ETIMEDOUT, Outcome::Timeout),
+    (Errno::EMSGSIZE, Outcome::Unreachable(Unreachable::MessageSize)),
+    (Errno::ENOPROTOOPT, Outcome::Unreachable(Unreachable::Protocol)),
+    (Errno::EPROTO, Outcome::Unreachable(Unreachable::Protocol)),
+    (Errno::ENETUNREACH, Outcome::Unreachable(Unreachable::Network)),
+    // A blackhole route.
+    (Errno::EINVAL, Outcome::Unreachable(Unreachable::Network)),
+];
+
+/// EPERM and EACCES are the sender's own netfilter and routes; EHOSTUNREACH also stands for prohibitions that came by ICMP
+/// (`icmp_err_convert`, net/ipv4/icmp.c).
+fn is_prohibited(errno: Errno, icmp_errors: &[(u8, u8)]) -> bool {
+    use unreachable_code::{ADMIN_PROHIBITED, HOST_PROHIBITED, NET_PROHIBITED};
+    let is_prohibition = |(kind, code): &(u8, u8)| {
+        *kind == icmp_type::DEST_UNREACHABLE
+            && matches!(*code, NET_PROHIBITED | HOST_PROHIBITED | ADMIN_PROHIBITED)
+    };
+    let is_by_icmp = matches!(errno, Errno::EHOSTUNREACH | Errno::ENETUNREACH);
+    matches!(errno, Errno::EPERM | Errno::EACCES)
+        || is_by_icmp && icmp_errors.last().is_some_and(is_prohibition)
+}
+
+fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
+    let initial = InitialSeqs::of(frames);
+    let arrived = frames.iter().filter(|frame| frame.direction == Direction::Received);
+    arrived.filter_map(move |frame| match Summary::of(frame, &initial)?.body {
+        Body::Ipv4(ip) => Some(ip),
+        Body::Arp(_) | Body::Other { .. } => None,
+    })
+}
+
+fn was_reset(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> bool {
+    received(frames).any(|ip| {
+        let ports = (remote.port(), local.port());
+        let is_reset = match &ip.payload {
+            Payload::Tcp(tcp) => tcp.flags.contains(TcpFlags::RST) && tcp.ports == ports,
+            Payload::Udp { .. } | Payload::Icmp { .. } | Payload::Ports { .. } | Payload::Other { .. } => {
+                false
+            }
+        };
+        is_reset && (ip.src, ip.dst) == (*remote.ip(), *local.ip())
+    })
+}
+
+/// Type and code of the ICMP errors about an exchange that reached the client, in order.
+pub fn icmp_errors(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> Vec<(u8, u8)> {
+    let about_us = |ip: IpSummary| match ip.payload {
+        Payload::Icmp { icmp_type, code, quote: Some(quote), .. } => {
+            let is_ours =
+                quote.dst == *remote.ip() && quote.payload.ports() == Some((local.port(), remote.port()));
+            is_ours.then_some((icmp_type, code))
+        }
+        Payload::Icmp { .. }
+        | Payload::Tcp(_)
+        | Payload::Udp { .. }
+        | Payload::Ports { .. }
+        | Payload::Other { .. } => None,
+    };
+    received(frames).filter_map(about_us).collect()
+}
