@@ -1,6 +1,7 @@
 //! How long rules take to make in a large cluster: 10,000 Services of 5 endpoints each.
 //!
-//! For comparison: real kube-proxy v1.31 needs 373 ms for the full rules of such a cluster. `cargo bench -p proxy-core`.
+//! For comparison: real kube-proxy v1.31 needs 373 ms for the full rules of such a cluster. `cargo bench -p
+//! proxy-core`.
 #![allow(missing_docs, reason = "benchmarks have no readers of documentation")]
 
 use divan::{Bencher, black_box};

@@ -1,4 +1,5 @@
-//! The Services and slices of a cluster, read once and kept up to date: what the plans of all nodes are made from.
+//! The Services and slices of a cluster, read once and kept up to date: what the plans of all nodes are made
+//! from.
 
 use std::collections::BTreeMap;
 
@@ -45,11 +46,12 @@ impl ServiceState {
 }
 
 impl Cluster {
-    /// Reads all Services and EndpointSlices among `objects`; other kinds are not looked at. Their order does not
-    /// matter.
+    /// Reads all Services and EndpointSlices among `objects`; other kinds are not looked at. Their order does
+    /// not matter.
     ///
     /// # Errors
-    /// The first field, in the order of `objects`, that no API server would have stored, or a name used twice.
+    /// The first field, in the order of `objects`, that no API server would have stored, or a name used
+    /// twice.
     pub fn new(objects: &[Object]) -> Result<Self, ObjectError> {
         let mut cluster = Self::default();
         check_names(objects)?;

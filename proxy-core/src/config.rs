@@ -188,7 +188,8 @@ fn configuration_error(path: &str, found: &str, expected: &str) -> ObjectError {
 }
 
 /// The primary address per family. kube-proxy: `getNodeIPs`, `detectNodeIPs`, cmd/kube-proxy/app/server.go:
-/// the Node's InternalIPs, then its ExternalIPs; `bindAddress` overrides its family; loopback if there is none.
+/// the Node's InternalIPs, then its ExternalIPs; `bindAddress` overrides its family; loopback if there is
+/// none.
 fn node_ips(
     machine: &Machine,
     configuration: &KubeProxyConfiguration,
@@ -225,7 +226,8 @@ fn node_ips(
     Ok(node_ips)
 }
 
-/// kube-proxy: `getLocalDetectors`, cmd/kube-proxy/app/server_linux.go. Only the first CIDR of a family counts.
+/// kube-proxy: `getLocalDetectors`, cmd/kube-proxy/app/server_linux.go. Only the first CIDR of a family
+/// counts.
 fn local_traffic(
     configuration: &KubeProxyConfiguration,
     node: Option<&Node>,

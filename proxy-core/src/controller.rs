@@ -1,11 +1,11 @@
 //! What the API server and the controllers of a cluster add to manifests, as pure functions.
 //!
-//! Nothing depends on the order of objects: they are sorted by kind, namespace and name first. Where Kubernetes draws
-//! at random (addresses, ports, names of slices), the choice here follows from the object's own name, so that adding
-//! one object does not move the others.
+//! Nothing depends on the order of objects: they are sorted by kind, namespace and name first. Where
+//! Kubernetes draws at random (addresses, ports, names of slices), the choice here follows from the object's
+//! own name, so that adding one object does not move the others.
 //!
-//! Left out: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all nodes;
-//! Pods of Deployments, which need a scheduler.
+//! Left out: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all
+//! nodes; Pods of Deployments, which need a scheduler.
 
 mod allocate;
 mod defaults;
@@ -28,7 +28,8 @@ pub use mirror::mirrored_slices;
 /// What a cluster gives to its Services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceNetwork {
-    /// Ranges of ClusterIPs, at most one per family; the first one's family is that of Services which ask for none.
+    /// Ranges of ClusterIPs, at most one per family; the first one's family is that of Services which ask for
+    /// none.
     pub cluster_ip_ranges: Vec<IpNet>,
     /// NodePorts and healthCheckNodePorts.
     pub node_ports: RangeInclusive<u16>,

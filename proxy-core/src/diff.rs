@@ -1,7 +1,7 @@
 //! What the rules of a real node lack, and what they have too much, said service by service.
 //!
-//! Takes what `iptables-save` (or `ip6tables-save`) prints, from either back end, with or without counters. Chains that
-//! are not kube-proxy's are not looked at.
+//! Takes what `iptables-save` (or `ip6tables-save`) prints, from either back end, with or without counters.
+//! Chains that are not kube-proxy's are not looked at.
 
 mod dump;
 mod saved_rule;
@@ -213,7 +213,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// The jump to NodePorts must come after all Services, or it takes packets to VIPs that are local addresses.
+    /// The jump to NodePorts must come after all Services, or it takes packets to VIPs that are local
+    /// addresses.
     fn check_last(&mut self, table: Table, chain: &str, loaded: &[Rule]) {
         let mut rules = loaded.iter().skip_while(|rule| rule.target() != Some("KUBE-NODEPORTS"));
         if let Some(first) = rules.next()

@@ -69,8 +69,8 @@ struct SliceEndpoint {
     node_hints: Box<[Box<str>]>,
 }
 
-/// Reads a slice: the Service it belongs to and its content. `None` if kube-proxy ignores it: without Service, with
-/// a hiding label, or of names instead of addresses.
+/// Reads a slice: the Service it belongs to and its content. `None` if kube-proxy ignores it: without
+/// Service, with a hiding label, or of names instead of addresses.
 pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, Slice)>, ObjectError> {
     const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
     let metadata = &slice.metadata;
@@ -96,8 +96,9 @@ pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, S
 
 /// The endpoints of one service port from all slices of its Service, sorted by their text.
 ///
-/// The same `ip:port` may be in several slices; one of them counts: the last that says it is on this node, else the
-/// first. Slices are taken in the order of their names (kube-proxy takes them in no particular order).
+/// The same `ip:port` may be in several slices; one of them counts: the last that says it is on this node,
+/// else the first. Slices are taken in the order of their names (kube-proxy takes them in no particular
+/// order).
 ///
 /// kube-proxy: `addEndpoints`, pkg/proxy/endpointslicecache.go.
 pub(crate) fn endpoints_of_port<'a>(
@@ -152,7 +153,8 @@ fn family_of_type(address_type: AddressType) -> Option<IpFamily> {
 fn read_ports(slice: &EndpointSlice, fields: &Fields<'_>) -> Result<Vec<SlicePort>, ObjectError> {
     let mut ports = Vec::with_capacity(slice.ports.len());
     for (index, port) in slice.ports.iter().enumerate() {
-        // kube-proxy skips ports without name or number; a nil port could be read as "all ports", but it is not.
+        // kube-proxy skips ports without name or number; a nil port could be read as "all ports", but it is
+        // not.
         let (Some(name), Some(number @ 1..)) = (&port.name, port.port) else {
             if port.port.is_some_and(|number| number < 0) {
                 let path = format!("ports[{index}].port");
@@ -234,6 +236,39 @@ fn push_decimal(text: &mut String, number: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Endpoints of slices in short: `node` or nothing, and whether it is ready. All have the same address.
+    fn merged(slices: &[&[(&str, bool)]]) -> Vec<(bool, bool)> {
+        let slices: Vec<Slice> = slices
+            .iter()
+            .map(|endpoints| Slice {
+                family: IpFamily::V4,
+                ports: vec![SlicePort { name: "p".into(), protocol: Protocol::Tcp, number: 80 }],
+                endpoints: endpoints
+                    .iter()
+                    .map(|(node, is_ready)| SliceEndpoint {
+                        address: [10, 0, 0, 1].into(),
+                        node_name: (!node.is_empty()).then(|| (*node).into()),
+                        is_ready: *is_ready,
+                        is_serving: true,
+                        is_terminating: false,
+                        zone_hints: Box::default(),
+                        node_hints: Box::default(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        let endpoints = endpoints_of_port(slices.iter(), IpFamily::V4, "p", Protocol::Tcp, "a");
+        endpoints.iter().map(|endpoint| (endpoint.is_local, endpoint.is_ready)).collect()
+    }
+
+    #[test]
+    fn of_equal_endpoints_the_last_local_one_counts_else_the_first() {
+        assert_eq!(merged(&[&[("", true)], &[("b", false)]]), [(false, true)]);
+        assert_eq!(merged(&[&[("", true)], &[("a", false)]]), [(true, false)]);
+        assert_eq!(merged(&[&[("a", true)], &[("b", false)]]), [(true, true)]);
+        assert_eq!(merged(&[&[("a", true), ("a", false)], &[("", true)]]), [(true, false)]);
+    }
 
     #[test]
     fn endpoints_print_as_sockets_do() {

@@ -1,6 +1,7 @@
 //! What kube-proxy answers on the healthCheckNodePort of a Service.
 //!
-//! kube-proxy: pkg/proxy/healthcheck/service_health.go; `LocalReadyEndpoints`, pkg/proxy/endpointschangetracker.go.
+//! kube-proxy: pkg/proxy/healthcheck/service_health.go; `LocalReadyEndpoints`,
+//! pkg/proxy/endpointschangetracker.go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,8 @@ use crate::plan::Plan;
 pub struct HealthCheck {
     /// The TCP port that is listened on: on every address, or on those that take NodePort traffic.
     pub port: u16,
-    /// Ready endpoints on this node, each address counted once over all ports of the Service. Terminating endpoints
-    /// never count, even where they serve for want of better ones: the balancer shall go elsewhere.
+    /// Ready endpoints on this node, each address counted once over all ports of the Service. Terminating
+    /// endpoints never count, even where they serve for want of better ones: the balancer shall go elsewhere.
     pub local_endpoints: usize,
 }
 

@@ -1,7 +1,7 @@
 //! The plan in the words of iptables: `iptables-restore --noflush` input, and the commands around it.
 //!
-//! Which rule stands where is kube-proxy's iptables mode, pkg/proxy/iptables/proxier.go, `syncProxyRules`. That
-//! function cannot say in which order Services come; here they come in the order of their names.
+//! Which rule stands where is kube-proxy's iptables mode, pkg/proxy/iptables/proxier.go, `syncProxyRules`.
+//! That function cannot say in which order Services come; here they come in the order of their names.
 
 mod dispatch;
 mod fixed;
@@ -28,8 +28,9 @@ pub const LARGE_CLUSTER_ENDPOINTS: usize = 1000;
 /// What a node loads for one family, from nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IptablesText {
-    /// Commands that make the fixed chains and the jumps into them, to be run in this order before the restore. A
-    /// chain is made once per jump, as kube-proxy ensures it; `-N` of a chain that is there fails and harms nothing.
+    /// Commands that make the fixed chains and the jumps into them, to be run in this order before the
+    /// restore. A chain is made once per jump, as kube-proxy ensures it; `-N` of a chain that is there fails
+    /// and harms nothing.
     pub jumps: Vec<String>,
     /// Input for `iptables-restore --noflush` (or `ip6tables-restore`).
     pub restore: String,

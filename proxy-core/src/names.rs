@@ -210,8 +210,8 @@ impl Hash {
 
     /// The hash in all chain names of a service port.
     ///
-    /// kube-proxy: `portProtoHash`, pkg/proxy/iptables/proxier.go. Chain names have at most 28 characters in the
-    /// kernel (XT_EXTENSION_MAXNAMELEN), so names are hashed and cut.
+    /// kube-proxy: `portProtoHash`, pkg/proxy/iptables/proxier.go. Chain names have at most 28 characters in
+    /// the kernel (XT_EXTENSION_MAXNAMELEN), so names are hashed and cut.
     pub(crate) fn of_service_port(name: &ServicePortName) -> Self {
         Self::of(&[name.as_str(), name.protocol.lower()])
     }

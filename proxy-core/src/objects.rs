@@ -100,8 +100,8 @@ impl Kind {
 
 /// One object of any kind that hairpin understands.
 ///
-/// It is no serde enum on purpose: with a tag, YAML readers lose the position of an error. Read the document's
-/// [`TypeMeta`] first, then the document itself with [`Object::deserialize_as`].
+/// It is no serde enum on purpose: with a tag, YAML readers lose the position of an error. Read the
+/// document's [`TypeMeta`] first, then the document itself with [`Object::deserialize_as`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// A Namespace: only its name and labels are kept.

@@ -1,7 +1,7 @@
 //! What a node shall do with Service traffic, said without the words of any rule language.
 //!
-//! Every decision of kube-proxy is taken here, once: which endpoints serve which VIP, what is masqueraded, what is
-//! refused or dropped. The printers of the proxy modes only spell it.
+//! Every decision of kube-proxy is taken here, once: which endpoints serve which VIP, what is masqueraded,
+//! what is refused or dropped. The printers of the proxy modes only spell it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -81,7 +81,8 @@ pub struct ServicePlan {
     pub internal: Treatment,
     /// Which traffic to the ClusterIP is masqueraded.
     pub internal_masquerade: Masquerade,
-    /// What becomes of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has none.
+    /// What becomes of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has
+    /// none.
     pub external: Option<External>,
     /// How many seconds a client stays with its endpoint, if it does.
     pub affinity_seconds: Option<u32>,
@@ -116,7 +117,8 @@ pub enum Masquerade {
     Never,
     /// All of it.
     Always,
-    /// What does not come from this node's pods ([`NodePlan::local_traffic`]): the reply must pass this node again.
+    /// What does not come from this node's pods ([`NodePlan::local_traffic`]): the reply must pass this node
+    /// again.
     UnlessFromPods,
 }
 
@@ -129,9 +131,9 @@ pub struct External {
     pub load_balancer_vips: Vec<IpAddr>,
     /// The port on the node's addresses.
     pub node_port: Option<u16>,
-    /// Traffic policy. With Cluster everything is masqueraded. With Local the source address stays, and traffic of
-    /// this node's pods and of the node itself is sent to all endpoints of the cluster, as if it had gone out to
-    /// a load balancer and come back.
+    /// Traffic policy. With Cluster everything is masqueraded. With Local the source address stays, and
+    /// traffic of this node's pods and of the node itself is sent to all endpoints of the cluster, as if it
+    /// had gone out to a load balancer and come back.
     pub policy: TrafficPolicy,
     /// What becomes of traffic that no short circuit takes.
     pub treatment: Treatment,
@@ -144,8 +146,8 @@ pub struct External {
 pub struct SourceRanges {
     /// Sources, as listed.
     pub ranges: Vec<IpNet>,
-    /// The load balancer addresses are good sources too. So it is when the node's own address is in a range: where
-    /// the VIP is an address of the node, the node's own requests may carry it as source.
+    /// The load balancer addresses are good sources too. So it is when the node's own address is in a range:
+    /// where the VIP is an address of the node, the node's own requests may carry it as source.
     pub admits_vips: bool,
 }
 
@@ -260,8 +262,8 @@ impl Plan {
         Self { family, node, services, endpoint_count }
     }
 
-    /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what changed.
-    /// Cost is that of these Services alone. `config` must be the one that the plan was made with.
+    /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what
+    /// changed. Cost is that of these Services alone. `config` must be the one that the plan was made with.
     pub fn update(&mut self, cluster: &Cluster, config: &NodeConfig, services: &[ServiceName]) -> PlanChange {
         let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
@@ -370,8 +372,8 @@ impl NodePlan {
 
 /// The node's addresses that take NodePort traffic, and whether IPv4 loopback was among the CIDRs asked for.
 ///
-/// kube-proxy: `NewNodePortAddresses`, `GetNodeIPs`, pkg/proxy/util/nodeport_addresses.go. A family for which the list
-/// names nothing takes NodePorts everywhere, even if the list names something of the other family.
+/// kube-proxy: `NewNodePortAddresses`, `GetNodeIPs`, pkg/proxy/util/nodeport_addresses.go. A family for which
+/// the list names nothing takes NodePorts everywhere, even if the list names something of the other family.
 fn node_port_addresses(config: &NodeConfig, family: IpFamily) -> (NodePortAddresses, bool) {
     let all: IpNet = match family {
         IpFamily::V4 => IpNet::new_assert([0, 0, 0, 0].into(), 0),

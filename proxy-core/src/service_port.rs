@@ -139,7 +139,8 @@ impl ExternalAddresses {
             let path = || format!("status.loadBalancer.ingress[{index}].ip");
             let ip =
                 parse_ip(&ingress.ip).ok_or_else(|| fields.error(&path(), &ingress.ip, "an IP address"))?;
-            // KEP-1860: with ipMode Proxy the balancer ends connections itself, so the node must not catch them.
+            // KEP-1860: with ipMode Proxy the balancer ends connections itself, so the node must not catch
+            // them.
             if ingress.ip_mode != Some(IpMode::Proxy) {
                 load_balancer_vips.push(ip);
             }

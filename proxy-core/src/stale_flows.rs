@@ -1,7 +1,7 @@
 //! Which conntrack entries must go when endpoints of UDP Services change.
 //!
-//! A UDP flow has no end that conntrack could see: as long as its client sends, its entry lives, and with it the choice
-//! of an endpoint that may be gone. TCP and SCTP are never touched: their peers notice.
+//! A UDP flow has no end that conntrack could see: as long as its client sends, its entry lives, and with it
+//! the choice of an endpoint that may be gone. TCP and SCTP are never touched: their peers notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -75,8 +75,8 @@ pub struct Frontends {
 impl Frontends {
     /// Of a plan, and of the service ports that are gone.
     ///
-    /// kube-proxy: `CleanStaleEntries`, pkg/proxy/conntrack/cleanup.go. All serving endpoints may answer, whatever the
-    /// traffic policies, hints and termination: a flow that goes on is not disturbed.
+    /// kube-proxy: `CleanStaleEntries`, pkg/proxy/conntrack/cleanup.go. All serving endpoints may answer,
+    /// whatever the traffic policies, hints and termination: a flow that goes on is not disturbed.
     fn new(after: &Plan, deleted: &[Arc<ServicePlan>]) -> Self {
         let mut frontends = Self::default();
         // Those first: an address that a live Service has taken over belongs to that one.
@@ -113,8 +113,8 @@ impl Frontends {
     }
 }
 
-/// What kube-proxy v1.31 runs: entries of Services that are gone or had no endpoint, then entries to endpoints that
-/// are gone.
+/// What kube-proxy v1.31 runs: entries of Services that are gone or had no endpoint, then entries to
+/// endpoints that are gone.
 ///
 /// kube-proxy v1.31: `deleteStaleServiceConntrackEntries`, `deleteStaleEndpointConntrackEntries`,
 /// pkg/proxy/conntrack/cleanup.go; `detectStaleConntrackEntries`, pkg/proxy/endpointschangetracker.go.

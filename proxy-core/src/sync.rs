@@ -1,9 +1,10 @@
 //! What to write when a plan changes: the least that turns the rules of one plan into those of another.
 //!
-//! Real kube-proxy writes the shared chains anew at every sync; here a rule in them is inserted or deleted only where a
-//! Service's own dispatch changes, and a chain of a Service is written only if its rules differ. What is written is
-//! still one transaction per table, and it fails as a whole, changing nothing, where the node's rules are not those of
-//! the plan before: then load everything ([`crate::iptables::full`]), as kube-proxy does after a failed sync.
+//! Real kube-proxy writes the shared chains anew at every sync; here a rule in them is inserted or deleted
+//! only where a Service's own dispatch changes, and a chain of a Service is written only if its rules differ.
+//! Each table is still one transaction, and one that does not fit is refused as a whole: where the node's
+//! rules are not those of the plan before, load everything ([`crate::iptables::full`]), as kube-proxy does
+//! after a failed sync.
 
 mod shared_chains;
 
@@ -26,8 +27,8 @@ pub struct Sync {
     pub flows: FlowCleanup,
 }
 
-/// What to do when a plan becomes another plan of the same node and family. Reads both plans whole, but does not write
-/// more than [`of_change`].
+/// What to do when a plan becomes another plan of the same node and family. Reads both plans whole, but does
+/// not write more than [`of_change`].
 ///
 /// # Panics
 /// If the plans are of different families: no rules turn one into the other.
@@ -41,8 +42,8 @@ pub fn between(before: &Plan, after: &Plan) -> Sync {
     Sync { restore: rewrite(before, after), flows }
 }
 
-/// What to do after [`Plan::update`] changed a plan to `after`. Cost is that of the change, as long as no rule enters
-/// a shared chain; then all service ports are counted to find its place.
+/// What to do after [`Plan::update`] changed a plan to `after`. Cost is that of the change, as long as no
+/// rule enters a shared chain; then all service ports are counted to find its place.
 pub fn of_change(after: &Plan, change: &PlanChange) -> Sync {
     let large_before = change.endpoint_count_before > iptables::LARGE_CLUSTER_ENDPOINTS;
     let large_after = is_large_cluster(after);
@@ -84,7 +85,8 @@ fn rewrite(before: &Plan, after: &Plan) -> String {
     let (filter, nat) = new.split_once("*nat\n").expect("full rules have a nat table");
     let (filter_head, filter_rules) = filter.split_at("*filter\n".len());
     text.push_str(filter_head);
-    // The guard of 127.0.0.0/8 is no part of rules without it: empty it. It stays, for built-in chains jump to it.
+    // The guard of 127.0.0.0/8 is no part of rules without it: empty it. It stays, for built-in chains jump
+    // to it.
     if !filter_rules.contains(":KUBE-FIREWALL ") {
         text.push_str(":KUBE-FIREWALL - [0:0]\n");
     }
@@ -111,8 +113,8 @@ struct Writer<'a> {
     /// Edits of shared chains, per table.
     filter_edits: String,
     nat_edits: String,
-    /// Chains of Services: lines that make or empty them, their rules, and the lines that delete them. A chain can be
-    /// deleted only when nothing jumps to it any more.
+    /// Chains of Services: lines that make or empty them, their rules, and the lines that delete them. A
+    /// chain can be deleted only when nothing jumps to it any more.
     declarations: String,
     rules: String,
     deletions: String,

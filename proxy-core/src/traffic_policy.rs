@@ -32,18 +32,19 @@ pub struct Categories {
 
 /// Sorts the endpoints of a service port into those that may serve, seen from one node.
 ///
-/// An endpoint is a *candidate* when it is ready. When no candidate is left, endpoints that are serving although
-/// terminating take over, so that a rolling update never leaves a gap.
+/// An endpoint is a *candidate* when it is ready. When no candidate is left, endpoints that are serving
+/// although terminating take over, so that a rolling update never leaves a gap.
 ///
-/// * **cluster**: all ready endpoints of the cluster, narrowed to this node's or this zone's when hints allow that
-///   (see [`narrowed_by_hints`]); if no endpoint of the cluster is ready, all that are serving and terminating,
-///   whatever their hints. Empty when nothing is served with policy Cluster.
-/// * **local**: the ready endpoints on this node, whatever their hints; if there is none on this node, those on this
-///   node that are serving and terminating. Endpoints of other nodes do not matter here. Empty when nothing is
-///   served with policy Local.
+/// * **cluster**: all ready endpoints of the cluster, narrowed to this node's or this zone's when hints allow
+///   that (see [`narrowed_by_hints`]); if no endpoint of the cluster is ready, all that are serving and
+///   terminating, whatever their hints. Empty when nothing is served with policy Cluster.
+/// * **local**: the ready endpoints on this node, whatever their hints; if there is none on this node, those on
+///   this node that are serving and terminating. Endpoints of other nodes do not matter here. Empty when nothing
+///   is served with policy Local.
 /// * **all reachable**: every endpoint that is in one of the two.
-/// * **has any**: some endpoint of the cluster, on this node or another, is ready, or serving and terminating. It
-///   tells "there is no endpoint" (refuse) from "there is none here" (drop, so that a load balancer goes elsewhere).
+/// * **has any**: some endpoint of the cluster, on this node or another, is ready, or serving and terminating.
+///   It tells "there is no endpoint" (refuse) from "there is none here" (drop, so that a load balancer goes
+///   elsewhere).
 ///
 /// kube-proxy: `CategorizeEndpoints`, pkg/proxy/topology.go.
 pub fn categorize(endpoints: &[Endpoint], question: &Question<'_>) -> Categories {
@@ -97,8 +98,8 @@ impl Narrowing<'_> {
     }
 }
 
-/// Hints are followed only when every ready endpoint has some and one of them means us: half a set of hints, as in
-/// the middle of a change, would overload or starve. Hints for nodes win over hints for zones.
+/// Hints are followed only when every ready endpoint has some and one of them means us: half a set of hints,
+/// as in the middle of a change, would overload or starve. Hints for nodes win over hints for zones.
 ///
 /// kube-proxy: `topologyModeFromHints` (earlier `canUseTopology`), pkg/proxy/topology.go.
 fn narrowed_by_hints<'a>(endpoints: &[Endpoint], question: &Question<'a>) -> Narrowing<'a> {

@@ -33,7 +33,10 @@ pub(crate) fn port(number: i32) -> Option<u16> {
 ///
 /// Kubernetes: `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
 pub(crate) fn label(text: &str) -> Result<(), &'static str> {
-    const EXPECTED: &str = "a DNS label: at most 63 lower case letters, digits and '-', beginning and ending with a letter or digit";
+    const EXPECTED: &str = concat!(
+        "a DNS label: at most 63 lower case letters, digits and '-', ",
+        "beginning and ending with a letter or digit"
+    );
     if text.len() <= 63 && is_label(text) { Ok(()) } else { Err(EXPECTED) }
 }
 

@@ -1,5 +1,7 @@
 //! Where kube-proxy releases differ in what they write.
 
+use std::fmt;
+
 /// A kube-proxy release whose behaviour is reproduced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KubeProxyVersion {
@@ -8,6 +10,15 @@ pub enum KubeProxyVersion {
     /// The newest that was read: the 1.38 development cycle.
     #[default]
     Newest,
+}
+
+impl fmt::Display for KubeProxyVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V1_31 => "1.31",
+            Self::Newest => "newest",
+        })
+    }
 }
 
 /// One thing in which releases differ.
@@ -58,6 +69,11 @@ pub const DIFFERENCES: [Difference; 5] = [
 ];
 
 impl KubeProxyVersion {
+    /// The release of this name, `1.31` or `newest`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::V1_31, Self::Newest].into_iter().find(|version| version.to_string() == name)
+    }
+
     /// Whether `--random-fully` is written without asking iptables.
     pub(crate) fn always_random_fully(self) -> bool {
         self == Self::Newest

@@ -1,5 +1,5 @@
-//! What no API server would have stored is an error that names the field, or is what kube-proxy passes over; it is
-//! never a malformed rule.
+//! What no API server would have stored is an error that names the field, or is what kube-proxy passes over;
+//! it is never a malformed rule.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/clusters.rs"]
@@ -147,6 +147,31 @@ fn what_kube_proxy_passes_over_is_passed_over() {
         let plan = Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V4);
         assert_eq!(plan.endpoint_count, 0, "{to}");
         assert!(iptables::full(&plan).restore.contains("prod/web:http has no endpoints"), "{to}");
+    }
+}
+
+/// A comment of the kernel has room for 255 characters, a chain name for 28.
+#[test]
+fn the_longest_names_fit() {
+    let label = "n".repeat(63);
+    let address = "2001:db8:1111:2222:3333:4444:5555:6666";
+    let service = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {label}, namespace: {label}}}\nspec: {{type: LoadBalancer, externalTrafficPolicy: Local, \
+         clusterIP: '{address}', loadBalancerSourceRanges: ['{address}/128'], sessionAffinity: ClientIP, healthCheckNodePort: 32000, \
+         ports: [{{name: {label}, port: 65535, nodePort: 30000, protocol: SCTP}}]}}\nstatus: {{loadBalancer: {{ingress: [{{ip: '{address}'}}]}}}}\n"
+    );
+    let slice = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: s, namespace: {label}, labels: {{kubernetes.io/service-name: {label}}}}}\n\
+         addressType: IPv6\nports: [{{name: {label}, port: 65535, protocol: SCTP}}]\nendpoints: [{{addresses: ['{address}'], nodeName: a}}]\n"
+    );
+    let objects = manifests::read(&format!("{service}---\n{slice}"));
+    let config = NodeConfig::new(Machine::new("a"), &KubeProxyConfiguration::default(), None).unwrap();
+    let text = iptables::full(&Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V6)).restore;
+    assert!(text.contains("KUBE-SVL-") && text.contains("KUBE-FW-"), "{text}");
+    rule_syntax::check(&text).unwrap();
+    for backend in Backend::ALL {
+        let Some(netns) = Netns::new(backend) else { return };
+        netns.restore(backend, IpFamily::V6, &text).unwrap();
     }
 }
 

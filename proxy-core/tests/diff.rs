@@ -12,7 +12,8 @@ use proxy_core::diff::{self, FindingKind, Subject};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 
-/// The plan of a recorded case, for the kernel that its dump comes from: that one always picks ports at random.
+/// The plan of a recorded case, for the kernel that its dump comes from: that one always picks ports at
+/// random.
 fn plan(case: &Case, family: IpFamily) -> Plan {
     let objects = case.update.as_ref().unwrap_or(&case.input);
     let mut config = case.config(objects);

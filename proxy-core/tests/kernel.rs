@@ -34,8 +34,8 @@ fn load(netns: &Netns, backend: Backend, plan: &Plan) {
     netns.restore(backend, plan.family, &text.restore).unwrap();
 }
 
-/// The machine that rules are loaded on: nfacct counters need a kernel module that few kernels have, and any iptables of
-/// today picks ports at random.
+/// The machine that rules are loaded on: nfacct counters need a kernel module that few kernels have, and any
+/// iptables of today picks ports at random.
 fn on_this_machine(mut config: NodeConfig) -> NodeConfig {
     config.has_nfacct = false;
     config.has_random_fully = true;

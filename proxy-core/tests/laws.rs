@@ -66,7 +66,8 @@ proptest! {
         }
     }
 
-    /// A plan that is updated object by object is the plan of the new objects, and the sync of each step leads there.
+    /// A plan that is updated object by object is the plan of the new objects, and the sync of each step
+    /// leads there.
     #[test]
     fn a_plan_follows_single_objects((before, after) in clusters::pair(), config in clusters::config()) {
         for family in FAMILIES {
@@ -142,5 +143,34 @@ fn a_sync_follows_the_size_of_the_cluster() {
     assert!(!iptables::full(&large).restore.contains(" -> "));
     for (before, after) in [(&small, &large), (&large, &small)] {
         check_sync(before, after, &sync::between(before, after));
+    }
+}
+
+/// The same address twice makes the same rule twice; which of them goes matters for the order of the others.
+#[test]
+fn a_sync_handles_equal_rules() {
+    let machine = proxy_core::config::Machine::new("a");
+    let config = NodeConfig::new(machine, &Default::default(), None).unwrap();
+    let mut lists = vec![vec![]];
+    for _ in 0..3 {
+        let longer = |list: &Vec<&'static str>| {
+            ["198.51.100.1", "198.51.100.2"].map(|ip| [list.as_slice(), &[ip]].concat())
+        };
+        lists = lists.iter().flat_map(longer).chain(lists.clone()).collect();
+    }
+    let plans = lists.iter().map(|list| {
+        let mut objects = uniform_cluster(3, 0);
+        for object in &mut objects {
+            if let Object::Service(service) = object {
+                service.spec.external_ips = list.iter().map(|ip| (*ip).to_owned()).collect();
+            }
+        }
+        plan(&objects, &config, IpFamily::V4)
+    });
+    let plans: Vec<_> = plans.collect();
+    for before in &plans {
+        for after in &plans {
+            check_sync(before, after, &sync::between(before, after));
+        }
     }
 }

@@ -62,6 +62,14 @@ fn all() -> String {
 }
 
 #[test]
+fn releases_have_names() {
+    for version in VERSIONS {
+        assert_eq!(KubeProxyVersion::of_name(&version.to_string()), Some(version));
+    }
+    assert_eq!(KubeProxyVersion::of_name("1.19"), None);
+}
+
+#[test]
 fn every_difference_has_its_test() {
     assert_eq!(DIFFERENCES.len(), 5, "one of the tests below for each");
 }

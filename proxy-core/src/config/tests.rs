@@ -105,6 +105,16 @@ fn node_ports_answer_where_they_are_told_to() {
 }
 
 #[test]
+fn a_family_without_primary_address_takes_node_ports_everywhere() {
+    let mut machine = Machine::new("a");
+    machine.node_ips = vec!["10.0.0.1".parse().unwrap()];
+    let configuration =
+        KubeProxyConfiguration { node_port_addresses: vec!["primary".to_owned()], ..Default::default() };
+    let config = NodeConfig::new(machine, &configuration, None).unwrap();
+    assert_eq!(NodePlan::new(&config, IpFamily::V6).node_port_addresses, NodePortAddresses::AllLocal);
+}
+
+#[test]
 fn conntrack_sysctls_follow_the_cpus() {
     let cases = [
         (

@@ -13,12 +13,12 @@ use crate::error::ObjectError;
 use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Service, ServiceType, TrafficPolicy};
 use crate::validate::Fields;
 
-/// Gives every Service the addresses and ports that it needs and lacks. Addresses and ports that Services name come
-/// first, whatever their order.
+/// Gives every Service the addresses and ports that it needs and lacks. Addresses and ports that Services
+/// name come first, whatever their order.
 ///
-/// Kubernetes: `initIPFamilyFields`, `allocClusterIPs`, `initNodePorts`, pkg/registry/core/service/storage/alloc.go.
-/// Deviation: the first candidate follows from a hash of the Service's name, then the next free one is taken; the API
-/// server draws at random.
+/// Kubernetes: `initIPFamilyFields`, `allocClusterIPs`, `initNodePorts`,
+/// pkg/registry/core/service/storage/alloc.go. Deviation: the first candidate follows from a hash of the
+/// Service's name, then the next free one is taken; the API server draws at random.
 ///
 /// # Errors
 /// An address or a NodePort that two Services name; a family that the cluster lacks; a range that is used up.
@@ -179,7 +179,8 @@ fn allocate_addresses(
     Ok(())
 }
 
-/// A free address of the range. The lower part is kept for addresses that users choose, as long as there are others.
+/// A free address of the range. The lower part is kept for addresses that users choose, as long as there are
+/// others.
 ///
 /// Kubernetes: KEP-3070, `calculateRangeOffset`, pkg/registry/core/service/ipallocator/ipallocator.go.
 fn free_address(service: &Service, range: &IpNet, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {

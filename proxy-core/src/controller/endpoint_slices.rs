@@ -141,7 +141,8 @@ impl<'a> Pods<'a> {
         let mut endpoint = Endpoint {
             addresses,
             conditions: EndpointConditions {
-                // Never ready while terminating, for readers older than the other two; unless all are published.
+                // Never ready while terminating, for readers older than the other two; unless all are
+                // published.
                 ready: Some(publishes_all || is_serving && !is_terminating),
                 serving: Some(is_serving),
                 terminating: Some(is_terminating),
@@ -182,8 +183,8 @@ fn publishes_hostname(service: &Service, pod: &Pod) -> bool {
     !pod.spec.hostname.is_empty() && pod.spec.subdomain == service.metadata.name
 }
 
-/// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A port whose name the Pod does not
-/// know is left out.
+/// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A port whose name the Pod does
+/// not know is left out.
 fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let ports = service.spec.ports.iter().filter_map(|port| {
         Some(EndpointPort {
@@ -196,8 +197,8 @@ fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     ports.collect()
 }
 
-/// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Sidecars may name ports, other init containers
-/// may not.
+/// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Sidecars may name ports, other init
+/// containers may not.
 fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
     match &port.target_port {
         None => Some(port.port),

@@ -14,11 +14,11 @@ use crate::validate::Fields;
 
 const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 
-/// The slices that mirror Endpoints objects: those of Services without selector, unless mirrored slices are given or
-/// a label or a leader election record says no.
+/// The slices that mirror Endpoints objects: those of Services without selector, unless mirrored slices are
+/// given or a label or a leader election record says no.
 ///
-/// Kubernetes: pkg/controller/endpointslicemirroring/{endpointslicemirroring_controller,reconciler,utils}.go. At most
-/// 1000 addresses of a subset are mirrored.
+/// Kubernetes: pkg/controller/endpointslicemirroring/{endpointslicemirroring_controller,reconciler,utils}.go.
+/// At most 1000 addresses of a subset are mirrored.
 ///
 /// # Errors
 /// An address that is none.

@@ -129,8 +129,8 @@ pub(super) fn extra_in_service_chain(
     }
 }
 
-/// Instead of a list of everything that a Service lacks or leaves behind: one line for Services that are missing or
-/// stale as a whole.
+/// Instead of a list of everything that a Service lacks or leaves behind: one line for Services that are
+/// missing or stale as a whole.
 pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded: &Chains) -> Vec<Finding> {
     let (wanted_services, loaded_services) = (wanted.services(), loaded.services());
     let mut kept: Vec<Finding> = Vec::new();

@@ -118,8 +118,8 @@ pub(crate) fn count_dispatch(
     counts
 }
 
-/// Writes the rules of one service port in the shared chains of the filter table. What was rewritten in the nat table no
-/// longer has the VIP as destination, so these rules meet what was not.
+/// Writes the rules of one service port in the shared chains of the filter table. What was rewritten in the
+/// nat table no longer has the VIP as destination, so these rules meet what was not.
 pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
     write_refused_vip(filter, "KUBE-SERVICES", service, service.internal, service.cluster_ip);
     if let Some(external) = &service.external {
@@ -137,8 +137,8 @@ pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
         }
     }
     if let Some(port) = service.health_check_node_port {
-        // The answer tells whether there are local endpoints; the question must get through in any case. It is HTTP,
-        // hence TCP whatever the Service carries.
+        // The answer tells whether there are local endpoints; the question must get through in any case. It
+        // is HTTP, hence TCP whatever the Service carries.
         let comment = format!("-m comment --comment \"{} health check node port\"", service.name);
         filter.push(format_args!(
             "-A KUBE-NODEPORTS {comment} {} --dport {port} -j ACCEPT",
@@ -179,7 +179,8 @@ pub(super) fn write_nat(nat: &mut Lines, service: &ServicePlan, node: &NodePlan,
     nat.push(format_args!("{head} --dport {port} -j {chain}"));
 }
 
-/// Whether packets to NodePorts on 127.0.0.0/8 are counted, for the users who will miss them in nftables mode.
+/// Whether packets to NodePorts on 127.0.0.0/8 are counted, for the users who will miss them in nftables
+/// mode.
 fn counts_localhost(node: &NodePlan, family: IpFamily) -> bool {
     node.localhost_node_ports && family == IpFamily::V4 && node.has_nfacct
 }

@@ -27,7 +27,8 @@ pub(super) fn declare_nat(text: &mut Lines) {
 /// Writes the fixed rules of the filter table.
 pub(super) fn write_filter(text: &mut Lines, node: &NodePlan, family: IpFamily) {
     if guards_localhost(node, family) {
-        // route_localnet lets neighbours reach what listens on 127.0.0.1, CVE-2020-8558. The kubelet writes the same.
+        // route_localnet lets neighbours reach what listens on 127.0.0.1, CVE-2020-8558. The kubelet writes
+        // the same.
         text.push_text(concat!(
             "-A KUBE-FIREWALL -m comment --comment \"block incoming localnet connections\" -d 127.0.0.0/8 ",
             "! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP\n"
@@ -54,8 +55,8 @@ fn guards_localhost(node: &NodePlan, family: IpFamily) -> bool {
 
 fn write_forward(text: &mut Lines, node: &NodePlan) {
     if node.drops_invalid {
-        // A packet that conntrack does not understand is not un-NATed: it would reach the client with the pod's
-        // address and make it reset the connection, kubernetes#74839.
+        // A packet that conntrack does not understand is not un-NATed: it would reach the client with the
+        // pod's address and make it reset the connection, kubernetes#74839.
         let counter =
             if node.has_nfacct { " -m nfacct --nfacct-name ct_state_invalid_dropped_pkts" } else { "" };
         text.push(format_args!("-A KUBE-FORWARD -m conntrack --ctstate INVALID{counter} -j DROP"));

@@ -14,34 +14,44 @@ struct Jump {
 }
 
 const EXTERNAL: &str = "kubernetes externally-visible service portals";
+const HEALTH: &str = "kubernetes health check service ports";
 const PORTALS: &str = "kubernetes service portals";
+const FORWARDING: &str = "kubernetes forwarding rules";
 const FIREWALL: &str = "kubernetes load balancer firewall";
+const POSTROUTING: &str = "kubernetes postrouting rules";
+
+const fn new_connections(from: &'static str, to: &'static str, comment: &'static str) -> Jump {
+    Jump { table: Table::Filter, from, to, only_new: true, comment }
+}
+
+const fn all_packets(table: Table, from: &'static str, to: &'static str, comment: &'static str) -> Jump {
+    Jump { table, from, to, only_new: false, comment }
+}
 
 /// In the order in which kube-proxy ensures them: `iptablesJumpChains`, then `iptablesKubeletJumpChains`,
 /// pkg/proxy/iptables/proxier.go.
-#[rustfmt::skip]
 const JUMPS: [Jump; 14] = [
     // Refuse what no endpoint serves. Not on OUTPUT: so it is upstream, too.
-    Jump { table: Table::Filter, from: "INPUT", to: "KUBE-EXTERNAL-SERVICES", only_new: true, comment: EXTERNAL },
-    Jump { table: Table::Filter, from: "FORWARD", to: "KUBE-EXTERNAL-SERVICES", only_new: true, comment: EXTERNAL },
+    new_connections("INPUT", "KUBE-EXTERNAL-SERVICES", EXTERNAL),
+    new_connections("FORWARD", "KUBE-EXTERNAL-SERVICES", EXTERNAL),
     // Let health checks of load balancers in.
-    Jump { table: Table::Filter, from: "INPUT", to: "KUBE-NODEPORTS", only_new: false, comment: "kubernetes health check service ports" },
+    all_packets(Table::Filter, "INPUT", "KUBE-NODEPORTS", HEALTH),
     // Refuse ClusterIPs that no endpoint serves: those with one were rewritten before the filter table.
-    Jump { table: Table::Filter, from: "FORWARD", to: "KUBE-SERVICES", only_new: true, comment: PORTALS },
-    Jump { table: Table::Filter, from: "OUTPUT", to: "KUBE-SERVICES", only_new: true, comment: PORTALS },
+    new_connections("FORWARD", "KUBE-SERVICES", PORTALS),
+    new_connections("OUTPUT", "KUBE-SERVICES", PORTALS),
     // Forward Service traffic where the policy of FORWARD is DROP.
-    Jump { table: Table::Filter, from: "FORWARD", to: "KUBE-FORWARD", only_new: false, comment: "kubernetes forwarding rules" },
+    all_packets(Table::Filter, "FORWARD", "KUBE-FORWARD", FORWARDING),
     // Drop what loadBalancerSourceRanges did not let through.
-    Jump { table: Table::Filter, from: "INPUT", to: "KUBE-PROXY-FIREWALL", only_new: true, comment: FIREWALL },
-    Jump { table: Table::Filter, from: "OUTPUT", to: "KUBE-PROXY-FIREWALL", only_new: true, comment: FIREWALL },
-    Jump { table: Table::Filter, from: "FORWARD", to: "KUBE-PROXY-FIREWALL", only_new: true, comment: FIREWALL },
+    new_connections("INPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
+    new_connections("OUTPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
+    new_connections("FORWARD", "KUBE-PROXY-FIREWALL", FIREWALL),
     // Send Service traffic to endpoints.
-    Jump { table: Table::Nat, from: "OUTPUT", to: "KUBE-SERVICES", only_new: false, comment: PORTALS },
-    Jump { table: Table::Nat, from: "PREROUTING", to: "KUBE-SERVICES", only_new: false, comment: PORTALS },
-    Jump { table: Table::Nat, from: "POSTROUTING", to: "KUBE-POSTROUTING", only_new: false, comment: "kubernetes postrouting rules" },
+    all_packets(Table::Nat, "OUTPUT", "KUBE-SERVICES", PORTALS),
+    all_packets(Table::Nat, "PREROUTING", "KUBE-SERVICES", PORTALS),
+    all_packets(Table::Nat, "POSTROUTING", "KUBE-POSTROUTING", POSTROUTING),
     // The guard of 127.0.0.0/8, shared with the kubelet. Made in both families, filled in one.
-    Jump { table: Table::Filter, from: "INPUT", to: "KUBE-FIREWALL", only_new: false, comment: "" },
-    Jump { table: Table::Filter, from: "OUTPUT", to: "KUBE-FIREWALL", only_new: false, comment: "" },
+    all_packets(Table::Filter, "INPUT", "KUBE-FIREWALL", ""),
+    all_packets(Table::Filter, "OUTPUT", "KUBE-FIREWALL", ""),
 ];
 
 /// The commands that make every jump and, before it, the chain that it leads to.

@@ -18,8 +18,8 @@ impl Lines {
         self.0.push('\n');
     }
 
-    /// Adds a line made of these parts, given in groups; faster than formatting, for the lines that come by the
-    /// hundred thousand.
+    /// Adds a line made of these parts, given in groups; faster than formatting, for the lines that come by
+    /// the hundred thousand.
     pub(super) fn concat(&mut self, groups: &[&[&str]]) {
         for part in groups.iter().copied().flatten() {
             self.0.push_str(part);

@@ -128,7 +128,8 @@ impl Writer<'_> {
         }
     }
 
-    /// What `loadBalancerSourceRanges` lets through. The rest is not rewritten, and dropped in the filter table.
+    /// What `loadBalancerSourceRanges` lets through. The rest is not rewritten, and dropped in the filter
+    /// table.
     fn write_firewall(&mut self, external: &External, ranges: &SourceRanges) {
         let name = &self.service.name;
         let chain = self.chains.hash.chain(ChainKind::Firewall);

@@ -32,7 +32,8 @@ pub struct ObjectMeta {
     /// Annotations, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
-    /// Set when the object is on its way out (a terminating Pod). RFC 3339; hairpin only asks whether it is there.
+    /// Set when the object is on its way out (a terminating Pod). RFC 3339; hairpin only asks whether it is
+    /// there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
 }

@@ -92,7 +92,8 @@ pub struct ServiceSpec {
     /// Which endpoints serve NodePorts, external and load balancer addresses; Cluster when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<TrafficPolicy>,
-    /// `PreferClose`, `PreferSameZone` or `PreferSameNode`: read by the EndpointSlice controller, which writes hints.
+    /// `PreferClose`, `PreferSameZone` or `PreferSameNode`: read by the EndpointSlice controller, which
+    /// writes hints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic_distribution: Option<String>,
     /// The port on which a load balancer asks a node for local endpoints, 0 for none.

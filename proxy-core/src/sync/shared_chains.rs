@@ -21,10 +21,11 @@ impl<'a> SharedChains<'a> {
         Self { plan, counts: [0; SharedChain::ALL.len()], counted_to: None }
     }
 
-    /// Writes the edits that turn the rules of one service port in one shared chain from one state into another.
+    /// Writes the edits that turn the rules of one service port in one shared chain from one state into
+    /// another.
     ///
-    /// Service ports must come in the order of names: edits take effect one after the other, so all before this one
-    /// are in their new state and all after it in their old.
+    /// Service ports must come in the order of names: edits take effect one after the other, so all before
+    /// this one are in their new state and all after it in their old.
     pub(super) fn write_edits(
         &mut self,
         text: &mut String,
@@ -69,8 +70,8 @@ impl<'a> SharedChains<'a> {
     }
 }
 
-/// How many rules at the beginning and at the end stay as they are. None, if a rule occurs twice: `-D` takes the first
-/// of equal rules away, whichever was meant.
+/// How many rules at the beginning and at the end stay as they are. None, if a rule occurs twice: `-D` takes
+/// the first of equal rules away, whichever was meant.
 fn kept(old: &[&str], new: &[&str]) -> (usize, usize) {
     let occurs_twice = (1..old.len()).any(|index| old[..index].contains(&old[index]));
     if occurs_twice {

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Endpoints in short: one word each, of flags `r`eady, `s`erving, `t`erminating, `l`ocal, then `/zone` and `@node`
-/// hints. The letters of the answers are the positions: `a` is the first.
+/// Endpoints in short: one word each, of flags `r`eady, `s`erving, `t`erminating, `l`ocal, then `/zone` and
+/// `@node` hints. The letters of the answers are the positions: `a` is the first.
 fn endpoints(text: &str) -> Vec<Endpoint> {
     let words = text.split_whitespace().enumerate();
     let parsed = words.map(|(index, word)| {

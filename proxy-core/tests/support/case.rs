@@ -1,6 +1,7 @@
 //! One recorded case: what went into real kube-proxy, and what came out of it.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,9 @@ use serde::Deserialize;
 
 use super::manifests;
 
-/// `options.json`: what kube-proxy read from its configuration and the machine. Unknown fields are errors, so that no
-/// option of a case is passed over; those of ipvs are named to be left out.
+/// `options.json`: what kube-proxy read from its configuration and the machine.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct Options {
     node_name: String,
     #[serde(rename = "nodeIPs")]
@@ -24,6 +24,7 @@ struct Options {
     interface_addrs: Vec<IpNet>,
     #[serde(default, rename = "clusterCIDR")]
     cluster_cidr: String,
+    #[serde(default)]
     detect_local_mode: String,
     #[serde(default)]
     bridge_interface: String,
@@ -43,16 +44,21 @@ struct Options {
     tcp_be_liberal: bool,
     #[serde(default)]
     random_fully: Option<bool>,
-    #[serde(default)]
-    nfacct: bool,
-    #[serde(default, rename = "ipFamily")]
-    _ip_family: serde::de::IgnoredAny,
-    #[serde(default, rename = "ipvsScheduler")]
-    _ipvs_scheduler: serde::de::IgnoredAny,
-    #[serde(default, rename = "ipvsStrictARP")]
-    _ipvs_strict_arp: serde::de::IgnoredAny,
-    #[serde(default, rename = "ipvsExcludeCIDRs")]
-    _ipvs_exclude_cidrs: serde::de::IgnoredAny,
+    /// Options of other proxy modes, and whatever else: if it mattered, the comparison would show it.
+    #[serde(flatten)]
+    others: BTreeMap<String, serde_json::Value>,
+}
+
+impl Options {
+    /// Whether the machine had nfacct counters.
+    fn has_nfacct(&self) -> bool {
+        let is_set = |value: &serde_json::Value| match value {
+            serde_json::Value::Bool(is_set) => *is_set,
+            serde_json::Value::Array(counters) => !counters.is_empty(),
+            _ => false,
+        };
+        self.others.iter().any(|(name, value)| name.to_lowercase().contains("nfacct") && is_set(value))
+    }
 }
 
 /// One case folder.
@@ -97,7 +103,7 @@ impl Case {
         machine.interface_addresses.clone_from(&options.interface_addrs);
         machine.has_random_fully = options.random_fully.unwrap_or(true);
         machine.tcp_be_liberal = options.tcp_be_liberal;
-        machine.has_nfacct = options.nfacct;
+        machine.has_nfacct = options.has_nfacct();
         let mut configuration = KubeProxyConfiguration::default();
         configuration.cluster_cidr.clone_from(&options.cluster_cidr);
         // "None" is no mode of kube-proxy: it is ClusterCIDR without any CIDR.

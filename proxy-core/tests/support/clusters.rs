@@ -1,4 +1,5 @@
-//! Random small clusters and nodes: every feature that rules depend on, on names and addresses that often meet.
+//! Random small clusters and nodes: every feature that rules depend on, on names and addresses that often
+//! meet.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::collections::BTreeMap;

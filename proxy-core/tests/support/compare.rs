@@ -27,8 +27,8 @@ pub(crate) fn differences(expected: &Ruleset, found: &Ruleset) -> String {
     report
 }
 
-/// kube-proxy takes the node's addresses from a Go map: the rules for them at the end of KUBE-SERVICES come in no
-/// particular order.
+/// kube-proxy takes the node's addresses from a Go map: the rules for them at the end of KUBE-SERVICES come
+/// in no particular order.
 fn normalized(rules: &[String]) -> Vec<String> {
     let is_tail = |rule: &String| rule.contains("NOTE: this must be the last rule in this chain");
     let tail = rules.iter().rev().take_while(|rule| is_tail(rule)).count();

@@ -38,7 +38,8 @@ pub(crate) struct Netns {
 }
 
 impl Netns {
-    /// A new namespace, or `None` with a word on standard error if this machine cannot give one or lacks the tools.
+    /// A new namespace, or `None` with a word on standard error if this machine cannot give one or lacks the
+    /// tools.
     pub(crate) fn new(backend: Backend) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("hp-proxy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -104,7 +105,8 @@ impl Netns {
         self.run(&[&restore, "--noflush"], text).map(drop)
     }
 
-    /// The tables, without what changes from dump to dump: comments with the time, and the order of tables and chains.
+    /// The tables, without what changes from dump to dump: comments with the time, and the order of tables
+    /// and chains.
     pub(crate) fn save(&self, backend: Backend, family: IpFamily) -> Vec<String> {
         comparable(&self.run(&[&backend.command(family, "-save")], "").unwrap())
     }
