@@ -99,7 +99,7 @@ pub enum Delivery {
     Delivered(SocketId),
     /// It was dropped.
     Dropped(DropReason),
-    /// No socket wants it. TCP has queued the RST where one is due; for UDP the stack sends ICMP port unreachable.
+    /// No socket wants it, and the sender is told: TCP has queued a RST; for UDP the stack sends ICMP port unreachable.
     NoSocket,
 }
 

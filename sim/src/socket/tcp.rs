@@ -3,6 +3,7 @@
 //! Heads up: read RFC 9293 §3.10 beside this. The names of fields and functions are those of `struct tcp_sock` and of
 //! net/ipv4/tcp_{input,output,timer,minisocks,ipv4}.c, v6.12.
 
+mod acks;
 mod connection;
 mod delack;
 mod err;
@@ -62,6 +63,9 @@ pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: 
         Err(reason) => return Delivery::Dropped(reason),
     };
     let Some(id) = sockets.table.tcp_lookup(segment.tuple) else {
+        if segment.has(TcpFlags::RST) {
+            return Delivery::Dropped(DropReason::NoSocket);
+        }
         send_reset(io, &segment);
         return Delivery::NoSocket;
     };

@@ -105,43 +105,29 @@ pub(in crate::socket) struct Connection {
 }
 
 impl Connection {
-    /// A client's connection, before its SYN. It inherits sequence numbers and the peer's timestamp from a connection in
-    /// TIME_WAIT whose place it takes.
-    pub(super) fn connect(
+    fn new(
         io: &mut SocketIo<'_, '_>,
         id: SocketId,
         tuple: FourTuple,
-        spec: ClientSpec,
-        inherited: Option<&TimeWait>,
+        app: App,
+        snd: Send,
+        rcv: Receive,
     ) -> Self {
-        let advmss = io.advertised_mss();
-        let ts_recent = inherited.and_then(|time_wait| time_wait.ts_recent);
-        let mss = if ts_recent.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
-        let (rcv_wnd, rcv_wscale) = initial_window(io, mss, true);
-        let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
-        rcv.ts_recent = ts_recent;
-        let isn = inherited.map_or_else(|| io.isn(), TimeWait::next_isn);
-        let flow = Some(spec.request.flow);
-        let deadline = spec.request.deadline;
-        let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
-        let client = Client { is_kept_open: spec.is_kept_open, pending: Some(pending) };
-        let mut timers = Timers::default();
-        timers.arm(io, id, TimerKind::Deadline, deadline);
         Self {
             id,
             tuple,
             state: State::SynSent,
-            is_port_bound: spec.src_port.is_some(),
-            timers,
-            flow,
+            is_port_bound: false,
+            timers: Timers::default(),
+            flow: None,
             cause: None,
             ident: io.ident(),
-            app: App::Client(client),
-            snd: Send::new(isn),
+            app,
+            snd,
             rcv,
             ack: AckPolicy::default(),
             rtt: Rtt::default(),
-            advmss,
+            advmss: io.advertised_mss(),
             has_timestamps: true,
             has_sack: true,
             write_timer: WriteTimer::Retransmit,
@@ -155,6 +141,31 @@ impl Connection {
         }
     }
 
+    /// A client's connection, before its SYN. It inherits sequence numbers and the peer's timestamp from a connection in
+    /// TIME_WAIT whose place it takes.
+    pub(super) fn connect(
+        io: &mut SocketIo<'_, '_>,
+        id: SocketId,
+        tuple: FourTuple,
+        spec: ClientSpec,
+        inherited: Option<&TimeWait>,
+    ) -> Self {
+        let ts_recent = inherited.and_then(|time_wait| time_wait.ts_recent);
+        let option_len = if ts_recent.is_some() { TIMESTAMPS_LEN } else { 0 };
+        let (rcv_wnd, rcv_wscale) = initial_window(io, io.advertised_mss() - option_len, true);
+        let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
+        rcv.ts_recent = ts_recent;
+        let snd = Send::new(inherited.map_or_else(|| io.isn(), TimeWait::next_isn));
+        let (flow, deadline) = (spec.request.flow, spec.request.deadline);
+        let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
+        let app = App::Client(Client { is_kept_open: spec.is_kept_open, pending: Some(pending) });
+        let mut connection = Self::new(io, id, tuple, app, snd, rcv);
+        connection.is_port_bound = spec.src_port.is_some();
+        connection.flow = Some(flow);
+        connection.timers.arm(io, id, TimerKind::Deadline, deadline);
+        connection
+    }
+
     /// The connection of a handshake that a listener answered and that `segment` completes.
     ///
     /// Linux: `tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c; `tcp_create_openreq_child`, net/ipv4/tcp_minisocks.c.
@@ -164,32 +175,14 @@ impl Connection {
         let mut rcv = Receive::new(handshake.rcv_wnd, handshake.rcv_wscale);
         rcv.start_after(handshake.peer_isn);
         rcv.ts_recent = handshake.ts_recent;
-        let mut connection = Self {
-            id: handshake.id,
-            tuple: handshake.tuple,
-            state: State::Established,
-            is_port_bound: false,
-            timers: Timers::default(),
-            flow: segment.flow.or(handshake.flow),
-            cause: Some(segment.packet),
-            ident: io.ident(),
-            app: App::Server(handshake.server.clone()),
-            snd,
-            rcv,
-            ack: AckPolicy::default(),
-            rtt: Rtt::default(),
-            advmss: io.advertised_mss(),
-            has_timestamps: handshake.ts_recent.is_some(),
-            has_sack: handshake.has_sack,
-            write_timer: WriteTimer::Retransmit,
-            retransmits: 0,
-            retrans_stamp: None,
-            high_seq: None,
-            loss_cwnd: 0,
-            tlp_high_seq: None,
-            last_oow_ack: None,
-            soft_error: None,
-        };
+        let app = App::Server(handshake.server.clone());
+        let mut connection = Self::new(io, handshake.id, handshake.tuple, app, snd, rcv);
+        connection.flow = segment.flow.or(handshake.flow);
+        // The same id means that the timers go on counting, lest one of the handshake be taken for one of the connection.
+        connection.timers = handshake.timers.clone();
+        connection.timers.cancel(TimerKind::Retransmit);
+        connection.has_timestamps = handshake.ts_recent.is_some();
+        connection.has_sack = handshake.has_sack;
         if handshake.retransmits == 0 {
             connection.rtt.measure(io.cx.now - handshake.started);
         }

@@ -149,6 +149,11 @@ impl Receive {
         !self.reorder.is_empty()
     }
 
+    /// The end of the last block that was received beyond a gap.
+    pub(super) fn highest_sack(&self) -> Option<Seq> {
+        self.sack.iter().map(|(_, end)| *end).reduce(Seq::max)
+    }
+
     /// The blocks that the next ACK carries, at most `limit`; a duplicate is reported once.
     pub(super) fn sack_blocks(&mut self, limit: usize) -> SackBlocks {
         self.duplicate.take().into_iter().chain(self.sack.iter().copied()).take(limit).collect()

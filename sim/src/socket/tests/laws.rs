@@ -3,7 +3,7 @@
 use super::pair::*;
 use crate::packet::FlowId;
 use crate::socket::{ClientProtocol, ClientSpec, Request, Server};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::protocol;
@@ -44,7 +44,8 @@ fn server() -> impl Strategy<Value = Server> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However frames are lost, doubled and overtaken, each flow has an outcome, and at last nothing is left but servers.
+    /// However frames are lost, doubled and overtaken, each flow has an outcome, and at last nothing is left but servers. A
+    /// server keeps a connection only if its client, which has closed, has given up telling it so.
     #[test]
     fn every_flow_ends_and_both_hosts_come_to_rest(
         fates in prop::collection::vec(fate(), 1..40),
@@ -60,7 +61,10 @@ proptest! {
             pair.connect(spec(flow, id));
         }
         pair.run();
-        prop_assert_eq!(pair.open_sockets(), [0, 2], "{}", pair.tcpdump());
+        let [clients, servers] = pair.open_sockets();
+        let may_have_given_up = pair.now - Instant::START > Duration::from_secs(100);
+        prop_assert_eq!(clients, 0, "{}", pair.tcpdump());
+        prop_assert!(servers == 2 || may_have_given_up, "{}", pair.tcpdump());
         for (flow, id) in flows.iter().zip(0..) {
             let outcome = pair.outcome(id);
             prop_assert!(outcome.is_some(), "{:?}", flow);

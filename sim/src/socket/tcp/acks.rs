@@ -1,0 +1,159 @@
+//! Acknowledgements that arrive: what leaves the flight, the peer's window, and what is sent again.
+//!
+//! Linux: `tcp_ack`, net/ipv4/tcp_input.c.
+
+use super::Verdict;
+use super::connection::{Connection, State};
+use super::segment::Segment;
+use crate::socket::timer::TimerKind;
+use crate::socket::{SocketIo, SocketOut};
+use crate::time::{Duration, Instant};
+use crate::trace::DropReason;
+use crate::wire::TcpFlags;
+
+/// What `tcp_ack` says of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AckResult {
+    /// It acknowledges something new, or the same as before.
+    Valid,
+    /// It is behind what was acknowledged, within a window.
+    Old,
+    /// It is far behind (RFC 5961 §5.2).
+    TooOld,
+    /// It acknowledges what was never sent.
+    Unsent,
+}
+
+impl Connection {
+    /// Handles the ACK field; `Err` if the segment goes no further.
+    pub(super) fn process_ack(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        segment: &Segment<'_>,
+    ) -> Result<(), Verdict> {
+        let rejected = Verdict::Drop(DropReason::TcpInvalid);
+        if !segment.has(TcpFlags::ACK) {
+            return Err(rejected);
+        }
+        match self.take_ack(io, segment) {
+            AckResult::Valid => Ok(()),
+            AckResult::Old | AckResult::TooOld | AckResult::Unsent if self.state == State::SynReceived => {
+                Err(Verdict::Reset(DropReason::TcpInvalid))
+            }
+            // The text of such a segment may still be new.
+            AckResult::Old => Ok(()),
+            // RFC 5961 §5.2. In ESTABLISHED, Linux left ACKs of what was not sent unanswered until 6.18.
+            AckResult::TooOld | AckResult::Unsent => {
+                self.send_challenge_ack(io);
+                Err(rejected)
+            }
+        }
+    }
+
+    /// Linux: `tcp_ack`.
+    fn take_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> AckResult {
+        let (ack, una) = (segment.ack, self.snd.snd_una);
+        if ack.is_before(una) {
+            // No ACK can be for bytes that were never sent.
+            let oldest = self.snd.max_window.min(self.snd.bytes_acked);
+            return if una - ack > oldest { AckResult::TooOld } else { AckResult::Old };
+        }
+        if ack.is_after(self.snd.snd_nxt) {
+            return AckResult::Unsent;
+        }
+        let is_advancing = ack.is_after(una);
+        if is_advancing {
+            self.retransmits = 0;
+        }
+        if let Some((value, _)) = segment.options.timestamps.filter(|_| self.has_timestamps) {
+            self.rcv.note_timestamp(segment.seq, value, io.cx.now);
+        }
+        self.update_window(segment);
+        self.soft_error = None;
+        let was_idle = self.snd.in_flight.is_empty();
+        let acked = self.snd.acknowledge(ack);
+        if acked.segments > 0 {
+            io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0 });
+            let echo = segment.options.timestamps.map(|(_, echo)| echo);
+            self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
+        }
+        if self.tlp_high_seq.is_some_and(|high| !ack.is_before(high)) {
+            self.tlp_high_seq = None;
+        }
+        if was_idle {
+            self.window_may_have_opened(io);
+        } else if acked.segments > 0 {
+            self.flight_shrank(io, acked.segments);
+        }
+        AckResult::Valid
+    }
+
+    /// Linux: `tcp_ack_update_window`, `tcp_may_update_window`.
+    fn update_window(&mut self, segment: &Segment<'_>) {
+        let shift = if segment.has(TcpFlags::SYN) { 0 } else { self.snd.snd_wscale };
+        let window = u32::from(segment.window) << shift;
+        let snd = &mut self.snd;
+        let is_newer = segment.ack.is_after(snd.snd_una)
+            || segment.seq.is_after(snd.snd_wl1)
+            || (segment.seq == snd.snd_wl1 && (window > snd.snd_wnd || window == 0));
+        if is_newer {
+            snd.snd_wl1 = segment.seq;
+            snd.snd_wnd = window;
+            snd.max_window = snd.max_window.max(window);
+        }
+    }
+
+    /// Takes the time since `sent`, or since the moment that the peer echoes (`tcp_ack_update_rtt`).
+    pub(super) fn measure_rtt(&mut self, now: Instant, sent: Option<Instant>, echo: Option<u32>) {
+        if let Some(sent) = sent {
+            self.rtt.measure(now - sent);
+        } else if let Some(echo) = echo.filter(|echo| *echo != 0 && self.has_timestamps) {
+            self.rtt.measure(Duration::from_millis(u64::from(super::timestamp(now).wrapping_sub(echo))));
+        }
+    }
+
+    /// Nothing was in flight, so the ACK may open a window that was closed (`tcp_ack_probe`).
+    fn window_may_have_opened(&mut self, io: &mut SocketIo<'_, '_>) {
+        if !self.snd.has_unsent() {
+            return;
+        }
+        self.retransmits = 0;
+        if self.snd.next_segment(self.mss()).is_some() {
+            self.timers.cancel(TimerKind::Retransmit);
+        } else {
+            self.arm_window_probe(io);
+        }
+    }
+
+    /// Segments left the flight: what was lost goes out again, and the timer is set anew.
+    fn flight_shrank(&mut self, io: &mut SocketIo<'_, '_>, count: u32) {
+        if let Some(high) = self.high_seq {
+            self.loss_cwnd += count;
+            if self.snd.snd_una.is_before(high) {
+                self.retransmit_lost(io);
+            } else {
+                self.high_seq = None;
+                self.retrans_stamp = None;
+            }
+        }
+        if !self.schedule_loss_probe(io, true) {
+            self.rearm_rto(io);
+        }
+    }
+
+    /// Linux: `tcp_xmit_retransmit_queue`, with slow start from one segment.
+    fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
+        let mut index = 0;
+        // Sending again may join segments, so that there are fewer afterwards.
+        while index < self.snd.in_flight.len() {
+            let out = self.snd.in_flight.iter().filter(|sent| !sent.is_lost).count();
+            if u32::try_from(out).is_ok_and(|out| out >= self.loss_cwnd) {
+                break;
+            }
+            if self.snd.in_flight[index].is_lost {
+                self.retransmit(io, index);
+            }
+            index += 1;
+        }
+    }
+}
