@@ -3,8 +3,7 @@
 use crate::cli::ListArgs;
 use crate::exit::{Exit, Stop};
 use conformance::prepare::{Prepared, prepare};
-use conformance::suite::SCENARIOS;
-use std::collections::BTreeMap;
+use conformance::suite::{SCENARIOS, coverage};
 use std::io::Write;
 
 pub(crate) fn run(_: &ListArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -18,20 +17,15 @@ pub(crate) fn run(_: &ListArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     for (name, prepared) in &scenarios {
         writeln!(out, "  {name:width$}  {}", prepared.scenario.intent)?;
     }
-    requirements(&scenarios, out)?;
+    requirements(out)?;
     Ok(Exit::AsExpected)
 }
 
-fn requirements(scenarios: &[(&str, Prepared)], out: &mut dyn Write) -> Result<(), Stop> {
-    let mut covered: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, prepared) in scenarios {
-        for requirement in &prepared.scenario.requirements {
-            covered.entry(requirement).or_default().push(name);
-        }
-    }
+fn requirements(out: &mut dyn Write) -> Result<(), Stop> {
+    let coverage = coverage();
     writeln!(out, "\nrequirements, and the scenarios that cover them")?;
-    let width = width(covered.keys().copied());
-    for (requirement, names) in &covered {
+    let width = width(coverage.keys().map(String::as_str));
+    for (requirement, names) in &coverage {
         writeln!(out, "  {requirement:width$}  {}", names.join(", "))?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
 use conformance::result::{Recording, Run, RunResult};
-use conformance::runner::{RunOptions, run_sim};
+use conformance::runner::{RunOptions, run_all_sim};
 use conformance::scenario::{Family, ProxyMode};
 use reports::json;
 use reports::names::Names;
@@ -82,32 +82,47 @@ fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec
     Ok(modes)
 }
 
+/// So many runs are under way or in memory at a time.
+const RUNS_AT_A_TIME: usize = 16;
+
 /// Runs everything; text is printed as soon as it is there.
 fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
     let mut results = Vec::new();
-    for job in jobs {
-        let options = RunOptions {
-            family: Family::parse(&args.family).unwrap_or(Family::Ipv4),
-            seed: args.seed,
-            ..RunOptions::new(job.mode)
-        };
-        let Run { result, recording } =
-            run_sim(&job.prepared, &options).map_err(|error| stopped(&job.argument, error))?;
-        if args.format == Format::Text {
-            if !results.is_empty() {
-                writeln!(out, "\n")?;
+    for jobs in jobs.chunks(RUNS_AT_A_TIME) {
+        let cases: Vec<_> = jobs.iter().map(|job| (&job.prepared, options(args, job.mode))).collect();
+        for (job, run) in jobs.iter().zip(run_all_sim(&cases)) {
+            let Run { result, recording } = run.map_err(|error| stopped(&job.argument, error))?;
+            if args.format == Format::Text {
+                if !results.is_empty() {
+                    writeln!(out, "\n")?;
+                }
+                print(args, job, &result, recording.as_ref(), out)?;
             }
-            if let (Some(shown), Some(recording)) = (args.trace, &recording) {
-                trace(shown, &result, recording, out)?;
-            }
-            write!(out, "{}", RunText::new(&result, &job.argument, Palette::COLOUR))?;
-            out.flush()?;
+            progress.step(&job.argument);
+            results.push(result);
         }
-        progress.step(&job.argument);
-        results.push(result);
     }
     Ok(results)
+}
+
+fn options(args: &ScenarioArgs, mode: ProxyMode) -> RunOptions {
+    let family = Family::parse(&args.family).unwrap_or(Family::Ipv4);
+    RunOptions { family, seed: args.seed, ..RunOptions::new(mode) }
+}
+
+fn print(
+    args: &ScenarioArgs,
+    job: &Job,
+    result: &RunResult,
+    recording: Option<&Recording>,
+    out: &mut dyn Write,
+) -> Result<(), Stop> {
+    if let (Some(shown), Some(recording)) = (args.trace, recording) {
+        trace(shown, result, recording, out)?;
+    }
+    write!(out, "{}", RunText::new(result, &job.argument, Palette::COLOUR))?;
+    Ok(out.flush()?)
 }
 
 fn trace(
