@@ -48,14 +48,13 @@ pub fn of_change(after: &Plan, change: &PlanChange) -> Sync {
     let large_before = change.endpoint_count_before > iptables::LARGE_CLUSTER_ENDPOINTS;
     let large_after = is_large_cluster(after);
     let mut writer = Writer::new(after);
+    writer.write_shared_chains(&change.services);
     if large_before == large_after {
-        writer.write_shared_chains(&change.services);
         for service in &change.services {
             writer.write_service(service, large_before, large_after);
         }
     } else {
         // Comments come or go in every Service.
-        writer.write_shared_chains(&change.services);
         for service in all_services(after, change) {
             writer.write_service(&service, large_before, large_after);
         }
