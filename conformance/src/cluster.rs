@@ -11,12 +11,13 @@
 //! |---|---|
 //! | a node's pod CIDR | the n-th node gets the n-th /24 of the cluster CIDR, from 1: `10.244.1.0/24` |
 //! | a Deployment's Pods | `NAME-0`, `NAME-1`, … as many as `replicas` says beyond those that its selector finds |
-//! | a Pod's node | the node with the fewest Pods of the same Deployment, or of those that stand alone |
+//! | a Pod's node | of those with fewer than 110 Pods, the one with the fewest of the same Deployment (or of none) |
 //! | a Pod's address | the next one of its node's pod CIDR, from `.2`; `.1` is the gateway |
 //! | a Pod's condition | running and ready |
 //! | ClusterIP, NodePort, EndpointSlices | see `proxy_core::controller` |
 
 mod address;
+mod deployments;
 mod natural;
 mod nodes;
 mod pods;
@@ -118,7 +119,7 @@ impl Cluster {
             last_given: BTreeMap::new(),
             state: empty,
         };
-        cluster.apply(objects)
+        cluster.stored_and_settled(objects)
     }
 
     /// This cluster after `kubectl apply` of these objects.
@@ -126,11 +127,7 @@ impl Cluster {
     /// # Errors
     /// Everything that is wrong, warnings included; at least one is an error.
     pub fn apply(&self, objects: Vec<Object>) -> Settled {
-        let mut next = self.clone();
-        for object in objects {
-            next.store(object);
-        }
-        next.settle()
+        self.with_live_slices().stored_and_settled(objects)
     }
 
     /// This cluster after `kubectl delete` of this object; `None` if it is not there.
@@ -138,7 +135,7 @@ impl Cluster {
     /// # Errors
     /// Everything that is wrong with what is left, warnings included; at least one is an error.
     pub fn delete(&self, object: &ObjectReference) -> Option<Settled> {
-        let mut next = self.clone();
+        let mut next = self.with_live_slices();
         next.remove(&ObjectKey { kind: object.kind, name: object.name.clone() })?;
         Some(next.settle())
     }
@@ -148,7 +145,7 @@ impl Cluster {
     /// # Errors
     /// Everything that is wrong with the result, warnings included; at least one is an error.
     pub fn set_ready(&self, pod: &ObjectName, is_ready: bool) -> Option<Settled> {
-        let mut next = self.clone();
+        let mut next = self.with_live_slices();
         let key = ObjectKey { kind: Kind::Pod, name: pod.clone() };
         let Some(Object::Pod(pod)) = next.stored.get_mut(&key) else { return None };
         pods::set_condition(pod, is_ready);
@@ -243,6 +240,13 @@ impl Cluster {
             cluster_cidr: self.network.cluster_cidr.to_string(),
             ..KubeProxyConfiguration::default()
         })
+    }
+
+    fn stored_and_settled(mut self, objects: Vec<Object>) -> Settled {
+        for object in objects {
+            self.store(object);
+        }
+        self.settle()
     }
 
     /// Lets every controller do its part, and looks at the result.

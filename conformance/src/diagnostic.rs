@@ -133,7 +133,11 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
-/// Prints diagnostics, each with its lines of the source, one blank line between two.
+/// Diagnostics that are printed at once. Who has more of them has made one mistake many times.
+const PRINTED_MAX: usize = 50;
+
+/// Prints diagnostics, each with its lines of the source, one blank line between two. After so many it says how many
+/// more there are.
 pub fn render(diagnostics: &[Diagnostic], sources: &[Source], style: Style) -> String {
     let renderer = match style {
         Style::Plain => Renderer::plain(),
@@ -141,12 +145,15 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[Source], style: Style) -> S
     };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let mut output = String::new();
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter().take(PRINTED_MAX) {
         if !output.is_empty() {
             output.push('\n');
         }
         output.push_str(&renderer.render(&[group(diagnostic, sources)]));
         output.push('\n');
+    }
+    if let Some(more @ 1..) = diagnostics.len().checked_sub(PRINTED_MAX) {
+        output.push_str(&format!("\nand {more} more\n"));
     }
     output
 }

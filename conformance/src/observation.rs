@@ -57,7 +57,7 @@ pub struct FlowObservation {
     pub protocol: Transport,
     /// How it ended for the one who connected.
     pub outcome: Outcome,
-    /// The node whose rules see the first packet first; `None` when it meets none.
+    /// The node whose kube-proxy would choose the endpoint; `None` if the connection goes by no node.
     pub via: Option<String>,
     /// Who answered.
     pub endpoint: Option<EndpointName>,

@@ -51,6 +51,28 @@ pub fn run_all_sim(cases: &[(&Prepared, RunOptions)]) -> Vec<Result<Run, ArmErro
     cases.par_iter().map(|(prepared, options)| run_sim(prepared, options)).collect()
 }
 
+/// Runs a scenario twice on the simulator and compares everything that happened.
+///
+/// # Errors
+/// See [`ArmError`]; also if the two runs differ, which would be a fault of the simulator.
+pub fn run_twice_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
+    let first = run_sim(prepared, options)?;
+    let second = run_sim(prepared, options)?;
+    if first == second {
+        return Ok(first);
+    }
+    let events = |run: &Run| run.recording.as_ref().map_or(&[][..], |recording| &recording.events).to_vec();
+    let (first, second) = (events(&first), events(&second));
+    let at = first.iter().zip(&second).take_while(|(first, second)| first == second).count();
+    let event = |events: &[sim::trace::TraceEvent]| format!("{:?}", events.get(at));
+    Err(ArmError::Failed(format!(
+        "two runs with seed {} differ from event {at} on: {} and {}",
+        options.seed,
+        event(&first),
+        event(&second)
+    )))
+}
+
 /// Runs a scenario on an arm.
 ///
 /// # Errors

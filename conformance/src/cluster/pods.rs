@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use proxy_core::objects::{
-    self, Container, Deployment, Kind, LabelSelector, Object, ObjectMeta, PodCondition, PodIp, Protocol,
-};
+use proxy_core::objects::{self, Container, Kind, Object, PodCondition, PodIp, Protocol};
 
 use super::address::{ipv4, is_host_address, nth};
 use super::nodes::check_name;
@@ -13,8 +11,8 @@ use super::{Cluster, Node, Pod, Problem, as_pod, natural_cmp};
 use crate::manifest::ObjectKey;
 use crate::scenario::{FieldFault, ObjectName};
 
-/// Pods of one Deployment. More than any scenario needs; a larger number is a typing error.
-const REPLICAS_MAX: i32 = 5_000;
+/// What a kubelet takes by default (`maxPods`).
+const PODS_PER_NODE_MAX: u32 = 110;
 
 impl Cluster {
     pub(super) fn settle_pods(&mut self, problems: &mut Vec<Problem>) {
@@ -37,130 +35,48 @@ impl Cluster {
         }
         self.state.pods = keys.iter().filter_map(|key| self.running_pod(key)).collect();
         self.check_pods(problems);
+        self.check_host_ports(problems);
     }
 
-    /// The Deployment controller: as many Pods as there should be.
-    fn run_deployments(&mut self, problems: &mut Vec<Problem>) {
-        let deployments: Vec<(ObjectKey, Deployment)> = self
-            .stored
-            .iter()
-            .filter_map(|(key, object)| match object {
-                Object::Deployment(deployment) => Some((key.clone(), deployment.clone())),
-                Object::Namespace(_)
-                | Object::Node(_)
-                | Object::Pod(_)
-                | Object::Service(_)
-                | Object::EndpointSlice(_)
-                | Object::Endpoints(_)
-                | Object::KubeProxyConfiguration(_) => None,
-            })
-            .collect();
-        for (key, deployment) in deployments {
-            let replicas = deployment.spec.replicas.unwrap_or(1);
-            if !(0..=REPLICAS_MAX).contains(&replicas) {
-                let fault = FieldFault::new(format!("{replicas} is no number of Pods"));
-                let fault = fault.expected(format!("0 to {REPLICAS_MAX}")).at("spec.replicas");
-                problems.push(Problem::error(key, fault));
-                continue;
-            }
-            if !selects(&deployment.spec.selector, &deployment.spec.template.metadata) {
-                let fault = FieldFault::new("the selector does not select the Pods of the template")
-                    .expected("labels of spec.template.metadata.labels");
-                problems.push(Problem::error(key, fault.at("spec.selector")));
-                continue;
-            }
-            self.run_deployment(&key, &deployment, usize::try_from(replicas).unwrap_or(0));
-        }
-    }
-
-    fn run_deployment(&mut self, key: &ObjectKey, deployment: &Deployment, replicas: usize) {
-        let is_outdated = |pod: &objects::Pod| !is_of_template(pod, deployment);
-        let owned: Vec<ObjectKey> =
-            self.owners.iter().filter(|(_, owner)| *owner == key).map(|(pod, _)| pod.clone()).collect();
-        for pod in owned {
-            if self.stored.get(&pod).and_then(as_pod).is_none_or(is_outdated) {
-                self.stored.remove(&pod);
-                self.owners.remove(&pod);
-            }
-        }
-        let mut present: Vec<ObjectKey> = self
-            .stored
-            .iter()
-            .filter(|(pod, object)| {
-                pod.name.namespace == key.name.namespace
-                    && as_pod(object).is_some_and(|pod| {
-                        !is_finished(pod) && selects(&deployment.spec.selector, &pod.metadata)
-                    })
-            })
-            .map(|(pod, _)| pod.clone())
-            .collect();
-        // Scaling down takes the youngest of those that were made here.
-        present.sort_by(|left, right| natural_cmp(&left.name.name, &right.name.name));
-        while present.len() > replicas {
-            let Some(index) = present.iter().rposition(|pod| self.owners.get(pod) == Some(key)) else {
-                break;
-            };
-            let pod = present.remove(index);
-            self.stored.remove(&pod);
-            self.owners.remove(&pod);
-        }
-        for _ in present.len()..replicas {
-            self.make_pod(key, deployment);
-        }
-    }
-
-    fn make_pod(&mut self, owner: &ObjectKey, deployment: &Deployment) {
-        let serial = self.serials.entry(owner.clone()).or_default();
-        let key = loop {
-            let name = format!("{}-{serial}", owner.name.name);
-            *serial += 1;
-            let key = ObjectKey { kind: Kind::Pod, name: ObjectName::new(&owner.name.namespace, name) };
-            if !self.stored.contains_key(&key) {
-                break key;
-            }
-        };
-        let pod = objects::Pod {
-            metadata: ObjectMeta {
-                name: key.name.name.clone(),
-                namespace: key.name.namespace.clone(),
-                ..deployment.spec.template.metadata.clone()
-            },
-            spec: deployment.spec.template.spec.clone(),
-            ..objects::Pod::default()
-        };
-        self.owners.insert(key.clone(), owner.clone());
-        self.stored.insert(key, Object::Pod(pod));
-    }
-
-    /// The scheduler: a Pod without a node goes where the fewest of its siblings are.
+    /// The scheduler: a Pod without a node goes where the fewest of its siblings are, as long as that node has room.
     fn bind(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
         let names: Vec<String> = self.state.nodes.iter().map(|node| node.name.clone()).collect();
-        let mut counts: BTreeMap<(Option<ObjectKey>, String), u32> = BTreeMap::new();
+        let mut load = Load::default();
         for key in keys {
             if let Some(pod) = self.stored.get(key).and_then(as_pod)
                 && !pod.spec.node_name.is_empty()
+                && !is_finished(pod)
             {
-                *counts.entry((self.owners.get(key).cloned(), pod.spec.node_name.clone())).or_default() += 1;
+                load.add(self.owners.get(key), &pod.spec.node_name);
             }
         }
         for key in keys {
             let owner = self.owners.get(key).cloned();
             let Some(Object::Pod(pod)) = self.stored.get_mut(key) else { continue };
             if !pod.spec.node_name.is_empty() {
-                if !is_finished(pod) && self.state.nodes.iter().all(|node| node.name != pod.spec.node_name) {
-                    // A node that is there but at fault has been spoken of.
-                    let node =
-                        ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &pod.spec.node_name) };
-                    if !self.stored.contains_key(&node) {
-                        problems.push(missing_node(key, self.stored.get(key), &names));
-                    }
+                // A node that is there but at fault has been spoken of.
+                let node =
+                    ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &pod.spec.node_name) };
+                if !is_finished(pod) && !self.stored.contains_key(&node) {
+                    problems.push(missing_node(key, self.stored.get(key), &names));
                 }
                 continue;
             }
-            let count = |node: &String| counts.get(&(owner.clone(), node.clone())).copied().unwrap_or(0);
-            let Some(node) = names.iter().min_by_key(|node| count(node)).cloned() else { continue };
-            *counts.entry((owner, node.clone())).or_default() += 1;
-            pod.spec.node_name = node;
+            match load.lightest(owner.as_ref(), &names) {
+                Some(node) => {
+                    load.add(owner.as_ref(), node);
+                    pod.spec.node_name.clone_from(node);
+                }
+                None if names.is_empty() => {}
+                None => {
+                    let what = format!("no node has room for Pod {}", key.name);
+                    let fault = FieldFault::new(what).help(format!("a node takes {PODS_PER_NODE_MAX} Pods"));
+                    problems.push(Problem::error(
+                        owner.unwrap_or_else(|| key.clone()),
+                        fault.at("metadata.name"),
+                    ));
+                }
+            }
         }
     }
 
@@ -241,6 +157,26 @@ impl Cluster {
         ports.into_iter().collect()
     }
 
+    /// Pods that share their node's network namespace share its ports. (The scheduler would keep them apart.)
+    fn check_host_ports(&self, problems: &mut Vec<Problem>) {
+        let mut owners: BTreeMap<(&str, Protocol, u16), &ObjectName> = BTreeMap::new();
+        for pod in self.state.pods.iter().filter(|pod| pod.is_host_network) {
+            for (protocol, port) in &pod.listens {
+                let Some(other) = owners.insert((&pod.node, *protocol, *port), &pod.name) else { continue };
+                let key = ObjectKey { kind: Kind::Pod, name: pod.name.clone() };
+                let what = format!(
+                    "the {} port {port} of {} is given to two Pods, {other} and {}",
+                    protocol.lower(),
+                    pod.node,
+                    pod.name
+                );
+                let fault = FieldFault::new(what).help("Pods with hostNetwork share the ports of their node");
+                let owner = self.owners.get(&key).cloned().unwrap_or(key);
+                problems.push(Problem::error(owner, fault.at("spec.containers")));
+            }
+        }
+    }
+
     fn check_pods(&self, problems: &mut Vec<Problem>) {
         let mut owners: BTreeMap<Ipv4Addr, ObjectKey> = BTreeMap::new();
         for (key, pod) in self.stored.iter().filter_map(|(key, object)| Some((key, as_pod(object)?))) {
@@ -300,6 +236,28 @@ impl Cluster {
     }
 }
 
+/// How many Pods are on each node: all of them, and those of one Deployment (or of none).
+#[derive(Default)]
+struct Load {
+    all: BTreeMap<String, u32>,
+    siblings: BTreeMap<Option<ObjectKey>, BTreeMap<String, u32>>,
+}
+
+impl Load {
+    fn add(&mut self, owner: Option<&ObjectKey>, node: &str) {
+        *self.all.entry(node.to_owned()).or_default() += 1;
+        *self.siblings.entry(owner.cloned()).or_default().entry(node.to_owned()).or_default() += 1;
+    }
+
+    /// The first node with the fewest siblings among those that have room.
+    fn lightest<'a>(&self, owner: Option<&ObjectKey>, nodes: &'a [String]) -> Option<&'a String> {
+        let siblings = self.siblings.get(&owner.cloned());
+        let has_room = |node: &&String| self.all.get(*node).is_none_or(|count| *count < PODS_PER_NODE_MAX);
+        let count = |node: &&String| siblings.and_then(|counts| counts.get(*node)).copied().unwrap_or(0);
+        nodes.iter().filter(has_room).min_by_key(count)
+    }
+}
+
 /// Sets the condition `Ready`.
 pub(super) fn set_condition(pod: &mut objects::Pod, is_ready: bool) {
     let status = if is_ready { "True" } else { "False" }.to_owned();
@@ -323,16 +281,8 @@ fn run(pod: &mut objects::Pod) {
 }
 
 /// It has run and does not run any more.
-fn is_finished(pod: &objects::Pod) -> bool {
+pub(super) fn is_finished(pod: &objects::Pod) -> bool {
     matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
-}
-
-/// Whether a Pod was made from this template, as it is now.
-fn is_of_template(pod: &objects::Pod, deployment: &Deployment) -> bool {
-    let template = &deployment.spec.template;
-    let bound = objects::PodSpec { node_name: pod.spec.node_name.clone(), ..template.spec.clone() };
-    let is_same_node = template.spec.node_name.is_empty() || template.spec.node_name == pod.spec.node_name;
-    pod.metadata.labels == template.metadata.labels && pod.spec == bound && is_same_node
 }
 
 fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> Problem {
@@ -374,23 +324,4 @@ pub(super) fn containers(pod: &objects::Pod) -> impl Iterator<Item = &Container>
 
 pub(super) fn valid_port(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port != 0)
-}
-
-/// Kubernetes: `LabelSelectorAsSelector`, apimachinery pkg/apis/meta/v1/helpers.go. An empty selector selects all, but
-/// a Deployment with one is refused; here it selects nothing.
-fn selects(selector: &LabelSelector, metadata: &ObjectMeta) -> bool {
-    let is_empty = selector.match_labels.is_empty() && selector.match_expressions.is_empty();
-    let labels = &metadata.labels;
-    !is_empty
-        && selector.match_labels.iter().all(|(name, value)| labels.get(name) == Some(value))
-        && selector.match_expressions.iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
-            match requirement.operator.as_str() {
-                "In" => value.is_some_and(|value| requirement.values.contains(value)),
-                "NotIn" => value.is_none_or(|value| !requirement.values.contains(value)),
-                "Exists" => value.is_some(),
-                "DoesNotExist" => value.is_none(),
-                _ => false,
-            }
-        })
 }

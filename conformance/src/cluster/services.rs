@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::controller;
 use proxy_core::objects::{
-    EndpointSlice, IntOrString, Kind, Object, ObjectMeta, Protocol, Service, ServiceType,
+    EndpointSlice, IntOrString, Kind, Object, ObjectMeta, Pod, Protocol, Service, ServiceType,
 };
 
 use super::pods::{containers, valid_port};
@@ -113,12 +113,12 @@ impl Cluster {
 
     /// Selectors that find nothing, and named ports that nobody has.
     fn check_targets(&self, problems: &mut Vec<Problem>) {
+        let index = PodsByLabel::new(self.stored.values().filter_map(as_pod));
         for service in self.stored.values().filter_map(as_service) {
             if service.spec.selector.is_empty() || service.spec.service_type == ServiceType::ExternalName {
                 continue;
             }
-            let pods = self.stored.values().filter_map(as_pod);
-            let selected: Vec<_> = pods.filter(|pod| selects(service, &pod.metadata)).collect();
+            let selected = index.selected_by(service);
             let is_of_service = |slice: &EndpointSlice| {
                 slice.metadata.namespace() == service.metadata.namespace()
                     && slice.metadata.labels.get("kubernetes.io/service-name") == Some(&service.metadata.name)
@@ -151,6 +151,33 @@ impl Cluster {
                     .push(Problem::error(key(service), fault.at(format!("spec.ports[{index}].targetPort"))));
             }
         }
+    }
+}
+
+/// Pods by namespace and label, so that a selector need not look at all of them.
+struct PodsByLabel<'a>(BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>);
+
+impl<'a> PodsByLabel<'a> {
+    fn new(pods: impl Iterator<Item = &'a Pod>) -> Self {
+        let mut index: BTreeMap<_, Vec<&Pod>> = BTreeMap::new();
+        for pod in pods {
+            for (name, value) in &pod.metadata.labels {
+                index.entry((pod.metadata.namespace(), name.as_str(), value.as_str())).or_default().push(pod);
+            }
+        }
+        Self(index)
+    }
+
+    /// The Pods that a Service's selector finds, in their order.
+    fn selected_by(&self, service: &Service) -> Vec<&'a Pod> {
+        let namespace = service.metadata.namespace();
+        let mut fewest: Option<&[&'a Pod]> = None;
+        for (name, value) in &service.spec.selector {
+            let pods = self.0.get(&(namespace, name.as_str(), value.as_str())).map_or(&[][..], Vec::as_slice);
+            fewest = Some(fewest.filter(|least| least.len() <= pods.len()).unwrap_or(pods));
+        }
+        let found = fewest.into_iter().flatten().copied();
+        found.filter(|pod| selects(service, &pod.metadata)).collect()
     }
 }
 

@@ -1,11 +1,34 @@
 //! Applying and deleting, as the API server does.
 
-use proxy_core::objects::{Kind, Node, Object, Pod, Service, ServiceType};
+use proxy_core::objects::{EndpointSlice, Kind, Node, Object, ObjectReference, Pod, Service, ServiceType};
 
 use super::Cluster;
 use crate::manifest::ObjectKey;
+use crate::scenario::ObjectName;
+
+/// The label of slices that the EndpointSlice controller writes, and its value.
+const MANAGED_BY: (&str, &str) =
+    ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io");
 
 impl Cluster {
+    /// This cluster with its EndpointSlice controller at work. A dump holds what the controller wrote last; as soon as
+    /// something changes it would write anew, if it knows the Pods.
+    pub(super) fn with_live_slices(&self) -> Self {
+        let mut live = self.clone();
+        live.stored.retain(|_, object| super::as_slice(object).is_none_or(|slice| !self.is_rewritten(slice)));
+        live
+    }
+
+    fn is_rewritten(&self, slice: &EndpointSlice) -> bool {
+        let (label, controller) = MANAGED_BY;
+        let is_known = |reference: &ObjectReference| {
+            let name = ObjectName::new(slice.metadata.namespace(), &reference.name);
+            reference.kind == "Pod" && self.stored.contains_key(&ObjectKey { kind: Kind::Pod, name })
+        };
+        slice.metadata.labels.get(label).is_some_and(|by| by == controller)
+            && slice.endpoints.iter().all(|one| one.target_ref.as_ref().is_some_and(is_known))
+    }
+
     /// Stores an object. What an earlier state of it was given and its new state does not name, it keeps.
     pub(super) fn store(&mut self, mut object: Object) {
         let key = ObjectKey::of(&object);

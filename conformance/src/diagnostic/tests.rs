@@ -33,3 +33,14 @@ fn only_errors_are_errors() {
     assert!(!has_errors(std::slice::from_ref(&warning)));
     assert!(has_errors(&[warning, Diagnostic::error(place(0, 0..0), "x")]));
 }
+
+#[test]
+fn the_same_mistake_many_times_is_printed_some_times() {
+    let sources = [Source { name: "a.yaml".into(), text: "kind: x\n".into() }];
+    let many = |count: usize| vec![Diagnostic::error(place(0, 6..7), "unknown kind"); count];
+    let errors = |text: &str| text.matches("error: unknown kind").count();
+    let text = render(&many(53), &sources, Style::Plain);
+    assert_eq!(errors(&text), 50);
+    assert!(text.ends_with("\n\nand 3 more\n"));
+    assert!(!render(&many(50), &sources, Style::Plain).contains("more"));
+}

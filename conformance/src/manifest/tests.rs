@@ -1,5 +1,9 @@
 use super::*;
+use crate::cluster::Cluster;
 use crate::diagnostic::{Style, render};
+use crate::prepare::prepare;
+use crate::runner::{RunOptions, run_sim};
+use crate::scenario::ProxyMode;
 
 /// The diagnostics of one text, as they are printed.
 fn rendered(text: &str) -> String {
@@ -31,6 +35,35 @@ fn a_scenario_and_its_manifests_are_loaded() {
     assert_eq!(keys, expected.map(|(kind, ns, name)| ObjectKey { kind, name: ObjectName::new(ns, name) }));
     let node = &manifests.objects[1].origin;
     assert_eq!(&manifests.sources[0].text[node.value("metadata.name").span], "n");
+}
+
+#[test]
+fn what_kubectl_prints_is_taken_verbatim() {
+    // In the form of `kubectl get nodes,pods,deployments,replicasets,services,endpointslices,endpoints -o yaml`.
+    let dump = include_str!("tests/dump.yaml");
+    let scenario = SCENARIO
+        .replace("  intent: i", "  intent: i\n  network: {externalHosts: [{name: client, ip: 172.18.0.100}]}")
+        .replace("to: pod/a", "to: node/kind-worker:31234");
+    let manifests = load(vec![Source { name: "dump.yaml".into(), text: format!("{scenario}---\n{dump}") }]);
+    let prepared = prepare(manifests).unwrap();
+    assert_eq!(prepared.warnings, []);
+    let pods: Vec<_> = prepared.cluster.pods().iter().map(|pod| pod.name.name.as_str()).collect();
+    assert_eq!(pods, ["web-6d6565499c-7k2qd"], "the Deployment counts the Pod that is there");
+    let slices: Vec<_> = prepared.cluster.slices().map(|slice| slice.metadata.name.as_str()).collect();
+    assert_eq!(slices.len(), 2, "{slices:?}: the one given, and the one mirrored from Endpoints");
+    let run = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap();
+    let flow = &run.result.steps[0].flows[0];
+    assert_eq!(flow.endpoint.as_ref().map(ToString::to_string).as_deref(), Some("pod/web-6d6565499c-7k2qd"));
+
+    // From the first change on, slices follow the Pods, whatever the dump held.
+    let pod = ObjectName::new("default", "web-6d6565499c-7k2qd");
+    let (changed, _) = prepared.cluster.set_ready(&pod, false).unwrap().unwrap();
+    let ready = |cluster: &Cluster| {
+        let web =
+            cluster.slices().filter(|slice| slice.metadata.labels["kubernetes.io/service-name"] == "web");
+        web.flat_map(|slice| &slice.endpoints).map(|endpoint| endpoint.conditions.ready).collect::<Vec<_>>()
+    };
+    assert_eq!((ready(&prepared.cluster), ready(&changed)), (vec![Some(true)], vec![Some(false)]));
 }
 
 #[test]

@@ -80,8 +80,12 @@ pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<Endpo
     }
 }
 
-/// The node whose rules see a packet from `from` to `to` first.
+/// The node whose kube-proxy chooses the endpoint of a connection from `from` to `to`: the one that has the address, or
+/// else the one that the first packet meets first.
 pub(super) fn via(cluster: &Cluster, from: &Netns, to: Ipv4Addr) -> Option<String> {
+    if let Some(node) = cluster.nodes().iter().find(|node| node.ip == to) {
+        return Some(node.name.clone());
+    }
     match from {
         Netns::Node(name) => Some(name.clone()),
         Netns::Pod(name) => cluster.pod(name).map(|pod| pod.node.clone()),

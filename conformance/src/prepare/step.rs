@@ -71,7 +71,7 @@ pub struct FlowPlan {
     pub source_port: Option<u16>,
     /// How long the client waits.
     pub timeout: Duration,
-    /// The node whose rules see the first packet first, if one does.
+    /// The node whose kube-proxy would choose the endpoint, if the connection goes by one.
     pub via: Option<String>,
 }
 

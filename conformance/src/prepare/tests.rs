@@ -96,6 +96,12 @@ fn with_step(step: &str) -> String {
     GOOD.replacen("---\n", &format!("  - {step}\n---\n"), 1)
 }
 
+fn host_pod(name: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  hostNetwork: true\n  nodeName: node-1\n  containers:\n  - ports: [{{containerPort: 9100}}]\n"
+    )
+}
+
 /// One test per mistake: what is printed is the snapshot.
 macro_rules! mistakes {
     ($($name:ident: $text:expr;)*) => {
@@ -128,6 +134,7 @@ mistakes! {
     host_with_the_name_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: node-1, ip: 192.168.0.101}");
     named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
     port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
+    host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
     name_that_is_none: changed("  name: web-0\n", "  name: Web_0\n");
     missing_pod: with_step("connect: {from: pod/web-1, to: service/web}");
     missing_node: with_step("connect: {from: client, to: node/node-2:30080}");
@@ -185,10 +192,10 @@ fn a_later_step_sees_what_an_earlier_one_made() {
 }
 
 #[test]
-fn the_node_that_is_met_first_is_known() {
+fn the_node_that_chooses_is_known() {
     let hosts = "{name: client, ip: 192.168.0.100}\n    - {name: far, ip: 192.168.0.101, routes: [{to: 198.51.100.0/24, via: node/node-1}]}";
     let steps = "connect: {from: pod/web-0, to: service/web}\n  - connect: {from: node/node-1, to: 10.96.0.10:80}\n  \
-                 - connect: {from: far, to: 198.51.100.1:80}\n  - connect: {from: client, to: 198.51.100.1:80}\n  - ping: {from: client, to: far}";
+                 - connect: {from: far, to: 198.51.100.1:80}\n  - connect: {from: client, to: 198.51.100.1:80}\n  - ping: {from: client, to: far}\n  - ping: {from: far, to: node-1}";
     let prepared =
         prepare_text(&with_step(steps).replace("{name: client, ip: 192.168.0.100}", hosts)).unwrap();
     let via: Vec<_> = prepared
@@ -199,7 +206,10 @@ fn the_node_that_is_met_first_is_known() {
             flows.via.as_deref()
         })
         .collect();
-    assert_eq!(via, [Some("node-1"), Some("node-1"), Some("node-1"), Some("node-1"), None, None]);
+    assert_eq!(
+        via,
+        [Some("node-1"), Some("node-1"), Some("node-1"), Some("node-1"), None, None, Some("node-1")]
+    );
 }
 
 #[test]

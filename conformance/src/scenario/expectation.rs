@@ -126,7 +126,7 @@ pub enum SourceSeen {
 pub enum Viewpoint {
     /// `client`: the address of the one who connects.
     Client,
-    /// `node`: any address of the node through which the connection enters the Service.
+    /// `node`: any address of the node whose kube-proxy chooses the endpoint.
     Node,
     /// `bridge/NODE`: the address of that node's CNI bridge.
     Bridge(String),

@@ -6,7 +6,9 @@ use sim::trace::Level;
 use super::*;
 use crate::diagnostic::{Style, render};
 use crate::prepare::{Prepared, prepare};
-use crate::runner::{RunOptions, run_all_sim};
+use crate::result::Failure;
+use crate::runner::{RunOptions, run_all_sim, run_twice_sim};
+use crate::scenario::Cni;
 
 fn prepared(scenario: &BuiltIn) -> Prepared {
     prepare(scenario.load()).unwrap_or_else(|refused| {
@@ -36,6 +38,38 @@ fn every_scenario_passes_in_every_mode_and_repeats_exactly() {
             assert_eq!(failures, "", "{} in mode {} with seed {seed}", result.scenario, result.mode);
         }
         assert_eq!(run_all_sim(&cases), first);
+    }
+}
+
+#[test]
+fn routed_veths_behave_as_bridges_do() {
+    // Those that are not about the bridge itself.
+    let names = [
+        "clusterip",
+        "clusterip-three-endpoints",
+        "clusterip-from-node",
+        "nodeport-cluster",
+        "nodeport-local",
+        "nodeport-on-localhost",
+        "external-ip",
+        "internal-local",
+        "hairpin-veth",
+        "udp-removed-endpoint",
+    ];
+    for name in names {
+        let text = find(name).unwrap().text;
+        let text = if text.contains("  network:\n") {
+            text.replacen("  network:\n", "  network:\n    cni: ptp\n", 1)
+        } else if text.contains("  network: {") {
+            text.replacen("  network: {", "  network: {cni: ptp, ", 1)
+        } else {
+            text.replacen("  steps:\n", "  network: {cni: ptp}\n  steps:\n", 1)
+        };
+        let prepared = prepare(manifest::load(vec![Source { name: name.into(), text }])).unwrap();
+        assert_eq!(prepared.cluster.network().cni, Cni::Ptp);
+        let result = run_twice_sim(&prepared, &RunOptions::new(prepared.modes[0])).unwrap().result;
+        let failures: Vec<_> = result.steps.iter().flat_map(|step| &step.failures).collect();
+        assert_eq!(failures, Vec::<&Failure>::new(), "{name}");
     }
 }
 
