@@ -138,7 +138,7 @@ fn no_such_rule(chain: Value<'_>) -> Box<Problem> {
 fn specs(table: &Table, rule: ParsedRule<'_>) -> Parse<Vec<RuleSpec>> {
     let target = rule.target.resolve(|name| table.chains().find(name))?;
     check_place(table, &rule, &target)?;
-    Ok(rule.specs(&target))
+    Ok(rule.specs(target))
 }
 
 /// Linux: `xt_check_target`, net/netfilter/x_tables.c; jumps to base chains are refused by libiptc.

@@ -73,10 +73,8 @@ pub(super) struct Call<'w> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<T> {
     None,
-    /// The name itself.
-    Exact(T),
-    /// The only option that begins so, or several that mean the same.
-    Shortened(T),
+    /// The name itself, or else the only option that begins so, or several that mean the same.
+    One(T),
     /// Several.
     Ambiguous(&'static str, &'static str),
 }
@@ -90,7 +88,7 @@ pub(super) fn find<T: Copy + PartialEq>(
     let mut ambiguous = None;
     for (known, option) in options {
         if known == name {
-            return Found::Exact(option);
+            return Found::One(option);
         }
         if known.starts_with(name) {
             match shortened {
@@ -102,7 +100,7 @@ pub(super) fn find<T: Copy + PartialEq>(
     }
     match (ambiguous, shortened) {
         (Some((first, second)), _) => Found::Ambiguous(first, second),
-        (None, Some((_, option))) => Found::Shortened(option),
+        (None, Some((_, option))) => Found::One(option),
         (None, None) => Found::None,
     }
 }

@@ -143,6 +143,9 @@ impl<'w> Parser<'w, '_, '_> {
             self.long(name, Written { name: value, attached })?;
         } else if text.len() > 1 && text.starts_with('-') && text != "--" {
             self.short_cluster(value)?;
+        } else if text == "--" {
+            // What follows is no option, and nothing else may follow.
+            return self.words.get(self.next).map_or(Ok(()), |word| Err(Value::of(word).expected("nothing")));
         } else {
             return Err(value.expected("an option"));
         }
@@ -171,16 +174,15 @@ impl<'w> Parser<'w, '_, '_> {
     }
 
     fn long(&mut self, name: &str, written: Written<'w>) -> Parse<()> {
-        // What is named fully is found first in iptables itself, then in the latest extension that has it.
+        if let Some((extension, id)) = self.rule.option(name) {
+            return self.extension(extension, id, written);
+        }
         let base = OPTIONS.iter().enumerate().map(|(index, option)| (option.long, Place::Base(index)));
         let extensions =
-            self.rule.options().map(|(name, extension, option)| (name, Place::Extension(extension, option)));
+            self.rule.options().map(|(name, extension, id)| (name, Place::Extension(extension, id)));
         match options::find(name, base.chain(extensions)) {
-            Found::Exact(Place::Base(index)) | Found::Shortened(Place::Base(index)) => {
-                self.base(&OPTIONS[index], written)
-            }
-            Found::Exact(Place::Extension(extension, id))
-            | Found::Shortened(Place::Extension(extension, id)) => self.extension(extension, id, written),
+            Found::One(Place::Base(index)) => self.base(&OPTIONS[index], written),
+            Found::One(Place::Extension(extension, id)) => self.extension(extension, id, written),
             // A protocol brings its own match along when an option is not known otherwise (`load_proto`).
             Found::None | Found::Ambiguous(..) if self.rule.load_protocol_match(self.setting.family) => {
                 self.long(name, written)
@@ -276,23 +278,23 @@ impl<'w> Parser<'w, '_, '_> {
         match part {
             RuleOption::Fragment => self.rule.set_fragment(at, is_inverted, family),
             RuleOption::Source => {
-                let value = self.required(written)?;
+                let value = self.next_word(written)?;
                 self.rule.set_source(at, value, is_inverted)
             }
             RuleOption::Destination => {
-                let value = self.required(written)?;
+                let value = self.next_word(written)?;
                 self.rule.set_destination(at, value, is_inverted)
             }
             RuleOption::InDevice => {
-                let value = self.device_word(written)?;
+                let value = self.next_word(written)?;
                 self.rule.set_in_device(at, value, is_inverted)
             }
             RuleOption::OutDevice => {
-                let value = self.device_word(written)?;
+                let value = self.next_word(written)?;
                 self.rule.set_out_device(at, value, is_inverted)
             }
             RuleOption::Protocol => {
-                let value = self.required(written)?;
+                let value = self.next_word(written)?;
                 self.rule.set_protocol(at, protocol(value)?, value, is_inverted)
             }
             RuleOption::Match => {
@@ -302,16 +304,16 @@ impl<'w> Parser<'w, '_, '_> {
             }
             RuleOption::Jump | RuleOption::Goto => {
                 self.refuse_not(option)?;
-                let value = self.required(written)?;
+                let value = self.next_word(written)?;
                 self.rule.begin_target(at, value, part == RuleOption::Goto, family)
             }
         }
     }
 
-    /// iptables 1.8.9 takes the whole word `-ieth0` or `--in-interface=eth0` for the name of a device.
-    fn device_word(&mut self, written: Written<'w>) -> Parse<Value<'w>> {
+    /// The value of a part of a rule; iptables 1.8.9 takes the whole word `-ieth0` or `--source=10.0.0.1` for it.
+    fn next_word(&mut self, written: Written<'w>) -> Parse<Value<'w>> {
         if written.attached.is_some() {
-            return Err(written.name.expected("the name of a device as a word of its own"));
+            return Err(written.name.expected("a value in a word of its own"));
         }
         self.required(written)
     }
@@ -336,8 +338,8 @@ impl<'w> Parser<'w, '_, '_> {
             SettingOption::Ipv4 => self.is_for_other_family |= self.setting.family != Family::Ipv4,
             SettingOption::Ipv6 => self.is_for_other_family |= self.setting.family != Family::Ipv6,
             SettingOption::Modprobe => _ = self.required(written)?,
-            SettingOption::Inert => {}
-            SettingOption::Help | SettingOption::Version => {
+            SettingOption::Verbose => {}
+            SettingOption::Help | SettingOption::Listing | SettingOption::Version => {
                 return Err(written.name.expected("a command that changes or lists rules"));
             }
         }

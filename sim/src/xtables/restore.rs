@@ -10,7 +10,7 @@ use super::parse::{self, Setting};
 use super::recent_lists::RecentLists;
 use super::ruleset::Table;
 use super::validate;
-use super::words::{Value, restore_words};
+use super::words::{Value, Word, restore_words};
 use super::{Family, FamilyTables, Tool};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) fn restore(
 ) -> Result<(), RuleError> {
     let file: Arc<str> = file.into();
     let tool = Tool::restore(family);
-    let mut restorer = Restorer { tables, lists, family, options, open: None };
+    let mut restorer = Restorer { tables, lists, family, options, open: None, words: Vec::new() };
     let mut number = 0;
     for line in text.split_terminator('\n') {
         number += 1;
@@ -64,17 +64,19 @@ impl Failure {
     }
 }
 
-struct Restorer<'r> {
+struct Restorer<'r, 't> {
     tables: &'r mut FamilyTables,
     lists: &'r mut RecentLists,
     family: Family,
     options: RestoreOptions,
     /// The table between its name and `COMMIT`.
     open: Option<Table>,
+    /// Room for the words of a line.
+    words: Vec<Word<'t>>,
 }
 
-impl Restorer<'_> {
-    fn line(&mut self, line: &str, number: u32) -> Result<(), Failure> {
+impl<'t> Restorer<'_, 't> {
+    fn line(&mut self, line: &'t str, number: u32) -> Result<(), Failure> {
         if line.is_empty() || line.starts_with('#') {
             return Ok(());
         }
@@ -154,33 +156,26 @@ impl Restorer<'_> {
         Ok(())
     }
 
+    /// The tool looks at counters only if it was asked for them.
     fn policy_counters(&self, after: Value<'_>, end: Value<'_>) -> Parse<Count> {
-        let expected = "counters such as `[0:0]`";
-        let Some(word) = first_word(after) else {
-            return if self.options.counters { Err(missing(end, expected)) } else { Ok(Count::default()) };
-        };
-        let inner = word.text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let count = inner
-            .and_then(|inner| inner.split_once(':'))
-            .and_then(|(packets, bytes)| {
-                Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
-            })
-            .ok_or_else(|| word.expected(expected))?;
-        Ok(if self.options.counters { count } else { Count::default() })
+        if !self.options.counters {
+            return Ok(Count::default());
+        }
+        let word = first_word(after).ok_or_else(|| missing(end, COUNTERS))?;
+        let inner = word.text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        inner.and_then(|(inner, _)| count(inner)).ok_or_else(|| word.expected(COUNTERS))
     }
 
     /// A command, with counters before it or not.
-    fn rule(&mut self, table: &mut Table, line: &str, number: u32) -> Parse<()> {
-        let (count, from) = rule_counters(line)?;
-        let words = restore_words(line, from)?;
+    fn rule(&mut self, table: &mut Table, line: &'t str, number: u32) -> Parse<()> {
+        let (count, from) = rule_counters(line, self.options.counters)?;
+        restore_words(line, from, &mut self.words)?;
         let setting = Setting { family: self.family, is_restore: true, lists: self.lists };
-        let mut parsed = parse::parse(&words, line.len(), setting)?;
+        let mut parsed = parse::parse(&self.words, line.len(), setting)?;
         if parsed.is_for_other_family {
             return Ok(());
         }
-        if self.options.counters && parsed.counters.is_none() {
-            parsed.counters = count;
-        }
+        parsed.counters = parsed.counters.or(count);
         let origin = Origin { line: number, text: line[from..].trim_ascii() };
         if let parse::Command::ListRules(_) = parsed.command {
             let problem =
@@ -216,21 +211,30 @@ fn empty(table: &mut Table) {
     }
 }
 
-/// `[PACKETS:BYTES]` at the beginning of a line, and where the command begins. The tool looks at the numbers only if it was
-/// asked for counters; here they are read in any case.
-fn rule_counters(line: &str) -> Parse<(Option<Count>, usize)> {
+const COUNTERS: &str = "counters such as `[0:0]`";
+
+/// `PACKETS:BYTES`.
+fn count(text: &str) -> Option<Count> {
+    let (packets, bytes) = text.split_once(':')?;
+    Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
+}
+
+/// `[PACKETS:BYTES]` at the beginning of a line, and where the command begins. The brackets and the colon must be there in any
+/// case (`tokenize_rule_counters`, iptables/xshared.c); the tool looks at the numbers only if it was asked for counters.
+fn rule_counters(line: &str, reads_counters: bool) -> Parse<(Option<Count>, usize)> {
     let whole = Value { text: line, at: 0 };
     let Some(rest) = line.strip_prefix('[') else { return Ok((None, 0)) };
-    let expected = "counters such as `[0:0]` before the rule";
-    let (inner, _) = rest.split_once(']').ok_or_else(|| whole.expected(expected))?;
-    let counters = whole.part(inner);
-    let count = inner
-        .split_once(':')
-        .and_then(|(packets, bytes)| {
-            Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
-        })
-        .ok_or_else(|| counters.expected(expected))?;
-    Ok((Some(count), inner.len() + 2))
+    let inner = rest
+        .split_once(']')
+        .map(|(inner, _)| whole.part(inner))
+        .filter(|inner| inner.text.contains(':'))
+        .ok_or_else(|| whole.expected(COUNTERS))?;
+    let count = if reads_counters {
+        Some(count(inner.text).ok_or_else(|| inner.expected("two numbers with a colon between them"))?)
+    } else {
+        None
+    };
+    Ok((count, inner.text.len() + 2))
 }
 
 /// The first word, without the blanks before it.

@@ -1,4 +1,10 @@
+mod commands;
+mod errors;
 mod kube_proxy;
+mod laws;
+mod matches;
 mod net;
+mod state;
+mod targets;
 mod text;
 mod walk;

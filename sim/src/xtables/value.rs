@@ -106,7 +106,7 @@ pub(super) fn print_mark_mask(out: &mut String, mark: u32, mask: u32) {
 pub(super) enum AddrMask {
     /// Any address; what a rule without the option has.
     Any,
-    /// The address has been cut to the mask.
+    /// Bits beyond the mask are zero, or else no address fits.
     V4 { addr: u32, mask: u32 },
     /// As IPv4: address and mask.
     V6(Box<(u128, u128)>),
@@ -136,6 +136,15 @@ impl AddrMask {
 /// Linux: `ipparse_hostnetworkmask` and `ip6parse_hostnetworkmask`, libxtables/xtables.c. Host names are refused: what
 /// they mean depends on a resolver.
 pub(super) fn addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
+    Ok(match uncut_addr_mask(family, value)? {
+        AddrMask::Any => AddrMask::Any,
+        AddrMask::V4 { addr, mask } => AddrMask::V4 { addr: addr & mask, mask },
+        AddrMask::V6(pair) => AddrMask::V6(Box::new((pair.0 & pair.1, pair.1))),
+    })
+}
+
+/// As [`addr_mask`], but bits beyond the mask stay, so that no address fits (`XTTYPE_HOSTMASK`, libxtables/xtoptions.c).
+pub(super) fn uncut_addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
     let (addr, mask) = match value.text.split_once('/') {
         Some((addr, mask)) => (value.part(addr), Some(value.part(mask))),
         None => (value, None),
@@ -143,11 +152,11 @@ pub(super) fn addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
     match family {
         Family::Ipv4 => {
             let mask = mask.map_or(Ok(u32::MAX), mask_v4)?;
-            Ok(AddrMask::V4 { addr: addr_v4(addr)?.to_bits() & mask, mask })
+            Ok(AddrMask::V4 { addr: addr_v4(addr)?.to_bits(), mask })
         }
         Family::Ipv6 | Family::Bridge => {
             let mask = mask.map_or(Ok(u128::MAX), mask_v6)?;
-            Ok(AddrMask::V6(Box::new((addr_v6(addr)?.to_bits() & mask, mask))))
+            Ok(AddrMask::V6(Box::new((addr_v6(addr)?.to_bits(), mask))))
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Splitting a line into words, as `iptables-restore` and as a shell would.
 
 use super::error::{Parse, Problem, RuleErrorKind};
-use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// A word of a line.
@@ -12,9 +11,6 @@ pub(super) struct Word<'t> {
     /// Byte offset of its beginning in the line.
     pub(super) at: usize,
 }
-
-/// The words of a rule; most rules have fewer.
-pub(super) type Words<'t> = SmallVec<[Word<'t>; 32]>;
 
 /// A word, or the part of one that is an option's value.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +46,16 @@ impl<'w> Value<'w> {
 ///
 /// Linux: `add_param_to_argv`, iptables/xshared.c. The real tool takes an opened mark that is never closed, and the
 /// line break becomes part of the word; that is refused here, because `iptables-save` then prints a text that no tool reads.
-pub(super) fn restore_words(line: &str, from: usize) -> Parse<Words<'_>> {
-    let mut words = Words::new();
+///
+/// The words go to `words`, which keeps its room from line to line.
+pub(super) fn restore_words<'t>(line: &'t str, from: usize, words: &mut Vec<Word<'t>>) -> Parse<()> {
+    words.clear();
+    let bytes = line.as_bytes();
     let mut rest = from;
     while let Some(start) = skip_blanks(line, rest) {
-        let plain = line[start..].find([' ', '\t', '"']).map_or(line.len(), |length| start + length);
-        if line.as_bytes().get(plain) == Some(&b'"') {
+        let ends_plain = |byte: &u8| matches!(byte, b' ' | b'\t' | b'"');
+        let plain = bytes[start..].iter().position(ends_plain).map_or(line.len(), |length| start + length);
+        if bytes.get(plain) == Some(&b'"') {
             let mut text = line[start..plain].to_owned();
             rest = quoted(line, plain, &mut text)?;
             words.push(Word { text: Cow::Owned(text), at: start });
@@ -64,12 +64,12 @@ pub(super) fn restore_words(line: &str, from: usize) -> Parse<Words<'_>> {
             rest = plain;
         }
     }
-    Ok(words)
+    Ok(())
 }
 
 /// Splits a command line as a POSIX shell does, without expansions.
-pub(super) fn shell_words(line: &str) -> Parse<Words<'_>> {
-    let mut words = Words::new();
+pub(super) fn shell_words(line: &str) -> Parse<Vec<Word<'_>>> {
+    let mut words = Vec::new();
     let mut rest = 0;
     while let Some(start) = skip_blanks(line, rest) {
         if line[start..].starts_with('#') {
@@ -83,23 +83,25 @@ pub(super) fn shell_words(line: &str) -> Parse<Words<'_>> {
 }
 
 fn skip_blanks(line: &str, from: usize) -> Option<usize> {
-    line[from..].find(|letter| letter != ' ' && letter != '\t').map(|skipped| from + skipped)
+    let is_letter = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    line.as_bytes()[from..].iter().position(is_letter).map(|skipped| from + skipped)
 }
 
 /// Appends what stands between the quotation mark at `open` and its partner; gives the offset after the partner.
 fn quoted(line: &str, open: usize, text: &mut String) -> Parse<usize> {
-    let mut letters = line[open + 1..].char_indices();
-    while let Some((offset, letter)) = letters.next() {
-        match letter {
-            '"' => return Ok(open + 1 + offset + 1),
-            '\\' => match letters.next() {
-                Some((_, escaped)) => text.push(escaped),
-                None => break,
-            },
-            other => text.push(other),
+    let mut from = open + 1;
+    loop {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+        let length = line.as_bytes()[from..].iter().position(is_special).ok_or_else(|| unclosed(open))?;
+        let at = from + length;
+        text.push_str(&line[from..at]);
+        if line.as_bytes()[at] == b'"' {
+            return Ok(at + 1);
         }
+        let escaped = line[at + 1..].chars().next().ok_or_else(|| unclosed(open))?;
+        text.push(escaped);
+        from = at + 1 + escaped.len_utf8();
     }
-    Err(unclosed(open))
 }
 
 fn unclosed(open: usize) -> Box<Problem> {

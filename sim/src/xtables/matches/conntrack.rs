@@ -7,7 +7,7 @@ use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
 use crate::xtables::value::{
-    AddrMask, PortRange, addr_mask, any_u32, is_beginning_of, port, print_addr_mask, protocol,
+    AddrMask, PortRange, any_u32, is_beginning_of, port, print_addr_mask, protocol, uncut_addr_mask,
 };
 use crate::xtables::words::Value;
 use std::fmt::Write as _;
@@ -115,7 +115,7 @@ impl Conntrack {
             EXPIRE => self.expires = seconds(call.value)?,
             DIRECTION => self.direction = direction(call.value)?,
             addr @ ADDR..PORT => {
-                self.addrs[usize::from(addr - ADDR)] = addr_mask(self.family, call.value)?;
+                self.addrs[usize::from(addr - ADDR)] = uncut_addr_mask(self.family, call.value)?;
             }
             other => self.ports[usize::from(other - PORT)] = ct_ports(call.value)?,
         }

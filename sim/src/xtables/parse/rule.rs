@@ -33,10 +33,14 @@ impl ParsedRule<'_> {
     /// The rules that it stands for, in order: every source with every destination.
     ///
     /// Linux user space: `append_entry`, iptables/iptables.c.
-    pub(in crate::xtables) fn specs(mut self, target: &Target) -> Vec<RuleSpec> {
+    pub(in crate::xtables) fn specs(mut self, target: Target) -> Vec<RuleSpec> {
         let matches = std::mem::take(&mut self.matches).into_boxed_slice();
-        let count = self.sources.len() * self.destinations.len();
-        let mut specs = Vec::with_capacity(count);
+        if let ([_], [_]) = (&*self.sources, &*self.destinations) {
+            let src = self.sources.pop().unwrap_or(AddrMask::Any);
+            let dst = self.destinations.pop().unwrap_or(AddrMask::Any);
+            return vec![RuleSpec { ip: IpPart { src, dst, ..self.ip }, matches, target }];
+        }
+        let mut specs = Vec::with_capacity(self.sources.len() * self.destinations.len());
         for src in &self.sources {
             for dst in &self.destinations {
                 let ip = IpPart { src: src.clone(), dst: dst.clone(), ..self.ip.clone() };
@@ -89,17 +93,22 @@ impl<'w> RuleReader<'w> {
         }
     }
 
-    /// The options of matches and target, those of the latest first: name, extension, number.
+    /// The option of exactly that name in the extension that was named last: extension and number.
+    pub(super) fn option(&self, name: &str) -> Option<(usize, u8)> {
+        let has = |options: &'static [Opt]| options.iter().find(|option| option.name == name);
+        let target =
+            self.target.as_ref().and_then(|target| Some((target.at, TARGET, has(target.one.options())?.id)));
+        let mut matches = self.matches.iter().enumerate().rev();
+        let latest =
+            matches.find_map(|(index, reading)| Some((reading.at, index, has(reading.one.options())?.id)));
+        [target, latest].into_iter().flatten().max().map(|(_, extension, id)| (extension, id))
+    }
+
+    /// The options of matches and target: name, extension, number.
     pub(super) fn options(&self) -> impl Iterator<Item = (&'static str, usize, u8)> {
-        // The target and the matches share one order of naming; the option of the later one wins.
-        let target = self.target.as_ref().map(|target| (target.at, TARGET, target.one.options()));
-        let matches = self.matches.iter().enumerate();
-        let mut all: SmallVec<[(usize, usize, &'static [Opt]); 6]> = matches
-            .map(|(index, reading)| (reading.at, index, reading.one.options()))
-            .chain(target)
-            .collect();
-        all.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-        all.into_iter().flat_map(|(_, extension, options)| {
+        let target = self.target.as_ref().map(|target| (TARGET, target.one.options()));
+        let matches = self.matches.iter().enumerate().map(|(index, reading)| (index, reading.one.options()));
+        matches.chain(target).flat_map(|(extension, options)| {
             options.iter().map(move |option| (option.name, extension, option.id))
         })
     }

@@ -47,11 +47,11 @@ impl Log {
                 self.level = level(call.value.text)
                     .ok_or_else(|| call.value.expected("a level from 0 to 7, or its name such as `debug`"))?;
             }
-            // `struct xt_log_info` has room for 29 bytes.
-            PREFIX if call.value.text.is_empty() || call.value.text.len() > 29 => {
-                return Err(call.value.expected("a prefix of 1 to 29 bytes"));
+            PREFIX if call.value.text.is_empty() => {
+                return Err(call.value.expected("a prefix"));
             }
-            PREFIX => self.prefix = call.value.text.into(),
+            // `struct xt_log_info` has room for 29 bytes, to which the tool cuts what is longer.
+            PREFIX => self.prefix = call.value.text[..call.value.text.floor_char_boundary(29)].into(),
             flag => self.flags |= 1 << (flag - FIRST_FLAG),
         }
         Ok(())

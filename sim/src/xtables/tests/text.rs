@@ -9,11 +9,14 @@ const JUMPS: &str = include_str!("recordings/jumps.txt");
 /// Session affinity, and endpoints of one node only: what kube-proxy v1.31 gave `iptables-restore`.
 pub(super) const AFFINITY: &str = include_str!("recordings/029-restore.txt");
 
+/// How the kernel printed that back.
+pub(super) const SAVED: &str = include_str!("recordings/029-save.txt");
+
 /// What kube-proxy v1.31 gave `iptables-restore`, and what `iptables-save` 1.8.9 printed then on Linux 6.18.
 const RECORDINGS: [(Family, &str, &str); 4] = [
     // A LoadBalancer with source ranges.
     (Family::Ipv4, include_str!("recordings/013-restore.txt"), include_str!("recordings/013-save.txt")),
-    (Family::Ipv4, AFFINITY, include_str!("recordings/029-save.txt")),
+    (Family::Ipv4, AFFINITY, SAVED),
     // SCTP, with a node port.
     (Family::Ipv4, include_str!("recordings/039-restore.txt"), include_str!("recordings/039-save.txt")),
     // IPv6.
