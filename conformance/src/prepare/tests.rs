@@ -212,6 +212,36 @@ fn the_node_that_chooses_is_known() {
     );
 }
 
+/// Every example of the reference is what it says: the first one is a whole file, the others are steps.
+#[test]
+fn the_reference_can_be_believed() {
+    let reference = include_str!("../../../docs/scenario-files.md");
+    let examples: Vec<&str> =
+        reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [whole, steps @ ..] = &examples[..] else { panic!("the reference has examples") };
+    assert_eq!(steps.len(), 2);
+    prepare_text(whole)
+        .unwrap_or_else(|refused| panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)));
+    let pods = ["client", "web", "web-0", "web-1"].map(|name| format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web}}}}\nspec: {{nodeName: node-1}}\n"
+    ));
+    let node = GOOD.split("---\n").nth(1).unwrap();
+    let rest = format!(
+        "---\n{node}---\n{}{}---\n{}",
+        node.replace("node-1", "node-2").replace("10.244.1.0", "10.244.2.0").replace(".11}", ".12}"),
+        pods.concat(),
+        GOOD.split("---\n").nth(3).unwrap().replace("targetPort: http", "targetPort: 8080"),
+    );
+    for steps in steps {
+        let steps: String = steps.lines().map(|line| format!("  {line}\n")).collect();
+        let head = GOOD.split("---\n").next().unwrap();
+        let text = format!("{}  steps:\n{steps}{rest}", head.split("  steps:").next().unwrap());
+        prepare_text(&text).unwrap_or_else(|refused| {
+            panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain))
+        });
+    }
+}
+
 #[test]
 fn modes_are_asked_for() {
     let prepared =

@@ -135,6 +135,13 @@ fn aliases_and_merges_are_resolved_within_bounds() {
 }
 
 #[test]
+fn ports_need_no_quotes() {
+    let node = one("{to: node/node-1:30080, endpoints: {10.0.0.1:80: 1/3}}");
+    assert_eq!(node.at("to").and_then(Node::text), Some("node/node-1:30080"));
+    assert_eq!(node.at("endpoints.10.0.0.1:80").and_then(Node::text), Some("1/3"));
+}
+
+#[test]
 fn empty_documents_are_none() {
     for text in ["", "---\n", "# only a comment\n", "---\n---\n# x\n---\nnull\n", "\u{feff}"] {
         assert_eq!(parse(text), Stream::default(), "{text:?}");
