@@ -19,6 +19,8 @@ Examples:
       the rules that node-1 would load for the objects in cluster.yaml
   kubectl get nodes,pods,services,endpointslices -A -o yaml | hairpin render - --out rules
       the rules of every node, in rules/NODE/, with a setup.sh that loads them
+  ssh node-1 iptables-save | hairpin render cluster.yaml --node node-1 --diff -
+      what node-1 lacks, and what it has too much
 
 Exit codes:
   0  everything as expected
@@ -106,6 +108,10 @@ pub(crate) struct RenderArgs {
     /// Address family
     #[arg(long, value_enum, default_value_t = RenderFamily::Ipv4)]
     pub(crate) family: RenderFamily,
+    /// Compare with what a real node has, instead of printing: DUMP is its `iptables-save` (or `ip6tables-save`), `-` for
+    /// standard input. Says what is missing, extra or stale, Service by Service; exit code 1 if anything is
+    #[arg(long, value_name = "DUMP", requires = "node", conflicts_with = "out")]
+    pub(crate) diff: Option<String>,
     /// Write DIR/NODE/ with the rules and a setup.sh that loads them, instead of printing
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

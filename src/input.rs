@@ -28,6 +28,11 @@ pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
     Ok(sources)
 }
 
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn text(input: &str) -> Result<Source, Stop> {
+    if input == "-" { standard_input() } else { library::read(Path::new(input)) }
+}
+
 fn standard_input() -> Result<Source, Stop> {
     let mut text = String::new();
     match io::stdin().lock().read_to_string(&mut text) {

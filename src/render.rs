@@ -9,8 +9,9 @@ use conformance::cluster::{Cluster, Node};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
 use conformance::prepare;
-use conformance::proxy::{NodeRules, rules};
+use conformance::proxy::{NodeRules, plan, rules};
 use proxy_core::ObjectError;
+use proxy_core::diff::{Diff, compare};
 use proxy_core::objects::IpFamily;
 use std::fs;
 use std::io::Write;
@@ -21,6 +22,9 @@ type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let cluster = cluster(&args.inputs)?;
+    if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
+        return diff(&cluster, node, args.family, dump, out);
+    }
     let mut nodes: Vec<NodeFiles<'_>> = Vec::new();
     for node in nodes_of(&cluster, args.node.as_deref())? {
         let rules = families(args.family).iter().map(|family| Ok((*family, rules(&cluster, node, *family)?)));
@@ -34,6 +38,40 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
         None => print(&nodes, out)?,
     }
     Ok(Exit::AsExpected)
+}
+
+/// Compares what a node should have with what it has.
+fn diff(
+    cluster: &Cluster,
+    name: &str,
+    family: RenderFamily,
+    dump: &str,
+    out: &mut dyn Write,
+) -> Result<Exit, Stop> {
+    let family = match family {
+        RenderFamily::Ipv4 => IpFamily::V4,
+        RenderFamily::Ipv6 => IpFamily::V6,
+        RenderFamily::Dual => {
+            let message = "error: a dump is of one family\nhelp: --family ipv4 or --family ipv6";
+            return Err(Stop::bad_input(message));
+        }
+    };
+    let source = input::text(dump)?;
+    let mut findings = Vec::new();
+    for node in nodes_of(cluster, Some(name))? {
+        let plan = plan(cluster, node, family).map_err(|error| {
+            Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
+        })?;
+        let compared = compare(&plan, &source.text)
+            .map_err(|error| Stop::bad_input(format!("error: {}: {error}", source.name)))?;
+        findings.extend(compared.findings);
+    }
+    if findings.is_empty() {
+        writeln!(out, "{name} has the rules that it should have")?;
+        return Ok(Exit::AsExpected);
+    }
+    write!(out, "{}", Diff { findings })?;
+    Ok(Exit::NotAsExpected)
 }
 
 /// Reads manifests. Warnings go to standard error; errors end the command.

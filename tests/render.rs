@@ -2,6 +2,8 @@
 
 use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
+use sim::netfilter::Family;
+use sim::xtables::{RestoreOptions, Xtables};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -64,4 +66,55 @@ fn the_kernel_has_the_rules_after_setup_and_the_same_ones_after_a_second_setup()
     for jump in ["-A PREROUTING ", "-A POSTROUTING ", "-A INPUT ", "-A FORWARD ", "-A OUTPUT "] {
         assert!(first.lines().any(|line| line.starts_with(jump)), "a jump from {jump}");
     }
+}
+
+/// The rules of node-1 of `nodeport-local`, as `iptables-save` prints them after they were loaded into the simulator.
+fn saved_by_the_simulator() -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    assert!(render(folder.path(), &["--node", "node-1"]).status.success());
+    let mut tables = Xtables::default();
+    let script = read(folder.path(), "node-1/setup.sh");
+    for (number, line) in (1..).zip(script.lines()) {
+        let mut words = line.splitn(4, ' ');
+        let command = match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("chain"), Some("iptables"), Some(table), Some(chain)) => {
+                format!("iptables -t {table} -N {chain}")
+            }
+            (Some("jump"), Some("iptables"), Some(table), Some(rule)) => {
+                format!("iptables -t {table} -I {rule}")
+            }
+            _ => continue,
+        };
+        tables.command("setup.sh", number, &command).expect("the commands of setup.sh are valid");
+    }
+    let rules = read(folder.path(), "node-1/iptables.rules");
+    let options = RestoreOptions { noflush: true, counters: true };
+    tables.restore(Family::Ipv4, "iptables.rules", &rules, options).expect("rendered rules load");
+    tables.save(Family::Ipv4, false)
+}
+
+fn diff(dump: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("dump");
+    std::fs::write(&file, dump).expect("a file can be written");
+    let output = Command::new(env!("CARGO_BIN_EXE_hairpin"))
+        .args(["render", "nodeport-local", "--node", "node-1", "--diff"])
+        .arg(&file)
+        .output()
+        .expect("hairpin starts");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn a_node_is_compared_with_what_it_should_have() {
+    let saved = saved_by_the_simulator();
+    assert_eq!(diff(&saved), (Some(0), "node-1 has the rules that it should have\n".to_owned()));
+    let without_dnat: Vec<&str> = saved.lines().filter(|line| !line.contains("-j DNAT")).collect();
+    let (code, words) = diff(&without_dnat.join("\n"));
+    assert_eq!(code, Some(1));
+    assert!(words.contains("missing in nat") && words.contains("DNAT"), "{words}");
+    let (code, words) = diff("what is this");
+    assert_eq!(code, Some(2));
+    assert!(words.contains("line 1"), "the place is said: {words}");
 }

@@ -104,9 +104,16 @@ impl Proxies {
 /// # Errors
 /// What `proxy-core` says about an object.
 pub fn rules(cluster: &Cluster, node: &Node, family: IpFamily) -> Result<NodeRules, ObjectError> {
+    Ok(node_rules(&node_config(cluster, node)?, &plan(cluster, node, family)?))
+}
+
+/// What a node is to do for one family, before it is put into any rule language.
+///
+/// # Errors
+/// What `proxy-core` says about an object.
+pub fn plan(cluster: &Cluster, node: &Node, family: IpFamily) -> Result<Plan, ObjectError> {
     let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
-    let config = node_config(cluster, node)?;
-    Ok(node_rules(&config, &Plan::new(&model, &config, family)))
+    Ok(Plan::new(&model, &node_config(cluster, node)?, family))
 }
 
 fn node_config(cluster: &Cluster, node: &Node) -> Result<NodeConfig, ObjectError> {

@@ -1,0 +1,154 @@
+//! What `proxy-core` writes when a cluster changes, executed by the simulator: rules for A and then the sync from A to B leave
+//! the state that rules for B alone leave.
+
+use proptest::prelude::*;
+use proxy_core::cluster::Cluster;
+use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::objects::{
+    Endpoint, EndpointPort, EndpointSlice, IpFamily, KubeProxyConfiguration, Object, ObjectMeta, Protocol,
+    Service, ServicePort, ServiceSpec, ServiceType, TrafficPolicy,
+};
+use proxy_core::plan::Plan;
+use proxy_core::{iptables, sync};
+use sim::netfilter::Family;
+use sim::xtables::{RestoreOptions, Xtables};
+use std::collections::BTreeMap;
+
+/// One Service, as far as it matters here.
+#[derive(Debug, Clone)]
+struct Sketch {
+    number: u8,
+    is_udp: bool,
+    has_node_port: bool,
+    is_local: bool,
+    /// Endpoints by their last octet; those with an odd one are on the node.
+    endpoints: Vec<u8>,
+}
+
+fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
+    let one = (any::<bool>(), any::<bool>(), any::<bool>(), prop::collection::btree_set(2..9_u8, 0..4));
+    prop::collection::btree_map(1..6_u8, one, 0..5).prop_map(|services| {
+        services
+            .into_iter()
+            .map(|(number, (is_udp, has_node_port, is_local, endpoints))| Sketch {
+                number,
+                is_udp,
+                has_node_port,
+                is_local,
+                endpoints: endpoints.into_iter().collect(),
+            })
+            .collect()
+    })
+}
+
+fn objects(sketch: &Sketch) -> [Object; 2] {
+    let Sketch { number, is_udp, has_node_port, is_local, endpoints } = sketch;
+    let protocol = if *is_udp { Protocol::Udp } else { Protocol::Tcp };
+    let name = format!("svc-{number}");
+    let metadata =
+        ObjectMeta { name: name.clone(), namespace: "default".to_owned(), ..ObjectMeta::default() };
+    let port = ServicePort {
+        protocol,
+        port: 80,
+        node_port: if *has_node_port { 30_000 + i32::from(*number) } else { 0 },
+        ..ServicePort::default()
+    };
+    let spec = ServiceSpec {
+        service_type: if *has_node_port { ServiceType::NodePort } else { ServiceType::default() },
+        cluster_ip: format!("10.96.0.{number}"),
+        external_traffic_policy: (*has_node_port && *is_local).then_some(TrafficPolicy::Local),
+        ports: vec![port],
+        ..ServiceSpec::default()
+    };
+    let labels = [("kubernetes.io/service-name".to_owned(), name.clone())].into();
+    let slice = EndpointSlice {
+        metadata: ObjectMeta { name: format!("{name}-a"), labels, ..metadata.clone() },
+        ports: vec![EndpointPort {
+            name: Some(String::new()),
+            protocol,
+            port: Some(8080),
+            ..EndpointPort::default()
+        }],
+        endpoints: endpoints
+            .iter()
+            .map(|last| Endpoint {
+                addresses: vec![format!("10.244.0.{last}")],
+                node_name: Some(if last % 2 == 1 { "node" } else { "other" }.to_owned()),
+                ..Endpoint::default()
+            })
+            .collect(),
+        ..EndpointSlice::default()
+    };
+    [Object::Service(Service { metadata, spec, ..Service::default() }), Object::EndpointSlice(slice)]
+}
+
+fn plan(sketches: &[Sketch]) -> Plan {
+    let objects: Vec<Object> = sketches.iter().flat_map(objects).collect();
+    let configuration = KubeProxyConfiguration {
+        cluster_cidr: "10.244.0.0/16".to_owned(),
+        ..KubeProxyConfiguration::default()
+    };
+    let config = NodeConfig::new(Machine::new("node"), &configuration, None).expect("a valid configuration");
+    Plan::new(&Cluster::new(&objects).expect("valid objects"), &config, IpFamily::V4)
+}
+
+fn restore(tables: &mut Xtables, text: &str) {
+    let options = RestoreOptions { noflush: true, counters: true };
+    tables
+        .restore(Family::Ipv4, "restore", text, options)
+        .unwrap_or_else(|error| panic!("{error} in\n{text}"));
+}
+
+fn load(plan: &Plan) -> Xtables {
+    let mut tables = Xtables::default();
+    let text = iptables::full(plan);
+    for (line, command) in (1..).zip(&text.jumps) {
+        // `-N` of a chain that is there fails, and harms nothing.
+        let _: Result<_, _> = tables.command("jumps", line, command);
+    }
+    restore(&mut tables, &text.restore);
+    tables
+}
+
+/// The rules of every chain, in order; chains of equal content in whatever order.
+fn state(tables: &Xtables) -> BTreeMap<String, Vec<String>> {
+    let mut state = BTreeMap::<_, Vec<_>>::new();
+    let mut table = String::new();
+    for line in tables.save(Family::Ipv4, false).lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name.to_owned();
+        } else if let Some(chain) = line.strip_prefix(':') {
+            let name = chain.split(' ').next().unwrap_or_default();
+            state.entry(format!("{table} {name}")).or_default();
+        } else if let Some(rule) = line.strip_prefix("-A ") {
+            let (chain, rule) = rule.split_once(' ').unwrap_or((rule, ""));
+            state.entry(format!("{table} {chain}")).or_default().push(rule.to_owned());
+        }
+    }
+    // kube-proxy takes Services in no particular order, and so do chains that several share.
+    for (name, rules) in &mut state {
+        if ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES"]
+            .iter()
+            .any(|shared| name.ends_with(shared))
+        {
+            rules.sort();
+        }
+    }
+    state
+}
+
+proptest! {
+    #[test]
+    fn a_sync_leaves_what_a_fresh_load_leaves(a in sketches(), b in sketches()) {
+        let (before, after) = (plan(&a), plan(&b));
+        let mut tables = load(&before);
+        let text = sync::between(&before, &after).restore;
+        if !text.is_empty() {
+            restore(&mut tables, &text);
+        }
+        prop_assert_eq!(state(&tables), state(&load(&after)));
+        if before == after {
+            prop_assert!(text.is_empty(), "nothing changed, so nothing is written");
+        }
+    }
+}
