@@ -3,6 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::scenario::{Family, ProxyMode};
+use proxy_core::version::KubeProxyVersion;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -108,6 +109,9 @@ pub(crate) struct RenderArgs {
     /// Address family
     #[arg(long, value_enum, default_value_t = RenderFamily::Ipv4)]
     pub(crate) family: RenderFamily,
+    /// The release of kube-proxy whose rules are meant, where releases differ
+    #[arg(long, value_name = "RELEASE", value_enum, default_value_t = Release::Newest)]
+    pub(crate) kube_proxy_version: Release,
     /// Compare with what a real node has, instead of printing: DUMP is its `iptables-save` (or `ip6tables-save`), `-` for
     /// standard input. Says what is missing, extra or stale, Service by Service; exit code 1 if anything is
     #[arg(long, value_name = "DUMP", requires = "node", conflicts_with = "out")]
@@ -115,6 +119,23 @@ pub(crate) struct RenderArgs {
     /// Write DIR/NODE/ with the rules and a setup.sh that loads them, instead of printing
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Releases of kube-proxy that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Release {
+    #[value(name = "1.31")]
+    V1_31,
+    Newest,
+}
+
+impl From<Release> for KubeProxyVersion {
+    fn from(release: Release) -> Self {
+        match release {
+            Release::V1_31 => Self::V1_31,
+            Release::Newest => Self::Newest,
+        }
+    }
 }
 
 /// Families for which rules can be rendered.

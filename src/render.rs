@@ -22,12 +22,15 @@ type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let cluster = cluster(&args.inputs)?;
+    let version = args.kube_proxy_version.into();
     if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
-        return diff(&cluster, node, args.family, dump, out);
+        return diff(&cluster, node, args, dump, out);
     }
     let mut nodes: Vec<NodeFiles<'_>> = Vec::new();
     for node in nodes_of(&cluster, args.node.as_deref())? {
-        let rules = families(args.family).iter().map(|family| Ok((*family, rules(&cluster, node, *family)?)));
+        let rules = families(args.family)
+            .iter()
+            .map(|family| Ok((*family, rules(&cluster, node, *family, version)?)));
         let rules = rules.collect::<Result<_, ObjectError>>().map_err(|error| {
             Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
         })?;
@@ -44,11 +47,11 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
 fn diff(
     cluster: &Cluster,
     name: &str,
-    family: RenderFamily,
+    args: &RenderArgs,
     dump: &str,
     out: &mut dyn Write,
 ) -> Result<Exit, Stop> {
-    let family = match family {
+    let family = match args.family {
         RenderFamily::Ipv4 => IpFamily::V4,
         RenderFamily::Ipv6 => IpFamily::V6,
         RenderFamily::Dual => {
@@ -59,7 +62,7 @@ fn diff(
     let source = input::text(dump)?;
     let mut findings = Vec::new();
     for node in nodes_of(cluster, Some(name))? {
-        let plan = plan(cluster, node, family).map_err(|error| {
+        let plan = plan(cluster, node, family, args.kube_proxy_version.into()).map_err(|error| {
             Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
         })?;
         let compared = compare(&plan, &source.text)

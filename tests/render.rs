@@ -107,6 +107,20 @@ fn diff(dump: &str) -> (Option<i32>, String) {
 }
 
 #[test]
+fn releases_of_kube_proxy_can_be_named() {
+    let rendered = |release: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_hairpin"))
+            .args(["render", "nodeport-local", "--node", "node-1", "--kube-proxy-version", release])
+            .output()
+            .expect("hairpin starts");
+        (output.status.code(), output.stdout)
+    };
+    assert_eq!(rendered("newest").0, Some(0));
+    assert_eq!(rendered("1.31").0, Some(0));
+    assert_eq!(rendered("1.0").0, Some(2));
+}
+
+#[test]
 fn a_node_is_compared_with_what_it_should_have() {
     let saved = saved_by_the_simulator();
     assert_eq!(diff(&saved), (Some(0), "node-1 has the rules that it should have\n".to_owned()));

@@ -9,6 +9,7 @@ use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 use proxy_core::stale_flows::{FlowCleanup, Frontends};
+use proxy_core::version::KubeProxyVersion;
 use proxy_core::{ObjectError, iptables, sync};
 
 use crate::cluster::{Cluster, Node};
@@ -64,7 +65,7 @@ impl Proxies {
         let mut nodes = BTreeMap::new();
         let mut rules = BTreeMap::new();
         for node in cluster.nodes() {
-            let config = node_config(cluster, node)?;
+            let config = node_config(cluster, node, KubeProxyVersion::default())?;
             let plan = Plan::new(&model, &config, IpFamily::V4);
             rules.insert(node.name.clone(), node_rules(&config, &plan));
             nodes.insert(node.name.clone(), NodeProxy { config, plan });
@@ -103,22 +104,32 @@ impl Proxies {
 ///
 /// # Errors
 /// What `proxy-core` says about an object.
-pub fn rules(cluster: &Cluster, node: &Node, family: IpFamily) -> Result<NodeRules, ObjectError> {
-    Ok(node_rules(&node_config(cluster, node)?, &plan(cluster, node, family)?))
+pub fn rules(
+    cluster: &Cluster,
+    node: &Node,
+    family: IpFamily,
+    version: KubeProxyVersion,
+) -> Result<NodeRules, ObjectError> {
+    Ok(node_rules(&node_config(cluster, node, version)?, &plan(cluster, node, family, version)?))
 }
 
 /// What a node is to do for one family, before it is put into any rule language.
 ///
 /// # Errors
 /// What `proxy-core` says about an object.
-pub fn plan(cluster: &Cluster, node: &Node, family: IpFamily) -> Result<Plan, ObjectError> {
+pub fn plan(
+    cluster: &Cluster,
+    node: &Node,
+    family: IpFamily,
+    version: KubeProxyVersion,
+) -> Result<Plan, ObjectError> {
     let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
-    Ok(Plan::new(&model, &node_config(cluster, node)?, family))
+    Ok(Plan::new(&model, &node_config(cluster, node, version)?, family))
 }
 
-fn node_config(cluster: &Cluster, node: &Node) -> Result<NodeConfig, ObjectError> {
+fn node_config(cluster: &Cluster, node: &Node, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {
     let configuration = cluster.kube_proxy_configuration();
-    NodeConfig::new(machine(cluster, node), &configuration, cluster.node_object(&node.name))
+    NodeConfig::new(machine(cluster, node, version), &configuration, cluster.node_object(&node.name))
 }
 
 fn node_rules(config: &NodeConfig, plan: &Plan) -> NodeRules {
@@ -129,8 +140,8 @@ fn node_rules(config: &NodeConfig, plan: &Plan) -> NodeRules {
 }
 
 /// The machine that a node is, as [`crate::topology`] builds it.
-fn machine(cluster: &Cluster, node: &Node) -> Machine {
-    let mut machine = Machine::new(node.name.as_str());
+fn machine(cluster: &Cluster, node: &Node, version: KubeProxyVersion) -> Machine {
+    let mut machine = Machine { kube_proxy_version: version, ..Machine::new(node.name.as_str()) };
     let own = [(node.ip, cluster.lan().prefix_len()), (node.pod_gateway, node.pod_cidr.prefix_len())];
     machine.interface_addresses.extend(own.map(|(ip, prefix)| IpNet::V4(Ipv4Net::new_assert(ip, prefix))));
     machine
