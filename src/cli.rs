@@ -14,6 +14,8 @@ Examples:
       a scenario by its name, its file in ./scenarios or any path
   hairpin scenario nodeport-local --trace | less -R
       every packet, with each hook, rule, translation and route that it met
+  sudo hairpin scenario nodeport-local --against kernel
+      the same on this machine's kernel: do they agree, frame by frame?
   hairpin scenario scenarios/*.yaml --format json
       a document for other programs
   hairpin render cluster.yaml --node node-1
@@ -52,6 +54,22 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// List scenarios and the requirements that they cover
     List(ListArgs),
+    /// Network namespaces in which scenarios run on this machine's kernel
+    #[command(subcommand)]
+    Lab(Lab),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lab {
+    /// Remove namespaces that killed runs left behind
+    Clean(LabClean),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabClean {
+    /// Also those of runs that still go on
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +86,10 @@ pub(crate) struct ScenarioArgs {
     /// Seed of every random decision
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// What it is run on. `kernel`: network namespaces of this machine, as root, with the simulator beside them; every
+    /// difference between the two is a failure
+    #[arg(long, value_enum, default_value_t = Against::Sim)]
+    pub(crate) against: Against,
     /// How results are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -75,6 +97,15 @@ pub(crate) struct ScenarioArgs {
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "distinct")]
     pub(crate) trace: Option<TraceShown>,
+}
+
+/// What a scenario is run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Against {
+    /// The simulator.
+    Sim,
+    /// This machine's kernel, and the simulator.
+    Kernel,
 }
 
 /// How results are printed.

@@ -3,13 +3,14 @@
 mod cli;
 mod exit;
 mod input;
+mod kernel;
 mod library;
 mod list;
 mod progress;
 mod render;
 mod scenario;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Lab};
 use exit::{Exit, Stop};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,5 +30,6 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
         Command::Scenario(args) => scenario::run(args, out),
         Command::Render(args) => render::run(args, out),
         Command::List(args) => list::run(args, out),
+        Command::Lab(Lab::Clean(args)) => kernel::clean(args, out),
     }
 }

@@ -1,15 +1,15 @@
 //! `hairpin scenario`.
 
-use crate::cli::{Format, ScenarioArgs, TraceShown};
+use crate::cli::{Against, Format, ScenarioArgs, TraceShown};
 use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
-use crate::{input, library};
+use crate::{input, kernel, library};
 use conformance::arm::ArmError;
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
 use conformance::result::{Recording, Run, RunResult};
-use conformance::runner::{RunOptions, run_all_sim};
+use conformance::runner::{RunOptions, run_against_kernel, run_all_sim};
 use conformance::scenario::{Family, ProxyMode};
 use reports::json;
 use reports::names::Names;
@@ -82,16 +82,28 @@ fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec
     Ok(modes)
 }
 
-/// So many runs are under way or in memory at a time.
+/// So many simulated runs are under way or in memory at a time.
 const RUNS_AT_A_TIME: usize = 16;
 
 /// Runs everything; text is printed as soon as it is there.
 fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
+    let kernel = match args.against {
+        Against::Sim => None,
+        Against::Kernel => Some(kernel::ready()?),
+    };
+    let runs_at_a_time = if kernel.is_some() { 1 } else { RUNS_AT_A_TIME };
     let mut results = Vec::new();
-    for jobs in jobs.chunks(RUNS_AT_A_TIME) {
+    for jobs in jobs.chunks(runs_at_a_time) {
         let cases: Vec<_> = jobs.iter().map(|job| (&job.prepared, options(args, job.mode))).collect();
-        for (job, run) in jobs.iter().zip(run_all_sim(&cases)) {
+        let runs = match kernel {
+            None => run_all_sim(&cases),
+            Some(backend) => cases
+                .iter()
+                .map(|(prepared, options)| run_against_kernel(prepared, options, backend))
+                .collect(),
+        };
+        for (job, run) in jobs.iter().zip(runs) {
             let Run { result, recording } = run.map_err(|error| stopped(&job.argument, error))?;
             if args.format == Format::Text {
                 if !results.is_empty() {

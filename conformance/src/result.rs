@@ -5,6 +5,7 @@ use std::fmt;
 use sim::draws::Weight;
 use sim::trace::TraceEvent;
 
+use crate::arm::against::Disagreement;
 use crate::observation::{EndpointName, FlowObservation};
 use crate::scenario::{Family, ProxyMode, Share};
 
@@ -29,12 +30,14 @@ pub struct RunResult {
     pub trace_hash: Option<u64>,
     /// Every step, in order.
     pub steps: Vec<StepResult>,
+    /// Where the simulator and a kernel that it was run beside do not agree.
+    pub disagreements: Vec<Disagreement>,
 }
 
 impl RunResult {
-    /// Whether every expectation held.
+    /// Whether every expectation held, and all arms agree.
     pub fn passed(&self) -> bool {
-        self.steps.iter().all(StepResult::passed)
+        self.steps.iter().all(StepResult::passed) && self.disagreements.is_empty()
     }
 }
 

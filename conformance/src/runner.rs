@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
+use crate::arm::against::Against;
+use crate::arm::kernel::Backend;
 use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError, RawFlow};
 use crate::cluster::Cluster;
@@ -73,6 +75,21 @@ pub fn run_twice_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, A
     )))
 }
 
+/// Runs a scenario on this machine's kernel, with the simulator beside it; what differs is in the result.
+///
+/// # Errors
+/// See [`ArmError`].
+pub fn run_against_kernel(
+    prepared: &Prepared,
+    options: &RunOptions,
+    backend: Backend,
+) -> Result<Run, ArmError> {
+    let mut arms = Against::new(backend, options.seed);
+    let mut run = run(prepared, options, &mut arms)?;
+    run.result.disagreements = arms.disagreements().to_vec();
+    Ok(run)
+}
+
 /// Runs a scenario on an arm.
 ///
 /// # Errors
@@ -103,6 +120,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         seed: options.seed,
         trace_hash,
         steps,
+        disagreements: Vec::new(),
     };
     Ok(Run { result, recording })
 }

@@ -5,7 +5,7 @@
 
 mod document;
 
-pub use document::{Document, Failure, Flow, GTest, Run, Share, Step};
+pub use document::{Disagreement, Document, Failure, Flow, GTest, Run, Share, Step};
 
 use crate::reproduce::Reproduce;
 use crate::share;
@@ -42,6 +42,11 @@ impl Run {
             passed: run.passed(),
             reproduce: Reproduce { run, argument }.to_string(),
             steps: run.steps.iter().map(Step::new).collect(),
+            disagreements: run
+                .disagreements
+                .iter()
+                .map(|it| Disagreement { step: it.step, text: it.to_string() })
+                .collect(),
         }
     }
 }

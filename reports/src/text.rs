@@ -1,5 +1,6 @@
 //! A run in the words that a terminal shows: what was asked, what every flow met, which expectations held.
 
+mod disagreements;
 mod failures;
 mod flows;
 mod shares;
@@ -55,13 +56,18 @@ impl<'a> RunText<'a> {
         let verdict = if self.run.passed() {
             self.paint(Tone::Good, format!("passed: {passed} of {total} steps"))
         } else {
-            self.paint(Tone::Bad, format!("failed: {} of {total} steps", total - passed))
+            let steps = (passed < total).then(|| format!("{} of {total} steps", total - passed));
+            let differences = self.run.disagreements.len();
+            let arms = (differences > 0).then(|| format!("{differences} differences from the kernel"));
+            let what: Vec<_> = steps.into_iter().chain(arms).collect();
+            self.paint(Tone::Bad, format!("failed: {}", what.join(", ")))
         };
-        write!(f, "\n{verdict}")?;
-        if let Some(hash) = self.run.trace_hash {
-            write!(f, "  trace {hash:016x}")?;
+        writeln!(f, "\n{verdict}")?;
+        writeln!(f, "{}", self.paint(Tone::Dim, format!("again: {}", self.reproduce)))?;
+        match self.run.trace_hash {
+            Some(hash) => writeln!(f, "{}", self.paint(Tone::Dim, format!("trace: {hash:016x}"))),
+            None => Ok(()),
         }
-        writeln!(f, "\n{}", self.paint(Tone::Dim, format!("again: {}", self.reproduce)))
     }
 }
 
@@ -73,6 +79,7 @@ impl Display for RunText<'_> {
         }
         steps::write(f, &self.run.steps)?;
         failures::write(f, self.palette, &self.run.steps, self.reproduce)?;
+        disagreements::write(f, self.palette, &self.run.disagreements)?;
         self.footer(f)
     }
 }
@@ -80,7 +87,7 @@ impl Display for RunText<'_> {
 const fn arm_name(arm: ArmKind) -> &'static str {
     match arm {
         ArmKind::Sim => "the simulator",
-        ArmKind::Kernel => "this machine's kernel",
+        ArmKind::Kernel => "this machine's kernel, with the simulator beside it",
         ArmKind::Vm => "a virtual machine's kernel",
     }
 }

@@ -36,12 +36,25 @@ pub struct Run {
     /// Hash over everything that happened, 16 hexadecimal digits; equal for equal runs on any machine. Null where events are
     /// not recorded.
     pub trace_hash: Option<String>,
-    /// Every expectation held.
+    /// Every expectation held, and no arms disagree.
     pub passed: bool,
     /// The command that runs it again.
     pub reproduce: String,
     /// The steps in order.
     pub steps: Vec<Step>,
+    /// Where the simulator and a kernel that it was run beside do not agree, in words; empty where only one of them ran.
+    pub disagreements: Vec<Disagreement>,
+}
+
+/// Something that the simulator and a kernel do not agree about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Disagreement {
+    /// In which step, from 1.
+    pub step: usize,
+    /// What it is.
+    pub text: String,
 }
 
 /// One step.

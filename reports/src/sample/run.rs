@@ -1,5 +1,6 @@
 //! Results of runs made by hand.
 
+use conformance::arm::against::{Disagreement, Subject as DisagreementSubject};
 use conformance::observation::{EndpointName, FlowObservation, Outcome, Refusal, Transport};
 use conformance::result::{ArmKind, EndpointShare, Failure, RunResult, StepResult, Subject};
 use conformance::scenario::{Family, ObjectName, ProxyMode, Share};
@@ -96,6 +97,7 @@ pub(crate) fn passed() -> RunResult {
         seed: 0,
         trace_hash: Some(0x0123_4567_89ab_cdef),
         steps: vec![balanced, scale, silent],
+        disagreements: Vec::new(),
     }
 }
 
@@ -123,4 +125,12 @@ pub(crate) fn failed() -> RunResult {
     };
     run.steps[0].unseen = vec![Subject::Conntrack];
     run
+}
+
+/// On the kernel, which chose otherwise than the rules say.
+pub(crate) fn disputed() -> RunResult {
+    let rows = vec![(Some(pod("web-0")), 0.5, 0), (Some(pod("web-1")), 0.5, 64)];
+    let disagreement =
+        Disagreement { step: 1, subject: DisagreementSubject::Choices { rows, p_value: 1e-20 } };
+    RunResult { arm: ArmKind::Kernel, disagreements: vec![disagreement; 14], ..passed() }
 }

@@ -1,6 +1,6 @@
 use super::RunText;
 use crate::palette::Palette;
-use crate::sample::run::{failed, passed};
+use crate::sample::run::{disputed, failed, passed};
 
 #[test]
 fn a_run_that_passed() {
@@ -10,6 +10,11 @@ fn a_run_that_passed() {
 #[test]
 fn a_run_that_failed_says_where_to_look() {
     insta::assert_snapshot!(RunText::new(&failed(), "my scenarios/a.yaml", Palette::PLAIN));
+}
+
+#[test]
+fn arms_that_disagree_are_told_apart() {
+    insta::assert_snapshot!(RunText::new(&disputed(), "nodeport-local", Palette::PLAIN));
 }
 
 #[test]

@@ -14,19 +14,21 @@
 pub mod steps;
 
 use super::row::{Row, Words, origin};
-use super::{Alike, FlowWalk, Hop, Journey, Walk};
+use super::{Alike, Ending, FlowWalk, Hop, Journey, Walk};
 use crate::frame::protocol_name;
 use crate::names::Names;
 use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::{Palette, Tone};
 use sim::packet::{FlowId, Origin, PacketId};
 use sim::time::Instant;
+use sim::trace::{DropReason, Terminal};
 use std::fmt::{self, Display, Formatter};
 
 /// What becomes of packets that go the way of an earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repeats {
-    /// One line that names the earlier packet. Flows all of whose packets are repeats are only counted.
+    /// One line that names the earlier packet. Flows all of whose packets are repeats are only counted, and a copy that a
+    /// bridge made for somebody who did not want it is one line as well.
     #[default]
     Folded,
     /// Shown in full.
@@ -37,6 +39,7 @@ pub enum Repeats {
 #[derive(Clone, Debug)]
 pub struct WalkText<'a> {
     walk: &'a Walk<'a>,
+    repeats: Repeats,
     alike: Alike,
     names: Names<'a>,
     palette: Palette,
@@ -49,7 +52,7 @@ impl<'a> WalkText<'a> {
             Repeats::Folded => Alike::of(walk, names),
             Repeats::Full => Alike::default(),
         };
-        Self { walk, alike, names, palette }
+        Self { walk, repeats, alike, names, palette }
     }
 }
 
@@ -114,6 +117,10 @@ impl WalkText<'_> {
         if let Some(first) = self.alike.packet(journey.packet) {
             return writeln!(f, "\n  as packet {}\n", first.0);
         }
+        if let (Repeats::Folded, Some(ending)) = (self.repeats, unwanted_copy(journey)) {
+            let Row { place, text, .. } = words.ending(ending);
+            return writeln!(f, "\n  {place} in {}: {text}\n", self.names.netns(ending.netns));
+        }
         writeln!(f)?;
         for hop in &journey.hops {
             self.hop(f, words, hop)?;
@@ -176,6 +183,17 @@ impl WalkText<'_> {
         }
         Ok(())
     }
+}
+
+/// The end of a copy that a bridge flooded to somebody who does not answer for it.
+fn unwanted_copy<'a>(journey: &'a Journey<'_>) -> Option<&'a Ending> {
+    let is_copy = journey.beginning.is_some_and(|beginning| beginning.origin == Origin::Clone);
+    let ending = journey.ending.as_ref()?;
+    let is_unwanted = matches!(
+        ending.terminal,
+        Terminal::Dropped(DropReason::ArpNotForUs | DropReason::OtherHost | DropReason::NotForUs)
+    );
+    (is_copy && is_unwanted).then_some(ending)
 }
 
 /// `(answers packet 3)`: how a packet stands to others, if it does not simply come from a socket.
