@@ -34,7 +34,6 @@ mod words;
 mod tests;
 
 pub use apply::CommandOutcome;
-pub use counters::Count;
 pub use error::{RuleError, RuleErrorKind};
 pub use kind::TableKind;
 pub use restore::RestoreOptions;

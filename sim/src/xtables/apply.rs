@@ -85,7 +85,7 @@ pub(super) fn apply(table: &mut Table, line: Line<'_>, origin: &Origin<'_>) -> P
         Command::NewChain(chain) => new_chain(table, chain)?,
         Command::DeleteChain(chain) => delete_chain(table, chain, origin)?,
         Command::Rename(old, new) => rename(table, old, new)?,
-        Command::Policy(chain, policy) => set_policy(table, chain, policy, line.counters)?,
+        Command::Policy(chain, policy) => set_policy(table, chain, policy)?,
         Command::ListRules(chain) => {
             let ids = one_or_all(table, chain)?;
             return Ok(CommandOutcome::Rules(save::list_rules(table, &ids)));
@@ -263,7 +263,7 @@ fn delete_chain(table: &mut Table, chain: Option<Value<'_>>, origin: &Origin<'_>
     Ok(())
 }
 
-fn set_policy(table: &mut Table, chain: Value<'_>, policy: Value<'_>, counters: Option<Count>) -> Parse<()> {
+fn set_policy(table: &mut Table, chain: Value<'_>, policy: Value<'_>) -> Parse<()> {
     if table.kind == TableKind::Nat && policy.text == "DROP" {
         return Err(policy
             .expected("`ACCEPT`")
@@ -272,8 +272,9 @@ fn set_policy(table: &mut Table, chain: Value<'_>, policy: Value<'_>, counters: 
     }
     let id = find(table, chain)?;
     policy_of_base(table, chain, id, policy)?;
-    if let (Some(count), Some(base)) = (counters, table.chains().get(id).base) {
-        table.counters.set(base.slot, count);
+    // The real tool zeroes the counters, and takes no notice of `--set-counters`.
+    if let Some(base) = table.chains().get(id).base {
+        table.counters.set(base.slot, Count::default());
     }
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 /// Packets and bytes (`struct xt_counters`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub(super) struct Count {
     /// Packets.
-    pub packets: u64,
+    pub(super) packets: u64,
     /// Bytes from the IP header on.
-    pub bytes: u64,
+    pub(super) bytes: u64,
 }
 
 const PAGE: usize = 64;

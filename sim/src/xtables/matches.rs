@@ -16,11 +16,12 @@ pub(super) use limit::Bucket;
 
 pub(super) use recent::Recent;
 
-use super::error::{Parse, RuleErrorKind};
+use super::error::{Parse, Problem, RuleErrorKind};
 use super::look::Look;
 use super::options::{Call, Opt};
 use super::recent_lists::RecentLists;
 use super::validate::HookMask;
+use super::value::protocol_name;
 use super::words::Value;
 use crate::netfilter::Family;
 use crate::wire::protocol;
@@ -115,7 +116,6 @@ const UNSUPPORTED: &[&str] = &[
     "realm",
     "rpfilter",
     "rt",
-    "set",
     "socket",
     "srh",
     "string",
@@ -151,6 +151,10 @@ impl Match {
             "tos" => Self::Tos(Tos::default()),
             "ttl" if family == Family::Ipv4 => Self::Ttl(Ttl::default()),
             "udp" => Self::Udp(Udp::default()),
+            "set" => {
+                let problem = name.expected("a match that is simulated").help("ipset is not simulated yet");
+                return Err(problem.kind(RuleErrorKind::Unsupported));
+            }
             other if UNSUPPORTED.contains(&other) => {
                 return Err(name.expected("a match that is simulated").kind(RuleErrorKind::Unsupported));
             }
@@ -170,57 +174,56 @@ impl Match {
         }
     }
 
-    /// The name after `-m`.
-    pub(super) const fn name(&self) -> &'static str {
+    /// What is true of it whatever packet it sees.
+    fn kind(&self) -> Kind {
         match self {
-            Self::Addrtype(_) => "addrtype",
-            Self::Comment(_) => "comment",
-            Self::Connmark(_) => "connmark",
-            Self::Conntrack(conntrack) => conntrack.name(),
-            Self::Dscp(_) => "dscp",
-            Self::Icmp(icmp) => icmp.name(),
-            Self::Length(_) => "length",
-            Self::Limit(_) => "limit",
-            Self::Mac(_) => "mac",
-            Self::Mark(_) => "mark",
-            Self::Multiport(_) => "multiport",
-            Self::Nfacct(_) => "nfacct",
-            Self::Physdev(_) => "physdev",
-            Self::Pkttype(_) => "pkttype",
-            Self::Recent(_) => "recent",
-            Self::Sctp(_) => "sctp",
-            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => "statistic",
-            Self::Tcp(_) => "tcp",
-            Self::Tos(_) => "tos",
-            Self::Ttl(_) => "ttl",
-            Self::Udp(_) => "udp",
+            Self::Addrtype(one) => Kind::new("addrtype", Addrtype::OPTIONS).from(one.allowed_hooks()),
+            Self::Comment(_) => Kind::new("comment", Comment::OPTIONS),
+            Self::Connmark(_) => Kind::new("connmark", MarkMatch::OPTIONS),
+            Self::Conntrack(one) => Kind::new(one.name(), one.options()),
+            Self::Dscp(_) => Kind::new("dscp", Dscp::OPTIONS),
+            // It reads a whole ICMP header, and drops a packet that has none.
+            Self::Icmp(one) => Kind::new(one.name(), one.options()).of(one.protocol_name()).impure(true),
+            Self::Length(_) => Kind::new("length", Length::OPTIONS),
+            Self::Limit(_) => Kind::new("limit", Limit::OPTIONS).impure(true),
+            Self::Mac(_) => Kind::new("mac", Mac::OPTIONS).from(Mac::ALLOWED_HOOKS),
+            Self::Mark(_) => Kind::new("mark", MarkMatch::OPTIONS),
+            Self::Multiport(_) => Kind::new("multiport", Multiport::OPTIONS),
+            Self::Nfacct(_) => Kind::new("nfacct", Nfacct::OPTIONS),
+            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => {
+                Kind::new("statistic", Statistic::OPTIONS).impure(true)
+            }
+            Self::Physdev(one) => Kind::new("physdev", Physdev::OPTIONS).from(one.allowed_hooks()),
+            Self::Pkttype(_) => Kind::new("pkttype", Pkttype::OPTIONS),
+            Self::Recent(_) => Kind::new("recent", Recent::OPTIONS).impure(true),
+            Self::Sctp(_) => Kind::new("sctp", Sctp::OPTIONS).of("sctp"),
+            // Options of a header may be malformed.
+            Self::Tcp(one) => Kind::new("tcp", Tcp::OPTIONS).of("tcp").impure(one.reads_options()),
+            Self::Tos(_) => Kind::new("tos", Tos::OPTIONS),
+            Self::Ttl(_) => Kind::new("ttl", Ttl::OPTIONS),
+            Self::Udp(_) => Kind::new("udp", Udp::OPTIONS).of("udp"),
         }
     }
 
+    /// The name after `-m`.
+    pub(super) fn name(&self) -> &'static str {
+        self.kind().name
+    }
+
     /// The options that it takes.
-    pub(super) const fn options(&self) -> &'static [Opt] {
-        match self {
-            Self::Addrtype(_) => Addrtype::OPTIONS,
-            Self::Comment(_) => Comment::OPTIONS,
-            Self::Connmark(_) | Self::Mark(_) => MarkMatch::OPTIONS,
-            Self::Conntrack(conntrack) => conntrack.options(),
-            Self::Dscp(_) => Dscp::OPTIONS,
-            Self::Icmp(icmp) => icmp.options(),
-            Self::Length(_) => Length::OPTIONS,
-            Self::Limit(_) => Limit::OPTIONS,
-            Self::Mac(_) => Mac::OPTIONS,
-            Self::Multiport(_) => Multiport::OPTIONS,
-            Self::Nfacct(_) => Nfacct::OPTIONS,
-            Self::Physdev(_) => Physdev::OPTIONS,
-            Self::Pkttype(_) => Pkttype::OPTIONS,
-            Self::Recent(_) => Recent::OPTIONS,
-            Self::Sctp(_) => Sctp::OPTIONS,
-            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => Statistic::OPTIONS,
-            Self::Tcp(_) => Tcp::OPTIONS,
-            Self::Tos(_) => Tos::OPTIONS,
-            Self::Ttl(_) => Ttl::OPTIONS,
-            Self::Udp(_) => Udp::OPTIONS,
-        }
+    pub(super) fn options(&self) -> &'static [Opt] {
+        self.kind().options
+    }
+
+    /// Hooks from which a rule with this match may be reached.
+    pub(super) fn allowed_hooks(&self) -> HookMask {
+        self.kind().hooks
+    }
+
+    /// Whether asking changes nothing and never drops a packet that shows its ports, so that a rule which cannot match anyway
+    /// need not ask.
+    pub(super) fn is_pure(&self) -> bool {
+        self.kind().is_pure
     }
 
     /// Takes one of its options.
@@ -291,69 +294,16 @@ impl Match {
 
     /// Linux: `xt_check_match`, net/netfilter/x_tables.c, "only valid for protocol".
     fn check_protocol(&self, at: usize, (number, is_inverted): (u8, bool)) -> Parse<()> {
-        let needed = match self {
-            Self::Tcp(_) => "tcp",
-            Self::Udp(_) => "udp",
-            Self::Sctp(_) => "sctp",
-            Self::Icmp(icmp) => icmp.protocol_name(),
-            Self::Addrtype(_)
-            | Self::Comment(_)
-            | Self::Connmark(_)
-            | Self::Conntrack(_)
-            | Self::Dscp(_)
-            | Self::Length(_)
-            | Self::Limit(_)
-            | Self::Mac(_)
-            | Self::Mark(_)
-            | Self::Multiport(_)
-            | Self::Nfacct(_)
-            | Self::Nth(_)
-            | Self::Physdev(_)
-            | Self::Pkttype(_)
-            | Self::Random(_)
-            | Self::Recent(_)
-            | Self::Statistic(_)
-            | Self::Tos(_)
-            | Self::Ttl(_) => return Ok(()),
-        };
-        if super::value::protocol_name(number) == Some(needed) && !is_inverted {
+        let Some(needed) = self.kind().protocol else { return Ok(()) };
+        if protocol_name(number) == Some(needed) && !is_inverted {
             return Ok(());
         }
-        Err(super::error::Problem::new(
+        Err(Problem::new(
             RuleErrorKind::Refused,
             at,
             format!("`-p {needed}` in a rule with `-m {}`", self.name()),
             if is_inverted { "`!` before the protocol" } else { "another protocol, or none" },
         ))
-    }
-
-    /// Hooks from which a rule with this match may be reached.
-    pub(super) fn allowed_hooks(&self) -> HookMask {
-        match self {
-            Self::Addrtype(one) => one.allowed_hooks(),
-            Self::Mac(_) => Mac::ALLOWED_HOOKS,
-            Self::Physdev(one) => one.allowed_hooks(),
-            Self::Comment(_)
-            | Self::Connmark(_)
-            | Self::Conntrack(_)
-            | Self::Dscp(_)
-            | Self::Icmp(_)
-            | Self::Length(_)
-            | Self::Limit(_)
-            | Self::Mark(_)
-            | Self::Multiport(_)
-            | Self::Nfacct(_)
-            | Self::Nth(_)
-            | Self::Pkttype(_)
-            | Self::Random(_)
-            | Self::Recent(_)
-            | Self::Sctp(_)
-            | Self::Statistic(_)
-            | Self::Tcp(_)
-            | Self::Tos(_)
-            | Self::Ttl(_)
-            | Self::Udp(_) => HookMask::ALL,
-        }
     }
 
     /// Appends its options as `iptables-save` prints them.
@@ -414,59 +364,43 @@ impl Match {
         }
     }
 
-    /// Whether asking changes nothing and never drops, so that a rule that cannot match anyway need not ask.
-    pub(super) const fn is_pure(&self) -> bool {
-        match self {
-            Self::Limit(_) | Self::Nth(_) | Self::Random(_) | Self::Recent(_) | Self::Statistic(_) => false,
-            // It reads a whole ICMP header, and drops a packet that has none.
-            Self::Icmp(_) => false,
-            Self::Tcp(tcp) => tcp.is_pure(),
-            Self::Addrtype(_)
-            | Self::Comment(_)
-            | Self::Connmark(_)
-            | Self::Conntrack(_)
-            | Self::Dscp(_)
-            | Self::Length(_)
-            | Self::Mac(_)
-            | Self::Mark(_)
-            | Self::Multiport(_)
-            | Self::Nfacct(_)
-            | Self::Physdev(_)
-            | Self::Pkttype(_)
-            | Self::Sctp(_)
-            | Self::Tos(_)
-            | Self::Ttl(_)
-            | Self::Udp(_) => true,
-        }
-    }
-
     /// The destination ports of which a packet must have one, if the match asks for single ports.
     pub(super) fn destination_ports(&self) -> Option<SmallVec<[u16; 4]>> {
-        let single = |ports: &ports::Ports| ports.single_dst().map(|port| SmallVec::from_elem(port, 1));
-        match self {
-            Self::Tcp(tcp) => single(&tcp.ports),
-            Self::Udp(udp) => single(&udp.ports),
-            Self::Sctp(sctp) => single(&sctp.ports),
-            Self::Multiport(multiport) => multiport.single_dsts(),
-            Self::Addrtype(_)
-            | Self::Comment(_)
-            | Self::Connmark(_)
-            | Self::Conntrack(_)
-            | Self::Dscp(_)
-            | Self::Icmp(_)
-            | Self::Length(_)
-            | Self::Limit(_)
-            | Self::Mac(_)
-            | Self::Mark(_)
-            | Self::Nfacct(_)
-            | Self::Nth(_)
-            | Self::Physdev(_)
-            | Self::Pkttype(_)
-            | Self::Random(_)
-            | Self::Recent(_)
-            | Self::Statistic(_)
-            | Self::Tos(_)
-            | Self::Ttl(_) => None,
+        if let Self::Multiport(multiport) = self {
+            return multiport.single_dsts();
         }
+        if let Self::Tcp(Tcp { ports, .. }) | Self::Udp(Udp { ports }) | Self::Sctp(Sctp { ports }) = self {
+            return ports.single_dst().map(|port| SmallVec::from_elem(port, 1));
+        }
+        None
+    }
+}
+
+/// What is true of a kind of match.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    name: &'static str,
+    options: &'static [Opt],
+    /// The protocol that a rule must have.
+    protocol: Option<&'static str>,
+    hooks: HookMask,
+    is_pure: bool,
+}
+
+impl Kind {
+    const fn new(name: &'static str, options: &'static [Opt]) -> Self {
+        Self { name, options, protocol: None, hooks: HookMask::ALL, is_pure: true }
+    }
+
+    const fn of(self, protocol: &'static str) -> Self {
+        Self { protocol: Some(protocol), ..self }
+    }
+
+    const fn from(self, hooks: HookMask) -> Self {
+        Self { hooks, ..self }
+    }
+
+    const fn impure(self, is_impure: bool) -> Self {
+        Self { is_pure: !is_impure, ..self }
     }
 }

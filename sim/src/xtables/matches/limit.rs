@@ -1,9 +1,9 @@
 //! `limit`: a token bucket.
 //!
-//! Linux: net/netfilter/xt_limit.c; options: extensions/libxt_limit.c. The kernel keeps credits per jiffy; here time is
-//! exact, so that a token comes back at the very nanosecond.
+//! Linux: net/netfilter/xt_limit.c; options: extensions/libxt_limit.c. Credits are those of the kernel, overflows of their
+//! 32 bits included, but they come back all the time and not once in a jiffy.
 
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::{Look, MatchState};
 use crate::xtables::options::{Call, Opt};
@@ -13,7 +13,8 @@ use std::fmt::Write as _;
 
 /// `XT_LIMIT_SCALE`: a period is stored in units of 100 microseconds.
 const SCALE: u32 = 10_000;
-const UNIT: Duration = Duration::from_micros(100);
+/// `HZ * CREDITS_PER_JIFFY` where `HZ` is 250 or 1000; with 100 or 300 it is another number.
+const CREDITS_PER_SECOND: u32 = 32_000;
 const LIMIT: u8 = 0;
 const BURST: u8 = 1;
 
@@ -37,8 +38,7 @@ impl Default for Limit {
 pub(in crate::xtables) struct Bucket {
     /// When `credit` was counted.
     at: Instant,
-    /// Time that can be spent; a packet costs one period.
-    credit: Duration,
+    credit: u32,
 }
 
 impl Limit {
@@ -54,17 +54,27 @@ impl Limit {
         Ok(())
     }
 
-    /// Linux: `limit_mt_check`, net/netfilter/xt_limit.c, which detects the overflow of its 32-bit product.
+    /// Linux: `limit_mt_check`, net/netfilter/xt_limit.c, which notices some overflows and lets others pass.
     pub(super) fn finish(self, at: usize) -> Parse<Self> {
-        if self.burst == 0 || self.period.wrapping_mul(self.burst) < self.period {
+        if self.burst == 0 || self.full() < self.cost() {
             return Err(Problem::new(
                 RuleErrorKind::Refused,
                 at,
-                "a burst of 1 or more whose product with the period fits 32 bits",
+                "a burst of 1 or more whose credits fit 32 bits",
                 format!("a burst of {}", self.burst),
             ));
         }
         Ok(self)
+    }
+
+    /// Credits of a packet.
+    const fn cost(&self) -> u32 {
+        credits(self.period)
+    }
+
+    /// Credits of a full bucket.
+    const fn full(&self) -> u32 {
+        credits(self.period.wrapping_mul(self.burst))
     }
 
     pub(super) fn print(&self, out: &mut String) {
@@ -83,16 +93,34 @@ impl Limit {
     // Linux: limit_mt, net/netfilter/xt_limit.c
     pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
         let now = look.ctx.cx.now;
-        let cost = UNIT * self.period;
-        let full = cost * self.burst;
-        let state = look.states.get_or_insert(look.key, MatchState::Limit(Bucket { at: now, credit: full }));
+        let initial = MatchState::Limit(Bucket { at: now, credit: self.full() });
+        let state = look.states.get_or_insert(look.key, initial);
         let MatchState::Limit(bucket) = state else { unreachable!("a rule never changes its matches") };
-        bucket.credit = full.min(bucket.credit + (now - bucket.at));
+        let increase = credits_until(now).wrapping_sub(credits_until(bucket.at));
+        bucket.credit = bucket.credit.wrapping_add(increase).min(self.full());
         bucket.at = now;
-        let spent = bucket.credit.checked_sub(cost);
+        let spent = bucket.credit.checked_sub(self.cost());
         bucket.credit = spent.unwrap_or(bucket.credit);
         spent.is_some()
     }
+}
+
+// Linux: user2credits, net/netfilter/xt_limit.c
+const fn credits(period: u32) -> u32 {
+    if period > u32::MAX / CREDITS_PER_SECOND {
+        (period / SCALE).wrapping_mul(CREDITS_PER_SECOND)
+    } else {
+        period * CREDITS_PER_SECOND / SCALE
+    }
+}
+
+/// Credits that time has brought since the world began; only differences mean something.
+const fn credits_until(now: Instant) -> u32 {
+    const NANOS_PER_CREDIT: u64 = 1_000_000_000 / CREDITS_PER_SECOND as u64;
+    // The kernel's counters wrap as well.
+    #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
+    let credits = (now.as_nanos() / NANOS_PER_CREDIT) as u32;
+    credits
 }
 
 /// `5`, `5/s`, `5/minute`. Linux user space: `parse_rate`, extensions/libxt_limit.c.

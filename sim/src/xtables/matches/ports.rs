@@ -162,8 +162,8 @@ impl Tcp {
         self.option_inverted.into()
     }
 
-    pub(super) const fn is_pure(&self) -> bool {
-        self.option == 0
+    pub(super) const fn reads_options(&self) -> bool {
+        self.option != 0
     }
 }
 

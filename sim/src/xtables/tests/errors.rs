@@ -84,7 +84,7 @@ fn rules() {
         ("-A CH -m u32", "10: iptables-restore: expected a match that is simulated, found `u32`"),
         (
             "-A CH -m set --match-set x src",
-            "10: iptables-restore: expected a match that is simulated, found `set`",
+            "10: iptables-restore: expected a match that is simulated, found `set` (ipset is not simulated yet)",
         ),
         ("-A CH -m nonsense", "10: iptables-restore: expected the name of a match, found `nonsense`"),
         (

@@ -202,3 +202,11 @@ fn survive(text: &str) {
     _ = xtables.command("f", 1, &format!("iptables {text}"));
     _ = xtables.command("f", 1, &format!("ip6tables -t nat {text}"));
 }
+
+#[test]
+fn a_rule_takes_little_memory() {
+    // kube-proxy writes 173,000 of them for 10,000 Services.
+    assert!(size_of::<crate::xtables::matches::Match>() <= 24);
+    assert!(size_of::<crate::xtables::targets::Target>() <= 16);
+    assert!(size_of::<crate::xtables::rule::Rule>() <= 120);
+}

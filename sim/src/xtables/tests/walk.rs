@@ -91,3 +91,12 @@ fn a_table_that_nothing_touched_accepts() {
     let dropped = Verdict::Drop(DropReason::NetfilterDrop);
     assert_eq!(net.eval(TableKind::Filter, Hook::Forward, &mut packet), dropped);
 }
+
+#[test]
+fn a_new_policy_begins_to_count_anew() {
+    let mut net = Net::new("*filter\n:FORWARD DROP\nCOMMIT\n");
+    net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
+    assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
+    net.xtables.command("f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
+    assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
+}
