@@ -30,12 +30,12 @@ pub enum Direction {
     Transmitted,
 }
 
+mod attempt;
 mod compare;
-mod port;
 mod summary;
 
+pub use attempt::{Attempt, Hop, Place, TranslatedPort, attempts, parted, translated_ports};
 pub use compare::{Difference, Side, compare};
-pub use port::translated_port;
 pub use summary::{Body, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
 
 #[cfg(test)]

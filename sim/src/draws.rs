@@ -11,6 +11,7 @@ pub use enumerate::{Choice, Enumerate, Weight};
 use seeded::Seeded;
 
 use crate::device::NetnsId;
+use crate::time::Instant;
 use std::collections::VecDeque;
 
 /// What a draw decides.
@@ -69,6 +70,7 @@ pub struct Recorded {
 pub struct Draws {
     seeded: Seeded,
     driver: Driver,
+    now: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +84,12 @@ enum Driver {
 impl Draws {
     /// Decisions from streams of `seed`.
     pub fn seeded(seed: u64) -> Self {
-        Self { seeded: Seeded::new(seed), driver: Driver::Seeded }
+        Self { seeded: Seeded::new(seed), driver: Driver::Seeded, now: Instant::START }
+    }
+
+    /// The moment of the decisions from here on, noted with each [`Choice`].
+    pub(crate) const fn set_now(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// From here on, follows `path` where an endpoint is selected. Other decisions keep coming from the seed.
@@ -121,7 +128,7 @@ impl Draws {
     /// True with probability `threshold` / 2^31, as `statistic_mt` decides: `(u32 & 0x7fffffff) < threshold`.
     pub fn chance(&mut self, owner: NetnsId, purpose: Purpose, threshold: u32) -> bool {
         match &mut self.driver {
-            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.chance(threshold),
+            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.chance(self.now, threshold),
             Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
             {
                 Some(value) => value == 1,
@@ -137,7 +144,7 @@ impl Draws {
     pub fn below(&mut self, owner: NetnsId, purpose: Purpose, range: u32) -> u32 {
         assert!(range > 0, "a draw needs at least one alternative");
         match &mut self.driver {
-            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.below(range),
+            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.below(self.now, range),
             Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
             {
                 Some(value) => value.min(range - 1),

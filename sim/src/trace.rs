@@ -57,6 +57,11 @@ impl Trace {
         Self { level, events: Vec::new(), ledger: Ledger { created: 0, ended: 0 } }
     }
 
+    /// The same recorder, with nothing recorded yet. Packets that exist are still accounted for.
+    pub(crate) const fn without_events(&self) -> Self {
+        Self { level: self.level, events: Vec::new(), ledger: self.ledger }
+    }
+
     /// The level that is recorded.
     pub const fn level(&self) -> Level {
         self.level

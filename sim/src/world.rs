@@ -62,6 +62,20 @@ impl World {
         }
     }
 
+    /// A fork that does not remember what was recorded so far; see [`World`].
+    pub fn fork(&self) -> Self {
+        Self {
+            now: self.now,
+            queue: self.queue.clone(),
+            netns: self.netns.clone(),
+            links: self.links.clone(),
+            draws: self.draws.clone(),
+            trace: self.trace.without_events(),
+            effects: self.effects.clone(),
+            flow_count: self.flow_count,
+        }
+    }
+
     /// Virtual time.
     pub const fn now(&self) -> Instant {
         self.now
@@ -108,6 +122,7 @@ impl World {
         id: NetnsId,
         act: impl FnOnce(&mut Netns, &mut Context) -> R,
     ) -> R {
+        self.draws.set_now(self.now);
         let mut effects = std::mem::take(&mut self.effects);
         let mut cx = Context {
             now: self.now,

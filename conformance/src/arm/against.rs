@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::kernel::{Backend, KernelArm};
-use super::sim::SimArm;
+use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError, Flows, RawFlow};
-use crate::frame::{Direction, Frame, Side, compare, translated_port};
+use crate::frame::{Direction, Frame, Side, compare};
 use crate::observation::{ConntrackObservation, EndpointName, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
@@ -86,26 +86,10 @@ impl Against {
     /// One connection on the kernel, and the same on the simulator.
     fn run_flow(&mut self, plan: &FlowPlan, number: u32) -> Result<RawFlow, ArmError> {
         let plan = &self.single(plan);
+        // What the kernel did until now took longer. Timers of both have run equally long when the next connection begins.
+        self.sim.catch_up(self.kernel.elapsed());
         let (kernel, frames) = self.kernel.run_flow(plan)?;
-        let own = plan.source_port.unwrap_or(0);
-        let nat_port = translated_port(&frames, &plan.from.to_string(), own)
-            .and_then(|port| search_start(plan.transport, own, port));
-        let is_same = |flow: &RawFlow| *flow == kernel;
-        let tried =
-            self.sim.alternatives(plan, nat_port, |one| kernel.answer.is_some() && is_same(&one.flow))?;
-        let chosen = match tried.last() {
-            Some(last) if kernel.answer.is_some() && is_same(&last.flow) => Some(last),
-            // Nobody answered, so only frames tell to whom it went.
-            _ => tried
-                .iter()
-                .filter(|one| is_same(&one.flow))
-                .min_by_key(|one| compare(side("simulator", &one.frames), side("kernel", &frames)).len()),
-        };
-        let followed = chosen.or(tried.first());
-        let sim = match followed {
-            Some(alternative) => self.sim.follow(plan, alternative, nat_port)?,
-            None => return Err(ArmError::Failed("a connection can go in no way".to_owned())),
-        };
+        let sim = self.sim.follow(plan, &Shown::new(plan, kernel.clone(), &frames))?;
         if sim != kernel && self.is_predictable() {
             self.note(Subject::Flow { number, sim: Box::new(sim), kernel: Box::new(kernel.clone()) });
         }
@@ -183,19 +167,6 @@ impl Against {
 
 fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Side<'a> {
     Side { name, frames }
-}
-
-/// The number with which a search for a free port must begin to find this one first.
-///
-/// Linux: the ranges of `nf_nat_l4proto_unique_tuple`, net/netfilter/nf_nat_core.c.
-fn search_start(transport: Transport, own: u16, found: u16) -> Option<u32> {
-    let first = match (transport, own) {
-        (Transport::Icmp, _) => 0,
-        (_, 0..512) => 1,
-        (_, 512..1024) => 600,
-        (_, 1024..) => 1024,
-    };
-    found.checked_sub(first).map(u32::from)
 }
 
 impl Arm for &mut Against {

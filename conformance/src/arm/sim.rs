@@ -3,6 +3,8 @@
 mod build;
 mod follow;
 
+pub(crate) use follow::Shown;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -178,7 +180,7 @@ impl Arm for SimArm {
             if paths > PATHS_MAX {
                 return Ok(None);
             }
-            let mut world = self.world.clone();
+            let mut world = self.world.fork();
             world.set_level(Level::Nothing);
             world.draws_mut().enumerate(path);
             let (_, flow) = run_flow(&mut world, netns, plan)?;

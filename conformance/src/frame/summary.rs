@@ -134,15 +134,14 @@ pub struct InitialSeqs(BTreeSet<u32>);
 const LARGEST_STREAM: u32 = 1 << 16;
 
 impl InitialSeqs {
-    /// Those of all connections that begin in these frames.
+    /// Those of all connections that begin in these frames, or of whose beginning an ICMP error tells: a SYN that its
+    /// sender's own rules reject is on no device.
     pub fn of(frames: &[Frame]) -> Self {
         let syn = |frame: &Frame| {
             let ethernet = Ethernet::new_checked(&*frame.bytes)?;
             let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?)?;
-            let is_whole_tcp = ip.protocol() == protocol::TCP && ip.fragment_offset() == 0;
-            let tcp = Tcp::new_checked(ip.payload()).filter(|_| is_whole_tcp)?;
-            let is_syn = ethernet.ethertype() == EtherType::Ipv4 && tcp.flags().contains(TcpFlags::SYN);
-            is_syn.then(|| tcp.sequence())
+            let is_ip = ethernet.ethertype() == EtherType::Ipv4;
+            initial_seq(&ip, ip.payload()).or_else(|| quoted_initial_seq(&ip)).filter(|_| is_ip)
         };
         Self(frames.iter().filter_map(syn).collect())
     }
@@ -155,6 +154,28 @@ impl InitialSeqs {
             .filter(|distance| *distance < LARGEST_STREAM)
             .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
     }
+}
+
+/// The sequence number of a SYN.
+fn initial_seq(ip: &Ipv4<&[u8]>, payload: &[u8]) -> Option<u32> {
+    let is_whole_tcp = ip.protocol() == protocol::TCP && ip.fragment_offset() == 0;
+    let tcp = Tcp::new_checked(payload).filter(|_| is_whole_tcp)?;
+    tcp.flags().contains(TcpFlags::SYN).then(|| tcp.sequence())
+}
+
+/// The sequence number of a SYN that an ICMP error is about.
+fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
+    let icmp = Icmpv4::new_checked(ip.payload()).filter(|_| ip.protocol() == protocol::ICMP)?;
+    let quote = icmp.payload();
+    let header_len = quoted_header_len(quote).filter(|_| icmp.is_error())?;
+    initial_seq(&Ipv4::new_unchecked(quote), &quote[header_len..])
+}
+
+/// The length of the IPv4 header that a quote begins with, if all of it is there.
+fn quoted_header_len(quote: &[u8]) -> Option<usize> {
+    let header_len = usize::from(quote.first()? & 0x0f) * 4;
+    let is_whole = header_len >= sim::wire::ipv4::IPV4_HEADER_LEN && quote.len() >= header_len;
+    is_whole.then_some(header_len)
 }
 
 impl Summary {
@@ -193,9 +214,8 @@ impl IpSummary {
 
     /// The packet that an ICMP error quotes: a header, and as much of the rest as the sender kept.
     fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
-        let header_len = usize::from(bytes.first()? & 0x0f) * 4;
-        let is_whole = header_len >= sim::wire::ipv4::IPV4_HEADER_LEN && bytes.len() >= header_len;
-        is_whole.then(|| Box::new(Self::of(&Ipv4::new_unchecked(bytes), &bytes[header_len..], initial)))
+        let header_len = quoted_header_len(bytes)?;
+        Some(Box::new(Self::of(&Ipv4::new_unchecked(bytes), &bytes[header_len..], initial)))
     }
 }
 

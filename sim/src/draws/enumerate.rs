@@ -1,5 +1,6 @@
 //! Visiting every alternative of the decisions that select an endpoint, with exact weights.
 
+use crate::time::Instant;
 use num_bigint::BigUint;
 use num_rational::Ratio;
 
@@ -11,6 +12,8 @@ pub type Weight = Ratio<BigUint>;
 pub struct Choice {
     /// The alternative that was taken; the first is 0.
     pub taken: u32,
+    /// When it was taken.
+    pub at: Instant,
     /// Weights of all alternatives; zero weights occur (a probability of 1 leaves no other alternative).
     weights: Vec<Weight>,
 }
@@ -28,9 +31,24 @@ impl Enumerate {
         Self::default()
     }
 
+    /// The same path, to be run again: every decision as it was taken.
+    pub fn again(&self) -> Self {
+        Self { prefix: self.taken.iter().map(|choice| choice.taken).collect(), taken: Vec::new() }
+    }
+
     /// The path to run next, or `None` when every alternative has been visited.
     pub fn next_path(&self) -> Option<Self> {
-        let mut prefix: Vec<u32> = self.taken.iter().map(|choice| choice.taken).collect();
+        self.next_path_of(&self.taken)
+    }
+
+    /// As [`Enumerate::next_path`], leaving out every path whose decisions up to that moment are the same as here.
+    pub fn next_path_that_differs_by(&self, moment: Instant) -> Option<Self> {
+        let decided = self.taken.iter().take_while(|choice| choice.at <= moment).count();
+        self.next_path_of(&self.taken[..decided])
+    }
+
+    fn next_path_of(&self, decided: &[Choice]) -> Option<Self> {
+        let mut prefix: Vec<u32> = decided.iter().map(|choice| choice.taken).collect();
         while let Some(last) = prefix.pop() {
             let later = possible_from(&self.taken[prefix.len()].weights, last + 1);
             if let Some(next) = later {
@@ -54,24 +72,24 @@ impl Enumerate {
             .fold(Weight::from_integer(BigUint::from(1_u8)), |product, weight| product * weight)
     }
 
-    pub(super) fn chance(&mut self, threshold: u32) -> bool {
+    pub(super) fn chance(&mut self, at: Instant, threshold: u32) -> bool {
         // Alternative 0 is "no", so that the numbers of a path read as the booleans they stand for.
         let yes = threshold.min(1 << 31);
         let weights = vec![fraction(u64::from((1 << 31) - yes), 31), fraction(u64::from(yes), 31)];
-        self.choose(weights) == 1
+        self.choose(at, weights) == 1
     }
 
-    pub(super) fn below(&mut self, range: u32) -> u32 {
+    pub(super) fn below(&mut self, at: Instant, range: u32) -> u32 {
         // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i begins at ceil(i * 2^32 / range).
         let begin = |index: u32| (u64::from(index) << 32).div_ceil(u64::from(range));
-        self.choose((0..range).map(|index| fraction(begin(index + 1) - begin(index), 32)).collect())
+        self.choose(at, (0..range).map(|index| fraction(begin(index + 1) - begin(index), 32)).collect())
     }
 
-    fn choose(&mut self, weights: Vec<Weight>) -> u32 {
+    fn choose(&mut self, at: Instant, weights: Vec<Weight>) -> u32 {
         let prescribed = self.prefix.get(self.taken.len()).copied();
         let taken =
             prescribed.or_else(|| possible_from(&weights, 0)).expect("the weights of a decision sum to one");
-        self.taken.push(Choice { taken, weights });
+        self.taken.push(Choice { taken, at, weights });
         taken
     }
 }

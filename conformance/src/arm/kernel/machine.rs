@@ -17,13 +17,14 @@ use super::rules::{Backend, Counters, counters};
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, link};
 use crate::arm::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
-use crate::frame::Frame;
+use crate::frame::{Direction, Frame};
 use crate::observation::{ConntrackObservation, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Netns, Topology};
+use sim::wire::Ethernet;
 
 /// Frames of a step are all there when none has come for so long.
 const QUIET: Duration = Duration::from_millis(15);
@@ -46,6 +47,8 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(Netns, Listener), ServerId>,
     frames: Vec<Frame>,
+    /// When the lab was built.
+    since: Instant,
     // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -62,7 +65,14 @@ impl KernelArm {
     /// An arm that loads rules by this back end.
     pub fn new(backend: Backend) -> Self {
         let topology = Topology { netns: BTreeMap::new(), veths: Vec::new() };
-        Self { backend, topology, ports: BTreeMap::new(), frames: Vec::new(), running: None }
+        Self {
+            backend,
+            topology,
+            ports: BTreeMap::new(),
+            frames: Vec::new(),
+            since: Instant::now(),
+            running: None,
+        }
     }
 
     /// What this machine lacks to run scenarios by this back end; one line for each thing, empty if it lacks nothing.
@@ -70,6 +80,11 @@ impl KernelArm {
         let mut wanted = always();
         wanted.extend(backend.requirements());
         missing(&wanted).iter().map(ToString::to_string).collect()
+    }
+
+    /// How long the lab has been there.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Every frame on every device since the last call, merged into one order.
@@ -142,7 +157,8 @@ impl KernelArm {
             drained
                 .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
         }
-        let merged = merge(drained);
+        let mut merged = merge(drained);
+        merged.iter_mut().for_each(|frame| restore_bridge_mac(&self.topology, frame));
         let count = merged.len();
         self.frames.extend(merged);
         Ok(count)
@@ -210,6 +226,7 @@ impl Arm for KernelArm {
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
         self.running = Some(Running { captures, servers, lab });
+        self.since = Instant::now();
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {
                 self.open(netns, listener)?;
@@ -316,6 +333,25 @@ fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) 
         outcome: outcome(request, report, &own),
         answer: Answer::parse(&report.reply),
         reply_from: report.reply_from.map(|from| IpAddr::V4(*from.ip())),
+    }
+}
+
+/// Puts back the source address that a frame had when a bridge device sent it.
+///
+/// Where br_netfilter sends a translated packet by way of the bridge device, it puts the sender's address back once the frame
+/// is inside the bridge, into bytes that the capture shares (`br_nf_pre_routing_finish_bridge_slow`,
+/// net/bridge/br_netfilter_hooks.c). What a device sends of its own has the device's address (`neigh_resolve_output`,
+/// net/core/neighbour.c).
+fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
+    if frame.direction != Direction::Transmitted {
+        return;
+    }
+    let named = topology.netns.iter().find(|(netns, _)| netns.to_string() == frame.netns);
+    let bridge =
+        named.and_then(|(_, plan)| plan.bridge.as_ref()).filter(|bridge| bridge.name == frame.device);
+    if let (Some(bridge), Some(mut ethernet)) = (bridge, Ethernet::new_checked(&mut *frame.bytes)) {
+        let (dst, ethertype) = (ethernet.dst(), ethernet.ethertype());
+        ethernet.set(dst, bridge.mac, ethertype);
     }
 }
 

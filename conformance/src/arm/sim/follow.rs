@@ -2,68 +2,108 @@
 
 use std::time::Duration;
 
-use sim::device::NetnsId;
 use sim::draws::{Enumerate, Purpose, Recorded};
+use sim::time::Instant;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
 
 use super::{PATHS_MAX, SETTLING, SimArm, run_flow};
-use crate::arm::{ArmError, RawFlow};
-use crate::frame::{Direction, Frame};
+use crate::arm::{ArmError, REQUEST, RawFlow};
+use crate::frame::{Attempt, Direction, Frame, TranslatedPort, attempts, parted, translated_ports};
+use crate::observation::Transport;
 use crate::prepare::FlowPlan;
 
-/// One way in which a connection can go.
+/// What another arm shows of a connection that it made.
 #[derive(Debug)]
-pub(crate) struct Alternative {
+pub(crate) struct Shown {
+    /// What its client saw.
+    pub(crate) flow: RawFlow,
+    /// How the client's first packets went.
+    attempts: Vec<Attempt>,
+    ports: Vec<TranslatedPort>,
+}
+
+impl Shown {
+    /// From the frames that were seen meanwhile. Others may be among them.
+    pub(crate) fn new(plan: &FlowPlan, flow: RawFlow, frames: &[Frame]) -> Self {
+        let attempts = attempts(frames, &plan.from.to_string(), REQUEST);
+        let ports = translated_ports(&attempts, plan.source_port.unwrap_or(0));
+        Self { flow, attempts, ports }
+    }
+}
+
+/// One way in which a connection can go.
+struct Alternative {
     /// Decisions that led there.
     path: Enumerate,
     /// What its client saw.
-    pub(crate) flow: RawFlow,
-    /// Every frame on every device.
-    pub(crate) frames: Vec<Frame>,
+    flow: RawFlow,
+    /// How the client's first packets went.
+    attempts: Vec<Attempt>,
 }
 
 impl SimArm {
-    /// Ways in which one connection of the plan can go, as things are now, until one is the one that is looked for; that one
-    /// is the last. `nat_port` is what a search for a free port begins with on each node. Nothing changes.
-    pub(crate) fn alternatives(
-        &self,
-        plan: &FlowPlan,
-        nat_port: Option<u32>,
-        mut is_wanted: impl FnMut(&Alternative) -> bool,
-    ) -> Result<Vec<Alternative>, ArmError> {
+    /// One connection as another arm had it: along the decisions that lead where its packets went, or as near as any do.
+    pub(crate) fn follow(&mut self, plan: &FlowPlan, shown: &Shown) -> Result<RawFlow, ArmError> {
         let netns = self.id(&plan.from)?;
-        let mut alternatives = Vec::new();
-        let mut next = Some(Enumerate::first());
-        while let Some(path) = next.take().filter(|_| alternatives.len() < PATHS_MAX) {
-            let mut world = self.world.clone();
-            let start = world.trace().events().len();
-            world.set_level(Level::Everything);
-            world.draws_mut().follow(path.clone(), self.nat_ports(nat_port));
-            let (_, flow) = run_flow(&mut world, netns, plan)?;
-            next = world.draws().enumerated().and_then(Enumerate::next_path);
-            let frames = self.frames_of(&world.trace().events()[start..]);
-            alternatives.push(Alternative { path, flow, frames });
-            if alternatives.last().is_some_and(&mut is_wanted) {
-                break;
-            }
-        }
-        Ok(alternatives)
-    }
-
-    /// One connection, along the path of an alternative.
-    pub(crate) fn follow(
-        &mut self,
-        plan: &FlowPlan,
-        alternative: &Alternative,
-        nat_port: Option<u32>,
-    ) -> Result<RawFlow, ArmError> {
-        let netns = self.id(&plan.from)?;
-        let recorded = self.nat_ports(nat_port);
-        self.world.draws_mut().follow(alternative.path.clone(), recorded);
+        let path = self.path_of(plan, shown)?;
+        let recorded = self.nat_ports(plan, &shown.ports);
+        self.world.draws_mut().follow(path, recorded);
         let result = run_flow(&mut self.world, netns, plan);
         // Whatever comes later is drawn from the seed again.
         self.world.draws_mut().replay([]);
         result.map(|(_, flow)| flow)
+    }
+
+    /// The decisions that lead where the packets of another arm went. Nothing changes.
+    ///
+    /// Paths are tried in order. Where a packet parts from what was shown, the decisions that it has met by then are to
+    /// blame, so paths that share them are left out: a client that tries five times, each time to one of ten endpoints,
+    /// has 100,000 ways to go, of which fifty are tried.
+    fn path_of(&self, plan: &FlowPlan, shown: &Shown) -> Result<Enumerate, ArmError> {
+        let mut best: Option<(Option<Instant>, Enumerate)> = None;
+        let mut next = Some(Enumerate::first());
+        for _ in 0..PATHS_MAX {
+            let Some(path) = next.take() else { break };
+            let Alternative { path, flow, attempts } = self.try_path(plan, shown, path)?;
+            let parted = parted(&attempts, &shown.attempts)
+                .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
+            if parted.is_none() && flow == shown.flow {
+                return Ok(path.again());
+            }
+            next = match parted {
+                Some(at) => path.next_path_that_differs_by(at),
+                None => path.next_path(),
+            };
+            // Never is later than any time.
+            let is_nearer = best.as_ref().is_none_or(|(known, _)| match (known, parted) {
+                (Some(known), Some(parted)) => parted > *known,
+                (Some(_), None) => true,
+                (None, _) => false,
+            });
+            if is_nearer {
+                best = Some((parted, path.again()));
+            }
+        }
+        best.map(|(_, path)| path).ok_or_else(|| ArmError::Failed("a connection can go in no way".to_owned()))
+    }
+
+    fn try_path(&self, plan: &FlowPlan, shown: &Shown, path: Enumerate) -> Result<Alternative, ArmError> {
+        let netns = self.id(&plan.from)?;
+        let mut world = self.world.fork();
+        world.set_level(Level::Everything);
+        world.draws_mut().follow(path.clone(), self.nat_ports(plan, &shown.ports));
+        let (_, flow) = run_flow(&mut world, netns, plan)?;
+        let path = world.draws().enumerated().cloned().unwrap_or(path);
+        let attempts = attempts(&self.frames_of(world.trace().events()), &plan.from.to_string(), REQUEST);
+        Ok(Alternative { path, flow, attempts })
+    }
+
+    /// Time passes until so much has passed since the beginning, if it has not yet.
+    pub(crate) fn catch_up(&mut self, elapsed: Duration) {
+        let until = Instant::START + elapsed;
+        if self.world.now() < until {
+            self.world.run_until(until);
+        }
     }
 
     /// The network is left alone until nothing of the last connection is under way.
@@ -82,12 +122,15 @@ impl SimArm {
         self.frames_of(&self.world.trace().events()[event_count..])
     }
 
-    /// The number with which every search for a free port begins, on whichever node it is.
-    fn nat_ports(&self, value: Option<u32>) -> Vec<Recorded> {
-        let owners = self.ids.values();
-        let recorded =
-            |owner: &NetnsId| value.map(|value| Recorded { owner: *owner, purpose: Purpose::NatPort, value });
-        owners.filter_map(recorded).collect()
+    /// The numbers with which searches for a free port began, by those who searched.
+    fn nat_ports(&self, plan: &FlowPlan, ports: &[TranslatedPort]) -> Vec<Recorded> {
+        let recorded = |port: &TranslatedPort| {
+            let owner =
+                self.ids.iter().find(|(netns, _)| netns.to_string() == port.netns).map(|(_, id)| *id)?;
+            let value = search_start(plan.transport, port.before, port.after)?;
+            Some(Recorded { owner, purpose: Purpose::NatPort, value })
+        };
+        ports.iter().filter_map(recorded).collect()
     }
 
     fn frames_of(&self, events: &[TraceEvent]) -> Vec<Frame> {
@@ -116,4 +159,17 @@ fn plan_name(name: &str) -> &str {
         true => name.get(..PORT_NAME_LEN).unwrap_or(name),
         false => name,
     }
+}
+
+/// The number with which a search for a free port must begin to find this one first.
+///
+/// Linux: the ranges of `nf_nat_l4proto_unique_tuple`, net/netfilter/nf_nat_core.c.
+fn search_start(transport: Transport, before: u16, after: u16) -> Option<u32> {
+    let first = match (transport, before) {
+        (Transport::Icmp, _) => 0,
+        (_, 0..512) => 1,
+        (_, 512..1024) => 600,
+        (_, 1024..) => 1024,
+    };
+    after.checked_sub(first).map(u32::from)
 }
