@@ -6,8 +6,10 @@
 //! with the exact probabilities that the simulator has for them.
 
 mod disagreement;
+mod pace;
 
 pub use disagreement::{Disagreement, Subject};
+use pace::{hastened, neigh_sysctls, new_devices};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,6 +98,15 @@ impl Against {
         Ok(kernel)
     }
 
+    /// Waits until what the connections set in motion has come to rest. The simulator knows how long that will be.
+    fn settle(&mut self) -> Result<(), ArmError> {
+        self.sim.catch_up(self.kernel.elapsed());
+        self.kernel.sleep(self.sim.unrest())?;
+        self.kernel.settle()?;
+        self.sim.catch_up(self.kernel.elapsed());
+        Ok(())
+    }
+
     /// Whether both sides lose the same frames: none, or all on some links.
     fn is_predictable(&self) -> bool {
         self.losses.values().all(|loss| *loss == Share::ONE)
@@ -175,9 +186,10 @@ impl Arm for &mut Against {
     }
 
     fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
-        self.kernel.build(topology)?;
-        self.sim.build(topology)?;
-        self.topology = topology.clone();
+        let topology = hastened(topology);
+        self.kernel.build(&topology)?;
+        self.sim.build(&topology)?;
+        self.topology = topology;
         Ok(())
     }
 
@@ -192,9 +204,15 @@ impl Arm for &mut Against {
     }
 
     fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
-        self.kernel.rebuild(changes, after)?;
-        self.sim.rebuild(changes, after)?;
-        self.topology = after.clone();
+        let after = hastened(after);
+        self.kernel.rebuild(changes, &after)?;
+        self.sim.rebuild(changes, &after)?;
+        for (netns, device) in new_devices(changes) {
+            for (name, value) in neigh_sysctls(&device) {
+                self.change(&StateChange::Sysctl { netns: netns.clone(), name, value })?;
+            }
+        }
+        self.topology = after;
         Ok(())
     }
 
@@ -217,11 +235,11 @@ impl Arm for &mut Against {
         };
         // What happened between steps, such as ARP while time passed, is not compared.
         self.kernel.take_frames()?;
+        self.sim.catch_up(self.kernel.elapsed());
         let since = self.sim.event_count();
         let flows =
             (1..=plan.count).map(|number| self.run_flow(plan, number)).collect::<Result<Vec<_>, _>>()?;
-        self.kernel.settle()?;
-        self.sim.settle();
+        self.settle()?;
         if self.is_predictable() {
             self.compare_frames(since)?;
             self.compare_conntrack()?;

@@ -181,15 +181,18 @@ fn ends_handshake(tcp: &TcpSummary) -> bool {
 /// Each question and each answer once; those that confirm a known neighbour are left out.
 fn askers_and_answerers(frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summary)> {
     let mut known: BTreeMap<_, (Duration, Summary)> = BTreeMap::new();
-    let mut confirmed = None;
+    // Questions to neighbours that are known already. Several may be open at once.
+    let mut confirmed = Vec::new();
     for (at, frame) in frames {
         let Body::Arp(arp) = &frame.body else { continue };
         let is_question = arp.operation == ArpOperation::Request;
         if is_question && frame.dst != MacAddr::BROADCAST {
-            confirmed = Some((arp.target_ip, arp.sender_ip));
+            confirmed.push((arp.target_ip, arp.sender_ip));
             continue;
         }
-        if !is_question && confirmed.take() == Some((arp.sender_ip, arp.target_ip)) {
+        let open = confirmed.iter().position(|ends| *ends == (arp.sender_ip, arp.target_ip));
+        if let Some(open) = open.filter(|_| !is_question) {
+            confirmed.swap_remove(open);
             continue;
         }
         let key = (arp.sender_ip, arp.target_ip, is_question, frame.direction, frame.src, frame.dst);

@@ -133,7 +133,9 @@ fn what_is_free_is_no_difference() {
         kernel.arp(ArpOperation::Request, false, CLIENT.0, SERVER.0);
     }
     kernel.arp(ArpOperation::Request, true, SERVER.0, CLIENT.0);
+    kernel.arp(ArpOperation::Request, true, SERVER.0, [10, 0, 0, 3]);
     kernel.arp(ArpOperation::Reply, true, CLIENT.0, SERVER.0);
+    kernel.arp(ArpOperation::Reply, true, [10, 0, 0, 3], SERVER.0);
     // The server acknowledges the FIN on its own before it sends its own.
     kernel.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, TcpFlags::ACK, 1, 2, &[]);
     kernel.tcp(false, FIN_ACK, 1, 2, &[]).tcp(true, TcpFlags::ACK, 2, 2, &[]);

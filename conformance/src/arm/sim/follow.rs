@@ -6,11 +6,15 @@ use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::time::Instant;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
 
-use super::{PATHS_MAX, SETTLING, SimArm, run_flow};
+use super::{PATHS_MAX, SimArm, run_flow};
 use crate::arm::{ArmError, REQUEST, RawFlow};
 use crate::frame::{Attempt, Direction, Frame, TranslatedPort, attempts, parted, translated_ports};
 use crate::observation::Transport;
 use crate::prepare::FlowPlan;
+
+/// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
+/// what got no answer at all.
+const UNREST_MAX: Duration = Duration::from_millis(500);
 
 /// What another arm shows of a connection that it made.
 #[derive(Debug)]
@@ -106,10 +110,14 @@ impl SimArm {
         }
     }
 
-    /// The network is left alone until nothing of the last connection is under way.
-    pub(crate) fn settle(&mut self) {
-        let until = self.world.now() + SETTLING;
-        self.world.run_until(until);
+    /// How long it takes from now on until no frame is sent for a while, if nobody does anything: zero if none will be.
+    /// What takes longer than [`UNREST_MAX`] is not waited for.
+    pub(crate) fn unrest(&self) -> Duration {
+        let mut world = self.world.fork();
+        world.set_level(Level::Everything);
+        world.run_until(world.now() + UNREST_MAX);
+        let last = world.trace().events().iter().rfind(|event| matches!(event.event, Event::Device(_)));
+        last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()))
     }
 
     /// How many events there have been so far.

@@ -1,0 +1,53 @@
+//! The pace of both arms: timers that would make a kernel wait are short, and those that it draws at random are far away.
+
+use crate::topology::{Change, Netns, NetnsPlan, Topology};
+
+/// What every device with addresses is given, on both arms.
+const NEIGH_SYSCTLS: [(&str, &str); 2] = [
+    // Three questions without an answer take 0.21 s in place of 3 s. It is no multiple of the second after which TCP sends
+    // a SYN again: by default the last SYN and the end of the questions fall into the same moment, and either may be first.
+    ("retrans_time_ms", "70"),
+    // The kernel draws how long a neighbour counts as reachable, between half and one and a half of this
+    // (`neigh_rand_reach_time`, net/core/neighbour.c). Two days are longer than any run.
+    ("base_reachable_time_ms", "172800000"),
+];
+
+/// The topology with those settings; what a scenario sets itself comes after them.
+pub(super) fn hastened(topology: &Topology) -> Topology {
+    let mut topology = topology.clone();
+    for plan in topology.netns.values_mut() {
+        let own = std::mem::take(&mut plan.sysctls);
+        plan.sysctls = devices(plan).iter().flat_map(|device| neigh_sysctls(device)).chain(own).collect();
+    }
+    topology
+}
+
+/// The settings of one device.
+pub(super) fn neigh_sysctls(device: &str) -> impl Iterator<Item = (String, String)> {
+    let name = move |leaf: &str| format!("net.ipv4.neigh.{device}.{leaf}");
+    NEIGH_SYSCTLS.iter().map(move |(leaf, value)| (name(leaf), (*value).to_owned()))
+}
+
+/// Devices that a change gives their first address, by network namespace: those of routed ports.
+pub(super) fn new_devices(changes: &[Change]) -> Vec<(Netns, String)> {
+    let device = |change: &Change| match change {
+        Change::AddAddress(netns, address) => Some((netns.clone(), address.device.clone())),
+        Change::RemovePod(_)
+        | Change::AddPod(_)
+        | Change::AddRoute(..)
+        | Change::Close(..)
+        | Change::Open(..) => None,
+    };
+    changes.iter().filter_map(device).collect()
+}
+
+/// Devices with addresses, each once.
+fn devices(plan: &NetnsPlan) -> Vec<String> {
+    let mut devices: Vec<String> = Vec::new();
+    for address in &plan.addresses {
+        if !devices.contains(&address.device) {
+            devices.push(address.device.clone());
+        }
+    }
+    devices
+}
