@@ -98,6 +98,17 @@ pub struct ConntrackObservation {
     pub is_replied: bool,
 }
 
+/// How often a rule matched, as `iptables-save -c` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCounter {
+    /// The table.
+    pub table: String,
+    /// The rule, as `iptables-save` prints it.
+    pub rule: String,
+    /// Packets that it matched.
+    pub packets: u64,
+}
+
 /// A packet of a step that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropObservation {

@@ -11,14 +11,14 @@ mod pace;
 pub use disagreement::{Disagreement, Subject};
 use pace::{hastened, neigh_sysctls, new_devices};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::kernel::{Backend, KernelArm};
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError, Flows, RawFlow};
 use crate::frame::{Direction, Frame, Side, compare};
-use crate::observation::{ConntrackObservation, EndpointName, Transport};
+use crate::observation::{ConntrackObservation, EndpointName, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
@@ -132,9 +132,8 @@ impl Against {
     }
 
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
-        let nodes: Vec<Netns> =
-            self.topology.netns.keys().filter(|netns| matches!(netns, Netns::Node(_))).cloned().collect();
-        for node in nodes {
+        for node in self.nodes() {
+            let node = Netns::Node(node);
             let (sim, kernel) = (self.sim.conntrack(&node)?, self.kernel.conntrack(&node)?);
             let (sim, kernel) = (sim.unwrap_or_default(), kernel.unwrap_or_default());
             let rest = |of: &[ConntrackObservation], without: &[ConntrackObservation]| {
@@ -146,6 +145,44 @@ impl Against {
             }
         }
         Ok(())
+    }
+
+    /// Rules of the nat table see the first packet of every flow, so both sides count the same. Rules of other tables see every
+    /// acknowledgment too, of which TCP sends as many as it pleases; they match on both sides or on none.
+    fn compare_counters(&mut self) -> Result<(), ArmError> {
+        let alike = |sim: &RuleCounter, kernel: &RuleCounter| match sim.table == "nat" {
+            true => sim.packets == kernel.packets,
+            false => (sim.packets == 0) == (kernel.packets == 0),
+        };
+        for node in self.nodes() {
+            let (sim, kernel) = (by_chain(self.sim.counters(&node)?), by_chain(self.kernel.counters(&node)?));
+            let chains: BTreeSet<_> = sim.keys().chain(kernel.keys()).collect();
+            let of =
+                |side: &Chains, chain, index| side.get(chain).and_then(|rules| rules.get(index)).cloned();
+            let len = |side: &Chains, chain| side.get(chain).map_or(0, Vec::len);
+            let mut rules = Vec::new();
+            for chain in chains {
+                let count = len(&sim, chain).max(len(&kernel, chain));
+                let pairs = (0..count).map(|index| (of(&sim, chain, index), of(&kernel, chain, index)));
+                let differs = |pair: &(Option<RuleCounter>, Option<RuleCounter>)| match pair {
+                    (Some(sim), Some(kernel)) => !alike(sim, kernel),
+                    (Some(_) | None, Some(_) | None) => true,
+                };
+                rules.extend(pairs.filter(differs));
+            }
+            if !rules.is_empty() {
+                self.note(Subject::Counters { node, rules });
+            }
+        }
+        Ok(())
+    }
+
+    fn nodes(&self) -> Vec<String> {
+        let name = |netns: &Netns| match netns {
+            Netns::Node(name) => Some(name.clone()),
+            Netns::Switch | Netns::Host(_) | Netns::Pod(_) => None,
+        };
+        self.topology.netns.keys().filter_map(name).collect()
     }
 
     /// Whether the kernel chose among endpoints as often as it should, if each connection was like the one before.
@@ -174,6 +211,18 @@ impl Against {
         }
         Ok(())
     }
+}
+
+/// Counters by table and chain. Back ends list tables and chains in orders of their own.
+type Chains = BTreeMap<(String, String), Vec<RuleCounter>>;
+
+fn by_chain(counters: Vec<RuleCounter>) -> Chains {
+    let mut chains = Chains::new();
+    for counter in counters {
+        let chain = counter.rule.split(' ').nth(1).unwrap_or_default().to_owned();
+        chains.entry((counter.table.clone(), chain)).or_default().push(counter);
+    }
+    chains
 }
 
 fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Side<'a> {
@@ -243,6 +292,7 @@ impl Arm for &mut Against {
         if self.is_predictable() {
             self.compare_frames(since)?;
             self.compare_conntrack()?;
+            self.compare_counters()?;
         }
         if let Some(before) = before {
             self.check_choices(&before, plan, &flows)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::arm::RawFlow;
 use crate::frame::Difference;
-use crate::observation::{ConntrackObservation, EndpointName};
+use crate::observation::{ConntrackObservation, EndpointName, RuleCounter};
 use crate::scenario::OutcomePattern;
 
 /// Something that the simulator and the kernel do not agree about.
@@ -39,6 +39,14 @@ pub enum Subject {
         /// Entries of the kernel alone.
         only_kernel: Vec<ConntrackObservation>,
     },
+    /// How often rules of a node matched: those of the nat table exactly, others whether at all.
+    Counters {
+        /// The node.
+        node: String,
+        /// Every rule on which the two do not agree: that of the simulator and that of the kernel, in the order of rules. One
+        /// is missing if a side has fewer rules.
+        rules: Vec<(Option<RuleCounter>, Option<RuleCounter>)>,
+    },
     /// How often the kernel chose which endpoint.
     Choices {
         /// Endpoint (`None` for nobody), its exact share, how often it was chosen.
@@ -62,6 +70,21 @@ impl fmt::Display for Disagreement {
                     for entry in entries {
                         write!(formatter, "\n  only {name}: {entry}")?;
                     }
+                }
+                Ok(())
+            }
+            Subject::Counters { node, rules } => {
+                write!(formatter, "rules of {node}:")?;
+                for (sim, kernel) in rules {
+                    let Some(RuleCounter { table, rule, .. }) = sim.as_ref().or(kernel.as_ref()) else {
+                        continue;
+                    };
+                    write!(formatter, "\n  {table}: {rule}")?;
+                    let count = |side: &Option<RuleCounter>| match side {
+                        Some(counter) => format!("{} packets", counter.packets),
+                        None => "no such rule".to_owned(),
+                    };
+                    write!(formatter, "\n    simulator: {}; kernel: {}", count(sim), count(kernel))?;
                 }
                 Ok(())
             }

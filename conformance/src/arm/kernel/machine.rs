@@ -13,12 +13,12 @@ use super::client::{Report, Request, exchange};
 use super::lab::{Lab, LabError, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
-use super::rules::{Backend, Counters, counters};
+use super::rules::{Backend, counters};
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, link};
 use crate::arm::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
 use crate::frame::{Direction, Frame};
-use crate::observation::{ConntrackObservation, Transport};
+use crate::observation::{ConntrackObservation, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
@@ -100,7 +100,7 @@ impl KernelArm {
     ///
     /// # Errors
     /// If the node's rules cannot be listed.
-    pub fn counters(&self, node: &str) -> Result<Counters, ArmError> {
+    pub fn counters(&self, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
         Ok(counters(&self.backend.save(self.node(node)?)?))
     }
 

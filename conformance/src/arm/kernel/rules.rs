@@ -1,10 +1,10 @@
 //! Loading rule text with the real tools.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::lab::{LabError, Netns};
 use super::requirement::Requirement;
+use crate::observation::RuleCounter;
 
 /// Which implementation of iptables loads rules. Both take the same text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,22 +102,22 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Packets by table and chain, in the order of the rules; how often each rule matched.
-pub type Counters = BTreeMap<(String, String), Vec<u64>>;
-
-/// Reads the packet counters of rules out of what `iptables-save -c` printed.
-pub fn counters(saved: &str) -> Counters {
-    let mut counters = Counters::new();
+/// Reads how often each rule matched out of what `iptables-save -c` printed, in its order.
+pub fn counters(saved: &str) -> Vec<RuleCounter> {
+    let mut counters = Vec::new();
     let mut table = "";
     for line in saved.lines() {
         if let Some(name) = line.strip_prefix('*') {
             table = name;
         }
-        let rule = line.strip_prefix('[').and_then(|rest| rest.split_once("] -A "));
-        let Some((counts, rule)) = rule else { continue };
-        let packets: Option<u64> = counts.split(':').next().and_then(|packets| packets.parse().ok());
-        let chain = rule.split(' ').next().unwrap_or_default();
-        counters.entry((table.to_owned(), chain.to_owned())).or_default().extend(packets);
+        let counted = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        let Some((counts, rule)) = counted.filter(|(_, rule)| rule.starts_with("-A ")) else { continue };
+        let packets = counts.split(':').next().and_then(|packets| packets.parse().ok());
+        counters.extend(packets.map(|packets| RuleCounter {
+            table: table.to_owned(),
+            rule: rule.to_owned(),
+            packets,
+        }));
     }
     counters
 }
@@ -127,13 +127,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_read_by_table_and_chain() {
+    fn counters_are_read_rule_by_rule() {
         let saved = "# Generated\n*nat\n:PREROUTING ACCEPT [1:60]\n:SVC - [0:0]\n[3:180] -A PREROUTING -j SVC\n\
                      [0:0] -A SVC -p tcp -m comment --comment \"[9:9] -A X\" -j RETURN\n[2:120] -A SVC -j ACCEPT\nCOMMIT\n\
                      *filter\n[7:1] -A INPUT -j ACCEPT\nCOMMIT\n";
-        let of = |table: &str, chain: &str| counters(saved)[&(table.to_owned(), chain.to_owned())].clone();
-        assert_eq!(of("nat", "PREROUTING"), [3]);
-        assert_eq!(of("nat", "SVC"), [0, 2]);
-        assert_eq!(of("filter", "INPUT"), [7]);
+        let lines: Vec<String> = counters(saved)
+            .iter()
+            .map(|RuleCounter { table, rule, packets }| format!("{packets} {table} {rule}"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "3 nat -A PREROUTING -j SVC",
+                "0 nat -A SVC -p tcp -m comment --comment \"[9:9] -A X\" -j RETURN",
+                "2 nat -A SVC -j ACCEPT",
+                "7 filter -A INPUT -j ACCEPT"
+            ]
+        );
     }
 }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use sim::draws::{Enumerate, Purpose, Recorded};
+use sim::netfilter::Family;
 use sim::time::Instant;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
 
 use super::{PATHS_MAX, SimArm, run_flow};
+use crate::arm::kernel::rules;
 use crate::arm::{ArmError, REQUEST, RawFlow};
 use crate::frame::{Attempt, Direction, Frame, TranslatedPort, attempts, parted, translated_ports};
-use crate::observation::Transport;
+use crate::observation::{RuleCounter, Transport};
 use crate::prepare::FlowPlan;
 
 /// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
@@ -118,6 +120,12 @@ impl SimArm {
         world.run_until(world.now() + UNREST_MAX);
         let last = world.trace().events().iter().rfind(|event| matches!(event.event, Event::Device(_)));
         last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()))
+    }
+
+    /// How often each rule of a node matched so far.
+    pub(crate) fn counters(&self, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
+        let xtables = &self.world.netns(self.node(node)?).xtables;
+        Ok(rules::counters(&xtables.save(Family::Ipv4, true)))
     }
 
     /// How many events there have been so far.
