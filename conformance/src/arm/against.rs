@@ -324,3 +324,6 @@ impl Arm for &mut Against {
         std::mem::replace(&mut self.sim, empty).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

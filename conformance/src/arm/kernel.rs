@@ -32,4 +32,4 @@ pub use machine::KernelArm;
 pub use rules::Backend;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -170,3 +170,6 @@ impl Packet {
         Some(Self { protocol: ip.protocol(), ident: ip.ident(), place })
     }
 }
+
+#[cfg(test)]
+mod tests;

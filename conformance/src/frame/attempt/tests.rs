@@ -1,0 +1,130 @@
+use super::*;
+use sim::wire::MacAddr;
+use sim::wire::build::{Ipv4Fields, ipv4, udp};
+
+const REQUEST: &[u8] = b"hello\n";
+const CLIENT: [u8; 4] = [10, 0, 0, 1];
+
+/// A datagram at a device: identification, time in milliseconds, `NETNS DEVICE` with `>` for sent, `<` for received,
+/// source port, last byte of the destination.
+type Row = (u16, u64, &'static str, u16, u8);
+
+fn frames(rows: &[Row]) -> Vec<Frame> {
+    rows.iter().map(|row| frame(*row, REQUEST)).collect()
+}
+
+fn frame((ident, at, place, src_port, dst): Row, payload: &[u8]) -> Frame {
+    let mut words = place.split(' ');
+    let mut word = || words.next().expect("three words").to_owned();
+    let (netns, device, direction) = (word(), word(), word());
+    let (src, dst) = (Ipv4Addr::from(CLIENT), Ipv4Addr::new(10, 0, 0, dst));
+    let l4 = udp((src, src_port), (dst, 53), payload);
+    let fields =
+        Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident, dont_fragment: true };
+    let mut bytes = ipv4(fields, &l4);
+    Ethernet::new_checked(&mut bytes[..]).expect("a frame").set(
+        MacAddr::ZERO,
+        MacAddr::ZERO,
+        EtherType::Ipv4,
+    );
+    Frame {
+        at: Duration::from_millis(at),
+        netns,
+        device,
+        direction: if direction == ">" { Direction::Transmitted } else { Direction::Received },
+        bytes: bytes.into(),
+    }
+}
+
+fn attempts_of(rows: &[Row]) -> Vec<Attempt> {
+    attempts(&frames(rows), "pod", REQUEST)
+}
+
+/// One line for each attempt, hop by hop.
+fn listing(attempts: &[Attempt]) -> Vec<String> {
+    let hop = |hop: &Hop| {
+        format!("{} {} {}->{}", hop.place.netns, hop.place.device, hop.place.src.1, hop.place.dst.0)
+    };
+    attempts.iter().map(|attempt| attempt.hops.iter().map(hop).collect::<Vec<_>>().join(", ")).collect()
+}
+
+#[test]
+fn first_packets_are_followed_by_their_identification() {
+    let mut captured = frames(&[
+        // The tail of an earlier flow: its beginning is not here.
+        (6, 0, "node veth <", 4_000, 9),
+        (7, 1, "pod eth0 >", 4_001, 9),
+        (7, 2, "node veth <", 4_001, 9),
+        (8, 3, "pod eth0 >", 4_001, 9),
+        (7, 4, "node eth0 >", 5_001, 3),
+        (8, 5, "node eth0 >", 5_001, 4),
+    ]);
+    // An answer of the client's own server, and something that is no IP.
+    captured.push(frame((9, 6, "pod eth0 >", 53, 9), b"pod/a 1 2\n"));
+    captured.push(Frame { bytes: vec![0; 20].into(), ..captured[0].clone() });
+    assert_eq!(
+        listing(&attempts(&captured, "pod", REQUEST)),
+        [
+            "pod eth0 4001->10.0.0.9, node veth 4001->10.0.0.9, node eth0 5001->10.0.0.3",
+            "pod eth0 4001->10.0.0.9, node eth0 5001->10.0.0.4"
+        ]
+    );
+}
+
+#[test]
+fn ways_part_where_a_packet_is_seen_that_the_other_side_did_not_see() {
+    let way: &[Row] = &[(1, 0, "pod eth0 >", 1, 9), (1, 1, "node veth <", 1, 9), (1, 2, "node cni0 >", 1, 2)];
+    let other_endpoint: &[Row] =
+        &[(1, 0, "pod eth0 >", 1, 9), (1, 1, "node veth <", 1, 9), (1, 2, "node cni0 >", 1, 3)];
+    let shorter: &[Row] = &[(1, 0, "pod eth0 >", 1, 9), (1, 1, "node veth <", 1, 9)];
+    let flooded: &[Row] =
+        &[(1, 0, "pod eth0 >", 1, 9), (1, 2, "node cni0 >", 1, 2), (1, 1, "node veth <", 1, 9)];
+    let second_try =
+        [way, &[(2, 10, "pod eth0 >", 1, 9), (2, 11, "node veth <", 1, 9), (2, 12, "node cni0 >", 1, 3)]]
+            .concat();
+    let second_try_elsewhere =
+        [way, &[(5, 10, "pod eth0 >", 1, 9), (5, 11, "node veth <", 1, 9), (5, 13, "node eth0 >", 1, 4)]]
+            .concat();
+    type Case<'a> = (&'a str, &'a [Row], &'a [Row], Option<u64>);
+    let cases: [Case<'_>; 7] = [
+        ("the same way", way, way, None),
+        ("ports of a bridge in another order", way, flooded, None),
+        ("another endpoint", way, other_endpoint, Some(2)),
+        ("the first side ends early: what it met last decided that", shorter, way, Some(1)),
+        ("the second side ends early", way, shorter, Some(2)),
+        ("the first tries more often, so far the same", &second_try, way, None),
+        ("the second packet goes elsewhere", &second_try, &second_try_elsewhere, Some(12)),
+    ];
+    for (what, first, second, expected) in cases {
+        let found = parted(&attempts_of(first), &attempts_of(second));
+        assert_eq!(found, expected.map(Duration::from_millis), "{what}");
+    }
+}
+
+#[test]
+fn ports_are_those_that_nodes_drew() {
+    let masqueraded: &[Row] =
+        &[(1, 0, "pod eth0 >", 40, 9), (1, 1, "a veth <", 40, 9), (1, 2, "a eth0 >", 77, 2)];
+    let same_again =
+        [masqueraded, &[(2, 3, "pod eth0 >", 40, 9), (2, 4, "a veth <", 40, 9), (2, 5, "a eth0 >", 77, 2)]]
+            .concat();
+    let drawn_again =
+        [masqueraded, &[(2, 3, "pod eth0 >", 40, 9), (2, 4, "a veth <", 40, 9), (2, 5, "a eth0 >", 78, 2)]]
+            .concat();
+    let twice = [masqueraded, &[(1, 3, "b eth0 <", 77, 2), (1, 4, "b cni0 >", 99, 3)]].concat();
+    let own: &[Row] = &[(1, 0, "pod eth0 >", 50, 9)];
+    let cases: [(&str, &[Row], &[&str]); 6] = [
+        ("masqueraded", masqueraded, &["a 40 77", "pod 40 40"]),
+        ("a second packet of the same flow", &same_again, &["a 40 77", "pod 40 40"]),
+        ("a second packet for which the node drew again", &drawn_again, &["a 40 77", "a 40 78", "pod 40 40"]),
+        ("by two nodes", &twice, &["a 40 77", "b 77 99", "pod 40 40"]),
+        ("by the client's own node, before any device", own, &["pod 40 50"]),
+        ("by nobody", &masqueraded[..2], &["pod 40 40", "a 40 40"]),
+    ];
+    for (what, rows, expected) in cases {
+        let ports = translated_ports(&attempts_of(rows), 40);
+        let found: Vec<_> =
+            ports.iter().map(|port| format!("{} {} {}", port.netns, port.before, port.after)).collect();
+        assert_eq!(found, expected, "{what}");
+    }
+}
