@@ -23,7 +23,7 @@ macro_rules! built_in {
 
 /// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
 /// with the folder.
-pub const SCENARIOS: [BuiltIn; 15] = built_in![
+pub const SCENARIOS: [BuiltIn; 17] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -38,7 +38,9 @@ pub const SCENARIOS: [BuiltIn; 15] = built_in![
     "hairpin-veth",
     "hairpin-off",
     "bridge-nf-off",
+    "session-affinity",
     "udp-removed-endpoint",
+    "conntrack-timeouts",
 ];
 
 impl BuiltIn {
