@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What files of a folder are manifests.
-const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+pub(crate) const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The texts of all inputs: files, the manifests of folders, scenarios by name, or `-` for standard input.
 pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
@@ -26,6 +26,17 @@ pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
         }
     }
     Ok(sources)
+}
+
+/// The scenarios that an argument names, each with the argument that names it alone: a file, the files of a folder, or a
+/// scenario by name.
+pub(crate) fn scenarios(argument: &str) -> Result<Vec<(String, Source)>, Stop> {
+    let path = Path::new(argument);
+    if !path.is_dir() {
+        return Ok(vec![(argument.to_owned(), library::find(argument)?)]);
+    }
+    let files = manifests_of(path)?;
+    files.iter().map(|file| Ok((file.display().to_string(), library::read(file)?))).collect()
 }
 
 /// The text of a file, or of standard input for `-`.
