@@ -1,8 +1,8 @@
 //! A suite as JUnit XML, for machines that run it: one suite for each mode and back end, one case for each scenario.
 
+use crate::palette::Palette;
 use crate::suite::{arm_of, error_kind, reproduce};
 use crate::text::{disagreements, failures};
-use crate::palette::Palette;
 use conformance::result::RunResult;
 use conformance::suite::known::Verdict;
 use conformance::suite::run::{Case, Finished};

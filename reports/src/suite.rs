@@ -57,7 +57,8 @@ impl<'a> SuiteText<'a> {
         let mut table = table(&header);
         for Finished { case, outcome, verdict, elapsed } in self.runs {
             let result = outcome.as_ref().ok();
-            let count = |count: fn(&RunResult) -> usize| result.map_or("-".to_owned(), |it| count(it).to_string());
+            let count =
+                |count: fn(&RunResult) -> usize| result.map_or("-".to_owned(), |it| count(it).to_string());
             let mut row = vec![
                 case.member.name.clone(),
                 case.mode.to_string(),

@@ -145,3 +145,6 @@ pub fn run_all<'a>(
     });
     Ok(finished.collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ fn a_suite_on_the_simulator_has_nothing_that_changes_from_run_to_run() {
 fn every_verdict_is_read_back() {
     let members = members();
     let text = render(&on_the_kernel(&members));
-    // The escape in a reason is no character of XML, and the angle brackets beside it would be a tag.
+    // The backspace in a reason is no character of XML, and the angle brackets beside it would be a tag.
     let report = Report::deserialize_from_str(&text).expect("JUnit that its own readers read");
     let suites: Vec<&str> = report.test_suites.iter().map(|suite| suite.name.as_str()).collect();
     assert_eq!(suites, ["hairpin.kernel.iptables.ipv4.legacy", "hairpin.kernel.iptables.ipv4.nft"]);
@@ -34,7 +34,8 @@ fn every_verdict_is_read_back() {
 #[test]
 fn json_has_every_run_once() {
     let members = members();
-    let document: Document = serde_json::from_str(&render_suite(&on_the_kernel(&members))).expect("a document");
+    let document: Document =
+        serde_json::from_str(&render_suite(&on_the_kernel(&members))).expect("a document");
     let backends: Vec<_> = document.runs.iter().map(|run| run.known_difference.is_some()).collect();
     assert_eq!(backends, [false, false, true, true]);
     assert_eq!(document.not_run.len(), 1);

@@ -7,7 +7,7 @@ use conformance::prepare::prepare;
 use conformance::scenario::{Family, ProxyMode};
 use conformance::suite::known::Verdict;
 use conformance::suite::run::{Case, Finished, Member};
-use conformance::suite::{find, BuiltIn};
+use conformance::suite::{BuiltIn, find};
 use std::time::Duration;
 
 fn member(name: &str, argument: &str) -> Member {
@@ -42,8 +42,9 @@ pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
 
 /// Two back ends; the sample's flows went as on the simulator, some differ as told.
 pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
-    const REASON: &str = "this kernel \u{1b} counts <otherwise>";
-    let missing = || Err(ArmError::Missing("the kernel delays no frames: load the module `sch_netem`".into()));
+    const REASON: &str = "this kernel \u{8} counts <otherwise>";
+    let missing =
+        || Err(ArmError::Missing("the kernel delays no frames: load the module `sch_netem`".into()));
     [
         (0, Backend::Legacy, Ok(passed()), Verdict::Passed),
         (0, Backend::Nft, Ok(disputed()), Verdict::Failed),

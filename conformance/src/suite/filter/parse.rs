@@ -18,6 +18,11 @@ const DEPTH_MAX: usize = 64;
 
 pub(super) fn parse(text: &str) -> Result<Filter, Box<Diagnostic>> {
     let mut parser = Parser { text, at: 0, depth: 0 };
+    if parser.peek().is_empty() {
+        // A text without lines is not shown, so that nothing can be said beside it.
+        let fault = parser.fault("the expression is empty", TERM);
+        return Err(Box::new(fault.help(format!("expected {TERM}"))));
+    }
     let filter = parser.any()?;
     match parser.peek() {
         "" => Ok(filter),
@@ -118,7 +123,7 @@ impl<'a> Parser<'a> {
         if name == "mode" {
             return ProxyMode::parse(content).map(Filter::Mode).ok_or_else(|| {
                 let message = format!("there is no proxy mode `{content}`");
-                let fault = self.fault_at(content.len(), message, modes.join(", "));
+                let fault = self.fault_at(content.len(), message, format!("one of {}", modes.join(", ")));
                 let help = nearest(content, &modes).map(|meant| format!("did you mean `{meant}`?"));
                 Box::new(help.into_iter().fold(*fault, Diagnostic::help))
             });
@@ -162,7 +167,9 @@ impl<'a> Parser<'a> {
 
     /// A mistake in the next bytes.
     fn fault_at(&self, length: usize, message: String, expected: String) -> Box<Diagnostic> {
-        Box::new(Diagnostic::error(self.place(self.at, length), message).expected(expected))
+        Box::new(
+            Diagnostic::error(self.place(self.at, length), message).expected(format!("expected {expected}")),
+        )
     }
 
     fn place(&self, start: usize, length: usize) -> Place {
