@@ -113,7 +113,7 @@ const CONFORMANCE_EXAMPLES: &str = "\
 Filters:
   hairpin                  scenarios with this text in their name; so does name(hairpin)
   name(=nodeport-local)    the scenario of exactly this name
-  requirement(service.nodeport)
+  requirement(service.node-port)
                            scenarios that cover a requirement with this text in its name
   mode(iptables)           runs in this mode
   `not`, `and`, `or` and parentheses join them; `not` binds most tightly, then `and`

@@ -35,6 +35,25 @@ fn a_run_leaves_the_machine_as_it_was() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn a_suite_is_run_by_both_back_ends_at_once() -> TestResult {
+    if !can_run("a_suite_is_run_by_both_back_ends_at_once") {
+        return Ok(());
+    }
+    let machine = Machine::new()?;
+    let arguments = ["conformance", "--against", "kernel", "--filter", "udp or external-ip", "--json", "-"];
+    let output = machine.hairpin(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+    let ran = matches!(output.status.code(), Some(0 | 1));
+    assert!(ran, "{}", String::from_utf8_lossy(&output.stderr));
+    let document = String::from_utf8(output.stdout)?;
+    let backends: Vec<&str> =
+        document.lines().filter(|line| line.contains("\"backend\"")).map(str::trim).collect();
+    let (legacy, nft) = ("\"backend\": \"legacy\",", "\"backend\": \"nft\",");
+    assert_eq!(backends, [legacy, nft, legacy, nft]);
+    assert!(document.contains("\"notRun\": []"), "{document}");
+    Ok(())
+}
+
 /// Moments after the first namespace is there: while it is wired, while rules are loaded, while connections are made.
 const MOMENTS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(60), Duration::from_millis(250), Duration::from_millis(900)];
