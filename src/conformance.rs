@@ -77,9 +77,9 @@ fn member(name: &str, argument: &str, source: Source) -> Result<Member, Stop> {
 /// `nodeport-local` for `scenarios/nodeport-local.yaml`, as `hairpin list` has it.
 fn name_of(argument: &str) -> String {
     let name = argument.strip_prefix("scenarios/").unwrap_or(argument);
-    let endings =
+    let mut endings =
         input::MANIFEST_EXTENSIONS.iter().filter_map(|ending| name.strip_suffix(ending)?.strip_suffix('.'));
-    endings.last().unwrap_or(name).to_owned()
+    endings.next().unwrap_or(name).to_owned()
 }
 
 fn read_filter(text: &str) -> Result<Filter, Stop> {

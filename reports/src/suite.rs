@@ -8,6 +8,7 @@ use conformance::arm::ArmError;
 use conformance::result::{ArmKind, RunResult};
 use conformance::suite::known::Verdict;
 use conformance::suite::run::{Case, Finished};
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 /// A suite that has ended, ready to be printed.
@@ -103,19 +104,12 @@ impl<'a> SuiteText<'a> {
     }
 
     fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const WORDS: [(fn(Verdict) -> bool, &str); 5] = [
-            (|verdict| verdict == Verdict::Passed, "passed"),
-            (|verdict| verdict == Verdict::Failed, "failed"),
-            (|verdict| matches!(verdict, Verdict::KnownDifference(_)), "known to differ"),
-            (|verdict| matches!(verdict, Verdict::UnexpectedPass(_)), "passed but known to differ"),
-            (|verdict| verdict == Verdict::NotRun, "could not be run"),
-        ];
-        let parts: Vec<String> = WORDS
-            .iter()
-            .map(|(is_it, words)| (self.runs.iter().filter(|run| is_it(run.verdict)).count(), words))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, words)| format!("{count} {words}"))
-            .collect();
+        let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+        for run in self.runs {
+            *counts.entry(summary_word(run.verdict)).or_default() += 1;
+        }
+        let parts: Vec<String> =
+            counts.iter().map(|((_, words), count)| format!("{count} {words}")).collect();
         let is_good = self.runs.iter().all(|run| run.verdict.is_as_expected());
         let tone = if is_good { Tone::Good } else { Tone::Bad };
         let runs = if self.runs.len() == 1 { "run" } else { "runs" };
@@ -140,6 +134,17 @@ const fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::KnownDifference(_) => "known to differ",
         Verdict::UnexpectedPass(_) => "PASSED, but known to differ",
         Verdict::NotRun => "NOT RUN",
+    }
+}
+
+/// Its place in the summary, and what it is called there.
+const fn summary_word(verdict: Verdict) -> (usize, &'static str) {
+    match verdict {
+        Verdict::Passed => (0, "passed"),
+        Verdict::Failed => (1, "failed"),
+        Verdict::KnownDifference(_) => (2, "known to differ"),
+        Verdict::UnexpectedPass(_) => (3, "passed but known to differ"),
+        Verdict::NotRun => (4, "could not be run"),
     }
 }
 
