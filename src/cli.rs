@@ -2,8 +2,11 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conformance::arm::kernel::Backend;
 use conformance::scenario::{Family, ProxyMode};
+use conformance::suite::shard::Shard;
 use proxy_core::version::KubeProxyVersion;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -18,6 +21,8 @@ Examples:
       the same on this machine's kernel: do they agree, frame by frame?
   hairpin scenario scenarios/*.yaml --format json
       a document for other programs
+  hairpin conformance
+      every scenario in every mode
   hairpin render cluster.yaml --node node-1
       the rules that node-1 would load for the objects in cluster.yaml
   kubectl get nodes,pods,services,endpointslices -A -o yaml | hairpin render - --out rules
@@ -50,6 +55,8 @@ impl Cli {
 pub(crate) enum Command {
     /// Run scenarios
     Scenario(ScenarioArgs),
+    /// Run every scenario in every mode
+    Conformance(ConformanceArgs),
     /// Print the rules that a node would load
     Render(RenderArgs),
     /// List scenarios and the requirements that they cover
@@ -90,6 +97,9 @@ pub(crate) struct ScenarioArgs {
     /// difference between the two is a failure
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
+    /// Which iptables loads the rules on a kernel; the first that this machine has when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&[]))]
+    pub(crate) backend: Option<String>,
     /// How results are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -97,6 +107,64 @@ pub(crate) struct ScenarioArgs {
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "distinct")]
     pub(crate) trace: Option<TraceShown>,
+}
+
+const CONFORMANCE_EXAMPLES: &str = "\
+Filters:
+  hairpin                  scenarios with this text in their name; so does name(hairpin)
+  name(=nodeport-local)    the scenario of exactly this name
+  requirement(service.node-port)
+                           scenarios that cover a requirement with this text in its name
+  mode(iptables)           runs in this mode
+  `not`, `and`, `or` and parentheses join them; `not` binds most tightly, then `and`
+
+Examples:
+  hairpin conformance
+      all scenarios in all modes on the simulator
+  hairpin conformance --filter 'requirement(service.hairpin) and not name(off)'
+      some of them
+  sudo hairpin conformance --against kernel --junit results.xml
+      all on this machine's kernel, by both back ends of iptables, with results for a CI server
+  sudo hairpin conformance --against kernel --shard 1/4
+      every fourth run: the other three machines take 2/4, 3/4 and 4/4";
+
+#[derive(Debug, Args)]
+#[command(after_help = CONFORMANCE_EXAMPLES)]
+pub(crate) struct ConformanceArgs {
+    /// Scenarios to run: files, folders of files, or names; every built-in one when left out
+    #[arg(value_name = "FILE|DIR|NAME")]
+    pub(crate) scenarios: Vec<String>,
+    /// How kube-proxy implements Services; `all` is every way that each scenario is about
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&["all"]), default_value = "all")]
+    pub(crate) mode: String,
+    /// Address family
+    #[arg(long, value_name = "FAMILY", value_parser = available_families(), default_value = "ipv4")]
+    pub(crate) family: String,
+    /// Seed of every random decision
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// What it is run on. `kernel`: network namespaces of this machine, as root, with the simulator beside them; every
+    /// difference between the two is a failure
+    #[arg(long, value_enum, default_value_t = Against::Sim)]
+    pub(crate) against: Against,
+    /// Which iptables loads the rules on a kernel
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
+    pub(crate) backend: String,
+    /// Only the runs that the expression means, such as 'nodeport and not mode(ipvs)'
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Only every N-th run, beginning with the K-th
+    #[arg(long, value_name = "K/N")]
+    pub(crate) shard: Option<Shard>,
+    /// So many runs at a time; as many as there are processors when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Also write results as JUnit XML; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<String>,
+    /// Also write results as JSON (docs/report.schema.json); `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<String>,
 }
 
 /// What a scenario is run on.
@@ -179,6 +247,11 @@ pub(crate) enum RenderFamily {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {}
+
+/// Back ends of iptables, and further words.
+fn backends(also: &'static [&'static str]) -> PossibleValuesParser {
+    PossibleValuesParser::new(Backend::ALL.map(Backend::name).iter().chain(also))
+}
 
 /// Modes that this version has, and further words.
 fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {

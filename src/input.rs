@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What files of a folder are manifests.
-const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+pub(crate) const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The texts of all inputs: files, the manifests of folders, scenarios by name, or `-` for standard input.
 pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
@@ -28,6 +28,17 @@ pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
     Ok(sources)
 }
 
+/// The scenarios that an argument names, each with the argument that names it alone: a file, the files of a folder and of
+/// those in it, or a scenario by name.
+pub(crate) fn scenarios(argument: &str) -> Result<Vec<(String, Source)>, Stop> {
+    let path = Path::new(argument);
+    if !path.is_dir() {
+        return Ok(vec![(argument.to_owned(), library::find(argument)?)]);
+    }
+    let files = manifests_below(path)?;
+    files.iter().map(|file| Ok((file.display().to_string(), library::read(file)?))).collect()
+}
+
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn text(input: &str) -> Result<Source, Stop> {
     if input == "-" { standard_input() } else { library::read(Path::new(input)) }
@@ -43,15 +54,40 @@ fn standard_input() -> Result<Source, Stop> {
 
 /// Files of a folder by name; those of folders in it are not looked at, as with `kubectl apply -f`.
 fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
-    let unreadable = |error| Stop::bad_input(format!("error: {} cannot be read: {error}", folder.display()));
+    let (files, _folders) = manifests_and_folders(folder)?;
+    some_manifests(folder, files)
+}
+
+/// Files of a folder, and of those in it, by path.
+fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     let mut files = Vec::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(next) = waiting.pop() {
+        let (inside, folders) = manifests_and_folders(&next)?;
+        files.extend(inside);
+        waiting.extend(folders);
+    }
+    some_manifests(folder, files)
+}
+
+/// The manifests and the folders in a folder. A link is followed to a file, and to no folder: it could lead back.
+fn manifests_and_folders(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Stop> {
+    let unreadable = |error| Stop::bad_input(format!("error: {} cannot be read: {error}", folder.display()));
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if path.is_file() && MANIFEST_EXTENSIONS.contains(&extension) {
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            folders.push(path);
+        } else if path.is_file() && MANIFEST_EXTENSIONS.contains(&extension) {
             files.push(path);
         }
     }
+    Ok((files, folders))
+}
+
+fn some_manifests(folder: &Path, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
     if files.is_empty() {
         let message = format!(
             "error: {} has no manifests\nhelp: they are files that end in .yaml, .yml or .json",

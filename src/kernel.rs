@@ -6,22 +6,47 @@ use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
 use conformance::arm::kernel::{Backend, KernelArm};
 use std::io::Write;
 
-/// The first back end of iptables that this machine has. From here on, an interrupted run removes its namespaces.
+/// The back end of iptables that was asked for, or the first that this machine has. From here on, an interrupted run removes
+/// its namespaces.
 ///
 /// # Errors
 /// What the machine lacks, with exit code 3.
-pub(crate) fn ready() -> Result<Backend, Stop> {
-    let Some(backend) = Backend::ALL.into_iter().find(|backend| KernelArm::lacks(*backend).is_empty()) else {
-        let lacks = KernelArm::lacks(Backend::default()).join("\n  ");
-        let message = format!("error: this machine cannot run scenarios on its kernel\n  {lacks}");
-        return Err(Stop::Told { exit: Exit::MachineLacks, message });
-    };
-    let told = |error| Stop::Told {
+pub(crate) fn ready(asked: Option<Backend>) -> Result<Backend, Stop> {
+    tear_down()?;
+    if let Some(backend) = asked {
+        return has(backend).map(|()| backend);
+    }
+    match Backend::ALL.into_iter().find(|backend| KernelArm::lacks(*backend).is_empty()) {
+        Some(backend) => Ok(backend),
+        None => has(Backend::default()).map(|()| Backend::default()),
+    }
+}
+
+/// All of these back ends are to be used. From here on, an interrupted run removes its namespaces.
+///
+/// # Errors
+/// What the machine lacks, with exit code 3.
+pub(crate) fn ready_for(backends: &[Backend]) -> Result<(), Stop> {
+    tear_down()?;
+    backends.iter().try_for_each(|backend| has(*backend))
+}
+
+fn has(backend: Backend) -> Result<(), Stop> {
+    let lacks = KernelArm::lacks(backend);
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let lacks = lacks.join("\n  ");
+    let message = format!("error: this machine cannot run scenarios on its kernel\n  {lacks}");
+    Err(Stop::Told { exit: Exit::MachineLacks, message })
+}
+
+/// Before anything else: what the machine lacks is tried out in a namespace as well.
+fn tear_down() -> Result<(), Stop> {
+    tear_down_on_signals().map_err(|error| Stop::Told {
         exit: Exit::MachineLacks,
         message: format!("error: signals cannot be waited for: {error}"),
-    };
-    tear_down_on_signals().map_err(told)?;
-    Ok(backend)
+    })
 }
 
 /// `hairpin lab clean`.

@@ -1,6 +1,7 @@
 //! The `hairpin` command: parses arguments, calls a crate, chooses the exit code.
 
 mod cli;
+mod conformance;
 mod exit;
 mod input;
 mod kernel;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
 fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
     match command {
         Command::Scenario(args) => scenario::run(args, out),
+        Command::Conformance(args) => conformance::run(args, out),
         Command::Render(args) => render::run(args, out),
         Command::List(args) => list::run(args, out),
         Command::Lab(Lab::Clean(args)) => kernel::clean(args, out),

@@ -5,7 +5,8 @@ use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use crate::{input, kernel, library};
 use conformance::arm::ArmError;
-use conformance::diagnostic::render as render_diagnostics;
+use conformance::arm::kernel::Backend;
+use conformance::diagnostic::{Source, render as render_diagnostics};
 use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
 use conformance::result::{Recording, Run, RunResult};
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
     // Every mistake is told before anything runs.
     let mut jobs = Vec::new();
     for argument in &args.scenarios {
-        let prepared = read(argument)?;
+        let prepared = prepared(library::find(argument)?)?;
         let modes = modes(args, argument, &prepared)?;
         jobs.extend(modes.into_iter().map(|mode| Job {
             argument: argument.clone(),
@@ -53,8 +54,9 @@ struct Job {
     prepared: Prepared,
 }
 
-fn read(argument: &str) -> Result<Prepared, Stop> {
-    let manifests = manifest::load(vec![library::find(argument)?]);
+/// Makes a scenario ready, and tells what is wrong with it.
+pub(crate) fn prepared(source: Source) -> Result<Prepared, Stop> {
+    let manifests = manifest::load(vec![source]);
     let style = input::diagnostic_style();
     match prepare(manifests) {
         Ok(prepared) => {
@@ -90,7 +92,7 @@ fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
     let kernel = match args.against {
         Against::Sim => None,
-        Against::Kernel => Some(kernel::ready()?),
+        Against::Kernel => Some(kernel::ready(args.backend.as_deref().and_then(Backend::parse))?),
     };
     let runs_at_a_time = if kernel.is_some() { 1 } else { RUNS_AT_A_TIME };
     let mut results = Vec::new();

@@ -1,6 +1,8 @@
 //! The bodies of the fuzz targets on their seeds and on a few thousand mutations of them: the same ones in every run.
 //! `cargo fuzz run TARGET` in `fuzz/` searches for hours; this keeps the targets from rotting and finds the obvious at once.
 
+#[path = "../fuzz/bodies/filter.rs"]
+mod filter;
 #[path = "../fuzz/bodies/frame.rs"]
 mod frame;
 #[path = "../fuzz/bodies/manifest.rs"]
@@ -12,7 +14,8 @@ use std::path::Path;
 type Body = fn(&[u8]);
 
 /// Targets with the number of mutations of each seed; together they take a second or two.
-const TARGETS: [(&str, Body, u64); 2] = [("frame", frame::run, 2_000), ("manifest", manifest::run, 30)];
+const TARGETS: [(&str, Body, u64); 3] =
+    [("filter", filter::run, 2_000), ("frame", frame::run, 2_000), ("manifest", manifest::run, 30)];
 
 #[test]
 fn bodies_hold_on_seeds_and_mutations() {

@@ -17,7 +17,7 @@
 //! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
 //! | [`expect`] | whether what was observed is what was expected |
 //! | [`runner`] | a scenario, step by step, on an arm |
-//! | [`suite`] | the built-in scenarios |
+//! | [`suite`] | the built-in scenarios, and many scenarios at once |
 //! | [`result`] | what a run says |
 
 pub mod arm;

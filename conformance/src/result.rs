@@ -6,6 +6,7 @@ use sim::draws::Weight;
 use sim::trace::TraceEvent;
 
 use crate::arm::against::Disagreement;
+use crate::arm::kernel::Backend;
 use crate::observation::{EndpointName, FlowObservation};
 use crate::scenario::{Family, ProxyMode, Share};
 
@@ -24,6 +25,8 @@ pub struct RunResult {
     pub family: Family,
     /// By what it ran.
     pub arm: ArmKind,
+    /// Which iptables loaded the rules; `None` where none did.
+    pub backend: Option<Backend>,
     /// The seed of every random decision.
     pub seed: u64,
     /// Hash over all events; `None` from arms that record none.

@@ -86,6 +86,7 @@ pub fn run_against_kernel(
 ) -> Result<Run, ArmError> {
     let mut arms = Against::new(backend, options.seed);
     let mut run = run(prepared, options, &mut arms)?;
+    run.result.backend = Some(backend);
     run.result.disagreements = arms.disagreements().to_vec();
     Ok(run)
 }
@@ -117,6 +118,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         mode: options.mode,
         family: options.family,
         arm,
+        backend: None,
         seed: options.seed,
         trace_hash,
         steps,

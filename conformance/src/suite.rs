@@ -1,4 +1,15 @@
-//! The scenarios that are built in, and how they are found.
+//! The scenarios that are built in, how they are found, and how many scenarios are run at once.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`run`] | the runs of a suite, and what each came to |
+//! | [`filter`], [`shard`] | which of them are meant |
+//! | [`known`] | differences from the kernel that are known |
+
+pub mod filter;
+pub mod known;
+pub mod run;
+pub mod shard;
 
 use std::collections::BTreeMap;
 

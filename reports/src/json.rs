@@ -5,27 +5,62 @@
 
 mod document;
 
-pub use document::{Disagreement, Document, Failure, Flow, GTest, Run, Share, Step};
+pub use document::{Disagreement, Document, Failure, Flow, GTest, NotRun, Run, Share, Step};
 
 use crate::reproduce::Reproduce;
-use crate::share;
+use crate::{share, suite};
+use conformance::arm::ArmError;
 use conformance::observation::FlowObservation;
 use conformance::result::{EndpointShare, RunResult, StepResult};
 use conformance::scenario::OutcomePattern;
+use conformance::suite::run::{Case, Finished};
 
 /// Version of the document. It changes only if a field is removed or changes its meaning.
 pub const SCHEMA: &str = "hairpin-report/v1";
 
 /// The document of some runs, each with the argument by which its scenario was named. It ends with a line break.
 pub fn render<'a>(runs: impl IntoIterator<Item = (&'a RunResult, &'a str)>) -> String {
-    let document = Document {
-        schema: SCHEMA.to_owned(),
-        runs: runs.into_iter().map(|(run, argument)| Run::new(run, argument)).collect(),
-    };
+    let runs = runs.into_iter().map(|(run, argument)| Run::new(run, argument)).collect();
+    written(runs, Vec::new())
+}
+
+/// The document of the runs of a suite.
+pub fn render_suite(finished: &[Finished<'_>]) -> String {
+    let (mut runs, mut not_run) = (Vec::new(), Vec::new());
+    for Finished { case, outcome, verdict, .. } in finished {
+        match outcome {
+            Ok(result) => {
+                let known_difference = verdict.known_difference().map(ToOwned::to_owned);
+                runs.push(Run { known_difference, ..Run::new(result, &case.member.argument) });
+            }
+            Err(error) => not_run.push(NotRun::new(case, error)),
+        }
+    }
+    written(runs, not_run)
+}
+
+fn written(runs: Vec<Run>, not_run: Vec<NotRun>) -> String {
+    let document = Document { schema: SCHEMA.to_owned(), runs, not_run };
     let mut text =
         serde_json::to_string_pretty(&document).expect("strings, numbers and lists can be written");
     text.push('\n');
     text
+}
+
+impl NotRun {
+    fn new(case: &Case<'_>, error: &ArmError) -> Self {
+        Self {
+            scenario: case.member.prepared.scenario.name.clone(),
+            mode: case.mode.name().to_owned(),
+            family: case.family.name().to_owned(),
+            arm: suite::arm_of(case).name().to_owned(),
+            backend: case.backend.map(|backend| backend.name().to_owned()),
+            seed: case.seed,
+            kind: suite::error_kind(error).to_owned(),
+            text: error.to_string(),
+            reproduce: suite::reproduce(case).to_string(),
+        }
+    }
 }
 
 impl Run {
@@ -37,10 +72,12 @@ impl Run {
             mode: run.mode.name().to_owned(),
             family: run.family.name().to_owned(),
             arm: run.arm.name().to_owned(),
+            backend: run.backend.map(|backend| backend.name().to_owned()),
             seed: run.seed,
             trace_hash: run.trace_hash.map(|hash| format!("{hash:016x}")),
             passed: run.passed(),
-            reproduce: Reproduce { run, argument }.to_string(),
+            known_difference: None,
+            reproduce: Reproduce::new(run, argument).to_string(),
             steps: run.steps.iter().map(Step::new).collect(),
             disagreements: run
                 .disagreements

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`text`] | a run as a terminal shows it |
 //! | [`json`] | runs as a document for other programs |
+//! | [`suite`], [`junit`] | many runs as a table, and as JUnit XML |
 //! | [`walk`] | the packet walk: which hops, hooks, rules and translations every packet met |
 //! | [`frame`] | a frame in one line, as packet analysers print it |
 //! | [`outcome`] | outcomes in words |
@@ -15,11 +16,13 @@
 
 pub mod frame;
 pub mod json;
+pub mod junit;
 pub mod names;
 pub mod outcome;
 pub mod palette;
 pub mod reproduce;
 pub mod share;
+pub mod suite;
 pub mod text;
 pub mod walk;
 

@@ -1,26 +1,45 @@
 //! The one command that runs it again.
 
+use conformance::arm::kernel::Backend;
 use conformance::result::{ArmKind, RunResult};
+use conformance::scenario::{Family, ProxyMode};
 use std::fmt::{self, Display, Formatter};
 
 /// `hairpin scenario nodeport-local --mode iptables --family ipv4 --seed 0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Reproduce<'a> {
-    /// What is run again.
-    pub run: &'a RunResult,
-    /// How the scenario was named on the command line.
+    /// How the scenario is named on the command line.
     pub argument: &'a str,
+    /// How kube-proxy implements Services.
+    pub mode: ProxyMode,
+    /// Address families.
+    pub family: Family,
+    /// The seed of every random decision.
+    pub seed: u64,
+    /// By what it is run.
+    pub arm: ArmKind,
+    /// Which iptables loads the rules; `None` where none does.
+    pub backend: Option<Backend>,
+}
+
+impl<'a> Reproduce<'a> {
+    /// The command for a run whose scenario was named so.
+    pub const fn new(run: &RunResult, argument: &'a str) -> Self {
+        let RunResult { mode, family, seed, arm, backend, .. } = *run;
+        Self { argument, mode, family, seed, arm, backend }
+    }
 }
 
 impl Display for Reproduce<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let RunResult { mode, family, seed, arm, .. } = self.run;
-        let scenario = quoted(self.argument);
+        let Self { argument, mode, family, seed, arm, backend } = self;
+        let scenario = quoted(argument);
         write!(f, "hairpin scenario {scenario} --mode {mode} --family {family} --seed {seed}")?;
         match arm {
-            ArmKind::Sim => Ok(()),
-            ArmKind::Kernel | ArmKind::Vm => write!(f, " --against {arm}"),
+            ArmKind::Sim => {}
+            ArmKind::Kernel | ArmKind::Vm => write!(f, " --against {arm}")?,
         }
+        backend.map_or(Ok(()), |backend| write!(f, " --backend {backend}"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Packets and events made by hand, for tests.
 
 pub(crate) mod run;
+pub(crate) mod suite;
 
 use sim::device::{DeviceId, NetnsId};
 use sim::fib::{RouteKind, RouteResult};

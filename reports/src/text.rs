@@ -1,10 +1,10 @@
 //! A run in the words that a terminal shows: what was asked, what every flow met, which expectations held.
 
-mod disagreements;
-mod failures;
+pub(crate) mod disagreements;
+pub(crate) mod failures;
 mod flows;
 mod shares;
-mod steps;
+pub(crate) mod steps;
 
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
@@ -25,7 +25,7 @@ pub struct RunText<'a> {
 impl<'a> RunText<'a> {
     /// Prepares a run for printing. `argument` is how the scenario was named on the command line.
     pub const fn new(run: &'a RunResult, argument: &'a str, palette: Palette) -> Self {
-        Self { run, reproduce: Reproduce { run, argument }, palette }
+        Self { run, reproduce: Reproduce::new(run, argument), palette }
     }
 
     fn paint(&self, tone: Tone, text: impl Display) -> String {
@@ -36,7 +36,9 @@ impl<'a> RunText<'a> {
     fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let run = self.run;
         writeln!(f, "{}  {}", self.paint(Tone::Heading, &run.scenario), run.intent)?;
-        writeln!(f, "mode {}, family {}, seed {}, on {}", run.mode, run.family, run.seed, arm_name(run.arm))?;
+        let backend = run.backend.map(|backend| format!(", back end {backend}")).unwrap_or_default();
+        let arm = arm_name(run.arm);
+        writeln!(f, "mode {}{backend}, family {}, seed {}, on {arm}", run.mode, run.family, run.seed)?;
         match run.arm {
             ArmKind::Sim => writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}"))),
             ArmKind::Kernel | ArmKind::Vm => Ok(()),
@@ -48,6 +50,16 @@ impl<'a> RunText<'a> {
         writeln!(f, "\n{heading}  {}", step.name)?;
         flows::write(f, self.palette, &step.flows)?;
         shares::write(f, &step.shares)
+    }
+
+    /// Where more is to be seen of what failed.
+    fn hint(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.run.arm {
+            ArmKind::Sim if !self.run.steps.iter().all(StepResult::passed) => {
+                writeln!(f, "\nthe walk of every packet: {} --trace", self.reproduce)
+            }
+            ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
+        }
     }
 
     fn footer(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -78,7 +90,8 @@ impl Display for RunText<'_> {
             self.step(f, index + 1, step)?;
         }
         steps::write(f, &self.run.steps)?;
-        failures::write(f, self.palette, &self.run.steps, self.reproduce)?;
+        failures::write(f, self.palette, &self.run.steps)?;
+        self.hint(f)?;
         disagreements::write(f, self.palette, &self.run.disagreements)?;
         self.footer(f)
     }

@@ -13,6 +13,7 @@
 //! | [`server`], [`client`] | who answers, and who asks |
 //! | [`capture`] | every frame on every device |
 //! | [`outcome`], [`conntrack`] | what was observed, in the words that arms share |
+//! | [`side_by_side`] | several labs at once |
 
 mod build;
 pub mod capture;
@@ -22,6 +23,7 @@ pub mod lab;
 mod link;
 mod machine;
 pub mod outcome;
+mod parallel;
 pub mod requirement;
 pub mod rules;
 pub mod server;
@@ -29,6 +31,7 @@ pub mod tool;
 pub mod wiring;
 
 pub use machine::KernelArm;
+pub use parallel::side_by_side;
 pub use rules::Backend;
 
 #[cfg(test)]

@@ -12,6 +12,34 @@ pub struct Document {
     pub schema: String,
     /// The runs in the order in which they were asked for.
     pub runs: Vec<Run>,
+    /// Runs of a suite that could not be run to their end; they are not among the others.
+    pub not_run: Vec<NotRun>,
+}
+
+/// A run that could not be run to its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NotRun {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `iptables`, `ipvs`, `nftables` or `userspace`.
+    pub mode: String,
+    /// `ipv4`, `ipv6` or `dual`.
+    pub family: String,
+    /// What it was to run on: `sim`, `kernel` or `vm`.
+    pub arm: String,
+    /// Which iptables was to load the rules on a kernel: `legacy` or `nft`; null where none does.
+    pub backend: Option<String>,
+    /// Seed of every random decision.
+    pub seed: u64,
+    /// Why: `refused` if something that the scenario's author wrote was, `missing` if the machine lacks something, `failed` if
+    /// a tool did.
+    pub kind: String,
+    /// The same in words.
+    pub text: String,
+    /// The command that runs it again.
+    pub reproduce: String,
 }
 
 /// One scenario in one mode and family with one seed.
@@ -31,6 +59,8 @@ pub struct Run {
     pub family: String,
     /// What it ran on: `sim`, `kernel` or `vm`.
     pub arm: String,
+    /// Which iptables loaded the rules on a kernel: `legacy` or `nft`; null where none did.
+    pub backend: Option<String>,
     /// Seed of every random decision.
     pub seed: u64,
     /// Hash over everything that happened, 16 hexadecimal digits; equal for equal runs on any machine. Null where events are
@@ -38,6 +68,8 @@ pub struct Run {
     pub trace_hash: Option<String>,
     /// Every expectation held, and no arms disagree.
     pub passed: bool,
+    /// Why a suite expects that it does not pass; null if it does not expect that.
+    pub known_difference: Option<String>,
     /// The command that runs it again.
     pub reproduce: String,
     /// The steps in order.

@@ -1,6 +1,7 @@
 //! Results of runs made by hand.
 
 use conformance::arm::against::{Disagreement, Subject as DisagreementSubject};
+use conformance::arm::kernel::Backend;
 use conformance::observation::{EndpointName, FlowObservation, Outcome, Refusal, Transport};
 use conformance::result::{ArmKind, EndpointShare, Failure, RunResult, StepResult, Subject};
 use conformance::scenario::{Family, ObjectName, ProxyMode, Share};
@@ -94,6 +95,7 @@ pub(crate) fn passed() -> RunResult {
         mode: ProxyMode::Iptables,
         family: Family::Ipv4,
         arm: ArmKind::Sim,
+        backend: None,
         seed: 0,
         trace_hash: Some(0x0123_4567_89ab_cdef),
         steps: vec![balanced, scale, silent],
@@ -132,5 +134,10 @@ pub(crate) fn disputed() -> RunResult {
     let rows = vec![(Some(pod("web-0")), 0.5, 0), (Some(pod("web-1")), 0.5, 64)];
     let disagreement =
         Disagreement { step: 1, subject: DisagreementSubject::Choices { rows, p_value: 1e-20 } };
-    RunResult { arm: ArmKind::Kernel, disagreements: vec![disagreement; 14], ..passed() }
+    RunResult {
+        arm: ArmKind::Kernel,
+        backend: Some(Backend::Nft),
+        disagreements: vec![disagreement; 14],
+        ..passed()
+    }
 }

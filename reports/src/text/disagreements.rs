@@ -7,7 +7,7 @@ use std::fmt::{self, Formatter};
 /// One cause often shows on every device after it; the first differences are the telling ones.
 const SHOWN_MAX: usize = 12;
 
-pub(super) fn write(f: &mut Formatter<'_>, palette: Palette, disagreements: &[Disagreement]) -> fmt::Result {
+pub(crate) fn write(f: &mut Formatter<'_>, palette: Palette, disagreements: &[Disagreement]) -> fmt::Result {
     if disagreements.is_empty() {
         return Ok(());
     }

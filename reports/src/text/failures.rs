@@ -1,16 +1,10 @@
 //! Expectations that did not hold, in words, and where to look.
 
 use crate::palette::{Palette, Tone};
-use crate::reproduce::Reproduce;
-use conformance::result::{ArmKind, StepResult, Subject};
+use conformance::result::{StepResult, Subject};
 use std::fmt::{self, Formatter};
 
-pub(super) fn write(
-    f: &mut Formatter<'_>,
-    palette: Palette,
-    steps: &[StepResult],
-    reproduce: Reproduce<'_>,
-) -> fmt::Result {
+pub(crate) fn write(f: &mut Formatter<'_>, palette: Palette, steps: &[StepResult]) -> fmt::Result {
     let bad = palette.style(Tone::Bad);
     for (index, step) in steps.iter().enumerate().filter(|(_, step)| !step.passed()) {
         writeln!(f, "\n{bad}step {} failed{bad:#}: {}", index + 1, step.name)?;
@@ -21,12 +15,7 @@ pub(super) fn write(
             writeln!(f, "    look at   {}", where_to_look(failure.subject))?;
         }
     }
-    match reproduce.run.arm {
-        ArmKind::Sim if steps.iter().any(|step| !step.passed()) => {
-            writeln!(f, "\nthe walk of every packet: {reproduce} --trace")
-        }
-        ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
-    }
+    Ok(())
 }
 
 /// What in the packet walk decides it.

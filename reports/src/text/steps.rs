@@ -16,7 +16,7 @@ const TABLE_STYLE: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::none());
 
 /// An empty table in the style of all tables here.
-pub(super) fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_style(TABLE_STYLE)
@@ -27,7 +27,7 @@ pub(super) fn table(header: &[&str]) -> Table {
 }
 
 /// Prints a table below the lines to which it belongs.
-pub(super) fn write_table(f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
+pub(crate) fn write_table(f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
     table.lines().try_for_each(|line| writeln!(f, "  {}", line.trim_end()))
 }
 

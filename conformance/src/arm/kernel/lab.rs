@@ -96,8 +96,7 @@ impl Lab {
         self.count += u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let names: Vec<String> = nodes.iter().map(|(_, name)| name.clone()).collect();
         // From here on, dropping the lab deletes what there is.
-        interrupt::register(self.id, &names);
-        ip_batch(&names, "add")?;
+        interrupt::make(self.id, &names, || ip_batch(&names, "add"))?;
         for (node, system_name) in nodes {
             let fault = |source| LabError::Netns { netns: node.to_owned(), source };
             let file = File::open(netns_path(&system_name)).map_err(fault)?;
@@ -119,8 +118,9 @@ impl Lab {
         let removed = self.netns.shift_remove(node);
         let Netns { system_name, file, .. } = removed.unwrap_or_else(|| panic!("the lab has no node {node}"));
         drop(file);
+        let deleted = ip_batch(std::slice::from_ref(&system_name), "del");
         interrupt::forget(self.id, &system_name);
-        Ok(ip_batch(&[system_name], "del")?)
+        Ok(deleted?)
     }
 
     /// Its identity.
@@ -145,8 +145,9 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.netns.clear();
-        let names = interrupt::unregister(self.id);
-        delete(&names);
+        // Until they are deleted they are known, for a signal that comes meanwhile.
+        delete(&interrupt::names(self.id));
+        interrupt::unregister(self.id);
     }
 }
 

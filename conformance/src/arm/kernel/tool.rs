@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,8 @@ impl Tool<'_> {
             .env("PATH", search_path())
             // Messages are matched and shown; they must not depend on the user's language.
             .env("LC_ALL", "C")
+            // Ctrl-C is for the whole group of the terminal. A tool ends its work; what it did is undone by who started it.
+            .process_group(0)
             .stdin(input)
             .stdout(Stdio::piped())
             .stderr(messages.try_clone()?)

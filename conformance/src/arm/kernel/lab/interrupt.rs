@@ -41,8 +41,11 @@ fn labs() -> MutexGuard<'static, BTreeMap<LabId, Vec<String>>> {
     LABS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn register(id: LabId, netns_names: &[String]) {
-    labs().entry(id).or_default().extend_from_slice(netns_names);
+/// Makes namespaces that are then known. A signal waits meanwhile, so that none is made after it has been answered.
+pub(super) fn make<T>(id: LabId, netns_names: &[String], make: impl FnOnce() -> T) -> T {
+    let mut labs = labs();
+    labs.entry(id).or_default().extend_from_slice(netns_names);
+    make()
 }
 
 pub(super) fn forget(id: LabId, netns_name: &str) {
@@ -51,6 +54,12 @@ pub(super) fn forget(id: LabId, netns_name: &str) {
     }
 }
 
-pub(super) fn unregister(id: LabId) -> Vec<String> {
-    labs().remove(&id).unwrap_or_default()
+/// The namespaces of a lab.
+pub(super) fn names(id: LabId) -> Vec<String> {
+    labs().get(&id).cloned().unwrap_or_default()
+}
+
+/// The lab is gone.
+pub(super) fn unregister(id: LabId) {
+    labs().remove(&id);
 }

@@ -1,0 +1,68 @@
+//! Several labs at once. Their namespaces have names of their own and share no device, so each run has its own network.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Calls `run` with every number below `count`, on `workers` threads or as many as there are processors, and returns what each
+/// call gave and how long it took, in the order of the numbers.
+///
+/// # Panics
+/// If `run` does.
+pub fn side_by_side<T: Send>(
+    count: usize,
+    workers: Option<NonZeroUsize>,
+    run: impl Fn(usize) -> T + Sync,
+) -> Vec<(T, Duration)> {
+    let workers = workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return done;
+            }
+            let started = Instant::now();
+            done.push((number, (run(number), started.elapsed())));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers.min(count)).map(|_| scope.spawn(work)).collect();
+        let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        joined
+            .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn results_are_in_order_whoever_is_first() {
+        let slow_first = |number: usize| {
+            thread::sleep(Duration::from_millis(20_u64.saturating_sub(number as u64)));
+            number
+        };
+        for workers in [1, 3, 50] {
+            let results = side_by_side(20, NonZeroUsize::new(workers), slow_first);
+            assert_eq!(results.iter().map(|(number, _)| *number).collect::<Vec<_>>(), Vec::from_iter(0..20));
+        }
+        assert_eq!(side_by_side(0, None, slow_first), []);
+    }
+
+    #[test]
+    fn they_do_run_at_once() {
+        // Nobody would come past the barrier alone.
+        let all = Barrier::new(3);
+        let results = side_by_side(3, NonZeroUsize::new(3), |_| all.wait().is_leader());
+        assert_eq!(results.iter().filter(|(is_leader, _)| *is_leader).count(), 1);
+    }
+}

@@ -1,0 +1,152 @@
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::diagnostic::Source;
+use crate::manifest;
+use crate::prepare::prepare;
+use crate::suite::{BuiltIn, SCENARIOS};
+
+static MEMBERS: LazyLock<Vec<Member>> = LazyLock::new(|| {
+    let member = |built_in: &BuiltIn| Member {
+        name: built_in.name.to_owned(),
+        argument: built_in.name.to_owned(),
+        prepared: prepare(built_in.load()).expect("it is well"),
+    };
+    SCENARIOS.iter().map(member).collect()
+});
+
+fn everything() -> Selection {
+    Selection { mode: None, family: Family::Ipv4, backends: Vec::new(), filter: None, shard: None }
+}
+
+fn names(cases: &[Case<'_>]) -> Vec<String> {
+    let backend = |case: &Case<'_>| case.backend.map(|backend| format!("/{backend}")).unwrap_or_default();
+    cases.iter().map(|case| format!("{}/{}{}", case.member.name, case.mode, backend(case))).collect()
+}
+
+#[test]
+fn runs_are_those_that_are_meant_back_end_by_back_end() {
+    let selection = Selection {
+        backends: Backend::ALL.to_vec(),
+        filter: Filter::parse("name(hairpin) and mode(iptables)").ok(),
+        ..everything()
+    };
+    assert_eq!(
+        names(&selection.cases(&MEMBERS, 0)),
+        [
+            "hairpin-veth/iptables/legacy",
+            "hairpin-veth/iptables/nft",
+            "hairpin-off/iptables/legacy",
+            "hairpin-off/iptables/nft",
+        ]
+    );
+    let other_mode = Selection { mode: Some(ProxyMode::Userspace), ..everything() };
+    assert_eq!(names(&other_mode.cases(&MEMBERS, 0)), Vec::<String>::new());
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let filter = Filter::parse("clusterip or udp").ok();
+    let cases = Selection { filter, ..everything() }.cases(&MEMBERS, 3);
+    let heard = Mutex::new(BTreeMap::new());
+    let is_done = |case: &Case<'_>| {
+        *heard.lock().expect("nobody panicked").entry(case.member.name.clone()).or_insert(0) += 1;
+    };
+    let run = |jobs| run_all(&cases, NonZeroUsize::new(jobs), &[], &is_done).expect("there are threads");
+    let alone = run(1);
+    assert_eq!(run(4), alone);
+    for finished in &alone {
+        assert_eq!(finished.verdict, Verdict::Passed, "{}", finished.case.member.name);
+        assert_eq!(finished.elapsed, None);
+        let hash = finished.outcome.as_ref().expect("it ran").trace_hash;
+        assert!(hash.is_some_and(|hash| hash != 0));
+        assert_eq!(heard.lock().expect("nobody panicked")[&finished.case.member.name], 2);
+    }
+}
+
+/// A scenario that holds on the simulator, and one that does not.
+fn good_and_bad() -> Vec<Member> {
+    let text = SCENARIOS[0].text;
+    let wrong = text.replacen("outcome: connected", "outcome: timeout", 1);
+    assert_ne!(wrong, text);
+    let member = |name: &str, text: &str| {
+        let source = Source { name: name.to_owned(), text: text.to_owned() };
+        let prepared = prepare(manifest::load(vec![source])).expect("it can run");
+        Member { name: name.to_owned(), argument: name.to_owned(), prepared }
+    };
+    vec![member("good", text), member("bad", &wrong)]
+}
+
+fn as_expected(verdicts: &[Verdict]) -> Vec<bool> {
+    verdicts.iter().map(|verdict| verdict.is_as_expected()).collect()
+}
+
+#[test]
+fn a_known_difference_must_fail() {
+    const REASON: &str = "for a test";
+    let members = good_and_bad();
+    let run = |known: &[KnownDifference]| -> Vec<Verdict> {
+        let cases = everything().cases(&members, 0);
+        let finished = run_all(&cases, None, known, &|_| {}).expect("there are threads");
+        // As it would be judged on the kernel: no differences of the simulator alone are known.
+        let judged = |run: &Finished<'_>| {
+            let Case { member, mode, .. } = run.case;
+            Verdict::of(&run.outcome, &member.name, mode, Some(Backend::Nft), known)
+        };
+        assert_eq!(finished[0].verdict, Verdict::Passed);
+        assert_eq!(finished[1].verdict, Verdict::Failed);
+        finished.iter().map(judged).collect()
+    };
+    let row = |scenario, mode, backend| KnownDifference { scenario, mode, backend, reason: REASON };
+    let verdicts = run(&[]);
+    assert_eq!(verdicts, [Verdict::Passed, Verdict::Failed]);
+    assert_eq!(as_expected(&verdicts), [true, false]);
+    let verdicts =
+        run(&[row("bad", ProxyMode::Iptables, Backend::Nft), row("good", ProxyMode::Iptables, Backend::Nft)]);
+    assert_eq!(verdicts, [Verdict::UnexpectedPass(REASON), Verdict::KnownDifference(REASON)]);
+    assert_eq!(as_expected(&verdicts), [false, true]);
+    // Rows about another mode, another back end or another scenario say nothing.
+    let verdicts = run(&[
+        row("bad", ProxyMode::Ipvs, Backend::Nft),
+        row("bad", ProxyMode::Iptables, Backend::Legacy),
+        row("ba", ProxyMode::Iptables, Backend::Nft),
+    ]);
+    assert_eq!(verdicts, [Verdict::Passed, Verdict::Failed]);
+    let error = Err(ArmError::Failed("it broke".to_owned()));
+    let known = [row("bad", ProxyMode::Iptables, Backend::Nft)];
+    let verdict = Verdict::of(&error, "bad", ProxyMode::Iptables, Some(Backend::Nft), &known);
+    assert_eq!(verdict, Verdict::NotRun, "what could not be run is no known difference");
+}
+
+#[test]
+fn known_differences_are_of_scenarios_that_there_are() {
+    for row in &crate::suite::known::KNOWN_DIFFERENCES {
+        let scenario = crate::suite::find(row.scenario).unwrap_or_else(|| panic!("no {}", row.scenario));
+        let prepared = prepare(scenario.load()).expect("it is well");
+        assert!(prepared.modes.contains(&row.mode), "{} is not about {}", row.scenario, row.mode);
+        assert!(!row.reason.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn shards_are_disjoint_complete_and_in_order(count in 1_usize..40) {
+            let whole = Selection { backends: Backend::ALL.to_vec(), ..everything() };
+        let all = names(&whole.cases(&MEMBERS, 0));
+        let mut parts = Vec::new();
+        for number in 1..=count {
+            let shard = format!("{number}/{count}").parse().ok();
+            let part = names(&Selection { shard, ..whole.clone() }.cases(&MEMBERS, 0));
+            let indices: Vec<usize> =
+                part.iter().map(|name| all.iter().position(|one| one == name).expect("one of all")).collect();
+            prop_assert!(indices.is_sorted());
+            parts.extend(indices);
+        }
+        parts.sort_unstable();
+        prop_assert_eq!(parts, (0..all.len()).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,23 @@
+//! Filter expressions: whatever the text, it is read or the mistake has a place that can be shown.
+
+use conformance::diagnostic::{Style, render};
+use conformance::scenario::ProxyMode;
+use conformance::suite::filter::{Filter, Subject, source};
+
+/// An expression as a user might type it.
+pub(crate) fn run(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Filter::parse(text) {
+        Ok(filter) => {
+            let requirements = ["service.hairpin".to_owned()];
+            let subject =
+                Subject { name: "hairpin-off", requirements: &requirements, mode: ProxyMode::Iptables };
+            let negated = Filter::Not(Box::new(filter.clone()));
+            assert_ne!(filter.matches(&subject), negated.matches(&subject));
+        }
+        Err(fault) => {
+            assert!(text.get(fault.place.span.clone()).is_some(), "the place lies within the text");
+            let _ = render(&[*fault], &[source(text)], Style::Plain);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Runs of a suite made by hand: every verdict that there is.
+
+use super::run::{disputed, failed, passed};
+use conformance::arm::ArmError;
+use conformance::arm::kernel::Backend;
+use conformance::prepare::prepare;
+use conformance::scenario::{Family, ProxyMode};
+use conformance::suite::known::Verdict;
+use conformance::suite::run::{Case, Finished, Member};
+use conformance::suite::{BuiltIn, find};
+use std::time::Duration;
+
+fn member(name: &str, argument: &str) -> Member {
+    let scenario = find("clusterip").map(BuiltIn::load).expect("it is built in");
+    let prepared = prepare(scenario).expect("it can run");
+    Member { name: name.to_owned(), argument: argument.to_owned(), prepared }
+}
+
+/// The scenarios of [`on_the_simulator`] and [`on_the_kernel`].
+pub(crate) fn members() -> Vec<Member> {
+    vec![
+        member("nodeport-local", "nodeport-local"),
+        member("mine", "my scenarios/mine.yaml"),
+        member("external-ip", "external-ip"),
+    ]
+}
+
+fn case(member: &Member, backend: Option<Backend>) -> Case<'_> {
+    Case { member, mode: ProxyMode::Iptables, family: Family::Ipv4, seed: 0, backend }
+}
+
+/// One that passed, one that failed.
+pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
+    let finished = |index: usize, outcome, verdict| Finished {
+        case: case(&members[index], None),
+        outcome: Ok(outcome),
+        verdict,
+        elapsed: None,
+    };
+    vec![finished(0, passed(), Verdict::Passed), finished(1, failed(), Verdict::Failed)]
+}
+
+/// Two back ends; the sample's flows went as on the simulator, some differ as told.
+pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
+    const REASON: &str = "this kernel \u{8} counts <otherwise>";
+    let missing =
+        || Err(ArmError::Missing("the kernel delays no frames: load the module `sch_netem`".into()));
+    [
+        (0, Backend::Legacy, Ok(passed()), Verdict::Passed),
+        (0, Backend::Nft, Ok(disputed()), Verdict::Failed),
+        (1, Backend::Legacy, Ok(disputed()), Verdict::KnownDifference(REASON)),
+        (1, Backend::Nft, Ok(passed()), Verdict::UnexpectedPass(REASON)),
+        (2, Backend::Legacy, missing(), Verdict::NotRun),
+    ]
+    .into_iter()
+    .map(|(index, backend, outcome, verdict)| Finished {
+        case: case(&members[index], Some(backend)),
+        outcome,
+        verdict,
+        elapsed: Some(Duration::from_millis(1_240)),
+    })
+    .collect()
+}

@@ -1,0 +1,180 @@
+//! A suite as a terminal shows it: a row a run, then what is otherwise than expected and how to run it again.
+
+use crate::palette::{Palette, Tone};
+use crate::reproduce::Reproduce;
+use crate::text::steps::{table, write_table};
+use crate::text::{OUT_OF_MODEL, disagreements, failures};
+use conformance::arm::ArmError;
+use conformance::result::{ArmKind, RunResult};
+use conformance::suite::known::Verdict;
+use conformance::suite::run::{Case, Finished};
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+
+/// A suite that has ended, ready to be printed.
+#[derive(Clone, Copy, Debug)]
+pub struct SuiteText<'a> {
+    runs: &'a [Finished<'a>],
+    palette: Palette,
+}
+
+impl<'a> SuiteText<'a> {
+    /// Prepares the runs of a suite for printing.
+    pub const fn new(runs: &'a [Finished<'a>], palette: Palette) -> Self {
+        Self { runs, palette }
+    }
+
+    /// Whether its runs were on a kernel. Then they have a back end, differences and a duration.
+    fn is_on_kernel(&self) -> bool {
+        self.runs.iter().any(|run| run.case.backend.is_some())
+    }
+
+    fn paint(&self, tone: Tone, text: impl Display) -> String {
+        let style = self.palette.style(tone);
+        format!("{style}{text}{style:#}")
+    }
+
+    fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(Finished { case: Case { family, seed, .. }, .. }) = self.runs.first() else { return Ok(()) };
+        let arm = match self.is_on_kernel() {
+            true => "this machine's kernel, with the simulator beside it",
+            false => "the simulator",
+        };
+        let heading = self.paint(Tone::Heading, "conformance");
+        writeln!(f, "{heading}  family {family}, seed {seed}, on {arm}")?;
+        if self.is_on_kernel() {
+            return Ok(());
+        }
+        writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}")))
+    }
+
+    fn table(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_on_kernel = self.is_on_kernel();
+        let mut header = vec!["scenario", "mode", "verdict", "flows"];
+        if is_on_kernel {
+            header.insert(2, "back end");
+            header.extend(["differences", "seconds"]);
+        }
+        let mut table = table(&header);
+        for Finished { case, outcome, verdict, elapsed } in self.runs {
+            let result = outcome.as_ref().ok();
+            let count =
+                |count: fn(&RunResult) -> usize| result.map_or("-".to_owned(), |it| count(it).to_string());
+            let mut row = vec![
+                case.member.name.clone(),
+                case.mode.to_string(),
+                verdict_word(*verdict).to_owned(),
+                count(|result| result.steps.iter().map(|step| step.flows.len()).sum()),
+            ];
+            if is_on_kernel {
+                row.insert(2, case.backend.map_or("-".to_owned(), |backend| backend.to_string()));
+                row.push(count(|result| result.disagreements.len()));
+                row.push(elapsed.map_or("-".to_owned(), |elapsed| format!("{:.1}", elapsed.as_secs_f64())));
+            }
+            table.add_row(row);
+        }
+        write_table(f, &table)
+    }
+
+    /// What is to be said of a run that is not simply as expected.
+    fn details(&self, f: &mut Formatter<'_>, run: &Finished<'_>) -> fmt::Result {
+        let Finished { case, outcome, verdict, .. } = run;
+        let title = self.paint(Tone::Heading, run_title(case));
+        match (verdict, outcome) {
+            (Verdict::Passed, _) => return Ok(()),
+            (Verdict::KnownDifference(reason), _) => {
+                return writeln!(f, "\n{title}: known to differ: {reason}");
+            }
+            (Verdict::UnexpectedPass(reason), _) => {
+                let told = self.paint(Tone::Bad, "it passed, but is known to differ");
+                writeln!(f, "\n{title}: {told}: {reason}")?;
+                writeln!(f, "take it out of the known differences")?;
+            }
+            (Verdict::NotRun, Err(error)) => {
+                writeln!(f, "\n{title}: {}: {error}", self.paint(Tone::Bad, "it could not be run"))?;
+            }
+            (Verdict::Failed | Verdict::NotRun, Ok(result)) => {
+                writeln!(f, "\n{title}: {}", self.paint(Tone::Bad, "it failed"))?;
+                failures::write(f, self.palette, &result.steps)?;
+                disagreements::write(f, self.palette, &result.disagreements)?;
+            }
+            (Verdict::Failed, Err(_)) => {}
+        }
+        writeln!(f, "{}", self.paint(Tone::Dim, format!("again: {}", reproduce(case))))
+    }
+
+    fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+        for run in self.runs {
+            *counts.entry(summary_word(run.verdict)).or_default() += 1;
+        }
+        let parts: Vec<String> =
+            counts.iter().map(|((_, words), count)| format!("{count} {words}")).collect();
+        let is_good = self.runs.iter().all(|run| run.verdict.is_as_expected());
+        let tone = if is_good { Tone::Good } else { Tone::Bad };
+        let runs = if self.runs.len() == 1 { "run" } else { "runs" };
+        writeln!(f, "\n{}", self.paint(tone, format!("{} {runs}: {}", self.runs.len(), parts.join(", "))))
+    }
+}
+
+impl Display for SuiteText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.header(f)?;
+        writeln!(f)?;
+        self.table(f)?;
+        self.runs.iter().try_for_each(|run| self.details(f, run))?;
+        self.summary(f)
+    }
+}
+
+const fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "FAILED",
+        Verdict::KnownDifference(_) => "known to differ",
+        Verdict::UnexpectedPass(_) => "PASSED, but known to differ",
+        Verdict::NotRun => "NOT RUN",
+    }
+}
+
+/// Its place in the summary, and what it is called there.
+const fn summary_word(verdict: Verdict) -> (usize, &'static str) {
+    match verdict {
+        Verdict::Passed => (0, "passed"),
+        Verdict::Failed => (1, "failed"),
+        Verdict::KnownDifference(_) => (2, "known to differ"),
+        Verdict::UnexpectedPass(_) => (3, "passed but known to differ"),
+        Verdict::NotRun => (4, "could not be run"),
+    }
+}
+
+fn run_title(case: &Case<'_>) -> String {
+    let backend = case.backend.map(|backend| format!(", back end {backend}")).unwrap_or_default();
+    format!("{}, mode {}{backend}", case.member.name, case.mode)
+}
+
+/// The command that runs it alone.
+pub(crate) fn reproduce<'a>(case: &Case<'a>) -> Reproduce<'a> {
+    let Case { member, mode, family, seed, backend } = *case;
+    Reproduce { argument: &member.argument, mode, family, seed, arm: arm_of(case), backend }
+}
+
+/// By what it is run.
+pub(crate) const fn arm_of(case: &Case<'_>) -> ArmKind {
+    match case.backend {
+        None => ArmKind::Sim,
+        Some(_) => ArmKind::Kernel,
+    }
+}
+
+/// Why a run could not be run to its end, as JSON and JUnit name it.
+pub(crate) const fn error_kind(error: &ArmError) -> &'static str {
+    match error {
+        ArmError::Refused(_) => "refused",
+        ArmError::Missing(_) => "missing",
+        ArmError::Failed(_) => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

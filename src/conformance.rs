@@ -1,0 +1,213 @@
+//! `hairpin conformance`.
+
+use crate::cli::{Against, ConformanceArgs};
+use crate::exit::{Exit, Stop};
+use crate::progress::Progress;
+use crate::{input, kernel, scenario};
+use conformance::arm::ArmError;
+use conformance::arm::kernel::Backend;
+use conformance::diagnostic::{Source, render as render_diagnostics};
+use conformance::scenario::{Family, ProxyMode};
+use conformance::suite::SCENARIOS;
+use conformance::suite::filter::{self, Filter};
+use conformance::suite::known::{KNOWN_DIFFERENCES, Verdict};
+use conformance::suite::run::{Case, Finished, Member, Selection, run_all};
+use reports::palette::Palette;
+use reports::suite::SuiteText;
+use reports::{json, junit};
+use std::fs::File;
+use std::io::Write;
+use std::sync::Mutex;
+
+pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
+    // Every mistake is told before anything runs.
+    let filter = args.filter.as_deref().map(read_filter).transpose()?;
+    let members = members(args)?;
+    let selection = Selection {
+        mode: ProxyMode::parse(&args.mode),
+        family: Family::parse(&args.family).unwrap_or(Family::Ipv4),
+        backends: backends(args),
+        filter,
+        shard: None,
+    };
+    let all = selection.cases(&members, args.seed);
+    if all.is_empty() {
+        return Err(nothing_to_run(args, &members));
+    }
+    // A shard may be empty: a suite that shrinks must not fail on the last machine.
+    let cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.seed);
+    if !selection.backends.is_empty() {
+        kernel::ready_for(&selection.backends)?;
+    }
+    let mut files = Files::open(args)?;
+    let finished = run_cases(args, &cases)?;
+    files.write(&finished, out)?;
+    if !files.is_stdout_taken() {
+        match (args.shard, finished.is_empty()) {
+            (Some(shard), true) => writeln!(out, "shard {shard} has none of {} runs", all.len())?,
+            (_, _) => write!(out, "{}", SuiteText::new(&finished, Palette::COLOUR))?,
+        }
+    }
+    Ok(exit(&finished))
+}
+
+/// The built-in scenarios, or those that were named.
+fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
+    let mut members = Vec::new();
+    if args.scenarios.is_empty() {
+        for built_in in &SCENARIOS {
+            let source = Source { name: built_in.file(), text: built_in.text.to_owned() };
+            members.push(member(built_in.name, built_in.name, source)?);
+        }
+    }
+    for argument in &args.scenarios {
+        for (argument, source) in input::scenarios(argument)? {
+            let name = name_of(&argument);
+            members.push(member(&name, &argument, source)?);
+        }
+    }
+    Ok(members)
+}
+
+fn member(name: &str, argument: &str, source: Source) -> Result<Member, Stop> {
+    let prepared = scenario::prepared(source)?;
+    Ok(Member { name: name.to_owned(), argument: argument.to_owned(), prepared })
+}
+
+/// `nodeport-local` for `scenarios/nodeport-local.yaml`, as `hairpin list` has it.
+fn name_of(argument: &str) -> String {
+    let name = argument.strip_prefix("scenarios/").unwrap_or(argument);
+    let mut endings =
+        input::MANIFEST_EXTENSIONS.iter().filter_map(|ending| name.strip_suffix(ending)?.strip_suffix('.'));
+    endings.next().unwrap_or(name).to_owned()
+}
+
+fn read_filter(text: &str) -> Result<Filter, Stop> {
+    Filter::parse(text).map_err(|fault| {
+        let style = input::diagnostic_style();
+        Stop::bad_input(render_diagnostics(&[*fault], &[filter::source(text)], style))
+    })
+}
+
+fn backends(args: &ConformanceArgs) -> Vec<Backend> {
+    match args.against {
+        Against::Sim => Vec::new(),
+        // `all` is no back end.
+        Against::Kernel => Backend::parse(&args.backend).map_or(Backend::ALL.to_vec(), |one| vec![one]),
+    }
+}
+
+/// Says what there would be.
+fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
+    let everything = Selection {
+        mode: ProxyMode::parse(&args.mode),
+        family: Family::Ipv4,
+        backends: Vec::new(),
+        filter: None,
+        shard: None,
+    };
+    let mut names: Vec<&str> =
+        everything.cases(members, args.seed).iter().map(|case| case.member.name.as_str()).collect();
+    names.dedup();
+    match &args.filter {
+        Some(filter) if !names.is_empty() => Stop::bad_input(format!(
+            "error: --filter '{filter}' means none of {} scenarios\nhelp: there are {}\n\
+             help: `hairpin list` shows the requirements that they cover",
+            names.len(),
+            names.join(", ")
+        )),
+        Some(_) | None => Stop::bad_input(format!(
+            "error: no scenario is about proxy mode {}\nhelp: --mode all runs each in its own modes",
+            args.mode
+        )),
+    }
+}
+
+fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finished<'a>>, Stop> {
+    let progress = Mutex::new(Progress::new(cases.len(), true));
+    let is_done = |case: &Case<'a>| {
+        // Nobody panics while a bar is drawn; if so, the bar is what matters least.
+        if let Ok(mut progress) = progress.lock() {
+            progress.step(&case.member.name);
+        }
+    };
+    run_all(cases, args.jobs, &KNOWN_DIFFERENCES, &is_done).map_err(|error| Stop::Told {
+        exit: Exit::MachineLacks,
+        message: format!("error: the suite could not be run: {error}"),
+    })
+}
+
+/// What was found counts more than what could not be looked at.
+fn exit(finished: &[Finished<'_>]) -> Exit {
+    let is_otherwise =
+        |run: &Finished<'_>| matches!(run.verdict, Verdict::Failed | Verdict::UnexpectedPass(_));
+    if finished.iter().any(is_otherwise) {
+        return Exit::NotAsExpected;
+    }
+    let errors: Vec<&ArmError> = finished.iter().filter_map(|run| run.outcome.as_ref().err()).collect();
+    match errors[..] {
+        [] => Exit::AsExpected,
+        _ if errors.iter().all(|error| matches!(error, ArmError::Refused(_))) => Exit::BadInput,
+        _ => Exit::MachineLacks,
+    }
+}
+
+/// Documents for other programs, opened before anything runs.
+struct Files {
+    junit: Option<Target>,
+    json: Option<Target>,
+}
+
+/// Where a document goes.
+enum Target {
+    Stdout,
+    File { name: String, file: File },
+}
+
+impl Files {
+    fn open(args: &ConformanceArgs) -> Result<Self, Stop> {
+        if args.junit.as_deref() == Some("-") && args.json.as_deref() == Some("-") {
+            return Err(Stop::bad_input("error: --junit and --json cannot both go to standard output"));
+        }
+        let open = |name: &Option<String>| name.as_deref().map(Target::open).transpose();
+        Ok(Self { junit: open(&args.junit)?, json: open(&args.json)? })
+    }
+
+    /// Whether a document goes to standard output, which then has nothing else.
+    fn is_stdout_taken(&self) -> bool {
+        [&self.junit, &self.json].into_iter().flatten().any(|target| matches!(target, Target::Stdout))
+    }
+
+    fn write(&mut self, finished: &[Finished<'_>], out: &mut dyn Write) -> Result<(), Stop> {
+        if let Some(target) = &mut self.junit {
+            target.write(&junit::render(finished), out)?;
+        }
+        if let Some(target) = &mut self.json {
+            target.write(&json::render_suite(finished), out)?;
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    fn open(name: &str) -> Result<Self, Stop> {
+        if name == "-" {
+            return Ok(Self::Stdout);
+        }
+        let file = File::create(name).map_err(|error| cannot_write(name, &error))?;
+        Ok(Self::File { name: name.to_owned(), file })
+    }
+
+    fn write(&mut self, text: &str, out: &mut dyn Write) -> Result<(), Stop> {
+        match self {
+            Self::Stdout => Ok(out.write_all(text.as_bytes())?),
+            Self::File { name, file } => {
+                file.write_all(text.as_bytes()).map_err(|error| cannot_write(name, &error))
+            }
+        }
+    }
+}
+
+fn cannot_write(name: &str, error: &std::io::Error) -> Stop {
+    Stop::bad_input(format!("error: {name} cannot be written: {error}"))
+}

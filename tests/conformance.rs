@@ -1,0 +1,70 @@
+//! `hairpin conformance` and its files: what programs read, beside what people see.
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn conformance(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hairpin"))
+        .arg("conformance")
+        .args(arguments)
+        .output()
+        .expect("hairpin starts")
+}
+
+/// A mistake in the second scenario of a folder, whose files are in a folder of their own as well.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let inside = folder.path().join("inside");
+    fs::create_dir(&inside).expect("a folder can be made");
+    fs::copy("scenarios/clusterip.yaml", folder.path().join("right.yaml")).expect("a file can be written");
+    fs::copy("tests/cmd/wrong-expectation.yaml", inside.join("wrong.yaml")).expect("a file can be written");
+    folder
+}
+
+#[test]
+fn results_are_the_same_whatever_the_number_of_threads() {
+    let run = |jobs| conformance(&["--jobs", jobs, "--json", "-"]);
+    let alone = run("1");
+    assert_eq!(alone.status.code(), Some(0));
+    assert!(!alone.stdout.is_empty());
+    assert_eq!(run("5").stdout, alone.stdout);
+}
+
+#[test]
+fn files_are_written_beside_the_text() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (suite, junit, json) = (path(""), path("junit.xml"), path("report.out"));
+    let output = conformance(&[&suite, "--junit", &junit, "--json", &json]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.ends_with("\n2 runs: 1 passed, 1 failed\n"), "{text}");
+    let again = format!("again: hairpin scenario {} --mode iptables", path("inside/wrong.yaml"));
+    assert!(text.contains(&again), "{text}");
+    let junit = fs::read_to_string(junit).expect("it is written");
+    assert!(junit.contains(r#"tests="2" skipped="0" failures="1" errors="0""#), "{junit}");
+    // The same document as that of `hairpin scenario`, run by run.
+    let json = fs::read_to_string(json).expect("it is written");
+    let scenarios = [path("inside/wrong.yaml"), path("right.yaml")];
+    let scenario = Command::new(env!("CARGO_BIN_EXE_hairpin"))
+        .args(["scenario", &scenarios[0], &scenarios[1], "--format", "json"])
+        .output()
+        .expect("hairpin starts");
+    assert_eq!(String::from_utf8(scenario.stdout).expect("text"), json);
+}
+
+#[test]
+fn shards_have_every_run_once() {
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let text = String::from_utf8(conformance(arguments).stdout).expect("text");
+        let rows = text.lines().filter(|line| line.contains(" iptables "));
+        rows.map(|row| row.trim().to_owned().split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    let mut all = names(&[]);
+    let mut parts: Vec<String> =
+        ["1/3", "2/3", "3/3"].iter().flat_map(|shard| names(&["--shard", shard])).collect();
+    assert!(all.len() > 9, "{all:?}");
+    all.sort();
+    parts.sort();
+    assert_eq!(parts, all);
+}
