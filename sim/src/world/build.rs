@@ -3,7 +3,9 @@
 use super::{World, index};
 use crate::bridge::Fdb;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
-use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up};
+use crate::fib::{
+    Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address,
+};
 use crate::icmp_limit::IcmpLimit;
 use crate::link::Link;
 use crate::neigh::NeighTable;
@@ -188,18 +190,19 @@ impl World {
         self.netns_mut(netns).devices.get_mut(device).mtu = mtu;
     }
 
-    /// Up or down. A device that goes down takes its masqueraded flows and learned MACs with it.
+    /// Up or down. A device that goes down takes its neighbours, masqueraded flows and learned MACs with it.
     pub fn set_up(&mut self, netns: NetnsId, device: DeviceId, is_up: bool) {
-        let now = self.now();
-        let ns = self.netns_mut(netns);
-        ns.devices.get_mut(device).is_up = is_up;
-        if is_up {
-            on_device_up(&mut ns.fib, ns.devices.get(device));
-        } else {
-            on_device_down(&mut ns.fib, device);
-            ns.fdb.flush_port(device);
-            ns.conntrack.flush_masquerade_of_device(now, device, None);
-        }
+        self.with_netns(netns, |ns, cx| {
+            ns.devices.get_mut(device).is_up = is_up;
+            if is_up {
+                on_device_up(&mut ns.fib, ns.devices.get(device));
+            } else {
+                on_device_down(&mut ns.fib, device);
+                ns.neigh.on_device_down(cx, device);
+                ns.fdb.flush_port(device);
+                ns.conntrack.flush_masquerade_of_device(cx.now, device, None);
+            }
+        });
     }
 
     /// An address, with the routes that Linux adds for it (`ip addr add`).
@@ -213,6 +216,38 @@ impl World {
                 Err(BuildError::Address { netns: ns.name.clone(), device, addr, source })
             }
         }
+    }
+
+    /// Takes an address away, with its routes and with the flows that were masqueraded behind it (`ip addr del`).
+    pub fn remove_address(
+        &mut self,
+        netns: NetnsId,
+        device: DeviceId,
+        addr: Ipv4Net,
+    ) -> Result<(), BuildError> {
+        let now = self.now();
+        let ns = self.netns_mut(netns);
+        let before = ns.devices.get(device).addrs.clone();
+        if let Err(source) = remove_address(&mut ns.devices, &mut ns.fib, &ns.sysctls, device, addr) {
+            let device = ns.devices.get(device).name.clone();
+            return Err(BuildError::Address { netns: ns.name.clone(), device, addr, source });
+        }
+        // Secondaries may have gone with their primary.
+        let left = &ns.devices.get(device).addrs;
+        for gone in before.iter().filter(|held| left.iter().all(|other| other.net != held.net)) {
+            ns.conntrack.flush_masquerade_of_device(now, device, Some(gone.net.addr().into()));
+        }
+        Ok(())
+    }
+
+    /// A neighbour that is not asked for (`ip neigh replace ADDR lladdr MAC dev DEV nud permanent`).
+    pub fn add_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr, mac: MacAddr) {
+        self.with_netns(netns, |ns, cx| ns.neigh.add_permanent(cx, &ns.devices, device, addr, mac));
+    }
+
+    /// Forgets a neighbour (`ip neigh del`). True if it was known.
+    pub fn remove_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr) -> bool {
+        self.with_netns(netns, |ns, cx| ns.neigh.remove(cx, device, addr))
     }
 
     /// A route of the main table (`ip route add`).
