@@ -10,15 +10,36 @@ mod dut;
 #[path = "../support/netns.rs"]
 mod netns;
 
+mod arrival;
+mod bridge;
 mod conntrack;
+mod iptables;
+mod nat;
+mod reject;
 
 use dut::{Backend, Case};
 
 /// Runs a case on both sides, the kernel's with both back ends of iptables. What both did is the snapshot.
 fn check(name: &str, text: &str) {
+    check_with(backends(), name, text);
+}
+
+/// The same where `iptables-nft` does something else: the simulator follows `iptables-legacy`, and `marks` are lines that the
+/// other wrote instead.
+fn check_legacy(name: &str, text: &str, marks: &[&str]) {
+    let has = |backend| backends().contains(&backend);
+    check_with(if has(Backend::Legacy) { &[Backend::Legacy] } else { &[] }, name, text);
+    if has(Backend::Nft) {
+        let case = Case::parse(text);
+        let report = case.judge(Backend::Nft, &case.simulate()).expect_err("iptables-nft differs");
+        assert!(marks.iter().all(|mark| report.contains(mark)), "{name}, iptables-nft:\n{report}");
+    }
+}
+
+fn check_with(backends: &[Backend], name: &str, text: &str) {
     let case = Case::parse(text);
     let ours = case.simulate();
-    for backend in backends() {
+    for backend in backends {
         if let Err(report) = case.judge(*backend, &ours) {
             panic!("{name}, iptables-{}:\n{report}", backend.name());
         }

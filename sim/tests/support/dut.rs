@@ -12,6 +12,7 @@
 //! send udp 4000 10.1.0.2:53                      a socket of the host sends
 //! sleep 2                                        seconds
 //! iptables-save -c -t filter                     rules with their counters
+//! conntrack -S                                   what conntrack has counted
 //! conntrack -L                                   the table; timeouts may differ by what the machine's slowness costs
 //! ```
 //!
@@ -68,6 +69,8 @@ pub(crate) enum Step {
     Counters(String),
     /// The conntrack table.
     Conntrack,
+    /// What conntrack has counted.
+    Statistics,
 }
 
 /// What came of a step.
@@ -91,6 +94,7 @@ fn step(line: &str) -> Step {
         }
         ["iptables-save", "-c", "-t", table] => Step::Counters(table.to_owned()),
         ["conntrack", "-L"] => Step::Conntrack,
+        ["conntrack", "-S"] => Step::Statistics,
         ["iptables" | "ip" | "bridge" | "sysctl", ..] => Step::Command(words_of(line)),
         _ => panic!("{line:?} is no line of a case"),
     }
@@ -107,6 +111,27 @@ fn words_of(line: &str) -> Vec<String> {
         }
     }
     words
+}
+
+/// A simulated host that sends to itself and counts what one rule matches.
+pub(crate) struct Counted(simulated::Host);
+
+impl Counted {
+    pub(crate) fn new(command: &str) -> Self {
+        let mut host = simulated::Host::new();
+        host.run(&step(command));
+        Self(host)
+    }
+
+    /// Sends datagrams to a closed port; returns how many of them the rule has matched.
+    pub(crate) fn send(&mut self, count: u32) -> u32 {
+        for _ in 0..count {
+            self.0.run(&Step::Send { port: 0, to: "127.0.0.1:9".parse().unwrap() });
+        }
+        let saved = self.0.run(&Step::Counters("filter".to_owned()));
+        let line = saved.lines.iter().find(|line| line.starts_with('[')).expect("there is a rule");
+        line[1..line.find(':').unwrap()].parse().unwrap()
+    }
 }
 
 /// A case as the simulator runs it: each line, with what came of it behind `|`.
@@ -153,7 +178,8 @@ impl Case {
                 | Step::Listen(_)
                 | Step::Send { .. }
                 | Step::Sleep(_)
-                | Step::Conntrack => are_same(ours, kernels),
+                | Step::Conntrack
+                | Step::Statistics => are_same(ours, kernels),
             };
             if !is_same {
                 differs = true;
@@ -169,7 +195,7 @@ impl Case {
         let of = |((_, step), outcome): (&(String, Step), &Outcome)| match step {
             Step::Frame { .. } => 1 + outcome.lines.len(),
             Step::Send { .. } | Step::Sleep(_) | Step::Command(_) => outcome.lines.len(),
-            Step::Listen(_) | Step::Counters(_) | Step::Conntrack => 0,
+            Step::Listen(_) | Step::Counters(_) | Step::Conntrack | Step::Statistics => 0,
         };
         self.lines.iter().zip(outcomes).map(of).sum()
     }

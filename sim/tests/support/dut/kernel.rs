@@ -1,7 +1,7 @@
 //! The host in the kernel: a thread in a network namespace of its own, and a second namespace at the other end of its devices.
 
 use super::frame::mac;
-use super::simulated::{plain_row, table_of};
+use super::simulated::{STATISTICS, plain_row, table_of};
 use super::{Backend, DEVICES, Outcome, Step, show};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nametoindex;
@@ -88,6 +88,7 @@ impl Host {
             }
             Step::Send { port, to } => {
                 let socket = UdpSocket::bind(("0.0.0.0", *port)).unwrap();
+                socket.set_broadcast(true).unwrap();
                 socket.connect(to).unwrap();
                 // A refusal shows itself by what comes out.
                 _ = socket.send(b"hello");
@@ -100,6 +101,7 @@ impl Host {
             }
             Step::Counters(table) => table_of(&self.iptables_save(table), table),
             Step::Conntrack => conntrack(),
+            Step::Statistics => statistics(),
         };
         let mut frames = self.frames(expected.saturating_sub(lines.len()));
         frames.sort_by_key(|(device, _)| *device);
@@ -223,4 +225,16 @@ fn conntrack() -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(|row| plain_row(row, 1)).collect();
     lines.sort();
     lines
+}
+
+/// Sums over CPUs.
+fn statistics() -> Vec<String> {
+    let output = Command::new("conntrack").args(["-S"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let sum = |name: &str| -> u64 {
+        let words = text.split_whitespace().filter_map(|word| word.split_once('='));
+        words.filter(|(key, _)| *key == name).map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    };
+    let words = STATISTICS.iter().map(|name| format!("{name}={}", sum(name)));
+    vec![words.collect::<Vec<_>>().join(" ")]
 }

@@ -57,7 +57,7 @@ fn ipv4(l3: &[u8]) -> String {
     // The identification counts where there are parts to put together; else the kernel may draw it.
     let part = if ip.fragment_offset() > 0 || ip.more_fragments() {
         let more = if ip.more_fragments() { "+" } else { "" };
-        format!(" id {} part {}{more}", ip.ident(), usize::from(ip.fragment_offset()) * 8)
+        format!(" id {} part {}{more}", ip.ident(), ip.fragment_offset())
     } else {
         String::new()
     };

@@ -6,6 +6,7 @@ use sim::device::{DeviceId, DeviceKind, NetnsId};
 use sim::fib::{Route, Selector, TableId};
 use sim::link::Link;
 use sim::netfilter::Family;
+use sim::netfilter::conntrack::Counters;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;
 use sim::trace::{DeviceEvent, Event, Level};
@@ -66,6 +67,7 @@ impl Host {
             }
             Step::Counters(table) => self.counters(table),
             Step::Conntrack => self.conntrack(),
+            Step::Statistics => self.statistics(),
         };
         let until = self.world.now() + STEP;
         self.world.run_until(until);
@@ -203,7 +205,7 @@ impl Host {
     fn send(&mut self, port: u16, to: SocketAddrV4) -> Vec<String> {
         let spec = ConnectSpec {
             protocol: ClientProtocol::Udp,
-            src_port: Some(port),
+            src_port: (port != 0).then_some(port),
             dst: *to.ip(),
             dst_port: to.port(),
             request: b"hello".to_vec(),
@@ -219,6 +221,14 @@ impl Host {
         table_of(&saved, table)
     }
 
+    fn statistics(&self) -> Vec<String> {
+        let counters = self.world.netns(self.host).conntrack.counters();
+        let Counters { found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve } = *counters;
+        let values = [found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve];
+        let words = STATISTICS.iter().zip(values).map(|(name, value)| format!("{name}={value}"));
+        vec![words.collect::<Vec<_>>().join(" ")]
+    }
+
     fn conntrack(&self) -> Vec<String> {
         let rows = self.world.netns(self.host).conntrack.listing(self.world.now());
         let mut lines: Vec<String> = rows.iter().map(|row| plain_row(&row.to_string(), 1)).collect();
@@ -227,11 +237,20 @@ impl Host {
     }
 }
 
+/// What `conntrack -S` shows of what both sides count.
+pub(super) const STATISTICS: [&str; 7] =
+    ["found", "invalid", "insert_failed", "drop", "early_drop", "error", "clash_resolve"];
+
 /// Policies and rules of one table of a saved text.
 pub(super) fn table_of(saved: &str, table: &str) -> Vec<String> {
     let lines = saved.lines().skip_while(|line| *line != format!("*{table}")).skip(1);
     let lines = lines.take_while(|line| *line != "COMMIT");
-    lines.filter(|line| line.starts_with([':', '['])).map(|line| line.trim_end().to_owned()).collect()
+    let plain = |line: &str| match line.split_once(" [") {
+        // `iptables-legacy` sets the counters of policies to zero whenever it changes a table.
+        Some((policy, _)) if line.starts_with(':') => policy.to_owned(),
+        Some(_) | None => line.trim_end().to_owned(),
+    };
+    lines.filter(|line| line.starts_with([':', '['])).map(plain).collect()
 }
 
 /// A row of the conntrack table without who holds it, timeouts marked as such. `round` is added to the seconds: a timer that
