@@ -1,6 +1,7 @@
 //! A network namespace: what Linux keeps in `struct net`.
 
 use crate::bridge::Fdb;
+use crate::defrag::Defrag;
 use crate::device::{DeviceId, Devices, NetnsId};
 use crate::fib::Fib;
 use crate::icmp_limit::IcmpLimit;
@@ -26,6 +27,8 @@ pub struct Netns {
     pub neigh: NeighTable,
     /// Settings.
     pub sysctls: Sysctls,
+    /// Fragments that wait for others.
+    pub defrag: Defrag,
     /// Which subsystem sees packets at which hook, and in what order.
     pub hooks: HookTable,
     /// Conntrack entries and NAT bindings.

@@ -2,6 +2,7 @@
 
 use super::{World, index};
 use crate::bridge::Fdb;
+use crate::defrag::Defrag;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
 use crate::fib::{
     Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address,
@@ -98,6 +99,7 @@ impl World {
             fib: Fib::default(),
             neigh: NeighTable::default(),
             sysctls: Sysctls::default(),
+            defrag: Defrag::default(),
             hooks,
             conntrack: Conntrack::default(),
             xtables: Xtables::default(),

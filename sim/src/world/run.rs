@@ -6,7 +6,7 @@ use crate::context::Effect;
 use crate::device::{DeviceId, DeviceKind, NetnsId};
 use crate::packet::{FlowId, Origin, Packet, QueuedPacket};
 use crate::socket;
-use crate::stack::{dev, ip_output, transport};
+use crate::stack::{defrag, dev, ip_output, transport};
 use crate::time::Instant;
 use crate::trace::{DropReason, Terminal};
 use crate::wire::ETHERNET_HEADER_LEN;
@@ -95,6 +95,7 @@ impl World {
                     });
                 });
             }
+            WorldEvent::DefragTimer => self.with_netns(scheduled.netns, defrag::ip_expire),
             WorldEvent::NeighTimer { device, addr } => {
                 self.with_netns(scheduled.netns, |ns, cx| ip_output::neigh_timer(ns, cx, device, addr));
             }
@@ -107,6 +108,7 @@ impl World {
             Effect::SocketTimer { at, timer } => {
                 self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
             }
+            Effect::DefragTimer { at } => self.queue.schedule(at, netns, WorldEvent::DefragTimer),
             Effect::NeighTimer { at, device, addr } => {
                 self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });
             }

@@ -13,6 +13,7 @@ mod netns;
 mod arrival;
 mod bridge;
 mod conntrack;
+mod fragments;
 mod iptables;
 mod nat;
 mod reject;

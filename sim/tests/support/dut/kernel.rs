@@ -1,10 +1,9 @@
-//! The host in the kernel: a thread in a network namespace of its own, and a second namespace at the other end of its devices.
+//! The host in the kernel: a thread in a network namespace of its own, and one more namespace at the other end of each device.
 
 use super::frame::mac;
 use super::simulated::{STATISTICS, plain_row, table_of};
 use super::{Backend, DEVICES, Outcome, Step, show};
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{
@@ -39,23 +38,21 @@ struct Host {
     backend: Backend,
     /// Frames in, by device.
     inlets: BTreeMap<String, OwnedFd>,
-    /// All frames that come out.
-    outlet: OwnedFd,
-    /// Names of the devices of the other end.
-    names: BTreeMap<usize, &'static str>,
+    /// Frames out, by device.
+    outlets: BTreeMap<&'static str, OwnedFd>,
     sockets: Vec<UdpSocket>,
 }
 
 impl Host {
     fn new(backend: Backend) -> Self {
-        let wire = new_netns();
+        let wires = DEVICES.map(|_| new_netns());
         let host = new_netns();
         tool("ip", &["link", "set", "lo", "up"]);
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        let wire_path = format!("/proc/{}/fd/{}", std::process::id(), wire.as_raw_fd());
         let mut batch = String::new();
         for (number, device) in DEVICES.iter().enumerate() {
             let (own, other) = (mac(device, 1), mac(device, 0xff));
+            let wire_path = format!("/proc/{}/fd/{}", std::process::id(), wires[number].as_raw_fd());
             batch += &format!("link add {device} address {own} type veth peer name {device} address {other} netns {wire_path}\n");
             batch += &format!("link set {device} up\naddr add 10.{number}.0.1/24 dev {device}\n");
             for last in 2..10 {
@@ -64,13 +61,15 @@ impl Host {
             }
         }
         ip_batch(&batch);
-        setns(&wire, CloneFlags::CLONE_NEWNET).unwrap();
-        ip_batch(&DEVICES.map(|device| format!("link set {device} up\n")).concat());
-        let outlet = packet_socket();
-        let inlets = DEVICES.iter().map(|device| ((*device).to_owned(), inlet(device))).collect();
-        let names = DEVICES.map(|device| (if_nametoindex(device).unwrap() as usize, device)).into();
+        let (mut inlets, mut outlets) = (BTreeMap::new(), BTreeMap::new());
+        for (device, wire) in DEVICES.into_iter().zip(&wires) {
+            setns(wire, CloneFlags::CLONE_NEWNET).unwrap();
+            tool("ip", &["link", "set", device, "up"]);
+            inlets.insert(device.to_owned(), inlet(device));
+            outlets.insert(device, packet_socket(Some(SockProtocol::EthAll)));
+        }
         setns(&host, CloneFlags::CLONE_NEWNET).unwrap();
-        Self { backend, inlets, outlet, names, sockets: Vec::new() }
+        Self { backend, inlets, outlets, sockets: Vec::new() }
     }
 
     fn run(&mut self, step: &Step, expected: usize) -> Outcome {
@@ -86,13 +85,17 @@ impl Host {
                 self.listen(*at);
                 Vec::new()
             }
-            Step::Send { port, to } => {
+            Step::Send { port, to, len } => {
                 let socket = UdpSocket::bind(("0.0.0.0", *port)).unwrap();
                 socket.set_broadcast(true).unwrap();
                 socket.connect(to).unwrap();
                 // A refusal shows itself by what comes out.
-                _ = socket.send(b"hello");
+                _ = socket.send(&vec![b'x'; *len]);
                 self.sockets.push(socket);
+                Vec::new()
+            }
+            Step::Deaf(device) => {
+                self.outlets.remove(&**device);
                 Vec::new()
             }
             Step::Sleep(millis) => {
@@ -164,17 +167,19 @@ impl Host {
         let mut frames = Vec::new();
         loop {
             let patience = if frames.len() < expected { PATIENCE } else { GRACE };
-            let mut waited = [PollFd::new(self.outlet.as_fd(), PollFlags::POLLIN)];
+            let waited = self.outlets.values().map(|outlet| PollFd::new(outlet.as_fd(), PollFlags::POLLIN));
+            let mut waited: Vec<PollFd> = waited.collect();
             if poll(&mut waited, PollTimeout::from(patience)).unwrap() == 0 {
                 return frames;
             }
-            let mut buffer = [0; 70_000];
-            let (len, from) = recvfrom::<LinkAddr>(self.outlet.as_raw_fd(), &mut buffer).unwrap();
-            let from = from.unwrap();
-            if let Some(name) = self.names.get(&from.ifindex())
-                && from.pkttype() != PACKET_OUTGOING
-            {
-                frames.push((*name, show::frame(name, &buffer[..len])));
+            let is_ready = |fd: &PollFd| fd.any() == Some(true);
+            let ready: Vec<bool> = waited.iter().map(is_ready).collect();
+            for ((name, outlet), _) in self.outlets.iter().zip(ready).filter(|(_, is_ready)| *is_ready) {
+                let mut buffer = [0; 70_000];
+                let (len, from) = recvfrom::<LinkAddr>(outlet.as_raw_fd(), &mut buffer).unwrap();
+                if from.unwrap().pkttype() != PACKET_OUTGOING {
+                    frames.push((*name, show::frame(name, &buffer[..len])));
+                }
             }
         }
     }
@@ -189,19 +194,16 @@ fn new_netns() -> File {
     File::open("/proc/thread-self/ns/net").unwrap()
 }
 
-fn packet_socket() -> OwnedFd {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).unwrap()
+fn packet_socket(protocol: Option<SockProtocol>) -> OwnedFd {
+    socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap()
 }
 
-/// A packet socket that sends by one device.
+/// A packet socket that sends by one device, and receives nothing, as it asks for no protocol.
 fn inlet(device: &str) -> OwnedFd {
     let addrs = getifaddrs().unwrap().filter(|addr| addr.interface_name == device);
     let addr = addrs.filter_map(|addr| addr.address).find_map(|addr| addr.as_link_addr().copied());
-    let socket = packet_socket();
+    let socket = packet_socket(None);
     bind(socket.as_raw_fd(), &addr.expect("every device has a link address")).unwrap();
-    // It would fill up with what nobody reads.
-    setsockopt(&socket, sockopt::RcvBuf, &0).unwrap();
     socket
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Host {
     /// What is on the other end of each device.
     wire: NetnsId,
     events_seen: usize,
+    /// Devices whose frames nobody looks at.
+    deaf: Vec<String>,
 }
 
 impl Host {
@@ -40,7 +42,7 @@ impl Host {
                 world.add_neighbour(host, id, addr, mac(device, last));
             }
         }
-        Self { world, host, wire, events_seen: 0 }
+        Self { world, host, wire, events_seen: 0, deaf: Vec::new() }
     }
 
     pub(super) fn run(&mut self, step: &Step) -> Outcome {
@@ -59,7 +61,11 @@ impl Host {
                 self.world.udp_bind(self.host, Some(*at.ip()), at.port(), server).unwrap();
                 Vec::new()
             }
-            Step::Send { port, to } => self.send(*port, *to),
+            Step::Send { port, to, len } => self.send(*port, *to, *len),
+            Step::Deaf(device) => {
+                self.deaf.push(device.clone());
+                Vec::new()
+            }
             Step::Sleep(millis) => {
                 let until = self.world.now() + Duration::from_millis(*millis);
                 self.world.run_until(until);
@@ -85,7 +91,7 @@ impl Host {
             let Event::Device(DeviceEvent::Transmitted { device, frame }) = &event.event else { continue };
             let device = devices.get(*device);
             let leaves = matches!(device.kind, DeviceKind::Veth { peer_netns, .. } if peer_netns == self.wire);
-            if leaves {
+            if leaves && self.deaf.iter().all(|name| **name != *device.name) {
                 frames.push((&device.name, show::frame(&device.name, frame)));
             }
         }
@@ -202,13 +208,13 @@ impl Host {
         }
     }
 
-    fn send(&mut self, port: u16, to: SocketAddrV4) -> Vec<String> {
+    fn send(&mut self, port: u16, to: SocketAddrV4, len: usize) -> Vec<String> {
         let spec = ConnectSpec {
             protocol: ClientProtocol::Udp,
             src_port: (port != 0).then_some(port),
             dst: *to.ip(),
             dst_port: to.port(),
-            request: b"hello".to_vec(),
+            request: vec![b'x'; len],
             deadline: Duration::from_secs(1000),
             is_kept_open: false,
         };
