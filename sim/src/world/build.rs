@@ -169,11 +169,14 @@ impl World {
     /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
     pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
         let ns = self.netns_mut(netns);
-        ns.devices.get_mut(port).master = bridge;
+        let left = std::mem::replace(&mut ns.devices.get_mut(port).master, bridge);
         ns.bridge_ports.retain(|(_, joined)| *joined != port);
         ns.fdb.flush_port(port);
         if let Some(bridge) = bridge {
             ns.bridge_ports.push((bridge, port));
+        }
+        for bridge in [left, bridge].into_iter().flatten() {
+            ns.br_mtu_auto_adjust(bridge);
         }
     }
 
@@ -187,9 +190,14 @@ impl World {
         self.netns_mut(netns).devices.get_mut(device).is_promiscuous = is_on;
     }
 
-    /// Largest IP packet of a device, in bytes.
+    /// Largest IP packet of a device, in bytes. A bridge follows the smallest of its ports, until its own is set.
     pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) {
-        self.netns_mut(netns).devices.get_mut(device).mtu = mtu;
+        let ns = self.netns_mut(netns);
+        let changed = ns.devices.get_mut(device);
+        (changed.mtu, changed.is_mtu_fixed) = (mtu, true);
+        if let Some(bridge) = changed.master {
+            ns.br_mtu_auto_adjust(bridge);
+        }
     }
 
     /// Up or down. A device that goes down takes its neighbours, masqueraded flows and learned MACs with it.

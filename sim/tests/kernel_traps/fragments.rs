@@ -14,7 +14,7 @@ fn d01_without_conntrack_fragments_are_forwarded_one_by_one() {
         iptables -t raw -A PREROUTING -p udp
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 part=0-40
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 part=40-72
-        ip link set eth1 mtu 60
+        ip link set eth1 mtu 68
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=0-48
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=48-72
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=3 df

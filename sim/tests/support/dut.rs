@@ -77,6 +77,14 @@ pub(crate) enum Step {
     Statistics,
 }
 
+impl Step {
+    /// The identification of the IP packet that comes in.
+    fn ident(&self) -> Option<u16> {
+        let Self::Frame { bytes, .. } = self else { return None };
+        Some(u16::from_be_bytes([bytes[18], bytes[19]]))
+    }
+}
+
 /// What came of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {

@@ -106,7 +106,7 @@ impl Host {
             Step::Conntrack => conntrack(),
             Step::Statistics => statistics(),
         };
-        let mut frames = self.frames(expected.saturating_sub(lines.len()));
+        let mut frames = self.frames(expected.saturating_sub(lines.len()), step.ident());
         frames.sort_by_key(|(device, _)| *device);
         lines.extend(frames.into_iter().map(|(_, text)| text));
         Outcome { lines }
@@ -163,7 +163,7 @@ impl Host {
     }
 
     /// Frames that came out: as many as must come, and then what else comes.
-    fn frames(&self, expected: usize) -> Vec<(&'static str, String)> {
+    fn frames(&self, expected: usize, ident: Option<u16>) -> Vec<(&'static str, String)> {
         let mut frames = Vec::new();
         loop {
             let patience = if frames.len() < expected { PATIENCE } else { GRACE };
@@ -178,7 +178,7 @@ impl Host {
                 let mut buffer = [0; 70_000];
                 let (len, from) = recvfrom::<LinkAddr>(outlet.as_raw_fd(), &mut buffer).unwrap();
                 if from.unwrap().pkttype() != PACKET_OUTGOING {
-                    frames.push((*name, show::frame(name, &buffer[..len])));
+                    frames.push((*name, show::frame(name, &buffer[..len], ident)));
                 }
             }
         }

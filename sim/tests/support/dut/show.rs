@@ -5,12 +5,13 @@ use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, Udp, checksum, protocol};
 use std::fmt::Write as _;
 
-/// `DEVICE > …`.
-pub(super) fn frame(device: &str, bytes: &[u8]) -> String {
+/// `DEVICE > …`. `ident` is the identification of the packet that came in, which fragments may have again; the kernel draws
+/// others.
+pub(super) fn frame(device: &str, bytes: &[u8], ident: Option<u16>) -> String {
     let Some(ethernet) = Ethernet::new_checked(bytes) else { return format!("{device} > {bytes:02x?}") };
     let l3 = &bytes[14..];
     let what = match ethernet.ethertype() {
-        EtherType::Ipv4 => ipv4(l3),
+        EtherType::Ipv4 => ipv4(l3, ident),
         EtherType::Arp => arp(l3),
         EtherType::Ipv6 | EtherType::Other(_) => format!("{:?} {}", ethernet.ethertype(), hex(l3)),
     };
@@ -52,12 +53,13 @@ fn arp(l3: &[u8]) -> String {
     }
 }
 
-fn ipv4(l3: &[u8]) -> String {
+fn ipv4(l3: &[u8], ident: Option<u16>) -> String {
     let Some(ip) = Ipv4::new_checked(l3) else { return format!("ip? {}", hex(l3)) };
     // The identification counts where there are parts to put together; else the kernel may draw it.
     let part = if ip.fragment_offset() > 0 || ip.more_fragments() {
         let more = if ip.more_fragments() { "+" } else { "" };
-        format!(" id {} part {}{more}", ip.ident(), ip.fragment_offset())
+        let ident = if ident == Some(ip.ident()) { ip.ident().to_string() } else { "drawn".to_owned() };
+        format!(" id {ident} part {}{more}", ip.fragment_offset())
     } else {
         String::new()
     };

@@ -77,12 +77,12 @@ impl Host {
         };
         let until = self.world.now() + STEP;
         self.world.run_until(until);
-        lines.extend(self.frames());
+        lines.extend(self.frames(step.ident()));
         Outcome { lines }
     }
 
     /// Frames that left the host since the last call, by device.
-    fn frames(&mut self) -> Vec<String> {
+    fn frames(&mut self, ident: Option<u16>) -> Vec<String> {
         let events = &self.world.trace().events()[self.events_seen..];
         self.events_seen += events.len();
         let devices = &self.world.netns(self.host).devices;
@@ -92,7 +92,7 @@ impl Host {
             let device = devices.get(*device);
             let leaves = matches!(device.kind, DeviceKind::Veth { peer_netns, .. } if peer_netns == self.wire);
             if leaves && self.deaf.iter().all(|name| **name != *device.name) {
-                frames.push((&device.name, show::frame(&device.name, frame)));
+                frames.push((&device.name, show::frame(&device.name, frame, ident)));
             }
         }
         frames.sort_by_key(|(device, _)| *device);
