@@ -173,10 +173,12 @@ fn forward_to(
         None => Some(packet),
     };
     let Some(packet) = forwarded else { return };
-    let Some(packet) = netfilter::br_nf_post_routing(ns, cx, bridge, packet) else { return };
-    // Linux: is_skb_forwardable, net/core/dev.c.
-    if packet.l3().len() > usize::from(ns.devices.get(to).mtu) {
-        return kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+    for packet in netfilter::br_nf_post_routing(ns, cx, bridge, to, packet) {
+        // Linux: is_skb_forwardable, net/core/dev.c.
+        if packet.l3().len() > usize::from(ns.devices.get(to).mtu) {
+            kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+        } else {
+            dev::dev_queue_xmit(ns, cx, to, packet);
+        }
     }
-    dev::dev_queue_xmit(ns, cx, to, packet);
 }

@@ -90,6 +90,11 @@ pub enum Effect {
         /// Which timer of which socket.
         timer: SocketTimer,
     },
+    /// Look later for fragments that have waited too long.
+    DefragTimer {
+        /// When.
+        at: Instant,
+    },
     /// Look at an unresolved neighbour again later (ARP retransmission).
     NeighTimer {
         /// When.
@@ -105,7 +110,10 @@ impl Effect {
     /// Left for the world to carry out: what reaches beyond the netns, or into the future.
     pub const fn is_for_world(&self) -> bool {
         match self {
-            Self::Link { .. } | Self::SocketTimer { .. } | Self::NeighTimer { .. } => true,
+            Self::Link { .. }
+            | Self::SocketTimer { .. }
+            | Self::DefragTimer { .. }
+            | Self::NeighTimer { .. } => true,
             Self::End { .. }
             | Self::Transmit { .. }
             | Self::IcmpUnreachable { .. }

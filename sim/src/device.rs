@@ -68,6 +68,8 @@ pub struct Device {
     pub mac: MacAddr,
     /// Largest IP packet in bytes, Ethernet header excluded.
     pub mtu: u16,
+    /// A bridge whose MTU was set by hand no longer follows its ports (`BROPT_MTU_SET_BY_USER`).
+    pub is_mtu_fixed: bool,
     /// What it is.
     pub kind: DeviceKind,
     /// Administratively up (`IFF_UP`).
@@ -180,6 +182,7 @@ impl Devices {
             name: name.into(),
             mac,
             mtu,
+            is_mtu_fixed: false,
             kind,
             is_up: true,
             is_promiscuous: false,

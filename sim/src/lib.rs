@@ -14,6 +14,7 @@
 //! | [`device`] | network devices of a netns and their addresses |
 //! | [`neigh`] | hardware addresses of neighbours, and ARP |
 //! | [`fib`] | routing tables and routing decisions |
+//! | [`defrag`] | fragments that wait to be put together |
 //! | [`icmp_limit`] | how many ICMP messages a netns sends |
 //! | [`sysctl`] | settings of a netns |
 //! | [`bridge`] | the software bridge, and br_netfilter |
@@ -29,6 +30,7 @@
 
 pub mod bridge;
 pub mod context;
+pub mod defrag;
 pub mod device;
 pub mod draws;
 pub mod fib;

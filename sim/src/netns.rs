@@ -1,6 +1,7 @@
 //! A network namespace: what Linux keeps in `struct net`.
 
 use crate::bridge::Fdb;
+use crate::defrag::Defrag;
 use crate::device::{DeviceId, Devices, NetnsId};
 use crate::fib::Fib;
 use crate::icmp_limit::IcmpLimit;
@@ -26,6 +27,8 @@ pub struct Netns {
     pub neigh: NeighTable,
     /// Settings.
     pub sysctls: Sysctls,
+    /// Fragments that wait for others.
+    pub defrag: Defrag,
     /// Which subsystem sees packets at which hook, and in what order.
     pub hooks: HookTable,
     /// Conntrack entries and NAT bindings.
@@ -44,7 +47,20 @@ pub struct Netns {
     pub(crate) socket_out: Vec<SocketOut>,
 }
 
+/// MTU of a bridge without ports (`ETH_DATA_LEN`).
+const BRIDGE_MTU: u16 = 1500;
+
 impl Netns {
+    /// Gives a bridge the smallest MTU of its ports, unless it was given one (`br_mtu_auto_adjust`, net/bridge/br_if.c).
+    pub(crate) fn br_mtu_auto_adjust(&mut self, bridge: DeviceId) {
+        let ports = self.devices.iter().filter(|device| device.master == Some(bridge));
+        let smallest = ports.map(|port| port.mtu).min().unwrap_or(BRIDGE_MTU);
+        let device = self.devices.get_mut(bridge);
+        if !device.is_mtu_fixed {
+            device.mtu = smallest;
+        }
+    }
+
     /// The ports of a bridge as flooding visits them: the one that joined last comes first.
     pub(crate) fn bridge_ports(&self, bridge: DeviceId) -> Vec<DeviceId> {
         self.bridge_ports

@@ -1,5 +1,6 @@
 //! A packet: its bytes from the Ethernet header up, and what Linux keeps beside them in `struct sk_buff`.
 
+use crate::defrag::Defragmented;
 use crate::device::DeviceId;
 use crate::fib::RouteResult;
 use crate::netfilter::conntrack::PacketCt;
@@ -61,6 +62,8 @@ pub struct Meta {
     pub bridge: Option<BridgeInfo>,
     /// The routing decision (`skb_dst`); dropped when the packet crosses a veth.
     pub route: Option<RouteResult>,
+    /// It was put together from fragments, which it remembers until IP sees it anew (`IPCB(skb)->frag_max_size`).
+    pub defragmented: Option<Box<Defragmented>>,
 }
 
 impl Default for Meta {
@@ -72,6 +75,7 @@ impl Default for Meta {
             packet_type: PacketType::Host,
             bridge: None,
             route: None,
+            defragmented: None,
         }
     }
 }
@@ -85,6 +89,8 @@ pub enum Origin {
     Kernel,
     /// A bridge copied another packet to flood it.
     Clone,
+    /// A part of a packet that was too large (`ip_do_fragment`).
+    Fragment,
     /// A scenario step or a test injected it.
     Injected,
 }

@@ -10,7 +10,9 @@
 //!
 //! A function that takes a [`Packet`] by value either hands it on or ends it.
 
+pub mod defrag;
 pub mod dev;
+pub mod fragment;
 pub mod hooks;
 pub mod icmp;
 pub mod ip_forward;
@@ -60,7 +62,10 @@ pub(crate) fn carry_out(ns: &mut Netns, cx: &mut Context, effects_before: usize)
                 has_answered = true;
                 reject::nf_send_reset(ns, cx, &original);
             }
-            Effect::Link { .. } | Effect::SocketTimer { .. } | Effect::NeighTimer { .. } => {
+            Effect::Link { .. }
+            | Effect::SocketTimer { .. }
+            | Effect::DefragTimer { .. }
+            | Effect::NeighTimer { .. } => {
                 unreachable!("left for the world")
             }
         }

@@ -135,6 +135,13 @@ impl Trace {
         Packet { meta: original.meta.clone(), crossings: original.crossings, ..copy }
     }
 
+    /// Accounts for a part of a packet that was too large, with its metadata (`ip_copy_metadata`).
+    pub fn cut(&mut self, at: Instant, netns: NetnsId, original: &Packet, bytes: Vec<u8>) -> Packet {
+        let part = self.create(at, netns, Origin::Fragment, Some(original.id), original.flow, bytes);
+        let meta = Meta { defragmented: None, ..original.meta.clone() };
+        Packet { meta, crossings: original.crossings, ..part }
+    }
+
     /// Ends a packet, for good. Taking it by value is what makes a second end impossible.
     pub fn end(&mut self, at: Instant, netns: NetnsId, packet: Packet, terminal: Terminal) {
         self.ledger.ended += 1;

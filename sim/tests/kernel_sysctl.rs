@@ -45,7 +45,7 @@ const NEIGH: [&str; 9] = [
     "unres_qlen_bytes",
 ];
 
-const SCALARS: [&str; 15] = [
+const SCALARS: [&str; 17] = [
     "icmp_echo_ignore_all",
     "icmp_echo_ignore_broadcasts",
     "icmp_errors_use_inbound_ifaddr",
@@ -57,6 +57,8 @@ const SCALARS: [&str; 15] = [
     "ip_forward",
     "ip_local_port_range",
     "ip_nonlocal_bind",
+    "ipfrag_max_dist",
+    "ipfrag_time",
     "tcp_fin_timeout",
     "tcp_retries2",
     "tcp_syn_retries",

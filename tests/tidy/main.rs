@@ -8,13 +8,14 @@ mod project;
 mod purity;
 mod rust;
 mod text;
+mod traps;
 
 use project::{File, Finding};
 
 type Check = fn(&[File]) -> Vec<Finding>;
 
 /// Every check, by the name that a failure prints.
-const CHECKS: [(&str, Check); 12] = [
+const CHECKS: [(&str, Check); 13] = [
     ("crates import only crates below them (Cargo.toml)", layers::manifests),
     ("crates import only crates below them (paths in code)", layers::paths),
     ("only the arms and the command touch the outside", purity::outside_world),
@@ -27,6 +28,7 @@ const CHECKS: [(&str, Check); 12] = [
     ("no path of a developer's machine", text::machine_paths),
     ("every scenario states its intent", text::scenario_intent),
     ("every chapter of the book is in its summary", text::book_summary),
+    ("every trap of the kernel is pinned by a test", traps::table),
 ];
 
 #[test]

@@ -45,10 +45,11 @@ impl Sequences {
     pub(super) fn of(&mut self, packet: PacketId, beginning: &Beginning<'_>) -> Option<Origins> {
         let segment = Segment::read(beginning)?;
         let (index, side) = match (beginning.origin, beginning.cause) {
-            (Origin::Clone, Some(original)) => *self.packets.get(&original)?,
-            (Origin::Socket | Origin::Kernel | Origin::Injected | Origin::Clone, cause) => {
-                self.place(&segment, cause)?
-            }
+            (Origin::Clone | Origin::Fragment, Some(original)) => *self.packets.get(&original)?,
+            (
+                Origin::Socket | Origin::Kernel | Origin::Injected | Origin::Clone | Origin::Fragment,
+                cause,
+            ) => self.place(&segment, cause)?,
         };
         self.packets.insert(packet, (index, side));
         let Connection { opener, listener } = self.connections[index];

@@ -200,6 +200,7 @@ fn unwanted_copy<'a>(journey: &'a Journey<'_>) -> Option<&'a Ending> {
 fn relation(by: Origin, cause: Option<PacketId>) -> String {
     match (by, cause) {
         (Origin::Clone, Some(cause)) => format!("(a copy of packet {})", cause.0),
+        (Origin::Fragment, Some(cause)) => format!("(a fragment of packet {})", cause.0),
         (Origin::Socket, Some(cause)) => format!("(answers packet {})", cause.0),
         (Origin::Kernel, Some(cause)) => format!("(made by the kernel because of packet {})", cause.0),
         (Origin::Injected, Some(cause)) => format!("(injected after packet {})", cause.0),

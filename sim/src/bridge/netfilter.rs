@@ -9,7 +9,7 @@ use crate::netfilter::{Family, Hook, HookState};
 use crate::netns::Netns;
 use crate::packet::{BridgeInfo, Packet, PacketType};
 use crate::stack::hooks::nf_hook;
-use crate::stack::{ip_output, kfree_skb};
+use crate::stack::{fragment, ip_output, kfree_skb};
 use crate::trace::{BridgeEvent, DropReason, Event};
 use crate::wire::{EtherType, Ipv4};
 use std::net::Ipv4Addr;
@@ -54,6 +54,7 @@ fn br_validate_ipv4(packet: &mut Packet) -> Result<(), DropReason> {
     }
     let len = packet.bytes.len() - packet.l3().len() + usize::from(ip.total_len());
     packet.bytes.truncate(len);
+    packet.meta.defragmented = None;
     Ok(())
 }
 
@@ -178,22 +179,40 @@ pub(super) fn br_nf_forward_ip(
 }
 
 /// Shows a bridged frame to POSTROUTING (`br_nf_post_routing`). A routed packet that leaves by a bridge has been there
-/// already: it has no output port noted.
+/// already: it has no output port noted. What comes back goes out by port `to`.
 pub(super) fn br_nf_post_routing(
     ns: &mut Netns,
     cx: &mut Context,
     bridge: DeviceId,
+    to: DeviceId,
     mut packet: Packet,
-) -> Option<Packet> {
+) -> Vec<Packet> {
     if packet.meta.bridge.is_none_or(|info| info.phys_out.is_none())
         || packet.ethernet().ethertype() != EtherType::Ipv4
     {
-        return Some(packet);
+        return vec![packet];
     }
     show_to_ip(&mut packet);
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(bridge) };
-    let mut packet = nf_hook(ns, cx, state, packet).ok()?;
+    let Ok(mut packet) = nf_hook(ns, cx, state, packet) else { return Vec::new() };
     packet.meta.bridge = None;
-    Some(packet)
+    br_nf_dev_queue_xmit(ns, cx, bridge, to, packet)
+}
+
+/// Fragments again what was put together, and what is too large for the port (`br_nf_dev_queue_xmit`).
+fn br_nf_dev_queue_xmit(
+    ns: &mut Netns,
+    cx: &mut Context,
+    bridge: DeviceId,
+    to: DeviceId,
+    packet: Packet,
+) -> Vec<Packet> {
+    let mtu = ns.devices.get(to).mtu;
+    let room = packet.meta.defragmented.as_ref().map_or(mtu, |fragments| fragments.max_size.min(mtu));
+    if packet.ipv4().total_len() <= room {
+        return vec![packet];
+    }
+    let bridge_mtu = ns.devices.get(bridge).mtu;
+    fragment::br_nf_ip_fragment(ns, cx, packet, bridge_mtu)
 }

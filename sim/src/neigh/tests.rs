@@ -103,7 +103,8 @@ impl Bench {
                 Effect::End { packet: QueuedPacket(packet), terminal } => {
                     self.trace.end(self.now, NetnsId(0), packet, terminal);
                 }
-                Effect::Link { .. } | Effect::TcpReset { .. } | Effect::SocketTimer { .. } => {
+                Effect::Link { .. }
+                | Effect::DefragTimer { .. } | Effect::TcpReset { .. } | Effect::SocketTimer { .. } => {
                     unreachable!("not from here")
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! (family, hook) leads to entries ordered by priority; each gives its own verdict (`nf_hook_slow`, net/netfilter/core.c).
 
-use super::{carry_out, end_packet, ip_output};
+use super::{carry_out, defrag, end_packet, ip_output};
 use crate::context::{Context, EvalCtx};
 use crate::netfilter::conntrack::PacketCt;
 use crate::netfilter::conntrack::{nf_conntrack_confirm, nf_conntrack_in};
@@ -19,6 +19,8 @@ use crate::xtables::TableKind;
 pub enum HookEntry {
     /// `ip_sabotage_in` of br_netfilter: a packet that passed PREROUTING on the bridge skips it on the way up.
     SabotageIn,
+    /// `ipv4_conntrack_defrag`: puts fragments together, so that rules see whole packets.
+    Defrag,
     /// `ipv4_conntrack_in`, `ipv4_conntrack_local`: finds or makes the conntrack entry.
     Conntrack,
     /// `nf_confirm`: puts a new entry into the table.
@@ -56,6 +58,9 @@ const fn row(needs: Needs, hook: Hook, priority: Priority, entry: HookEntry) -> 
 const REGISTRATIONS: &[Registration] = &[
     // NF_IP_PRI_FIRST: must come before anything that PREROUTING on the bridge has done already (br_nf_ops).
     row(Needs::Nothing, Hook::Prerouting, Priority(i32::MIN), HookEntry::SabotageIn),
+    // ipv4_defrag_ops, net/ipv4/netfilter/nf_defrag_ipv4.c: conntrack asks for it (nf_ct_netns_do_get).
+    row(Needs::Conntrack, Hook::Prerouting, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
+    row(Needs::Conntrack, Hook::Output, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
     // ipv4_conntrack_ops, net/netfilter/nf_conntrack_proto.c: a packet is tracked where it enters, confirmed where it leaves.
     row(Needs::Conntrack, Hook::Prerouting, Priority::CONNTRACK, HookEntry::Conntrack),
     row(Needs::Conntrack, Hook::Output, Priority::CONNTRACK, HookEntry::Conntrack),
@@ -175,7 +180,7 @@ impl HookTable {
     }
 }
 
-/// A packet that did not get through a hook. It has ended.
+/// A packet that did not get through a hook. It has ended, or waits for other fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
@@ -194,6 +199,10 @@ pub(crate) fn nf_hook(
     let effects_before = cx.effects.len();
     for index in 0..ns.hooks.entries(family, hook).len() {
         let (_, entry) = ns.hooks.entries(family, hook)[index];
+        if entry == HookEntry::Defrag {
+            packet = defrag::ipv4_conntrack_defrag(ns, cx, state, packet)?;
+            continue;
+        }
         match run(ns, cx, state, entry, &mut packet) {
             Verdict::Accept => {}
             Verdict::Drop(reason) => {
@@ -230,6 +239,7 @@ fn run(ns: &mut Netns, cx: &mut Context, state: HookState, entry: HookEntry, pac
     match entry {
         // Decided before the walk: see skips_prerouting.
         HookEntry::SabotageIn => Verdict::Accept,
+        HookEntry::Defrag => unreachable!("it may take the packet over: see nf_hook"),
         HookEntry::Conntrack => nf_conntrack_in(&mut eval_ctx(ns, cx, state).0, packet),
         HookEntry::Confirm => nf_conntrack_confirm(&mut eval_ctx(ns, cx, state).0, packet),
         HookEntry::Xtables(TableKind::Mangle) if state.hook == Hook::Output => {

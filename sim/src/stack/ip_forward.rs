@@ -1,7 +1,7 @@
 //! Packets on their way through (net/ipv4/ip_forward.c).
 
 use super::hooks::nf_hook;
-use super::{icmp, ip_output, kfree_skb, redirect};
+use super::{fragment, icmp, ip_output, kfree_skb, redirect};
 use crate::context::Context;
 use crate::device::DeviceId;
 use crate::netfilter::{Family, Hook, HookState};
@@ -23,7 +23,7 @@ pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut
         return kfree_skb(ns, cx, packet, DropReason::TtlExpired);
     }
     let mtu = ns.devices.get(route.device).mtu;
-    if ip.total_len() > mtu && ip.dont_fragment() {
+    if fragment::ip_exceeds_mtu(&packet, mtu) {
         let about = icmp::About::packet(&packet);
         icmp::icmp_send(
             ns,

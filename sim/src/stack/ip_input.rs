@@ -1,8 +1,9 @@
 //! Packets that arrive (net/ipv4/ip_input.c).
 
 use super::hooks::nf_hook;
-use super::{end_packet, icmp, ip_forward, kfree_skb, transport};
+use super::{defrag, end_packet, icmp, ip_forward, kfree_skb, transport};
 use crate::context::Context;
+use crate::defrag::DefragUser;
 use crate::device::DeviceId;
 use crate::fib::{InputKey, RouteKind, RouteResult, error_code, route_input};
 use crate::netfilter::{Family, Hook, HookState};
@@ -35,6 +36,7 @@ fn ip_rcv_core(packet: &mut Packet) -> Result<(), DropReason> {
     }
     let len = ETHERNET_HEADER_LEN + usize::from(ip.total_len());
     packet.bytes.truncate(len);
+    packet.meta.defragmented = None;
     Ok(())
 }
 
@@ -84,8 +86,10 @@ fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, 
     end_packet(ns, cx, packet, Terminal::Rejected(reason));
 }
 
-/// Through INPUT to the transport protocol (`ip_local_deliver`). Fragments are not reassembled by this model.
+/// Through INPUT to the transport protocol, whole (`ip_local_deliver`).
 fn ip_local_deliver(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
+    let user = DefragUser::LocalDeliver;
+    let Some(packet) = defrag::whole(ns, cx, user, packet) else { return };
     let state = HookState { family: Family::Ipv4, hook: Hook::Input, in_dev: Some(device), out_dev: None };
     if let Ok(packet) = nf_hook(ns, cx, state, packet) {
         transport::ip_protocol_deliver(ns, cx, packet);

@@ -1,7 +1,7 @@
 //! Packets that leave (net/ipv4/ip_output.c).
 
 use super::hooks::{Stopped, nf_hook};
-use super::{carry_out, dev, kfree_skb};
+use super::{carry_out, dev, fragment};
 use crate::context::Context;
 use crate::device::DeviceId;
 use crate::draws::Purpose;
@@ -57,12 +57,21 @@ pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     }
 }
 
-/// Checks the MTU and finds the next hop (`ip_finish_output`). Fragmentation is not modelled: what would be fragmented ends.
+/// Fragments what is too large, and what was fragmented before (`ip_finish_output`).
 fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
-    if packet.ipv4().total_len() > ns.devices.get(route.device).mtu {
-        return kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+    let mtu = ns.devices.get(route.device).mtu;
+    if packet.ipv4().total_len() <= mtu && packet.meta.defragmented.is_none() {
+        return ip_finish_output2(ns, cx, packet);
     }
+    for part in fragment::ip_fragment(ns, cx, packet, mtu) {
+        ip_finish_output2(ns, cx, part);
+    }
+}
+
+/// Finds the next hop (`ip_finish_output2`).
+fn ip_finish_output2(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
     let next_hop = route.gateway.unwrap_or_else(|| packet.ipv4().dst());
     if route.device == DeviceId::LOOPBACK {
         return transmit(ns, cx, route.device, MacAddr::ZERO, packet);

@@ -15,12 +15,7 @@ use std::net::Ipv4Addr;
 
 /// Gives a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
-    let ip = packet.ipv4();
-    if ip.fragment_offset() > 0 || ip.more_fragments() {
-        // Reassembly (ip_defrag) is not modelled.
-        return kfree_skb(ns, cx, packet, DropReason::ProtocolUnknown);
-    }
-    match ip.protocol() {
+    match packet.ipv4().protocol() {
         protocol::ICMP => icmp::icmp_rcv(ns, cx, packet),
         protocol::TCP => tcp_v4_rcv(ns, cx, packet),
         protocol::UDP => udp_rcv(ns, cx, packet),
@@ -123,6 +118,9 @@ fn send(ns: &mut Netns, cx: &mut Context, wish: SocketOut) {
     };
     let ttl = ns.sysctls.ip_default_ttl();
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
+    // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that has to be fragmented says so; TCP makes no such segments.
+    let fits = 20 + l4.len() <= usize::from(ns.devices.get(route.device).mtu);
+    let dont_fragment = dont_fragment && (fits || protocol == protocol::TCP);
     let fields = Ipv4Fields { src, dst, protocol, ttl, tos: 0, ident, dont_fragment };
     let mut packet = cx.create(Origin::Socket, cause, flow, build::ipv4(fields, &l4));
     packet.meta.route = Some(route);

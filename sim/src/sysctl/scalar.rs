@@ -23,6 +23,8 @@ pub enum Setting {
     IpForward,
     IpLocalPortRange,
     IpNonlocalBind,
+    IpfragMaxDist,
+    IpfragTime,
     NeighGcThresh1,
     NeighGcThresh2,
     NeighGcThresh3,
@@ -51,7 +53,7 @@ const INT: RangeInclusive<u32> = 0..=0x7fff_ffff;
 // Linux: inet_init_net, net/ipv4/af_inet.c; icmp_sk_init, net/ipv4/icmp.c; tcp_sk_init, net/ipv4/tcp_ipv4.c;
 // ipv4_net_table, net/ipv4/sysctl_net_ipv4.c; br_netfilter_sysctl_init_net, net/bridge/br_netfilter_hooks.c.
 // Rows are in the order of the enum, so that a setting is its own index.
-const ROWS: [Row; 25] = {
+const ROWS: [Row; 27] = {
     use Setting as S;
     [
         // br_netfilter: the module, once loaded, begins with its calls on.
@@ -76,6 +78,11 @@ const ROWS: [Row; 25] = {
         // Two numbers; the first is in the high half.
         row(S::IpLocalPortRange, "net.ipv4.ip_local_port_range", 32_768 << 16 | 60_999, 0..=u32::MAX),
         row(S::IpNonlocalBind, "net.ipv4.ip_nonlocal_bind", 0, U8),
+        // Fragments of one sender that may come between two of a datagram; 0 for any number (ip4_frags_ctl_table,
+        // net/ipv4/ip_fragment.c).
+        row(S::IpfragMaxDist, "net.ipv4.ipfrag_max_dist", 64, INT),
+        // Seconds.
+        row(S::IpfragTime, "net.ipv4.ipfrag_time", 30, INT),
         // The three thresholds exist in the first namespace only, and count the neighbours of all of them.
         row(S::NeighGcThresh1, "net.ipv4.neigh.default.gc_thresh1", 128, INT),
         row(S::NeighGcThresh2, "net.ipv4.neigh.default.gc_thresh2", 512, INT),

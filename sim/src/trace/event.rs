@@ -87,6 +87,13 @@ pub enum Terminal {
     Dropped(DropReason),
     /// It was dropped, and the sender is being told.
     Rejected(DropReason),
+    /// A fragment, which went into a whole packet.
+    Reassembled {
+        /// The packet that goes on.
+        into: PacketId,
+    },
+    /// It was too large and went on in parts.
+    Fragmented,
 }
 
 /// A frame at a device.

@@ -45,7 +45,7 @@ pub enum DropReason {
     ForwardingOff,
     /// The time to live ran out.
     TtlExpired,
-    /// Larger than the MTU with DF set, or fragmentation would be needed, which is not modelled.
+    /// Larger than the MTU, and it may not be fragmented.
     PacketTooBig,
     /// No socket for it.
     NoSocket,
@@ -85,11 +85,19 @@ pub enum DropReason {
     UnhandledProtocol,
     /// Broadcast or multicast IP that nobody asked for.
     NotForUs,
+    /// A fragment of a datagram that was not whole in time.
+    FragmentTimeout,
+    /// A fragment that was there already.
+    FragmentKnown,
+    /// Too many fragments of the same sender came between those of this datagram.
+    FragmentTooFar,
+    /// A fragment that contradicts the others of its datagram, or one of the others.
+    FragmentWrong,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 45] = [
         Self::NetfilterDrop,
         Self::ConntrackInsertFailed,
         Self::ConntrackTableFull,
@@ -131,6 +139,10 @@ impl DropReason {
         Self::LoopDetected,
         Self::UnhandledProtocol,
         Self::NotForUs,
+        Self::FragmentTimeout,
+        Self::FragmentKnown,
+        Self::FragmentTooFar,
+        Self::FragmentWrong,
     ];
 
     /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are younger than v6.12) where it has one.
@@ -167,6 +179,9 @@ impl DropReason {
             Self::NeighTableFull => Some("NEIGH_CREATEFAIL"),
             Self::DeviceDown => Some("DEV_READY"),
             Self::UnhandledProtocol => Some("UNHANDLED_PROTO"),
+            Self::FragmentTimeout => Some("FRAG_REASM_TIMEOUT"),
+            Self::FragmentKnown => Some("DUP_FRAG"),
+            Self::FragmentTooFar => Some("FRAG_TOO_FAR"),
             Self::RouteProhibited
             | Self::RouteBlackhole
             | Self::ArpNotForUs
@@ -175,7 +190,8 @@ impl DropReason {
             | Self::DeviceDiscards
             | Self::LinkLoss
             | Self::LoopDetected
-            | Self::NotForUs => None,
+            | Self::NotForUs
+            | Self::FragmentWrong => None,
         }
     }
 
@@ -223,6 +239,10 @@ impl DropReason {
             Self::LoopDetected => "it circled without end",
             Self::UnhandledProtocol => "its Ethernet protocol is not handled",
             Self::NotForUs => "nobody here asked for broadcast or multicast",
+            Self::FragmentTimeout => "the other fragments of its datagram did not come in time",
+            Self::FragmentKnown => "that fragment was there already",
+            Self::FragmentTooFar => "too many other fragments of its sender came between",
+            Self::FragmentWrong => "fragments of its datagram contradict each other",
         }
     }
 }

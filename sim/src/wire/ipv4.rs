@@ -155,6 +155,31 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         self.set_checksum(updated);
     }
 
+    /// Makes a part of a packet, or a whole one again: length, place and flags, and the header checksum (`ip_send_check`).
+    /// `offset` is in bytes, a multiple of 8.
+    pub fn set_part(&mut self, total_len: u16, offset: u16, more_fragments: bool, dont_fragment: bool) {
+        let more = if more_fragments { MORE_FRAGMENTS } else { 0 };
+        let df = if dont_fragment { DONT_FRAGMENT } else { 0 };
+        let bytes = self.0.as_mut();
+        bytes[field::TOTAL_LEN..field::TOTAL_LEN + 2].copy_from_slice(&total_len.to_be_bytes());
+        let place = (offset / 8) | more | df;
+        bytes[field::FRAGMENT..field::FRAGMENT + 2].copy_from_slice(&place.to_be_bytes());
+        self.fill_checksum();
+    }
+
+    /// Changes the type of service and the header checksum.
+    pub fn set_tos(&mut self, tos: u8) {
+        self.0.as_mut()[field::TOS] = tos;
+        self.fill_checksum();
+    }
+
+    fn fill_checksum(&mut self) {
+        self.set_checksum(0);
+        let header_len = self.header_len();
+        let value = checksum::finish(checksum::sum(&self.0.as_ref()[..header_len]));
+        self.set_checksum(value);
+    }
+
     fn set_checksum(&mut self, value: u16) {
         self.0.as_mut()[field::CHECKSUM].copy_from_slice(&value.to_be_bytes());
     }

@@ -2,8 +2,11 @@
 
 use super::{World, index};
 use crate::bridge::Fdb;
+use crate::defrag::Defrag;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
-use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up};
+use crate::fib::{
+    Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address,
+};
 use crate::icmp_limit::IcmpLimit;
 use crate::link::Link;
 use crate::neigh::NeighTable;
@@ -96,6 +99,7 @@ impl World {
             fib: Fib::default(),
             neigh: NeighTable::default(),
             sysctls: Sysctls::default(),
+            defrag: Defrag::default(),
             hooks,
             conntrack: Conntrack::default(),
             xtables: Xtables::default(),
@@ -165,11 +169,14 @@ impl World {
     /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
     pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
         let ns = self.netns_mut(netns);
-        ns.devices.get_mut(port).master = bridge;
+        let left = std::mem::replace(&mut ns.devices.get_mut(port).master, bridge);
         ns.bridge_ports.retain(|(_, joined)| *joined != port);
         ns.fdb.flush_port(port);
         if let Some(bridge) = bridge {
             ns.bridge_ports.push((bridge, port));
+        }
+        for bridge in [left, bridge].into_iter().flatten() {
+            ns.br_mtu_auto_adjust(bridge);
         }
     }
 
@@ -183,23 +190,29 @@ impl World {
         self.netns_mut(netns).devices.get_mut(device).is_promiscuous = is_on;
     }
 
-    /// Largest IP packet of a device, in bytes.
+    /// Largest IP packet of a device, in bytes. A bridge follows the smallest of its ports, until its own is set.
     pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) {
-        self.netns_mut(netns).devices.get_mut(device).mtu = mtu;
+        let ns = self.netns_mut(netns);
+        let changed = ns.devices.get_mut(device);
+        (changed.mtu, changed.is_mtu_fixed) = (mtu, true);
+        if let Some(bridge) = changed.master {
+            ns.br_mtu_auto_adjust(bridge);
+        }
     }
 
-    /// Up or down. A device that goes down takes its masqueraded flows and learned MACs with it.
+    /// Up or down. A device that goes down takes its neighbours, masqueraded flows and learned MACs with it.
     pub fn set_up(&mut self, netns: NetnsId, device: DeviceId, is_up: bool) {
-        let now = self.now();
-        let ns = self.netns_mut(netns);
-        ns.devices.get_mut(device).is_up = is_up;
-        if is_up {
-            on_device_up(&mut ns.fib, ns.devices.get(device));
-        } else {
-            on_device_down(&mut ns.fib, device);
-            ns.fdb.flush_port(device);
-            ns.conntrack.flush_masquerade_of_device(now, device, None);
-        }
+        self.with_netns(netns, |ns, cx| {
+            ns.devices.get_mut(device).is_up = is_up;
+            if is_up {
+                on_device_up(&mut ns.fib, ns.devices.get(device));
+            } else {
+                on_device_down(&mut ns.fib, device);
+                ns.neigh.on_device_down(cx, device);
+                ns.fdb.flush_port(device);
+                ns.conntrack.flush_masquerade_of_device(cx.now, device, None);
+            }
+        });
     }
 
     /// An address, with the routes that Linux adds for it (`ip addr add`).
@@ -213,6 +226,38 @@ impl World {
                 Err(BuildError::Address { netns: ns.name.clone(), device, addr, source })
             }
         }
+    }
+
+    /// Takes an address away, with its routes and with the flows that were masqueraded behind it (`ip addr del`).
+    pub fn remove_address(
+        &mut self,
+        netns: NetnsId,
+        device: DeviceId,
+        addr: Ipv4Net,
+    ) -> Result<(), BuildError> {
+        let now = self.now();
+        let ns = self.netns_mut(netns);
+        let before = ns.devices.get(device).addrs.clone();
+        if let Err(source) = remove_address(&mut ns.devices, &mut ns.fib, &ns.sysctls, device, addr) {
+            let device = ns.devices.get(device).name.clone();
+            return Err(BuildError::Address { netns: ns.name.clone(), device, addr, source });
+        }
+        // Secondaries may have gone with their primary.
+        let left = &ns.devices.get(device).addrs;
+        for gone in before.iter().filter(|held| left.iter().all(|other| other.net != held.net)) {
+            ns.conntrack.flush_masquerade_of_device(now, device, Some(gone.net.addr().into()));
+        }
+        Ok(())
+    }
+
+    /// A neighbour that is not asked for (`ip neigh replace ADDR lladdr MAC dev DEV nud permanent`).
+    pub fn add_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr, mac: MacAddr) {
+        self.with_netns(netns, |ns, cx| ns.neigh.add_permanent(cx, &ns.devices, device, addr, mac));
+    }
+
+    /// Forgets a neighbour (`ip neigh del`). True if it was known.
+    pub fn remove_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr) -> bool {
+        self.with_netns(netns, |ns, cx| ns.neigh.remove(cx, device, addr))
     }
 
     /// A route of the main table (`ip route add`).

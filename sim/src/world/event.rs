@@ -15,6 +15,8 @@ pub(super) enum WorldEvent {
     Receive { device: DeviceId, packet: QueuedPacket },
     /// A socket's timer fires.
     SocketTimer(SocketTimer),
+    /// Some fragments may have waited too long.
+    DefragTimer,
     /// A neighbour is due for another look.
     NeighTimer { device: DeviceId, addr: Ipv4Addr },
 }

@@ -4,11 +4,12 @@ use super::event::{Scheduled, WorldEvent};
 use super::{World, index};
 use crate::context::Effect;
 use crate::device::{DeviceId, DeviceKind, NetnsId};
-use crate::packet::{FlowId, Packet, QueuedPacket};
+use crate::packet::{FlowId, Origin, Packet, QueuedPacket};
 use crate::socket;
-use crate::stack::{dev, ip_output, transport};
+use crate::stack::{defrag, dev, ip_output, transport};
 use crate::time::Instant;
 use crate::trace::{DropReason, Terminal};
+use crate::wire::ETHERNET_HEADER_LEN;
 
 /// A packet that crosses more links than this is in a loop. No TTL lets it live longer at layer 3; at layer 2 nothing else
 /// would stop it.
@@ -29,6 +30,20 @@ impl World {
     /// Handles every event up to `until`, and lets time reach it.
     pub fn run_until(&mut self, until: Instant) -> RunLimit {
         self.run(until, |_| false)
+    }
+
+    /// Sends a frame by a device as it is, as a packet socket does (`packet_snd`, net/packet/af_packet.c). `mark` is what
+    /// `SO_MARK` gives it.
+    ///
+    /// # Panics
+    /// If the frame is shorter than an Ethernet header.
+    pub fn send_frame(&mut self, netns: NetnsId, device: DeviceId, frame: Vec<u8>, mark: u32) {
+        assert!(frame.len() >= ETHERNET_HEADER_LEN, "a frame of {} bytes", frame.len());
+        self.with_netns(netns, |ns, cx| {
+            let mut packet = cx.create(Origin::Injected, None, None, frame);
+            packet.meta.mark = mark;
+            dev::dev_queue_xmit(ns, cx, device, packet);
+        });
     }
 
     /// Runs until every one of these flows has an outcome, or `until` is reached, or nothing is left to happen.
@@ -80,6 +95,7 @@ impl World {
                     });
                 });
             }
+            WorldEvent::DefragTimer => self.with_netns(scheduled.netns, defrag::ip_expire),
             WorldEvent::NeighTimer { device, addr } => {
                 self.with_netns(scheduled.netns, |ns, cx| ip_output::neigh_timer(ns, cx, device, addr));
             }
@@ -92,6 +108,7 @@ impl World {
             Effect::SocketTimer { at, timer } => {
                 self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
             }
+            Effect::DefragTimer { at } => self.queue.schedule(at, netns, WorldEvent::DefragTimer),
             Effect::NeighTimer { at, device, addr } => {
                 self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });
             }

@@ -85,7 +85,9 @@ fn losses(world: &World, flow: FlowId) -> Vec<(String, DropReason)> {
                 Terminal::Dropped(_)
                 | Terminal::Rejected(_)
                 | Terminal::Delivered { .. }
-                | Terminal::Consumed => None,
+                | Terminal::Consumed
+                | Terminal::Reassembled { .. }
+                | Terminal::Fragmented => None,
             }
         })
         .collect()

@@ -4,7 +4,7 @@ use super::World;
 use crate::device::NetnsId;
 use crate::netfilter::Family;
 use crate::netns::Netns;
-use crate::xtables::{CommandOutcome, RestoreOptions, RuleError, TableKind};
+use crate::xtables::{CommandOutcome, RestoreOptions, RuleError};
 
 /// Why text was not loaded. Nothing of the table at fault was changed.
 pub type LoadError = RuleError;
@@ -41,7 +41,8 @@ impl World {
 
 fn register_hooks(ns: &mut Netns) {
     let xtables = &ns.xtables;
-    let uses_conntrack =
-        xtables.has_table(Family::Ipv4, TableKind::Nat) || xtables.uses_conntrack(Family::Ipv4);
+    // A nat table alone does not begin to track (ipt_nat_register_lookups, net/ipv4/netfilter/iptable_nat.c); rules do that
+    // refer to conntrack or translate (nf_ct_netns_get in their checkentry).
+    let uses_conntrack = xtables.uses_conntrack(Family::Ipv4);
     ns.hooks.register(|table| xtables.has_table(Family::Ipv4, table), uses_conntrack);
 }

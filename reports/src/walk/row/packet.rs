@@ -11,6 +11,7 @@ pub const fn origin(origin: Origin) -> &'static str {
         Origin::Socket => "sent by a socket",
         Origin::Kernel => "made by the kernel",
         Origin::Clone => "a copy",
+        Origin::Fragment => "a fragment",
         Origin::Injected => "injected",
     }
 }
@@ -26,6 +27,11 @@ pub(super) fn ending(words: &Words<'_>, terminal: Terminal) -> Row {
             Row::new("delivered", text).tone(Tone::Good)
         }
         Terminal::Consumed => Row::new("consumed", "by the kernel, to which it was addressed"),
+        Terminal::Reassembled { into } => match words.detail {
+            Detail::Exact => Row::new("reassembled", format!("into packet {}", into.0)),
+            Detail::Alike => Row::new("reassembled", "with other fragments"),
+        },
+        Terminal::Fragmented => Row::new("fragmented", "it goes on in parts"),
         Terminal::Dropped(reason) => Row::new("dropped", drop_reason(reason)).tone(Tone::Bad),
         Terminal::Rejected(reason) => {
             Row::new("rejected", format!("{}; its sender is told", drop_reason(reason))).tone(Tone::Bad)

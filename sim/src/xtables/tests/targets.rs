@@ -88,6 +88,7 @@ fn told(options: &str, l3: &[u8]) -> Option<String> {
         Effect::Transmit { .. }
         | Effect::SocketTimer { .. }
         | Effect::NeighTimer { .. }
+        | Effect::DefragTimer { .. }
         | Effect::Link { .. }
         | Effect::End { .. } => panic!("{effect:?}"),
     })

@@ -1,0 +1,210 @@
+//! The fragments of one datagram (`struct ipq`, net/ipv4/ip_fragment.c; `struct inet_frag_queue`, include/net/inet_frag.h).
+
+use super::{Defragmented, Part, end_all};
+use crate::context::Context;
+use crate::packet::{Packet, QueuedPacket};
+use crate::time::Instant;
+use crate::trace::{DropReason, Terminal};
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its payload fills these bytes; a last fragment's `end` is the length of the whole.
+    At {
+        /// First byte.
+        offset: u32,
+        /// Behind the last byte.
+        end: u32,
+    },
+    /// All of it is there already (`IPFRAG_DUP`).
+    Known,
+    /// It contradicts the others, which are not to be trusted either (`IPFRAG_OVERLAP`, RFC 5722).
+    Wrong,
+}
+
+/// Explicit congestion notification, as a set of the four code points (`ip4_frag_ecn`, net/ipv4/ip_fragment.c).
+#[derive(Clone, Copy, Debug, Default)]
+struct EcnSet(u8);
+
+impl EcnSet {
+    const NOT_ECT: u8 = 1;
+    const CE: u8 = 8;
+
+    /// What the whole packet gets; `None` if these do not go together (`ip_frag_ecn_table`, net/ipv4/inet_fragment.c).
+    const fn mark(self) -> Option<u8> {
+        if self.0 & Self::NOT_ECT != 0 && self.0 != Self::NOT_ECT {
+            return None;
+        }
+        // Congestion Experienced, where only some of the fragments say so.
+        Some(if self.0 & Self::CE != 0 && self.0 != Self::CE { 3 } else { 0 })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Queue {
+    pub(super) deadline: Instant,
+    /// Count of its sender's fragments when the last of these came.
+    pub(super) last_arrival: u32,
+    /// By offset.
+    parts: Vec<Part>,
+    /// Bytes that follow each other, by offset (`FRAG_CB(skb)->frag_run_len`). Neighbours that came out of order are runs
+    /// of their own.
+    runs: Vec<(u32, u32)>,
+    /// End of the part that reached farthest when it came (`fragments_tail`).
+    tail_end: u32,
+    /// Length of the whole as far as is known.
+    len: u32,
+    has_last: bool,
+    max_size: u16,
+    max_df_size: u16,
+    ecn: EcnSet,
+    /// The part that came last.
+    newest: u32,
+}
+
+impl Queue {
+    pub(super) const fn new(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            last_arrival: 0,
+            parts: Vec::new(),
+            runs: Vec::new(),
+            tail_end: 0,
+            len: 0,
+            has_last: false,
+            max_size: 0,
+            max_df_size: 0,
+            ecn: EcnSet(0),
+            newest: 0,
+        }
+    }
+
+    /// Begins again with nothing, and gives what was there (`ip_frag_reinit`). The sizes stay, as they do in the kernel.
+    pub(super) fn restart(&mut self, deadline: Instant) -> Vec<Packet> {
+        let Self { last_arrival, max_size, max_df_size, .. } = *self;
+        let old = std::mem::replace(self, Self::new(deadline));
+        *self = Self { last_arrival, max_size, max_df_size, ..Self::new(deadline) };
+        old.into_parts()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn has_first(&self) -> bool {
+        self.parts.first().is_some_and(|part| part.offset == 0)
+    }
+
+    pub(super) fn into_parts(self) -> Vec<Packet> {
+        self.parts.into_iter().map(|part| part.packet.0).collect()
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        let meat: u32 = self.parts.iter().map(|part| part.end - part.offset).sum();
+        self.has_last && self.has_first() && meat == self.len
+    }
+
+    /// Finds out where a fragment belongs, and what it says about the length of the whole (`ip_frag_queue`).
+    pub(super) fn place(&mut self, packet: &Packet) -> Place {
+        let ip = packet.ipv4();
+        let offset = u32::from(ip.fragment_offset());
+        let mut end = offset + payload_len(&ip);
+        if ip.more_fragments() {
+            // Those before the last hold eights of bytes; what is over is cut off.
+            end &= !7;
+            if end > self.len {
+                if self.has_last {
+                    return Place::Wrong;
+                }
+                self.len = end;
+            }
+        } else {
+            if end < self.len || (self.has_last && end != self.len) {
+                return Place::Wrong;
+            }
+            self.has_last = true;
+            self.len = end;
+        }
+        if end == offset { Place::Wrong } else { self.find_gap(offset, end) }
+    }
+
+    /// Linux: `inet_frag_queue_insert`.
+    fn find_gap(&self, offset: u32, end: u32) -> Place {
+        if self.tail_end < end {
+            return if offset < self.tail_end { Place::Wrong } else { Place::At { offset, end } };
+        }
+        match self.runs.iter().find(|(first, behind)| offset < *behind && end > *first) {
+            None => Place::At { offset, end },
+            Some((first, behind)) if offset >= *first && end <= *behind => Place::Known,
+            Some(_) => Place::Wrong,
+        }
+    }
+
+    pub(super) fn insert(&mut self, offset: u32, end: u32, packet: Packet) {
+        let is_next = !self.parts.is_empty() && self.tail_end < end && offset == self.tail_end;
+        match self.runs.iter_mut().find(|(_, behind)| is_next && *behind == offset) {
+            Some((_, behind)) => *behind = end,
+            None => self.runs.push((offset, end)),
+        }
+        self.tail_end = self.tail_end.max(end);
+        let ip = packet.ipv4();
+        let size = u16::try_from(end - offset).unwrap_or(u16::MAX).saturating_add(header_len(&ip));
+        self.max_size = self.max_size.max(size);
+        if ip.dont_fragment() {
+            self.max_df_size = self.max_df_size.max(size);
+        }
+        self.ecn.0 |= 1 << (ip.tos() & 3);
+        self.newest = offset;
+        let at = self.parts.partition_point(|part| part.offset < offset);
+        self.parts.insert(at, Part { offset, end, packet: QueuedPacket(packet) });
+    }
+
+    /// Puts the whole together (`ip_frag_reasm`). It fails if it is too long, or if the fragments' ECN do not go together.
+    pub(super) fn ip_frag_reasm(self, cx: &mut Context) -> Option<Packet> {
+        let first = self.parts.first()?.packet.0.ipv4();
+        let header_len = header_len(&first);
+        let total_len = u16::try_from(u32::from(header_len) + self.len).ok();
+        let (Some(total_len), Some(ecn)) = (total_len, self.ecn.mark()) else {
+            end_all(cx, self.into_parts(), DropReason::FragmentWrong);
+            return None;
+        };
+        let is_pmtu = self.max_df_size == self.max_size;
+        let sizes = self.parts.iter().map(|part| u16::try_from(part.end - part.offset).unwrap_or(u16::MAX));
+        let defragmented = Defragmented { max_size: self.max_size, is_pmtu, sizes: sizes.collect() };
+        let head = &self.parts.first()?.packet.0;
+        let mut bytes = head.bytes[..ETHERNET_HEADER_LEN + usize::from(header_len)].to_vec();
+        let mut meta = head.meta.clone();
+        for part in &self.parts {
+            let len = usize::try_from(part.end - part.offset).expect("a packet is under 64 KiB");
+            bytes.extend_from_slice(&part.packet.0.ipv4().payload()[..len]);
+        }
+        let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
+        let tos = ip.tos() | ecn;
+        ip.set_part(total_len, 0, false, is_pmtu);
+        ip.set_tos(tos);
+        let newest = self.newest;
+        let (mut rest, mut whole) = (Vec::new(), None);
+        for part in self.parts {
+            let is_newest = part.offset == newest;
+            if is_newest { whole = Some(part.packet.0) } else { rest.push(part.packet.0) }
+        }
+        let mut whole = whole?;
+        for part in rest {
+            cx.end(part, Terminal::Reassembled { into: whole.id });
+        }
+        // The device by which the last one came, and the way that was found for it.
+        (meta.in_dev, meta.route) = (whole.meta.in_dev, whole.meta.route);
+        meta.defragmented = Some(Box::new(defragmented));
+        (whole.bytes, whole.meta) = (bytes, meta);
+        Some(whole)
+    }
+}
+
+fn header_len<T: AsRef<[u8]>>(ip: &Ipv4<T>) -> u16 {
+    u16::try_from(ip.header_len()).expect("an IPv4 header has 60 bytes at most")
+}
+
+fn payload_len<T: AsRef<[u8]>>(ip: &Ipv4<T>) -> u32 {
+    u32::from(ip.total_len().saturating_sub(header_len(ip)))
+}

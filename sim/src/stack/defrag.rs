@@ -1,0 +1,77 @@
+//! Where IP puts fragments together (net/ipv4/ip_fragment.c, net/ipv4/netfilter/nf_defrag_ipv4.c).
+
+use super::hooks::Stopped;
+use super::{icmp, kfree_skb};
+use crate::context::Context;
+use crate::defrag::DefragUser;
+use crate::fib::{InputKey, RouteKind, route_input};
+use crate::netfilter::conntrack::PacketCt;
+use crate::netfilter::{Hook, HookState};
+use crate::netns::Netns;
+use crate::packet::Packet;
+use crate::trace::DropReason;
+use crate::wire::icmpv4::icmp_type;
+
+/// `ICMP_EXC_FRAGTIME`, include/uapi/linux/icmp.h.
+const FRAGMENT_TIME_EXCEEDED: u8 = 1;
+
+/// Conntrack's wish to see whole packets (`ipv4_conntrack_defrag`).
+pub(super) fn ipv4_conntrack_defrag(
+    ns: &mut Netns,
+    cx: &mut Context,
+    state: HookState,
+    packet: Packet,
+) -> Result<Packet, Stopped> {
+    if packet.meta.ct == PacketCt::Untracked {
+        return Ok(packet);
+    }
+    // Linux: nf_ct_defrag_user.
+    let user = match state.hook {
+        Hook::Output => DefragUser::ConntrackOut,
+        Hook::Prerouting | Hook::Input | Hook::Forward | Hook::Postrouting => {
+            if packet.meta.bridge.is_some() { DefragUser::ConntrackBridgeIn } else { DefragUser::ConntrackIn }
+        }
+    };
+    whole(ns, cx, user, packet).ok_or(Stopped)
+}
+
+/// A packet that is whole, or that this fragment makes whole (`ip_defrag`).
+pub(super) fn whole(ns: &mut Netns, cx: &mut Context, user: DefragUser, packet: Packet) -> Option<Packet> {
+    let ip = packet.ipv4();
+    if ip.fragment_offset() == 0 && !ip.more_fragments() {
+        return Some(packet);
+    }
+    ns.defrag.ip_defrag(cx, &ns.sysctls, user, packet)
+}
+
+/// Gives up on datagrams that did not become whole. Their sender is told if their beginning is here, and, unless the
+/// fragments were on their way through, only by the addressee (`ip_expire`).
+pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context) {
+    for mut expired in ns.defrag.expire(cx.now) {
+        if let Some(head) = expired.parts.first_mut().filter(|_| expired.has_first)
+            && is_reported(ns, expired.user, head)
+        {
+            icmp::icmp_send(
+                ns,
+                cx,
+                &icmp::About::packet(head),
+                icmp_type::TIME_EXCEEDED,
+                FRAGMENT_TIME_EXCEEDED,
+                0,
+            );
+        }
+        for part in expired.parts {
+            kfree_skb(ns, cx, part, DropReason::FragmentTimeout);
+        }
+    }
+}
+
+/// Routes the first fragment, as the answer needs it.
+fn is_reported(ns: &Netns, user: DefragUser, head: &mut Packet) -> bool {
+    let Some(in_dev) = head.meta.in_dev else { return false };
+    let ip = head.ipv4();
+    let key = InputKey { in_dev, src: ip.src(), dst: ip.dst(), tos: ip.tos(), mark: head.meta.mark };
+    let Ok(route) = route_input(&ns.fib, &ns.devices, &ns.sysctls, &key) else { return false };
+    head.meta.route = Some(route);
+    !user.is_on_the_way() || route.kind == RouteKind::Local
+}

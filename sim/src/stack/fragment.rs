@@ -1,0 +1,116 @@
+//! Cutting packets that are too large (net/ipv4/ip_output.c, net/ipv4/ip_forward.c).
+//!
+//! Left out: IP options, of which later fragments have only some.
+
+use super::{icmp, kfree_skb};
+use crate::context::Context;
+use crate::netns::Netns;
+use crate::packet::Packet;
+use crate::trace::{DropReason, Terminal};
+use crate::wire::icmpv4::{icmp_type, unreachable_code};
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
+
+/// Whether a packet that is being forwarded is too large, and may not be fragmented (`ip_exceeds_mtu`). What conntrack has
+/// put together may be, as long as the fragments had room.
+pub(super) fn ip_exceeds_mtu(packet: &Packet, mtu: u16) -> bool {
+    let ip = packet.ipv4();
+    if ip.total_len() <= mtu || !ip.dont_fragment() {
+        return false;
+    }
+    packet.meta.defragmented.as_ref().is_none_or(|fragments| fragments.max_size > mtu)
+}
+
+/// Fragments a packet, or ends it and tells its sender if that must not be (`ip_fragment`).
+pub(super) fn ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
+    let fragments = packet.meta.defragmented.as_ref();
+    if packet.ipv4().dont_fragment() && fragments.is_none_or(|fragments| fragments.max_size > mtu) {
+        icmp::icmp_send(
+            ns,
+            cx,
+            &icmp::About::packet(&packet),
+            icmp_type::DEST_UNREACHABLE,
+            unreachable_code::FRAGMENTATION_NEEDED,
+            u32::from(mtu),
+        );
+        kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+        return Vec::new();
+    }
+    ip_do_fragment(ns, cx, packet, mtu)
+}
+
+/// Fragments a packet that leaves by a bridge port, or drops it in silence (`br_nf_ip_fragment`,
+/// net/bridge/br_netfilter_hooks.c). `mtu` is that of the bridge.
+pub(crate) fn br_nf_ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
+    let fragments = packet.meta.defragmented.as_ref();
+    let has_large_ones = fragments.is_some_and(|fragments| fragments.max_size > mtu);
+    if (packet.ipv4().dont_fragment() && fragments.is_none()) || has_large_ones {
+        kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
+        return Vec::new();
+    }
+    ip_do_fragment(ns, cx, packet, mtu)
+}
+
+/// Cuts a packet up, and ends it (`ip_do_fragment`).
+fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
+    let header_len = u16::try_from(packet.ipv4().header_len()).expect("an IPv4 header has 60 bytes at most");
+    let fragments = packet.meta.defragmented.as_ref();
+    let room = fragments.map_or(mtu, |fragments| fragments.max_size.min(mtu)).saturating_sub(header_len);
+    let (sizes, is_pmtu) = match fragments {
+        // The fragments are still there, one behind the other, and go out as they came; without their DF.
+        Some(fragments) if keep_geometry(&fragments.sizes, room) => (fragments.sizes.clone(), false),
+        Some(fragments) => (cut(&packet, room), fragments.is_pmtu),
+        None => (cut(&packet, room), false),
+    };
+    let parts = parts(ns, cx, &packet, header_len, &sizes, is_pmtu);
+    ns.conntrack.release(&packet);
+    cx.end(packet, Terminal::Fragmented);
+    parts
+}
+
+/// Linux: the conditions of the fast path of `ip_do_fragment`. One more is that nobody else holds a copy of the packet, such
+/// as a capture on its way does; here nobody does.
+fn keep_geometry(sizes: &[u16], room: u16) -> bool {
+    let Some((last, before)) = sizes.split_last() else { return false };
+    *last <= room && before.iter().all(|size| *size <= room && size % 8 == 0)
+}
+
+/// Sizes of parts that fill the room, in eights of bytes but for the last.
+fn cut(packet: &Packet, room: u16) -> Vec<u16> {
+    let mut left = u16::try_from(packet.ipv4().payload().len()).expect("a packet is under 64 KiB");
+    let mut sizes = Vec::new();
+    while left > 0 {
+        // A device whose MTU has no room for eight bytes cannot be had; the loop must end all the same.
+        let size = if left > room { (room & !7).max(8) } else { left };
+        sizes.push(size);
+        left -= size;
+    }
+    sizes
+}
+
+fn parts(
+    ns: &mut Netns,
+    cx: &mut Context,
+    packet: &Packet,
+    header_len: u16,
+    sizes: &[u16],
+    is_pmtu: bool,
+) -> Vec<Packet> {
+    let ip = packet.ipv4();
+    let (first_offset, has_more) = (ip.fragment_offset(), ip.more_fragments());
+    let header_end = ETHERNET_HEADER_LEN + usize::from(header_len);
+    let mut parts = Vec::new();
+    let mut done = 0;
+    for (index, size) in sizes.iter().enumerate() {
+        let mut bytes = packet.bytes[..header_end].to_vec();
+        let from = header_end + usize::from(done);
+        bytes.extend_from_slice(&packet.bytes[from..from + usize::from(*size)]);
+        let more = has_more || index + 1 < sizes.len();
+        let mut header = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
+        header.set_part(header_len + size, first_offset + done, more, is_pmtu);
+        done += size;
+        let part = cx.trace.cut(cx.now, cx.netns, packet, bytes);
+        ns.conntrack.hold(&part);
+        parts.push(part);
+    }
+    parts
+}
