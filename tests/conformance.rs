@@ -58,7 +58,7 @@ fn shards_have_every_run_once() {
     let names = |arguments: &[&str]| -> Vec<String> {
         let text = String::from_utf8(conformance(arguments).stdout).expect("text");
         let rows = text.lines().filter(|line| line.contains(" iptables "));
-        rows.map(|row| row.trim().to_owned().split(' ').next().unwrap_or_default().to_owned()).collect()
+        rows.map(|row| row.trim().split(' ').next().unwrap_or_default().to_owned()).collect()
     };
     let mut all = names(&[]);
     let mut parts: Vec<String> =

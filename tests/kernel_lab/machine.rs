@@ -149,16 +149,29 @@ impl Machine {
         self.shell(STATE)
     }
 
-    /// Waits until a process has its first namespace.
+    /// Waits until a process makes the lab of a scenario. What it tries out before, in labs of a moment, does not count.
     pub(crate) fn wait_for_lab(&self, pid: u32) -> TestResult {
         let deadline = Instant::now() + LAB_TIME_MAX;
-        while self.netns_of(pid)?.is_empty() {
+        while self.netns_of(pid)?.keys().all(|name| name.ends_with("-probe")) {
             if Instant::now() > deadline {
                 return Err("no lab was made".into());
             }
             thread::sleep(Duration::from_millis(2));
         }
         Ok(())
+    }
+
+    /// What a process has left, once the tools that it had started have ended by themselves.
+    pub(crate) fn left_by(&self, pid: u32) -> TestResult<BTreeMap<String, u64>> {
+        let mut seen = self.netns_of(pid)?;
+        loop {
+            thread::sleep(Duration::from_millis(500));
+            let now = self.netns_of(pid)?;
+            if now == seen {
+                return Ok(now);
+            }
+            seen = now;
+        }
     }
 
     /// The inodes of the namespaces that a process has made, by name.

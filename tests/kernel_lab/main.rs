@@ -72,9 +72,7 @@ fn what_a_killed_run_left_is_swept_up() -> TestResult {
         thread::sleep(moment);
         run.kill()?;
         run.wait()?;
-        // Tools that it had started end by themselves.
-        thread::sleep(Duration::from_millis(300));
-        let inside = machine.netns_of(pid)?;
+        let inside = machine.left_by(pid)?;
         assert!(!inside.is_empty(), "nothing was left behind after {moment:?}: there is nothing to test");
         let output =
             machine.hairpin(&["lab", "clean"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
