@@ -50,10 +50,37 @@ pub struct Topology {
     pub veths: Vec<Veth>,
 }
 
+/// One of the links of a topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link<'a> {
+    /// The bridge of a network namespace.
+    Bridge(&'a Netns, &'a Bridge),
+    /// A veth pair.
+    Veth(&'a Veth),
+}
+
+impl Topology {
+    /// Every link, in the order in which they are made: as on a real node, where the uplink is there before the CNI plugin
+    /// makes its bridge, and the bridge before the first Pod. The kernel goes through devices in the order in which they were
+    /// made, for instance when it looks for an address to masquerade with (`inet_select_addr`, net/ipv4/devinet.c).
+    pub fn links(&self) -> Vec<Link<'_>> {
+        let mut bridges: BTreeMap<&Netns, &Bridge> =
+            self.netns.iter().filter_map(|(netns, plan)| Some((netns, plan.bridge.as_ref()?))).collect();
+        let mut links = Vec::new();
+        for veth in &self.veths {
+            let master = bridges.remove_entry(&veth.port.netns).filter(|_| veth.master.is_some());
+            links.extend(master.map(|(netns, bridge)| Link::Bridge(netns, bridge)));
+            links.push(Link::Veth(veth));
+        }
+        links.extend(bridges.into_iter().map(|(netns, bridge)| Link::Bridge(netns, bridge)));
+        links
+    }
+}
+
 /// What is in a network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetnsPlan {
-    /// Its bridge, if it has one. It is made before any veth.
+    /// Its bridge, if it has one; [`Topology::links`] says when it is made.
     pub bridge: Option<Bridge>,
     /// Addresses, in the order in which they are added.
     pub addresses: Vec<Address>,

@@ -87,8 +87,7 @@ impl Defrag {
         packet: Packet,
     ) -> Option<Packet> {
         let ip = packet.ipv4();
-        let key =
-            Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
+        let key = Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
         let deadline = cx.now + Duration::from_secs(u64::from(sysctls.value(Setting::IpfragTime)));
         let mut is_fresh = false;
         let queue = self.queues.entry(key).or_insert_with(|| {
@@ -155,4 +154,3 @@ struct Part {
     end: u32,
     packet: QueuedPacket,
 }
-

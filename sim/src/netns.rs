@@ -61,6 +61,11 @@ impl Netns {
         }
     }
 
+    /// Whether a bridge has a port that is up. Without one it has no carrier.
+    pub(crate) fn has_live_port(&self, bridge: DeviceId) -> bool {
+        self.bridge_ports.iter().any(|(master, port)| *master == bridge && self.devices.get(*port).is_up)
+    }
+
     /// The ports of a bridge as flooding visits them: the one that joined last comes first.
     pub(crate) fn bridge_ports(&self, bridge: DeviceId) -> Vec<DeviceId> {
         self.bridge_ports

@@ -88,10 +88,13 @@ impl Against {
     /// One connection on the kernel, and the same on the simulator.
     fn run_flow(&mut self, plan: &FlowPlan, number: u32) -> Result<RawFlow, ArmError> {
         let plan = &self.single(plan);
-        // What the kernel did until now took longer. Timers of both have run equally long when the next connection begins.
-        self.sim.catch_up(self.kernel.elapsed());
+        let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
-        let sim = self.sim.follow(plan, &Shown::new(plan, kernel.clone(), &frames))?;
+        let shown = Shown::new(plan, kernel.clone(), &frames);
+        // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
+        // a host may still send, is the same.
+        self.sim.catch_up(shown.begun().unwrap_or(begun));
+        let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
             self.note(Subject::Flow { number, sim: Box::new(sim), kernel: Box::new(kernel.clone()) });
         }

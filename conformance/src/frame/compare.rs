@@ -10,6 +10,9 @@ use sim::wire::{MacAddr, TcpFlags};
 
 use super::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
 
+/// The name of every loopback device.
+const LOOPBACK: &str = "lo";
+
 /// One of the two that are compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
@@ -71,6 +74,8 @@ type Thread = Vec<(Duration, Summary)>;
 struct Key<'a> {
     netns: &'a str,
     device: &'a str,
+    /// Of a loopback device, which receives whatever it sends, but perhaps only after it has sent more.
+    direction: Option<Direction>,
     conversation: Conversation,
 }
 
@@ -115,7 +120,8 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     for frame in frames {
         let Some(summary) = Summary::of(frame, &initial) else { continue };
         let conversation = Conversation::of(&summary.body);
-        let key = Key { netns: &frame.netns, device: &frame.device, conversation };
+        let direction = (frame.device == LOOPBACK).then_some(frame.direction);
+        let key = Key { netns: &frame.netns, device: &frame.device, direction, conversation };
         threads.entry(key).or_default().push((frame.at, summary));
     }
     let what_counts = |(key, thread): (_, Thread)| {

@@ -75,6 +75,8 @@ pub enum DropReason {
     BridgeNoEgressPort,
     /// The device is down, or has no other end.
     DeviceDown,
+    /// The device has no carrier, so nothing is queued on it: a bridge of which no port is up.
+    QdiscDrop,
     /// A device without anyone behind it (dummy).
     DeviceDiscards,
     /// The link lost it.
@@ -97,7 +99,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::NetfilterDrop,
         Self::ConntrackInsertFailed,
         Self::ConntrackTableFull,
@@ -134,6 +136,7 @@ impl DropReason {
         Self::ArpHeader,
         Self::BridgeNoEgressPort,
         Self::DeviceDown,
+        Self::QdiscDrop,
         Self::DeviceDiscards,
         Self::LinkLoss,
         Self::LoopDetected,
@@ -178,6 +181,7 @@ impl DropReason {
             Self::NeighQueueFull => Some("NEIGH_QUEUEFULL"),
             Self::NeighTableFull => Some("NEIGH_CREATEFAIL"),
             Self::DeviceDown => Some("DEV_READY"),
+            Self::QdiscDrop => Some("QDISC_DROP"),
             Self::UnhandledProtocol => Some("UNHANDLED_PROTO"),
             Self::FragmentTimeout => Some("FRAG_REASM_TIMEOUT"),
             Self::FragmentKnown => Some("DUP_FRAG"),
@@ -234,6 +238,7 @@ impl DropReason {
             Self::ArpHeader => "its ARP header is malformed",
             Self::BridgeNoEgressPort => "the bridge has no port by which it may leave",
             Self::DeviceDown => "the device is down",
+            Self::QdiscDrop => "the device has no carrier",
             Self::DeviceDiscards => "the device discards what it sends",
             Self::LinkLoss => "the link lost it",
             Self::LoopDetected => "it circled without end",

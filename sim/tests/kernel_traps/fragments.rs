@@ -53,7 +53,8 @@ fn d01_conntrack_sees_whole_packets_before_raw() {
 /// Parts that overlap spoil their datagram; a part that is there already does no harm.
 #[test]
 fn d01_fragments_that_contradict_each_other() {
-    let part = |id: u8, part: &str| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=232 id={id} part={part}\n");
+    let part =
+        |id: u8, part: &str| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=232 id={id} part={part}\n");
     let datagram = |(id, parts): (u8, &&[&str])| parts.iter().map(|one| part(id, one)).collect::<String>();
     let datagrams: [&[&str]; 12] = [
         &["0-80", "0-80", "80-160", "160-240"],

@@ -12,12 +12,23 @@ const NEIGH_SYSCTLS: [(&str, &str); 2] = [
     ("base_reachable_time_ms", "172800000"),
 ];
 
+/// What every network namespace is given, on both arms.
+const SYSCTLS: [(&str, &str); 1] = [
+    // A host may send one ICMP error to a peer in this time, after the first six (`inet_peer_xrlim_allow`,
+    // net/ipv4/inetpeer.c). The default is the second after which TCP sends a SYN again: by then, whether a host may tell
+    // of it would be a matter of microseconds.
+    ("net.ipv4.icmp_ratelimit", "600"),
+];
+
 /// The topology with those settings; what a scenario sets itself comes after them.
 pub(super) fn hastened(topology: &Topology) -> Topology {
     let mut topology = topology.clone();
     for plan in topology.netns.values_mut() {
         let own = std::mem::take(&mut plan.sysctls);
-        plan.sysctls = devices(plan).iter().flat_map(|device| neigh_sysctls(device)).chain(own).collect();
+        let common = SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let of_devices = devices(plan);
+        let neigh = of_devices.iter().flat_map(|device| neigh_sysctls(device));
+        plan.sysctls = common.chain(neigh).chain(own).collect();
     }
     topology
 }

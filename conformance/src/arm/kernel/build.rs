@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, LabError};
 use super::wiring::{End, Wiring};
-use crate::topology::{Change, Netns, NetnsPlan, Topology, Veth};
+use crate::topology::{Change, Link, Netns, NetnsPlan, Topology, Veth};
 
 /// Makes the namespaces of a topology and everything in them but the listeners.
 ///
@@ -12,12 +12,15 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
     let names: Vec<String> = topology.netns.keys().map(ToString::to_string).collect();
     let lab = Lab::create(names.iter().map(String::as_str))?;
     let mut wiring = Wiring::default();
-    // Bridges are there before their ports are, and every device before the first address.
+    // Every device is there before the first address.
     for (netns, plan) in &topology.netns {
         begin(&mut wiring, &netns.to_string(), plan);
     }
-    for veth in &topology.veths {
-        attach(&mut wiring, veth);
+    for link in topology.links() {
+        match link {
+            Link::Bridge(netns, bridge) => wiring.bridge(&netns.to_string(), &bridge.name, bridge.mac),
+            Link::Veth(veth) => attach(&mut wiring, veth),
+        }
     }
     for (netns, plan) in &topology.netns {
         finish(&mut wiring, &netns.to_string(), plan);
@@ -80,9 +83,6 @@ fn begin(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
     wiring.begin(node);
     for (name, value) in &plan.early_sysctls {
         wiring.early_sysctl(node, name, value);
-    }
-    if let Some(bridge) = &plan.bridge {
-        wiring.bridge(node, &bridge.name, bridge.mac);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
@@ -47,8 +47,8 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(Netns, Listener), ServerId>,
     frames: Vec<Frame>,
-    /// When the lab was built.
-    since: Instant,
+    /// When the lab was built, by the clock that never goes back and by the one that stamps frames.
+    since: (Instant, SystemTime),
     // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -70,7 +70,7 @@ impl KernelArm {
             topology,
             ports: BTreeMap::new(),
             frames: Vec::new(),
-            since: Instant::now(),
+            since: (Instant::now(), SystemTime::now()),
             running: None,
         }
     }
@@ -84,10 +84,10 @@ impl KernelArm {
 
     /// How long the lab has been there.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.since.elapsed()
+        self.since.0.elapsed()
     }
 
-    /// Every frame on every device since the last call, merged into one order.
+    /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.
     ///
     /// # Errors
     /// If frames were lost.
@@ -158,7 +158,11 @@ impl KernelArm {
                 .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
         }
         let mut merged = merge(drained);
-        merged.iter_mut().for_each(|frame| restore_bridge_mac(&self.topology, frame));
+        let built_at = self.since.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        for frame in &mut merged {
+            frame.at = frame.at.saturating_sub(built_at);
+            restore_bridge_mac(&self.topology, frame);
+        }
         let count = merged.len();
         self.frames.extend(merged);
         Ok(count)
@@ -226,7 +230,7 @@ impl Arm for KernelArm {
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
         self.running = Some(Running { captures, servers, lab });
-        self.since = Instant::now();
+        self.since = (Instant::now(), SystemTime::now());
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {
                 self.open(netns, listener)?;

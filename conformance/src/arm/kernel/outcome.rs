@@ -9,7 +9,7 @@ use sim::wire::TcpFlags;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
 use super::client::{End, Report, Request};
-use crate::frame::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, Summary};
+use crate::frame::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary};
 use crate::observation::{Outcome, Refusal, Transport, Unreachable};
 
 /// The outcome of an exchange. `frames` are those that the client's namespace saw meanwhile.
@@ -29,7 +29,7 @@ fn failed(errno: Errno, request: &Request, report: &Report, frames: &[Frame]) ->
         Transport::Tcp | Transport::Sctp | Transport::Icmp => icmp_errors(report.local, request.to, frames),
     };
     if errno == Errno::ECONNREFUSED {
-        let is_reset = request.protocol == Transport::Tcp && was_reset(report.local, request.to, frames);
+        let is_reset = request.protocol == Transport::Tcp && was_reset(frames);
         let refusal = if is_reset { Refusal::TcpReset } else { Refusal::IcmpPortUnreachable };
         return Outcome::Refused(refusal);
     }
@@ -77,16 +77,12 @@ fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
     })
 }
 
-fn was_reset(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> bool {
-    received(frames).any(|ip| {
-        let ports = (remote.port(), local.port());
-        let is_reset = match &ip.payload {
-            Payload::Tcp(tcp) => tcp.flags.contains(TcpFlags::RST) && tcp.ports == ports,
-            Payload::Udp { .. } | Payload::Icmp { .. } | Payload::Ports { .. } | Payload::Other { .. } => {
-                false
-            }
-        };
-        is_reset && (ip.src, ip.dst) == (*remote.ip(), *local.ip())
+/// Whether a SYN of these frames was answered with a RST. Addresses and ports tell nothing: where the client's own node
+/// translates, the capture sees answers before they are translated back.
+fn was_reset(frames: &[Frame]) -> bool {
+    received(frames).any(|ip| match &ip.payload {
+        Payload::Tcp(tcp) => tcp.flags.contains(TcpFlags::RST) && tcp.ack == Some(SeqSummary::FromInitial(1)),
+        Payload::Udp { .. } | Payload::Icmp { .. } | Payload::Ports { .. } | Payload::Other { .. } => false,
     })
 }
 

@@ -3,7 +3,7 @@
 //! A socket stays in the namespace in which it was opened, so only opening it needs a visit there.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+};
 use thiserror::Error;
 
 use super::lab::{LabError, Netns};
@@ -285,13 +287,19 @@ fn answer_datagram(socket: &UdpSocket, name: &str) -> io::Result<()> {
     let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
     let peer = message.address.ok_or(io::ErrorKind::InvalidData)?;
     let mut local = socket.local_addr()?;
+    let mut source = None;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
             local.set_ip(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+            source = Some(nix::libc::in_pktinfo { ipi_ifindex: 0, ..info });
         }
     }
-    let peer = SocketAddr::from((peer.ip(), peer.port()));
-    socket.send_to(identify(name, peer, local).as_bytes(), peer).map(drop)
+    let line = identify(name, SocketAddr::from((peer.ip(), peer.port())), local);
+    // The answer comes from the address that was asked, as of any server that knows several: else the route would choose.
+    let source: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
+    let slices = [IoSlice::new(line.as_bytes())];
+    sendmsg(socket.as_raw_fd(), &slices, &source, MsgFlags::empty(), Some(&peer))?;
+    Ok(())
 }
 
 /// The line that every server answers, as the servers of the simulator do.

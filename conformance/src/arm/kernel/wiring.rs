@@ -44,10 +44,17 @@ pub struct End<'a> {
 /// What a lab is to become.
 #[derive(Debug, Clone, Default)]
 pub struct Wiring {
-    /// Veth pairs: the ends, with the nodes' names still in place of their namespaces'.
-    veths: Vec<(OwnedEnd, OwnedEnd)>,
+    /// Bridges and veth pairs in the order in which they are made, with the nodes' names still in place of their
+    /// namespaces'.
+    links: Vec<Link>,
     /// Parts by node.
     nodes: IndexMap<String, Part>,
+}
+
+#[derive(Debug, Clone)]
+enum Link {
+    Bridge(OwnedEnd),
+    Veth(OwnedEnd, OwnedEnd),
 }
 
 #[derive(Debug, Clone)]
@@ -89,9 +96,7 @@ impl Wiring {
 
     /// A bridge without spanning tree and without multicast snooping: both send frames of their own.
     pub fn bridge(&mut self, node: &str, device: &str, mac: MacAddr) {
-        self.part(node).line(format_args!(
-            "link add name {device} address {mac} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
-        ));
+        self.links.push(Link::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
         self.part(node).line(format_args!("link set dev {device} up"));
     }
 
@@ -102,7 +107,7 @@ impl Wiring {
             device: end.device.to_owned(),
             mac: end.mac,
         };
-        self.veths.push((owned(port), owned(leaf)));
+        self.links.push(Link::Veth(owned(port), owned(leaf)));
         if let Some((bridge, is_hairpin)) = master {
             self.part(port.node).line(format_args!("link set dev {} master {bridge}", port.device));
             self.hairpin(port.node, port.device, is_hairpin);
@@ -146,9 +151,9 @@ impl Wiring {
             let quiet = QUIET.iter().copied().filter(|_| part.is_new);
             netns.set_sysctls(quiet.chain(borrowed(&part.early_sysctls)))
         })?;
-        if let Some((first, _)) = self.veths.first() {
+        if let Some(Link::Bridge(first) | Link::Veth(first, _)) = self.links.first() {
             // Inside a namespace of the lab: then the machine's own is not even asked.
-            lab.netns(&first.node).run("ip", &["-batch", "-"], self.veth_lines(lab).as_bytes())?;
+            lab.netns(&first.node).run("ip", &["-batch", "-"], self.link_lines(lab).as_bytes())?;
         }
         parts.par_iter().try_for_each(|(netns, part)| {
             if !part.lines.is_empty() {
@@ -159,22 +164,33 @@ impl Wiring {
         parts.par_iter().try_for_each(|(netns, part)| part.wait_for_links(netns))
     }
 
-    fn veth_lines(&self, lab: &Lab) -> String {
+    fn link_lines(&self, lab: &Lab) -> String {
         let mut lines = String::new();
-        for (first, second) in &self.veths {
-            let netns = |end: &OwnedEnd| lab.netns(&end.node).system_name();
-            line(
-                &mut lines,
-                format_args!(
-                    "link add name {} address {} netns {} type veth peer name {} address {} netns {}",
-                    first.device,
-                    first.mac,
-                    netns(first),
-                    second.device,
-                    second.mac,
-                    netns(second)
+        let netns = |end: &OwnedEnd| lab.netns(&end.node).system_name();
+        for link in &self.links {
+            match link {
+                Link::Bridge(end) => line(
+                    &mut lines,
+                    format_args!(
+                        "link add name {} address {} netns {} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                        end.device,
+                        end.mac,
+                        netns(end)
+                    ),
                 ),
-            );
+                Link::Veth(first, second) => line(
+                    &mut lines,
+                    format_args!(
+                        "link add name {} address {} netns {} type veth peer name {} address {} netns {}",
+                        first.device,
+                        first.mac,
+                        netns(first),
+                        second.device,
+                        second.mac,
+                        netns(second)
+                    ),
+                ),
+            }
         }
         lines
     }

@@ -12,7 +12,7 @@ use sim::world::{BuildError, VethEnd as SimEnd};
 use super::super::ArmError;
 use super::SimArm;
 use crate::scenario::Share;
-use crate::topology::{Address, Change, Listener, Netns, NetnsPlan, Route, Topology, Veth};
+use crate::topology::{Address, Change, Link as LinkPlan, Listener, Netns, NetnsPlan, Route, Topology, Veth};
 
 impl From<BuildError> for ArmError {
     /// What a topology holds is ours, so what is refused is our fault.
@@ -27,8 +27,13 @@ impl SimArm {
         for (netns, plan) in &topology.netns {
             self.add_netns(netns, plan)?;
         }
-        for veth in &topology.veths {
-            self.add_veth(veth)?;
+        for link in topology.links() {
+            match link {
+                LinkPlan::Bridge(netns, bridge) => {
+                    self.world.add_bridge(self.id(netns)?, &bridge.name, bridge.mac)?;
+                }
+                LinkPlan::Veth(veth) => self.add_veth(veth)?,
+            }
         }
         for (netns, plan) in &topology.netns {
             self.configure(netns, plan)?;
@@ -63,9 +68,6 @@ impl SimArm {
         self.ids.insert(netns.clone(), id);
         for (name, value) in &plan.early_sysctls {
             self.world.set_sysctl(id, name, value)?;
-        }
-        if let Some(bridge) = &plan.bridge {
-            self.world.add_bridge(id, &bridge.name, bridge.mac)?;
         }
         Ok(())
     }

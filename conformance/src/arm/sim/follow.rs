@@ -18,6 +18,10 @@ use crate::prepare::FlowPlan;
 /// what got no answer at all.
 const UNREST_MAX: Duration = Duration::from_millis(500);
 
+/// So much later than in the simulator a kernel may send the same: its timers are coarser the longer they run (8 ms from 64 ms
+/// on, kernel/time/timer.c), and it has other things to do.
+const LATENESS_MAX: Duration = Duration::from_millis(40);
+
 /// What another arm shows of a connection that it made.
 #[derive(Debug)]
 pub(crate) struct Shown {
@@ -34,6 +38,11 @@ impl Shown {
         let attempts = attempts(frames, &plan.from.to_string(), REQUEST);
         let ports = translated_ports(&attempts, plan.source_port.unwrap_or(0));
         Self { flow, attempts, ports }
+    }
+
+    /// When the client's first packet was seen first.
+    pub(crate) fn begun(&self) -> Option<Duration> {
+        self.attempts.first()?.hops.first().map(|hop| hop.at)
     }
 }
 
@@ -119,7 +128,7 @@ impl SimArm {
         world.set_level(Level::Everything);
         world.run_until(world.now() + UNREST_MAX);
         let last = world.trace().events().iter().rfind(|event| matches!(event.event, Event::Device(_)));
-        last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()))
+        last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()) + LATENESS_MAX)
     }
 
     /// How often each rule of a node matched so far.

@@ -215,10 +215,9 @@ impl Connection {
             self.timers.cancel(TimerKind::Retransmit);
             return;
         };
-        let is_probe_pending =
-            self.write_timer == WriteTimer::LossProbe && self.timers.at(TimerKind::Retransmit).is_some();
-        let after = if is_probe_pending {
-            // Counts from when the segment was sent, not from when the probe took the timer's place.
+        let after = if self.write_timer == WriteTimer::LossProbe {
+            // Counts from when the segment was sent, not from when the probe took the timer's place, or found that another
+            // probe is still to be answered.
             ((head.sent + self.rtt.rto) - io.cx.now).max(Duration::from_micros(1))
         } else {
             self.rtt.rto

@@ -112,9 +112,9 @@ impl Connection {
                 self.retransmit(io, self.snd.in_flight.len() - 1);
             }
             self.tlp_high_seq = Some(self.snd.snd_nxt);
+            // The retransmission timer counts from the probe.
+            self.write_timer = WriteTimer::Retransmit;
         }
-        // The retransmission timer counts from the probe.
-        self.write_timer = WriteTimer::Retransmit;
         self.rearm_rto(io);
     }
 

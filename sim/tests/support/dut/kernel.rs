@@ -53,11 +53,15 @@ impl Host {
         for (number, device) in DEVICES.iter().enumerate() {
             let (own, other) = (mac(device, 1), mac(device, 0xff));
             let wire_path = format!("/proc/{}/fd/{}", std::process::id(), wires[number].as_raw_fd());
-            batch += &format!("link add {device} address {own} type veth peer name {device} address {other} netns {wire_path}\n");
+            batch += &format!(
+                "link add {device} address {own} type veth peer name {device} address {other} netns {wire_path}\n"
+            );
             batch += &format!("link set {device} up\naddr add 10.{number}.0.1/24 dev {device}\n");
             for last in 2..10 {
                 let neighbour = mac(device, last);
-                batch += &format!("neigh replace 10.{number}.0.{last} lladdr {neighbour} dev {device} nud permanent\n");
+                batch += &format!(
+                    "neigh replace 10.{number}.0.{last} lladdr {neighbour} dev {device} nud permanent\n"
+                );
             }
         }
         ip_batch(&batch);

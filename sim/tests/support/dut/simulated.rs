@@ -90,7 +90,8 @@ impl Host {
         for event in events.iter().filter(|event| event.netns == self.host) {
             let Event::Device(DeviceEvent::Transmitted { device, frame }) = &event.event else { continue };
             let device = devices.get(*device);
-            let leaves = matches!(device.kind, DeviceKind::Veth { peer_netns, .. } if peer_netns == self.wire);
+            let leaves =
+                matches!(device.kind, DeviceKind::Veth { peer_netns, .. } if peer_netns == self.wire);
             if leaves && self.deaf.iter().all(|name| **name != *device.name) {
                 frames.push((&device.name, show::frame(&device.name, frame, ident)));
             }
@@ -229,7 +230,8 @@ impl Host {
 
     fn statistics(&self) -> Vec<String> {
         let counters = self.world.netns(self.host).conntrack.counters();
-        let Counters { found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve } = *counters;
+        let Counters { found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve } =
+            *counters;
         let values = [found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve];
         let words = STATISTICS.iter().zip(values).map(|(name, value)| format!("{name}={value}"));
         vec![words.collect::<Vec<_>>().join(" ")]

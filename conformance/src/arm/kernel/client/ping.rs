@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, SockaddrIn, connect, getsockname, recv, send};
+use nix::sys::socket::{MsgFlags, SockaddrIn, connect, getsockname, recv, send, setsockopt, sockopt};
 use sim::wire::icmpv4::icmp_type;
 use sim::wire::{Icmpv4, Ipv4, build, protocol};
 
@@ -26,6 +26,8 @@ pub(super) fn exchange(socket: &OwnedFd, request: &Request, deadline: Instant) -
         return Ok(report);
     }
     report.local.set_ip(getsockname::<SockaddrIn>(fd)?.ip());
+    // As ping(8) does: a raw socket is told of few ICMP errors otherwise (`raw_err`, net/ipv4/raw.c).
+    setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     let [id_high, id_low] = id.to_be_bytes();
     let [sequence_high, sequence_low] = SEQUENCE.to_be_bytes();
     let rest = [id_high, id_low, sequence_high, sequence_low];
@@ -43,7 +45,6 @@ fn receive(socket: &OwnedFd, id: u16, deadline: Instant, report: &mut Report) ->
         let count = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
             Ok(count) => count,
             Err(Errno::EAGAIN) => continue,
-            // A connected raw socket is told of ICMP errors (`raw_err`, net/ipv4/raw.c).
             Err(errno) => return Ok(End::Failed(errno)),
         };
         if let Some((from, data)) = echo_reply(&buffer[..count], id) {
