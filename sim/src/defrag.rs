@@ -41,8 +41,6 @@ impl DefragUser {
 pub struct Defragmented {
     /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
     pub max_size: u16,
-    /// The largest fragment had DF, and so will new ones (`IPSKB_FRAG_PMTU`).
-    pub is_pmtu: bool,
     /// Bytes of payload of each fragment in order: where nothing prevents it, new ones have these.
     pub sizes: Vec<u16>,
 }
@@ -87,8 +85,7 @@ impl Defrag {
         packet: Packet,
     ) -> Option<Packet> {
         let ip = packet.ipv4();
-        let key =
-            Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
+        let key = Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
         let deadline = cx.now + Duration::from_secs(u64::from(sysctls.value(Setting::IpfragTime)));
         let mut is_fresh = false;
         let queue = self.queues.entry(key).or_insert_with(|| {
@@ -156,3 +153,5 @@ struct Part {
     packet: QueuedPacket,
 }
 
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,9 @@ impl Bench {
                     self.trace.end(self.now, NetnsId(0), packet, terminal);
                 }
                 Effect::Link { .. }
-                | Effect::DefragTimer { .. } | Effect::TcpReset { .. } | Effect::SocketTimer { .. } => {
+                | Effect::DefragTimer { .. }
+                | Effect::TcpReset { .. }
+                | Effect::SocketTimer { .. } => {
                     unreachable!("not from here")
                 }
             }

@@ -4,9 +4,7 @@ use super::{World, index};
 use crate::bridge::Fdb;
 use crate::defrag::Defrag;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
-use crate::fib::{
-    Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address,
-};
+use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
 use crate::icmp_limit::IcmpLimit;
 use crate::link::Link;
 use crate::neigh::NeighTable;

@@ -58,7 +58,8 @@ fn backends() -> &'static [Backend] {
             return Vec::new();
         }
         let has = |backend: &Backend| {
-            let probe = format!("ip -V && bridge -V && conntrack -L && iptables-{} -t nat -S", backend.name());
+            let probe =
+                format!("ip -V && bridge -V && conntrack -L && iptables-{} -t nat -S", backend.name());
             let said = netns::run(&[vec![probe]]).concat().concat();
             let has = said.contains("-P POSTROUTING ACCEPT");
             if !has {

@@ -53,11 +53,15 @@ impl Host {
         for (number, device) in DEVICES.iter().enumerate() {
             let (own, other) = (mac(device, 1), mac(device, 0xff));
             let wire_path = format!("/proc/{}/fd/{}", std::process::id(), wires[number].as_raw_fd());
-            batch += &format!("link add {device} address {own} type veth peer name {device} address {other} netns {wire_path}\n");
+            batch += &format!(
+                "link add {device} address {own} type veth peer name {device} address {other} netns {wire_path}\n"
+            );
             batch += &format!("link set {device} up\naddr add 10.{number}.0.1/24 dev {device}\n");
             for last in 2..10 {
                 let neighbour = mac(device, last);
-                batch += &format!("neigh replace 10.{number}.0.{last} lladdr {neighbour} dev {device} nud permanent\n");
+                batch += &format!(
+                    "neigh replace 10.{number}.0.{last} lladdr {neighbour} dev {device} nud permanent\n"
+                );
             }
         }
         ip_batch(&batch);
@@ -92,10 +96,6 @@ impl Host {
                 // A refusal shows itself by what comes out.
                 _ = socket.send(&vec![b'x'; *len]);
                 self.sockets.push(socket);
-                Vec::new()
-            }
-            Step::Deaf(device) => {
-                self.outlets.remove(&**device);
                 Vec::new()
             }
             Step::Sleep(millis) => {

@@ -95,7 +95,11 @@ fn l4<T: AsRef<[u8]>>(ip: &Ipv4<T>, bytes: &[u8]) -> String {
                 .filter(|(bit, _)| tcp.flags().0 & (1 << bit) != 0)
                 .map(|(_, letter)| *letter)
                 .collect();
-            let options = if tcp.options().is_empty() { String::new() } else { format!(" options {}", hex(tcp.options())) };
+            let options = if tcp.options().is_empty() {
+                String::new()
+            } else {
+                format!(" options {}", hex(tcp.options()))
+            };
             format!(
                 "tcp {src}:{} {dst}:{} {flags} seq {} ack {} win {}{options} {}{}",
                 tcp.src_port(),
