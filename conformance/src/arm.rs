@@ -86,7 +86,10 @@ pub trait Arm {
     fn step_begins(&mut self);
 
     /// Ends the run; gives the hash over all events and the events themselves, if the arm has them.
-    fn finish(self) -> (Option<u64>, Option<Recording>);
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError>;
 }
 
 /// Why an arm could not go on.

@@ -109,7 +109,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         steps.push(runner.step(step)?);
     }
     let arm = runner.arm.kind();
-    let (trace_hash, recording) = runner.arm.finish();
+    let (trace_hash, recording) = runner.arm.finish()?;
     let scenario = &prepared.scenario;
     let result = RunResult {
         scenario: scenario.name.clone(),

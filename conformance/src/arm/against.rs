@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::kernel::{Backend, KernelArm};
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError, Flows, RawFlow};
-use crate::frame::{Direction, Frame, Side, compare};
+use crate::frame::{Direction, Frame, Side, compare, lateness};
 use crate::observation::{ConntrackObservation, EndpointName, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
@@ -42,6 +42,13 @@ const SIGNIFICANCE: f64 = 1e-10;
 /// Fewer connections than this say nothing about probabilities.
 const COUNT_MIN: u32 = 30;
 
+/// What both sides have seen since the beginning, in their orders.
+#[derive(Debug, Default)]
+struct Frames {
+    sim: Vec<Frame>,
+    kernel: Vec<Frame>,
+}
+
 /// The kernel, and the simulator beside it.
 #[derive(Debug)]
 pub struct Against {
@@ -51,7 +58,12 @@ pub struct Against {
     /// Who is attached by a link that loses frames, and how many it loses.
     losses: BTreeMap<Netns, Share>,
     port_offset: u16,
-    step: usize,
+    /// When each step began, on the clock of both.
+    step_starts: Vec<Duration>,
+    /// What both sides have seen, as far as it is compared.
+    frames: Frames,
+    /// So many events of the simulator have been looked at.
+    events_seen: usize,
     disagreements: Vec<Disagreement>,
 }
 
@@ -64,7 +76,9 @@ impl Against {
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             losses: BTreeMap::new(),
             port_offset: 0,
-            step: 0,
+            step_starts: Vec::new(),
+            frames: Frames::default(),
+            events_seen: 0,
             disagreements: Vec::new(),
         }
     }
@@ -75,7 +89,7 @@ impl Against {
     }
 
     fn note(&mut self, subject: Subject) {
-        self.disagreements.push(Disagreement { step: self.step, subject });
+        self.disagreements.push(Disagreement { step: self.step_starts.len(), subject });
     }
 
     /// The plan of one connection, with a port that no other has had lately.
@@ -115,9 +129,15 @@ impl Against {
         self.losses.values().all(|loss| *loss == Share::ONE)
     }
 
-    fn compare_frames(&mut self, since: usize) -> Result<(), ArmError> {
-        let mut kernel = self.kernel.take_frames()?;
-        let mut sim = self.sim.frames_since(since);
+    /// Takes what both sides have seen since the last call.
+    fn collect_frames(&mut self) -> Result<(), ArmError> {
+        let since = std::mem::replace(&mut self.events_seen, self.sim.event_count());
+        let (sim, kernel) = (self.sim.frames_since(since), self.kernel.take_frames()?);
+        if !self.is_predictable() {
+            // What was under way is lost on one side and not on the other; from the next step on they are compared again.
+            self.frames = Frames::default();
+            return Ok(());
+        }
         // The kernel's capture sees frames come in that are then lost.
         let lossy: Vec<_> =
             self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
@@ -126,12 +146,42 @@ impl Against {
             frame.direction == Direction::Received
                 && ends.any(|end| end.device == frame.device && end.netns.to_string() == frame.netns)
         };
-        kernel.retain(|frame| !is_lost(frame));
-        sim.retain(|frame| !is_lost(frame));
-        for difference in compare(side("simulator", &sim), side("kernel", &kernel)) {
-            self.note(Subject::Frame(Box::new(difference)));
+        self.frames.sim.extend(sim.into_iter().filter(|frame| !is_lost(frame)));
+        self.frames.kernel.extend(kernel.into_iter().filter(|frame| !is_lost(frame)));
+        Ok(())
+    }
+
+    /// Compares what both sides have seen so far, but for the last moments: what one side has just sent the other may be about
+    /// to send. Each conversation on each device is told of once.
+    fn compare_frames(&mut self) -> Result<(), ArmError> {
+        self.collect_frames()?;
+        let now = self.kernel.elapsed();
+        let Frames { sim, kernel } = &self.frames;
+        for difference in compare(side("simulator", sim), side("kernel", kernel), now) {
+            let is_same = |known: &Disagreement| match &known.subject {
+                Subject::Frame(known) => {
+                    (&known.netns, &known.device, known.conversation)
+                        == (&difference.netns, &difference.device, difference.conversation)
+                }
+                Subject::Flow { .. }
+                | Subject::Conntrack { .. }
+                | Subject::Counters { .. }
+                | Subject::Choices { .. } => false,
+            };
+            if !self.disagreements.iter().any(is_same) {
+                let step = self.step_starts.iter().filter(|start| **start <= difference.at).count();
+                let subject = Subject::Frame(Box::new(difference));
+                self.disagreements.push(Disagreement { step, subject });
+            }
         }
         Ok(())
+    }
+
+    /// Compares the last moments as well, once they are over.
+    fn conclude(&mut self) -> Result<(), ArmError> {
+        self.kernel.sleep(lateness(Duration::ZERO))?;
+        self.sim.catch_up(self.kernel.elapsed());
+        self.compare_frames()
     }
 
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
@@ -269,6 +319,10 @@ impl Arm for &mut Against {
     }
 
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
+        if matches!(change, StateChange::Link { .. }) {
+            self.sim.catch_up(self.kernel.elapsed());
+            self.collect_frames()?;
+        }
         self.kernel.change(change)?;
         self.sim.change(change)?;
         if let StateChange::Link { netns, loss: Some(loss), .. } = change {
@@ -285,17 +339,15 @@ impl Arm for &mut Against {
             Transport::Tcp | Transport::Udp | Transport::Sctp => self.sim.distribution(plan)?,
             Transport::Icmp => None,
         };
-        // What happened between steps, such as ARP while time passed, is not compared.
-        self.kernel.take_frames()?;
-        self.sim.catch_up(self.kernel.elapsed());
-        let since = self.sim.event_count();
         let flows =
             (1..=plan.count).map(|number| self.run_flow(plan, number)).collect::<Result<Vec<_>, _>>()?;
         self.settle()?;
         if self.is_predictable() {
-            self.compare_frames(since)?;
+            self.compare_frames()?;
             self.compare_conntrack()?;
             self.compare_counters()?;
+        } else {
+            self.collect_frames()?;
         }
         if let Some(before) = before {
             self.check_choices(&before, plan, &flows)?;
@@ -313,16 +365,18 @@ impl Arm for &mut Against {
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
         self.kernel.sleep(duration)?;
-        self.sim.sleep(duration)
+        self.sim.catch_up(self.kernel.elapsed());
+        Ok(())
     }
 
     fn step_begins(&mut self) {
-        self.step += 1;
+        self.step_starts.push(self.kernel.elapsed());
         self.kernel.step_begins();
         self.sim.step_begins();
     }
 
-    fn finish(self) -> (Option<u64>, Option<Recording>) {
+    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+        self.conclude()?;
         let empty = SimArm::new(0, Level::Nothing);
         std::mem::replace(&mut self.sim, empty).finish()
     }

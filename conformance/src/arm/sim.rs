@@ -215,10 +215,10 @@ impl Arm for SimArm {
         self.step_starts.push(self.world.trace().events().len());
     }
 
-    fn finish(self) -> (Option<u64>, Option<Recording>) {
+    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
         let trace = self.world.trace();
         if trace.level() == Level::Nothing {
-            return (None, None);
+            return Ok((None, None));
         }
         let names = |netns: &sim::netns::Netns| NetnsName {
             name: netns.name.to_string(),
@@ -226,7 +226,7 @@ impl Arm for SimArm {
         };
         let netns = self.world.all_netns().iter().map(names).collect();
         let recording = Recording { events: trace.events().to_vec(), netns, step_starts: self.step_starts };
-        (Some(trace.hash()), Some(recording))
+        Ok((Some(trace.hash()), Some(recording)))
     }
 }
 

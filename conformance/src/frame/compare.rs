@@ -29,6 +29,10 @@ pub struct Difference {
     pub netns: String,
     /// The device.
     pub device: String,
+    /// The conversation.
+    pub conversation: Conversation,
+    /// When the earlier of the two frames was there.
+    pub at: Duration,
     /// Position of the frame among those of its conversation that count, from 1.
     pub position: usize,
     /// Name of the first side, and what it saw there; `None` for nothing more.
@@ -37,34 +41,55 @@ pub struct Difference {
     pub right: (String, Option<Summary>),
 }
 
-/// Where the two sides differ: at most one frame for each device and conversation, ordered by when the first side got
-/// there, so that the cause comes before its effects. Empty if they agree.
+/// Where the two sides differ: at most one frame for each device and conversation, in the order of time, so that the cause
+/// comes before its effects. Empty if they agree.
 ///
 /// Three things are free. Frames of different conversations may come in any order: a server closes when it pleases, and
 /// the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
 /// acknowledges as much; but never the last one of a handshake, on which the state of conntrack depends. ARP is compared
 /// by who asks and who answers, not by how often and when: neighbours are confirmed and forgotten by timers that the
 /// kernel draws at random.
-pub fn compare(left: Side<'_>, right: Side<'_>) -> Vec<Difference> {
+///
+/// Clocks of the two sides begin together, and it is `now` on both. What one has sent a moment ago the other may be about to
+/// send; so it is no difference yet ([`lateness`]).
+pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Vec<Difference> {
     let (left_threads, right_threads) = (threads(left.frames), threads(right.frames));
     let keys: BTreeSet<_> = left_threads.keys().chain(right_threads.keys()).collect();
     let mut differences = Vec::new();
     for key in keys {
         let of = |threads: &BTreeMap<Key<'_>, Thread>| threads.get(key).cloned().unwrap_or_default();
         let (first, second) = (of(&left_threads), of(&right_threads));
-        let Some((position, at)) = first_difference(&first, &second) else { continue };
-        let nth = |frames: &Thread| frames.get(position).map(|(_, frame)| frame.clone());
-        let difference = Difference {
-            netns: key.netns.to_owned(),
-            device: key.device.to_owned(),
-            position: position + 1,
-            left: (left.name.to_owned(), nth(&first)),
-            right: (right.name.to_owned(), nth(&second)),
+        let Some(Parting { position, at, sides }) = parting(key.conversation, &first, &second) else {
+            continue;
         };
-        differences.push((at, difference));
+        let begun = first_at(&first).into_iter().chain(first_at(&second)).min().unwrap_or(at);
+        if at.saturating_add(lateness(at.saturating_sub(begun))) < now {
+            differences.push(Difference {
+                netns: key.netns.to_owned(),
+                device: key.device.to_owned(),
+                conversation: key.conversation,
+                at,
+                position: position + 1,
+                left: (left.name.to_owned(), sides.0),
+                right: (right.name.to_owned(), sides.1),
+            });
+        }
     }
-    differences.sort_by_key(|(at, _)| *at);
-    differences.into_iter().map(|(_, difference)| difference).collect()
+    differences.sort_by_key(|difference| difference.at);
+    differences
+}
+
+/// How much later than one side the other may send the same, in a conversation of that age. A timer of Linux fires late by up
+/// to an eighth of its length (kernel/time/timer.c), and a machine may be busy.
+pub fn lateness(age: Duration) -> Duration {
+    BUSY + age / 8
+}
+
+/// How long a machine may be busy with other things.
+const BUSY: Duration = Duration::from_millis(100);
+
+fn first_at(thread: &Thread) -> Option<Duration> {
+    thread.first().map(|(at, _)| *at)
 }
 
 /// Frames of one conversation on one device, in their order, with their times.
@@ -81,7 +106,7 @@ struct Key<'a> {
 
 /// What frames have in common of which the order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Conversation {
+pub enum Conversation {
     /// ARP as a whole.
     Arp,
     /// IP between these ends, in either direction; an ICMP error belongs to the packet that it is about.
@@ -136,15 +161,43 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     threads.into_iter().map(what_counts).collect()
 }
 
-/// The first position at which the frames differ, and when the first side was there.
-fn first_difference(
-    first: &[(Duration, Summary)],
-    second: &[(Duration, Summary)],
-) -> Option<(usize, Duration)> {
-    let same = first.iter().zip(second).take_while(|((_, left), (_, right))| left == right).count();
-    let is_difference = same < first.len().max(second.len());
-    let at = first.get(same).or(first.last()).map_or(Duration::ZERO, |(at, _)| *at);
-    is_difference.then_some((same, at))
+/// Where two threads part.
+struct Parting {
+    position: usize,
+    /// When the earlier of the two frames was there.
+    at: Duration,
+    sides: (Option<Summary>, Option<Summary>),
+}
+
+fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Option<Parting> {
+    match conversation {
+        Conversation::Arp => arp_parting(first, second),
+        Conversation::Ip(_) | Conversation::Other(_) => {
+            let is_same =
+                |((_, left), (_, right)): &(&(Duration, Summary), &(Duration, Summary))| left == right;
+            let position = first.iter().zip(second).take_while(is_same).count();
+            let (left, right) = (first.get(position), second.get(position));
+            let at = left.into_iter().chain(right).map(|(at, _)| *at).min()?;
+            let frame = |side: Option<&(Duration, Summary)>| side.map(|(_, frame)| frame.clone());
+            Some(Parting { position, at, sides: (frame(left), frame(right)) })
+        }
+    }
+}
+
+/// The earliest question or answer that only one side has.
+fn arp_parting(first: &Thread, second: &Thread) -> Option<Parting> {
+    let is_in = |frame: &Summary, thread: &Thread| thread.iter().any(|(_, other)| other == frame);
+    let alone = |thread: &Thread, other: &Thread| {
+        let own = thread.iter().enumerate().filter(|(_, (_, frame))| !is_in(frame, other));
+        own.map(|(position, (at, frame))| (*at, position, frame.clone())).min_by_key(|(at, ..)| *at)
+    };
+    match (alone(first, second), alone(second, first)) {
+        (Some((at, position, frame)), right) if right.as_ref().is_none_or(|(other, ..)| at <= *other) => {
+            Some(Parting { position, at, sides: (Some(frame), None) })
+        }
+        (_, Some((at, position, frame))) => Some(Parting { position, at, sides: (None, Some(frame)) }),
+        (Some(_) | None, None) => None,
+    }
 }
 
 /// Leaves out pure acknowledgments that a later segment of the same direction makes superfluous.
@@ -209,7 +262,7 @@ fn askers_and_answerers(frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summ
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { netns, device, position, left, right } = self;
+        let Self { netns, device, conversation: _, at: _, position, left, right } = self;
         write!(formatter, "{netns} {device}, frame {position}:")?;
         for (name, frame) in [left, right] {
             match frame {

@@ -98,7 +98,7 @@ impl Capture {
 fn differences(left: &Capture, right: &Capture) -> String {
     let left = Side { name: "simulator", frames: &left.frames };
     let right = Side { name: "kernel", frames: &right.frames };
-    compare(left, right).iter().map(|difference| format!("{difference}\n")).collect()
+    compare(left, right, Duration::MAX).iter().map(|difference| format!("{difference}\n")).collect()
 }
 
 #[test]
@@ -140,6 +140,29 @@ fn what_is_free_is_no_difference() {
     kernel.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, TcpFlags::ACK, 1, 2, &[]);
     kernel.tcp(false, FIN_ACK, 1, 2, &[]).tcp(true, TcpFlags::ACK, 2, 2, &[]);
     assert_eq!(differences(&simulator, &kernel), "");
+}
+
+#[test]
+fn what_one_side_has_just_sent_the_other_may_be_about_to_send() {
+    let mut simulator = Capture::with_initial(0);
+    simulator.handshake();
+    let mut kernel = Capture::with_initial(0);
+    kernel.handshake();
+    // Sent again 800 ms after the first.
+    simulator.tcp(true, TcpFlags::SYN, 0, 0, &[]).frames[3].at = Duration::from_millis(800);
+    fn sides<'a>(first: &'a Capture, second: &'a Capture) -> [Side<'a>; 2] {
+        [("simulator", first), ("kernel", second)].map(|(name, side)| Side { name, frames: &side.frames })
+    }
+    for (now, is_told) in [(800, false), (999, false), (1_001, true)] {
+        for [left, right] in [sides(&simulator, &kernel), sides(&kernel, &simulator)] {
+            let found = compare(left, right, Duration::from_millis(now));
+            assert_eq!(!found.is_empty(), is_told, "at {now} ms: {found:?}");
+        }
+    }
+    // What was sent otherwise long ago is told, whatever came last.
+    kernel.frames[0].bytes[22] = 63;
+    let [left, right] = sides(&simulator, &kernel);
+    assert_eq!(compare(left, right, Duration::from_millis(800)).len(), 1);
 }
 
 #[test]
@@ -190,7 +213,7 @@ fn each_field_that_counts_makes_a_difference() {
 }
 
 #[test]
-fn differences_come_in_the_order_of_the_first_side() {
+fn differences_come_in_the_order_of_time() {
     let mut simulator = Capture::with_initial(0);
     simulator.handshake();
     let mut kernel = Capture::with_initial(0);

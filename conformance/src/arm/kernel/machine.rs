@@ -326,8 +326,8 @@ impl Arm for KernelArm {
 
     fn step_begins(&mut self) {}
 
-    fn finish(self) -> (Option<u64>, Option<Recording>) {
-        (None, None)
+    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+        Ok((None, None))
     }
 }
 
