@@ -5,6 +5,8 @@
 mod filter;
 #[path = "../fuzz/bodies/frame.rs"]
 mod frame;
+#[path = "../fuzz/bodies/ipset.rs"]
+mod ipset;
 #[path = "../fuzz/bodies/manifest.rs"]
 mod manifest;
 
@@ -14,8 +16,12 @@ use std::path::Path;
 type Body = fn(&[u8]);
 
 /// Targets with the number of mutations of each seed; together they take a second or two.
-const TARGETS: [(&str, Body, u64); 3] =
-    [("filter", filter::run, 2_000), ("frame", frame::run, 2_000), ("manifest", manifest::run, 30)];
+const TARGETS: [(&str, Body, u64); 4] = [
+    ("filter", filter::run, 2_000),
+    ("frame", frame::run, 2_000),
+    ("ipset", ipset::run, 300),
+    ("manifest", manifest::run, 30),
+];
 
 #[test]
 fn bodies_hold_on_seeds_and_mutations() {

@@ -2,6 +2,7 @@
 
 use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
+use sim::ipset::Ipset;
 use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::path::Path;
@@ -85,11 +86,15 @@ fn saved_by_the_simulator() -> String {
             }
             _ => continue,
         };
-        tables.command("setup.sh", number, &command).expect("the commands of setup.sh are valid");
+        tables
+            .command(&mut Ipset::default(), "setup.sh", number, &command)
+            .expect("the commands of setup.sh are valid");
     }
     let rules = read(folder.path(), "node-1/iptables.rules");
     let options = RestoreOptions { noflush: true, counters: true };
-    tables.restore(Family::Ipv4, "iptables.rules", &rules, options).expect("rendered rules load");
+    tables
+        .restore(&mut Ipset::default(), Family::Ipv4, "iptables.rules", &rules, options)
+        .expect("rendered rules load");
     tables.save(Family::Ipv4, false)
 }
 

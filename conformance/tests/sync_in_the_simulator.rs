@@ -10,6 +10,7 @@ use proxy_core::objects::{
 };
 use proxy_core::plan::Plan;
 use proxy_core::{iptables, sync};
+use sim::ipset::Ipset;
 use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ fn plan(sketches: &[Sketch]) -> Plan {
 fn restore(tables: &mut Xtables, text: &str) {
     let options = RestoreOptions { noflush: true, counters: true };
     tables
-        .restore(Family::Ipv4, "restore", text, options)
+        .restore(&mut Ipset::default(), Family::Ipv4, "restore", text, options)
         .unwrap_or_else(|error| panic!("{error} in\n{text}"));
 }
 
@@ -104,7 +105,7 @@ fn load(plan: &Plan) -> Xtables {
     let text = iptables::full(plan);
     for (line, command) in (1..).zip(&text.jumps) {
         // `-N` of a chain that is there fails, and harms nothing.
-        let _: Result<_, _> = tables.command("jumps", line, command);
+        let _: Result<_, _> = tables.command(&mut Ipset::default(), "jumps", line, command);
     }
     restore(&mut tables, &text.restore);
     tables

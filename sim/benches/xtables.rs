@@ -9,6 +9,7 @@ use sim::context::{Context, EvalCtx};
 use sim::device::{DeviceId, DeviceKind, Devices, NetnsId};
 use sim::draws::Draws;
 use sim::fib::Fib;
+use sim::ipset::Ipset;
 use sim::netfilter::conntrack::Conntrack;
 use sim::netfilter::{Family, Hook, HookState, Verdict};
 use sim::packet::{Origin, Packet};
@@ -100,7 +101,7 @@ fn write_service(service: u32, chains: &mut String, rules: &mut String) {
 fn load(text: &str) -> Xtables {
     let mut xtables = Xtables::default();
     let options = RestoreOptions { noflush: true, counters: true };
-    if let Err(error) = xtables.restore(Family::Ipv4, "rules", text, options) {
+    if let Err(error) = xtables.restore(&mut Ipset::default(), Family::Ipv4, "rules", text, options) {
         panic!("{error}");
     }
     xtables
@@ -138,7 +139,9 @@ fn partial_sync(bencher: Bencher<'_, '_>, services: u32) {
         .collect();
     let text = format!("*nat\n{chains}{rules}COMMIT\n");
     let options = RestoreOptions { noflush: true, counters: true };
-    bencher.bench_local(|| xtables.restore(Family::Ipv4, "rules", black_box(&text), options));
+    bencher.bench_local(|| {
+        xtables.restore(&mut Ipset::default(), Family::Ipv4, "rules", black_box(&text), options)
+    });
 }
 
 /// A SYN to a ClusterIP through PREROUTING of the nat table, to the DNAT of an endpoint: eight Services in turn, wherever they
@@ -181,6 +184,7 @@ struct Bed {
     devices: Devices,
     fib: Fib,
     sysctls: Sysctls,
+    ipset: Ipset,
     conntrack: Conntrack,
     draws: Draws,
     trace: Trace,
@@ -196,6 +200,7 @@ impl Bed {
             devices,
             fib: Fib::default(),
             sysctls: Sysctls::default(),
+            ipset: Ipset::default(),
             conntrack: Conntrack::default(),
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Nothing),
@@ -236,6 +241,7 @@ impl Bed {
             devices: &self.devices,
             fib: &self.fib,
             sysctls: &self.sysctls,
+            ipset: &mut self.ipset,
             conntrack: &mut self.conntrack,
         };
         self.xtables.eval(Family::Ipv4, TableKind::Nat, &mut ctx, packet)

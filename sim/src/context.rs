@@ -5,6 +5,7 @@
 use crate::device::{DeviceId, Devices, NetnsId};
 use crate::draws::Draws;
 use crate::fib::Fib;
+use crate::ipset::Ipset;
 use crate::netfilter::HookState;
 use crate::netfilter::conntrack::Conntrack;
 use crate::packet::{FlowId, Meta, Packet, PacketId, QueuedPacket};
@@ -43,6 +44,8 @@ pub struct EvalCtx<'a, 'b> {
     pub fib: &'a Fib,
     /// Settings, such as conntrack timeouts.
     pub sysctls: &'a Sysctls,
+    /// Sets, which rules ask and change.
+    pub ipset: &'a mut Ipset,
     /// The conntrack table, which also holds the NAT bindings.
     pub conntrack: &'a mut Conntrack,
 }

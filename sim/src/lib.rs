@@ -20,6 +20,7 @@
 //! | [`bridge`] | the software bridge, and br_netfilter |
 //! | [`stack`] | the path of an IPv4 packet; `stack::hooks` is the only file that names every subsystem |
 //! | [`socket`] | TCP, UDP and ping endpoints |
+//! | [`ipset`] | sets of addresses and ports, which rules ask |
 //! | [`xtables`] | iptables: its text, and its evaluation |
 //! | [`netns`] | all of that for one namespace |
 //! | [`world`] | netns, links, virtual time, events |
@@ -35,6 +36,7 @@ pub mod device;
 pub mod draws;
 pub mod fib;
 pub mod icmp_limit;
+pub mod ipset;
 pub mod link;
 pub mod neigh;
 pub mod netfilter;
@@ -43,6 +45,7 @@ pub mod packet;
 pub mod socket;
 pub mod stack;
 pub mod sysctl;
+mod text;
 pub mod time;
 pub mod trace;
 pub mod wire;

@@ -5,6 +5,7 @@ use crate::defrag::Defrag;
 use crate::device::{DeviceId, Devices, NetnsId};
 use crate::fib::Fib;
 use crate::icmp_limit::IcmpLimit;
+use crate::ipset::Ipset;
 use crate::neigh::NeighTable;
 use crate::netfilter::conntrack::Conntrack;
 use crate::socket::{SocketOut, Sockets};
@@ -33,6 +34,8 @@ pub struct Netns {
     pub hooks: HookTable,
     /// Conntrack entries and NAT bindings.
     pub conntrack: Conntrack,
+    /// Sets of addresses and ports.
+    pub ipset: Ipset,
     /// iptables.
     pub xtables: Xtables,
     /// Forwarding databases of bridges.

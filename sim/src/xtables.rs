@@ -12,7 +12,6 @@
 
 mod apply;
 mod counters;
-mod error;
 mod eval;
 mod index;
 mod kind;
@@ -33,14 +32,16 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use crate::text::error::{RuleError, RuleErrorKind};
 pub use apply::CommandOutcome;
-pub use error::{RuleError, RuleErrorKind};
 pub use kind::TableKind;
 pub use restore::RestoreOptions;
 
 use crate::context::EvalCtx;
+use crate::ipset::Ipset;
 use crate::netfilter::{Family, Verdict};
 use crate::packet::Packet;
+use crate::text::error;
 use apply::Origin;
 use error::{Parse, Problem};
 use parse::Setting;
@@ -114,30 +115,39 @@ impl Xtables {
         }
     }
 
-    /// Loads a text as `iptables-restore` or `ip6tables-restore` does. `file` is where it comes from, for errors.
+    /// Loads a text as `iptables-restore` or `ip6tables-restore` does. `sets` are those of the netns, of which rules may name some;
+    /// `file` is where the text comes from, for errors.
     ///
     /// # Errors
     /// The first thing that is wrong. Tables whose `COMMIT` came before it have been loaded, the others are as before.
     pub fn restore(
         &mut self,
+        sets: &mut Ipset,
         family: Family,
         file: &str,
         text: &str,
         options: RestoreOptions,
     ) -> Result<(), RuleError> {
         let (tables, lists) = self.family_mut(family);
-        let result = restore::restore(tables, lists, family, file, text, options);
+        let result = restore::restore(tables, lists, sets, family, file, text, options);
         lists.sweep();
         result
     }
 
-    /// Runs one command line, `iptables …` or `ip6tables …`. `file` and `line` say where it stands, for errors and traces.
+    /// Runs one command line, `iptables …` or `ip6tables …`. `sets` are those of the netns; `file` and `line` say where the line
+    /// stands, for errors and traces.
     ///
     /// # Errors
     /// What the real tool refuses; [`RuleError::kind`] tells the cases apart. Nothing has changed then.
-    pub fn command(&mut self, file: &str, line: u32, command: &str) -> Result<CommandOutcome, RuleError> {
+    pub fn command(
+        &mut self,
+        sets: &mut Ipset,
+        file: &str,
+        line: u32,
+        command: &str,
+    ) -> Result<CommandOutcome, RuleError> {
         let mut tool = Tool::command(Family::Ipv4);
-        let result = self.run(line, command, &mut tool);
+        let result = self.run(sets, line, command, &mut tool);
         self.recent.sweep();
         let file: Arc<str> = file.into();
         result.map_err(|failure| match failure {
@@ -148,6 +158,7 @@ impl Xtables {
 
     fn run(
         &mut self,
+        sets: &mut Ipset,
         line: u32,
         command: &str,
         tool: &mut &'static str,
@@ -156,7 +167,7 @@ impl Xtables {
         let family = tool_family(&words, command.len()).map_err(CommandFailure::Text)?;
         *tool = Tool::command(family);
         let (tables, lists) = self.family_mut(family);
-        let setting = Setting { family, is_restore: false, lists };
+        let setting = Setting { family, is_restore: false, lists, sets };
         let parsed = parse::parse(&words[1..], command.len(), setting).map_err(CommandFailure::Text)?;
         if parsed.is_for_other_family {
             let problem =
@@ -168,7 +179,7 @@ impl Xtables {
         let origin = Origin { line, text: command.trim_ascii() };
         let outcome = apply::apply(&mut table, parsed, &origin).map_err(CommandFailure::Text)?;
         validate::check(&table).map_err(CommandFailure::Table)?;
-        table.settle_lists(lists);
+        table.settle(lists, sets);
         tables.put(kind, table);
         Ok(outcome)
     }

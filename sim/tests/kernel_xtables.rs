@@ -8,6 +8,7 @@
 #[path = "support/netns.rs"]
 mod netns;
 
+use sim::ipset::Ipset;
 use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, TableKind, Xtables};
 use std::fmt::Write as _;
@@ -98,7 +99,7 @@ fn here(case: &Case) -> Vec<String> {
     let mut xtables = Xtables::default();
     let has = |option: &str| case.options.iter().any(|given| given == option);
     let options = RestoreOptions { noflush: has("--noflush"), counters: has("--counters") };
-    match xtables.restore(Family::Ipv4, "corpus", &case.text, options) {
+    match xtables.restore(&mut Ipset::default(), Family::Ipv4, "corpus", &case.text, options) {
         Ok(()) => {
             let saved = xtables.save(Family::Ipv4, options.counters);
             let table = saved.split(&format!("*{}\n", case.table)).nth(1).unwrap_or_default();
@@ -128,13 +129,16 @@ fn texts_are_taken_and_printed_as_recorded() {
 fn what_is_printed_is_printed_again() {
     for case in cases() {
         let mut xtables = Xtables::default();
-        if xtables.restore(Family::Ipv4, "corpus", &case.text, RestoreOptions::default()).is_err() {
+        if xtables
+            .restore(&mut Ipset::default(), Family::Ipv4, "corpus", &case.text, RestoreOptions::default())
+            .is_err()
+        {
             continue;
         }
         let saved = xtables.save(Family::Ipv4, true);
         let mut again = Xtables::default();
         let options = RestoreOptions { noflush: false, counters: true };
-        if let Err(error) = again.restore(Family::Ipv4, "saved", &saved, options) {
+        if let Err(error) = again.restore(&mut Ipset::default(), Family::Ipv4, "saved", &saved, options) {
             panic!("line {}: {error}", case.line);
         }
         assert_eq!(again.save(Family::Ipv4, true), saved, "line {}", case.line);

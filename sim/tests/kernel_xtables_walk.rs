@@ -11,6 +11,7 @@ use sim::context::{Context, EvalCtx};
 use sim::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
 use sim::draws::Draws;
 use sim::fib::{Fib, add_address};
+use sim::ipset::Ipset;
 use sim::netfilter::conntrack::Conntrack;
 use sim::netfilter::{Family, Hook, HookState};
 use sim::packet::Origin;
@@ -162,13 +163,15 @@ fn script(text: &str, datagrams: &[Datagram]) -> String {
 /// As [`script`], here.
 fn simulate(text: &str, datagrams: &[Datagram]) -> String {
     let mut xtables = Xtables::default();
-    if let Err(error) = xtables.restore(Family::Ipv4, "text", text, RestoreOptions::default()) {
+    if let Err(error) =
+        xtables.restore(&mut Ipset::default(), Family::Ipv4, "text", text, RestoreOptions::default())
+    {
         panic!("{error}\n{text}");
     }
     let (mut devices, mut fib) = (Devices::default(), Fib::default());
     let lo = devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
     add_address(&mut devices, &mut fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
-    let (sysctls, mut conntrack) = (Sysctls::default(), Conntrack::default());
+    let (sysctls, mut conntrack, mut ipset) = (Sysctls::default(), Conntrack::default(), Ipset::default());
     let (mut draws, mut trace) = (Draws::seeded(0), Trace::new(Level::Nothing));
     let mut now = Instant::START + Duration::from_secs(100_000);
     for datagram in datagrams {
@@ -190,6 +193,7 @@ fn simulate(text: &str, datagrams: &[Datagram]) -> String {
             devices: &devices,
             fib: &fib,
             sysctls: &sysctls,
+            ipset: &mut ipset,
             conntrack: &mut conntrack,
         };
         _ = xtables.eval(Family::Ipv4, TableKind::Filter, &mut ctx, &mut packet);

@@ -226,6 +226,7 @@ pub(crate) struct Fixture {
     pub(crate) now: Instant,
     pub(crate) devices: Devices,
     pub(crate) sysctls: Sysctls,
+    pub(crate) ipset: crate::ipset::Ipset,
     pub(crate) conntrack: Conntrack,
     pub(crate) draws: Draws,
     pub(crate) trace: Trace,
@@ -254,6 +255,7 @@ impl Fixture {
             now: Instant::START + Duration::from_secs(1000),
             devices,
             sysctls: Sysctls::default(),
+            ipset: crate::ipset::Ipset::default(),
             conntrack: Conntrack::default(),
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Everything),
@@ -305,6 +307,7 @@ impl Fixture {
             devices: &self.devices,
             fib: &self.fib,
             sysctls: &self.sysctls,
+            ipset: &mut self.ipset,
             conntrack: &mut self.conntrack,
         })
     }

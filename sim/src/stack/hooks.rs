@@ -265,6 +265,7 @@ fn eval_ctx<'a, 'b>(
         devices: &ns.devices,
         fib: &ns.fib,
         sysctls: &ns.sysctls,
+        ipset: &mut ns.ipset,
         conntrack: &mut ns.conntrack,
     };
     (ctx, &mut ns.xtables)

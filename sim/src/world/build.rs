@@ -6,6 +6,7 @@ use crate::defrag::Defrag;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
 use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
 use crate::icmp_limit::IcmpLimit;
+use crate::ipset::Ipset;
 use crate::link::Link;
 use crate::neigh::NeighTable;
 use crate::netfilter::conntrack::Conntrack;
@@ -100,6 +101,7 @@ impl World {
             defrag: Defrag::default(),
             hooks,
             conntrack: Conntrack::default(),
+            ipset: Ipset::default(),
             xtables: Xtables::default(),
             fdb: Fdb::default(),
             sockets: Sockets::default(),

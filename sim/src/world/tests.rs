@@ -6,12 +6,14 @@ mod laws;
 use super::{ConnectSpec, VethEnd, World, WorldOptions};
 use crate::device::NetnsId;
 use crate::fib::Route;
+use crate::ipset::IpsetOptions;
 use crate::link::Link;
 use crate::packet::FlowId;
 use crate::socket::{ClientProtocol, Server};
 use crate::time::Duration;
 use crate::trace::{DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
 use crate::wire::MacAddr;
+use crate::xtables::{RestoreOptions, RuleErrorKind};
 use std::net::Ipv4Addr;
 
 /// client 10.0.1.2 - eth0/10.0.1.1 router eth1/10.0.2.1 - 10.0.2.2 server
@@ -113,6 +115,29 @@ fn a_request_crosses_a_router_and_the_server_sees_its_client() {
     let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::IcmpEcho, "10.0.2.2", 0));
     assert_eq!(outcome, Outcome::Connected);
     quiesce(&mut world);
+}
+
+#[test]
+fn a_router_lets_through_what_its_sets_have_while_they_have_it() {
+    let Line { mut world, client, router, server } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    let sets = "create open hash:ip,port timeout 60\nadd open 10.0.2.2,tcp:80\n";
+    world.ipset_restore(router, "sets", sets, IpsetOptions::default()).unwrap();
+    let rules = "*filter\n:FORWARD DROP\n-A FORWARD -m set --match-set open dst,dst -j ACCEPT\n\
+                 -A FORWARD -m set --match-set open src,src -j ACCEPT\nCOMMIT\n";
+    world.iptables_restore(router, "rules", rules, RestoreOptions::default()).unwrap();
+    let refused = world.ipset_restore(router, "sets", "destroy open\n", IpsetOptions::default()).unwrap_err();
+    assert_eq!(refused.kind, RuleErrorKind::SetInUse);
+    let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::Tcp, "10.0.2.2", 80));
+    assert_eq!(outcome, Outcome::Connected);
+    let until = world.now() + Duration::from_secs(30);
+    world.run_until(until);
+    let saved = world.ipset_save(router);
+    assert!(saved.contains("add open 10.0.2.2,tcp:80 timeout 2"), "{saved}");
+    let until = world.now() + Duration::from_secs(31);
+    world.run_until(until);
+    let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::Tcp, "10.0.2.2", 80));
+    assert_eq!(outcome, Outcome::Timeout);
 }
 
 #[test]

@@ -2,14 +2,32 @@
 
 use super::World;
 use crate::device::NetnsId;
+use crate::ipset::IpsetOptions;
 use crate::netfilter::Family;
 use crate::netns::Netns;
 use crate::xtables::{CommandOutcome, RestoreOptions, RuleError};
 
-/// Why text was not loaded. Nothing of the table at fault was changed.
+/// Why text was not loaded. Nothing of the iptables table at fault was changed.
 pub type LoadError = RuleError;
 
 impl World {
+    /// Loads what `ipset restore` reads. `source` names the text in errors.
+    pub fn ipset_restore(
+        &mut self,
+        netns: NetnsId,
+        source: &str,
+        text: &str,
+        options: IpsetOptions,
+    ) -> Result<(), LoadError> {
+        let now = self.now();
+        self.netns_mut(netns).ipset.restore(now, source, text, options)
+    }
+
+    /// What `ipset save -sorted` prints.
+    pub fn ipset_save(&self, netns: NetnsId) -> String {
+        self.netns(netns).ipset.save(self.now())
+    }
+
     /// Loads what `iptables-restore` reads. `source` names the text in errors.
     pub fn iptables_restore(
         &mut self,
@@ -19,7 +37,7 @@ impl World {
         options: RestoreOptions,
     ) -> Result<(), LoadError> {
         let ns = self.netns_mut(netns);
-        let result = ns.xtables.restore(Family::Ipv4, source, text, options);
+        let result = ns.xtables.restore(&mut ns.ipset, Family::Ipv4, source, text, options);
         register_hooks(ns);
         result
     }
@@ -33,7 +51,7 @@ impl World {
         command_line: &str,
     ) -> Result<CommandOutcome, LoadError> {
         let ns = self.netns_mut(netns);
-        let result = ns.xtables.command(source, line_number, command_line);
+        let result = ns.xtables.command(&mut ns.ipset, source, line_number, command_line);
         register_hooks(ns);
         result
     }

@@ -143,6 +143,7 @@ impl<'w> Walk<'w> {
                 | Target::Mark(_)
                 | Target::Nat(_)
                 | Target::Reject(_)
+                | Target::Set(_)
                 | Target::Trace) => {
                     let (outcome, action) = target.act(ctx, packet, &self.headers);
                     self.record(ctx, packet, &frame, number, rule, || action);

@@ -10,11 +10,13 @@ mod mark;
 mod physdev;
 mod ports;
 mod recent;
+mod set;
 mod statistic;
 
 pub(super) use limit::Bucket;
 
 pub(super) use recent::Recent;
+pub(super) use set::Named;
 
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::look::Look;
@@ -34,6 +36,7 @@ use limit::Limit;
 use mark::MarkMatch;
 use physdev::Physdev;
 use ports::{Multiport, Sctp, Tcp, Udp};
+use set::SetMatch;
 use smallvec::SmallVec;
 use statistic::{Nth, Random, Statistic};
 
@@ -73,6 +76,7 @@ pub(super) enum Match {
     Random(Random),
     Recent(Box<Recent>),
     Sctp(Sctp),
+    Set(Box<SetMatch>),
     /// Only while the rule is being read: it becomes `Random` or `Nth`.
     Statistic(Box<Statistic>),
     Tcp(Tcp),
@@ -145,16 +149,13 @@ impl Match {
             "pkttype" => Self::Pkttype(Pkttype::default()),
             "recent" => Self::Recent(Box::new(Recent::new(family))),
             "sctp" => Self::Sctp(Sctp::default()),
+            "set" => Self::Set(Box::default()),
             "state" => Self::Conntrack(Box::new(Conntrack::new(family, true))),
             "statistic" => Self::Statistic(Box::default()),
             "tcp" => Self::Tcp(Tcp::default()),
             "tos" => Self::Tos(Tos::default()),
             "ttl" if family == Family::Ipv4 => Self::Ttl(Ttl::default()),
             "udp" => Self::Udp(Udp::default()),
-            "set" => {
-                let problem = name.expected("a match that is simulated").help("ipset is not simulated yet");
-                return Err(problem.kind(RuleErrorKind::Unsupported));
-            }
             other if UNSUPPORTED.contains(&other) => {
                 return Err(name.expected("a match that is simulated").kind(RuleErrorKind::Unsupported));
             }
@@ -197,6 +198,8 @@ impl Match {
             Self::Pkttype(_) => Kind::new("pkttype", Pkttype::OPTIONS),
             Self::Recent(_) => Kind::new("recent", Recent::OPTIONS).impure(true),
             Self::Sctp(_) => Kind::new("sctp", Sctp::OPTIONS).of("sctp"),
+            // It may count packets in a set.
+            Self::Set(_) => Kind::new("set", SetMatch::OPTIONS).impure(true),
             // Options of a header may be malformed.
             Self::Tcp(one) => Kind::new("tcp", Tcp::OPTIONS).of("tcp").impure(one.reads_options()),
             Self::Tos(_) => Kind::new("tos", Tos::OPTIONS),
@@ -244,6 +247,7 @@ impl Match {
             Self::Pkttype(one) => one.set(call),
             Self::Recent(one) => one.set(call),
             Self::Sctp(one) => one.set(call),
+            Self::Set(one) => one.set(call),
             Self::Statistic(one) => one.set(call),
             Self::Nth(_) | Self::Random(_) => {
                 unreachable!("a statistic match is complete only after its options")
@@ -286,6 +290,7 @@ impl Match {
             | Self::Pkttype(_)
             | Self::Random(_)
             | Self::Sctp(_)
+            | Self::Set(_)
             | Self::Tcp(_)
             | Self::Tos(_)
             | Self::Udp(_)) => whole,
@@ -326,6 +331,7 @@ impl Match {
             Self::Random(one) => one.print(out),
             Self::Recent(one) => one.print(out),
             Self::Sctp(one) => one.print(out),
+            Self::Set(one) => one.print(out),
             Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
             Self::Tcp(one) => one.print(out),
             Self::Tos(one) => one.print(out),
@@ -356,6 +362,7 @@ impl Match {
             Self::Random(one) => one.holds(look).into(),
             Self::Recent(one) => one.holds(look).into(),
             Self::Sctp(one) => one.answer(look),
+            Self::Set(one) => one.holds(look).into(),
             Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
             Self::Tcp(one) => one.answer(look),
             Self::Tos(one) => one.holds(look).into(),

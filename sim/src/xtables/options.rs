@@ -5,6 +5,8 @@
 
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::words::Value;
+use crate::ipset::Ipset;
+use crate::netfilter::Family;
 
 /// An option of a match or a target.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,10 @@ pub(super) struct Call<'w> {
     pub(super) is_inverted: bool,
     /// Protocol of the rule as far as it has been read, and whether `!` stood before it.
     pub(super) protocol: (u8, bool),
+    /// Family of the rule.
+    pub(super) family: Family,
+    /// The sets that a rule may name.
+    pub(super) sets: &'w Ipset,
 }
 
 /// What a name, possibly shortened, finds among options.

@@ -14,6 +14,7 @@ use super::options::{self, Call, Found};
 use super::recent_lists::RecentLists;
 use super::value::{number, protocol, ranged};
 use super::words::{Value, Word};
+use crate::ipset::Ipset;
 use crate::netfilter::Family;
 use base::{Argument, Base, BaseOption, CommandOption, OPTIONS, RuleOption, SettingOption};
 use rule::RuleReader;
@@ -76,6 +77,8 @@ pub(super) struct Setting<'s> {
     pub(super) is_restore: bool,
     /// Lists that `recent` matches name.
     pub(super) lists: &'s mut RecentLists,
+    /// Sets that rules name.
+    pub(super) sets: &'s Ipset,
 }
 
 /// Reads the words of a command. `end` is the byte offset of the end of the line.
@@ -211,8 +214,15 @@ impl<'w> Parser<'w, '_, '_> {
         } else {
             value
         };
-        let call =
-            Call { id, value, second, is_inverted: self.not.is_some(), protocol: self.rule.protocol() };
+        let call = Call {
+            id,
+            value,
+            second,
+            is_inverted: self.not.is_some(),
+            protocol: self.rule.protocol(),
+            family: self.setting.family,
+            sets: self.setting.sets,
+        };
         self.rule_option.get_or_insert(written.name);
         self.rule.set(extension, &call, option.bit(), self.setting.family)
     }

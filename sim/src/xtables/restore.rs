@@ -12,6 +12,7 @@ use super::ruleset::Table;
 use super::validate;
 use super::words::{Value, Word, restore_words};
 use super::{Family, FamilyTables, Tool};
+use crate::ipset::Ipset;
 use std::sync::Arc;
 
 /// How `iptables-restore` was called.
@@ -27,6 +28,7 @@ pub struct RestoreOptions {
 pub(super) fn restore(
     tables: &mut FamilyTables,
     lists: &mut RecentLists,
+    sets: &mut Ipset,
     family: Family,
     file: &str,
     text: &str,
@@ -34,7 +36,7 @@ pub(super) fn restore(
 ) -> Result<(), RuleError> {
     let file: Arc<str> = file.into();
     let tool = Tool::restore(family);
-    let mut restorer = Restorer { tables, lists, family, options, open: None, words: Vec::new() };
+    let mut restorer = Restorer { tables, lists, sets, family, options, open: None, words: Vec::new() };
     let mut number = 0;
     for line in text.split_terminator('\n') {
         number += 1;
@@ -67,6 +69,7 @@ impl Failure {
 struct Restorer<'r, 't> {
     tables: &'r mut FamilyTables,
     lists: &'r mut RecentLists,
+    sets: &'r mut Ipset,
     family: Family,
     options: RestoreOptions,
     /// The table between its name and `COMMIT`.
@@ -86,7 +89,7 @@ impl<'t> Restorer<'_, 't> {
         };
         if line == "COMMIT" {
             validate::check(&table).map_err(Failure::Earlier)?;
-            table.settle_lists(self.lists);
+            table.settle(self.lists, self.sets);
             let kind = table.kind;
             self.tables.put(kind, table);
             return Ok(());
@@ -170,7 +173,7 @@ impl<'t> Restorer<'_, 't> {
     fn rule(&mut self, table: &mut Table, line: &'t str, number: u32) -> Parse<()> {
         let (count, from) = rule_counters(line, self.options.counters)?;
         restore_words(line, from, &mut self.words)?;
-        let setting = Setting { family: self.family, is_restore: true, lists: self.lists };
+        let setting = Setting { family: self.family, is_restore: true, lists: self.lists, sets: self.sets };
         let mut parsed = parse::parse(&self.words, line.len(), setting)?;
         if parsed.is_for_other_family {
             return Ok(());

@@ -3,6 +3,7 @@
 use super::matches::Match;
 use super::targets::Target;
 use super::value::{AddrMask, print_addr_mask, protocol_name};
+use crate::ipset::SetId;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -84,6 +85,16 @@ impl RuleSpec {
         let asks = |one: &Match| matches!(one, Match::Conntrack(_) | Match::Connmark(_));
         matches!(self.target, Target::Connmark(_) | Target::Ct(_) | Target::Nat(_))
             || self.matches.iter().any(asks)
+    }
+
+    /// The sets that it names, each as often as it does.
+    pub(super) fn sets(&self) -> impl Iterator<Item = SetId> {
+        let asked = self
+            .matches
+            .iter()
+            .filter_map(|one| if let Match::Set(set) = one { Some(set.id()) } else { None });
+        let changed = if let Target::Set(set) = &self.target { set.ids() } else { [None, None] };
+        asked.chain(changed.into_iter().flatten())
     }
 
     /// Appends the rule as `iptables-save` prints it after `-A CHAIN`. `chain_name` resolves the chain of a jump.

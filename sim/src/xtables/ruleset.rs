@@ -11,6 +11,7 @@ use super::matches::{Match, Recent};
 use super::recent_lists::{ListId, RecentLists};
 use super::rule::{Rule, RuleSpec};
 use super::targets::Target;
+use crate::ipset::{Ipset, SetId};
 use crate::netfilter::Hook;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
@@ -157,15 +158,18 @@ pub(super) const fn jumped_to(target: &Target) -> Option<ChainId> {
         | Target::Mark(_)
         | Target::Nat(_)
         | Target::Reject(_)
+        | Target::Set(_)
         | Target::Trace => None,
     }
 }
 
-/// The lists of `recent` that rules of an unfinished change have taken up and given up.
+/// The lists of `recent` and the sets that rules of an unfinished change have taken up and given up.
 #[derive(Clone, Debug, Default)]
-struct ListChanges {
+struct NameChanges {
     taken: Vec<Recent>,
     given_up: Vec<ListId>,
+    taken_sets: Vec<SetId>,
+    given_up_sets: Vec<SetId>,
 }
 
 /// A rule that is to come into a chain.
@@ -186,7 +190,7 @@ pub(super) struct Table {
     pub(super) states: States,
     /// Rules that ask conntrack or change what it knows.
     conntrack_rules: u32,
-    list_changes: ListChanges,
+    name_changes: NameChanges,
 }
 
 impl Table {
@@ -198,9 +202,9 @@ impl Table {
             let base = Base { hook: *hook, is_accept: true, slot: counters.allocate(Count::default()) };
             chains.add(hook.chain_name(), Some(base));
         }
-        let list_changes = ListChanges::default();
+        let name_changes = NameChanges::default();
         let chains = Arc::new(chains);
-        Self { kind, chains, counters, states: States::default(), conntrack_rules: 0, list_changes }
+        Self { kind, chains, counters, states: States::default(), conntrack_rules: 0, name_changes }
     }
 
     pub(super) fn chains(&self) -> &Chains {
@@ -258,7 +262,8 @@ impl Table {
     pub(super) fn insert_rule(&mut self, id: ChainId, at: usize, new: NewRule) {
         let NewRule { spec, line, text, count } = new;
         let taken = recents(&spec).cloned();
-        self.list_changes.taken.extend(taken);
+        self.name_changes.taken.extend(taken);
+        self.name_changes.taken_sets.extend(spec.sets());
         self.conntrack_rules += u32::from(spec.uses_conntrack());
         let slot = self.counters.allocate(count);
         let chains = Arc::make_mut(&mut self.chains);
@@ -294,19 +299,23 @@ impl Table {
         self.conntrack_rules -= u32::from(rule.spec.uses_conntrack());
         self.counters.release(rule.slot);
         self.states.forget(rule.slot);
-        self.list_changes.given_up.extend(recents(&rule.spec).map(Recent::list_id));
+        self.name_changes.given_up.extend(recents(&rule.spec).map(Recent::list_id));
+        self.name_changes.given_up_sets.extend(rule.spec.sets());
     }
 
     /// Ends a change that has succeeded. New rules take their lists before old ones give theirs up, so that a list which a
     /// replaced rule names keeps what it remembers.
-    pub(super) fn settle_lists(&mut self, lists: &mut RecentLists) {
-        let ListChanges { taken, given_up } = std::mem::take(&mut self.list_changes);
+    pub(super) fn settle(&mut self, lists: &mut RecentLists, sets: &mut Ipset) {
+        let NameChanges { taken, given_up, taken_sets, given_up_sets } =
+            std::mem::take(&mut self.name_changes);
         for recent in taken {
             recent.hold(lists);
         }
         for list in given_up {
             lists.release(list);
         }
+        taken_sets.into_iter().for_each(|set| sets.hold(set));
+        given_up_sets.into_iter().for_each(|set| sets.release(set));
     }
 }
 

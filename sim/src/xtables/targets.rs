@@ -5,6 +5,7 @@ mod log;
 mod mark;
 mod nat;
 mod reject;
+mod set;
 
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::kind::TableKind;
@@ -22,6 +23,7 @@ pub(super) use log::Log;
 pub(super) use mark::{Connmark, Mark};
 pub(super) use nat::{Nat, NatKind};
 pub(super) use reject::Reject;
+pub(super) use set::SetTarget;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -41,6 +43,7 @@ pub(super) enum Target {
     Mark(Mark),
     Nat(Box<Nat>),
     Reject(Reject),
+    Set(Box<SetTarget>),
     /// `TRACE`: would show the packet's way in the kernel's log; the trace of a run always does.
     Trace,
 }
@@ -74,7 +77,6 @@ const UNSUPPORTED: &[&str] = &[
     "QUEUE",
     "RATEEST",
     "SECMARK",
-    "SET",
     "SNPT",
     "SYNPROXY",
     "TCPMSS",
@@ -103,6 +105,7 @@ impl Target {
             "REDIRECT" => Self::Nat(Box::new(Nat::new(NatKind::Redirect))),
             "REJECT" => Self::Reject(Reject::new(family)),
             "SNAT" => Self::Nat(Box::new(Nat::new(NatKind::Snat))),
+            "SET" => Self::Set(Box::default()),
             "TRACE" => Self::Trace,
             other if UNSUPPORTED.contains(&other) => {
                 return Err(name.expected("a target that is simulated").kind(RuleErrorKind::Unsupported));
@@ -133,6 +136,7 @@ impl Target {
             Self::Mark(_) => Mark::OPTIONS,
             Self::Nat(nat) => nat.options(),
             Self::Reject(_) => Reject::OPTIONS,
+            Self::Set(_) => SetTarget::OPTIONS,
         }
     }
 
@@ -152,6 +156,7 @@ impl Target {
             Self::Mark(one) => one.set(call),
             Self::Nat(one) => one.set(call, family),
             Self::Reject(one) => one.set(call),
+            Self::Set(one) => one.set(call),
         }
     }
 
@@ -171,6 +176,7 @@ impl Target {
             Self::Ct(ct) => ct.check(at),
             Self::Mark(_) => Mark::check(seen, at),
             Self::Reject(reject) => reject.check(at, protocol),
+            Self::Set(_) => SetTarget::check(seen, at),
         }
     }
 
@@ -187,7 +193,8 @@ impl Target {
             | Self::Goto(_)
             | Self::Connmark(_)
             | Self::Log(_)
-            | Self::Mark(_) => (None, HookMask::ALL),
+            | Self::Mark(_)
+            | Self::Set(_) => (None, HookMask::ALL),
             Self::Ct(_) | Self::Trace => (Some(TableKind::Raw), HookMask::ALL),
             Self::Nat(nat) => (Some(TableKind::Nat), nat.allowed_hooks()),
             Self::Reject(_) => {
@@ -209,6 +216,7 @@ impl Target {
             Self::Mark(_) => "MARK",
             Self::Nat(nat) => nat.name(),
             Self::Reject(_) => "REJECT",
+            Self::Set(_) => "SET",
             Self::Trace => "TRACE",
         }
     }
@@ -226,6 +234,7 @@ impl Target {
             Self::Mark(one) => one.print(out),
             Self::Nat(one) => one.print(out),
             Self::Reject(one) => one.print(out),
+            Self::Set(one) => one.print(out),
         }
     }
 
@@ -249,6 +258,10 @@ impl Target {
             Self::Reject(one) => {
                 one.act(ctx, packet, headers);
                 (Outcome::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Reject)
+            }
+            Self::Set(one) => {
+                one.act(ctx, packet, headers);
+                (Outcome::Continue, RuleAction::Continue)
             }
         }
     }

@@ -4,6 +4,7 @@ mod kube_proxy;
 mod laws;
 mod matches;
 mod net;
+mod sets;
 mod state;
 mod targets;
 mod text;

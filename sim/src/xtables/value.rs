@@ -3,45 +3,12 @@
 use super::error::Parse;
 use super::words::Value;
 use crate::netfilter::Family;
+pub(super) use crate::text::value::{number, port, protocol, protocol_name, ranged};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
-
-/// A number as `strtoul` with base 0 reads it: decimal, `0x` hexadecimal or `0` octal; `None` if a letter is left over.
-///
-/// Linux: `xtables_strtoul`, libxtables/xtables.c.
-pub(super) fn number(text: &str) -> Option<u64> {
-    let (digits, radix) = match text.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (&text[2..], 16),
-        [b'0', _, ..] => (&text[1..], 8),
-        _ => (text, 10),
-    };
-    // `from_str_radix` takes a sign, which the tool does not.
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, radix).ok())?
-}
-
-/// A number within a range.
-pub(super) fn ranged(value: Value<'_>, range: RangeInclusive<u32>) -> Parse<u32> {
-    number(value.text)
-        .and_then(|read| u32::try_from(read).ok())
-        .filter(|read| range.contains(read))
-        .ok_or_else(|| value.expected(format!("a number from {} to {}", range.start(), range.end())))
-}
 
 pub(super) fn any_u32(value: Value<'_>) -> Parse<u32> {
     ranged(value, 0..=u32::MAX)
-}
-
-pub(super) fn port(value: Value<'_>) -> Parse<u16> {
-    number(value.text).and_then(|read| u16::try_from(read).ok()).ok_or_else(|| {
-        let problem = value.expected("a port number from 0 to 65535");
-        let is_name = value.text.starts_with(|first: char| first.is_ascii_alphabetic());
-        if is_name {
-            problem.help("service names depend on /etc/services; write the number")
-        } else {
-            problem
-        }
-    })
 }
 
 /// First and last of a range of ports, both included.
@@ -239,85 +206,6 @@ pub(super) fn plain_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
 /// As [`plain_v4`].
 pub(super) fn plain_v6(value: Value<'_>) -> Parse<Ipv6Addr> {
     addr_v6(value)
-}
-
-/// Names of protocol numbers, as Debian's /etc/protocols has them; what `-p` takes and `iptables-save` prints.
-const PROTOCOLS: &[(&str, u8)] = &[
-    ("all", 0),
-    ("icmp", 1),
-    ("igmp", 2),
-    ("ggp", 3),
-    ("ipencap", 4),
-    ("st", 5),
-    ("tcp", 6),
-    ("egp", 8),
-    ("igp", 9),
-    ("pup", 12),
-    ("udp", 17),
-    ("hmp", 20),
-    ("xns-idp", 22),
-    ("rdp", 27),
-    ("iso-tp4", 29),
-    ("dccp", 33),
-    ("xtp", 36),
-    ("ddp", 37),
-    ("idpr-cmtp", 38),
-    ("ipv6", 41),
-    ("ipv6-route", 43),
-    ("ipv6-frag", 44),
-    ("idrp", 45),
-    ("rsvp", 46),
-    ("gre", 47),
-    ("esp", 50),
-    ("ah", 51),
-    ("skip", 57),
-    ("ipv6-icmp", 58),
-    ("ipv6-nonxt", 59),
-    ("ipv6-opts", 60),
-    ("rspf", 73),
-    ("vmtp", 81),
-    ("eigrp", 88),
-    ("ospf", 89),
-    ("ax.25", 93),
-    ("ipip", 94),
-    ("etherip", 97),
-    ("encap", 98),
-    ("pim", 103),
-    ("ipcomp", 108),
-    ("vrrp", 112),
-    ("l2tp", 115),
-    ("isis", 124),
-    ("sctp", 132),
-    ("fc", 133),
-    ("mobility-header", 135),
-    ("udplite", 136),
-    ("mpls-in-ip", 137),
-    ("manet", 138),
-    ("hip", 139),
-    ("shim6", 140),
-    ("wesp", 141),
-    ("rohc", 142),
-    ("ethernet", 143),
-    // Further names of the tool's own list (`xtables_chain_protos`, libxtables/xtables.c).
-    ("icmpv6", 58),
-    ("ipv6-mh", 135),
-    ("mh", 135),
-];
-
-/// A protocol by number or name, in any case of letters.
-pub(super) fn protocol(value: Value<'_>) -> Parse<u8> {
-    let by_number = || number(value.text).and_then(|read| u8::try_from(read).ok());
-    PROTOCOLS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(value.text))
-        .map(|(_, number)| *number)
-        .or_else(by_number)
-        .ok_or_else(|| value.expected("a protocol name or a number from 0 to 255"))
-}
-
-/// The name of a protocol, if it has one.
-pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
-    PROTOCOLS.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
 }
 
 /// Whether `text` is `name` or the beginning of it, in any case of letters, as `strncasecmp` with the length of `text` says.

@@ -1,45 +1,8 @@
 //! Splitting a line into words, as `iptables-restore` and as a shell would.
 
 use super::error::{Parse, Problem, RuleErrorKind};
+pub(super) use crate::text::words::{Value, Word};
 use std::borrow::Cow;
-
-/// A word of a line.
-#[derive(Clone, Debug)]
-pub(super) struct Word<'t> {
-    /// Without quotation marks and escapes.
-    pub(super) text: Cow<'t, str>,
-    /// Byte offset of its beginning in the line.
-    pub(super) at: usize,
-}
-
-/// A word, or the part of one that is an option's value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Value<'w> {
-    pub(super) text: &'w str,
-    pub(super) at: usize,
-}
-
-impl<'w> Value<'w> {
-    pub(super) fn of(word: &'w Word<'_>) -> Self {
-        Self { text: &word.text, at: word.at }
-    }
-
-    /// A part of this value. `text` is a slice of it.
-    pub(super) fn part(self, text: &'w str) -> Self {
-        let offset = (text.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
-        Self { text, at: self.at + offset.min(self.text.len()) }
-    }
-
-    /// The problem that something else should stand here.
-    pub(super) fn expected(self, expected: impl Into<Cow<'static, str>>) -> Box<Problem> {
-        Problem::new(RuleErrorKind::Syntax, self.at, expected, format!("`{}`", self.text))
-    }
-
-    /// Splits at every comma.
-    pub(super) fn split_commas(self) -> impl Iterator<Item = Self> {
-        self.text.split(',').map(move |text| self.part(text))
-    }
-}
 
 /// Splits what `iptables-restore` reads: words end at blanks; within quotation marks blanks are kept and a backslash
 /// takes the next character as it is; a closing mark ends the word.

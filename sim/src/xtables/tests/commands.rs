@@ -1,5 +1,6 @@
 //! Single commands, as `iptables` is called by kube-proxy, kubelet and CNI plugins.
 
+use crate::ipset::Ipset;
 use crate::netfilter::Family;
 use crate::xtables::{CommandOutcome, RuleErrorKind, TableKind, Xtables};
 
@@ -7,7 +8,7 @@ use crate::xtables::{CommandOutcome, RuleErrorKind, TableKind, Xtables};
 fn run(commands: &[(&str, Result<(), RuleErrorKind>)]) -> Xtables {
     let mut xtables = Xtables::default();
     for (number, (command, expected)) in (1..).zip(commands) {
-        let found = xtables.command("setup.sh", number, command);
+        let found = xtables.command(&mut Ipset::default(), "setup.sh", number, command);
         assert_eq!(found.as_ref().map(|_| ()).map_err(|error| error.kind), *expected, "{command}: {found:?}");
     }
     xtables
@@ -70,10 +71,10 @@ fn rules_are_listed_as_commands() {
         ("iptables -A FORWARD -j DOCKER-USER", Ok(())),
         ("iptables -A DOCKER-USER -j RETURN", Ok(())),
     ]);
-    let listed = xtables.command("f", 1, "iptables -S").unwrap();
+    let listed = xtables.command(&mut Ipset::default(), "f", 1, "iptables -S").unwrap();
     let all = "-P INPUT ACCEPT\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j RETURN\n";
     assert_eq!(listed, CommandOutcome::Rules(all.to_owned()));
-    let one = xtables.command("f", 1, "iptables -S DOCKER-USER").unwrap();
+    let one = xtables.command(&mut Ipset::default(), "f", 1, "iptables -S DOCKER-USER").unwrap();
     assert_eq!(one, CommandOutcome::Rules("-N DOCKER-USER\n-A DOCKER-USER -j RETURN\n".to_owned()));
 }
 
@@ -99,9 +100,9 @@ fn conntrack_is_needed_while_some_rule_asks_for_it() {
         ("iptables -t nat -A POSTROUTING -j MASQUERADE", "iptables -t nat -D POSTROUTING 1"),
         ("iptables -t raw -A OUTPUT -j NOTRACK", "iptables -t raw -F"),
     ] {
-        xtables.command("f", 1, add).unwrap();
+        xtables.command(&mut Ipset::default(), "f", 1, add).unwrap();
         assert!(xtables.uses_conntrack(Family::Ipv4), "{add}");
-        xtables.command("f", 1, remove).unwrap();
+        xtables.command(&mut Ipset::default(), "f", 1, remove).unwrap();
         assert!(!xtables.uses_conntrack(Family::Ipv4), "{remove}");
     }
 }
@@ -113,17 +114,17 @@ fn what_portmap_flannel_and_docker_write_is_taken() {
         for chain in
             ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK", "CNI-DN-1234567890abcdef"]
         {
-            xtables.command("f", 1, &format!("iptables -t nat -N {chain}")).unwrap();
+            xtables.command(&mut Ipset::default(), "f", 1, &format!("iptables -t nat -N {chain}")).unwrap();
         }
         for chain in ["FLANNEL-POSTRTG", "DOCKER"] {
-            xtables.command("f", 1, &format!("iptables -t nat -N {chain}")).unwrap();
+            xtables.command(&mut Ipset::default(), "f", 1, &format!("iptables -t nat -N {chain}")).unwrap();
         }
         for chain in
             ["FLANNEL-FWD", "DOCKER", "DOCKER-USER", "DOCKER-ISOLATION-STAGE-1", "DOCKER-ISOLATION-STAGE-2"]
         {
-            xtables.command("f", 1, &format!("iptables -N {chain}")).unwrap();
+            xtables.command(&mut Ipset::default(), "f", 1, &format!("iptables -N {chain}")).unwrap();
         }
-        if let Err(error) = xtables.command("cni", number, command) {
+        if let Err(error) = xtables.command(&mut Ipset::default(), "cni", number, command) {
             panic!("{error}");
         }
     }

@@ -1,5 +1,6 @@
 //! Where a text is wrong, and what is said about it.
 
+use crate::ipset::Ipset;
 use crate::netfilter::Family;
 use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 
@@ -7,7 +8,7 @@ use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 fn check(text: &str, expected: &str) {
     let mut xtables = Xtables::default();
     let options = RestoreOptions { noflush: false, counters: true };
-    let error = xtables.restore(Family::Ipv4, "f", text, options).expect_err(text);
+    let error = xtables.restore(&mut Ipset::default(), Family::Ipv4, "f", text, options).expect_err(text);
     assert_eq!(error.to_string(), format!("f:{expected}"), "{text}");
 }
 
@@ -84,7 +85,7 @@ fn rules() {
         ("-A CH -m u32", "10: iptables-restore: expected a match that is simulated, found `u32`"),
         (
             "-A CH -m set --match-set x src",
-            "10: iptables-restore: expected a match that is simulated, found `set` (ipset is not simulated yet)",
+            "26: iptables-restore: expected the name of a set that exists, found `x`",
         ),
         ("-A CH -m nonsense", "10: iptables-restore: expected the name of a match, found `nonsense`"),
         (
@@ -189,9 +190,9 @@ fn a_table_at_fault_stays_as_it_was_and_those_before_it_are_loaded() {
     let mut xtables = Xtables::default();
     let options = RestoreOptions::default();
     let before = "*filter\n-A INPUT -j ACCEPT\nCOMMIT\n*nat\n-A PREROUTING -p udp\nCOMMIT\n";
-    xtables.restore(Family::Ipv4, "f", before, options).unwrap();
+    xtables.restore(&mut Ipset::default(), Family::Ipv4, "f", before, options).unwrap();
     let text = "*filter\n-A INPUT -j DROP\nCOMMIT\n*nat\n:NEW -\n-A PREROUTING -j NEW\n-A PREROUTING -j NONE\nCOMMIT\n";
-    let error = xtables.restore(Family::Ipv4, "f", text, options).unwrap_err();
+    let error = xtables.restore(&mut Ipset::default(), Family::Ipv4, "f", text, options).unwrap_err();
     assert_eq!((error.kind, error.line, error.column), (RuleErrorKind::NoSuchChain, 7, 18));
     let saved = xtables.save(Family::Ipv4, false);
     assert!(saved.contains("-A INPUT -j DROP\n"), "{saved}");

@@ -2,6 +2,7 @@
 
 use super::net::Net;
 use super::text::AFFINITY;
+use crate::ipset::Ipset;
 use crate::netfilter::fixture::{Seg, echo, udp};
 use crate::netfilter::{Family, Hook};
 use crate::xtables::{RestoreOptions, TableKind, Xtables};
@@ -140,8 +141,8 @@ proptest! {
         for (rule, number) in edit.iter().filter(|(rule, _)| !rule.ends_with("LONG")) {
             for net in [&mut indexed, &mut linear] {
                 // There may be no such position; then nothing changes for either.
-                let inserted = net.xtables.command("f", 1, &format!("iptables -I LONG {number} {rule}")).is_ok();
-                let deleted = net.xtables.command("f", 1, &format!("iptables -D FORWARD {number}")).is_ok();
+                let inserted = net.xtables.command(&mut net.ipset, "f", 1, &format!("iptables -I LONG {number} {rule}")).is_ok();
+                let deleted = net.xtables.command(&mut net.ipset, "f", 1, &format!("iptables -D FORWARD {number}")).is_ok();
                 prop_assert!(inserted || deleted || *number > 1);
             }
         }
@@ -154,7 +155,7 @@ proptest! {
     fn printing_is_a_fixed_point_of_reading(text in table()) {
         let saved = Net::new(&text).xtables.save(Family::Ipv4, false);
         let mut again = Xtables::default();
-        again.restore(Family::Ipv4, "saved", &saved, RestoreOptions::default()).unwrap();
+        again.restore(&mut Ipset::default(), Family::Ipv4, "saved", &saved, RestoreOptions::default()).unwrap();
         prop_assert_eq!(again.save(Family::Ipv4, false), saved);
     }
 
@@ -185,22 +186,22 @@ fn survive(text: &str) {
         for noflush in [false, true] {
             let mut xtables = Xtables::default();
             let options = RestoreOptions { noflush, counters: noflush };
-            if xtables.restore(family, "f", text, options).is_err() {
+            if xtables.restore(&mut Ipset::default(), family, "f", text, options).is_err() {
                 continue;
             }
             let saved = xtables.save(family, true);
             let mut again = Xtables::default();
             let options = RestoreOptions { noflush: false, counters: true };
-            if let Err(error) = again.restore(family, "saved", &saved, options) {
+            if let Err(error) = again.restore(&mut Ipset::default(), family, "saved", &saved, options) {
                 panic!("{error}\n{saved}");
             }
         }
     }
     let mut xtables = Xtables::default();
-    let outcome = xtables.command("f", 1, text);
+    let outcome = xtables.command(&mut Ipset::default(), "f", 1, text);
     assert!(outcome.is_err() || text.contains("tables"), "only a command of one of the tools is taken");
-    _ = xtables.command("f", 1, &format!("iptables {text}"));
-    _ = xtables.command("f", 1, &format!("ip6tables -t nat {text}"));
+    _ = xtables.command(&mut Ipset::default(), "f", 1, &format!("iptables {text}"));
+    _ = xtables.command(&mut Ipset::default(), "f", 1, &format!("ip6tables -t nat {text}"));
 }
 
 #[test]

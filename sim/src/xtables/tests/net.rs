@@ -4,6 +4,7 @@ use crate::context::{Context, Effect, EvalCtx};
 use crate::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
 use crate::draws::Draws;
 use crate::fib::{Fib, add_address};
+use crate::ipset::Ipset;
 use crate::netfilter::conntrack::{Conntrack, nf_conntrack_in};
 use crate::netfilter::nat::{self, NatStep};
 use crate::netfilter::{Family, Hook, HookState, Verdict};
@@ -24,6 +25,7 @@ pub(super) struct Net {
     pub(super) devices: Devices,
     pub(super) fib: Fib,
     pub(super) sysctls: Sysctls,
+    pub(super) ipset: Ipset,
     pub(super) conntrack: Conntrack,
     pub(super) draws: Draws,
     pub(super) trace: Trace,
@@ -49,6 +51,7 @@ impl Net {
             devices,
             fib,
             sysctls: Sysctls::default(),
+            ipset: Ipset::default(),
             conntrack: Conntrack::default(),
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Everything),
@@ -62,7 +65,7 @@ impl Net {
 
     pub(super) fn restore(&mut self, text: &str) {
         let options = RestoreOptions { noflush: true, counters: false };
-        if let Err(error) = self.xtables.restore(Family::Ipv4, "rules", text, options) {
+        if let Err(error) = self.xtables.restore(&mut self.ipset, Family::Ipv4, "rules", text, options) {
             panic!("{error}");
         }
     }
@@ -103,6 +106,7 @@ impl Net {
             devices: &self.devices,
             fib: &self.fib,
             sysctls: &self.sysctls,
+            ipset: &mut self.ipset,
             conntrack: &mut self.conntrack,
         };
         function(&mut self.xtables, &mut ctx)

@@ -199,14 +199,20 @@ fn a_list_lives_as_long_as_a_rule_names_it() {
     net.forwards(&udp("10.0.0.1:9", "10.0.0.2:1"));
     assert!(seen(&mut net));
     let options = RestoreOptions::default();
-    net.xtables.restore(Family::Ipv4, "f", &text, options).unwrap();
+    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", &text, options).unwrap();
     assert!(seen(&mut net), "rules were replaced by others that name it");
     net.xtables
-        .restore(Family::Ipv4, "f", "*filter\n:FORWARD DROP\n-A FORWARD -j NONE\nCOMMIT\n", options)
+        .restore(
+            &mut net.ipset,
+            Family::Ipv4,
+            "f",
+            "*filter\n:FORWARD DROP\n-A FORWARD -j NONE\nCOMMIT\n",
+            options,
+        )
         .unwrap_err();
     assert!(seen(&mut net), "a restore that failed");
-    net.xtables.restore(Family::Ipv4, "f", "*filter\nCOMMIT\n", options).unwrap();
-    net.xtables.restore(Family::Ipv4, "f", &text, options).unwrap();
+    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", "*filter\nCOMMIT\n", options).unwrap();
+    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", &text, options).unwrap();
     assert!(!seen(&mut net), "nothing named it for a while");
 }
 
@@ -228,7 +234,7 @@ fn counters_and_states_of_rules_that_stay_are_kept() {
             "[1:36] -m statistic --mode nth --every 3 --packet 2 -j ACCEPT"
         ]
     );
-    net.xtables.command("f", 1, "iptables -Z FORWARD 2").unwrap();
+    net.xtables.command(&mut net.ipset, "f", 1, "iptables -Z FORWARD 2").unwrap();
     assert_eq!(net.counted(TableKind::Filter, "FORWARD")[1], "[0:0] -p tcp -j DROP");
 }
 

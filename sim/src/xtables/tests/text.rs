@@ -1,5 +1,6 @@
 //! Texts: what real kube-proxy wrote and how a real kernel printed it back, and printing as a fixed point of reading.
 
+use crate::ipset::Ipset;
 use crate::netfilter::Family;
 use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 
@@ -31,7 +32,7 @@ pub(super) fn with_jumps(family: Family) -> Xtables {
     };
     let mut xtables = Xtables::default();
     for (number, line) in (1..).zip(JUMPS.lines()).filter(|(_, line)| line.starts_with(tool)) {
-        match xtables.command("jumps.txt", number, line) {
+        match xtables.command(&mut Ipset::default(), "jumps.txt", number, line) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind, RuleErrorKind::ChainExists, "{error}"),
         }
@@ -44,7 +45,7 @@ fn recordings_of_kube_proxy_are_printed_as_the_kernel_printed_them() {
     for (family, restored, saved) in RECORDINGS {
         let mut xtables = with_jumps(family);
         let options = RestoreOptions { noflush: true, counters: true };
-        xtables.restore(family, "restore.txt", restored, options).unwrap();
+        xtables.restore(&mut Ipset::default(), family, "restore.txt", restored, options).unwrap();
         let expected: String =
             saved.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
         for (printed, expected) in xtables.save(family, false).lines().zip(expected.lines()) {
@@ -52,7 +53,9 @@ fn recordings_of_kube_proxy_are_printed_as_the_kernel_printed_them() {
         }
         assert_eq!(xtables.save(family, false).lines().count(), expected.lines().count());
         let mut again = Xtables::default();
-        again.restore(family, "save.txt", &expected, RestoreOptions::default()).unwrap();
+        again
+            .restore(&mut Ipset::default(), family, "save.txt", &expected, RestoreOptions::default())
+            .unwrap();
         assert_eq!(again.save(family, false), expected, "printing is a fixed point of reading");
     }
 }

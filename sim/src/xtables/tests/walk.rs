@@ -97,6 +97,6 @@ fn a_new_policy_begins_to_count_anew() {
     let mut net = Net::new("*filter\n:FORWARD DROP\nCOMMIT\n");
     net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
     assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
-    net.xtables.command("f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
+    net.xtables.command(&mut net.ipset, "f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
     assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
 }

@@ -1,4 +1,4 @@
-//! What a wrong rule text gets for an answer.
+//! What a wrong text gets for an answer.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,6 +22,16 @@ pub enum RuleErrorKind {
     ChainInUse,
     /// `-C` or `-D` on a rule that does not exist, or a rule number past the end.
     NoSuchRule,
+    /// There is no set of that name.
+    NoSuchSet,
+    /// `create` or `rename` to the name of a set that exists.
+    SetExists,
+    /// `destroy` or `rename` of a set that a rule or another set names.
+    SetInUse,
+    /// `add` of an element that the set has.
+    ElementExists,
+    /// `del` of an element that the set has not.
+    NoSuchElement,
     /// The rules are well formed, but the kernel does not take them: a target in the wrong table or chain, a loop.
     Refused,
 }
@@ -58,20 +68,20 @@ impl RuleError {
 
 /// A problem in one line, before file and line are known.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) kind: RuleErrorKind,
+pub(crate) struct Problem {
+    pub(crate) kind: RuleErrorKind,
     /// Byte offset in the line.
-    pub(super) at: usize,
-    pub(super) expected: Cow<'static, str>,
-    pub(super) found: Box<str>,
-    pub(super) help: Option<Cow<'static, str>>,
+    pub(crate) at: usize,
+    pub(crate) expected: Cow<'static, str>,
+    pub(crate) found: Box<str>,
+    pub(crate) help: Option<Cow<'static, str>>,
 }
 
 /// Boxed, because results are returned from every small parser and problems are rare.
-pub(super) type Parse<T> = Result<T, Box<Problem>>;
+pub(crate) type Parse<T> = Result<T, Box<Problem>>;
 
 impl Problem {
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: RuleErrorKind,
         at: usize,
         expected: impl Into<Cow<'static, str>>,
@@ -80,18 +90,18 @@ impl Problem {
         Box::new(Self { kind, at, expected: expected.into(), found: found.into(), help: None })
     }
 
-    pub(super) fn help(mut self: Box<Self>, help: impl Into<Cow<'static, str>>) -> Box<Self> {
+    pub(crate) fn help(mut self: Box<Self>, help: impl Into<Cow<'static, str>>) -> Box<Self> {
         self.help = Some(help.into());
         self
     }
 
-    pub(super) fn kind(mut self: Box<Self>, kind: RuleErrorKind) -> Box<Self> {
+    pub(crate) fn kind(mut self: Box<Self>, kind: RuleErrorKind) -> Box<Self> {
         self.kind = kind;
         self
     }
 
     /// Says where the line stands.
-    pub(super) fn in_line(self, tool: &'static str, file: &Arc<str>, number: u32, line: &str) -> RuleError {
+    pub(crate) fn in_line(self, tool: &'static str, file: &Arc<str>, number: u32, line: &str) -> RuleError {
         let before = line.get(..self.at).unwrap_or(line).chars().count();
         RuleError {
             kind: self.kind,

@@ -1,0 +1,86 @@
+//! `list:set`: sets of sets, which are asked one after another (net/netfilter/ipset/ip_set_list_set.c).
+
+use super::SetId;
+use super::set::{Entry, Failure};
+
+/// A set in a list.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) set: SetId,
+    pub(super) entry: Entry,
+}
+
+/// A set to add or delete, and its neighbour if one is named.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) set: SetId,
+    pub(super) neighbour: Option<Neighbour>,
+}
+
+/// What `before` and `after` say.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Neighbour {
+    /// It stands directly before that set.
+    Before(SetId),
+    /// It stands directly after that set.
+    After(SetId),
+}
+
+/// What adding a set came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    New,
+    /// It was there and got other options.
+    Again,
+}
+
+fn position(members: &[Member], set: SetId) -> Option<usize> {
+    members.iter().position(|member| member.set == set)
+}
+
+// Linux: list_set_uadd
+pub(super) fn add(
+    members: &mut Vec<Member>,
+    place: Place,
+    exist: bool,
+    renew: impl FnOnce(&mut Entry),
+) -> Result<Added, Failure> {
+    let at = match place.neighbour {
+        None => members.len(),
+        Some(Neighbour::Before(set)) => position(members, set).ok_or(Failure::NoNeighbour)?,
+        Some(Neighbour::After(set)) => position(members, set).ok_or(Failure::NoNeighbour)? + 1,
+    };
+    if let Some(known) = position(members, place.set) {
+        if !exist {
+            return Err(Failure::Exists);
+        }
+        renew(&mut members[known].entry);
+        return Ok(Added::Again);
+    }
+    let mut entry = Entry::default();
+    renew(&mut entry);
+    members.insert(at, Member { set: place.set, entry });
+    Ok(Added::New)
+}
+
+// Linux: list_set_udel
+pub(super) fn del(members: &mut Vec<Member>, place: Place) -> Result<(), Failure> {
+    let missing = if place.neighbour.is_some() { Failure::NoNeighbour } else { Failure::Missing };
+    let Some(at) = position(members, place.set) else { return Err(missing) };
+    if !stands(members, at, place.neighbour) {
+        return Err(missing);
+    }
+    members.remove(at);
+    Ok(())
+}
+
+/// Whether the set at `at` has that neighbour.
+fn stands(members: &[Member], at: usize, neighbour: Option<Neighbour>) -> bool {
+    let is =
+        |at: Option<usize>, set| at.and_then(|at| members.get(at)).is_some_and(|member| member.set == set);
+    match neighbour {
+        None => true,
+        Some(Neighbour::Before(set)) => is(Some(at + 1), set),
+        Some(Neighbour::After(set)) => is(at.checked_sub(1), set),
+    }
+}

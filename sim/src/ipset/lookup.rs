@@ -1,0 +1,383 @@
+//! Sets and packets: whether a set has what a packet shows, and adding or deleting that.
+//!
+//! Linux: `ip_set_test`, `ip_set_add` and `ip_set_del`, net/netfilter/ipset/ip_set_core.c, and `*_kadt` of the types.
+
+use super::element::{ICMPV6, UDPLITE};
+use super::header::{Header, SetType, Storage};
+use super::keys::{self, Key, number_of};
+use super::set::{Additions, Elements, Entry, Failure};
+use super::{Ipset, SetId};
+use crate::netfilter::Family;
+use crate::packet::Packet;
+use crate::time::Instant;
+use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
+use crate::wire::{Headers, be16};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+
+/// `IPSET_DIM_MAX`.
+const MAX_DIRECTIONS: u8 = 6;
+
+/// Which side of a packet each part of an element is compared with: `src,dst`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Directions {
+    count: u8,
+    /// A bit for each part that is compared with the source.
+    sources: u8,
+}
+
+impl Directions {
+    /// Reads `src,dst,…`: one to six of them.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut read = Self::default();
+        for word in text.split(',') {
+            let is_source = match word {
+                "src" => true,
+                "dst" => false,
+                _ => return None,
+            };
+            read.sources |= u8::from(is_source) << read.count;
+            read.count += 1;
+            if read.count > MAX_DIRECTIONS {
+                return None;
+            }
+        }
+        Some(read)
+    }
+
+    /// Appends them as they are written.
+    pub(crate) fn print(self, out: &mut String) {
+        for part in 0..self.count {
+            out.push_str(if part == 0 { "" } else { "," });
+            out.push_str(if self.is_source(part) { "src" } else { "dst" });
+        }
+    }
+
+    const fn is_source(self, part: u8) -> bool {
+        self.sources & 1 << part != 0
+    }
+}
+
+/// What sets see of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'p> {
+    family: Family,
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
+    /// Bytes from the IP header on.
+    len: u16,
+    is_later_fragment: bool,
+    /// What follows the IP header.
+    transport: &'p [u8],
+}
+
+impl<'p> Shown<'p> {
+    /// What a packet shows.
+    pub(crate) fn of(family: Family, headers: &Headers, packet: &'p Packet) -> Self {
+        let l3 = packet.l3();
+        let (header_len, is_later_fragment) = match family {
+            Family::Ipv4 => (packet.ipv4().header_len(), packet.ipv4().fragment_offset() > 0),
+            // Extension headers of IPv6 are not modelled.
+            Family::Ipv6 | Family::Bridge => (40, false),
+        };
+        let end = l3.len().min(headers.total_len.into());
+        Self {
+            family,
+            src: headers.src,
+            dst: headers.dst,
+            protocol: headers.protocol,
+            len: headers.total_len,
+            is_later_fragment,
+            transport: l3.get(header_len..end).unwrap_or_default(),
+        }
+    }
+
+    const fn addr(&self, is_source: bool) -> u128 {
+        number_of(if is_source { self.src } else { self.dst })
+    }
+
+    /// The port, type and code of an ICMP message, or zero for what has no ports; `None` if there is a header that cannot be read
+    /// (`ip_set_get_ip4_port`, net/netfilter/ipset/ip_set_getport.c).
+    fn port(&self, is_source: bool) -> Option<u16> {
+        if self.protocol == 0 {
+            return None;
+        }
+        if self.is_later_fragment {
+            let has_ports = matches!(self.protocol, TCP | SCTP | UDP | UDPLITE | ICMP);
+            return (!has_ports).then_some(0);
+        }
+        let header_len = match self.protocol {
+            TCP => 20,
+            SCTP => 12,
+            UDP | UDPLITE | ICMP | ICMPV6 => 8,
+            _ => return Some(0),
+        };
+        let header = self.transport.get(..header_len)?;
+        let is_icmp = matches!(self.protocol, ICMP | ICMPV6);
+        Some(be16(header, if is_icmp || is_source { 0 } else { 2 }))
+    }
+
+    /// The part of a packet that a set compares; `None` is an error, which is no match (`*_kadt`).
+    fn key(&self, header: &Header, directions: Directions) -> Option<Key> {
+        let addr = || self.addr(directions.is_source(0));
+        let with_port = |key| {
+            let port = self.port(directions.is_source(1))?;
+            Some(Key { port, protocol: self.protocol, ..key })
+        };
+        let prefix = if header.set_type.has_networks() { keys::bits(self.family) } else { 0 };
+        match header.set_type {
+            SetType::BitmapPort => {
+                // Only these two have ports for it (`ip_set_get_ip_port`); which of them it is does not matter.
+                let is_known = matches!(self.protocol, TCP | UDP);
+                let port = self.port(directions.is_source(0)).filter(|_| is_known)?;
+                is_within(header, port.into()).then(|| Key { port, ..Key::default() })
+            }
+            SetType::BitmapIp => {
+                let masked = addr() & keys::mask(Family::Ipv4, header.netmask());
+                is_within(header, addr()).then(|| Key { addr: masked, ..Key::default() })
+            }
+            SetType::HashIp => {
+                let addr = addr() & keys::mask(self.family, header.netmask());
+                (addr != 0).then(|| Key { addr, ..Key::default() })
+            }
+            SetType::HashNet => Some(Key { addr: addr(), prefix, ..Key::default() }),
+            SetType::HashIpPort | SetType::HashNetPort => {
+                with_port(Key { addr: addr(), prefix, ..Key::default() })
+            }
+            SetType::HashIpPortIp | SetType::HashIpPortNet => {
+                let second = self.addr(directions.is_source(2));
+                with_port(Key { addr: addr(), prefix, second, ..Key::default() })
+            }
+            SetType::ListSet => None,
+        }
+    }
+}
+
+fn is_within(header: &Header, value: u128) -> bool {
+    match header.storage {
+        Storage::Bitmap { range: (first, last), .. } => (first.into()..=last.into()).contains(&value),
+        Storage::Hash { .. } | Storage::List { .. } => false,
+    }
+}
+
+/// What a rule asks of a counter of the element that it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CounterTest {
+    Equal(u64),
+    NotEqual(u64),
+    Less(u64),
+    Greater(u64),
+}
+
+impl CounterTest {
+    const fn holds(self, counter: u64) -> bool {
+        match self {
+            Self::Equal(value) => counter == value,
+            Self::NotEqual(value) => counter != value,
+            Self::Less(value) => counter < value,
+            Self::Greater(value) => counter > value,
+        }
+    }
+}
+
+/// What a rule asks of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) directions: Directions,
+    /// Exceptions match, and what is no exception does not.
+    pub(crate) returns_nomatch: bool,
+    /// Leaves the counters of elements as they are.
+    pub(crate) keeps_counters: bool,
+    /// Leaves those of the sets in a list as they are.
+    pub(crate) keeps_subcounters: bool,
+    pub(crate) packets: Option<CounterTest>,
+    pub(crate) bytes: Option<CounterTest>,
+}
+
+/// What a rule adds to a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addition {
+    pub(crate) directions: Directions,
+    /// An element that is there is renewed.
+    pub(crate) exist: bool,
+    /// Seconds; `None` is what the set says.
+    pub(crate) timeout: Option<u32>,
+}
+
+/// What a set says before `--return-nomatch` is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Element,
+    Exception,
+}
+
+impl Ipset {
+    // Linux: ip_set_test
+    pub(crate) fn matches(
+        &mut self,
+        id: SetId,
+        question: &Question,
+        packet: &Shown<'_>,
+        now: Instant,
+    ) -> bool {
+        if !self.knows(id, question.directions, packet) {
+            return false;
+        }
+        let header = self.set(id).header;
+        if header.set_type == SetType::ListSet {
+            return self.list_matches(id, question, packet, now);
+        }
+        let found = self.look_up(id, question, packet, now);
+        match (found, question.returns_nomatch && header.set_type.has_networks()) {
+            (Found::Nothing, _) => false,
+            (Found::Element, inverts) => !inverts,
+            (Found::Exception, inverts) => inverts,
+        }
+    }
+
+    /// A set says nothing of packets of another family, or if the rule names fewer directions than an element has parts.
+    fn knows(&self, id: SetId, directions: Directions, packet: &Shown<'_>) -> bool {
+        let header = &self.set(id).header;
+        directions.count >= header.set_type.dimension()
+            && header.family().is_none_or(|family| family == packet.family)
+    }
+
+    /// Linux: `mtype_test` and `mtype_test_cidrs`, net/netfilter/ipset/ip_set_hash_gen.h.
+    fn look_up(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> Found {
+        let set = self.set(id);
+        let Elements::Keyed(keyed) = &set.elements else { return Found::Nothing };
+        let Some(key) = packet.key(&set.header, question.directions) else { return Found::Nothing };
+        let mut keys: SmallVec<[Key; 8]> = if set.header.set_type.has_networks() {
+            set.networks_of(keyed, key).collect()
+        } else {
+            SmallVec::from_elem(key, 1)
+        };
+        if !set.header.extensions.counters {
+            return keys.iter().find_map(|key| keyed.get(key, now)).map_or(Found::Nothing, found);
+        }
+        keys.retain(|key| keyed.get(key, now).is_some());
+        for key in keys {
+            let Some(entry) = self.set_mut(id).keyed_mut().get_mut(&key) else { continue };
+            if count(entry, question, packet) {
+                return found(entry);
+            }
+        }
+        Found::Nothing
+    }
+
+    /// The first set of a list that matches (`list_set_ktest`, net/netfilter/ipset/ip_set_list_set.c). Its own counters are not
+    /// asked about.
+    fn list_matches(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> bool {
+        let inner = Question {
+            packets: None,
+            bytes: None,
+            keeps_counters: question.keeps_counters || question.keeps_subcounters,
+            ..*question
+        };
+        let mut at = 0;
+        while let Some((member, is_expired)) = self.member(id, at, now) {
+            at += 1;
+            if is_expired || !self.matches(member, &inner, packet, now) {
+                continue;
+            }
+            if !self.set(id).header.extensions.counters {
+                return true;
+            }
+            if let Elements::List(members) = &mut self.set_mut(id).elements
+                && count(&mut members[at - 1].entry, question, packet)
+            {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A set in a list, and whether its time is over.
+    fn member(&self, list: SetId, at: usize, now: Instant) -> Option<(SetId, bool)> {
+        match &self.set(list).elements {
+            Elements::List(members) => members.get(at).map(|one| (one.set, one.entry.is_expired(now))),
+            Elements::Keyed(_) => None,
+        }
+    }
+
+    /// Adds what a packet shows; whether that could be done makes no difference to the packet.
+    pub(crate) fn add_packet(&mut self, id: SetId, addition: &Addition, packet: &Shown<'_>, now: Instant) {
+        _ = self.try_add(id, addition, packet, now);
+    }
+
+    // Linux: ip_set_add
+    fn try_add(
+        &mut self,
+        id: SetId,
+        addition: &Addition,
+        packet: &Shown<'_>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        self.try_change(id, addition.directions, packet, now, &|ipset, id, key| {
+            let additions = Additions {
+                timeout: addition.timeout,
+                packets: Some(1),
+                bytes: Some(packet.len.into()),
+                ..Additions::default()
+            };
+            ipset.set_mut(id).add_key(key, &additions, addition.exist, now)
+        })
+    }
+
+    /// Deletes what a packet shows.
+    pub(crate) fn del_packet(&mut self, id: SetId, directions: Directions, packet: &Shown<'_>, now: Instant) {
+        _ = self.try_change(id, directions, packet, now, &|ipset, id, key| {
+            ipset.set_mut(id).del_key(&key, false, now)
+        });
+    }
+
+    /// Changes a set or, of a list, the first set that can be changed.
+    fn try_change(
+        &mut self,
+        id: SetId,
+        directions: Directions,
+        packet: &Shown<'_>,
+        now: Instant,
+        change: &dyn Fn(&mut Self, SetId, Key) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !self.knows(id, directions, packet) {
+            return Err(Failure::Missing);
+        }
+        let set = self.set(id);
+        match &set.elements {
+            Elements::Keyed(keyed) => {
+                let key = packet.key(&set.header, directions).ok_or(Failure::OutOfRange)?;
+                // A new network is as large as the smallest one that is there.
+                let smallest = keyed.prefixes().next().unwrap_or(key.prefix);
+                let key = set.header.in_network(key, smallest);
+                change(self, id, key)
+            }
+            Elements::List(_) => {
+                let mut at = 0;
+                while let Some((member, is_expired)) = self.member(id, at, now) {
+                    at += 1;
+                    if !is_expired && self.try_change(member, directions, packet, now, change).is_ok() {
+                        return Ok(());
+                    }
+                }
+                Err(Failure::Missing)
+            }
+        }
+    }
+}
+
+const fn found(entry: &Entry) -> Found {
+    if entry.is_exception { Found::Exception } else { Found::Element }
+}
+
+/// Counts a packet in an element and says whether its counters are what the rule asks for (`ip_set_match_extensions`).
+fn count(entry: &mut Entry, question: &Question, packet: &Shown<'_>) -> bool {
+    if !question.keeps_counters {
+        entry.packets = entry.packets.wrapping_add(1);
+        entry.bytes = entry.bytes.wrapping_add(packet.len.into());
+    }
+    question.packets.is_none_or(|test| test.holds(entry.packets))
+        && question.bytes.is_none_or(|test| test.holds(entry.bytes))
+}

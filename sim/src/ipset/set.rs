@@ -1,0 +1,298 @@
+//! A set: its elements, and what adding and deleting them comes to.
+
+use super::element::Spec;
+use super::header::{Extensions, Header, SetType, Storage};
+use super::keys::Key;
+use super::list::Member;
+use crate::time::{Duration, Instant};
+use std::collections::BTreeMap;
+
+/// A set.
+#[derive(Clone, Debug)]
+pub(super) struct Set {
+    pub(super) header: Header,
+    pub(super) elements: Elements,
+}
+
+/// What a set contains.
+#[derive(Clone, Debug)]
+pub(super) enum Elements {
+    Keyed(Keyed),
+    /// In their order, which matters.
+    List(Vec<Member>),
+}
+
+impl Elements {
+    pub(super) fn clear(&mut self) {
+        match self {
+            Self::Keyed(keyed) => *keyed = Keyed::default(),
+            Self::List(members) => members.clear(),
+        }
+    }
+}
+
+/// Elements by key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keyed {
+    entries: BTreeMap<Key, Entry>,
+    /// Prefix lengths of networks, longest first, each with the number of elements that have it (`struct net_prefixes`).
+    prefixes: Vec<(u8, u32)>,
+}
+
+/// What an element has beside its key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    /// When it goes; `None` is never.
+    expires: Option<Instant>,
+    /// An exception: what it covers is not in the set.
+    pub(super) is_exception: bool,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) comment: Option<Box<str>>,
+}
+
+/// What an `add` says beside the element.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Additions {
+    pub(super) timeout: Option<u32>,
+    pub(super) packets: Option<u64>,
+    pub(super) bytes: Option<u64>,
+    pub(super) comment: Option<Box<str>>,
+    pub(super) is_exception: bool,
+}
+
+/// Why the kernel did not do it (`enum ipset_errno`, include/uapi/linux/netfilter/ipset/ip_set.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// `IPSET_ERR_EXIST` of an `add`.
+    Exists,
+    /// `IPSET_ERR_EXIST` of a `del`.
+    Missing,
+    /// `IPSET_ERR_HASH_FULL`.
+    Full,
+    /// `IPSET_ERR_HASH_ELEM`, and `EINVAL` of `hash:ip,port`.
+    ZeroAddress,
+    /// `IPSET_ERR_INVALID_CIDR` and `IPSET_ERR_HASH_RANGE`.
+    Everything,
+    /// `IPSET_ERR_NAME`.
+    NoSuchSet,
+    /// `IPSET_ERR_LOOP`.
+    IsList,
+    /// `IPSET_ERR_BITMAP_RANGE`.
+    OutOfRange,
+    /// `IPSET_ERR_TIMEOUT`, `IPSET_ERR_COUNTER`, `IPSET_ERR_COMMENT`: the set was made without it.
+    NoExtension(&'static str),
+    /// `IPSET_ERR_NAMEREF` and `IPSET_ERR_REF_EXIST`: the set after `before` or `after` is not there.
+    NoNeighbour,
+    /// More elements in one line than are taken here.
+    TooMany,
+}
+
+/// Elements that one line may stand for. The kernel takes more, after a while.
+pub(super) const MAX_PER_LINE: u32 = 1 << 20;
+
+impl Entry {
+    pub(super) fn new(additions: &Additions, extensions: &Extensions, now: Instant) -> Self {
+        let mut entry = Self::default();
+        entry.renew(additions, extensions, now);
+        entry
+    }
+
+    /// Gives it what an `add -exist` says; counters stay unless it says some.
+    pub(super) fn renew(&mut self, additions: &Additions, extensions: &Extensions, now: Instant) {
+        let seconds = extensions.timeout.map_or(0, |default| additions.timeout.unwrap_or(default));
+        self.expires = (seconds > 0).then(|| now + Duration::from_secs(seconds.into()));
+        self.is_exception = additions.is_exception;
+        self.packets = additions.packets.unwrap_or(self.packets);
+        self.bytes = additions.bytes.unwrap_or(self.bytes);
+        self.comment.clone_from(&additions.comment);
+    }
+
+    /// Linux: `ip_set_timeout_expired`, include/linux/netfilter/ipset/ip_set.h.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires < now)
+    }
+
+    /// Seconds that are left, as they are listed: zero is for ever, and less than one is one (`ip_set_timeout_get`).
+    pub(super) fn seconds_left(&self, now: Instant) -> u64 {
+        self.expires.map_or(0, |expires| (expires - now).as_secs().max(1))
+    }
+}
+
+impl Keyed {
+    /// The elements that have not expired, in the order of their keys.
+    pub(super) fn valid(&self, now: Instant) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.iter().filter(move |(_, entry)| !entry.is_expired(now))
+    }
+
+    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&Entry> {
+        self.entries.get(key).filter(|entry| !entry.is_expired(now))
+    }
+
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key)
+    }
+
+    /// The prefix lengths that elements have, longest first.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = u8> {
+        self.prefixes.iter().map(|(prefix, _)| *prefix)
+    }
+
+    fn insert(&mut self, key: Key, entry: Entry) {
+        if self.entries.insert(key, entry).is_none() {
+            match self.prefixes.binary_search_by(|(known, _)| key.prefix.cmp(known)) {
+                Ok(at) => self.prefixes[at].1 += 1,
+                Err(at) => self.prefixes.insert(at, (key.prefix, 1)),
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let entry = self.entries.remove(key)?;
+        if let Ok(at) = self.prefixes.binary_search_by(|(known, _)| key.prefix.cmp(known)) {
+            self.prefixes[at].1 -= 1;
+            if self.prefixes[at].1 == 0 {
+                self.prefixes.remove(at);
+            }
+        }
+        Some(entry)
+    }
+
+    fn remove_expired(&mut self, now: Instant) {
+        let expired: Vec<Key> =
+            self.entries.iter().filter(|(_, entry)| entry.is_expired(now)).map(|(key, _)| *key).collect();
+        for key in expired {
+            self.remove(&key);
+        }
+    }
+}
+
+impl Set {
+    pub(super) fn new(header: Header) -> Self {
+        let elements = match header.storage {
+            Storage::Bitmap { .. } | Storage::Hash { .. } => Elements::Keyed(Keyed::default()),
+            Storage::List { .. } => Elements::List(Vec::new()),
+        };
+        Self { header, elements }
+    }
+
+    /// The elements of a set that is no list.
+    pub(super) fn keyed_mut(&mut self) -> &mut Keyed {
+        match &mut self.elements {
+            Elements::Keyed(keyed) => keyed,
+            Elements::List(_) => unreachable!("an element with a key belongs to no list"),
+        }
+    }
+
+    /// Adds all that an element stands for. What came before a failure stays.
+    pub(super) fn add(
+        &mut self,
+        spec: &Spec,
+        additions: &Additions,
+        exist: bool,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        self.check(additions)?;
+        self.check_spec(spec)?;
+        let header = self.header;
+        let mut count = 0;
+        spec.try_each(&header, |key| {
+            count += 1;
+            if count > MAX_PER_LINE {
+                return Err(Failure::TooMany);
+            }
+            self.add_key(key, additions, exist, now)
+        })
+    }
+
+    /// Adds one element (`mtype_add`, net/netfilter/ipset/ip_set_hash_gen.h and ip_set_bitmap_gen.h).
+    pub(super) fn add_key(
+        &mut self,
+        key: Key,
+        additions: &Additions,
+        exist: bool,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        if key.addr == 0 && matches!(self.header.set_type, SetType::HashIp | SetType::HashIpPort) {
+            return Err(Failure::ZeroAddress);
+        }
+        let header = self.header;
+        let keyed = self.keyed_mut();
+        if let Some(known) = keyed.entries.get_mut(&key).filter(|entry| !entry.is_expired(now)) {
+            if !exist {
+                return Err(Failure::Exists);
+            }
+            known.renew(additions, &header.extensions, now);
+            return Ok(());
+        }
+        keyed.remove(&key);
+        if is_full(&header, keyed) {
+            keyed.remove_expired(now);
+            if is_full(&header, keyed) {
+                return Err(Failure::Full);
+            }
+        }
+        keyed.insert(key, Entry::new(additions, &header.extensions, now));
+        Ok(())
+    }
+
+    /// Deletes all that an element stands for. What came before a failure is gone.
+    pub(super) fn del(&mut self, spec: &Spec, exist: bool, now: Instant) -> Result<(), Failure> {
+        self.check_spec(spec)?;
+        let header = self.header;
+        let mut count = 0;
+        spec.try_each(&header, |key| {
+            count += 1;
+            if count > MAX_PER_LINE {
+                return Err(Failure::TooMany);
+            }
+            self.del_key(&key, exist, now)
+        })
+    }
+
+    /// Deletes one element (`mtype_del`).
+    pub(super) fn del_key(&mut self, key: &Key, exist: bool, now: Instant) -> Result<(), Failure> {
+        let was_there = self.keyed_mut().remove(key).is_some_and(|entry| !entry.is_expired(now));
+        if was_there || exist { Ok(()) } else { Err(Failure::Missing) }
+    }
+
+    /// The keys of the networks that may contain an address, the smallest network first.
+    pub(super) fn networks_of<'s>(&'s self, keyed: &'s Keyed, key: Key) -> impl Iterator<Item = Key> {
+        let header = &self.header;
+        keyed.prefixes().map(move |prefix| header.in_network(key, prefix))
+    }
+
+    /// What the options of an `add` need.
+    pub(super) fn check(&self, additions: &Additions) -> Result<(), Failure> {
+        let Extensions { timeout, counters, comment } = self.header.extensions;
+        if additions.timeout.is_some() && timeout.is_none() {
+            return Err(Failure::NoExtension("timeout"));
+        }
+        if (additions.packets.is_some() || additions.bytes.is_some()) && !counters {
+            return Err(Failure::NoExtension("counters"));
+        }
+        if additions.comment.is_some() && !comment {
+            return Err(Failure::NoExtension("comment"));
+        }
+        Ok(())
+    }
+
+    /// Linux: `bitmap_ip_uadt` and `bitmap_port_uadt` look at both ends first.
+    fn check_spec(&self, spec: &Spec) -> Result<(), Failure> {
+        if spec.is_everything(&self.header) {
+            return Err(Failure::Everything);
+        }
+        let Storage::Bitmap { range: (first, last), .. } = self.header.storage else { return Ok(()) };
+        let (from, to) = spec.bounds(&self.header);
+        if from < first || to > last { Err(Failure::OutOfRange) } else { Ok(()) }
+    }
+}
+
+fn is_full(header: &Header, keyed: &Keyed) -> bool {
+    match header.storage {
+        Storage::Hash { max_elements, .. } => {
+            keyed.entries.len() >= usize::try_from(max_elements).unwrap_or(usize::MAX)
+        }
+        Storage::Bitmap { .. } | Storage::List { .. } => false,
+    }
+}

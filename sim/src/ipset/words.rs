@@ -1,0 +1,89 @@
+//! Splitting a line as `ipset restore` does, and taking its words one by one.
+
+use crate::text::error::{Parse, Problem, RuleErrorKind};
+use crate::text::words::{Value, Word};
+use std::borrow::Cow;
+
+/// Words end at blanks. What stands between quotation marks is kept, blanks included, and joins what stands beside it; there are
+/// no escapes. A word of nothing but marks is no word.
+///
+/// Linux user space: `build_argv`, lib/ipset.c.
+pub(super) fn restore_words(line: &str) -> Parse<Vec<Word<'_>>> {
+    let mut words = Vec::new();
+    let mut rest = 0;
+    while let Some(skipped) = line[rest..].find(|letter: char| !letter.is_ascii_whitespace()) {
+        let at = rest + skipped;
+        rest = word_end(line, at)?;
+        let text = &line[at..rest];
+        let text = if text.contains('"') { Cow::Owned(text.replace('"', "")) } else { Cow::Borrowed(text) };
+        if !text.is_empty() {
+            words.push(Word { text, at });
+        }
+    }
+    Ok(words)
+}
+
+/// The offset after the word that begins at `at`.
+fn word_end(line: &str, at: usize) -> Parse<usize> {
+    let mut open = None;
+    for (offset, letter) in line[at..].char_indices() {
+        match letter {
+            '"' => open = if open.is_some() { None } else { Some(at + offset) },
+            blank if blank.is_ascii_whitespace() && open.is_none() => return Ok(at + offset),
+            _ => {}
+        }
+    }
+    open.map_or(Ok(line.len()), |open| {
+        Err(Problem::new(
+            RuleErrorKind::Syntax,
+            open,
+            "a quotation mark that is closed in the same line",
+            "none",
+        ))
+    })
+}
+
+/// The words of a line that are no options of the tool.
+pub(super) struct Line<'w, 't> {
+    words: &'w [Word<'t>],
+    next: usize,
+    end: usize,
+}
+
+impl<'w, 't> Line<'w, 't> {
+    /// `end` is the byte offset of the end of the line.
+    pub(super) const fn new(words: &'w [Word<'t>], end: usize) -> Self {
+        Self { words, next: 0, end }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Value<'w>> {
+        let value = Value::of(self.words.get(self.next)?);
+        self.next += 1;
+        Some(value)
+    }
+
+    pub(super) fn required(&mut self, expected: &'static str) -> Parse<Value<'w>> {
+        let end = self.end;
+        self.next().ok_or_else(|| Problem::new(RuleErrorKind::Syntax, end, expected, "the end of the line"))
+    }
+
+    /// The value of an option.
+    pub(super) fn value(&mut self, option: Value<'_>) -> Parse<Value<'w>> {
+        let end = self.end;
+        let expected = || format!("a value of `{}`", option.text);
+        self.next().ok_or_else(|| Problem::new(RuleErrorKind::Syntax, end, expected(), "the end of the line"))
+    }
+
+    pub(super) fn nothing_more(&mut self) -> Parse<()> {
+        self.next().map_or(Ok(()), |value| Err(value.expected("the end of the line")))
+    }
+}
+
+/// Takes the value of an option that may stand once.
+pub(super) fn once<T>(name: Value<'_>, place: &mut Option<T>, value: T) -> Parse<()> {
+    if place.replace(value).is_some() {
+        let expected = format!("`{}` once", name.text);
+        return Err(Problem::new(RuleErrorKind::Syntax, name.at, expected, "it a second time"));
+    }
+    Ok(())
+}
