@@ -6,7 +6,7 @@ use conformance::arm::kernel::Backend;
 use conformance::scenario::{Family, ProxyMode};
 use conformance::suite::shard::Shard;
 use proxy_core::version::KubeProxyVersion;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -23,6 +23,8 @@ Examples:
       a document for other programs
   hairpin conformance
       every scenario in every mode
+  sudo hairpin fuzz --against kernel --runs 2000
+      do they agree about clusters that nobody thought of?
   hairpin render cluster.yaml --node node-1
       the rules that node-1 would load for the objects in cluster.yaml
   kubectl get nodes,pods,services,endpointslices -A -o yaml | hairpin render - --out rules
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Scenario(ScenarioArgs),
     /// Run every scenario in every mode
     Conformance(ConformanceArgs),
+    /// Run random worlds, and make small what goes wrong
+    Fuzz(FuzzArgs),
     /// Print the rules that a node would load
     Render(RenderArgs),
     /// List scenarios and the requirements that they cover
@@ -165,6 +169,50 @@ pub(crate) struct ConformanceArgs {
     /// Also write results as JSON (docs/report.schema.json); `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<String>,
+}
+
+const FUZZ_EXAMPLES: &str = "\
+Examples:
+  hairpin fuzz --runs 1000
+      a thousand worlds on the simulator: each runs without error, and twice the same
+  sudo hairpin fuzz --against kernel --runs 2000
+      does the simulator do what this machine's kernel does, whatever the cluster is like?
+  sudo hairpin fuzz --against kernel --seed 7 --only 42
+      one of them again
+
+Whatever goes wrong is made as small as possible and written as a scenario file, which `hairpin scenario` runs.";
+
+#[derive(Debug, Args)]
+#[command(after_help = FUZZ_EXAMPLES)]
+pub(crate) struct FuzzArgs {
+    /// What worlds are run on. `sim`: the simulator, twice. `kernel`: network namespaces of this machine, as root, with the
+    /// simulator beside them
+    #[arg(long, value_enum, default_value_t = Against::Sim)]
+    pub(crate) against: Against,
+    /// Which iptables loads the rules on a kernel; `all` takes turns
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
+    pub(crate) backend: String,
+    /// From which worlds are drawn: world K of a seed is always the same
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many worlds
+    #[arg(long, value_name = "M", default_value_t = 100)]
+    pub(crate) runs: u64,
+    /// Only the world of this number
+    #[arg(long, value_name = "K", conflicts_with = "runs")]
+    pub(crate) only: Option<u64>,
+    /// So many worlds at a time; what this machine does best when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Where to write scenario files of what goes wrong, as fuzz-SEED-K.yaml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// Stop after so many worlds that go wrong
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) max_failures: NonZeroU64,
+    /// How many smaller worlds are tried for each that goes wrong; 0 leaves it as it is
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) shrink: usize,
 }
 
 /// What a scenario is run on.

@@ -38,6 +38,11 @@ impl Stop {
         Self::Told { exit: Exit::BadInput, message: message.to_string() }
     }
 
+    /// This machine lacks something.
+    pub(crate) fn lacking(what: &impl Display) -> Self {
+        Self::Told { exit: Exit::MachineLacks, message: format!("error: {what}") }
+    }
+
     /// Tells the user, and gives the exit code.
     pub(crate) fn report(self, err: &mut impl Write) -> Exit {
         match self {

@@ -3,6 +3,7 @@
 mod cli;
 mod conformance;
 mod exit;
+mod fuzz;
 mod input;
 mod kernel;
 mod library;
@@ -30,6 +31,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
     match command {
         Command::Scenario(args) => scenario::run(args, out),
         Command::Conformance(args) => conformance::run(args, out),
+        Command::Fuzz(args) => fuzz::run(args, out),
         Command::Render(args) => render::run(args, out),
         Command::List(args) => list::run(args, out),
         Command::Lab(Lab::Clean(args)) => kernel::clean(args, out),

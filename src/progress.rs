@@ -36,6 +36,16 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Lets something be printed in place of the bar, which then goes on below.
+    pub(crate) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {

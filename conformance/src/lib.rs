@@ -18,6 +18,7 @@
 //! | [`expect`] | whether what was observed is what was expected |
 //! | [`runner`] | a scenario, step by step, on an arm |
 //! | [`suite`] | the built-in scenarios, and many scenarios at once |
+//! | [`random`] | scenarios that nobody wrote: drawn, run, made smaller |
 //! | [`result`] | what a run says |
 
 pub mod arm;
@@ -29,6 +30,7 @@ pub mod manifest;
 pub mod observation;
 pub mod prepare;
 pub mod proxy;
+pub mod random;
 pub mod result;
 pub mod runner;
 pub mod scenario;

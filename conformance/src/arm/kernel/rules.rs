@@ -1,5 +1,6 @@
 //! Loading rule text with the real tools.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::lab::{LabError, Netns};
@@ -72,19 +73,13 @@ impl Backend {
         netns.run(self.restore_program(), args, text.as_bytes()).map(drop)
     }
 
-    /// Runs `iptables` command lines, in order, by one shell. One that makes a chain may fail: the chain is there already.
+    /// Carries out `iptables` command lines, in order, by one process: what stands behind the table is what
+    /// `iptables-restore` takes as a line. One that makes a chain which an earlier one has made is passed over.
     ///
     /// # Errors
-    /// What the first command said that failed.
+    /// What the tool says.
     pub fn commands(self, netns: &Netns, lines: &[String]) -> Result<(), LabError> {
-        let name = self.name();
-        let mut script = format!("iptables() {{ iptables-{name} -w 20 \"$@\"; }}\n");
-        for line in lines {
-            let may_fail = line.split(' ').any(|word| word == "-N");
-            let otherwise = if may_fail { "2>/dev/null || :" } else { "|| exit" };
-            script.push_str(&format!("{line} {otherwise}\n"));
-        }
-        netns.run("sh", &["-s"], script.as_bytes()).map(drop)
+        self.restore(netns, &as_restore(lines), false)
     }
 
     /// What is loaded, with counters (`iptables-save -c`).
@@ -100,6 +95,28 @@ impl fmt::Display for Backend {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
+}
+
+/// Command lines as input of `iptables-restore --noflush`. One that names no table is left as it is, for the tool to refuse.
+fn as_restore(lines: &[String]) -> String {
+    let mut made = BTreeSet::new();
+    let mut text = String::new();
+    let mut open = "";
+    for line in lines {
+        let command = line.strip_prefix("iptables -t ").and_then(|rest| rest.split_once(' '));
+        let (table, command) = command.unwrap_or(("filter", line));
+        if command.starts_with("-N ") && !made.insert((table, command)) {
+            continue;
+        }
+        if table != open {
+            text.push_str(if open.is_empty() { "" } else { "COMMIT\n" });
+            text.push_str(&format!("*{table}\n"));
+            open = table;
+        }
+        text.push_str(&format!("{command}\n"));
+    }
+    text.push_str(if open.is_empty() { "" } else { "COMMIT\n" });
+    text
 }
 
 /// Reads how often each rule matched out of what `iptables-save -c` printed, in its order.
@@ -125,6 +142,22 @@ pub fn counters(saved: &str) -> Vec<RuleCounter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_lines_are_one_input() {
+        let lines = [
+            "iptables -t filter -N A",
+            "iptables -t filter -I INPUT -m comment --comment \"a b\" -j A",
+            "iptables -t filter -N A",
+            "iptables -t filter -I FORWARD -j A",
+            "iptables -t nat -N A",
+        ];
+        assert_eq!(
+            as_restore(&lines.map(str::to_owned)),
+            "*filter\n-N A\n-I INPUT -m comment --comment \"a b\" -j A\n-I FORWARD -j A\nCOMMIT\n*nat\n-N A\nCOMMIT\n"
+        );
+        assert_eq!(as_restore(&[]), "");
+    }
 
     #[test]
     fn counters_are_read_rule_by_rule() {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,8 @@ impl Tool<'_> {
         let mut input = memory_file()?;
         input.write_all(self.input)?;
         input.rewind()?;
-        Command::new(self.program)
+        // With a whole path, the standard library starts it by vfork: nothing of this process has to be copied.
+        Command::new(found(self.program).as_deref().unwrap_or(Path::new(self.program)))
             .args(self.args)
             .env("PATH", search_path())
             // Messages are matched and shown; they must not depend on the user's language.
@@ -105,6 +107,11 @@ impl Tool<'_> {
 pub(super) fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
+}
+
+/// Where a program lies.
+fn found(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&search_path()).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 fn memory_file() -> io::Result<File> {

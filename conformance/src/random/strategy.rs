@@ -1,0 +1,321 @@
+//! How random worlds are drawn, by proptest's strategies: those know how to make a value smaller step by step.
+//!
+//! Alternatives come in the order from plain to strange, because values shrink towards the first.
+
+use proptest::array;
+use proptest::collection::vec;
+use proptest::option::{of, weighted};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use proptest::strategy::{BoxedStrategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proxy_core::objects::Protocol;
+
+use super::world::{
+    DetectLocal, ExternalIp, Ingress, NodePortAddresses, RandomDestination, RandomHost, RandomNode,
+    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomStep,
+    RandomSysctl, RandomWorld, ServiceKind, SourceRanges, TargetPort,
+};
+use crate::scenario::Cni;
+
+/// A world, and how it can become smaller.
+pub type WorldTree = Box<dyn ValueTree<Value = RandomWorld>>;
+
+/// World number `index` of a seed. It depends on these two numbers alone.
+///
+/// # Panics
+/// Never: no strategy here rejects what it has drawn.
+pub fn generate(seed: u64, index: u64) -> WorldTree {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&index.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    match world().new_tree(&mut runner) {
+        Ok(tree) => Box::new(tree),
+        Err(reason) => panic!("a strategy rejected a world: {reason}"),
+    }
+}
+
+const APPS: [&str; 2] = ["web", "db"];
+const NODES_MAX: u8 = 3;
+/// Slots of Pods: six that may be there from the beginning, and those that steps add.
+const PODS: u8 = 8;
+const SERVICES: u8 = 3;
+/// So many ports a Service has at most.
+pub(super) const PORTS_MAX: u8 = 2;
+
+/// Settings of nodes that decide about packets. Left out are those that only kernels with much time show.
+const SYSCTLS: [RandomSysctl; 30] = [
+    sysctl("net.ipv4.ip_forward", "0"),
+    sysctl("net.ipv4.conf.all.rp_filter", "1"),
+    sysctl("net.ipv4.conf.all.rp_filter", "2"),
+    sysctl("net.ipv4.conf.eth0.rp_filter", "1"),
+    sysctl("net.bridge.bridge-nf-call-iptables", "0"),
+    sysctl("net.ipv4.conf.all.route_localnet", "0"),
+    sysctl("net.ipv4.conf.all.route_localnet", "1"),
+    sysctl("net.ipv4.conf.all.accept_local", "1"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "1"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "2"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "8"),
+    sysctl("net.ipv4.conf.all.arp_announce", "1"),
+    sysctl("net.ipv4.conf.all.arp_announce", "2"),
+    sysctl("net.ipv4.conf.all.arp_filter", "1"),
+    sysctl("net.ipv4.conf.all.send_redirects", "0"),
+    sysctl("net.ipv4.conf.eth0.send_redirects", "0"),
+    sysctl("net.ipv4.conf.eth0.forwarding", "0"),
+    sysctl("net.ipv4.conf.all.src_valid_mark", "1"),
+    sysctl("net.ipv4.conf.all.shared_media", "0"),
+    sysctl("net.ipv4.icmp_echo_ignore_all", "1"),
+    sysctl("net.ipv4.icmp_errors_use_inbound_ifaddr", "1"),
+    sysctl("net.ipv4.icmp_ratelimit", "0"),
+    sysctl("net.ipv4.ip_default_ttl", "2"),
+    sysctl("net.ipv4.ip_nonlocal_bind", "1"),
+    sysctl("net.netfilter.nf_conntrack_tcp_loose", "0"),
+    sysctl("net.netfilter.nf_conntrack_tcp_be_liberal", "1"),
+    sysctl("net.netfilter.nf_conntrack_tcp_ignore_invalid_rst", "1"),
+    sysctl("net.netfilter.nf_conntrack_checksum", "0"),
+    sysctl("net.netfilter.nf_conntrack_udp_timeout", "300"),
+    sysctl("net.netfilter.nf_conntrack_tcp_timeout_close", "100"),
+];
+
+const fn sysctl(name: &'static str, value: &'static str) -> RandomSysctl {
+    RandomSysctl { name, value }
+}
+
+fn world() -> BoxedStrategy<RandomWorld> {
+    let things = (
+        vec(step(), 1..=6),
+        array::uniform3(weighted(0.6, service())),
+        array::uniform6(weighted(0.6, pod())),
+        (host(), weighted(0.4, host())),
+    );
+    let network = (
+        weighted(0.4, proxy()),
+        prop_oneof![2 => Just(Vec::new()), 1 => vec(select(&SYSCTLS[..]), 1..=2)],
+        prop_oneof![2 => Just(Cni::Bridge), 1 => Just(Cni::Ptp)],
+        prop_oneof![3 => Just(true), 1 => Just(false)],
+        prop_oneof![2 => Just(true), 1 => Just(false)],
+        vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
+    );
+    (things, network)
+        .prop_map(|(things, network)| {
+            let (steps, services, pods, (client, far)) = things;
+            let (proxy, sysctls, cni, is_hairpin, has_gateway, nodes) = network;
+            RandomWorld {
+                steps,
+                services: services.into(),
+                pods: pods.into(),
+                hosts: vec![Some(client), far],
+                proxy,
+                sysctls,
+                cni,
+                is_hairpin,
+                has_gateway,
+                nodes,
+            }
+        })
+        .boxed()
+}
+
+/// True in one of `parts`.
+fn rarely(parts: u32) -> impl Strategy<Value = bool> {
+    prop_oneof![parts - 1 => Just(false), 1 => Just(true)]
+}
+
+fn node() -> std::ops::Range<u8> {
+    0..NODES_MAX
+}
+
+fn pod() -> BoxedStrategy<RandomPod> {
+    (select(&APPS[..]), node(), rarely(6), rarely(6), rarely(8), rarely(4))
+        .prop_map(|(app, node, is_host_network, is_unready, is_terminating, is_http_elsewhere)| RandomPod {
+            app,
+            node,
+            is_host_network,
+            is_unready,
+            is_terminating,
+            is_http_elsewhere,
+        })
+        .boxed()
+}
+
+fn host() -> BoxedStrategy<RandomHost> {
+    const NETWORKS: [&str; 4] = ["203.0.113.0/24", "198.51.100.0/24", "10.96.0.0/12", "10.244.0.0/16"];
+    let route = (select(&NETWORKS[..]), node()).prop_map(|(to, node)| RandomRoute { to, node });
+    (of(node()), vec(route, 0..=2), any::<bool>())
+        .prop_map(|(gateway, routes, is_listening)| RandomHost { gateway, routes, is_listening })
+        .boxed()
+}
+
+fn service() -> BoxedStrategy<RandomService> {
+    let kind = prop_oneof![
+        3 => Just(ServiceKind::ClusterIp),
+        3 => Just(ServiceKind::NodePort),
+        4 => Just(ServiceKind::LoadBalancer),
+        1 => Just(ServiceKind::Headless),
+    ];
+    let external_ip = prop_oneof![3 => Just(ExternalIp::Nobody), 1 => node().prop_map(ExternalIp::Node)];
+    let ingress = prop_oneof![4 => Just(Ingress::Vip), 1 => Just(Ingress::Proxy)];
+    let ranges = [SourceRanges::Client, SourceRanges::Lan, SourceRanges::Pods, SourceRanges::Nobody];
+    let distribution = select(&["PreferClose", "PreferSameZone", "PreferSameNode"][..]);
+    let inside = (
+        kind,
+        select(&APPS[..]),
+        vec(port(), 1..=usize::from(PORTS_MAX)),
+        weighted(0.25, of(select(&[60, 86_400][..]))),
+        rarely(6),
+        weighted(0.15, distribution),
+    );
+    let outside = (
+        rarely(2),
+        rarely(5),
+        weighted(0.25, external_ip),
+        weighted(0.8, ingress),
+        weighted(0.3, select(ranges.to_vec())),
+        rarely(5),
+    );
+    (inside, outside)
+        .prop_map(|(inside, outside)| {
+            let (kind, app, ports, affinity, publishes_not_ready, distribution) = inside;
+            let (
+                is_external_local,
+                is_internal_local,
+                external_ip,
+                ingress,
+                source_ranges,
+                has_no_node_ports,
+            ) = outside;
+            RandomService {
+                kind,
+                app,
+                ports,
+                is_external_local,
+                is_internal_local,
+                affinity,
+                external_ip,
+                ingress,
+                source_ranges,
+                has_no_node_ports,
+                publishes_not_ready,
+                distribution,
+            }
+        })
+        .boxed()
+}
+
+fn port() -> BoxedStrategy<RandomPort> {
+    let target = prop_oneof![
+        5 => Just(TargetPort::Named),
+        3 => Just(TargetPort::Number),
+        1 => Just(TargetPort::Same),
+    ];
+    (protocol(), target).prop_map(|(protocol, target)| RandomPort { protocol, target }).boxed()
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    prop_oneof![2 => Just(Protocol::Tcp), 1 => Just(Protocol::Udp)]
+}
+
+fn proxy() -> BoxedStrategy<RandomProxy> {
+    let detect = [
+        DetectLocal::ClusterCidr,
+        DetectLocal::NodeCidr,
+        DetectLocal::BridgeInterface,
+        DetectLocal::InterfaceNamePrefix,
+        DetectLocal::Nothing,
+    ];
+    let addresses = [
+        NodePortAddresses::All,
+        NodePortAddresses::Primary,
+        NodePortAddresses::Lan,
+        NodePortAddresses::Loopback,
+        NodePortAddresses::Nowhere,
+    ];
+    (
+        rarely(4),
+        select(detect.to_vec()),
+        select(addresses.to_vec()),
+        of(any::<bool>()),
+        of(select(&[0, 10, 31][..])),
+        rarely(4),
+    )
+        .prop_map(
+            |(is_masquerading_all, detect_local, node_port_addresses, localhost_node_ports, bit, liberal)| {
+                RandomProxy {
+                    is_masquerading_all,
+                    detect_local,
+                    node_port_addresses,
+                    localhost_node_ports,
+                    masquerade_bit: bit,
+                    is_liberal: liberal,
+                }
+            },
+        )
+        .boxed()
+}
+
+fn step() -> BoxedStrategy<RandomStep> {
+    let connect =
+        (party(), destination(), protocol(), prop_oneof![3 => Just(1_u8), 1 => 1..=3_u8], rarely(5));
+    let connect = connect.prop_map(|(from, to, protocol, count, has_source_port)| RandomStep::Connect {
+        from,
+        to,
+        protocol,
+        count: if has_source_port { 1 } else { count },
+        has_source_port,
+    });
+    let ping = (party(), destination()).prop_map(|(from, to)| RandomStep::Ping { from, to });
+    prop_oneof![
+        12 => connect,
+        3 => ping,
+        1 => (0..2_u8, pod()).prop_map(|(slot, pod)| RandomStep::ApplyPod { slot, pod }),
+        1 => (0..SERVICES, service()).prop_map(|(slot, service)| RandomStep::ApplyService { slot, service }),
+        1 => (0..PODS).prop_map(RandomStep::DeletePod),
+        1 => (0..SERVICES).prop_map(RandomStep::DeleteService),
+        2 => setting().prop_map(RandomStep::Set),
+        1 => (1..=150_u16).prop_map(RandomStep::Sleep),
+    ]
+    .boxed()
+}
+
+fn setting() -> BoxedStrategy<RandomSetting> {
+    prop_oneof![
+        2 => (0..PODS, any::<bool>()).prop_map(|(slot, is_ready)| RandomSetting::Ready(slot, is_ready)),
+        1 => (0..PODS, any::<bool>()).prop_map(|(slot, is_on)| RandomSetting::Hairpin(slot, is_on)),
+        2 => (node(), select(&SYSCTLS[..])).prop_map(|(slot, sysctl)| RandomSetting::Node(slot, sysctl)),
+    ]
+    .boxed()
+}
+
+fn party() -> BoxedStrategy<RandomParty> {
+    prop_oneof![
+        4 => (0..2_u8).prop_map(RandomParty::Host),
+        4 => (0..PODS).prop_map(RandomParty::Pod),
+        2 => node().prop_map(RandomParty::Node),
+    ]
+    .boxed()
+}
+
+fn destination() -> BoxedStrategy<RandomDestination> {
+    use RandomDestination as D;
+    const NOBODY: [&str; 3] = ["10.96.200.1", "192.168.0.250", "10.244.1.200"];
+    let of_service = || (0..SERVICES, 0..PORTS_MAX);
+    let on_node = || (node(), 0..SERVICES, 0..PORTS_MAX);
+    prop_oneof![
+        6 => of_service().prop_map(|(slot, port)| D::Service(slot, port)),
+        6 => on_node().prop_map(|(node, slot, port)| D::NodePort(node, slot, port)),
+        5 => of_service().prop_map(|(slot, port)| D::LoadBalancer(slot, port)),
+        2 => of_service().prop_map(|(slot, port)| D::ExternalIp(slot, port)),
+        2 => (0..PODS).prop_map(D::Pod),
+        1 => of_service().prop_map(|(slot, port)| D::Loopback(slot, port)),
+        1 => (0..2_u8).prop_map(D::Host),
+        1 => (node(), 0..SERVICES).prop_map(|(node, slot)| D::HealthCheck(node, slot)),
+        1 => node().prop_map(D::NodeClosed),
+        1 => (0..SERVICES).prop_map(D::ServiceClosed),
+        1 => (0..PODS).prop_map(D::PodClosed),
+        1 => node().prop_map(D::Bridge),
+        1 => select(&NOBODY[..]).prop_map(D::Nobody),
+    ]
+    .boxed()
+}

@@ -1,0 +1,140 @@
+//! Laws of random worlds: they can be run, they depend on their number alone, they become as small as they can.
+
+use super::*;
+use crate::diagnostic::{Source, Style, render};
+use crate::manifest;
+use crate::prepare::{Prepared, prepare};
+
+/// The one thing that a good world may be told.
+const FINDS_NO_POD: &str = "finds no Pod";
+
+fn prepared(text: &str) -> Prepared {
+    let source = Source { name: "world.yaml".to_owned(), text: text.to_owned() };
+    prepare(manifest::load(vec![source])).unwrap_or_else(|refused| {
+        panic!("{text}\n{}", render(&refused.diagnostics, &refused.sources, Style::Plain))
+    })
+}
+
+#[test]
+fn every_world_can_be_prepared() {
+    for index in 0..1500 {
+        let text = generate(1, index).current().text("world");
+        for warning in prepared(&text).warnings {
+            assert!(warning.message.contains(FINDS_NO_POD), "{text}\n{warning:?}");
+        }
+    }
+}
+
+#[test]
+fn every_world_runs_on_the_simulator_and_twice_the_same() {
+    for index in 0..60 {
+        let text = generate(2, index).current().text("world");
+        assert_eq!(examine(&text, Examined::Sim), Ok(None), "{text}");
+    }
+}
+
+#[test]
+fn a_world_depends_on_its_seed_and_its_number_alone() {
+    let text = |seed, index| generate(seed, index).current().text("world");
+    assert_eq!(text(7, 3), text(7, 3));
+    assert_ne!(text(7, 3), text(7, 4));
+    assert_ne!(text(7, 3), text(8, 3));
+}
+
+#[test]
+fn a_world_as_a_file() {
+    insta::assert_snapshot!(generate(0, 4).current().text("world"));
+}
+
+/// Everything that a world can have occurs among not too many.
+#[test]
+fn nothing_is_left_undrawn() {
+    let texts: String = (0..400).map(|index| generate(3, index).current().text("world")).collect();
+    for word in [
+        "cni: ptp",
+        "hairpin: false",
+        "gateway: none",
+        "gateway: node/",
+        "sysctls:",
+        "routes:",
+        "listen:",
+        "hostNetwork: true",
+        "deletionTimestamp:",
+        "status: \"False\"",
+        "type: ClusterIP",
+        "type: NodePort",
+        "type: LoadBalancer",
+        "clusterIP: None",
+        "externalTrafficPolicy: Local",
+        "internalTrafficPolicy: Local",
+        "externalIPs:",
+        "loadBalancerSourceRanges:",
+        "allocateLoadBalancerNodePorts: false",
+        "healthCheckNodePort:",
+        "sessionAffinity: ClientIP",
+        "timeoutSeconds: 60",
+        "publishNotReadyAddresses: true",
+        "trafficDistribution: PreferSameNode",
+        "ipMode: Proxy",
+        "ipMode: VIP",
+        "protocol: UDP",
+        "targetPort: http",
+        "targetPort: 8080",
+        "masqueradeAll: true",
+        "BridgeInterface",
+        "InterfaceNamePrefix",
+        "NodeCIDR",
+        "nodePortAddresses:",
+        "localhostNodePorts: false",
+        "masqueradeBit: 31",
+        "tcpBeLiberal: true",
+        "connect:",
+        "ping:",
+        "apply:",
+        "delete: pod/",
+        "delete: service/",
+        "ready: false",
+        "hairpin: true",
+        "sleep:",
+        "sourcePort:",
+        "count:",
+        "protocol: udp",
+        "to: 127.0.0.1:",
+        "from: node/",
+        "from: pod/",
+        "from: host/far",
+    ] {
+        assert!(texts.contains(word), "{word}");
+    }
+}
+
+/// Shrinks the first world of which `holds` is true.
+fn smallest(holds: fn(&RandomWorld, &Prepared) -> bool) -> RandomWorld {
+    let mut trees = (0..).map(|index| generate(5, index));
+    let is_good = |world: &RandomWorld| holds(world, &prepared(&world.text("world")));
+    let mut tree = trees.find(|tree| is_good(&tree.current())).expect("endless");
+    shrink(&mut *tree, 10_000, |world, _| is_good(world)).world
+}
+
+#[test]
+fn worlds_become_as_small_as_they_can() {
+    let world = smallest(|world, _| {
+        let is_local = |service: &RandomService| {
+            service.kind == ServiceKind::NodePort && service.is_external_local && service.affinity.is_some()
+        };
+        world.services.iter().flatten().any(is_local) && world.pods.iter().flatten().count() >= 2
+    });
+    insta::assert_snapshot!(world.text("smallest"));
+}
+
+#[test]
+fn a_budget_ends_it() {
+    let mut tree = generate(5, 0);
+    let mut asked = 0;
+    let shrunk = shrink(&mut *tree, 7, |_, _| {
+        asked += 1;
+        true
+    });
+    assert_eq!((shrunk.tried, asked), (7, 7));
+    assert_eq!(shrink(&mut *generate(5, 0), 0, |_, _| true).world, generate(5, 0).current());
+}

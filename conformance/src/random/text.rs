@@ -1,0 +1,129 @@
+//! A random world as the text of a scenario file.
+
+mod objects;
+mod steps;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::world::{RandomHost, RandomNode, RandomWorld};
+use crate::scenario::{API_VERSION, Cni, KIND};
+
+/// The slot of the first Pod that a step adds: behind those that are there from the beginning.
+const FIRST_LATE_POD: u8 = 6;
+
+/// Names of external hosts by slot, and the last parts of their addresses.
+const HOSTS: [(&str, u8); 2] = [("client", 100), ("far", 101)];
+
+impl RandomWorld {
+    /// The world as a scenario file. It has no expectations: arms are compared with each other.
+    ///
+    /// # Panics
+    /// Never: what is printed are maps, lists, texts and numbers.
+    pub fn text(&self, name: &str) -> String {
+        let mut documents = vec![self.scenario(name)];
+        documents.extend(self.nodes.iter().zip(1..).map(|(node, number)| node_manifest(node, number)));
+        documents.extend(self.proxy.as_ref().map(objects::proxy));
+        for (slot, pod) in (0..).zip(&self.pods) {
+            documents.extend(pod.as_ref().map(|pod| objects::pod(slot, pod, &self.node_name(pod.node))));
+        }
+        for (slot, service) in (0..).zip(&self.services) {
+            documents.extend(service.as_ref().map(|service| objects::service(slot, service, self)));
+        }
+        documents.iter_mut().for_each(prune);
+        match serde_saphyr::to_string_multiple(&documents) {
+            Ok(text) => text,
+            Err(error) => unreachable!("maps, lists, texts and numbers can be printed: {error}"),
+        }
+    }
+
+    fn scenario(&self, name: &str) -> Value {
+        let mut sysctls = Map::new();
+        sysctls.extend(self.sysctls.iter().map(|sysctl| (sysctl.name.to_owned(), sysctl.value.into())));
+        let hosts: Vec<Value> =
+            (0..).zip(&self.hosts).filter_map(|(slot, host)| Some(self.host(slot, host.as_ref()?))).collect();
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": name},
+            "spec": {
+                "intent": "random world: the simulator and the kernel must agree",
+                "network": {
+                    "cni": match self.cni {
+                        Cni::Bridge | Cni::Vxlan => None,
+                        Cni::Ptp => Some("ptp"),
+                    },
+                    "hairpin": if self.is_hairpin { None } else { Some(false) },
+                    "gateway": if self.has_gateway { None } else { Some("none") },
+                    "sysctls": sysctls,
+                    "externalHosts": hosts,
+                },
+                "steps": steps::print(self),
+            },
+        })
+    }
+
+    fn host(&self, slot: u8, host: &RandomHost) -> Value {
+        let by = |node: u8| format!("node/{}", self.node_name(node));
+        // A destination has one route.
+        let routes: BTreeMap<&str, u8> = host.routes.iter().map(|route| (route.to, route.node)).collect();
+        let routes: Vec<Value> =
+            routes.into_iter().map(|(to, node)| json!({"to": to, "via": by(node)})).collect();
+        let (name, last) = HOSTS[usize::from(slot)];
+        json!({
+            "name": name,
+            "ip": format!("192.168.0.{last}"),
+            "gateway": host.gateway.map(by),
+            "routes": routes,
+            "listen": if host.is_listening { &["443/tcp", "53/udp"][..] } else { &[] },
+        })
+    }
+
+    /// The name of the node in a slot, or of the last one.
+    fn node_name(&self, slot: u8) -> String {
+        format!("node-{}", self.node_number(slot))
+    }
+
+    fn node_number(&self, slot: u8) -> usize {
+        usize::from(slot).min(self.nodes.len().saturating_sub(1)) + 1
+    }
+
+    fn node_ip(&self, slot: u8) -> String {
+        format!("192.168.0.{}", 10 + self.node_number(slot))
+    }
+}
+
+fn node_manifest(node: &RandomNode, number: usize) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": format!("node-{number}"),
+            "labels": {"topology.kubernetes.io/zone": node.zone},
+        },
+        "status": {"addresses": [{"type": "InternalIP", "address": format!("192.168.0.{}", 10 + number)}]},
+    })
+}
+
+/// Leaves out what is nothing: nulls, empty maps and empty lists. Keys are in the order in which kubectl prints them.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(prune);
+            fields.retain(|_, value| !is_nothing(value));
+            fields.sort_keys();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}

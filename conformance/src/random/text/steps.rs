@@ -1,0 +1,239 @@
+//! Steps of a random world. What is there changes as they go, so a step that would name something that is gone names another
+//! thing of its kind, or is left out if there is none.
+
+use std::collections::BTreeMap;
+
+use proxy_core::objects::Protocol;
+use serde_json::{Map, Value, json};
+
+use super::objects::{self, pod_name, service_name};
+use super::{FIRST_LATE_POD, HOSTS};
+use crate::random::world::{
+    RandomDestination, RandomParty, RandomPod, RandomService, RandomSetting, RandomStep, RandomSysctl,
+    RandomWorld, ServiceKind,
+};
+use crate::scenario::Cni;
+
+/// How long clients wait. Many get no answer, so the shortest time in which a busy machine surely answers.
+const TIMEOUT: &str = "300ms";
+
+/// The port of clients that have one of their own.
+const SOURCE_PORT: u16 = 39_999;
+
+pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
+    let mut printer = Printer { world, pods: taken(&world.pods), services: taken(&world.services) };
+    let mut steps: Vec<Value> = world.steps.iter().filter_map(|step| printer.step(step)).collect();
+    if steps.is_empty() {
+        // A scenario has steps.
+        steps.push(json!({"sleep": "1ms"}));
+    }
+    steps
+}
+
+fn taken<T: Clone>(slots: &[Option<T>]) -> BTreeMap<u8, T> {
+    (0..).zip(slots).filter_map(|(slot, thing)| Some((slot, thing.clone()?))).collect()
+}
+
+/// The thing in a slot, or else the next one, or else the first one.
+fn pick<T>(things: &BTreeMap<u8, T>, slot: u8) -> Option<(u8, &T)> {
+    things.range(slot..).chain(things).next().map(|(slot, thing)| (*slot, thing))
+}
+
+struct Printer<'a> {
+    world: &'a RandomWorld,
+    /// What is there at this moment.
+    pods: BTreeMap<u8, RandomPod>,
+    services: BTreeMap<u8, RandomService>,
+}
+
+/// Where a step goes to.
+struct Place {
+    /// The reference without a port.
+    name: String,
+    port: String,
+    protocol: Protocol,
+}
+
+impl Printer<'_> {
+    fn step(&mut self, step: &RandomStep) -> Option<Value> {
+        Some(match step {
+            RandomStep::Connect { from, to, protocol, count, has_source_port } => {
+                let Place { name, port, protocol } = self.place(*to, *protocol);
+                json!({"connect": {
+                    "from": self.party(*from),
+                    "to": format!("{name}:{port}"),
+                    "protocol": (protocol == Protocol::Udp).then_some("udp"),
+                    "count": (*count > 1).then_some(count),
+                    "sourcePort": has_source_port.then_some(SOURCE_PORT),
+                    "timeout": TIMEOUT,
+                }})
+            }
+            RandomStep::Ping { from, to } => {
+                let Place { name, .. } = self.place(*to, Protocol::Tcp);
+                json!({"ping": {"from": self.party(*from), "to": name, "timeout": TIMEOUT}})
+            }
+            RandomStep::ApplyPod { slot, pod } => {
+                let slot = FIRST_LATE_POD + slot;
+                let pod = self.placed_like_before(slot, pod);
+                let manifest = objects::pod(slot, &pod, &self.world.node_name(pod.node));
+                self.pods.insert(slot, pod);
+                json!({"apply": manifest})
+            }
+            RandomStep::ApplyService { slot, service } => {
+                let service = self.headless_like_before(*slot, service);
+                let manifest = objects::service(*slot, &service, self.world);
+                self.services.insert(*slot, service);
+                json!({"apply": manifest})
+            }
+            RandomStep::DeletePod(slot) => {
+                let (slot, _) = pick(&self.pods, *slot)?;
+                self.pods.remove(&slot);
+                json!({"delete": format!("pod/{}", pod_name(slot))})
+            }
+            RandomStep::DeleteService(slot) => {
+                let (slot, _) = pick(&self.services, *slot)?;
+                self.services.remove(&slot);
+                json!({"delete": format!("service/{}", service_name(slot))})
+            }
+            RandomStep::Set(setting) => json!({"set": self.setting(*setting)?}),
+            RandomStep::Sleep(milliseconds) => json!({"sleep": format!("{milliseconds}ms")}),
+        })
+    }
+
+    /// A Pod does not move.
+    fn placed_like_before(&self, slot: u8, pod: &RandomPod) -> RandomPod {
+        let before = self.pods.get(&slot).unwrap_or(pod);
+        RandomPod { node: before.node, is_host_network: before.is_host_network, ..pod.clone() }
+    }
+
+    /// A Service does not lose or gain its ClusterIP.
+    fn headless_like_before(&self, slot: u8, service: &RandomService) -> RandomService {
+        let is_headless = |service: &RandomService| service.kind == ServiceKind::Headless;
+        match self.services.get(&slot) {
+            Some(before) if is_headless(before) != is_headless(service) => {
+                RandomService { kind: before.kind, ..service.clone() }
+            }
+            Some(_) | None => service.clone(),
+        }
+    }
+
+    fn setting(&self, setting: RandomSetting) -> Option<Value> {
+        let (target, change) = match setting {
+            RandomSetting::Ready(slot, is_ready) => {
+                let (slot, _) = pick(&self.pods, slot)?;
+                (format!("pod/{}", pod_name(slot)), json!({"ready": is_ready}))
+            }
+            RandomSetting::Hairpin(slot, is_on) => {
+                let (slot, pod) = pick(&self.pods, slot)?;
+                if pod.is_host_network || self.world.cni != Cni::Bridge {
+                    return None;
+                }
+                (format!("pod/{}", pod_name(slot)), json!({"hairpin": is_on}))
+            }
+            RandomSetting::Node(slot, RandomSysctl { name, value }) => {
+                (format!("node/{}", self.world.node_name(slot)), json!({"sysctl": {name: value}}))
+            }
+        };
+        let mut settings = Map::new();
+        settings.insert(target, change);
+        Some(Value::Object(settings))
+    }
+
+    fn party(&self, party: RandomParty) -> String {
+        match party {
+            RandomParty::Host(slot) => self.host_name(slot),
+            RandomParty::Pod(slot) => match pick(&self.pods, slot) {
+                Some((slot, _)) => format!("pod/{}", pod_name(slot)),
+                None => self.host_name(0),
+            },
+            RandomParty::Node(slot) => format!("node/{}", self.world.node_name(slot)),
+        }
+    }
+
+    /// There is always a first host.
+    fn host_name(&self, slot: u8) -> String {
+        let is_there = self.world.hosts.get(usize::from(slot)).is_some_and(Option::is_some);
+        let (name, _) = HOSTS[if is_there { usize::from(slot) } else { 0 }];
+        format!("host/{name}")
+    }
+
+    fn place(&self, to: RandomDestination, protocol: Protocol) -> Place {
+        use RandomDestination as D;
+        match to {
+            D::Service(slot, port) => self.by_port(slot, port, |slot, service| match service {
+                Some(service) if service.kind != ServiceKind::Headless => {
+                    format!("service/{}", service_name(slot))
+                }
+                Some(_) | None => objects::cluster_ip(slot),
+            }),
+            D::NodePort(node, slot, port) => {
+                self.by_node_port(slot, port, format!("node/{}", self.world.node_name(node)))
+            }
+            D::Loopback(slot, port) => self.by_node_port(slot, port, "127.0.0.1".to_owned()),
+            D::LoadBalancer(slot, port) => {
+                self.by_port(slot, port, |slot, _| objects::load_balancer_ip(slot))
+            }
+            D::ExternalIp(slot, port) => self.by_port(slot, port, |slot, service| match service {
+                Some(service) => objects::external_ip(slot, service, self.world),
+                None => "198.51.100.1".to_owned(),
+            }),
+            D::Pod(slot) => match pick(&self.pods, slot) {
+                Some((slot, pod)) => Place {
+                    name: format!("pod/{}", pod_name(slot)),
+                    port: objects::pod_port(slot, pod, protocol).to_string(),
+                    protocol,
+                },
+                None => Place { name: "10.244.1.2".to_owned(), port: "8080".to_owned(), protocol },
+            },
+            D::Host(slot) => {
+                let port = if protocol == Protocol::Udp { "53" } else { "443" };
+                Place { name: self.host_name(slot), port: port.to_owned(), protocol }
+            }
+            D::HealthCheck(node, slot) => Place {
+                name: format!("node/{}", self.world.node_name(node)),
+                port: objects::health_check_port(slot).to_string(),
+                protocol: Protocol::Tcp,
+            },
+            D::NodeClosed(node) => closed(format!("node/{}", self.world.node_name(node)), protocol),
+            D::ServiceClosed(slot) => closed(objects::cluster_ip(slot), protocol),
+            D::PodClosed(slot) => match pick(&self.pods, slot) {
+                Some((slot, _)) => closed(format!("pod/{}", pod_name(slot)), protocol),
+                None => closed("10.244.1.2".to_owned(), protocol),
+            },
+            D::Bridge(node) => closed(format!("10.244.{}.1", self.world.node_number(node)), protocol),
+            D::Nobody(address) => closed(address.to_owned(), protocol),
+        }
+    }
+
+    /// A Service by one of its ports, if there is one; a likely port otherwise.
+    fn by_port(&self, slot: u8, port: u8, name: impl FnOnce(u8, Option<&RandomService>) -> String) -> Place {
+        let (slot, service) = self.service(slot);
+        let (index, protocol) = port_of(service, port);
+        let port = objects::port_number(index, protocol).to_string();
+        Place { name: name(slot, service), port, protocol }
+    }
+
+    fn by_node_port(&self, slot: u8, port: u8, name: String) -> Place {
+        let (slot, service) = self.service(slot);
+        let (index, protocol) = port_of(service, port);
+        Place { name, port: objects::node_port(slot, index).to_string(), protocol }
+    }
+
+    fn service(&self, slot: u8) -> (u8, Option<&RandomService>) {
+        match pick(&self.services, slot) {
+            Some((slot, service)) => (slot, Some(service)),
+            None => (slot, None),
+        }
+    }
+}
+
+/// The index of a Service's port, or of its last one, and its protocol.
+fn port_of(service: Option<&RandomService>, index: u8) -> (u8, Protocol) {
+    let ports = service.map_or(&[][..], |service| &service.ports);
+    let last = (0..).zip(ports).take_while(|(at, _)| *at <= index).last();
+    last.map_or((0, Protocol::Tcp), |(index, port)| (index, port.protocol))
+}
+
+fn closed(name: String, protocol: Protocol) -> Place {
+    Place { name, port: "9".to_owned(), protocol }
+}

@@ -1,0 +1,118 @@
+//! Running random worlds, many at a time, and making small what goes wrong.
+
+use crate::exit::Stop;
+use conformance::arm::ArmError;
+use conformance::random::{Examined, Finding, examine, generate, shrink};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+
+/// Which worlds, and what happens to them.
+pub(super) struct Hunt<'a> {
+    pub(super) seed: u64,
+    /// By what worlds are run: they take turns.
+    pub(super) examined: &'a [Examined],
+    /// How many smaller worlds are tried.
+    pub(super) shrink_tries: usize,
+}
+
+/// What came of a world.
+pub(super) enum Verdict {
+    Good,
+    Bad(Box<Caught>),
+}
+
+/// Something that went wrong.
+pub(super) struct Caught {
+    /// By what it was run.
+    pub(super) examined: Examined,
+    /// What went wrong in the smallest world.
+    pub(super) finding: Finding,
+    /// The smallest world.
+    pub(super) text: String,
+    /// It went right when it was run again.
+    pub(super) is_flaky: bool,
+    /// How many smaller worlds were tried.
+    pub(super) tried: usize,
+}
+
+impl Hunt<'_> {
+    /// The name of a world: that of its scenario and of its file.
+    pub(super) fn name(&self, index: u64) -> String {
+        format!("fuzz-{}-{index}", self.seed)
+    }
+
+    /// Runs worlds, `jobs` at a time. `take` gets their verdicts as they come, and says whether more are wanted.
+    ///
+    /// # Errors
+    /// Those of `take`, and what the machine lacks.
+    pub(super) fn over(
+        &self,
+        indexes: Range<u64>,
+        jobs: usize,
+        mut take: impl FnMut(u64, Verdict) -> Result<bool, Stop>,
+    ) -> Result<(), Stop> {
+        let (next, is_over) = (AtomicU64::new(indexes.start), AtomicBool::new(false));
+        let (send, verdicts) = channel();
+        thread::scope(|scope| {
+            for _ in 0..jobs {
+                let send = send.clone();
+                scope.spawn(|| {
+                    // A closed channel ends it as well.
+                    let send = send;
+                    while !is_over.load(Ordering::Relaxed) {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= indexes.end || send.send((index, self.world(index, &is_over))).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            let result = verdicts.iter().try_for_each(|(index, verdict)| {
+                let verdict = verdict.map_err(|error| Some(Stop::lacking(&error)))?;
+                if take(index, verdict).map_err(Some)? { Ok(()) } else { Err(None) }
+            });
+            is_over.store(true, Ordering::Relaxed);
+            result.or_else(|stop| stop.map_or(Ok(()), Err))
+        })
+    }
+
+    /// Runs one world; what goes wrong is run again, and then made smaller until `is_over`.
+    fn world(&self, index: u64, is_over: &AtomicBool) -> Result<Verdict, ArmError> {
+        let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
+        let examined = self.examined[turn];
+        let mut tree = generate(self.seed, index);
+        let text = tree.current().text(&self.name(index));
+        let Some(first) = examine(&text, examined)? else { return Ok(Verdict::Good) };
+        let Some(again) = examine(&text, examined)? else {
+            let caught = Caught { examined, finding: first, text, is_flaky: true, tried: 0 };
+            return Ok(Verdict::Bad(Box::new(caught)));
+        };
+        let mut finding = again;
+        let mut fault = None;
+        let shrunk = shrink(&mut *tree, self.shrink_tries, |_, text| {
+            if is_over.load(Ordering::Relaxed) || fault.is_some() {
+                return false;
+            }
+            match examine(text, examined) {
+                Ok(Some(found)) if found.kind == finding.kind => {
+                    finding = found;
+                    true
+                }
+                Ok(Some(_) | None) => false,
+                Err(error) => {
+                    fault = Some(error);
+                    false
+                }
+            }
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        let text = shrunk.world.text(&self.name(index));
+        let caught = Caught { examined, finding, text, is_flaky: false, tried: shrunk.tried };
+        Ok(Verdict::Bad(Box::new(caught)))
+    }
+}
