@@ -41,8 +41,6 @@ impl DefragUser {
 pub struct Defragmented {
     /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
     pub max_size: u16,
-    /// The largest fragment had DF, and so will new ones (`IPSKB_FRAG_PMTU`).
-    pub is_pmtu: bool,
     /// Bytes of payload of each fragment in order: where nothing prevents it, new ones have these.
     pub sizes: Vec<u16>,
 }
@@ -154,3 +152,6 @@ struct Part {
     end: u32,
     packet: QueuedPacket,
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,9 +169,10 @@ impl Queue {
             end_all(cx, self.into_parts(), DropReason::FragmentWrong);
             return None;
         };
-        let is_pmtu = self.max_df_size == self.max_size;
+        // The largest fragment had DF: no smaller ones may be made (IPSKB_FRAG_PMTU).
+        let dont_fragment = self.max_df_size == self.max_size;
         let sizes = self.parts.iter().map(|part| u16::try_from(part.end - part.offset).unwrap_or(u16::MAX));
-        let defragmented = Defragmented { max_size: self.max_size, is_pmtu, sizes: sizes.collect() };
+        let defragmented = Defragmented { max_size: self.max_size, sizes: sizes.collect() };
         let head = &self.parts.first()?.packet.0;
         let mut bytes = head.bytes[..ETHERNET_HEADER_LEN + usize::from(header_len)].to_vec();
         let mut meta = head.meta.clone();
@@ -181,7 +182,7 @@ impl Queue {
         }
         let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
         let tos = ip.tos() | ecn;
-        ip.set_part(total_len, 0, false, is_pmtu);
+        ip.set_part(total_len, 0, false, dont_fragment);
         ip.set_tos(tos);
         let newest = self.newest;
         let (mut rest, mut whole) = (Vec::new(), None);

@@ -50,28 +50,20 @@ pub(crate) fn br_nf_ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet
     ip_do_fragment(ns, cx, packet, mtu)
 }
 
-/// Cuts a packet up, and ends it (`ip_do_fragment`).
+/// Cuts a packet up, and ends it (`ip_do_fragment`). No part has DF: a packet with DF comes here only if it was put together,
+/// and its fragments, which are still there one behind the other, go out as they came with new headers.
 fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let header_len = u16::try_from(packet.ipv4().header_len()).expect("an IPv4 header has 60 bytes at most");
     let fragments = packet.meta.defragmented.as_ref();
     let room = fragments.map_or(mtu, |fragments| fragments.max_size.min(mtu)).saturating_sub(header_len);
-    let (sizes, is_pmtu) = match fragments {
-        // The fragments are still there, one behind the other, and go out as they came; without their DF.
-        Some(fragments) if keep_geometry(&fragments.sizes, room) => (fragments.sizes.clone(), false),
-        Some(fragments) => (cut(&packet, room), fragments.is_pmtu),
-        None => (cut(&packet, room), false),
+    let sizes = match fragments {
+        Some(fragments) if fragments.sizes.iter().all(|size| *size <= room) => fragments.sizes.clone(),
+        Some(_) | None => cut(&packet, room),
     };
-    let parts = parts(ns, cx, &packet, header_len, &sizes, is_pmtu);
+    let parts = parts(ns, cx, &packet, header_len, &sizes);
     ns.conntrack.release(&packet);
     cx.end(packet, Terminal::Fragmented);
     parts
-}
-
-/// Linux: the conditions of the fast path of `ip_do_fragment`. One more is that nobody else holds a copy of the packet, such
-/// as a capture on its way does; here nobody does.
-fn keep_geometry(sizes: &[u16], room: u16) -> bool {
-    let Some((last, before)) = sizes.split_last() else { return false };
-    *last <= room && before.iter().all(|size| *size <= room && size % 8 == 0)
 }
 
 /// Sizes of parts that fill the room, in eights of bytes but for the last.
@@ -87,14 +79,7 @@ fn cut(packet: &Packet, room: u16) -> Vec<u16> {
     sizes
 }
 
-fn parts(
-    ns: &mut Netns,
-    cx: &mut Context,
-    packet: &Packet,
-    header_len: u16,
-    sizes: &[u16],
-    is_pmtu: bool,
-) -> Vec<Packet> {
+fn parts(ns: &mut Netns, cx: &mut Context, packet: &Packet, header_len: u16, sizes: &[u16]) -> Vec<Packet> {
     let ip = packet.ipv4();
     let (first_offset, has_more) = (ip.fragment_offset(), ip.more_fragments());
     let header_end = ETHERNET_HEADER_LEN + usize::from(header_len);
@@ -106,7 +91,7 @@ fn parts(
         bytes.extend_from_slice(&packet.bytes[from..from + usize::from(*size)]);
         let more = has_more || index + 1 < sizes.len();
         let mut header = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
-        header.set_part(header_len + size, first_offset + done, more, is_pmtu);
+        header.set_part(header_len + size, first_offset + done, more, false);
         done += size;
         let part = cx.trace.cut(cx.now, cx.netns, packet, bytes);
         ns.conntrack.hold(&part);

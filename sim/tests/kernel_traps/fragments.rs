@@ -74,6 +74,32 @@ fn d01_fragments_that_contradict_each_other() {
     check("frag_overlap", &format!("{TRACK}{cases}"));
 }
 
+/// Parts of datagrams drawn at random, some of which fit together.
+#[test]
+fn d01_random_fragments() {
+    let mut state = 1_u32;
+    let mut below = |range: u32| {
+        // Numerical Recipes; the high bits are the better ones.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % range
+    };
+    let mut text = TRACK.to_owned();
+    for id in 1..=40 {
+        for _ in 0..2 + below(4) {
+            let (a, b) = (below(5) * 24, below(5) * 24);
+            let (from, to) = if a == b { (a, a + 24) } else { (a.min(b), a.max(b)) };
+            let len = 24 * 4 - 8 - if below(8) == 0 { 24 } else { 0 };
+            // What would begin behind the end is a last part of nothing.
+            let to = to.min(len + 8).max(from + 8);
+            if from < len + 8 {
+                let packet = format!("udp 10.0.0.2:4000 10.1.0.2:53 len={len} id={id} part={from}-{to}");
+                text.push_str(&format!("eth0 < {packet}\n"));
+            }
+        }
+    }
+    check("frag_random", &text);
+}
+
 #[test]
 fn d01_what_is_wrong_about_ends() {
     check(
@@ -101,14 +127,13 @@ fn d01_what_is_wrong_about_ends() {
     );
 }
 
-/// Without a capture on its way, a packet goes out in the parts in which it came, as far as these are regular.
+/// A packet goes out in the parts in which it came, without their DF, as long as these have room.
 #[test]
 fn d01_the_geometry_of_fragments_is_kept() {
     check(
         "frag_geometry",
         &format!(
             "{TRACK}
-            deaf eth0
             eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=232 id=1 part=0-16
             eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=232 id=1 part=16-96
             eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=232 id=1 part=96-240
@@ -124,7 +149,7 @@ fn d01_the_geometry_of_fragments_is_kept() {
     );
 }
 
-/// DF of the largest fragment comes back on new ones, and forbids smaller ones.
+/// DF of the largest fragment forbids smaller ones. Of others it does not count.
 #[test]
 fn d44_fragments_with_df() {
     check(

@@ -10,8 +10,6 @@
 //! eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=4     a frame comes in (support/dut/frame.rs has the words)
 //! listen udp 10.0.0.1:53                         a socket that answers `dut PEER LOCAL`
 //! send udp 4000 10.1.0.2:53                      a socket of the host sends
-//! deaf eth0                                      from here on nobody looks at what comes out there; a look is a copy, and
-//!                                                the kernel treats fragments of which there are copies differently
 //! sleep 2                                        seconds
 //! iptables-save -c -t filter                     rules with their counters
 //! conntrack -S                                   what conntrack has counted
@@ -65,8 +63,6 @@ pub(crate) enum Step {
     Listen(SocketAddrV4),
     /// A UDP socket of the host sends so many bytes.
     Send { port: u16, to: SocketAddrV4, len: usize },
-    /// Nobody looks at what comes out of a device.
-    Deaf(String),
     /// Milliseconds.
     Sleep(u64),
     /// Rules of a table with their counters.
@@ -104,7 +100,6 @@ fn step(line: &str) -> Step {
             to: to.parse().unwrap(),
             len: options.first().map_or(5, |option| option.strip_prefix("len=").unwrap().parse().unwrap()),
         },
-        ["deaf", device] => Step::Deaf(device.to_owned()),
         ["sleep", seconds] => {
             let (whole, tenths) = seconds.split_once('.').unwrap_or((seconds, "0"));
             Step::Sleep(whole.parse::<u64>().unwrap() * 1000 + tenths.parse::<u64>().unwrap() * 100)
@@ -194,7 +189,6 @@ impl Case {
                 | Step::Frame { .. }
                 | Step::Listen(_)
                 | Step::Send { .. }
-                | Step::Deaf(_)
                 | Step::Sleep(_)
                 | Step::Conntrack
                 | Step::Statistics => are_same(ours, kernels),
@@ -213,7 +207,7 @@ impl Case {
         let of = |((_, step), outcome): (&(String, Step), &Outcome)| match step {
             Step::Frame { .. } => 1 + outcome.lines.len(),
             Step::Send { .. } | Step::Sleep(_) | Step::Command(_) => outcome.lines.len(),
-            Step::Listen(_) | Step::Deaf(_) | Step::Counters(_) | Step::Conntrack | Step::Statistics => 0,
+            Step::Listen(_) | Step::Counters(_) | Step::Conntrack | Step::Statistics => 0,
         };
         self.lines.iter().zip(outcomes).map(of).sum()
     }

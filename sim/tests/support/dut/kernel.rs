@@ -98,10 +98,6 @@ impl Host {
                 self.sockets.push(socket);
                 Vec::new()
             }
-            Step::Deaf(device) => {
-                self.outlets.remove(&**device);
-                Vec::new()
-            }
             Step::Sleep(millis) => {
                 thread::sleep(std::time::Duration::from_millis(*millis));
                 Vec::new()

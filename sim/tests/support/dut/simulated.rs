@@ -23,8 +23,6 @@ pub(super) struct Host {
     /// What is on the other end of each device.
     wire: NetnsId,
     events_seen: usize,
-    /// Devices whose frames nobody looks at.
-    deaf: Vec<String>,
 }
 
 impl Host {
@@ -42,7 +40,7 @@ impl Host {
                 world.add_neighbour(host, id, addr, mac(device, last));
             }
         }
-        Self { world, host, wire, events_seen: 0, deaf: Vec::new() }
+        Self { world, host, wire, events_seen: 0 }
     }
 
     pub(super) fn run(&mut self, step: &Step) -> Outcome {
@@ -62,10 +60,6 @@ impl Host {
                 Vec::new()
             }
             Step::Send { port, to, len } => self.send(*port, *to, *len),
-            Step::Deaf(device) => {
-                self.deaf.push(device.clone());
-                Vec::new()
-            }
             Step::Sleep(millis) => {
                 let until = self.world.now() + Duration::from_millis(*millis);
                 self.world.run_until(until);
@@ -92,7 +86,7 @@ impl Host {
             let device = devices.get(*device);
             let leaves =
                 matches!(device.kind, DeviceKind::Veth { peer_netns, .. } if peer_netns == self.wire);
-            if leaves && self.deaf.iter().all(|name| **name != *device.name) {
+            if leaves {
                 frames.push((&device.name, show::frame(&device.name, frame, ident)));
             }
         }
