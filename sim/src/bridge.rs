@@ -154,7 +154,11 @@ fn should_deliver(
 }
 
 fn deliver_clone(ns: &mut Netns, cx: &mut Context, packet: &Packet) -> Packet {
-    let copy = cx.trace.fork(cx.now, cx.netns, packet);
+    let mut copy = cx.trace.fork(cx.now, cx.netns, packet);
+    // A packet that shares its bytes is not taken apart into its fragments, but cut anew (ip_do_fragment: skb_cloned).
+    if let Some(defragmented) = &mut copy.meta.defragmented {
+        defragmented.sizes.clear();
+    }
     ns.conntrack.hold(&copy);
     copy
 }

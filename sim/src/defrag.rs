@@ -41,7 +41,7 @@ impl DefragUser {
 pub struct Defragmented {
     /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
     pub max_size: u16,
-    /// Bytes of payload of each fragment in order: where nothing prevents it, new ones have these.
+    /// Bytes of payload of each fragment in order, where new ones may have the same.
     pub sizes: Vec<u16>,
 }
 

@@ -104,7 +104,11 @@ impl Against {
         let plan = &self.single(plan);
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
-        let shown = Shown::new(plan, kernel.clone(), &frames);
+        let mut shown = Shown::new(plan, kernel.clone(), &frames);
+        if let (None, Some(node)) = (&kernel.answer, &plan.via) {
+            let table = self.kernel.conntrack(&Netns::Node(node.clone()))?;
+            shown = shown.with_table(plan, node, table.unwrap_or_default());
+        }
         // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
         // a host may still send, is the same.
         self.sim.catch_up(shown.begun().unwrap_or(begun));

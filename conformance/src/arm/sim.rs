@@ -12,7 +12,7 @@ use std::time::Duration;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::device::NetnsId;
 use sim::draws::Enumerate;
-use sim::netfilter::conntrack::{Direction, Entry, Status, Tuple};
+use sim::netfilter::conntrack::{Direction, Entry, Row, Status, Tuple};
 use sim::packet::FlowId;
 use sim::socket::{ClientProtocol, SocketId};
 use sim::trace::{Event, Level, PacketEvent, Terminal};
@@ -193,16 +193,7 @@ impl Arm for SimArm {
     }
 
     fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
-        let rows = self.world.netns(self.id(netns)?).conntrack.listing(self.world.now());
-        let rows = rows.iter().filter_map(|row| {
-            Some(ConntrackObservation {
-                protocol: transport(row.original.protocol)?,
-                original: ends(&row.original),
-                reply: ends(&row.reply),
-                is_replied: row.status.contains(Status::SEEN_REPLY),
-            })
-        });
-        Ok(Some(rows.collect()))
+        Ok(Some(conntrack(&self.world, self.id(netns)?)))
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
@@ -228,6 +219,20 @@ impl Arm for SimArm {
         let recording = Recording { events: trace.events().to_vec(), netns, step_starts: self.step_starts };
         Ok((Some(trace.hash()), Some(recording)))
     }
+}
+
+/// What `conntrack -L` would list.
+fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
+    let rows = world.netns(netns).conntrack.listing(world.now());
+    let observation = |row: &Row| {
+        Some(ConntrackObservation {
+            protocol: transport(row.original.protocol)?,
+            original: ends(&row.original),
+            reply: ends(&row.reply),
+            is_replied: row.status.contains(Status::SEEN_REPLY),
+        })
+    };
+    rows.iter().filter_map(observation).collect()
 }
 
 /// One connection of the plan, from its beginning to its outcome.

@@ -56,8 +56,9 @@ fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) ->
     let header_len = u16::try_from(packet.ipv4().header_len()).expect("an IPv4 header has 60 bytes at most");
     let fragments = packet.meta.defragmented.as_ref();
     let room = fragments.map_or(mtu, |fragments| fragments.max_size.min(mtu)).saturating_sub(header_len);
-    let sizes = match fragments {
-        Some(fragments) if fragments.sizes.iter().all(|size| *size <= room) => fragments.sizes.clone(),
+    let kept = fragments.map(|fragments| &fragments.sizes).filter(|sizes| !sizes.is_empty());
+    let sizes = match kept {
+        Some(sizes) if sizes.iter().all(|size| *size <= room) => sizes.clone(),
         Some(_) | None => cut(&packet, room),
     };
     let parts = parts(ns, cx, &packet, header_len, &sizes);

@@ -302,3 +302,30 @@ fn d46_fragments_on_a_bridge() {
         ),
     );
 }
+
+/// The last port gets the packet itself, and with it the fragments as they came; the others get copies, which are cut anew.
+#[test]
+fn d46_fragments_that_a_bridge_floods() {
+    check(
+        "frag_flood",
+        &format!(
+            "
+            ip addr del 10.0.0.1/24 dev eth0
+            ip addr del 10.1.0.1/24 dev eth1
+            ip addr del 10.2.0.1/24 dev eth2
+            ip link add br0 address 02:00:00:00:01:01 type bridge
+            ip link set eth0 master br0
+            ip link set eth1 master br0
+            ip link set eth2 master br0
+            ip addr add 10.1.0.1/24 dev br0
+            {TRACK}
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=2 len=232 from=01:02 to=02:07 part=0-16
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=2 len=232 from=01:02 to=02:07 part=16-96
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=2 len=232 from=01:02 to=02:07 part=96-240
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=3 len=232 df from=01:02 to=02:07 part=0-80
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=3 len=232 df from=01:02 to=02:07 part=80-160
+            eth1 < udp 10.1.0.2:4000 10.1.0.7:53 id=3 len=232 df from=01:02 to=02:07 part=160-240
+            "
+        ),
+    );
+}

@@ -17,7 +17,9 @@ const SYSCTLS: [(&str, &str); 1] = [
     // A host may send one ICMP error to a peer in this time, after the first six (`inet_peer_xrlim_allow`,
     // net/ipv4/inetpeer.c). The default is the second after which TCP sends a SYN again: by then, whether a host may tell
     // of it would be a matter of microseconds.
-    ("net.ipv4.icmp_ratelimit", "600"),
+    // Not less than 834, so that a peer's tokens are capped by the same number wherever they are counted (`ip_error`,
+    // net/ipv4/route.c): kernels differ in when they cap.
+    ("net.ipv4.icmp_ratelimit", "900"),
 ];
 
 /// The topology with those settings; what a scenario sets itself comes after them.

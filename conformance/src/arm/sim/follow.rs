@@ -7,11 +7,11 @@ use sim::netfilter::Family;
 use sim::time::Instant;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
 
-use super::{PATHS_MAX, SimArm, run_flow};
+use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::kernel::rules;
 use crate::arm::{ArmError, REQUEST, RawFlow};
 use crate::frame::{Attempt, Direction, Frame, TranslatedPort, attempts, parted, translated_ports};
-use crate::observation::{RuleCounter, Transport};
+use crate::observation::{ConntrackObservation, RuleCounter, Transport};
 use crate::prepare::FlowPlan;
 
 /// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
@@ -30,14 +30,40 @@ pub(crate) struct Shown {
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
     ports: Vec<TranslatedPort>,
+    /// What the node that chose the endpoint remembers of the connection. Looked at where nobody answered: a packet that
+    /// waits in vain for its next hop is on no device.
+    remembered: Option<(String, Vec<ConntrackObservation>)>,
 }
 
 impl Shown {
     /// From the frames that were seen meanwhile. Others may be among them.
     pub(crate) fn new(plan: &FlowPlan, flow: RawFlow, frames: &[Frame]) -> Self {
         let attempts = attempts(frames, &plan.from.to_string(), REQUEST);
-        let ports = translated_ports(&attempts, plan.source_port.unwrap_or(0));
-        Self { flow, attempts, ports }
+        let ports = translated_ports(&attempts, own_port(plan));
+        Self { flow, attempts, ports, remembered: None }
+    }
+
+    /// With the conntrack table of a node.
+    pub(crate) fn with_table(
+        mut self,
+        plan: &FlowPlan,
+        node: &str,
+        table: Vec<ConntrackObservation>,
+    ) -> Self {
+        let own = of_connection(plan, table);
+        for entry in &own {
+            let port = TranslatedPort {
+                netns: node.to_owned(),
+                before: own_port(plan),
+                after: entry.reply.1.port(),
+            };
+            if self.ports.iter().all(|known| known.netns != port.netns || known.before == known.after) {
+                self.ports.retain(|known| known.netns != port.netns);
+                self.ports.push(port);
+            }
+        }
+        self.remembered = Some((node.to_owned(), own));
+        self
     }
 
     /// When the client's first packet was seen first.
@@ -54,6 +80,8 @@ struct Alternative {
     flow: RawFlow,
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
+    /// As [`Shown::remembered`], where that is known.
+    remembered: Option<Vec<ConntrackObservation>>,
 }
 
 impl SimArm {
@@ -79,10 +107,11 @@ impl SimArm {
         let mut next = Some(Enumerate::first());
         for _ in 0..PATHS_MAX {
             let Some(path) = next.take() else { break };
-            let Alternative { path, flow, attempts } = self.try_path(plan, shown, path)?;
+            let Alternative { path, flow, attempts, remembered } = self.try_path(plan, shown, path)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
-            if parted.is_none() && flow == shown.flow {
+            let is_remembered = shown.remembered.as_ref().map(|(_, entries)| entries) == remembered.as_ref();
+            if parted.is_none() && flow == shown.flow && is_remembered {
                 return Ok(path.again());
             }
             next = match parted {
@@ -110,7 +139,11 @@ impl SimArm {
         let (_, flow) = run_flow(&mut world, netns, plan)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
         let attempts = attempts(&self.frames_of(world.trace().events()), &plan.from.to_string(), REQUEST);
-        Ok(Alternative { path, flow, attempts })
+        let remembered = match &shown.remembered {
+            Some((node, _)) => Some(of_connection(plan, conntrack(&world, self.node(node)?))),
+            None => None,
+        };
+        Ok(Alternative { path, flow, attempts, remembered })
     }
 
     /// Time passes until so much has passed since the beginning, if it has not yet.
@@ -184,6 +217,18 @@ fn plan_name(name: &str) -> &str {
         true => name.get(..PORT_NAME_LEN).unwrap_or(name),
         false => name,
     }
+}
+
+/// The entries of one connection.
+fn of_connection(plan: &FlowPlan, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
+    let is_own = |entry: &ConntrackObservation| {
+        entry.protocol == plan.transport && entry.original.0.port() == own_port(plan)
+    };
+    table.into_iter().filter(is_own).collect()
+}
+
+fn own_port(plan: &FlowPlan) -> u16 {
+    plan.source_port.unwrap_or(0)
 }
 
 /// The number with which a search for a free port must begin to find this one first.
