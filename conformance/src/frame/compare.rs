@@ -177,11 +177,31 @@ fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Optio
                 |((_, left), (_, right)): &(&(Duration, Summary), &(Duration, Summary))| left == right;
             let position = first.iter().zip(second).take_while(is_same).count();
             let (left, right) = (first.get(position), second.get(position));
-            let at = left.into_iter().chain(right).map(|(at, _)| *at).min()?;
+            let at = parted_at(left, right)?;
             let frame = |side: Option<&(Duration, Summary)>| side.map(|(_, frame)| frame.clone());
             Some(Parting { position, at, sides: (frame(left), frame(right)) })
         }
     }
+}
+
+/// When that of two frames was there which shows that the sides differ: the earlier one. But an acknowledgment may yet be
+/// found superfluous, when the later segment that the other side has got already comes here too.
+fn parted_at(left: Option<&(Duration, Summary)>, right: Option<&(Duration, Summary)>) -> Option<Duration> {
+    match (left, right) {
+        (Some((left_at, left)), Some((right_at, right))) => {
+            Some(match (may_be_spare(left), may_be_spare(right)) {
+                (true, false) => *right_at,
+                (false, true) => *left_at,
+                (true, true) | (false, false) => *left_at.min(right_at),
+            })
+        }
+        (Some((at, _)), None) | (None, Some((at, _))) => Some(*at),
+        (None, None) => None,
+    }
+}
+
+fn may_be_spare(frame: &Summary) -> bool {
+    acknowledgment(frame).is_some_and(|(_, tcp, _)| tcp.is_pure_ack() && !ends_handshake(tcp))
 }
 
 /// The earliest question or answer that only one side has.

@@ -4,9 +4,10 @@ use crate::topology::{Change, Netns, NetnsPlan, Topology};
 
 /// What every device with addresses is given, on both arms.
 const NEIGH_SYSCTLS: [(&str, &str); 2] = [
-    // Three questions without an answer take 0.21 s in place of 3 s. It is no multiple of the second after which TCP sends
+    // Three questions without an answer take 0.18 s in place of 3 s. It is no multiple of the second after which TCP sends
     // a SYN again: by default the last SYN and the end of the questions fall into the same moment, and either may be first.
-    ("retrans_time_ms", "70"),
+    // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c).
+    ("retrans_time_ms", "60"),
     // The kernel draws how long a neighbour counts as reachable, between half and one and a half of this
     // (`neigh_rand_reach_time`, net/core/neighbour.c). Two days are longer than any run.
     ("base_reachable_time_ms", "172800000"),

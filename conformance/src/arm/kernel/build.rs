@@ -33,9 +33,18 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
 ///
 /// # Errors
 /// If the kernel refuses something.
-pub(super) fn rebuild(lab: &mut Lab, changes: &[Change], after: &Topology) -> Result<(), LabError> {
+pub(super) fn rebuild(
+    lab: &mut Lab,
+    before: &Topology,
+    changes: &[Change],
+    after: &Topology,
+) -> Result<(), LabError> {
     for change in changes {
         if let Change::RemovePod(netns) = change {
+            // The kernel deletes a namespace in the background; until then its devices would still be there.
+            for Veth { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
+                lab.netns(&port.netns.to_string()).run("ip", &["link", "del", "dev", &port.device], b"")?;
+            }
             lab.remove(&netns.to_string())?;
         }
     }

@@ -269,7 +269,8 @@ impl Arm for KernelArm {
                 running.captures.remove(&netns.to_string());
             }
         }
-        build::rebuild(&mut self.running_mut()?.lab, changes, after)?;
+        let running = self.running.as_mut().ok_or_else(not_built)?;
+        build::rebuild(&mut running.lab, &self.topology, changes, after)?;
         for change in changes {
             match change {
                 Change::AddPod(netns) => {
