@@ -10,9 +10,6 @@ use sim::wire::{MacAddr, TcpFlags};
 
 use super::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
 
-/// The name of every loopback device.
-const LOOPBACK: &str = "lo";
-
 /// One of the two that are compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Side<'a> {
@@ -33,7 +30,7 @@ pub struct Difference {
     pub conversation: Conversation,
     /// When the earlier of the two frames was there.
     pub at: Duration,
-    /// Position of the frame among those of its conversation that count, from 1.
+    /// Position of the frame among those of its conversation and direction that count, from 1.
     pub position: usize,
     /// Name of the first side, and what it saw there; `None` for nothing more.
     pub left: (String, Option<Summary>),
@@ -41,11 +38,11 @@ pub struct Difference {
     pub right: (String, Option<Summary>),
 }
 
-/// Where the two sides differ: at most one frame for each device and conversation, in the order of time, so that the cause
+/// Where the two sides differ: at most one frame for each device, direction and conversation, in the order of time, so that the cause
 /// comes before its effects. Empty if they agree.
 ///
-/// Three things are free. Frames of different conversations may come in any order: a server closes when it pleases, and
-/// the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
+/// Three things are free. Frames of different conversations may come in any order, and so may frames of different directions:
+/// a server closes when it pleases, and the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
 /// acknowledges as much; but never the last one of a handshake, on which the state of conntrack depends. ARP is compared
 /// by who asks and who answers, not by how often and when: neighbours are confirmed and forgotten by timers that the
 /// kernel draws at random.
@@ -99,8 +96,9 @@ type Thread = Vec<(Duration, Summary)>;
 struct Key<'a> {
     netns: &'a str,
     device: &'a str,
-    /// Of a loopback device, which receives whatever it sends, but perhaps only after it has sent more.
-    direction: Option<Direction>,
+    /// What a device receives and what it sends are two sequences: which of two frames that pass each other comes first is
+    /// chance.
+    direction: Direction,
     conversation: Conversation,
 }
 
@@ -145,8 +143,8 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     for frame in frames {
         let Some(summary) = Summary::of(frame, &initial) else { continue };
         let conversation = Conversation::of(&summary.body);
-        let direction = (frame.device == LOOPBACK).then_some(frame.direction);
-        let key = Key { netns: &frame.netns, device: &frame.device, direction, conversation };
+        let key =
+            Key { netns: &frame.netns, device: &frame.device, direction: frame.direction, conversation };
         threads.entry(key).or_default().push((frame.at, summary));
     }
     let what_counts = |(key, thread): (_, Thread)| {

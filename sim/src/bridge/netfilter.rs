@@ -102,8 +102,9 @@ fn br_nf_pre_routing_finish(
             br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.gateway.unwrap_or(dst), packet);
             None
         }
-        // Up to IP, which keeps this route; where there is none it finds that out again and tells the sender.
-        Ok(_) | Err(DropReason::IpNoRouteIn) => {
+        // Up to IP, which keeps this route. Where there is none, or nothing is forwarded, the route is one that leads to
+        // ip_error: IP finds that out again, and tells the sender if it may.
+        Ok(_) | Err(DropReason::IpNoRouteIn | DropReason::ForwardingOff) => {
             packet.set_dst_mac(ns.devices.get(bridge).mac);
             packet.meta.packet_type = PacketType::Host;
             packet.meta.in_dev = Some(port);

@@ -173,6 +173,13 @@ impl SimArm {
             for end in [port, leaf] {
                 let id = self.id(&end.netns)?;
                 let device = self.live_device(id, &end.device)?;
+                // Addresses go with a device that is deleted, and with them the routes that they brought.
+                let addresses = self.topology.netns.get(&end.netns).map(|plan| plan.addresses.clone());
+                for address in addresses.unwrap_or_default() {
+                    if address.device == end.device {
+                        self.world.remove_address(id, device, address.net)?;
+                    }
+                }
                 self.world.set_up(id, device, false);
                 self.world.set_master(id, device, None);
             }
