@@ -25,6 +25,7 @@
 //! | [`netns`] | all of that for one namespace |
 //! | [`world`] | netns, links, virtual time, events |
 //! | [`netfilter`] | families, hooks, priorities, verdicts; conntrack and NAT |
+//! | [`timer_wheel`] | when the timers of a kernel really expire |
 //! | [`draws`] | every random decision, by name and range |
 //! | [`trace`] | the typed event stream of a run |
 //! | [`context`] | what a subsystem may see while it handles a packet |
@@ -47,6 +48,7 @@ pub mod stack;
 pub mod sysctl;
 mod text;
 pub mod time;
+pub mod timer_wheel;
 pub mod trace;
 pub mod wire;
 pub mod world;

@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::netns::Netns;
 use crate::stack;
 use crate::time::Instant;
+use crate::timer_wheel::TimerWheel;
 use crate::trace::{Level, Trace};
 use event::EventQueue;
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub struct World {
     trace: Trace,
     effects: Vec<Effect>,
     flow_count: u32,
+    /// None: timers expire exactly when they are due.
+    timer_wheel: Option<TimerWheel>,
 }
 
 impl World {
@@ -59,6 +62,7 @@ impl World {
             trace: Trace::new(options.level),
             effects: Vec::new(),
             flow_count: 0,
+            timer_wheel: None,
         }
     }
 
@@ -73,12 +77,18 @@ impl World {
             trace: self.trace.without_events(),
             effects: self.effects.clone(),
             flow_count: self.flow_count,
+            timer_wheel: self.timer_wheel,
         }
     }
 
     /// Virtual time.
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// From here on, timers expire as those of a kernel with such ticks do.
+    pub const fn set_timer_wheel(&mut self, wheel: TimerWheel) {
+        self.timer_wheel = Some(wheel);
     }
 
     /// What was recorded so far, and the account of packets.

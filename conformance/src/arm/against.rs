@@ -293,8 +293,12 @@ impl Arm for &mut Against {
 
     fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
         let topology = hastened(topology);
-        self.kernel.build(&topology)?;
         self.sim.build(&topology)?;
+        self.kernel.build(&topology)?;
+        // The clocks of both begin here.
+        if let Some(wheel) = KernelArm::timer_wheel() {
+            self.sim.set_timer_wheel(wheel);
+        }
         self.topology = topology;
         Ok(())
     }

@@ -27,6 +27,7 @@ mod parallel;
 pub mod requirement;
 pub mod rules;
 pub mod server;
+mod ticks;
 pub mod tool;
 pub mod wiring;
 

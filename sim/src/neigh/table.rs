@@ -171,7 +171,8 @@ impl NeighTable {
         let key = (device, addr);
         let sysctls = routing.sysctls;
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        if entry.timer != Some(cx.now) {
+        // Timers expire late, never early.
+        if entry.timer.is_none_or(|at| cx.now < at) {
             return;
         }
         entry.timer = None;

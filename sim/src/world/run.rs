@@ -5,7 +5,7 @@ use super::{World, index};
 use crate::context::Effect;
 use crate::device::{DeviceId, DeviceKind, NetnsId};
 use crate::packet::{FlowId, Origin, Packet, QueuedPacket};
-use crate::socket;
+use crate::socket::{self, TimerKind};
 use crate::stack::{defrag, dev, ip_output, transport};
 use crate::time::Instant;
 use crate::trace::{DropReason, Terminal};
@@ -106,10 +106,13 @@ impl World {
         match effect {
             Effect::Link { device, packet: QueuedPacket(packet) } => self.transmit(netns, device, packet),
             Effect::SocketTimer { at, timer } => {
+                // The patience of a user is no timer of the kernel's wheel (hrtimers, kernel/time/hrtimer.c).
+                let at = if timer.kind == TimerKind::Deadline { at } else { self.expiry(at) };
                 self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
             }
             Effect::DefragTimer { at } => self.queue.schedule(at, netns, WorldEvent::DefragTimer),
             Effect::NeighTimer { at, device, addr } => {
+                let at = self.expiry(at);
                 self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });
             }
             Effect::Transmit { .. }
@@ -117,6 +120,10 @@ impl World {
             | Effect::IcmpUnreachable { .. }
             | Effect::TcpReset { .. } => unreachable!("the stack carries these out itself"),
         }
+    }
+
+    fn expiry(&self, due: Instant) -> Instant {
+        self.timer_wheel.map_or(due, |wheel| wheel.expiry(self.now, due))
     }
 
     /// Puts a frame on the link of a device. The far end receives it after the latency, or never, or twice.

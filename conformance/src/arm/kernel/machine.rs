@@ -15,7 +15,7 @@ use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::{Backend, counters};
 use super::server::{self, ServerId, Servers};
-use super::{build, conntrack, link};
+use super::{build, conntrack, link, ticks};
 use crate::arm::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
 use crate::frame::{Direction, Frame};
 use crate::observation::{ConntrackObservation, RuleCounter, Transport};
@@ -24,6 +24,7 @@ use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Netns, Topology};
+use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
 /// Frames of a step are all there when none has come for so long.
@@ -85,6 +86,11 @@ impl KernelArm {
     /// How long the lab has been there.
     pub(crate) fn elapsed(&self) -> Duration {
         self.since.0.elapsed()
+    }
+
+    /// The wheel by which timers turn, for a world that begins now.
+    pub(crate) fn timer_wheel() -> Option<TimerWheel> {
+        ticks::timer_wheel()
     }
 
     /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::netfilter::Family;
 use sim::time::Instant;
+use sim::timer_wheel::TimerWheel;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
 
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
@@ -144,6 +145,11 @@ impl SimArm {
             None => None,
         };
         Ok(Alternative { path, flow, attempts, remembered })
+    }
+
+    /// From here on, timers expire as those of a kernel with such ticks.
+    pub(crate) fn set_timer_wheel(&mut self, wheel: TimerWheel) {
+        self.world.set_timer_wheel(wheel);
     }
 
     /// Time passes until so much has passed since the beginning, if it has not yet.

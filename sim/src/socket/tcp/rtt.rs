@@ -11,6 +11,10 @@ pub(super) const RTO_MIN: Duration = Duration::from_millis(200);
 /// `TCP_RTO_MAX`.
 pub(super) const RTO_MAX: Duration = Duration::from_secs(120);
 
+/// Microseconds of a tick, with 250 in a second (`CONFIG_HZ` of most distributions). A timeout is kept in ticks, and doubled as
+/// such (`__tcp_set_rto`, include/net/tcp.h).
+const TICK_US: u64 = 4_000;
+
 /// Estimator of one connection; microseconds as in `struct tcp_sock`.
 #[derive(Clone, Debug)]
 pub(super) struct Rtt {
@@ -62,7 +66,8 @@ impl Rtt {
                 self.rttvar_us - ((self.rttvar_us - self.mdev_max_us) >> 2)
             };
         }
-        self.rto = Duration::from_micros((self.srtt_us >> 3) + self.rttvar_us).min(RTO_MAX);
+        let micros = ((self.srtt_us >> 3) + self.rttvar_us).div_ceil(TICK_US) * TICK_US;
+        self.rto = Duration::from_micros(micros).min(RTO_MAX);
     }
 
     /// The handshake is over. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.

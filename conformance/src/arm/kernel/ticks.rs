@@ -1,0 +1,81 @@
+//! The ticks of this machine's kernel: how many there are in a second, and which one it is.
+
+use std::fs;
+use std::sync::OnceLock;
+
+use nix::time::{ClockId, clock_gettime};
+use sim::timer_wheel::TimerWheel;
+
+/// Ticks per second that kernels are built with (`CONFIG_HZ`, kernel/Kconfig.hz).
+const SPEEDS: [u32; 4] = [100, 250, 300, 1_000];
+
+/// The wheel by which this kernel's timers turn, for a world that begins now. `None` if the kernel does not tell; then timers
+/// of the two are apart by what the kernel rounds.
+pub(super) fn timer_wheel() -> Option<TimerWheel> {
+    static TICKS: OnceLock<Option<Ticks>> = OnceLock::new();
+    let Ticks { hz, first } = (*TICKS.get_or_init(ticks))?;
+    let now = monotonic_nanos()?;
+    let tick = 1_000_000_000 / u64::from(hz);
+    Some(TimerWheel::new(hz, first + now / tick, now % tick))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    hz: u32,
+    /// The number of the tick with which the monotonic clock began.
+    first: u64,
+}
+
+/// A tick may pass between the two lines of one reading, so the earliest of several holds.
+fn ticks() -> Option<Ticks> {
+    let reading = || parse(&fs::read_to_string("/proc/timer_list").ok()?);
+    let readings: Vec<Ticks> = (0..5).filter_map(|_| reading()).collect();
+    readings.into_iter().min_by_key(|ticks| ticks.first)
+}
+
+/// Reads `now at NANOSECONDS nsecs` and `jiffies: NUMBER` (kernel/time/timer_list.c). Counting begins 300 seconds before
+/// 2^32 (`INITIAL_JIFFIES`, include/linux/jiffies.h), which tells how fast it goes.
+fn parse(list: &str) -> Option<Ticks> {
+    let number = |before: &str| {
+        let rest = list.lines().find_map(|line| line.strip_prefix(before))?;
+        rest.split(' ').next()?.parse::<u64>().ok()
+    };
+    let (nanos, jiffies) = (number("now at ")?, number("jiffies: ")?);
+    let counted = |hz: u32| {
+        let first = (1_u64 << 32) - 300 * u64::from(hz);
+        (first + nanos * u64::from(hz) / 1_000_000_000).abs_diff(jiffies)
+    };
+    let hz = SPEEDS.into_iter().min_by_key(|hz| counted(*hz))?;
+    // Counting and the clock begin within a second of each other; anything else is a kernel that counts otherwise.
+    let first = jiffies.checked_sub(nanos / (1_000_000_000 / u64::from(hz)))?;
+    (counted(hz) < u64::from(hz)).then_some(Ticks { hz, first })
+}
+
+fn monotonic_nanos() -> Option<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?;
+    let seconds = u64::try_from(now.tv_sec()).ok()?;
+    Some(seconds * 1_000_000_000 + u64::try_from(now.tv_nsec()).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_and_number_of_ticks_are_read() {
+        let list = |now: u64, jiffies: u64| {
+            format!("Timer List Version: v0.10\nnow at {now} nsecs\n\njiffies: {jiffies}\n")
+        };
+        let begin = |hz: u64| (1 << 32) - 300 * hz;
+        for (hz, seconds) in [(250, 6_419), (1_000, 20), (100, 1_000_000), (300, 5_000)] {
+            let list = list(seconds * 1_000_000_000 + 1, begin(hz) + seconds * hz - 35);
+            let found = parse(&list).map(|ticks| (u64::from(ticks.hz), ticks.first + 35 - begin(hz)));
+            let (found_hz, first) = found.expect("ticks");
+            assert_eq!(found_hz, hz, "after {seconds} s");
+            // A third of a second has no whole number of nanoseconds.
+            assert!(first <= 1 || hz == 300, "{first}");
+        }
+        assert_eq!(parse(&list(1_000_000_000, 17)), None, "no Linux counts so");
+        assert_eq!(parse("nothing"), None);
+    }
+}
