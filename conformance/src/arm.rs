@@ -5,22 +5,26 @@
 
 pub mod against;
 pub mod kernel;
+mod script;
 pub mod sim;
+
+pub use script::{Mismatch, Scripted};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::dns::{self, Resolved};
 use crate::observation::{ConntrackObservation, DropObservation, EndpointName, Outcome};
-use crate::prepare::{FlowPlan, StateChange};
+use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Netns, Topology};
 
 /// What clients send.
-const REQUEST: &[u8] = b"hairpin\n";
+pub(crate) const REQUEST: &[u8] = b"hairpin\n";
 
 /// Runs scenarios. The simulator, this machine's kernel, and a kernel in a virtual machine do.
 pub trait Arm {
@@ -62,6 +66,12 @@ pub trait Arm {
     /// # Errors
     /// See [`ArmError`].
     fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError>;
+
+    /// Sends raw packets and looks at what comes back.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError>;
 
     /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it.
     /// Nothing changes.
@@ -124,6 +134,8 @@ pub struct RawFlow {
     pub answer: Option<Answer>,
     /// From where the answer came.
     pub reply_from: Option<IpAddr>,
+    /// What a DNS server answered.
+    pub resolved: Option<Resolved>,
 }
 
 /// The line that every server answers with: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.
@@ -135,6 +147,14 @@ pub struct Answer {
     pub peer: SocketAddr,
     /// The server's own end of the connection.
     pub local: SocketAddr,
+}
+
+/// What a server wrote: who it is, and what it knows if it is one of DNS.
+pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
+    match dns::read(bytes) {
+        Some((resolved, line)) => (Answer::parse(line.as_bytes()), Some(resolved)),
+        None => (Answer::parse(bytes), None),
+    }
 }
 
 impl Answer {

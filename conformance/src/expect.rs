@@ -1,5 +1,9 @@
 //! Whether what was observed is what was expected.
 
+use std::net::Ipv4Addr;
+
+use crate::arm::Mismatch;
+use crate::dns::Resolved;
 use crate::observation::{ConntrackObservation, DropObservation, DropReason, FlowObservation};
 use crate::prepare::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 use crate::result::{EndpointShare, Failure, Subject};
@@ -18,6 +22,10 @@ pub struct Observed {
     pub distribution: Option<Distribution>,
     /// Packets of the connections that were dropped; `None` where the arm cannot see drops.
     pub drops: Option<Vec<DropObservation>>,
+    /// What a name resolved to; `None` if nobody asked, or nobody answered.
+    pub resolved: Option<Resolved>,
+    /// The line of a script that did not go as it is written.
+    pub mismatch: Option<Mismatch>,
     /// For each conntrack expectation the table; `None` where the arm cannot see it.
     pub conntrack: Vec<Option<Vec<ConntrackObservation>>>,
 }
@@ -49,6 +57,7 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
         words.push((Subject::SourceSeen, format!("{addresses}{by}")));
     }
     words.extend(expected.reply_from.as_ref().map(|addresses| (Subject::ReplyFrom, addresses.to_string())));
+    words.extend(expected.addresses.as_ref().map(|addresses| (Subject::Addresses, address_words(addresses))));
     words.extend(expected.dropped.as_ref().map(|(netns, reason)| {
         let because = reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
         (Subject::Dropped, format!("on {netns}{because}"))
@@ -60,6 +69,11 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
 /// Compares what was expected with what was seen.
 pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
     let mut verdict = Verdict::default();
+    verdict.failures.extend(observed.mismatch.as_ref().map(|mismatch| Failure {
+        subject: Subject::Segments,
+        expected: format!("line {}: {}", mismatch.number, mismatch.line),
+        found: mismatch.found.clone(),
+    }));
     if let Some(pattern) = expected.outcome {
         verdict.failures.extend(check_outcome(pattern, observed));
     }
@@ -75,6 +89,9 @@ pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
     }
     if let Some(addresses) = &expected.reply_from {
         verdict.failures.extend(check_reply_from(addresses, &observed.flows));
+    }
+    if let Some(addresses) = &expected.addresses {
+        verdict.failures.extend(check_addresses(addresses, observed.resolved.as_ref()));
     }
     if let Some((netns, reason)) = &expected.dropped {
         match &observed.drops {
@@ -136,6 +153,20 @@ fn check_reply_from(addresses: &Addresses, flows: &[FlowObservation]) -> Option<
     let wrong = flows.iter().find(|flow| flow.reply_from.is_none_or(|from| !addresses.contains(from)))?;
     let found = wrong.reply_from.map_or_else(|| "no answer".to_owned(), |from| from.to_string());
     Some(Failure { subject: Subject::ReplyFrom, expected: addresses.to_string(), found })
+}
+
+fn address_words(addresses: &[Ipv4Addr]) -> String {
+    Resolved { is_found: !addresses.is_empty(), addresses: addresses.to_vec() }.to_string()
+}
+
+fn check_addresses(expected: &[Ipv4Addr], resolved: Option<&Resolved>) -> Option<Failure> {
+    let mut found = resolved.map(|resolved| resolved.addresses.clone());
+    found.iter_mut().for_each(|addresses| addresses.sort_unstable());
+    if found.as_deref() == Some(expected) {
+        return None;
+    }
+    let found = resolved.map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    Some(Failure { subject: Subject::Addresses, expected: address_words(expected), found })
 }
 
 fn check_drops(netns: &Netns, reason: Option<&str>, drops: &[DropObservation]) -> Option<Failure> {

@@ -34,7 +34,7 @@ mod attempt;
 mod compare;
 mod summary;
 
-pub use attempt::{Attempt, Hop, Place, TranslatedPort, attempts, parted, translated_ports};
+pub use attempt::{Attempt, Hop, Opening, Place, TranslatedPort, attempts, parted, translated_ports};
 pub use compare::{Conversation, Difference, Side, compare, lateness};
 pub use summary::{Body, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
 

@@ -12,6 +12,7 @@
 //! | [`prepare`] | whether a scenario can run, and with what |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`proxy`] | kube-proxy on every node: what it loads, and what it does when the cluster changes |
+//! | [`dns`] | what the DNS server of a cluster knows, and what resolvers ask |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
 //! | [`observation`] | what every arm can see |
 //! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
@@ -24,6 +25,7 @@
 pub mod arm;
 pub mod cluster;
 pub mod diagnostic;
+pub mod dns;
 pub mod expect;
 pub mod frame;
 pub mod manifest;

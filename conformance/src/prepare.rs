@@ -3,10 +3,14 @@
 //! What a user can get wrong is found here, with its place, before anything runs.
 
 mod expectation;
+mod name;
 mod resolve;
+mod script;
 mod step;
 
 pub use expectation::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
+pub use name::ResolvePlan;
+pub use script::ScriptPlan;
 pub use step::{FlowPlan, PreparedAction, PreparedStep, StateChange};
 
 use std::collections::BTreeMap;

@@ -156,10 +156,14 @@ pub enum Subject {
     SourceSeen,
     /// The address from which the client is answered.
     ReplyFrom,
+    /// The addresses that a name has.
+    Addresses,
     /// Packets that are dropped.
     Dropped,
     /// Entries of conntrack tables.
     Conntrack,
+    /// What comes back to a script of raw packets.
+    Segments,
 }
 
 impl Subject {
@@ -170,8 +174,10 @@ impl Subject {
             Self::Endpoints => "endpoints",
             Self::SourceSeen => "sourceSeen",
             Self::ReplyFrom => "replyFrom",
+            Self::Addresses => "addresses",
             Self::Dropped => "dropped",
             Self::Conntrack => "conntrack",
+            Self::Segments => "segments",
         }
     }
 }

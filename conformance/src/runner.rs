@@ -8,13 +8,13 @@ use sim::trace::Level;
 use crate::arm::against::Against;
 use crate::arm::kernel::Backend;
 use crate::arm::sim::SimArm;
-use crate::arm::{Arm, ArmError, RawFlow};
+use crate::arm::{Arm, ArmError, RawFlow, Scripted};
 use crate::cluster::Cluster;
 use crate::expect::{self, Observed};
 use crate::observation::{EndpointName, FlowObservation, Transport};
-use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep};
+use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan};
 use crate::proxy::Proxies;
-use crate::result::{Run, RunResult, StepResult};
+use crate::result::{Run, RunResult, StepResult, Subject};
 use crate::scenario::{Family, ProxyMode};
 use crate::shares;
 use crate::topology::{Topology, changes};
@@ -143,6 +143,11 @@ impl<A: Arm> Runner<A> {
         let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
         let mut observed = match &step.action {
             PreparedAction::Flows(plan) => self.flows(plan, expected)?,
+            PreparedAction::Resolve(plan) => self.resolve(plan, expected)?,
+            PreparedAction::Script(plan) => {
+                let Scripted { mismatch, drops } = self.arm.script(plan)?;
+                Observed { mismatch, drops, ..Observed::default() }
+            }
             PreparedAction::Cluster(next) => {
                 self.become_cluster(next)?;
                 Observed::default()
@@ -166,12 +171,16 @@ impl<A: Arm> Runner<A> {
             observed.conntrack.push(self.arm.conntrack(&filter.netns)?);
         }
         let verdict = expect::check(expected, &observed);
+        let mut words = expect::words(expected);
+        if matches!(step.action, PreparedAction::Script(_)) {
+            words.insert(0, (Subject::Segments, "as written".to_owned()));
+        }
         Ok(StepResult {
             name: step.name.clone(),
             action: step.keyword,
             flows: observed.flows,
             shares: observed.shares,
-            expected: expect::words(expected),
+            expected: words,
             failures: verdict.failures,
             unseen: verdict.unseen,
         })
@@ -186,7 +195,27 @@ impl<A: Arm> Runner<A> {
         let seen = self.arm.flows(plan)?;
         let flows: Vec<_> = seen.flows.iter().map(|flow| self.observation(plan, flow)).collect();
         let shares = shares::endpoint_shares(&flows, distribution.as_ref(), expected.endpoints.as_deref());
-        Ok(Observed { flows, shares, distribution, drops: seen.drops, conntrack: Vec::new() })
+        Ok(Observed { flows, shares, distribution, drops: seen.drops, ..Observed::default() })
+    }
+
+    /// Asks for one name after the other, until one exists or nobody answers.
+    fn resolve(&mut self, plan: &ResolvePlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
+        let distribution = match plan.queries.first() {
+            Some(query) => self.arm.distribution(query)?,
+            None => None,
+        };
+        let (mut flows, mut drops, mut resolved) = (Vec::new(), Some(Vec::new()), None);
+        for query in &plan.queries {
+            let seen = self.arm.flows(query)?;
+            flows.extend(seen.flows.iter().map(|flow| self.observation(query, flow)));
+            drops = drops.zip(seen.drops).map(|(drops, new)| [drops, new].concat());
+            resolved = seen.flows.into_iter().next().and_then(|flow| flow.resolved);
+            if resolved.as_ref().is_none_or(|resolved| resolved.is_found) {
+                break;
+            }
+        }
+        let shares = shares::endpoint_shares(&flows, distribution.as_ref(), expected.endpoints.as_deref());
+        Ok(Observed { flows, shares, distribution, drops, resolved, ..Observed::default() })
     }
 
     fn observation(&self, plan: &FlowPlan, flow: &RawFlow) -> FlowObservation {

@@ -9,6 +9,7 @@ mod expectation;
 mod mode;
 mod read;
 mod reference;
+pub mod segment;
 mod share;
 
 pub use duration::parse_duration;
@@ -184,15 +185,21 @@ pub struct Connect {
     pub timeout: Duration,
 }
 
-/// Sending raw segments. It is read and checked, but not yet executed.
+/// Sending raw packets, and saying what must come back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Send {
     /// Who sends.
     pub from: Reference,
     /// To what.
     pub to: Reference,
-    /// Segments in packetdrill-like notation.
-    pub segments: Vec<String>,
+    /// Transport; TCP by default.
+    pub protocol: Protocol,
+    /// The sender's port; every step has one of its own when absent.
+    pub source_port: Option<u16>,
+    /// How long each packet that must come is waited for; 1 s by default.
+    pub timeout: Duration,
+    /// What is sent and what must come, in order.
+    pub segments: Vec<segment::Line>,
 }
 
 /// Sending ICMP echo requests.
@@ -208,7 +215,7 @@ pub struct Ping {
     pub timeout: Duration,
 }
 
-/// Resolving a DNS name. It is read and checked, but not yet executed.
+/// Resolving a DNS name to IPv4 addresses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolve {
     /// Who asks.

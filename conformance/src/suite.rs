@@ -34,7 +34,7 @@ macro_rules! built_in {
 
 /// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
 /// with the folder.
-pub const SCENARIOS: [BuiltIn; 17] = built_in![
+pub const SCENARIOS: [BuiltIn; 24] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -52,6 +52,13 @@ pub const SCENARIOS: [BuiltIn; 17] = built_in![
     "session-affinity",
     "udp-removed-endpoint",
     "conntrack-timeouts",
+    "dns",
+    "conntrack-half-open",
+    "conntrack-invalid",
+    "conntrack-out-of-window",
+    "nat-syn-retry",
+    "martian-source",
+    "ttl-expires",
 ];
 
 impl BuiltIn {

@@ -25,6 +25,7 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
+use crate::dns::Zone;
 use crate::observation::EndpointName;
 use crate::scenario::ObjectName;
 
@@ -154,6 +155,8 @@ pub struct Listener {
     pub port: u16,
     /// Who answers, as the answer says: `NAMESPACE/NAME` of a Pod, or the address of an external host.
     pub name: String,
+    /// What a DNS server answers from; others say who they are.
+    pub zone: Option<Zone>,
 }
 
 impl Listener {

@@ -48,6 +48,8 @@ pub struct Netns {
     pub(crate) bridge_ports: Vec<(DeviceId, DeviceId)>,
     /// Buffer for what sockets ask for, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
+    /// What came in, for whoever looks; see [`crate::world::World::open_tap`].
+    pub(crate) tap: Option<Vec<Box<[u8]>>>,
 }
 
 /// MTU of a bridge without ports (`ETH_DATA_LEN`).

@@ -18,7 +18,7 @@ mod tcp;
 mod timer;
 mod udp;
 
-pub use app::Server;
+pub use app::{Responder, Server};
 pub use flow::{ClientProtocol, ClientSpec, FlowResult, Request};
 pub use icmp::SendError;
 pub use settings::SocketSettings;

@@ -6,11 +6,13 @@
 mod build;
 mod event;
 mod flow;
+mod raw;
 mod run;
 mod text;
 
 pub use build::{BuildError, VethEnd};
 pub use flow::ConnectSpec;
+pub use raw::RawSendError;
 pub use run::RunLimit;
 pub use text::LoadError;
 

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use super::kernel::{Backend, KernelArm};
 use super::sim::{Shown, SimArm};
-use super::{Arm, ArmError, Flows, RawFlow};
+use super::{Arm, ArmError, Flows, RawFlow, Scripted};
 use crate::frame::{Direction, Frame, Side, compare, lateness};
 use crate::observation::{ConntrackObservation, EndpointName, RuleCounter, Transport};
-use crate::prepare::{FlowPlan, StateChange};
+use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
+use crate::scenario::segment::Line;
 use crate::shares::{Distribution, approximation};
 use crate::statistics::GTest;
 use crate::topology::{Change, Netns, Topology};
@@ -104,6 +105,7 @@ impl Against {
         let plan = &self.single(plan);
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
+        let frames = self.without_lost(frames);
         let mut shown = Shown::new(plan, kernel.clone(), &frames);
         if let (None, Some(node)) = (&kernel.answer, &plan.via) {
             let table = self.kernel.conntrack(&Netns::Node(node.clone()))?;
@@ -142,7 +144,14 @@ impl Against {
             self.frames = Frames::default();
             return Ok(());
         }
-        // The kernel's capture sees frames come in that are then lost.
+        let (sim, kernel) = (self.without_lost(sim), self.without_lost(kernel));
+        self.frames.sim.extend(sim);
+        self.frames.kernel.extend(kernel);
+        Ok(())
+    }
+
+    /// The kernel's capture sees frames come in that are then lost.
+    fn without_lost(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
         let lossy: Vec<_> =
             self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
         let is_lost = |frame: &Frame| {
@@ -150,9 +159,8 @@ impl Against {
             frame.direction == Direction::Received
                 && ends.any(|end| end.device == frame.device && end.netns.to_string() == frame.netns)
         };
-        self.frames.sim.extend(sim.into_iter().filter(|frame| !is_lost(frame)));
-        self.frames.kernel.extend(kernel.into_iter().filter(|frame| !is_lost(frame)));
-        Ok(())
+        frames.retain(|frame| !is_lost(frame));
+        frames
     }
 
     /// Compares what both sides have seen so far, but for the last moments: what one side has just sent the other may be about
@@ -168,6 +176,7 @@ impl Against {
                         == (&difference.netns, &difference.device, difference.conversation)
                 }
                 Subject::Flow { .. }
+                | Subject::Script { .. }
                 | Subject::Conntrack { .. }
                 | Subject::Counters { .. }
                 | Subject::Choices { .. } => false,
@@ -179,6 +188,17 @@ impl Against {
             }
         }
         Ok(())
+    }
+
+    /// Lets the network come to rest, and compares everything that both sides show.
+    fn compare_all(&mut self) -> Result<(), ArmError> {
+        self.settle()?;
+        if !self.is_predictable() {
+            return self.collect_frames();
+        }
+        self.compare_frames()?;
+        self.compare_conntrack()?;
+        self.compare_counters()
     }
 
     /// Compares the last moments as well, once they are over.
@@ -349,18 +369,27 @@ impl Arm for &mut Against {
         };
         let flows =
             (1..=plan.count).map(|number| self.run_flow(plan, number)).collect::<Result<Vec<_>, _>>()?;
-        self.settle()?;
-        if self.is_predictable() {
-            self.compare_frames()?;
-            self.compare_conntrack()?;
-            self.compare_counters()?;
-        } else {
-            self.collect_frames()?;
-        }
+        self.compare_all()?;
         if let Some(before) = before {
             self.check_choices(&before, plan, &flows)?;
         }
         Ok(Flows { flows, drops: None })
+    }
+
+    fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
+        let begun = self.kernel.elapsed();
+        let (kernel, frames) = self.kernel.run_script(plan)?;
+        let frames = self.without_lost(frames);
+        let shown = Shown::new(plan, kernel.clone(), &frames);
+        // As for a connection; but a script may wait before it sends first.
+        let delay = plan.lines.first().map_or(Duration::ZERO, Line::delay);
+        self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay));
+        let sim = self.sim.follow(plan, &shown)?;
+        if sim != kernel && self.is_predictable() {
+            self.note(Subject::Script { sim, kernel: kernel.clone() });
+        }
+        self.compare_all()?;
+        Ok(Scripted { mismatch: kernel, drops: None })
     }
 
     fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {

@@ -2,6 +2,7 @@
 
 mod build;
 mod follow;
+mod script;
 
 pub(crate) use follow::Shown;
 
@@ -21,9 +22,9 @@ use sim::wire::rewrite::Side;
 use sim::world::{ConnectSpec, World, WorldOptions};
 use sim::xtables::{RestoreOptions, RuleErrorKind};
 
-use super::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
-use crate::observation::{ConntrackObservation, DropObservation, Transport};
-use crate::prepare::{FlowPlan, StateChange};
+use super::{Answer, Arm, ArmError, Flows, RawFlow, Scripted, read_answer};
+use crate::observation::{ConntrackObservation, DropObservation, DropReason, Transport};
+use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, NetnsName, Recording};
 use crate::shares::Distribution;
@@ -170,6 +171,18 @@ impl Arm for SimArm {
         Ok(Flows { flows, drops })
     }
 
+    fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
+        let start = self.world.trace().events().len();
+        let netns = self.id(&plan.from)?;
+        let (flow, mismatch) = script::run_script(&mut self.world, netns, plan)?;
+        let mut drops = self.drops(&[flow], start);
+        // What the sender drops so that it stays silent is no loss.
+        let is_silence =
+            |drop: &DropObservation| drop.netns == plan.from && drop.reason == DropReason::NetfilterDrop;
+        drops.iter_mut().for_each(|drops| drops.retain(|drop| !is_silence(drop)));
+        Ok(Scripted { mismatch, drops })
+    }
+
     fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
         let netns = self.id(&plan.from)?;
         let mut distribution = Distribution::default();
@@ -242,7 +255,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
         src_port: plan.source_port,
         dst: *plan.to.ip(),
         dst_port: plan.to.port(),
-        request: REQUEST.to_vec(),
+        request: plan.request.clone(),
         deadline: plan.timeout,
         is_kept_open: false,
     };
@@ -258,9 +271,9 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
             plan.to_text
         )));
     };
-    let answer = result.reply.as_deref().and_then(Answer::parse);
+    let (answer, resolved) = result.reply.as_deref().map(read_answer).unwrap_or_default();
     let reply_from = result.reply_from.map(|(address, _)| IpAddr::V4(address));
-    Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from }))
+    Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from, resolved }))
 }
 
 fn client_protocol(transport: Transport) -> Result<ClientProtocol, ArmError> {

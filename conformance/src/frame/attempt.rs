@@ -52,14 +52,25 @@ pub struct TranslatedPort {
     pub after: u16,
 }
 
-/// The packets by which a client begins a flow, in order. `request` is what a datagram of it carries.
+/// By which packets a client begins flows.
+#[derive(Debug, Clone, Copy)]
+pub enum Opening<'a> {
+    /// By a SYN, a datagram that carries this, or an echo request.
+    Request(&'a [u8]),
+    /// By any TCP segment or UDP datagram of which this says so, given the protocol's number and the packet without its IP
+    /// header. A raw socket can begin with anything.
+    Any(fn(u8, &[u8]) -> bool),
+}
+
+/// The packets by which a client begins a flow, in order.
 ///
 /// A packet that no device ever saw, because the client's own rules dropped it, is not among them.
-pub fn attempts(frames: &[Frame], client: &str, request: &[u8]) -> Vec<Attempt> {
-    let mut attempts: Vec<((u8, u16), Attempt)> = Vec::new();
+pub fn attempts(frames: &[Frame], client: &str, opening: Opening<'_>) -> Vec<Attempt> {
+    let mut attempts: Vec<((u8, u16, u32), Attempt)> = Vec::new();
     for frame in frames {
-        let Some(packet) = Packet::of(frame, request) else { continue };
-        let key = (packet.protocol, packet.ident);
+        let Some(packet) = Packet::of(frame, opening) else { continue };
+        // Somebody else's segment may have the same identification, but not the same sequence number as well.
+        let key = (packet.protocol, packet.ident, packet.seq);
         let hop = Hop { at: frame.at, place: packet.place };
         match attempts.iter_mut().find(|(known, _)| *known == key) {
             Some((_, attempt)) => attempt.hops.push(hop),
@@ -135,28 +146,32 @@ impl Attempt {
 struct Packet {
     protocol: u8,
     ident: u16,
+    /// Sequence number of a TCP segment.
+    seq: u32,
     place: Place,
 }
 
 impl Packet {
     /// The packet of a frame, if a flow may begin by it.
-    fn of(frame: &Frame, request: &[u8]) -> Option<Self> {
+    fn of(frame: &Frame, opening: Opening<'_>) -> Option<Self> {
         let is_ip = Ethernet::new_checked(&*frame.bytes)?.ethertype() == EtherType::Ipv4;
         let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
-        let (src_port, dst_port) = match ip.protocol() {
+        let is_opening = match opening {
+            Opening::Request(request) => is_request(&ip, request),
+            Opening::Any(is_meant) => is_meant(ip.protocol(), ip.payload()),
+        };
+        let (src_port, dst_port, seq) = match ip.protocol() {
             protocol::TCP => {
                 let tcp = Tcp::new_checked(ip.payload())?;
-                let is_first = tcp.flags().contains(TcpFlags::SYN) && !tcp.flags().contains(TcpFlags::ACK);
-                is_first.then(|| (tcp.src_port(), tcp.dst_port()))?
+                (tcp.src_port(), tcp.dst_port(), tcp.sequence())
             }
             protocol::UDP => {
                 let udp = Udp::new_checked(ip.payload())?;
-                (udp.payload() == request).then(|| (udp.src_port(), udp.dst_port()))?
+                (udp.src_port(), udp.dst_port(), 0)
             }
             protocol::ICMP => {
                 let icmp = Icmpv4::new_checked(ip.payload())?;
-                (icmp.icmp_type() == sim::wire::icmpv4::icmp_type::ECHO_REQUEST)
-                    .then(|| (icmp.id(), icmp.id()))?
+                (icmp.id(), icmp.id(), 0)
             }
             _ => return None,
         };
@@ -167,7 +182,21 @@ impl Packet {
             src: (ip.src(), src_port),
             dst: (ip.dst(), dst_port),
         };
-        Some(Self { protocol: ip.protocol(), ident: ip.ident(), place })
+        is_opening.then(|| Self { protocol: ip.protocol(), ident: ip.ident(), seq, place })
+    }
+}
+
+/// Whether it is a SYN, a datagram that carries `request`, or an echo request.
+fn is_request(ip: &Ipv4<&[u8]>, request: &[u8]) -> bool {
+    match ip.protocol() {
+        protocol::TCP => Tcp::new_checked(ip.payload())
+            .is_some_and(|tcp| tcp.flags().contains(TcpFlags::SYN) && !tcp.flags().contains(TcpFlags::ACK)),
+        protocol::UDP => Udp::new_checked(ip.payload()).is_some_and(|udp| udp.payload() == request),
+        protocol::ICMP => {
+            let echo_request = sim::wire::icmpv4::icmp_type::ECHO_REQUEST;
+            Icmpv4::new_checked(ip.payload()).is_some_and(|icmp| icmp.icmp_type() == echo_request)
+        }
+        _ => false,
     }
 }
 

@@ -27,6 +27,8 @@ pub struct PreparedExpectation {
     pub source_seen: Vec<EndpointAddresses>,
     /// The address from which the client is answered.
     pub reply_from: Option<Addresses>,
+    /// The addresses that the name has, in rising order; empty if there must be no such name.
+    pub addresses: Option<Vec<Ipv4Addr>>,
     /// Where packets of the step are dropped, and for what reason, if that matters.
     pub dropped: Option<(Netns, Option<String>)>,
     /// Entries of conntrack tables.
@@ -193,8 +195,27 @@ impl Preparation {
                 self.conntrack(&format!("{path}.conntrack[{index}]"), filter, cluster)
             })
             .collect();
+        let addresses = expectation.addresses.as_ref().map(|targets| {
+            let targets = targets.iter().enumerate();
+            let mut addresses: Vec<Ipv4Addr> = targets
+                .filter_map(|(index, target)| {
+                    self.found(&format!("{path}.addresses[{index}]"), resolve::address(cluster, target))
+                })
+                .collect();
+            addresses.sort_unstable();
+            addresses
+        });
         let (outcome, outcomes) = (expectation.outcome, expectation.outcomes.clone());
-        PreparedExpectation { outcome, outcomes, endpoints, source_seen, reply_from, dropped, conntrack }
+        PreparedExpectation {
+            outcome,
+            outcomes,
+            endpoints,
+            source_seen,
+            reply_from,
+            addresses,
+            dropped,
+            conntrack,
+        }
     }
 
     /// An endpoint that is a key under `path`.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use proxy_core::objects::{Object, Protocol};
+use proxy_core::objects::Object;
 
 use super::expectation::PreparedExpectation;
+use super::name::ResolvePlan;
+use super::script::ScriptPlan;
 use super::{Preparation, resolve};
+use crate::arm::REQUEST;
 use crate::cluster::Cluster;
 use crate::manifest::{self, ObjectKey, Origin};
 use crate::observation::Transport;
@@ -35,6 +38,10 @@ pub struct PreparedStep {
 pub enum PreparedAction {
     /// Connections, or echo requests, one after the other.
     Flows(FlowPlan),
+    /// Raw packets, and what must come back.
+    Script(ScriptPlan),
+    /// A name is asked for.
+    Resolve(ResolvePlan),
     /// The cluster becomes this one, and every node's proxy is told.
     Cluster(Box<Cluster>),
     /// Things change without a manifest, in this order; the cluster, if it does, first.
@@ -65,6 +72,8 @@ pub struct FlowPlan {
     pub to_text: String,
     /// By what.
     pub transport: Transport,
+    /// What the client sends.
+    pub request: Vec<u8>,
     /// How many.
     pub count: u32,
     /// The client's port, if it is not the kernel's choice.
@@ -113,7 +122,7 @@ impl Preparation {
         for (index, step) in scenario.steps.iter().enumerate() {
             let path = format!("spec.steps[{index}]");
             let faults_before = self.diagnostics.len();
-            let Some(action) = self.action(&path, &step.action, &cluster) else {
+            let Some(action) = self.action(index, &path, &step.action, &cluster) else {
                 if matches!(step.action, Action::Apply(_) | Action::Delete(_)) {
                     // Later steps would be judged by a cluster that is not theirs.
                     return prepared;
@@ -125,10 +134,20 @@ impl Preparation {
                 PreparedAction::Set { cluster: Some(next), .. } => cluster = (**next).clone(),
                 PreparedAction::Set { cluster: None, .. }
                 | PreparedAction::Flows(_)
+                | PreparedAction::Script(_)
+                | PreparedAction::Resolve(_)
                 | PreparedAction::Sleep(_)
                 | PreparedAction::Look => {}
             }
-            let flows = if let PreparedAction::Flows(flows) = &action { Some(flows) } else { None };
+            let flows = match &action {
+                PreparedAction::Flows(flows) => Some(flows),
+                PreparedAction::Resolve(plan) => plan.queries.first(),
+                PreparedAction::Script(_)
+                | PreparedAction::Cluster(_)
+                | PreparedAction::Set { .. }
+                | PreparedAction::Sleep(_)
+                | PreparedAction::Look => None,
+            };
             let expect = self.expectations(&path, step.expect.as_ref(), &cluster, flows);
             if self.diagnostics.len() == faults_before || !crate::diagnostic::has_errors(&self.diagnostics) {
                 let keyword = step.action.keyword();
@@ -138,7 +157,13 @@ impl Preparation {
         prepared
     }
 
-    fn action(&mut self, path: &str, action: &Action, cluster: &Cluster) -> Option<PreparedAction> {
+    fn action(
+        &mut self,
+        index: usize,
+        path: &str,
+        action: &Action,
+        cluster: &Cluster,
+    ) -> Option<PreparedAction> {
         match action {
             Action::Connect(connect) => {
                 self.connect(&format!("{path}.connect"), connect, cluster).map(PreparedAction::Flows)
@@ -146,12 +171,11 @@ impl Preparation {
             Action::Ping(ping) => {
                 self.ping(&format!("{path}.ping"), ping, cluster).map(PreparedAction::Flows)
             }
-            Action::Send(_) | Action::Resolve(_) => {
-                let keyword = action.keyword();
-                let fault = FieldFault::new(format!("the step {keyword:?} is not yet executed"))
-                    .expected("connect, ping, apply, delete, set, sleep or expect");
-                self.scenario_fault(&fault.at_key(format!("{path}.{keyword}")));
-                None
+            Action::Send(send) => {
+                self.send(index, &format!("{path}.send"), send, cluster).map(PreparedAction::Script)
+            }
+            Action::Resolve(resolve) => {
+                self.resolve(index, &format!("{path}.resolve"), resolve, cluster).map(PreparedAction::Resolve)
             }
             Action::Apply(manifests) => {
                 let next = self.apply(manifests, cluster)?;
@@ -170,15 +194,7 @@ impl Preparation {
     }
 
     fn connect(&mut self, path: &str, connect: &Connect, cluster: &Cluster) -> Option<FlowPlan> {
-        let transport = match connect.protocol {
-            Protocol::Tcp => Transport::Tcp,
-            Protocol::Udp => Transport::Udp,
-            Protocol::Sctp => {
-                let fault = FieldFault::new("SCTP is not yet executed").expected("tcp or udp");
-                self.scenario_fault(&fault.at(format!("{path}.protocol")));
-                return None;
-            }
-        };
+        let transport = self.transport(path, connect.protocol)?;
         let from = self.client(&format!("{path}.from"), &connect.from, cluster);
         let to = resolve::socket(cluster, &connect.to, connect.protocol);
         let to = self.found(&format!("{path}.to"), to);
@@ -191,6 +207,7 @@ impl Preparation {
             to,
             to_text: connect.to.to_string(),
             transport,
+            request: REQUEST.to_vec(),
             count: connect.count,
             source_port: connect.source_port,
             timeout: connect.timeout,
@@ -216,6 +233,7 @@ impl Preparation {
             to: SocketAddrV4::new(to, 0),
             to_text: ping.to.to_string(),
             transport: Transport::Icmp,
+            request: REQUEST.to_vec(),
             count: ping.count,
             source_port: None,
             timeout: ping.timeout,
@@ -223,7 +241,7 @@ impl Preparation {
         })
     }
 
-    fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<Netns> {
+    pub(super) fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<Netns> {
         let netns = match &from.port {
             None => resolve::machine(cluster, &from.target),
             Some(_) => Err(FieldFault::new("a client is named without a port")
@@ -332,7 +350,7 @@ fn state_change(netns: Netns, change: &Change) -> Option<StateChange> {
 }
 
 /// The address by which a machine is known: that of its `eth0`.
-fn own_address(cluster: &Cluster, netns: &Netns) -> Option<Ipv4Addr> {
+pub(super) fn own_address(cluster: &Cluster, netns: &Netns) -> Option<Ipv4Addr> {
     match netns {
         Netns::Host(name) => cluster.host(name).map(|host| host.ip),
         Netns::Node(name) => cluster.node(name).map(|node| node.ip),

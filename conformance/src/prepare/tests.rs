@@ -149,8 +149,12 @@ mistakes! {
     ipv6: with_step("connect: {from: client, to: \"[fd00::1]:80\"}");
     sctp: with_step("connect: {from: client, to: pod/web-0:80, protocol: sctp}");
     client_with_port: with_step("connect: {from: pod/web-0:80, to: service/web}");
-    send_not_executed: with_step("send: {from: client, to: pod/web-0:80, segments: [S]}");
-    resolve_not_executed: with_step("resolve: {from: client, name: web}");
+    send_of_no_line: with_step("send: {from: client, to: pod/web-0:80, segments: ['S 0:0(0)', '> S 0:1(0)', '< udp (8)']}");
+    send_from_a_node: with_step("send: {from: node/node-1, to: pod/web-0:80, segments: ['> S 0:0(0)']}");
+    send_with_an_outcome: with_step("{send: {from: client, to: pod/web-0:80, segments: ['> S 0:0(0)']}, expect: {outcome: connected}}");
+    resolve_without_dns_service: with_step("resolve: {from: client, name: web}");
+    resolve_of_no_name: with_step("resolve: {from: client, name: web..default}");
+    addresses_without_resolve: with_step("{connect: {from: client, to: service/web}, expect: {addresses: []}}");
     delete_of_what_is_not_there: with_step("delete: service/wbe");
     apply_of_a_broken_manifest: with_step("apply: {apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: NodePort, ports: [{port: 1, nodePort: 30080}]}}");
     apply_of_a_node: with_step("apply: {apiVersion: v1, kind: Node, metadata: {name: node-2}, status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}}");
@@ -226,8 +230,9 @@ fn the_reference_can_be_believed() {
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web}}}}\nspec: {{nodeName: node-1}}\n"
     ));
     let node = GOOD.split("---\n").nth(1).unwrap();
+    let dns = "---\napiVersion: v1\nkind: Service\nmetadata: {name: kube-dns, namespace: kube-system}\nspec: {ports: [{name: dns, protocol: UDP, port: 53}]}\n";
     let rest = format!(
-        "---\n{node}---\n{}{}---\n{}",
+        "---\n{node}---\n{}{}{dns}---\n{}",
         node.replace("node-1", "node-2").replace("10.244.1.0", "10.244.2.0").replace(".11}", ".12}"),
         pods.concat(),
         GOOD.split("---\n").nth(3).unwrap().replace("targetPort: http", "targetPort: 8080"),

@@ -140,7 +140,8 @@ fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<O
 
 fn kind_of(disagreement: &Disagreement) -> FindingKind {
     match &disagreement.subject {
-        Subject::Flow { .. } => FindingKind::Flow,
+        // Random worlds have no scripts.
+        Subject::Flow { .. } | Subject::Script { .. } => FindingKind::Flow,
         Subject::Frame(_) => FindingKind::Frame,
         Subject::Conntrack { .. } => FindingKind::Conntrack,
         Subject::Counters { .. } => FindingKind::Counters,

@@ -107,6 +107,9 @@ pub(super) struct Connect {
 pub(super) struct Send {
     pub(super) from: String,
     pub(super) to: String,
+    pub(super) protocol: Option<String>,
+    pub(super) source_port: Option<u16>,
+    pub(super) timeout: Option<Text>,
     pub(super) segments: Vec<String>,
 }
 
@@ -157,6 +160,7 @@ pub(super) struct Expectations {
     pub(super) endpoints: Option<IndexMap<String, Text>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
+    pub(super) addresses: Option<Vec<String>>,
     pub(super) dropped: Option<Dropped>,
     pub(super) conntrack: Option<Vec<Conntrack>>,
 }
@@ -169,6 +173,7 @@ pub(super) struct Expectation {
     pub(super) endpoints: Option<IndexMap<String, Text>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
+    pub(super) addresses: Option<Vec<String>>,
     pub(super) dropped: Option<Dropped>,
     pub(super) conntrack: Option<Vec<Conntrack>>,
 }
@@ -182,6 +187,7 @@ impl Expectations {
             endpoints: self.endpoints.take(),
             source_seen: self.source_seen.take(),
             reply_from: self.reply_from.take(),
+            addresses: self.addresses.take(),
             dropped: self.dropped.take(),
             conntrack: self.conntrack.take(),
         }
@@ -195,6 +201,7 @@ impl Expectation {
             && self.endpoints.is_none()
             && self.source_seen.is_none()
             && self.reply_from.is_none()
+            && self.addresses.is_none()
             && self.dropped.is_none()
             && self.conntrack.is_none()
     }

@@ -37,6 +37,8 @@ pub struct Expectation {
     pub source_seen: Option<SourceSeen>,
     /// The address from which the client is answered.
     pub reply_from: Option<Viewpoint>,
+    /// Whose addresses a name has; empty if there must be no such name.
+    pub addresses: Option<Vec<Target>>,
     /// Packets that are dropped.
     pub dropped: Option<Dropped>,
     /// Entries in conntrack tables, after the step.

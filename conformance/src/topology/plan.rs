@@ -1,13 +1,15 @@
 //! From a cluster to its topology.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
 use super::{Address, Bridge, Listener, Netns, NetnsPlan, Route, Topology, Veth, VethEnd};
 use crate::cluster::{Cluster, Node, Pod};
+use crate::dns::{self, Zone};
 use crate::scenario::{Cni, ExternalHost, Via};
 
 /// The bridge of the switch.
@@ -32,7 +34,8 @@ const SWITCH_SYSCTLS: [(&str, &str); 1] = [("net.bridge.bridge-nf-call-iptables"
 impl Topology {
     /// The topology of a cluster. Only CNIs that [`is_executed`] says are.
     pub fn of(cluster: &Cluster) -> Self {
-        let mut builder = Builder { cluster, netns: BTreeMap::new(), veths: Vec::new() };
+        let dns_servers = dns::servers(cluster);
+        let mut builder = Builder { cluster, dns_servers, netns: BTreeMap::new(), veths: Vec::new() };
         builder.switch();
         for host in cluster.hosts() {
             builder.host(host);
@@ -57,6 +60,7 @@ pub(crate) const fn is_executed(cni: Cni) -> bool {
 
 struct Builder<'a> {
     cluster: &'a Cluster,
+    dns_servers: BTreeSet<(Ipv4Addr, u16)>,
     netns: BTreeMap<Netns, NetnsPlan>,
     veths: Vec<Veth>,
 }
@@ -86,7 +90,12 @@ impl Builder<'_> {
             routes: routes.collect(),
             early_sysctls: owned(&LEAF_SYSCTLS),
             listeners: listeners
-                .map(|(protocol, port)| Listener { protocol: *protocol, port: *port, name: name(*port) })
+                .map(|(protocol, port)| Listener {
+                    protocol: *protocol,
+                    port: *port,
+                    name: name(*port),
+                    zone: None,
+                })
                 .collect(),
             ..NetnsPlan::default()
         };
@@ -121,7 +130,7 @@ impl Builder<'_> {
             device: UPLINK.to_owned(),
         }));
         let pods = self.cluster.pods().iter().filter(|pod| pod.is_host_network && pod.node == node.name);
-        plan.listeners = pods.flat_map(listeners).collect();
+        plan.listeners = pods.flat_map(|pod| self.listeners(pod)).collect();
         self.netns.insert(netns, plan);
     }
 
@@ -133,7 +142,7 @@ impl Builder<'_> {
         let default = Route { to: everything(), via: Some(node.pod_gateway), device: UPLINK.to_owned() };
         let mut plan = NetnsPlan {
             early_sysctls: owned(&LEAF_SYSCTLS),
-            listeners: listeners(pod).collect(),
+            listeners: self.listeners(pod),
             ..NetnsPlan::default()
         };
         let mut address = |net| plan.addresses.push(Address { device: UPLINK.to_owned(), net });
@@ -172,6 +181,18 @@ impl Builder<'_> {
         self.netns.insert(netns, plan);
     }
 
+    fn listeners(&self, pod: &Pod) -> Vec<Listener> {
+        let listens = pod.listens.iter();
+        let listener = |(protocol, port): &(Protocol, u16)| Listener {
+            protocol: *protocol,
+            port: *port,
+            name: format!("{}/{}", pod.name.namespace, pod.name.name),
+            zone: (*protocol == Protocol::Udp && self.dns_servers.contains(&(pod.ip, *port)))
+                .then(|| Zone::of(self.cluster)),
+        };
+        listens.map(listener).collect()
+    }
+
     fn attach_to_switch(&mut self, netns: &Netns, ip: Ipv4Addr) {
         self.veths.push(Veth {
             port: VethEnd { netns: Netns::Switch, device: port_name(ip), mac: hardware_address(PORT, ip) },
@@ -188,15 +209,6 @@ impl Builder<'_> {
         let net = Ipv4Net::new_assert(ip, self.cluster.lan().prefix_len());
         Address { device: UPLINK.to_owned(), net }
     }
-}
-
-fn listeners(pod: &Pod) -> impl Iterator<Item = Listener> {
-    let name = format!("{}/{}", pod.name.namespace, pod.name.name);
-    pod.listens.iter().map(move |(protocol, port)| Listener {
-        protocol: *protocol,
-        port: *port,
-        name: name.clone(),
-    })
 }
 
 fn owned(sysctls: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -63,7 +63,7 @@ fn listing(topology: &Topology) -> String {
                 .map(|Route { to, via, device }| format!("  route add {to} via {via:?} dev {device}")),
         );
         lines.extend(plan.sysctls.iter().map(|(name, value)| format!("  sysctl -w {name}={value}")));
-        lines.extend(plan.listeners.iter().map(|Listener { protocol, port, name }| {
+        lines.extend(plan.listeners.iter().map(|Listener { protocol, port, name, .. }| {
             format!("  {name} listens on {}/{port}", protocol.lower())
         }));
     }

@@ -33,9 +33,13 @@ const fn where_to_look(subject: Subject) -> &'static str {
         Subject::ReplyFrom => {
             "the way back: conntrack must find the entry for the answer to get its old source again"
         }
+        Subject::Addresses => {
+            "which name was asked for, by its queries, and which Services and endpoints there are"
+        }
         Subject::Dropped => {
             "the packets that end in `dropped`, in which netns, and the rule or decision before it"
         }
         Subject::Conntrack => "the `confirmed` lines, and packets that are dropped before they are confirmed",
+        Subject::Segments => "the packets that the script sends, and what becomes of the answers to them",
     }
 }

@@ -88,9 +88,12 @@ impl WalkText<'_> {
             let (local, remote) = (socket_addr(it.local), socket_addr(it.remote));
             write!(f, "  {} {local} -> {remote}", protocol_name(it.protocol))?;
         }
-        match flow.outcome {
-            Some(outcome) => writeln!(f, "  {}", self.paint(outcome_tone(outcome), outcome_text(outcome)))?,
-            None => writeln!(f, "  under way when the run ended")?,
+        match (flow.outcome, flow.opening) {
+            (Some(outcome), _) => {
+                writeln!(f, "  {}", self.paint(outcome_tone(outcome), outcome_text(outcome)))?;
+            }
+            (None, Some(_)) => writeln!(f, "  under way when the run ended")?,
+            (None, None) => writeln!(f, "  raw packets")?,
         }
         for it in &flow.acceptances {
             let (name, local) = (self.names.netns(it.netns), socket_addr(it.local));

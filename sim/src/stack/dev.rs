@@ -26,6 +26,9 @@ pub(crate) fn netif_receive_skb(ns: &mut Netns, cx: &mut Context, device: Device
         Event::Device(DeviceEvent::Received { device, frame: packet.bytes.as_slice().into() })
     });
     packet.meta.in_dev = Some(device);
+    if let Some(tap) = &mut ns.tap {
+        tap.push(packet.bytes.as_slice().into());
+    }
     if ns.devices.get(device).master.is_some() {
         return bridge::br_handle_frame(ns, cx, device, packet);
     }

@@ -180,6 +180,15 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         self.set_checksum(value);
     }
 
+    /// Writes what the sender's kernel fills in, and the checksum over the whole header.
+    pub fn finish(&mut self, total_len: u16, ident: u16, src: Ipv4Addr) {
+        let bytes = self.0.as_mut();
+        bytes[field::TOTAL_LEN..field::TOTAL_LEN + 2].copy_from_slice(&total_len.to_be_bytes());
+        bytes[field::IDENT..field::IDENT + 2].copy_from_slice(&ident.to_be_bytes());
+        bytes[field::SRC].copy_from_slice(&src.octets());
+        self.fill_checksum();
+    }
+
     fn set_checksum(&mut self, value: u16) {
         self.0.as_mut()[field::CHECKSUM].copy_from_slice(&value.to_be_bytes());
     }

@@ -108,6 +108,7 @@ impl World {
             icmp_limit: IcmpLimit::default(),
             bridge_ports: Vec::new(),
             socket_out: Vec::new(),
+            tap: None,
         });
         let lo = self.netns_mut(id).devices.add("lo", MacAddr::ZERO, LOOPBACK_MTU, DeviceKind::Loopback);
         let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);

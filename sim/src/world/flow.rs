@@ -79,7 +79,7 @@ impl World {
         Ok(flow)
     }
 
-    fn next_flow(&mut self) -> FlowId {
+    pub(super) fn next_flow(&mut self) -> FlowId {
         let flow = FlowId(self.flow_count);
         self.flow_count += 1;
         flow

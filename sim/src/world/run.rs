@@ -60,7 +60,7 @@ impl World {
         })
     }
 
-    fn run(&mut self, until: Instant, mut is_done: impl FnMut(&Self) -> bool) -> RunLimit {
+    pub(super) fn run(&mut self, until: Instant, mut is_done: impl FnMut(&Self) -> bool) -> RunLimit {
         loop {
             if is_done(self) {
                 return RunLimit::Done;

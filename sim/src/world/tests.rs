@@ -2,6 +2,7 @@
 
 mod cluster;
 mod laws;
+mod raw;
 
 use super::{ConnectSpec, VethEnd, World, WorldOptions};
 use crate::device::NetnsId;
@@ -9,7 +10,7 @@ use crate::fib::Route;
 use crate::ipset::IpsetOptions;
 use crate::link::Link;
 use crate::packet::FlowId;
-use crate::socket::{ClientProtocol, Server};
+use crate::socket::{ClientProtocol, Responder, Server};
 use crate::time::Duration;
 use crate::trace::{DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
 use crate::wire::MacAddr;
@@ -246,4 +247,30 @@ fn a_fork_goes_its_own_way() {
     fork.run_until(until);
     assert_eq!(fork.flow_result(flow), world.flow_result(flow));
     assert_eq!(fork.trace().hash(), world.trace().hash());
+}
+
+#[test]
+fn a_server_answers_as_its_function_says() {
+    let Line { mut world, client, server, .. } = line();
+    let answer = |request: &[u8], identity: &str| {
+        (request == b"hello\n").then(|| format!("good day from {identity}").into_bytes())
+    };
+    for name in ["polite", "silent"] {
+        let responder = match name {
+            "polite" => Responder::new(answer),
+            _ => Responder::new(|_, _| None),
+        };
+        let port = if name == "polite" { 53 } else { 54 };
+        let server_of = Server::Respond { name: name.into(), responder };
+        world.udp_bind(server, None, port, server_of).unwrap();
+        let (flow, outcome, reply) = run(&mut world, client, spec(ClientProtocol::Udp, "10.0.2.2", port));
+        let local = world.flow_result(flow).unwrap().local;
+        match name {
+            "polite" => {
+                let line = format!("good day from polite {}:{} 10.0.2.2:53\n", local.0, local.1);
+                assert_eq!((outcome, reply), (Outcome::Connected, Some(line)));
+            }
+            _ => assert_eq!(outcome, Outcome::Timeout),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::arm::RawFlow;
+use crate::arm::{Mismatch, RawFlow};
 use crate::frame::Difference;
 use crate::observation::{ConntrackObservation, EndpointName, RuleCounter};
 use crate::scenario::OutcomePattern;
@@ -27,6 +27,13 @@ pub enum Subject {
         sim: Box<RawFlow>,
         /// On the kernel.
         kernel: Box<RawFlow>,
+    },
+    /// Which line of a script was the first that did not go as it is written; `None` if all did.
+    Script {
+        /// On the simulator.
+        sim: Option<Mismatch>,
+        /// On the kernel.
+        kernel: Option<Mismatch>,
     },
     /// A frame on a device.
     Frame(Box<Difference>),
@@ -62,6 +69,12 @@ impl fmt::Display for Disagreement {
         match &self.subject {
             Subject::Flow { number, sim, kernel } => {
                 write!(formatter, "connection {number}: simulator: {}; kernel: {}", Seen(sim), Seen(kernel))
+            }
+            Subject::Script { sim, kernel } => {
+                let words = |side: &Option<Mismatch>| {
+                    side.as_ref().map_or_else(|| "as it is written".to_owned(), ToString::to_string)
+                };
+                write!(formatter, "the script: simulator: {}; kernel: {}", words(sim), words(kernel))
             }
             Subject::Frame(difference) => difference.fmt(formatter),
             Subject::Conntrack { node, only_sim, only_kernel } => {
@@ -105,11 +118,14 @@ struct Seen<'a>(&'a RawFlow);
 
 impl fmt::Display for Seen<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RawFlow { outcome, answer, reply_from } = self.0;
+        let RawFlow { outcome, answer, reply_from, resolved } = self.0;
         write!(formatter, "{}", OutcomePattern::exactly(*outcome))?;
         if let Some(answer) = answer {
             write!(formatter, ", {} at {} saw {}", answer.name, answer.local, answer.peer)?;
         }
-        reply_from.map_or(Ok(()), |from| write!(formatter, ", answered from {from}"))
+        if let Some(from) = reply_from {
+            write!(formatter, ", answered from {from}")?;
+        }
+        resolved.as_ref().map_or(Ok(()), |resolved| write!(formatter, ", {resolved}"))
     }
 }

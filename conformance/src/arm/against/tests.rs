@@ -15,7 +15,6 @@ type Tamper = fn(String) -> String;
 fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
-    let PreparedAction::Flows(plan) = &steps[0].action else { panic!("{scenario} begins with connections") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
     let mut against = Against::new(Backend::default(), 0);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
@@ -24,14 +23,22 @@ fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
         let tampered = NodeRules { restore: tamper(rules.restore.clone()), ..rules.clone() };
         against.kernel.load(node, &tampered).expect("rules");
     }
-    let plan = FlowPlan { timeout: Duration::from_millis(300), ..plan.clone() };
-    (&mut against).flows(&plan).expect("connections");
+    let timeout = Duration::from_millis(300);
+    let mut arm = &mut against;
+    if let PreparedAction::Flows(plan) = &steps[0].action {
+        arm.flows(&FlowPlan { timeout, ..plan.clone() }).expect("connections");
+    } else if let PreparedAction::Script(plan) = &steps[0].action {
+        arm.script(&ScriptPlan { timeout, ..plan.clone() }).expect("a script");
+    } else {
+        panic!("{scenario} begins with neither connections nor a script");
+    }
     against.disagreements
 }
 
 const fn kind(subject: &Subject) -> &'static str {
     match subject {
         Subject::Flow { .. } => "flow",
+        Subject::Script { .. } => "script",
         Subject::Frame(_) => "frame",
         Subject::Conntrack { .. } => "conntrack",
         Subject::Counters { .. } => "counters",
@@ -44,8 +51,15 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
     if !can_run("whatever_a_kernel_does_otherwise_is_noticed") {
         return;
     }
-    let cases: [(&str, &str, Tamper, &[&str]); 5] = [
+    let cases: [(&str, &str, Tamper, &[&str]); 7] = [
         ("nothing else", "clusterip-three-endpoints", |text| text, &[]),
+        ("nothing else, for a script", "conntrack-half-open", |text| text, &[]),
+        (
+            "another port of the endpoints, for a script",
+            "conntrack-half-open",
+            |text| text.replace(":8080", ":8081"),
+            &["conntrack", "counters", "frame", "script"],
+        ),
         (
             "another port of the endpoints, on which nobody listens",
             "clusterip-three-endpoints",

@@ -14,12 +14,13 @@ use super::lab::{Lab, LabError, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::{Backend, counters};
+use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, link, ticks};
-use crate::arm::{Answer, Arm, ArmError, Flows, REQUEST, RawFlow};
+use crate::arm::{Arm, ArmError, Flows, Mismatch, RawFlow, Scripted, read_answer};
 use crate::frame::{Direction, Frame};
 use crate::observation::{ConntrackObservation, RuleCounter, Transport};
-use crate::prepare::{FlowPlan, StateChange};
+use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
@@ -137,8 +138,13 @@ impl KernelArm {
             // Nothing connects to it yet.
             Protocol::Sctp => return Ok(()),
         };
-        let opened =
-            server::Listener { protocol, address: None, port: listener.port, name: listener.name.clone() };
+        let opened = server::Listener {
+            protocol,
+            address: None,
+            port: listener.port,
+            name: listener.name.clone(),
+            zone: listener.zone.clone(),
+        };
         let running = self.running_mut()?;
         let id = running
             .servers
@@ -192,7 +198,7 @@ impl KernelArm {
             protocol: plan.transport,
             to: plan.to,
             source_port: plan.source_port,
-            bytes: REQUEST.to_vec(),
+            bytes: plan.request.clone(),
             timeout: plan.timeout,
         };
         let start = self.frames.len();
@@ -202,6 +208,17 @@ impl KernelArm {
         self.drain()?;
         let seen = self.frames[start..].to_vec();
         Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
+    }
+
+    /// The script of the plan, and the frames that were seen meanwhile.
+    pub(crate) fn run_script(
+        &mut self,
+        plan: &ScriptPlan,
+    ) -> Result<(Option<Mismatch>, Vec<Frame>), ArmError> {
+        let start = self.frames.len();
+        let mismatch = run_script(self.netns(&plan.from)?, self.backend, plan)?;
+        self.drain()?;
+        Ok((mismatch, self.frames[start..].to_vec()))
     }
 
     /// Deletes every UDP entry that kube-proxy would find stale.
@@ -318,6 +335,12 @@ impl Arm for KernelArm {
         Ok(Flows { flows, drops: None })
     }
 
+    fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
+        let (mismatch, _) = self.run_script(plan)?;
+        self.settle()?;
+        Ok(Scripted { mismatch, drops: None })
+    }
+
     fn distribution(&self, _plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
         Ok(None)
     }
@@ -340,10 +363,12 @@ impl Arm for KernelArm {
 
 fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {
     let own: Vec<Frame> = frames.iter().filter(|frame| frame.netns == client).cloned().collect();
+    let (answer, resolved) = read_answer(&report.reply);
     RawFlow {
         outcome: outcome(request, report, &own),
-        answer: Answer::parse(&report.reply),
+        answer,
         reply_from: report.reply_from.map(|from| IpAddr::V4(*from.ip())),
+        resolved,
     }
 }
 

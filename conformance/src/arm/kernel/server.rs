@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use thiserror::Error;
 
 use super::lab::{LabError, Netns};
+use crate::dns::Zone;
 use crate::observation::Transport;
 
 /// A port on which a node, pod or host answers.
@@ -30,6 +31,8 @@ pub struct Listener {
     pub port: u16,
     /// The name that it gives in its answers.
     pub name: String,
+    /// What a DNS server answers from; others say who they are. UDP alone.
+    pub zone: Option<Zone>,
 }
 
 /// Why a server could not be started.
@@ -75,12 +78,14 @@ pub struct Servers {
 #[derive(Debug)]
 enum Order {
     Open(ServerId, Service),
-    Close(ServerId),
+    /// Told when it is done: somebody else may have the port then.
+    Close(ServerId, Sender<()>),
 }
 
 #[derive(Debug)]
 struct Service {
     name: String,
+    zone: Option<Zone>,
     socket: Socket,
 }
 
@@ -122,13 +127,23 @@ impl Servers {
         let fault = |source| ServerError::Io { netns: netns(), listener: listener.clone(), source };
         let id = ServerId(self.count);
         self.count += 1;
-        self.order(Order::Open(id, Service { name: listener.name.clone(), socket: opened.map_err(fault)? }));
+        self.order(Order::Open(
+            id,
+            Service {
+                name: listener.name.clone(),
+                zone: listener.zone.clone(),
+                socket: opened.map_err(fault)?,
+            },
+        ));
         Ok(id)
     }
 
-    /// Closes a port. Connections that it had are closed as well.
+    /// Closes a port, and returns when it is closed. Connections that it had are closed as well.
     pub fn close(&mut self, id: ServerId) {
-        self.order(Order::Close(id));
+        let (done, is_done) = channel();
+        self.order(Order::Close(id, done));
+        // It fails only if the thread is gone, and the port with it.
+        let _ = is_done.recv();
     }
 
     fn order(&mut self, order: Order) {
@@ -187,9 +202,11 @@ fn serve(woken: &UnixStream, orders: &Receiver<Order>) {
         for order in orders.try_iter() {
             match order {
                 Order::Open(id, service) => drop(desk.services.insert(id, service)),
-                Order::Close(id) => {
+                Order::Close(id, done) => {
                     desk.services.remove(&id);
                     desk.connections.retain(|(server, _)| *server != id);
+                    // Whoever waited is gone if it fails.
+                    let _ = done.send(());
                 }
             }
         }
@@ -254,7 +271,7 @@ impl Desk {
                 self.connections.extend(accepted.ok().map(|stream| (id, stream)));
             }
             // A datagram whose answer cannot be sent is lost, as datagrams are.
-            Socket::Udp(socket) => drop(answer_datagram(socket, &service.name)),
+            Socket::Udp(socket) => drop(answer_datagram(socket, service)),
         }
     }
 
@@ -279,13 +296,14 @@ fn answer_stream(stream: &mut TcpStream, name: &str) -> io::Result<()> {
     stream.write_all(line.as_bytes())
 }
 
-fn answer_datagram(socket: &UdpSocket, name: &str) -> io::Result<()> {
+fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
     let mut request = [0; 4096];
     let mut control = nix::cmsg_space!(nix::libc::in_pktinfo);
     let mut slices = [IoSliceMut::new(&mut request)];
     let flags = MsgFlags::MSG_DONTWAIT;
     let message = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
     let peer = message.address.ok_or(io::ErrorKind::InvalidData)?;
+    let len = message.bytes;
     let mut local = socket.local_addr()?;
     let mut source = None;
     for control in message.cmsgs()? {
@@ -294,10 +312,15 @@ fn answer_datagram(socket: &UdpSocket, name: &str) -> io::Result<()> {
             source = Some(nix::libc::in_pktinfo { ipi_ifindex: 0, ..info });
         }
     }
-    let line = identify(name, SocketAddr::from((peer.ip(), peer.port())), local);
+    let line = identify(&service.name, SocketAddr::from((peer.ip(), peer.port())), local);
+    let answer = match &service.zone {
+        None => Some(line.into_bytes()),
+        Some(zone) => zone.answer(&request[..len], &line),
+    };
+    let Some(answer) = answer else { return Ok(()) };
     // The answer comes from the address that was asked, as of any server that knows several: else the route would choose.
     let source: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
-    let slices = [IoSlice::new(line.as_bytes())];
+    let slices = [IoSlice::new(&answer)];
     sendmsg(socket.as_raw_fd(), &slices, &source, MsgFlags::empty(), Some(&peer))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use proxy_core::objects::Protocol;
 use sim::device::{DeviceId, NetnsId};
 use sim::fib::Route as SimRoute;
 use sim::link::{Link, Probability};
-use sim::socket::Server;
+use sim::socket::{Responder, Server};
 use sim::world::{BuildError, VethEnd as SimEnd};
 
 use super::super::ArmError;
@@ -142,7 +142,14 @@ impl SimArm {
 
     fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
         let id = self.id(netns)?;
-        let server = Server::Identify { name: listener.name.as_str().into() };
+        let name = listener.name.as_str().into();
+        let server = match listener.zone.clone() {
+            None => Server::Identify { name },
+            Some(zone) => {
+                let answer = move |request: &[u8], identity: &str| zone.answer(request, identity);
+                Server::Respond { name, responder: Responder::new(answer) }
+            }
+        };
         let opened = match listener.protocol {
             Protocol::Tcp => self.world.tcp_listen(id, None, listener.port, server),
             Protocol::Udp => self.world.udp_bind(id, None, listener.port, server),

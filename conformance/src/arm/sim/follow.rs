@@ -1,19 +1,24 @@
-//! The simulator as it follows another arm: connections one at a time, along a path of decisions, and what was seen.
+//! The simulator as it follows another arm: exchanges one at a time, along a path of decisions, and what was seen.
 
 use std::time::Duration;
 
+use sim::device::NetnsId;
 use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::netfilter::Family;
 use sim::time::Instant;
 use sim::timer_wheel::TimerWheel;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
+use sim::world::World;
 
+use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::kernel::rules;
-use crate::arm::{ArmError, REQUEST, RawFlow};
-use crate::frame::{Attempt, Direction, Frame, TranslatedPort, attempts, parted, translated_ports};
+use crate::arm::script::is_of_script;
+use crate::arm::{ArmError, Mismatch, RawFlow};
+use crate::frame::{Attempt, Direction, Frame, Opening, TranslatedPort, attempts, parted, translated_ports};
 use crate::observation::{ConntrackObservation, RuleCounter, Transport};
-use crate::prepare::FlowPlan;
+use crate::prepare::{FlowPlan, ScriptPlan};
+use crate::topology::Netns;
 
 /// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
 /// what got no answer at all.
@@ -23,11 +28,80 @@ const UNREST_MAX: Duration = Duration::from_millis(500);
 /// on, kernel/time/timer.c), and it has other things to do.
 const LATENESS_MAX: Duration = Duration::from_millis(40);
 
-/// What another arm shows of a connection that it made.
+/// What can be followed: one connection, or one script.
+pub(crate) trait Exchange {
+    /// What is seen of it.
+    type Seen: Clone + PartialEq;
+
+    /// Where it begins.
+    fn from(&self) -> &Netns;
+
+    /// By what.
+    fn transport(&self) -> Transport;
+
+    /// The port from which it begins; zero if a kernel chooses it.
+    fn source_port(&self) -> u16;
+
+    /// By which packets flows begin in it.
+    fn opening(&self) -> Opening<'_>;
+
+    /// From its beginning to its end.
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<Self::Seen, ArmError>;
+}
+
+impl Exchange for FlowPlan {
+    type Seen = RawFlow;
+
+    fn from(&self) -> &Netns {
+        &self.from
+    }
+
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn source_port(&self) -> u16 {
+        self.source_port.unwrap_or(0)
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening::Request(&self.request)
+    }
+
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<RawFlow, ArmError> {
+        run_flow(world, netns, self).map(|(_, flow)| flow)
+    }
+}
+
+impl Exchange for ScriptPlan {
+    type Seen = Option<Mismatch>;
+
+    fn from(&self) -> &Netns {
+        &self.from
+    }
+
+    fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    fn source_port(&self) -> u16 {
+        self.source_port
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening::Any(is_of_script)
+    }
+
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<Option<Mismatch>, ArmError> {
+        run_script(world, netns, self).map(|(_, mismatch)| mismatch)
+    }
+}
+
+/// What another arm shows of an exchange.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    /// What its client saw.
-    pub(crate) flow: RawFlow,
+pub(crate) struct Shown<S> {
+    /// What was seen of it.
+    pub(crate) seen: S,
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
     ports: Vec<TranslatedPort>,
@@ -36,26 +110,26 @@ pub(crate) struct Shown {
     remembered: Option<(String, Vec<ConntrackObservation>)>,
 }
 
-impl Shown {
+impl<S> Shown<S> {
     /// From the frames that were seen meanwhile. Others may be among them.
-    pub(crate) fn new(plan: &FlowPlan, flow: RawFlow, frames: &[Frame]) -> Self {
-        let attempts = attempts(frames, &plan.from.to_string(), REQUEST);
-        let ports = translated_ports(&attempts, own_port(plan));
-        Self { flow, attempts, ports, remembered: None }
+    pub(crate) fn new(exchange: &impl Exchange<Seen = S>, seen: S, frames: &[Frame]) -> Self {
+        let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
+        let ports = translated_ports(&attempts, exchange.source_port());
+        Self { seen, attempts, ports, remembered: None }
     }
 
     /// With the conntrack table of a node.
     pub(crate) fn with_table(
         mut self,
-        plan: &FlowPlan,
+        exchange: &impl Exchange<Seen = S>,
         node: &str,
         table: Vec<ConntrackObservation>,
     ) -> Self {
-        let own = of_connection(plan, table);
+        let own = of_connection(exchange, table);
         for entry in &own {
             let port = TranslatedPort {
                 netns: node.to_owned(),
-                before: own_port(plan),
+                before: exchange.source_port(),
                 after: entry.reply.1.port(),
             };
             if self.ports.iter().all(|known| known.netns != port.netns || known.before == known.after) {
@@ -73,12 +147,12 @@ impl Shown {
     }
 }
 
-/// One way in which a connection can go.
-struct Alternative {
+/// One way in which an exchange can go.
+struct Alternative<S> {
     /// Decisions that led there.
     path: Enumerate,
-    /// What its client saw.
-    flow: RawFlow,
+    /// What was seen of it.
+    seen: S,
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
     /// As [`Shown::remembered`], where that is known.
@@ -86,16 +160,20 @@ struct Alternative {
 }
 
 impl SimArm {
-    /// One connection as another arm had it: along the decisions that lead where its packets went, or as near as any do.
-    pub(crate) fn follow(&mut self, plan: &FlowPlan, shown: &Shown) -> Result<RawFlow, ArmError> {
-        let netns = self.id(&plan.from)?;
-        let path = self.path_of(plan, shown)?;
-        let recorded = self.nat_ports(plan, &shown.ports);
+    /// An exchange as another arm had it: along the decisions that lead where its packets went, or as near as any do.
+    pub(crate) fn follow<E: Exchange>(
+        &mut self,
+        exchange: &E,
+        shown: &Shown<E::Seen>,
+    ) -> Result<E::Seen, ArmError> {
+        let netns = self.id(exchange.from())?;
+        let path = self.path_of(exchange, shown)?;
+        let recorded = self.nat_ports(exchange.transport(), &shown.ports);
         self.world.draws_mut().follow(path, recorded);
-        let result = run_flow(&mut self.world, netns, plan);
+        let result = exchange.run(&mut self.world, netns);
         // Whatever comes later is drawn from the seed again.
         self.world.draws_mut().replay([]);
-        result.map(|(_, flow)| flow)
+        result
     }
 
     /// The decisions that lead where the packets of another arm went. Nothing changes.
@@ -103,16 +181,16 @@ impl SimArm {
     /// Paths are tried in order. Where a packet parts from what was shown, the decisions that it has met by then are to
     /// blame, so paths that share them are left out: a client that tries five times, each time to one of ten endpoints,
     /// has 100,000 ways to go, of which fifty are tried.
-    fn path_of(&self, plan: &FlowPlan, shown: &Shown) -> Result<Enumerate, ArmError> {
+    fn path_of<E: Exchange>(&self, exchange: &E, shown: &Shown<E::Seen>) -> Result<Enumerate, ArmError> {
         let mut best: Option<(Option<Instant>, Enumerate)> = None;
         let mut next = Some(Enumerate::first());
         for _ in 0..PATHS_MAX {
             let Some(path) = next.take() else { break };
-            let Alternative { path, flow, attempts, remembered } = self.try_path(plan, shown, path)?;
+            let Alternative { path, seen, attempts, remembered } = self.try_path(exchange, shown, path)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
             let is_remembered = shown.remembered.as_ref().map(|(_, entries)| entries) == remembered.as_ref();
-            if parted.is_none() && flow == shown.flow && is_remembered {
+            if parted.is_none() && seen == shown.seen && is_remembered {
                 return Ok(path.again());
             }
             next = match parted {
@@ -129,22 +207,28 @@ impl SimArm {
                 best = Some((parted, path.again()));
             }
         }
-        best.map(|(_, path)| path).ok_or_else(|| ArmError::Failed("a connection can go in no way".to_owned()))
+        best.map(|(_, path)| path).ok_or_else(|| ArmError::Failed("an exchange can go in no way".to_owned()))
     }
 
-    fn try_path(&self, plan: &FlowPlan, shown: &Shown, path: Enumerate) -> Result<Alternative, ArmError> {
-        let netns = self.id(&plan.from)?;
+    fn try_path<E: Exchange>(
+        &self,
+        exchange: &E,
+        shown: &Shown<E::Seen>,
+        path: Enumerate,
+    ) -> Result<Alternative<E::Seen>, ArmError> {
+        let netns = self.id(exchange.from())?;
         let mut world = self.world.fork();
         world.set_level(Level::Everything);
-        world.draws_mut().follow(path.clone(), self.nat_ports(plan, &shown.ports));
-        let (_, flow) = run_flow(&mut world, netns, plan)?;
+        world.draws_mut().follow(path.clone(), self.nat_ports(exchange.transport(), &shown.ports));
+        let seen = exchange.run(&mut world, netns)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
-        let attempts = attempts(&self.frames_of(world.trace().events()), &plan.from.to_string(), REQUEST);
+        let frames = self.frames_of(world.trace().events());
+        let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
         let remembered = match &shown.remembered {
-            Some((node, _)) => Some(of_connection(plan, conntrack(&world, self.node(node)?))),
+            Some((node, _)) => Some(of_connection(exchange, conntrack(&world, self.node(node)?))),
             None => None,
         };
-        Ok(Alternative { path, flow, attempts, remembered })
+        Ok(Alternative { path, seen, attempts, remembered })
     }
 
     /// From here on, timers expire as those of a kernel with such ticks.
@@ -187,11 +271,11 @@ impl SimArm {
     }
 
     /// The numbers with which searches for a free port began, by those who searched.
-    fn nat_ports(&self, plan: &FlowPlan, ports: &[TranslatedPort]) -> Vec<Recorded> {
+    fn nat_ports(&self, transport: Transport, ports: &[TranslatedPort]) -> Vec<Recorded> {
         let recorded = |port: &TranslatedPort| {
             let owner =
                 self.ids.iter().find(|(netns, _)| netns.to_string() == port.netns).map(|(_, id)| *id)?;
-            let value = search_start(plan.transport, port.before, port.after)?;
+            let value = search_start(transport, port.before, port.after)?;
             Some(Recorded { owner, purpose: Purpose::NatPort, value })
         };
         ports.iter().filter_map(recorded).collect()
@@ -226,15 +310,11 @@ fn plan_name(name: &str) -> &str {
 }
 
 /// The entries of one connection.
-fn of_connection(plan: &FlowPlan, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
+fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
     let is_own = |entry: &ConntrackObservation| {
-        entry.protocol == plan.transport && entry.original.0.port() == own_port(plan)
+        entry.protocol == exchange.transport() && entry.original.0.port() == exchange.source_port()
     };
     table.into_iter().filter(is_own).collect()
-}
-
-fn own_port(plan: &FlowPlan) -> u16 {
-    plan.source_port.unwrap_or(0)
 }
 
 /// The number with which a search for a free port must begin to find this one first.

@@ -45,7 +45,7 @@ impl Reader {
             }
             (true, false) => {
                 let fault = FieldFault::new("this expects nothing")
-                    .expected("outcome, endpoints, sourceSeen, replyFrom, dropped or conntrack");
+                    .expected("outcome, endpoints, sourceSeen, replyFrom, addresses, dropped or conntrack");
                 self.faults.push(fault.at_key(path));
                 Expectations::default()
             }
@@ -68,6 +68,12 @@ impl Reader {
             raw.source_seen.and_then(|seen| self.source_seen(&format!("{path}.sourceSeen"), seen));
         let reply_from =
             raw.reply_from.and_then(|text| self.field(&format!("{path}.replyFrom"), viewpoint(&text)));
+        let addresses = raw.addresses.map(|texts| {
+            let texts = texts.iter().enumerate();
+            let targets =
+                texts.filter_map(|(index, text)| self.target(&format!("{path}.addresses[{index}]"), text));
+            targets.collect()
+        });
         let dropped = raw.dropped.and_then(|dropped| {
             let on = self.target(&format!("{path}.dropped.on"), &dropped.on)?;
             Some(Dropped { on, reason: dropped.reason })
@@ -76,7 +82,7 @@ impl Reader {
         let conntrack = conntrack
             .filter_map(|(index, raw)| self.conntrack(&format!("{path}.conntrack[{index}]"), &raw))
             .collect();
-        Expectation { outcome, outcomes, endpoints, source_seen, reply_from, dropped, conntrack }
+        Expectation { outcome, outcomes, endpoints, source_seen, reply_from, addresses, dropped, conntrack }
     }
 
     /// Shares by name. Together they are at most everything.

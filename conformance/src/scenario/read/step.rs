@@ -1,5 +1,7 @@
 //! `spec.steps`.
 
+mod send;
+
 use std::time::Duration;
 
 use proxy_core::objects::{Kind, Protocol};
@@ -56,7 +58,7 @@ impl Reader {
             actions.push(self.connect(&format!("{path}.connect"), &connect).map(Action::Connect));
         }
         if let Some(send) = raw.send.take() {
-            actions.push(self.send(&format!("{path}.send"), send).map(Action::Send));
+            actions.push(self.send(&format!("{path}.send"), &send).map(Action::Send));
         }
         if let Some(ping) = raw.ping.take() {
             actions.push(self.ping(&format!("{path}.ping"), &ping).map(Action::Ping));
@@ -86,16 +88,10 @@ impl Reader {
     fn connect(&mut self, path: &str, raw: &document::Connect) -> Option<Connect> {
         let from = self.reference(&format!("{path}.from"), &raw.from);
         let to = self.reference(&format!("{path}.to"), &raw.to);
-        let protocol = match &raw.protocol {
-            None => Some(Protocol::Tcp),
-            Some(text) => self.protocol(&format!("{path}.protocol"), text),
-        };
+        let protocol = self.transport(path, raw.protocol.as_deref());
         let count = self.count(&format!("{path}.count"), raw.count);
-        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref());
-        if raw.source_port == Some(0) {
-            let fault = FieldFault::new("0 is no port").expected("a port from 1 to 65535");
-            self.fault(&format!("{path}.sourcePort"), fault);
-        }
+        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
+        self.source_port(path, raw.source_port);
         if raw.source_port.is_some() && count.is_some_and(|count| count > 1) {
             let fault = FieldFault::new("connections with the same source port are one flow")
                 .help("leave out count, or leave out sourcePort and let each connection have its own");
@@ -105,20 +101,11 @@ impl Reader {
         Some(Connect { from, to, protocol, count, source_port: raw.source_port, timeout: timeout? })
     }
 
-    fn send(&mut self, path: &str, raw: document::Send) -> Option<Send> {
-        let from = self.reference(&format!("{path}.from"), &raw.from);
-        let to = self.reference(&format!("{path}.to"), &raw.to);
-        if raw.segments.is_empty() {
-            self.fault(&format!("{path}.segments"), FieldFault::new("there is no segment to send"));
-        }
-        Some(Send { from: from?, to: to?, segments: raw.segments })
-    }
-
     fn ping(&mut self, path: &str, raw: &document::Ping) -> Option<Ping> {
         let from = self.reference(&format!("{path}.from"), &raw.from);
         let to = self.reference(&format!("{path}.to"), &raw.to);
         let count = self.count(&format!("{path}.count"), raw.count);
-        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref());
+        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
         Some(Ping { from: from?, to: to?, count: count?, timeout: timeout? })
     }
 
@@ -129,9 +116,20 @@ impl Reader {
         self.field(path, valid.then_some(count).ok_or_else(fault))
     }
 
-    fn timeout(&mut self, path: &str, text: Option<&document::Text>) -> Option<Duration> {
+    fn transport(&mut self, path: &str, text: Option<&str>) -> Option<Protocol> {
+        text.map_or(Some(Protocol::Tcp), |text| self.protocol(&format!("{path}.protocol"), text))
+    }
+
+    fn source_port(&mut self, path: &str, port: Option<u16>) {
+        if port == Some(0) {
+            let fault = FieldFault::new("0 is no port").expected("a port from 1 to 65535");
+            self.fault(&format!("{path}.sourcePort"), fault);
+        }
+    }
+
+    fn timeout(&mut self, path: &str, text: Option<&document::Text>, default: Duration) -> Option<Duration> {
         match text {
-            None => Some(TIMEOUT),
+            None => Some(default),
             Some(text) => {
                 let timeout = self.duration(path, text)?;
                 let fault = || FieldFault::new("a client that waits for no time gets no answer");
@@ -210,21 +208,30 @@ impl Reader {
         action: &Action,
         expect: Option<&crate::scenario::Expectations>,
     ) {
-        let has_flows =
-            matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Send(_) | Action::Resolve(_));
+        let asks_for_addresses = expect.is_some_and(|expect| {
+            expect.default.iter().chain(expect.by_mode.values()).any(|one| one.addresses.is_some())
+        });
+        if asks_for_addresses && !matches!(action, Action::Resolve(_)) {
+            let fault = FieldFault::new("this step asks for no name, so no addresses come of it")
+                .expected("addresses with resolve alone");
+            self.faults.push(fault.at_key(format!("{path}.expect")));
+        }
+        let has_flows = matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Resolve(_));
         let Some(expect) = expect.filter(|_| !has_flows) else { return };
+        let is_script = matches!(action, Action::Send(_));
         let asks_for_flows = expect.default.iter().chain(expect.by_mode.values()).any(|expectation| {
             expectation.outcome.is_some()
                 || !expectation.outcomes.is_empty()
                 || expectation.endpoints.is_some()
                 || expectation.source_seen.is_some()
                 || expectation.reply_from.is_some()
-                || expectation.dropped.is_some()
+                || expectation.dropped.is_some() && !is_script
         });
         if asks_for_flows {
+            let allowed = if is_script { "dropped and conntrack" } else { "conntrack alone" };
             let fault =
                 FieldFault::new("this step opens no connection, so it has no outcome, endpoint or source")
-                    .expected("conntrack alone, or a step with connect or ping");
+                    .expected(format!("{allowed}, or a step with connect or ping"));
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
     }

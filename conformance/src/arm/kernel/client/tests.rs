@@ -27,7 +27,7 @@ fn clients_report_what_sockets_are_told() {
     let lab = pair();
     let mut servers = Servers::start().expect("a thread");
     for protocol in [Transport::Tcp, Transport::Udp] {
-        let listener = Listener { protocol, address: None, port: 80, name: "web".to_owned() };
+        let listener = Listener { protocol, address: None, port: 80, name: "web".to_owned(), zone: None };
         servers.open(lab.netns("b"), &listener).expect("opened");
     }
     let rules = "*filter\n-A INPUT -p tcp --dport 81 -j REJECT\n-A INPUT -p tcp --dport 82 -j DROP\n\
@@ -60,7 +60,8 @@ fn a_server_that_is_closed_refuses() {
     }
     let lab = pair();
     let mut servers = Servers::start().expect("a thread");
-    let listener = Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned() };
+    let listener =
+        Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned(), zone: None };
     let id = servers.open(lab.netns("b"), &listener).expect("opened");
     assert!(servers.open(lab.netns("b"), &listener).is_err(), "the port is taken");
     servers.close(id);

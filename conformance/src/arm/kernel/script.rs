@@ -1,0 +1,105 @@
+//! Scripts of raw packets in a namespace: a raw socket that sends them (raw(7)), a capture that sees what comes.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
+
+use super::capture::{Capture, CaptureError};
+use super::lab::Netns;
+use super::rules::Backend;
+use crate::arm::ArmError;
+use crate::arm::script::{Mismatch, Silence, Wire, play, silencer};
+use crate::frame::Direction;
+use crate::prepare::ScriptPlan;
+
+/// Between two looks for frames; answers within a lab take a tenth of it.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// Plays a script from within a namespace.
+///
+/// # Errors
+/// If the namespace cannot be entered, or a socket or a rule is refused.
+pub(super) fn run_script(
+    netns: &Netns,
+    backend: Backend,
+    plan: &ScriptPlan,
+) -> Result<Option<Mismatch>, ArmError> {
+    backend.commands(netns, &[silencer(plan, Silence::Begins)])?;
+    let capture = Capture::open(netns)?;
+    let socket = netns.enter(open_socket)?.map_err(|errno| failed(netns, errno))?;
+    let mut wire = KernelWire { netns, capture, socket, arrived: VecDeque::new(), since: Instant::now() };
+    let mismatch = play(plan, &mut wire)?;
+    backend.commands(netns, &[silencer(plan, Silence::Ends)])?;
+    Ok(mismatch)
+}
+
+/// `IPPROTO_RAW` has `IP_HDRINCL` set (raw(7)), and receives nothing.
+fn open_socket() -> Result<OwnedFd, Errno> {
+    socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)
+}
+
+fn failed(netns: &Netns, errno: Errno) -> ArmError {
+    ArmError::Failed(format!("{}: raw socket: {errno}", netns.name()))
+}
+
+struct KernelWire<'a> {
+    netns: &'a Netns,
+    capture: Capture,
+    socket: OwnedFd,
+    /// Frames that have come in and were not asked for yet.
+    arrived: VecDeque<Box<[u8]>>,
+    since: Instant,
+}
+
+impl Wire for KernelWire<'_> {
+    fn send(&mut self, packet: &[u8], to: Ipv4Addr) -> Result<bool, ArmError> {
+        let to = SockaddrIn::from(SocketAddrV4::new(to, 0));
+        match sendto(self.socket.as_raw_fd(), packet, &to, MsgFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EPERM | Errno::EACCES | Errno::EINVAL) => {
+                Ok(false)
+            }
+            Err(errno) => Err(failed(self.netns, errno)),
+        }
+    }
+
+    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(frame) = self.arrived.pop_front() {
+                return Ok(Some(frame));
+            }
+            let frames = self.capture.drain(self.netns)?.into_iter();
+            let arrived = frames.filter(|frame| frame.direction == Direction::Received);
+            self.arrived.extend(arrived.map(|frame| frame.bytes));
+            if self.arrived.is_empty() {
+                if Instant::now() >= deadline {
+                    return Ok(None);
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
+        thread::sleep(duration);
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl From<CaptureError> for ArmError {
+    fn from(error: CaptureError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

@@ -1,0 +1,286 @@
+//! Scripts of raw packets, as every arm plays them: what is sent, and whether what comes is what must come.
+
+mod build;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
+
+use super::ArmError;
+use crate::observation::{DropObservation, Transport};
+use crate::prepare::ScriptPlan;
+use crate::scenario::segment::{IcmpError, Line, Packet, Payload, Segment};
+
+pub(crate) use build::is_of_script;
+
+/// The initial sequence number of every script.
+const INITIAL_SEQ: u32 = 1_000_000_000;
+
+/// How long the sender stays silent after the last line, so that answers to it find it so.
+const LINGERING: Duration = Duration::from_millis(100);
+
+/// What was seen of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripted {
+    /// The first line that did not go as it is written; the script ended there.
+    pub mismatch: Option<Mismatch>,
+    /// Packets of the script and answers to them that were dropped, in order; `None` if this arm cannot see drops. What the
+    /// sender itself drops, so that it stays silent, is not among them.
+    pub drops: Option<Vec<DropObservation>>,
+}
+
+/// A line of a script that did not go as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which line, from 1.
+    pub number: usize,
+    /// The line.
+    pub line: String,
+    /// What was seen instead.
+    pub found: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}, {}: {}", self.number, self.line, self.found)
+    }
+}
+
+/// The network of a sender.
+pub(crate) trait Wire {
+    /// Sends a packet, from its IP header on; false if the sender's own kernel does not.
+    fn send(&mut self, packet: &[u8], to: Ipv4Addr) -> Result<bool, ArmError>;
+
+    /// The next frame that comes in, if one does within that time.
+    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError>;
+
+    /// Lets time pass.
+    fn wait(&mut self, duration: Duration) -> Result<(), ArmError>;
+
+    /// The time, from any beginning.
+    fn now(&self) -> Duration;
+}
+
+/// The command line that makes the sender's own TCP or UDP deaf for the port of a script, or hear again. It would answer what
+/// it did not send with a RST or an ICMP error. A packet socket sees frames before this rule does.
+pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
+    let flag = match action {
+        Silence::Begins => "-A",
+        Silence::Ends => "-D",
+    };
+    let protocol = plan.transport.name();
+    format!("iptables -t raw {flag} PREROUTING -p {protocol} --dport {} -j DROP", plan.source_port)
+}
+
+/// What [`silencer`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// The sender becomes silent.
+    Begins,
+    /// The sender answers again.
+    Ends,
+}
+
+/// Plays a script to its end, or to the first line that does not go as it is written.
+pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mismatch>, ArmError> {
+    let mut player = Player { plan, peer_initial: None };
+    let mut mismatch = None;
+    for (line, number) in plan.lines.iter().zip(1..) {
+        let found = match line {
+            Line::Send { delay, packet, is_checksum_bad } => {
+                wire.wait(*delay)?;
+                let bytes =
+                    build::packet(plan, number, packet, *is_checksum_bad, player.peer_initial.unwrap_or(0));
+                let is_sent = wire.send(&bytes, *plan.to.ip())?;
+                (!is_sent).then(|| "the sender's own kernel does not send it".to_owned())
+            }
+            Line::Expect(expected) => player.await_packet(wire, Some(expected))?,
+            Line::ExpectNothing => player.await_packet(wire, None)?,
+        };
+        if let Some(found) = found {
+            mismatch = Some(Mismatch { number, line: line.to_string(), found });
+            break;
+        }
+    }
+    wire.wait(LINGERING)?;
+    Ok(mismatch)
+}
+
+/// A script that is being played.
+struct Player<'a> {
+    plan: &'a ScriptPlan,
+    /// The initial sequence number of the peer, once it has sent one.
+    peer_initial: Option<u32>,
+}
+
+/// A packet that came for the script.
+struct Arrival {
+    packet: Packet,
+    /// Who sent it; for an ICMP error, to whom the packet went that it is about.
+    peer: SocketAddrV4,
+}
+
+impl Player<'_> {
+    /// Waits for this packet, or for none; tells what came instead.
+    fn await_packet(
+        &mut self,
+        wire: &mut impl Wire,
+        expected: Option<&Packet>,
+    ) -> Result<Option<String>, ArmError> {
+        let deadline = wire.now() + self.plan.timeout;
+        loop {
+            let left = deadline.saturating_sub(wire.now());
+            let Some(frame) = wire.receive(left)? else {
+                return Ok(expected.map(|_| "nothing came".to_owned()));
+            };
+            let Some(arrival) = self.arrival(&frame) else { continue };
+            match expected {
+                // A kernel may acknowledge before it answers, or in the answer.
+                Some(expected) if is_pure_ack(&arrival.packet) && !is_pure_ack(expected) => {}
+                Some(expected) => return Ok(self.judge(expected, &arrival)),
+                None => return Ok(Some(self.words(&arrival, None))),
+            }
+        }
+    }
+
+    /// What is wrong with what came.
+    fn judge(&self, expected: &Packet, arrival: &Arrival) -> Option<String> {
+        let found = &arrival.packet;
+        let is_same = |named: Option<u8>, found: Option<u8>| named.is_none() || named == found;
+        let fits = same_payload(&expected.payload, &found.payload)
+            && is_same(expected.ttl, found.ttl)
+            && (expected.dont_fragment.is_none() || expected.dont_fragment == found.dont_fragment)
+            && (expected.src.is_none() || expected.src == found.src)
+            && (self.is_from_peer(arrival) || is_from_elsewhere(expected));
+        (!fits).then(|| self.words(arrival, Some(expected)))
+    }
+
+    fn is_from_peer(&self, arrival: &Arrival) -> bool {
+        arrival.peer == self.plan.to
+    }
+
+    /// What came, as a line would say it, with everything that the expected line speaks of.
+    fn words(&self, arrival: &Arrival, expected: Option<&Packet>) -> String {
+        let mut packet = arrival.packet.clone();
+        let named = |is_named: fn(&Packet) -> bool| expected.is_some_and(is_named);
+        packet.ttl = packet.ttl.filter(|_| named(|expected| expected.ttl.is_some()));
+        packet.src = packet.src.filter(|_| named(|expected| expected.src.is_some()));
+        packet.dont_fragment =
+            packet.dont_fragment.filter(|_| named(|expected| expected.dont_fragment.is_some()));
+        if let Payload::Tcp(segment) = &mut packet.payload {
+            let own = expected.and_then(|expected| match &expected.payload {
+                Payload::Tcp(own) => Some(own),
+                Payload::Udp { .. } | Payload::Icmp(_) => None,
+            });
+            segment.window = segment.window.filter(|_| own.is_some_and(|own| own.window.is_some()));
+            if own.is_none_or(|own| own.options.is_empty()) {
+                segment.options.clear();
+            }
+        }
+        let mut words = Line::Expect(packet).to_string();
+        if !self.is_from_peer(arrival) {
+            let about = match arrival.packet.payload {
+                Payload::Icmp(_) => "about a packet to",
+                Payload::Tcp(_) | Payload::Udp { .. } => "from",
+            };
+            words.push_str(&format!(", {about} {}", arrival.peer));
+        }
+        words
+    }
+
+    /// The packet of a frame, if it came for the script.
+    fn arrival(&mut self, frame: &[u8]) -> Option<Arrival> {
+        let is_ip = Ethernet::new_checked(frame)?.ethertype() == EtherType::Ipv4;
+        let ip = Ipv4::new_checked(frame.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
+        if ip.dst() != self.plan.client {
+            return None;
+        }
+        let (payload, peer) = match (ip.protocol(), self.plan.transport) {
+            (protocol::TCP, Transport::Tcp) => {
+                let tcp =
+                    Tcp::new_checked(ip.payload()).filter(|tcp| tcp.dst_port() == self.plan.source_port)?;
+                (Payload::Tcp(self.segment(&tcp)), SocketAddrV4::new(ip.src(), tcp.src_port()))
+            }
+            (protocol::UDP, Transport::Udp) => {
+                let udp =
+                    Udp::new_checked(ip.payload()).filter(|udp| udp.dst_port() == self.plan.source_port)?;
+                let len = u16::try_from(udp.payload().len()).unwrap_or(u16::MAX);
+                (Payload::Udp { len }, SocketAddrV4::new(ip.src(), udp.src_port()))
+            }
+            (protocol::ICMP, _) => {
+                let icmp = Icmpv4::new_checked(ip.payload()).filter(Icmpv4::is_error)?;
+                let error = IcmpError { icmp_type: icmp.icmp_type(), code: icmp.code() };
+                (Payload::Icmp(error), self.quoted(icmp.payload())?)
+            }
+            _ => return None,
+        };
+        let packet = Packet {
+            payload,
+            ttl: Some(ip.ttl()),
+            src: Some(ip.src()),
+            dont_fragment: Some(ip.dont_fragment()),
+        };
+        Some(Arrival { packet, peer })
+    }
+
+    /// To whom the quoted packet went, if it is one of the script's.
+    fn quoted(&self, quote: &[u8]) -> Option<SocketAddrV4> {
+        let ip = Ipv4::new_quoted(quote)?;
+        let [a, b, c, d, ..] = *quote.get(ip.header_len()..)? else { return None };
+        let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let is_own = match self.plan.transport {
+            Transport::Tcp => ip.protocol() == protocol::TCP,
+            Transport::Udp => ip.protocol() == protocol::UDP,
+            Transport::Sctp | Transport::Icmp => false,
+        };
+        (is_own && src_port == self.plan.source_port).then(|| SocketAddrV4::new(ip.dst(), dst_port))
+    }
+
+    /// The segment with numbers that count from the initial ones, which a SYN tells.
+    fn segment(&mut self, tcp: &Tcp<&[u8]>) -> Segment {
+        let flags = tcp.flags();
+        if flags.contains(TcpFlags::SYN) {
+            self.peer_initial = Some(tcp.sequence());
+        }
+        Segment {
+            flags,
+            seq: tcp.sequence().wrapping_sub(self.peer_initial.unwrap_or(0)),
+            len: u16::try_from(tcp.payload().len()).unwrap_or(u16::MAX),
+            ack: flags.contains(TcpFlags::ACK).then(|| tcp.acknowledgment().wrapping_sub(INITIAL_SEQ)),
+            window: Some(tcp.window()),
+            options: build::read_options(tcp.options()),
+        }
+    }
+}
+
+fn is_pure_ack(packet: &Packet) -> bool {
+    match &packet.payload {
+        Payload::Tcp(segment) => segment.flags == TcpFlags::ACK && segment.len == 0,
+        Payload::Udp { .. } | Payload::Icmp(_) => false,
+    }
+}
+
+/// Whether the line names a sender other than the one that was asked.
+fn is_from_elsewhere(expected: &Packet) -> bool {
+    match expected.payload {
+        Payload::Tcp(_) | Payload::Udp { .. } => expected.src.is_some(),
+        // Who sends an error is one thing, to whom the packet went that it is about is another.
+        Payload::Icmp(_) => false,
+    }
+}
+
+fn same_payload(expected: &Payload, found: &Payload) -> bool {
+    match (expected, found) {
+        (Payload::Tcp(expected), Payload::Tcp(found)) => {
+            let window = expected.window.or(found.window);
+            let options = if expected.options.is_empty() { &found.options } else { &expected.options };
+            *found == Segment { window, options: options.clone(), ..expected.clone() }
+        }
+        (Payload::Udp { .. } | Payload::Icmp(_) | Payload::Tcp(_), _) => expected == found,
+    }
+}
+
+#[cfg(test)]
+mod tests;

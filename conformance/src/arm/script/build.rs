@@ -1,0 +1,143 @@
+//! The bytes of a script's packets.
+
+use std::net::SocketAddrV4;
+
+use sim::wire::build::{self, Ipv4Fields};
+use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
+
+use super::INITIAL_SEQ;
+use crate::arm::REQUEST;
+use crate::prepare::ScriptPlan;
+use crate::scenario::segment::{Packet, Payload, Segment, TcpOption};
+
+/// What a host sends whose author says nothing else: TTL and window of Linux.
+const TTL: u8 = 64;
+const WINDOW: u16 = 64_240;
+
+/// IP identifications of scripts begin here. They are never zero, for which a kernel would put in one of its own.
+const FIRST_IDENT: u16 = 0x4000;
+
+/// Kinds of TCP options (RFC 9293 §3.1, RFC 7323 §2.2, RFC 2018 §2).
+mod kind {
+    pub(super) const END: u8 = 0;
+    pub(super) const NOP: u8 = 1;
+    pub(super) const MSS: u8 = 2;
+    pub(super) const WINDOW_SCALE: u8 = 3;
+    pub(super) const SACK_PERMITTED: u8 = 4;
+}
+
+/// The packet of the line of that number, from its IP header on.
+pub(super) fn packet(
+    plan: &ScriptPlan,
+    number: usize,
+    packet: &Packet,
+    is_checksum_bad: bool,
+    peer_initial: u32,
+) -> Vec<u8> {
+    let src = SocketAddrV4::new(packet.src.unwrap_or(plan.client), plan.source_port);
+    let (protocol, mut l4, checksum_at) = match &packet.payload {
+        Payload::Tcp(segment) => (protocol::TCP, tcp(src, plan.to, segment, peer_initial), 16),
+        Payload::Udp { len } => {
+            let ends = ((*src.ip(), src.port()), (*plan.to.ip(), plan.to.port()));
+            (protocol::UDP, build::udp(ends.0, ends.1, &filler(0, *len)), 6)
+        }
+        Payload::Icmp(_) => unreachable!("no line sends ICMP"),
+    };
+    if is_checksum_bad {
+        l4[checksum_at] ^= 0x08;
+    }
+    let fields = Ipv4Fields {
+        src: *src.ip(),
+        dst: *plan.to.ip(),
+        protocol,
+        ttl: packet.ttl.unwrap_or(TTL),
+        tos: 0,
+        ident: FIRST_IDENT.wrapping_add(u16::try_from(number).unwrap_or(0)),
+        dont_fragment: packet.dont_fragment.unwrap_or(true),
+    };
+    build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN)
+}
+
+fn tcp(src: SocketAddrV4, dst: SocketAddrV4, segment: &Segment, peer_initial: u32) -> Vec<u8> {
+    let options = write_options(&segment.options);
+    let header_words = u8::try_from(5 + options.len() / 4).unwrap_or(15);
+    let ack = segment.ack.map_or(0, |ack| peer_initial.wrapping_add(ack));
+    let mut l4 = Vec::new();
+    l4.extend_from_slice(&src.port().to_be_bytes());
+    l4.extend_from_slice(&dst.port().to_be_bytes());
+    l4.extend_from_slice(&INITIAL_SEQ.wrapping_add(segment.seq).to_be_bytes());
+    l4.extend_from_slice(&ack.to_be_bytes());
+    l4.extend_from_slice(&[header_words << 4, segment.flags.0]);
+    l4.extend_from_slice(&segment.window.unwrap_or(WINDOW).to_be_bytes());
+    // Checksum and urgent pointer.
+    l4.extend_from_slice(&[0; 4]);
+    l4.extend_from_slice(&options);
+    // A SYN takes the first number, so data begin at 1.
+    let first = segment.seq.wrapping_add(u32::from(segment.flags.contains(TcpFlags::SYN)));
+    l4.extend_from_slice(&filler(first.wrapping_sub(1), segment.len));
+    build::finish_transport_checksum(*src.ip(), *dst.ip(), protocol::TCP, &mut l4);
+    l4
+}
+
+/// Data from that position of a stream on: the request of all clients, again and again.
+fn filler(position: u32, len: u16) -> Vec<u8> {
+    let positions = (0..u32::from(len)).map(|offset| position.wrapping_add(offset));
+    positions.map(|position| REQUEST[position as usize % REQUEST.len()]).collect()
+}
+
+/// Whether a TCP segment or UDP datagram may be one of a script, as far as its data tell: answers are other words.
+pub(crate) fn is_of_script(protocol: u8, l4: &[u8]) -> bool {
+    match protocol {
+        protocol::TCP => true,
+        protocol::UDP => Udp::new_checked(l4).is_some_and(|udp| {
+            let data = udp.payload();
+            u16::try_from(data.len()).is_ok_and(|len| data == filler(0, len))
+        }),
+        _ => false,
+    }
+}
+
+/// Padded to whole words.
+fn write_options(options: &[TcpOption]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for option in options {
+        match *option {
+            TcpOption::Mss(size) => {
+                bytes.extend_from_slice(&[kind::MSS, 4]);
+                bytes.extend_from_slice(&size.to_be_bytes());
+            }
+            TcpOption::WindowScale(shift) => bytes.extend_from_slice(&[kind::WINDOW_SCALE, 3, shift]),
+            TcpOption::SackPermitted => bytes.extend_from_slice(&[kind::SACK_PERMITTED, 2]),
+            TcpOption::Nop => bytes.push(kind::NOP),
+            TcpOption::Other(_) => unreachable!("no line sends an option without a name"),
+        }
+    }
+    bytes.resize(bytes.len().next_multiple_of(4), kind::END);
+    bytes
+}
+
+/// The options of a segment, as far as they are well-formed.
+pub(super) fn read_options(mut bytes: &[u8]) -> Vec<TcpOption> {
+    let mut options = Vec::new();
+    loop {
+        let len = match *bytes {
+            [] | [kind::END, ..] => return options,
+            [kind::NOP, ..] => 1,
+            [_, len, ..] => usize::from(len),
+            [_] => return options,
+        };
+        let Some((option, rest)) = bytes.split_at_checked(len).filter(|(option, _)| !option.is_empty())
+        else {
+            return options;
+        };
+        options.push(match *option {
+            [kind::NOP] => TcpOption::Nop,
+            [kind::MSS, _, high, low] => TcpOption::Mss(u16::from_be_bytes([high, low])),
+            [kind::WINDOW_SCALE, _, shift] => TcpOption::WindowScale(shift),
+            [kind::SACK_PERMITTED, _] => TcpOption::SackPermitted,
+            [kind, ..] => TcpOption::Other(kind),
+            [] => return options,
+        });
+        bytes = rest;
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::VecDeque;
+
+use sim::wire::build::{self as wire_build, Ipv4Fields};
+
+use super::*;
+use crate::scenario::segment::parse_line;
+use crate::topology::Netns;
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const PORT: u16 = 61_000;
+const SERVER_INITIAL: u32 = 77_000;
+
+fn plan(transport: Transport, lines: &[&str]) -> ScriptPlan {
+    ScriptPlan {
+        from: Netns::Host("client".into()),
+        from_text: "client".into(),
+        client: CLIENT,
+        to: SocketAddrV4::new(SERVER, 80),
+        to_text: "server".into(),
+        transport,
+        source_port: PORT,
+        timeout: Duration::from_secs(1),
+        lines: lines.iter().map(|line| parse_line(line).unwrap()).collect(),
+    }
+}
+
+/// A network on which these frames wait to come in, one by one.
+#[derive(Default)]
+struct Canned {
+    frames: VecDeque<Box<[u8]>>,
+    sent: Vec<Vec<u8>>,
+    waited: Duration,
+}
+
+impl Wire for Canned {
+    fn send(&mut self, packet: &[u8], to: Ipv4Addr) -> Result<bool, ArmError> {
+        assert_eq!(to, SERVER);
+        self.sent.push(packet.to_vec());
+        Ok(true)
+    }
+
+    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
+        let next = self.frames.pop_front();
+        if next.is_none() {
+            self.waited += within;
+        }
+        Ok(next)
+    }
+
+    fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
+        self.waited += duration;
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.waited
+    }
+}
+
+fn frame(src: Ipv4Addr, protocol: u8, l4: &[u8]) -> Box<[u8]> {
+    let fields = Ipv4Fields { src, dst: CLIENT, protocol, ttl: 63, tos: 0, ident: 9, dont_fragment: true };
+    let mut bytes = wire_build::ipv4(fields, l4);
+    let mac = sim::wire::MacAddr([2, 0, 0, 0, 0, 1]);
+    Ethernet::new_checked(&mut bytes[..]).unwrap().set(mac, mac, EtherType::Ipv4);
+    bytes.into()
+}
+
+/// A segment from the server's port; numbers are as they stand.
+fn tcp_from(src: Ipv4Addr, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Box<[u8]> {
+    let mut l4 = [80_u16.to_be_bytes(), PORT.to_be_bytes()].concat();
+    l4.extend_from_slice(&seq.to_be_bytes());
+    l4.extend_from_slice(&ack.to_be_bytes());
+    let options: &[u8] = if flags & 2 != 0 { &[2, 4, 5, 0xb4, 8, 2, 1, 1] } else { &[] };
+    let words = u8::try_from(5 + options.len() / 4).unwrap();
+    l4.extend_from_slice(&[words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    l4.extend_from_slice(options);
+    l4.extend_from_slice(data);
+    frame(src, protocol::TCP, &l4)
+}
+
+fn syn_ack() -> Box<[u8]> {
+    tcp_from(SERVER, 0x12, SERVER_INITIAL, INITIAL_SEQ + 1, &[])
+}
+
+/// A script, the frames that come in, and what is found otherwise than written.
+type Case = (&'static [&'static str], Vec<Box<[u8]>>, &'static str);
+
+/// What is found otherwise than written, with the number of its line; empty if nothing is.
+fn found(transport: Transport, lines: &[&str], frames: Vec<Box<[u8]>>) -> String {
+    let mut wire = Canned { frames: frames.into(), ..Canned::default() };
+    let mismatch = play(&plan(transport, lines), &mut wire).unwrap();
+    mismatch.map(|it| format!("{}: {}", it.number, it.found)).unwrap_or_default()
+}
+
+#[test]
+fn what_comes_is_compared_with_what_is_written() {
+    let ack = || tcp_from(SERVER, 0x10, SERVER_INITIAL + 1, INITIAL_SEQ + 1, &[]);
+    let data = || tcp_from(SERVER, 0x18, SERVER_INITIAL + 1, INITIAL_SEQ + 9, b"hello");
+    let elsewhere = || tcp_from(Ipv4Addr::new(10, 0, 0, 3), 0x12, SERVER_INITIAL, INITIAL_SEQ + 1, &[]);
+    let cases: [Case; 17] = [
+        (&["< S. 0:0(0) ack 1"], vec![syn_ack()], ""),
+        (&["< S. 0:0(0) ack 1 win 1 ttl 63"], vec![syn_ack()], "1: < S. 0:0(0) ack 1 win 65535 ttl 63"),
+        (&["< S. 0:0(0) ack 1 ttl 64"], vec![syn_ack()], "1: < S. 0:0(0) ack 1 ttl 63"),
+        (&["< S. 0:0(0) ack 1 nodf"], vec![syn_ack()], "1: < S. 0:0(0) ack 1 df"),
+        (
+            &["< S. 0:0(0) ack 1 <mss 1460>"],
+            vec![syn_ack()],
+            "1: < S. 0:0(0) ack 1 <mss 1460,kind 8,nop,nop>",
+        ),
+        (&["< S. 0:0(0) ack 2"], vec![syn_ack()], "1: < S. 0:0(0) ack 1"),
+        (&["< S. 0:0(0) ack 1"], vec![], "1: nothing came"),
+        (&["< nothing"], vec![], ""),
+        (&["< nothing"], vec![ack()], "1: < . 77001:77001(0) ack 1"),
+        (&["< S. 0:0(0) ack 1", "< nothing"], vec![syn_ack(), ack()], "2: < . 1:1(0) ack 1"),
+        // An acknowledgment may come by itself or in the answer.
+        (&["< S. 0:0(0) ack 1", "< P. 1:6(5) ack 9"], vec![syn_ack(), ack(), data()], ""),
+        (&["< S. 0:0(0) ack 1", "< . 1:1(0) ack 1", "< P. 1:6(5) ack 9"], vec![syn_ack(), ack(), data()], ""),
+        (&["< S. 0:0(0) ack 1", "< . 1:1(0) ack 1"], vec![syn_ack(), data()], "2: < P. 1:6(5) ack 9"),
+        // Where the answer was not translated back.
+        (&["< S. 0:0(0) ack 1"], vec![elsewhere()], "1: < S. 0:0(0) ack 1, from 10.0.0.3:80"),
+        (&["< S. 0:0(0) ack 1 src 10.0.0.3"], vec![elsewhere()], ""),
+        // A RST to a segment without a connection.
+        (&["> . 1:1(0) ack 1", "< R 1:1(0)"], vec![tcp_from(SERVER, 4, 1, 0, &[])], ""),
+        (&["< R. 0:0(0) ack 1"], vec![tcp_from(SERVER, 0x14, 0, INITIAL_SEQ + 1, &[])], ""),
+    ];
+    for (lines, frames, expected) in cases {
+        assert_eq!(found(Transport::Tcp, lines, frames), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn icmp_errors_belong_to_the_packet_that_they_quote() {
+    let quote = |dst: Ipv4Addr, port: u16| {
+        let fields = Ipv4Fields {
+            src: CLIENT,
+            dst,
+            protocol: protocol::UDP,
+            ttl: 1,
+            tos: 0,
+            ident: 1,
+            dont_fragment: true,
+        };
+        let l4 = wire_build::udp((CLIENT, port), (dst, 80), b"hairpin\n");
+        wire_build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN)
+    };
+    let router = Ipv4Addr::new(10, 0, 0, 9);
+    let error = |quoted: &[u8]| frame(router, protocol::ICMP, &wire_build::icmpv4(11, 0, [0; 4], quoted));
+    let cases = [
+        ("< icmp time-exceeded", error(&quote(SERVER, PORT)), ""),
+        ("< icmp time-exceeded src 10.0.0.9", error(&quote(SERVER, PORT)), ""),
+        ("< icmp unreachable/port", error(&quote(SERVER, PORT)), "2: < icmp time-exceeded"),
+        (
+            "< icmp time-exceeded src 10.0.0.8",
+            error(&quote(SERVER, PORT)),
+            "2: < icmp time-exceeded src 10.0.0.9",
+        ),
+        // A quote that was not translated back.
+        (
+            "< icmp time-exceeded",
+            error(&quote(router, PORT)),
+            "2: < icmp time-exceeded, about a packet to 10.0.0.9:80",
+        ),
+        ("< icmp time-exceeded", error(&quote(SERVER, 4)), "2: nothing came"),
+        ("< icmp time-exceeded", error(&quote(SERVER, PORT)[..20]), "2: nothing came"),
+    ];
+    for (line, arrived, expected) in cases {
+        assert_eq!(found(Transport::Udp, &["> udp (8)", line], vec![arrived]), expected, "{line}");
+    }
+}
+
+#[test]
+fn packets_are_built_as_lines_say() {
+    let lines = [
+        "> S 0:0(0) <mss 1460,sackOK,nop,wscale 7>",
+        "+0.5 > P. 1:12(11) ack 1 win 500 ttl 3",
+        "> R 1:1(0) src 10.9.9.9 nodf",
+        "> . 1:1(0) ack 1 bad-checksum",
+    ];
+    let mut wire = Canned::default();
+    assert_eq!(play(&plan(Transport::Tcp, &lines), &mut wire), Ok(None));
+    assert_eq!(wire.waited, Duration::from_millis(500) + LINGERING);
+    let words: Vec<String> = wire
+        .sent
+        .iter()
+        .map(|bytes| {
+            let ip = Ipv4::new_checked(&bytes[..]).unwrap();
+            let tcp = Tcp::new_checked(ip.payload()).unwrap();
+            let len = u16::try_from(ip.payload().len()).unwrap();
+            let sum = sim::wire::checksum::pseudo_header(ip.src(), ip.dst(), protocol::TCP, len)
+                + sim::wire::checksum::sum(ip.payload());
+            format!(
+                "{}:{} > {}:{} {} seq {} ack {} win {} options {:?} data {:?} ttl {} id {:#x} df {} sound {}",
+                ip.src(),
+                tcp.src_port(),
+                ip.dst(),
+                tcp.dst_port(),
+                tcp.flags(),
+                tcp.sequence(),
+                tcp.acknowledgment(),
+                tcp.window(),
+                build::read_options(tcp.options()),
+                String::from_utf8_lossy(tcp.payload()),
+                ip.ttl(),
+                ip.ident(),
+                ip.dont_fragment(),
+                sim::wire::checksum::finish(sum) == 0 && ip.is_checksum_valid(),
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(words.join("\n"));
+}

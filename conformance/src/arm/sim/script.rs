@@ -1,0 +1,68 @@
+//! Scripts of raw packets on the simulator.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sim::device::NetnsId;
+use sim::packet::FlowId;
+use sim::time::Instant;
+use sim::world::World;
+
+use super::super::script::{Mismatch, Silence, Wire, play, silencer};
+use super::ArmError;
+use crate::prepare::ScriptPlan;
+
+/// A script of the plan, from its beginning to its end.
+pub(super) fn run_script(
+    world: &mut World,
+    netns: NetnsId,
+    plan: &ScriptPlan,
+) -> Result<(FlowId, Option<Mismatch>), ArmError> {
+    silence(world, netns, plan, Silence::Begins)?;
+    world.open_tap(netns);
+    let flow = world.raw_flow();
+    let mut wire = SimWire { world, netns, flow, arrived: VecDeque::new() };
+    let mismatch = play(plan, &mut wire)?;
+    world.close_tap(netns);
+    silence(world, netns, plan, Silence::Ends)?;
+    Ok((flow, mismatch))
+}
+
+fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {
+    let done = world.iptables_command(netns, &plan.from_text, 1, &silencer(plan, action));
+    done.map(drop).map_err(|error| ArmError::Failed(error.to_string()))
+}
+
+struct SimWire<'a> {
+    world: &'a mut World,
+    netns: NetnsId,
+    flow: FlowId,
+    /// Frames that have come in and were not asked for yet.
+    arrived: VecDeque<Box<[u8]>>,
+}
+
+impl Wire for SimWire<'_> {
+    fn send(&mut self, packet: &[u8], _to: Ipv4Addr) -> Result<bool, ArmError> {
+        Ok(self.world.send_raw(self.netns, self.flow, packet).is_ok())
+    }
+
+    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
+        if self.arrived.is_empty() {
+            let until = self.world.now() + within;
+            self.world.run_until_tapped(self.netns, until);
+            self.arrived.extend(self.world.take_tapped(self.netns));
+        }
+        Ok(self.arrived.pop_front())
+    }
+
+    fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
+        let until = self.world.now() + duration;
+        self.world.run_until(until);
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.world.now().saturating_since(Instant::START)
+    }
+}

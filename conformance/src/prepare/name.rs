@@ -1,0 +1,85 @@
+//! `resolve` steps with everything resolved, but for the name.
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use proxy_core::objects::Protocol;
+
+use super::step::{FlowPlan, own_address};
+use super::{Preparation, resolve};
+use crate::cluster::Cluster;
+use crate::dns;
+use crate::observation::Transport;
+use crate::scenario::{FieldFault, PortReference, Reference, Resolve, Target};
+use crate::topology::Netns;
+
+/// How long a resolver waits for each answer (`timeout` of resolv.conf(5)). It asks once.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Queries for a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvePlan {
+    /// One datagram each, in order; those behind the first name that exists are not sent.
+    pub queries: Vec<FlowPlan>,
+}
+
+impl Preparation {
+    /// The plan of the step of that index.
+    pub(super) fn resolve(
+        &mut self,
+        index: usize,
+        path: &str,
+        step: &Resolve,
+        cluster: &Cluster,
+    ) -> Option<ResolvePlan> {
+        let from = self.client(&format!("{path}.from"), &step.from, cluster);
+        let name = step.name.as_str();
+        if !dns::is_name(name) {
+            let fault = FieldFault::new(format!("{name:?} is no name that can be asked for"))
+                .expected("labels with dots between them, such as web.default.svc.cluster.local");
+            self.scenario_fault(&fault.at(format!("{path}.name")));
+            return None;
+        }
+        let server = self.found(&format!("{path}.name"), server(cluster))?;
+        let from = from?;
+        let namespace = match &from {
+            Netns::Pod(pod) => Some(pod.namespace.as_str()),
+            Netns::Host(_) | Netns::Node(_) | Netns::Switch => None,
+        };
+        let via = resolve::via(cluster, &from, *server.ip());
+        let client = own_address(cluster, &from)?;
+        let query = |(number, name): (u16, &String)| {
+            Some(FlowPlan {
+                from: from.clone(),
+                from_text: step.from.to_string(),
+                client,
+                to: server,
+                to_text: format!("{name} at service/{}", dns::service_name()),
+                transport: Transport::Udp,
+                // Every query of a scenario has an id of its own, the same in every run.
+                request: dns::query(
+                    u16::try_from(index).unwrap_or(0).wrapping_mul(16).wrapping_add(number),
+                    name,
+                )?,
+                count: 1,
+                source_port: None,
+                timeout: TIMEOUT,
+                via: via.clone(),
+            })
+        };
+        let names = dns::candidates(name, namespace);
+        Some(ResolvePlan { queries: (1..).zip(&names).filter_map(query).collect() })
+    }
+}
+
+/// Where DNS is asked.
+fn server(cluster: &Cluster) -> Result<SocketAddrV4, FieldFault> {
+    let name = dns::service_name();
+    if cluster.service(&name).is_none() {
+        return Err(FieldFault::new(format!("there is no Service {name} to ask")).help(
+            "add it to the manifests, with a UDP port named dns, and Pods that it selects: they answer",
+        ));
+    }
+    let port = Some(PortReference::Name("dns".to_owned()));
+    resolve::socket(cluster, &Reference { target: Target::Service(name), port }, Protocol::Udp)
+}

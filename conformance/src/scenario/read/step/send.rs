@@ -1,0 +1,53 @@
+//! `send`: scripts of raw packets.
+
+use std::time::Duration;
+
+use proxy_core::objects::Protocol;
+
+use crate::scenario::read::{FieldFault, Reader};
+use crate::scenario::segment::{Line, Payload, parse_line};
+use crate::scenario::{Send, document};
+
+/// How long a script waits for what must come. Everything that answers at once does so well before, and a script that waits
+/// for nothing to come should not take long.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Reader {
+    pub(super) fn send(&mut self, path: &str, raw: &document::Send) -> Option<Send> {
+        let from = self.reference(&format!("{path}.from"), &raw.from);
+        let to = self.reference(&format!("{path}.to"), &raw.to);
+        let protocol = self.transport(path, raw.protocol.as_deref());
+        self.source_port(path, raw.source_port);
+        let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
+        let mut segments = Vec::new();
+        for (index, text) in raw.segments.iter().enumerate() {
+            let path = format!("{path}.segments[{index}]");
+            let Some(line) = self.field(&path, parse_line(text)) else { continue };
+            if let Some(fault) = protocol.and_then(|protocol| of_another_protocol(&line, protocol)) {
+                self.fault(&path, fault);
+            }
+            segments.push(line);
+        }
+        if raw.segments.is_empty() {
+            self.fault(&format!("{path}.segments"), FieldFault::new("there is no segment to send"));
+        }
+        let source_port = raw.source_port;
+        Some(Send { from: from?, to: to?, protocol: protocol?, source_port, timeout: timeout?, segments })
+    }
+}
+
+/// A script has one protocol, and what comes for others is not seen by it.
+fn of_another_protocol(line: &Line, protocol: Protocol) -> Option<FieldFault> {
+    let packet = match line {
+        Line::Send { packet, .. } | Line::Expect(packet) => packet,
+        Line::ExpectNothing => return None,
+    };
+    let is_wrong = match packet.payload {
+        Payload::Tcp(_) => protocol != Protocol::Tcp,
+        Payload::Udp { .. } => protocol != Protocol::Udp,
+        Payload::Icmp(_) => false,
+    };
+    let name = protocol.lower();
+    let fault = || FieldFault::new(format!("this is no line of a script whose protocol is {name}"));
+    is_wrong.then(|| fault().help("protocol: tcp is the default; write protocol: udp for datagrams"))
+}

@@ -1,0 +1,220 @@
+//! Lines of a script of raw packets, in the notation of packetdrill: `> S 0:0(0) win 64240`, `< S. 0:0(0) ack 1`.
+
+mod parse;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sim::wire::TcpFlags;
+use sim::wire::icmpv4::{icmp_type, unreachable_code};
+
+pub use parse::parse_line;
+
+/// One line of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// `> …`: the script sends this.
+    Send {
+        /// How long it waits before.
+        delay: Duration,
+        /// What it sends.
+        packet: Packet,
+        /// The checksum of TCP or UDP is wrong.
+        is_checksum_bad: bool,
+    },
+    /// `< …`: this comes next.
+    Expect(Packet),
+    /// `< nothing`: nothing comes.
+    ExpectNothing,
+}
+
+/// A packet, as far as a line speaks of it. A field that is `None` is what it usually is in a packet that is sent, and not
+/// looked at in one that comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// What it carries.
+    pub payload: Payload,
+    /// Time to live, in hops.
+    pub ttl: Option<u8>,
+    /// Source address.
+    pub src: Option<Ipv4Addr>,
+    /// DF.
+    pub dont_fragment: Option<bool>,
+}
+
+/// What a packet of a script carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// A UDP datagram.
+    Udp {
+        /// Bytes of data.
+        len: u16,
+    },
+    /// An ICMP error about a packet of the script.
+    Icmp(IcmpError),
+}
+
+/// A TCP segment. Numbers count from the initial sequence number of whoever sent the byte, which for one that is not known is
+/// zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Sequence number of the first byte.
+    pub seq: u32,
+    /// Bytes of data.
+    pub len: u16,
+    /// Acknowledgment number; there if and only if ACK is set.
+    pub ack: Option<u32>,
+    /// Window as it stands, before scaling.
+    pub window: Option<u16>,
+    /// Options. None are sent if there are none; what comes may then have any.
+    pub options: Vec<TcpOption>,
+}
+
+/// An option of a TCP segment (RFC 9293 §3.1, RFC 7323, RFC 2018).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpOption {
+    /// `mss 1460`: maximum segment size.
+    Mss(u16),
+    /// `wscale 7`: by how many bits the window is shifted.
+    WindowScale(u8),
+    /// `sackOK`: SACK is permitted.
+    SackPermitted,
+    /// `nop`: padding.
+    Nop,
+    /// Any other, by its kind; never sent.
+    Other(u8),
+}
+
+/// Type and code of an ICMP error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcmpError {
+    /// Such as 3, destination unreachable.
+    pub icmp_type: u8,
+    /// Such as 3, port.
+    pub code: u8,
+}
+
+/// Names of ICMP errors.
+const ICMP_NAMES: [(&str, IcmpError); 7] = {
+    const fn unreachable(code: u8) -> IcmpError {
+        IcmpError { icmp_type: icmp_type::DEST_UNREACHABLE, code }
+    }
+    [
+        ("unreachable/network", unreachable(unreachable_code::NET)),
+        ("unreachable/host", unreachable(unreachable_code::HOST)),
+        ("unreachable/protocol", unreachable(unreachable_code::PROTOCOL)),
+        ("unreachable/port", unreachable(unreachable_code::PORT)),
+        ("unreachable/message-size", unreachable(unreachable_code::FRAGMENTATION_NEEDED)),
+        ("unreachable/prohibited", unreachable(unreachable_code::ADMIN_PROHIBITED)),
+        ("time-exceeded", IcmpError { icmp_type: icmp_type::TIME_EXCEEDED, code: 0 }),
+    ]
+};
+
+impl Line {
+    /// How long the script waits before it sends; zero for what must come.
+    pub const fn delay(&self) -> Duration {
+        match self {
+            Self::Send { delay, .. } => *delay,
+            Self::Expect(_) | Self::ExpectNothing => Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send { delay, packet, is_checksum_bad } => {
+                if !delay.is_zero() {
+                    write!(formatter, "+{} ", Seconds(*delay))?;
+                }
+                write!(formatter, "> {packet}{}", if *is_checksum_bad { " bad-checksum" } else { "" })
+            }
+            Self::Expect(packet) => write!(formatter, "< {packet}"),
+            Self::ExpectNothing => formatter.write_str("< nothing"),
+        }
+    }
+}
+
+/// Seconds with as many places as it takes.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:09}", self.0.as_secs(), self.0.subsec_nanos());
+        formatter.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+impl fmt::Display for Packet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.payload)?;
+        if let Some(ttl) = self.ttl {
+            write!(formatter, " ttl {ttl}")?;
+        }
+        if let Some(src) = self.src {
+            write!(formatter, " src {src}")?;
+        }
+        match self.dont_fragment {
+            None => Ok(()),
+            Some(true) => formatter.write_str(" df"),
+            Some(false) => formatter.write_str(" nodf"),
+        }
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(segment) => segment.fmt(formatter),
+            Self::Udp { len } => write!(formatter, "udp ({len})"),
+            Self::Icmp(error) => write!(formatter, "icmp {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flags, seq, len, ack, window, options } = self;
+        write!(formatter, "{flags} {seq}:{}({len})", seq.wrapping_add(u32::from(*len)))?;
+        if let Some(ack) = ack {
+            write!(formatter, " ack {ack}")?;
+        }
+        if let Some(window) = window {
+            write!(formatter, " win {window}")?;
+        }
+        if options.is_empty() {
+            return Ok(());
+        }
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        write!(formatter, " <{}>", options.join(","))
+    }
+}
+
+impl fmt::Display for TcpOption {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mss(size) => write!(formatter, "mss {size}"),
+            Self::WindowScale(shift) => write!(formatter, "wscale {shift}"),
+            Self::SackPermitted => formatter.write_str("sackOK"),
+            Self::Nop => formatter.write_str("nop"),
+            Self::Other(kind) => write!(formatter, "kind {kind}"),
+        }
+    }
+}
+
+impl fmt::Display for IcmpError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match ICMP_NAMES.iter().find(|(_, error)| error == self) {
+            Some((name, _)) => formatter.write_str(name),
+            None => write!(formatter, "{}/{}", self.icmp_type, self.code),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Reading a line of a script.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sim::wire::TcpFlags;
+
+use super::{ICMP_NAMES, IcmpError, Line, Packet, Payload, Segment, TcpOption};
+use crate::scenario::read::unknown_word;
+use crate::scenario::{FieldFault, parse_duration};
+
+/// Data that fits into one packet on any device of a lab, whatever the options.
+const LEN_MAX: u16 = 1400;
+
+/// Longer than any timer that a script can wait for; more is a typing error.
+const DELAY_MAX: Duration = Duration::from_secs(600);
+
+const SHAPE: &str =
+    "\"> …\" for what is sent or \"< …\" for what must come, such as \"> S 0:0(0) win 64240\"";
+const RANGE: &str = "START:END(LENGTH), such as 1:9(8)";
+
+/// Reads a line.
+///
+/// # Errors
+/// What is wrong with it; the path of the fault is left empty.
+pub fn parse_line(text: &str) -> Result<Line, FieldFault> {
+    let (delay, rest) = delay(text.trim())?;
+    let wrong = || FieldFault::new(format!("{text:?} is no line of a script")).expected(SHAPE);
+    if let Some(rest) = rest.strip_prefix('>') {
+        let mut words = Words::of(rest);
+        let (packet, is_checksum_bad) = packet(&mut words, true)?;
+        return Ok(Line::Send { delay, packet, is_checksum_bad });
+    }
+    let rest = rest.strip_prefix('<').ok_or_else(wrong)?;
+    if !delay.is_zero() {
+        return Err(FieldFault::new("only what is sent has a delay")
+            .help("what comes is waited for, up to the step's timeout"));
+    }
+    if rest.trim() == "nothing" {
+        return Ok(Line::ExpectNothing);
+    }
+    let (packet, _) = packet(&mut Words::of(rest), false)?;
+    Ok(Line::Expect(packet))
+}
+
+/// `+0.5`, if the line begins so, and the rest.
+fn delay(text: &str) -> Result<(Duration, &str), FieldFault> {
+    let Some(rest) = text.strip_prefix('+') else { return Ok((Duration::ZERO, text)) };
+    let (number, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let delay = parse_duration(&format!("{number}s")).filter(|delay| *delay <= DELAY_MAX);
+    let fault = || {
+        FieldFault::new(format!("\"+{number}\" is no delay"))
+            .expected(format!("seconds up to {}, such as +0.5", DELAY_MAX.as_secs()))
+    };
+    Ok((delay.ok_or_else(fault)?, rest.trim_start()))
+}
+
+/// The words of a line; `<mss 1460,sackOK>` is one.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn of(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The next word, after one that needs it.
+    fn value(&mut self, key: &str, expected: &str) -> Result<&'a str, FieldFault> {
+        let missing = || FieldFault::new(format!("{key:?} is the last word")).expected(expected);
+        self.next().ok_or_else(missing)
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let text = self.0.trim_start();
+        let end = match text.strip_prefix('<') {
+            Some(_) => text.find('>').map(|end| end + 1),
+            None => text.find(char::is_whitespace),
+        };
+        let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+}
+
+/// Everything after the direction, and whether the checksum is to be wrong.
+fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(Packet, bool), FieldFault> {
+    let shape = "flags such as S, S., P. or R, or udp, or icmp";
+    let first = words.next().ok_or_else(|| FieldFault::new("the line ends here").expected(shape))?;
+    let payload = match first {
+        "nothing" if is_sent => return Err(FieldFault::new("nothing can only come").expected("< nothing")),
+        "icmp" if is_sent => {
+            return Err(FieldFault::new("ICMP cannot be sent").expected("a TCP segment or a UDP datagram"));
+        }
+        "icmp" => Payload::Icmp(icmp(words.value(first, "the name of an error")?)?),
+        "udp" => Payload::Udp { len: udp(words.value(first, "(LENGTH), such as (8)")?)? },
+        flags => Payload::Tcp(segment(flags, words)?),
+    };
+    let mut packet = Packet { payload, ttl: None, src: None, dont_fragment: None };
+    let mut is_checksum_bad = false;
+    let mut seen: Vec<&str> = Vec::new();
+    while let Some(word) = words.next() {
+        let key = if word.starts_with('<') { "<…>" } else { word };
+        if seen.contains(&key) {
+            return Err(FieldFault::new(format!("{key} is said twice")));
+        }
+        seen.push(key);
+        match word {
+            "bad-checksum" if is_sent => is_checksum_bad = true,
+            "bad-checksum" => return Err(FieldFault::new("only what is sent has a bad checksum")),
+            _ => option(&mut packet, word, words)?,
+        }
+    }
+    if let Payload::Tcp(segment) = &packet.payload
+        && segment.ack.is_some() != segment.flags.contains(TcpFlags::ACK)
+    {
+        let fault =
+            FieldFault::new("a segment with ACK, the \".\", has an acknowledgment number, others have none");
+        return Err(fault.expected("such as \". 1:1(0) ack 1\" or \"R 1:1(0)\""));
+    }
+    Ok((packet, is_checksum_bad))
+}
+
+/// One of the words behind the packet itself, with its value.
+fn option(packet: &mut Packet, word: &str, words: &mut Words<'_>) -> Result<(), FieldFault> {
+    match (word, &mut packet.payload) {
+        ("ttl", _) => {
+            packet.ttl = Some(number(words.value(word, "1 to 255")?, "a TTL from 1 to 255", 1..=255)?)
+        }
+        ("src", _) => {
+            let text = words.value(word, "an IPv4 address")?;
+            let wrong = |_| FieldFault::new(format!("{text:?} is no address")).expected("an IPv4 address");
+            packet.src = Some(text.parse::<Ipv4Addr>().map_err(wrong)?);
+        }
+        ("df" | "nodf", _) if packet.dont_fragment.is_some() => {
+            return Err(FieldFault::new("df and nodf are said both"));
+        }
+        ("df" | "nodf", _) => packet.dont_fragment = Some(word == "df"),
+        ("ack", Payload::Tcp(segment)) => {
+            segment.ack = Some(number(words.value(word, "a number")?, "a number of 32 bits", 0..=u32::MAX)?);
+        }
+        ("win", Payload::Tcp(segment)) => {
+            segment.window =
+                Some(number(words.value(word, "a number")?, "a number of 16 bits", 0..=u16::MAX)?);
+        }
+        (options, Payload::Tcp(segment)) if options.starts_with('<') => {
+            segment.options = tcp_options(options)?
+        }
+        (_, Payload::Tcp(_)) => {
+            let known = ["ack", "win", "ttl", "src", "df", "nodf", "bad-checksum", "<mss 1460>"];
+            return Err(unknown_word("word", word, &known));
+        }
+        (_, Payload::Udp { .. } | Payload::Icmp(_)) => {
+            return Err(unknown_word("word", word, &["ttl", "src", "df", "nodf", "bad-checksum"]));
+        }
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr + PartialOrd>(
+    text: &str,
+    expected: &str,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<T, FieldFault> {
+    let fault = || FieldFault::new(format!("{text:?} cannot stand here")).expected(expected);
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_plain);
+    number.filter(|number| range.contains(number)).ok_or_else(fault)
+}
+
+fn segment(letters: &str, words: &mut Words<'_>) -> Result<Segment, FieldFault> {
+    let flags = tcp_flags(letters)?;
+    let range = words.value(letters, RANGE)?;
+    let fault = || FieldFault::new(format!("{range:?} is no range of sequence numbers")).expected(RANGE);
+    let (seq, rest) = range.split_once(':').ok_or_else(fault)?;
+    let (end, len) = rest.strip_suffix(')').and_then(|rest| rest.split_once('(')).ok_or_else(fault)?;
+    let seq: u32 = number(seq, RANGE, 0..=u32::MAX)?;
+    let end: u32 = number(end, RANGE, 0..=u32::MAX)?;
+    let len = data_len(len)?;
+    let right = seq.wrapping_add(u32::from(len));
+    if end != right {
+        return Err(fault().expected(format!("{seq}:{right}({len}): the end is the start and the length")));
+    }
+    Ok(Segment { flags, seq, len, ack: None, window: None, options: Vec::new() })
+}
+
+/// The letters that tcpdump prints, each once.
+fn tcp_flags(text: &str) -> Result<TcpFlags, FieldFault> {
+    const LETTERS: [(char, TcpFlags); 8] = [
+        ('F', TcpFlags::FIN),
+        ('S', TcpFlags::SYN),
+        ('R', TcpFlags::RST),
+        ('P', TcpFlags::PSH),
+        ('U', TcpFlags::URG),
+        ('E', TcpFlags::ECE),
+        ('W', TcpFlags::CWR),
+        ('.', TcpFlags::ACK),
+    ];
+    let mut flags = TcpFlags::default();
+    if text == "none" {
+        return Ok(flags);
+    }
+    for letter in text.chars() {
+        let known = LETTERS.iter().find(|(known, _)| *known == letter);
+        match known.filter(|(_, flag)| !flags.contains(*flag)) {
+            Some((_, flag)) => flags = flags.union(*flag),
+            None => {
+                let fault = FieldFault::new(format!("{text:?} is no packet"));
+                return Err(fault.expected("flags such as S, S., P., R or none, or udp, or icmp"));
+            }
+        }
+    }
+    Ok(flags)
+}
+
+fn data_len(text: &str) -> Result<u16, FieldFault> {
+    number(text, &format!("a length from 0 to {LEN_MAX}"), 0..=LEN_MAX)
+}
+
+/// `(8)`.
+fn udp(text: &str) -> Result<u16, FieldFault> {
+    let fault = || FieldFault::new(format!("{text:?} is no length")).expected("(LENGTH), such as (8)");
+    data_len(text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(fault)?)
+}
+
+/// A name, or type and code as `3/9`.
+fn icmp(text: &str) -> Result<IcmpError, FieldFault> {
+    if let Some((_, error)) = ICMP_NAMES.iter().find(|(name, _)| *name == text) {
+        return Ok(*error);
+    }
+    let numbers = text.split_once('/').and_then(|(icmp_type, code)| {
+        Some(IcmpError { icmp_type: icmp_type.parse().ok()?, code: code.parse().ok()? })
+    });
+    numbers.ok_or_else(|| unknown_word("ICMP error", text, &ICMP_NAMES.map(|(name, _)| name)))
+}
+
+/// `<mss 1460,sackOK,nop,wscale 7>`.
+fn tcp_options(text: &str) -> Result<Vec<TcpOption>, FieldFault> {
+    let expected = "<…> with mss N, sackOK, nop or wscale N, and commas between them";
+    let fault = || FieldFault::new(format!("{text:?} are no options")).expected(expected);
+    let inner = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or_else(fault)?;
+    let mut options = Vec::new();
+    for option in inner.split(',') {
+        options.push(match option.trim().split_once(' ').unwrap_or((option.trim(), "")) {
+            ("mss", size) => TcpOption::Mss(number(size.trim(), "mss N", 0..=u16::MAX)?),
+            ("wscale", shift) => TcpOption::WindowScale(number(shift.trim(), "wscale N up to 14", 0..=14)?),
+            ("sackOK", "") => TcpOption::SackPermitted,
+            ("nop", "") => TcpOption::Nop,
+            (_, _) => return Err(fault()),
+        });
+    }
+    // A header has room for 40 bytes of options (RFC 9293 §3.1).
+    let len: usize = options.iter().map(TcpOption::len).sum();
+    if len > 40 {
+        return Err(fault().expected("options of at most 40 bytes"));
+    }
+    Ok(options)
+}
+
+impl TcpOption {
+    /// Bytes in the header.
+    const fn len(&self) -> usize {
+        match self {
+            Self::Mss(_) => 4,
+            Self::WindowScale(_) => 3,
+            Self::SackPermitted => 2,
+            Self::Nop | Self::Other(_) => 1,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Raw sockets: packets whose IP header is the sender's own (raw(7), `IP_HDRINCL`), and sight of what comes in (packet(7)).
+
+use super::{RunLimit, World};
+use crate::device::NetnsId;
+use crate::packet::{FlowId, Origin};
+use crate::socket::SendError;
+use crate::stack::{ip_output, transport};
+use crate::time::Instant;
+use crate::wire::ipv4::IPV4_HEADER_LEN;
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
+use std::net::Ipv4Addr;
+use thiserror::Error;
+
+/// Why a raw socket did not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RawSendError {
+    /// `EINVAL`: the bytes hold no IPv4 header, or one that is longer than they are.
+    #[error("no IPv4 header")]
+    InvalidHeader,
+    /// `EMSGSIZE`: larger than the device sends.
+    #[error("larger than the MTU")]
+    MessageSize,
+    /// Routing or a rule refused it.
+    #[error("cannot be sent: {0:?}")]
+    Refused(SendError),
+}
+
+impl World {
+    /// The identity of a flow that [`World::send_raw`] is told about.
+    pub fn raw_flow(&mut self) -> FlowId {
+        self.next_flow()
+    }
+
+    /// Sends a packet from its IP header on, as a raw socket of that netns does. The route follows its destination alone. The
+    /// total length and the header checksum are always filled in, source address and identification where they are zero.
+    ///
+    /// Linux: `raw_sendmsg`, `raw_send_hdrinc`, net/ipv4/raw.c. A header length below five words is refused here, where Linux
+    /// sends the bytes as they are.
+    ///
+    /// # Errors
+    /// See [`RawSendError`].
+    pub fn send_raw(&mut self, netns: NetnsId, flow: FlowId, packet: &[u8]) -> Result<(), RawSendError> {
+        let header_len = packet.first().map_or(0, |byte| usize::from(byte & 0x0f) * 4);
+        let total_len = u16::try_from(packet.len()).map_err(|_| RawSendError::MessageSize)?;
+        if packet.len() < IPV4_HEADER_LEN || header_len < IPV4_HEADER_LEN || header_len > packet.len() {
+            return Err(RawSendError::InvalidHeader);
+        }
+        let mut bytes = vec![0; ETHERNET_HEADER_LEN];
+        bytes.extend_from_slice(packet);
+        self.with_netns(netns, |ns, cx| {
+            let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
+            let route = ip_output::ip_route_output(ns, cx, None, ip.dst());
+            let route = route.map_err(|reason| RawSendError::Refused(transport::send_error(reason)))?;
+            if total_len > ns.devices.get(route.device).mtu {
+                return Err(RawSendError::MessageSize);
+            }
+            let source = if ip.src() == Ipv4Addr::UNSPECIFIED { route.source } else { ip.src() };
+            let ident = if ip.ident() == 0 { ip_output::ip_select_ident(cx) } else { ip.ident() };
+            ip.finish(total_len, ident, source);
+            let mut packet = cx.create(Origin::Injected, None, Some(flow), bytes);
+            packet.meta.route = Some(route);
+            let not_permitted = RawSendError::Refused(SendError::NotPermitted);
+            ip_output::ip_local_out(ns, cx, packet).map_err(|_| not_permitted)
+        })
+    }
+
+    /// From here on, keeps what comes in on every device of that netns, before anything is done with it (`ptype_all`,
+    /// net/core/dev.c). What was kept before is forgotten.
+    pub fn open_tap(&mut self, netns: NetnsId) {
+        self.netns_mut(netns).tap = Some(Vec::new());
+    }
+
+    /// The frames that came in since the last call, in order; none without a tap.
+    pub fn take_tapped(&mut self, netns: NetnsId) -> Vec<Box<[u8]>> {
+        self.netns_mut(netns).tap.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Keeps no more frames.
+    pub fn close_tap(&mut self, netns: NetnsId) {
+        self.netns_mut(netns).tap = None;
+    }
+
+    /// Runs until a frame has come in at the tap of that netns, or `until` is reached, or nothing is left to happen.
+    pub fn run_until_tapped(&mut self, netns: NetnsId, until: Instant) -> RunLimit {
+        self.run(until, |world| world.netns(netns).tap.as_ref().is_some_and(|tap| !tap.is_empty()))
+    }
+}
