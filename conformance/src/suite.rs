@@ -34,7 +34,7 @@ macro_rules! built_in {
 
 /// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
 /// with the folder.
-pub const SCENARIOS: [BuiltIn; 24] = built_in![
+pub const SCENARIOS: [BuiltIn; 28] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -49,6 +49,10 @@ pub const SCENARIOS: [BuiltIn; 24] = built_in![
     "hairpin-veth",
     "hairpin-off",
     "bridge-nf-off",
+    "forwarding-off",
+    "host-network-endpoint",
+    "node-without-pods",
+    "asymmetric-route",
     "session-affinity",
     "udp-removed-endpoint",
     "conntrack-timeouts",

@@ -2,6 +2,7 @@
 
 use super::{World, index};
 use crate::bridge::Fdb;
+use crate::context::Context;
 use crate::defrag::Defrag;
 use crate::device::{AddrError, DeviceId, DeviceKind, Devices, NetnsId, Scope};
 use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
@@ -169,16 +170,18 @@ impl World {
 
     /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
     pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
-        let ns = self.netns_mut(netns);
-        let left = std::mem::replace(&mut ns.devices.get_mut(port).master, bridge);
-        ns.bridge_ports.retain(|(_, joined)| *joined != port);
-        ns.fdb.flush_port(port);
-        if let Some(bridge) = bridge {
-            ns.bridge_ports.push((bridge, port));
-        }
-        for bridge in [left, bridge].into_iter().flatten() {
-            ns.br_mtu_auto_adjust(bridge);
-        }
+        self.with_netns(netns, |ns, cx| {
+            let left = std::mem::replace(&mut ns.devices.get_mut(port).master, bridge);
+            ns.bridge_ports.retain(|(_, joined)| *joined != port);
+            ns.fdb.flush_port(port);
+            if let Some(bridge) = bridge {
+                ns.bridge_ports.push((bridge, port));
+            }
+            for bridge in [left, bridge].into_iter().flatten() {
+                ns.br_mtu_auto_adjust(bridge);
+                neigh_carrier_down(ns, cx, bridge);
+            }
+        });
     }
 
     /// Hairpin mode of a bridge port (`bridge link set dev DEV hairpin on`).
@@ -212,6 +215,9 @@ impl World {
                 ns.neigh.on_device_down(cx, device);
                 ns.fdb.flush_port(device);
                 ns.conntrack.flush_masquerade_of_device(cx.now, device, None);
+                if let Some(bridge) = ns.devices.get(device).master {
+                    neigh_carrier_down(ns, cx, bridge);
+                }
             }
         });
     }
@@ -288,5 +294,12 @@ impl World {
     /// Names of netns and device, for reports.
     pub fn device_name(&self, netns: NetnsId, device: DeviceId) -> &str {
         &self.netns[index(netns)].devices.get(device).name
+    }
+}
+
+/// A bridge forgets its neighbours when its last live port goes (`neigh_carrier_down`, net/core/neighbour.c).
+fn neigh_carrier_down(ns: &mut Netns, cx: &mut Context<'_>, bridge: DeviceId) {
+    if !ns.has_live_port(bridge) {
+        ns.neigh.on_device_down(cx, bridge);
     }
 }

@@ -1,7 +1,7 @@
 //! From a topology to a wired lab.
 
 use super::lab::{Lab, LabError};
-use super::wiring::{End, Wiring};
+use super::wiring::{self, End, Wiring};
 use crate::topology::{Change, Link, Netns, NetnsPlan, Topology, Veth};
 
 /// Makes the namespaces of a topology and everything in them but the listeners.
@@ -54,7 +54,25 @@ pub(super) fn rebuild(
     for change in changes {
         plan_change(&mut wiring, change, after);
     }
-    wiring.apply(lab)
+    wiring.apply(lab)?;
+    for (netns, bridge) in without_ports(changes, before, after) {
+        wiring::wait_without_carrier(lab.netns(&netns.to_string()), bridge)?;
+    }
+    Ok(())
+}
+
+/// Bridges that have lost their last port.
+fn without_ports<'a>(
+    changes: &[Change],
+    before: &'a Topology,
+    after: &'a Topology,
+) -> impl Iterator<Item = (&'a Netns, &'a str)> {
+    let has_lost_some = changes.iter().any(|change| matches!(change, Change::RemovePod(_)));
+    let has_ports = |topology: &Topology, netns: &Netns| {
+        topology.veths.iter().any(|veth| veth.port.netns == *netns && veth.master.is_some())
+    };
+    let bridges = after.netns.iter().filter_map(|(netns, plan)| Some((netns, &*plan.bridge.as_ref()?.name)));
+    bridges.filter(move |(netns, _)| has_lost_some && has_ports(before, netns) && !has_ports(after, netns))
 }
 
 fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {

@@ -212,19 +212,37 @@ impl Part {
 
 /// Waits until the links of all devices are up; a frame that comes earlier is dropped.
 fn are_up(devices: &[String]) -> io::Result<()> {
+    let is_up = |running: &[String]| devices.iter().all(|device| running.contains(device));
+    wait(is_up, &devices.join(", "))
+}
+
+/// Waits until the devices that have a link are as they should be.
+fn wait(is_done: impl Fn(&[String]) -> bool, what: &str) -> io::Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
     loop {
         let running: Vec<String> = getifaddrs()?
             .filter(|device| device.flags.contains(InterfaceFlags::IFF_RUNNING))
             .map(|device| device.interface_name)
             .collect();
-        let Some(waiting) = devices.iter().find(|device| !running.contains(device)) else { return Ok(()) };
+        if is_done(&running) {
+            return Ok(());
+        }
         if Instant::now() > deadline {
-            let message = format!("device {waiting} does not come up");
+            let message = format!("the link of {what} does not change");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until a bridge without ports has no carrier any more. The kernel takes its time: up to a second
+/// (`linkwatch_schedule_work`, net/core/link_watch.c).
+///
+/// # Errors
+/// If that takes much longer.
+pub(super) fn wait_without_carrier(netns: &Netns, bridge: &str) -> Result<(), LabError> {
+    let fault = |source| LabError::Netns { netns: netns.name().to_owned(), source };
+    netns.enter(|| wait(|running| !running.iter().any(|name| name == bridge), bridge))?.map_err(fault)
 }
 
 fn borrowed(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
