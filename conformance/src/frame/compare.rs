@@ -97,8 +97,8 @@ struct Key<'a> {
     netns: &'a str,
     device: &'a str,
     /// What a device receives and what it sends are two sequences: which of two frames that pass each other comes first is
-    /// chance.
-    direction: Direction,
+    /// chance. None for ARP, of which the order does not count at all.
+    direction: Option<Direction>,
     conversation: Conversation,
 }
 
@@ -143,8 +143,8 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     for frame in frames {
         let Some(summary) = Summary::of(frame, &initial) else { continue };
         let conversation = Conversation::of(&summary.body);
-        let key =
-            Key { netns: &frame.netns, device: &frame.device, direction: frame.direction, conversation };
+        let direction = (conversation != Conversation::Arp).then_some(frame.direction);
+        let key = Key { netns: &frame.netns, device: &frame.device, direction, conversation };
         threads.entry(key).or_default().push((frame.at, summary));
     }
     let what_counts = |(key, thread): (_, Thread)| {
