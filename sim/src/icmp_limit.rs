@@ -5,6 +5,7 @@
 
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::Instant;
+use crate::timer_wheel::TimerWheel;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -49,6 +50,8 @@ pub struct IcmpLimit {
     /// When credit was last given (`icmp_global_stamp`); never at first, so that the first message fills the bucket.
     credited_at: Option<u64>,
     peers: BTreeMap<Ipv4Addr, Peer>,
+    /// None: ticks are a millisecond, and the first begins with the world.
+    wheel: Option<TimerWheel>,
 }
 
 /// An addressee (`struct inet_peer`). Errors, route errors and redirects all go by the same tokens and the same time, so that
@@ -69,7 +72,7 @@ impl IcmpLimit {
         if message.is_about_loopback || is_exempt(sysctls, message) {
             return true;
         }
-        let now = ticks(now);
+        let now = self.ticks(now);
         if !self.has_credit(now, sysctls) {
             return false;
         }
@@ -87,7 +90,8 @@ impl IcmpLimit {
     /// takes from the same bucket of the peer, so that such errors count twice.
     // Linux: ip_error, net/ipv4/route.c.
     pub fn allow_route_error(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
-        self.take(ticks(now), peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
+        let now = self.ticks(now);
+        self.take(now, peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
     }
 
     /// Whether `peer`, whose packet goes back out of the device by which it came, may be told of the shorter way. Comes before
@@ -96,7 +100,7 @@ impl IcmpLimit {
     /// A redirect after a silence takes the peer's tokens, so that for the next second it gets no other error.
     // Linux: ip_rt_send_redirect, net/ipv4/route.c.
     pub fn allow_redirect(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
-        let now = ticks(now);
+        let now = self.ticks(now);
         let state = self.peer(now, peer);
         if now > state.updated_at + REDIRECT_SILENCE {
             state.tokens = 0;
@@ -112,6 +116,16 @@ impl IcmpLimit {
             state.redirects += 1;
         }
         is_due
+    }
+
+    /// From here on, time passes by the ticks of that wheel.
+    pub(crate) const fn set_wheel(&mut self, wheel: TimerWheel) {
+        self.wheel = Some(wheel);
+    }
+
+    /// Ticks do not begin at zero, so that there is a time before the first message.
+    fn ticks(&self, at: Instant) -> u64 {
+        NEVER + self.wheel.map_or(at.as_nanos(), |wheel| wheel.tick_begin(at)) / 1_000_000
     }
 
     // Linux: icmp_global_allow. Credit is given in steps of at least 20 ms, for at most one second.
@@ -164,11 +178,6 @@ fn is_exempt(sysctls: &Sysctls, message: &IcmpMessage) -> bool {
     let is_frag_needed = (message.icmp_type, message.code) == (3, 4);
     let mask = sysctls.value(Setting::IcmpRatemask);
     is_frag_needed || message.icmp_type > 18 || mask & 1 << message.icmp_type == 0
-}
-
-/// Ticks do not begin at zero, so that there is a time before the first message.
-fn ticks(at: Instant) -> u64 {
-    NEVER + at.as_nanos() / 1_000_000
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl TimerWheel {
         Instant::from_nanos(((fires - self.first) * self.tick).saturating_sub(self.passed))
     }
 
+    /// When the tick began in which an instant lies: nanoseconds since the tick in which the world began.
+    pub(crate) const fn tick_begin(&self, at: Instant) -> u64 {
+        (at.as_nanos() + self.passed) / self.tick * self.tick
+    }
+
     /// The number of the tick in which an instant lies.
     fn number(&self, at: Instant) -> u64 {
         self.first + (at.as_nanos() + self.passed) / self.tick

@@ -89,8 +89,9 @@ impl World {
     }
 
     /// From here on, timers expire as those of a kernel with such ticks do.
-    pub const fn set_timer_wheel(&mut self, wheel: TimerWheel) {
+    pub fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.timer_wheel = Some(wheel);
+        self.netns.iter_mut().for_each(|netns| netns.icmp_limit.set_wheel(wheel));
     }
 
     /// What was recorded so far, and the account of packets.

@@ -111,6 +111,9 @@ impl World {
             socket_out: Vec::new(),
             tap: None,
         });
+        if let Some(wheel) = self.timer_wheel {
+            self.netns_mut(id).icmp_limit.set_wheel(wheel);
+        }
         let lo = self.netns_mut(id).devices.add("lo", MacAddr::ZERO, LOOPBACK_MTU, DeviceKind::Loopback);
         let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
         self.add_address(id, lo, loopback).expect("a new loopback has no address");

@@ -9,7 +9,7 @@ use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
 use super::capture::{Capture, merge};
-use super::client::{Report, Request, exchange};
+use super::client::{End, Report, Request, exchange};
 use super::lab::{Lab, LabError, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
@@ -30,6 +30,13 @@ use sim::wire::Ethernet;
 
 /// Frames of a step are all there when none has come for so long.
 const QUIET: Duration = Duration::from_millis(15);
+
+/// Frames are not left unread for longer. As long as a capture holds a frame, TCP does not put its data together with other
+/// data when it sends them again (`tcp_can_collapse`, net/ipv4/tcp_output.c): the capture would change what it sees.
+const UNREAD_MAX: Duration = Duration::from_millis(20);
+
+/// How long a frame takes at most from one end of the lab to the other.
+const ON_ITS_WAY: Duration = Duration::from_millis(2);
 
 /// No step is waited for longer than this, once its clients have their outcomes.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
@@ -206,6 +213,11 @@ impl KernelArm {
             ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
         })?;
         self.drain()?;
+        if report.end != End::Answered {
+            // A FIN may still be on its way.
+            thread::sleep(ON_ITS_WAY);
+            self.drain()?;
+        }
         let seen = self.frames[start..].to_vec();
         Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
     }
@@ -350,8 +362,15 @@ impl Arm for KernelArm {
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
-        thread::sleep(duration);
-        self.drain().map(drop)
+        let end = Instant::now() + duration;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            thread::sleep(left.min(UNREAD_MAX));
+            self.drain()?;
+            if left <= UNREAD_MAX {
+                return Ok(());
+            }
+        }
     }
 
     fn step_begins(&mut self) {}
