@@ -1,7 +1,7 @@
 //! A lab: named network namespaces that one run makes, enters and tears down.
 //!
-//! A namespace is entered by a short-lived thread (setns(2) changes the calling thread alone). Sockets and processes that
-//! begin there stay there; the rest of the program never leaves the machine's own namespace.
+//! A namespace is entered by the calling thread alone (setns(2)), which goes back when it is done there. Sockets and
+//! processes that begin there stay there; the rest of the program never leaves the machine's own namespace.
 
 mod interrupt;
 mod name;
@@ -13,7 +13,7 @@ pub use sweep::{Leftover, SweepError, sweep};
 
 use std::fs::File;
 use std::io;
-use std::thread;
+use std::os::fd::{AsRawFd, RawFd};
 
 use indexmap::IndexMap;
 use nix::sched::{CloneFlags, setns};
@@ -55,6 +55,16 @@ pub enum LabError {
     Netns {
         /// The node's name.
         netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel did not do what was asked of it.
+    #[error("{netns}: {what}: {source}")]
+    Refused {
+        /// The node's name.
+        netns: String,
+        /// What was asked, as a command line that asks the same.
+        what: String,
         /// Why.
         source: io::Error,
     },
@@ -162,22 +172,18 @@ impl Netns {
         &self.system_name
     }
 
-    /// Runs `act` on a thread that is inside the namespace, and waits for it.
+    /// Runs `act` inside the namespace. The calling thread is back where it was when this returns, even by a panic.
     ///
     /// # Errors
     /// If the namespace cannot be entered.
     ///
     /// # Panics
-    /// If `act` does.
-    pub fn enter<R: Send>(&self, act: impl FnOnce() -> R + Send) -> Result<R, LabError> {
-        let inside = || setns(&self.file, CloneFlags::CLONE_NEWNET).map(|()| act());
-        let result = thread::scope(|scope| scope.spawn(inside).join());
-        match result {
-            Ok(entered) => {
-                entered.map_err(|errno| LabError::Netns { netns: self.name.clone(), source: errno.into() })
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+    /// If `act` does, or if the thread cannot go back: it must not go on where it does not belong.
+    pub fn enter<R>(&self, act: impl FnOnce() -> R) -> Result<R, LabError> {
+        let inside = Inside::enter(&self.file).map_err(|source| self.fault(source))?;
+        let result = act();
+        drop(inside);
+        Ok(result)
     }
 
     /// Runs a tool inside the namespace.
@@ -198,16 +204,60 @@ impl Netns {
         sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), LabError> {
         let sysctls: Vec<_> = sysctls.into_iter().collect();
-        self.enter(|| {
-            sysctls.iter().try_for_each(|(name, value)| {
-                write_sysctl(name, value).map_err(|source| LabError::Sysctl {
-                    netns: self.name.clone(),
-                    name: (*name).to_owned(),
-                    value: (*value).to_owned(),
-                    source,
-                })
+        if sysctls.is_empty() {
+            return Ok(());
+        }
+        self.enter(|| self.set_sysctls_here(sysctls))?
+    }
+
+    /// The same by a thread that is inside already.
+    pub(super) fn set_sysctls_here<'a>(
+        &self,
+        sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), LabError> {
+        sysctls.into_iter().try_for_each(|(name, value)| {
+            write_sysctl(name, value).map_err(|source| LabError::Sysctl {
+                netns: self.name.clone(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+                source,
             })
-        })?
+        })
+    }
+
+    /// What rtnetlink(7) takes. It stays open as long as the namespace is known.
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    pub(super) fn fault(&self, source: io::Error) -> LabError {
+        LabError::Netns { netns: self.name.clone(), source }
+    }
+
+    pub(super) fn refused(&self, what: String, source: io::Error) -> LabError {
+        LabError::Refused { netns: self.name.clone(), what, source }
+    }
+}
+
+/// The calling thread is in another namespace until this is dropped.
+struct Inside {
+    /// Where it came from.
+    from: File,
+}
+
+impl Inside {
+    fn enter(netns: &File) -> io::Result<Self> {
+        let from = File::open("/proc/thread-self/ns/net")?;
+        setns(netns, CloneFlags::CLONE_NEWNET)?;
+        Ok(Self { from })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Err(errno) = setns(&self.from, CloneFlags::CLONE_NEWNET) {
+            panic!("a thread cannot leave a network namespace: {errno}");
+        }
     }
 }
 
