@@ -151,7 +151,8 @@ impl InitialSeqs {
         let below = self.0.range(..=seq).next_back().or_else(|| self.0.iter().next_back());
         below
             .map(|initial| seq.wrapping_sub(*initial))
-            .filter(|distance| *distance < LARGEST_STREAM)
+            // Resets that answer no acknowledgment have zero (RFC 9293 §3.10.7.1), even if a connection began shortly before it.
+            .filter(|distance| *distance < LARGEST_STREAM && (seq != 0 || *distance == 0))
             .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
     }
 }

@@ -145,7 +145,7 @@ fn the_recording_says_where_steps_begin_and_what_things_are_called() {
     assert!(recording.step_starts.is_sorted());
     let names: Vec<&str> = recording.netns.iter().map(|netns| netns.name.as_str()).take(5).collect();
     assert_eq!(names, ["switch", "outside", "node-1", "node-2", "pod/client"]);
-    assert_eq!(recording.netns[2].devices[..3], ["lo", "cni0", "eth0"]);
+    assert_eq!(recording.netns[2].devices[..3], ["lo", "eth0", "cni0"]);
 }
 
 #[test]
