@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -84,11 +85,18 @@ impl KernelArm {
         }
     }
 
-    /// What this machine lacks to run scenarios by this back end; one line for each thing, empty if it lacks nothing.
+    /// What this machine lacks to run scenarios by this back end; one line for each thing, empty if it lacks nothing. It is
+    /// tried out once per process: what a machine has it keeps.
     pub fn lacks(backend: Backend) -> Vec<String> {
-        let mut wanted = always();
-        wanted.extend(backend.requirements());
-        missing(&wanted).iter().map(ToString::to_string).collect()
+        static LACKS: Mutex<BTreeMap<Backend, Vec<String>>> = Mutex::new(BTreeMap::new());
+        // A thread that panicked while it held the lock has added nothing.
+        let mut lacks = LACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = lacks.entry(backend).or_insert_with(|| {
+            let mut wanted = always();
+            wanted.extend(backend.requirements());
+            missing(&wanted).iter().map(ToString::to_string).collect()
+        });
+        tried.clone()
     }
 
     /// How long the lab has been there.
