@@ -25,6 +25,7 @@ mod machine;
 pub mod outcome;
 mod parallel;
 pub mod requirement;
+mod rtnetlink;
 pub mod rules;
 mod script;
 pub mod server;

@@ -13,6 +13,7 @@ pub use sweep::{Leftover, SweepError, sweep};
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 
 use indexmap::IndexMap;
@@ -55,6 +56,16 @@ pub enum LabError {
     Netns {
         /// The node's name.
         netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel did not do what was asked of it.
+    #[error("{netns}: {what}: {source}")]
+    Refused {
+        /// The node's name.
+        netns: String,
+        /// What was asked, as a command line that asks the same.
+        what: String,
         /// Why.
         source: io::Error,
     },
@@ -198,16 +209,38 @@ impl Netns {
         sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), LabError> {
         let sysctls: Vec<_> = sysctls.into_iter().collect();
-        self.enter(|| {
-            sysctls.iter().try_for_each(|(name, value)| {
-                write_sysctl(name, value).map_err(|source| LabError::Sysctl {
-                    netns: self.name.clone(),
-                    name: (*name).to_owned(),
-                    value: (*value).to_owned(),
-                    source,
-                })
+        if sysctls.is_empty() {
+            return Ok(());
+        }
+        self.enter(|| self.set_sysctls_here(sysctls))?
+    }
+
+    /// The same by a thread that is inside already.
+    pub(super) fn set_sysctls_here<'a>(
+        &self,
+        sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), LabError> {
+        sysctls.into_iter().try_for_each(|(name, value)| {
+            write_sysctl(name, value).map_err(|source| LabError::Sysctl {
+                netns: self.name.clone(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+                source,
             })
-        })?
+        })
+    }
+
+    /// What rtnetlink(7) takes. It stays open as long as the namespace is known.
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    pub(super) fn fault(&self, source: io::Error) -> LabError {
+        LabError::Netns { netns: self.name.clone(), source }
+    }
+
+    pub(super) fn refused(&self, what: String, source: io::Error) -> LabError {
+        LabError::Refused { netns: self.name.clone(), what, source }
     }
 }
 

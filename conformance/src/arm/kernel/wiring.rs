@@ -1,7 +1,6 @@
-//! Devices, addresses, routes and sysctls of a lab, collected and then carried out by as few processes as possible: one
-//! `ip -batch` for every link between namespaces, and one per namespace for the rest.
+//! Devices, addresses, routes and sysctls of a lab, collected and then carried out in as few visits as possible: one for
+//! every link between namespaces, and one per namespace for the rest.
 
-use std::fmt::{Arguments, Write};
 use std::io;
 use std::net::Ipv4Addr;
 use std::thread;
@@ -9,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use ipnet::Ipv4Net;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::wire::MacAddr;
 
 use super::lab::{Lab, LabError, Netns};
+use super::rtnetlink::{NewDevice, Order, Rtnetlink};
 
 /// What every namespace of a lab gets before its devices.
-const QUIET: [(&str, &str); 4] = [
-    // IPv6 keeps silent: its router solicitations and duplicate address detection would show up in captures.
-    ("net.ipv6.conf.all.disable_ipv6", "1"),
+const QUIET: [(&str, &str); 3] = [
+    // IPv6 keeps silent: its router solicitations and duplicate address detection would show up in captures. The loopback
+    // device, which is there already and sends neither, keeps it: to write `all` the kernel needs a lock, and where another
+    // lab has that it makes the thread try again and again (`addrconf_disable_ipv6`, net/ipv6/addrconf.c).
     ("net.ipv6.conf.default.disable_ipv6", "1"),
     // Whether Linux follows a redirect depends on whether the socket is in use in that very moment (`tcp_v4_err`,
     // net/ipv4/tcp_ipv4.c), and the simulator follows none. They are still sent, and seen.
@@ -69,8 +68,7 @@ struct OwnedEnd {
 struct Part {
     is_new: bool,
     early_sysctls: Vec<(String, String)>,
-    /// Lines of `ip -batch`.
-    lines: String,
+    orders: Vec<Order>,
     sysctls: Vec<(String, String)>,
     /// Devices that have a link, and are to be waited for.
     devices: Vec<String>,
@@ -81,7 +79,7 @@ impl Wiring {
     pub fn begin(&mut self, node: &str) {
         let part = self.part(node);
         part.is_new = true;
-        part.line(format_args!("link set dev lo up"));
+        part.orders.push(Order::Up { device: "lo".to_owned() });
     }
 
     /// A sysctl that is written before any device is there, so that what is set for `default` holds for all.
@@ -97,7 +95,7 @@ impl Wiring {
     /// A bridge without spanning tree and without multicast snooping: both send frames of their own.
     pub fn bridge(&mut self, node: &str, device: &str, mac: MacAddr) {
         self.links.push(Link::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
-        self.part(node).line(format_args!("link set dev {device} up"));
+        self.part(node).orders.push(Order::Up { device: device.to_owned() });
     }
 
     /// A veth pair; `master` makes the first end a port of a bridge, with or without the hairpin flag. Both ends come up.
@@ -109,31 +107,30 @@ impl Wiring {
         };
         self.links.push(Link::Veth(owned(port), owned(leaf)));
         if let Some((bridge, is_hairpin)) = master {
-            self.part(port.node).line(format_args!("link set dev {} master {bridge}", port.device));
+            let order = Order::Master { port: port.device.to_owned(), bridge: bridge.to_owned() };
+            self.part(port.node).orders.push(order);
             self.hairpin(port.node, port.device, is_hairpin);
         }
         for end in [port, leaf] {
             let part = self.part(end.node);
-            part.line(format_args!("link set dev {} up", end.device));
+            part.orders.push(Order::Up { device: end.device.to_owned() });
             part.devices.push(end.device.to_owned());
         }
     }
 
     /// The hairpin flag of a bridge port.
     pub fn hairpin(&mut self, node: &str, port: &str, is_on: bool) {
-        let value = if is_on { "on" } else { "off" };
-        self.part(node).line(format_args!("link set dev {port} type bridge_slave hairpin {value}"));
+        self.part(node).orders.push(Order::Hairpin { port: port.to_owned(), is_on });
     }
 
     /// Gives a device an address.
     pub fn address(&mut self, node: &str, device: &str, address: Ipv4Net) {
-        self.part(node).line(format_args!("address add {address} dev {device}"));
+        self.part(node).orders.push(Order::Address { device: device.to_owned(), net: address });
     }
 
     /// A route through a next hop, or to what is on the link.
     pub fn route(&mut self, node: &str, to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) {
-        let via = via.map(|hop| format!(" via {hop}")).unwrap_or_default();
-        self.part(node).line(format_args!("route add {to}{via} dev {device}"));
+        self.part(node).orders.push(Order::Route { to, via, device: device.to_owned() });
     }
 
     fn part(&mut self, node: &str) -> &mut Part {
@@ -143,7 +140,7 @@ impl Wiring {
     /// Carries everything out, and waits until every link is up.
     ///
     /// # Errors
-    /// If the kernel refuses something; the message has the tool's own words.
+    /// If the kernel refuses something; the message has the kernel's own words.
     pub fn apply(&self, lab: &Lab) -> Result<(), LabError> {
         let parts: Vec<(&Netns, &Part)> =
             self.nodes.iter().map(|(node, part)| (lab.netns(node), part)).collect();
@@ -153,86 +150,77 @@ impl Wiring {
         })?;
         if let Some(Link::Bridge(first) | Link::Veth(first, _)) = self.links.first() {
             // Inside a namespace of the lab: then the machine's own is not even asked.
-            lab.netns(&first.node).run("ip", &["-batch", "-"], self.link_lines(lab).as_bytes())?;
+            let netns = lab.netns(&first.node);
+            let opened = netns.enter(Rtnetlink::open)?;
+            self.make_links(lab, &opened.map_err(|source| netns.fault(source))?)?;
         }
         parts.par_iter().try_for_each(|(netns, part)| {
-            if !part.lines.is_empty() {
-                netns.run("ip", &["-batch", "-"], part.lines.as_bytes())?;
-            }
-            netns.set_sysctls(borrowed(&part.sysctls))
+            netns.enter(|| {
+                part.carry_out(netns)?;
+                netns.set_sysctls_here(borrowed(&part.sysctls))
+            })?
         })?;
         parts.par_iter().try_for_each(|(netns, part)| part.wait_for_links(netns))
     }
 
-    fn link_lines(&self, lab: &Lab) -> String {
-        let mut lines = String::new();
-        let netns = |end: &OwnedEnd| lab.netns(&end.node).system_name();
-        for link in &self.links {
-            match link {
-                Link::Bridge(end) => line(
-                    &mut lines,
-                    format_args!(
-                        "link add name {} address {} netns {} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-                        end.device,
-                        end.mac,
-                        netns(end)
-                    ),
-                ),
-                Link::Veth(first, second) => line(
-                    &mut lines,
-                    format_args!(
-                        "link add name {} address {} netns {} type veth peer name {} address {} netns {}",
-                        first.device,
-                        first.mac,
-                        netns(first),
-                        second.device,
-                        second.mac,
-                        netns(second)
-                    ),
-                ),
-            }
-        }
-        lines
+    fn make_links(&self, lab: &Lab, rtnetlink: &Rtnetlink) -> Result<(), LabError> {
+        self.links.iter().try_for_each(|link| {
+            let (end, kind, made) = match link {
+                Link::Bridge(end) => (end, "bridge", rtnetlink.add_bridge(end.new_device(lab))),
+                Link::Veth(end, peer) => {
+                    (end, "veth", rtnetlink.add_veth(end.new_device(lab), peer.new_device(lab)))
+                }
+            };
+            made.map_err(|source| {
+                lab.netns(&end.node).refused(format!("ip link add {} type {kind}", end.device), source)
+            })
+        })
+    }
+}
+
+impl OwnedEnd {
+    fn new_device<'a>(&'a self, lab: &Lab) -> NewDevice<'a> {
+        NewDevice { name: &self.device, mac: self.mac, netns: lab.netns(&self.node).raw_fd() }
     }
 }
 
 impl Part {
-    fn line(&mut self, args: Arguments<'_>) {
-        line(&mut self.lines, args);
+    /// Inside the namespace.
+    fn carry_out(&self, netns: &Netns) -> Result<(), LabError> {
+        if self.orders.is_empty() {
+            return Ok(());
+        }
+        let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
+        self.orders.iter().try_for_each(|order| {
+            rtnetlink.carry_out(order).map_err(|source| netns.refused(order.to_string(), source))
+        })
     }
 
     fn wait_for_links(&self, netns: &Netns) -> Result<(), LabError> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let fault = |source| LabError::Netns { netns: netns.name().to_owned(), source };
-        netns.enter(|| are_up(&self.devices))?.map_err(fault)
+        netns.enter(|| are_up(&self.devices))?.map_err(|source| netns.fault(source))
     }
 }
 
 /// Waits until the links of all devices are up; a frame that comes earlier is dropped.
 fn are_up(devices: &[String]) -> io::Result<()> {
-    let is_up = |running: &[String]| devices.iter().all(|device| running.contains(device));
-    wait(is_up, &devices.join(", "))
+    devices.iter().try_for_each(|device| wait(device, true))
 }
 
-/// Waits until the devices that have a link are as they should be.
-fn wait(is_done: impl Fn(&[String]) -> bool, what: &str) -> io::Result<()> {
+/// Waits until a device has a link, or has none.
+fn wait(device: &str, has_link: bool) -> io::Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
-    loop {
-        let running: Vec<String> = getifaddrs()?
-            .filter(|device| device.flags.contains(InterfaceFlags::IFF_RUNNING))
-            .map(|device| device.interface_name)
-            .collect();
-        if is_done(&running) {
-            return Ok(());
-        }
+    let rtnetlink = Rtnetlink::open()?;
+    while rtnetlink.is_running(device)? != has_link {
         if Instant::now() > deadline {
-            let message = format!("the link of {what} does not change");
+            let message = format!("the link of {device} does not change");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         thread::sleep(Duration::from_millis(1));
     }
+    Ok(())
 }
 
 /// Waits until a bridge without ports has no carrier any more. The kernel takes its time: up to a second
@@ -241,15 +229,9 @@ fn wait(is_done: impl Fn(&[String]) -> bool, what: &str) -> io::Result<()> {
 /// # Errors
 /// If that takes much longer.
 pub(super) fn wait_without_carrier(netns: &Netns, bridge: &str) -> Result<(), LabError> {
-    let fault = |source| LabError::Netns { netns: netns.name().to_owned(), source };
-    netns.enter(|| wait(|running| !running.iter().any(|name| name == bridge), bridge))?.map_err(fault)
+    netns.enter(|| wait(bridge, false))?.map_err(|source| netns.fault(source))
 }
 
 fn borrowed(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     sysctls.iter().map(|(name, value)| (&**name, &**value))
-}
-
-fn line(lines: &mut String, args: Arguments<'_>) {
-    // Writing to a string does not fail.
-    let _ = writeln!(lines, "{args}");
 }

@@ -1,6 +1,11 @@
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
 use super::*;
+use crate::arm::kernel::client::{self, Request, exchange};
 use crate::arm::kernel::testing::can_run;
 use crate::arm::kernel::wiring::{End, Wiring};
+use crate::observation::Transport;
 use sim::wire::MacAddr;
 
 fn host_state() -> String {
@@ -41,8 +46,15 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
     let before = host_state();
     let lab = Lab::create(["a", "b"]).expect("a lab");
     bridged().apply(&lab).expect("wired");
-    let pinged = lab.netns("a").run("ping", &["-c", "1", "-W", "2", "10.0.0.2"], b"");
-    assert!(pinged.expect("it answers").contains("1 received"));
+    let request = Request {
+        protocol: Transport::Icmp,
+        to: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 0),
+        source_port: None,
+        bytes: b"?".to_vec(),
+        timeout: Duration::from_secs(2),
+    };
+    let pinged = exchange(lab.netns("a"), &request).expect("a socket");
+    assert_eq!(pinged.end, client::End::Answered);
     let forward = lab.netns("b").enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
     assert_eq!(forward.expect("entered").expect("read").trim(), "1");
     let names: Vec<String> = lab.all_netns().map(|netns| netns.system_name().to_owned()).collect();

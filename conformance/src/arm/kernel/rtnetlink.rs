@@ -1,0 +1,236 @@
+//! Devices, addresses and routes by rtnetlink(7): what `ip` does, without a process for it.
+
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::RawFd;
+
+use ipnet::Ipv4Net;
+use netlink_packet_core::{
+    ErrorBuffer, ErrorMessage, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST,
+    NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator, Parseable,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::link::{
+    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::net::if_::if_nametoindex;
+use sim::wire::MacAddr;
+
+/// `NLMSGERR_ATTR_MSG` (include/uapi/linux/netlink.h): the kernel's own words, where it has some.
+const ERROR_TEXT: u16 = 1;
+
+/// Length of the header of a netlink message (`struct nlmsghdr`), which an error repeats.
+const HEADER_BYTES: usize = 16;
+
+/// A device that is to be made, in the namespace that a file stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewDevice<'a> {
+    pub(super) name: &'a str,
+    pub(super) mac: MacAddr,
+    pub(super) netns: RawFd,
+}
+
+/// Something that changes in one namespace. It is shown in the words of `ip`.
+#[derive(Debug, Clone)]
+pub(super) enum Order {
+    Up { device: String },
+    Master { port: String, bridge: String },
+    Hairpin { port: String, is_on: bool },
+    Address { device: String, net: Ipv4Net },
+    Route { to: Ipv4Net, via: Option<Ipv4Addr>, device: String },
+}
+
+/// A socket to the kernel, which stays in the namespace in which it was opened.
+pub(super) struct Rtnetlink {
+    socket: Socket,
+}
+
+impl Rtnetlink {
+    /// For the namespace of the calling thread.
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = Socket::new(NETLINK_ROUTE)?;
+        // Errors come with the kernel's own words, and without what was asked.
+        socket.set_ext_ack(true)?;
+        socket.set_cap_ack(true)?;
+        Ok(Self { socket })
+    }
+
+    /// Makes a bridge without spanning tree and without multicast snooping.
+    pub(super) fn add_bridge(&self, device: NewDevice<'_>) -> io::Result<()> {
+        let settings = vec![
+            InfoBridge::StpState(BridgeStpState::Disabled),
+            InfoBridge::ForwardDelay(0),
+            InfoBridge::MulticastSnooping(false),
+        ];
+        self.add_link(device, InfoKind::Bridge, InfoData::Bridge(settings))
+    }
+
+    /// Makes a veth pair.
+    pub(super) fn add_veth(&self, device: NewDevice<'_>, peer: NewDevice<'_>) -> io::Result<()> {
+        self.add_link(device, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(new_link(peer))))
+    }
+
+    fn add_link(&self, device: NewDevice<'_>, kind: InfoKind, data: InfoData) -> io::Result<()> {
+        let mut link = new_link(device);
+        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
+        self.make(RouteNetlinkMessage::NewLink(link))
+    }
+
+    /// Carries out what is to be changed in the namespace.
+    pub(super) fn carry_out(&self, order: &Order) -> io::Result<()> {
+        match order {
+            Order::Up { device } => {
+                let mut link = known_link(device)?;
+                link.header.flags = LinkFlags::Up;
+                link.header.change_mask = LinkFlags::Up;
+                self.change(link)
+            }
+            Order::Master { port, bridge } => {
+                let mut link = known_link(port)?;
+                link.attributes.push(LinkAttribute::Controller(index_of(bridge)?));
+                self.change(link)
+            }
+            Order::Hairpin { port, is_on } => {
+                let mut link = known_link(port)?;
+                let settings = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(*is_on)]);
+                let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(settings)];
+                link.attributes.push(LinkAttribute::LinkInfo(info));
+                self.change(link)
+            }
+            Order::Address { device, net } => {
+                self.make(RouteNetlinkMessage::NewAddress(address(device, *net)?))
+            }
+            Order::Route { to, via, device } => {
+                self.make(RouteNetlinkMessage::NewRoute(route(*to, *via, device)?))
+            }
+        }
+    }
+
+    /// Whether a device has a link.
+    pub(super) fn is_running(&self, device: &str) -> io::Result<bool> {
+        let reply = self.ask(RouteNetlinkMessage::GetLink(known_link(device)?), 0)?;
+        let header = LinkHeader::parse(&reply).map_err(io::Error::other)?;
+        Ok(header.flags.contains(LinkFlags::Running))
+    }
+
+    /// Something that must not be there yet.
+    fn make(&self, message: RouteNetlinkMessage) -> io::Result<()> {
+        self.ask(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
+    fn change(&self, link: LinkMessage) -> io::Result<()> {
+        self.ask(RouteNetlinkMessage::NewLink(link), NLM_F_ACK).map(drop)
+    }
+
+    /// Asks, and returns what the kernel answers; nothing where it only acknowledges.
+    fn ask(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<u8>> {
+        let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        // The kernel answers before send returns (`netlink_rcv_skb`, net/netlink/af_netlink.c).
+        let (reply, _) = self.socket.recv_from_full()?;
+        let reply = NetlinkBuffer::new_checked(&reply).map_err(io::Error::other)?;
+        if reply.message_type() != NLMSG_ERROR {
+            return Ok(reply.payload().to_vec());
+        }
+        let payload = reply.payload();
+        let payload = ErrorBuffer::new_checked(&payload).map_err(io::Error::other)?;
+        let error = ErrorMessage::parse(&payload).map_err(io::Error::other)?;
+        match error.code {
+            None => Ok(Vec::new()),
+            Some(_) => Err(in_words(&error, reply.flags() & NLM_F_ACK_TLVS != 0)),
+        }
+    }
+}
+
+/// The error with the kernel's own words, if it has some.
+fn in_words(error: &ErrorMessage, has_words: bool) -> io::Error {
+    let plain = error.to_io();
+    let attributes = error.header.get(HEADER_BYTES..).filter(|_| has_words).unwrap_or_default();
+    let text = NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute| attribute.kind() == ERROR_TEXT)
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    text.map_or_else(|| error.to_io(), |text| io::Error::new(plain.kind(), format!("{text} ({plain})")))
+}
+
+fn new_link(device: NewDevice<'_>) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(device.name.to_owned()),
+        LinkAttribute::Address(device.mac.0.to_vec()),
+        LinkAttribute::NetNsFd(device.netns),
+    ];
+    link
+}
+
+fn known_link(device: &str) -> io::Result<LinkMessage> {
+    let mut link = LinkMessage::default();
+    link.header.index = index_of(device)?;
+    Ok(link)
+}
+
+fn index_of(device: &str) -> io::Result<u32> {
+    if_nametoindex(device).map_err(|errno| {
+        io::Error::new(io::ErrorKind::NotFound, format!("Cannot find device \"{device}\" ({errno})"))
+    })
+}
+
+fn address(device: &str, net: Ipv4Net) -> io::Result<AddressMessage> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = net.prefix_len();
+    message.header.scope = if net.addr().is_loopback() { AddressScope::Host } else { AddressScope::Universe };
+    message.header.index = index_of(device)?;
+    message.attributes =
+        vec![AddressAttribute::Local(net.addr().into()), AddressAttribute::Address(net.addr().into())];
+    Ok(message)
+}
+
+fn route(to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) -> io::Result<RouteMessage> {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet,
+        destination_prefix_length: to.prefix_len(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Boot,
+        scope: if via.is_some() { RouteScope::Universe } else { RouteScope::Link },
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet(to.addr())),
+        RouteAttribute::Oif(index_of(device)?),
+    ];
+    message.attributes.extend(via.map(|hop| RouteAttribute::Gateway(RouteAddress::Inet(hop))));
+    Ok(message)
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up { device } => write!(formatter, "ip link set dev {device} up"),
+            Self::Master { port, bridge } => write!(formatter, "ip link set dev {port} master {bridge}"),
+            Self::Hairpin { port, is_on } => {
+                let value = if *is_on { "on" } else { "off" };
+                write!(formatter, "ip link set dev {port} type bridge_slave hairpin {value}")
+            }
+            Self::Address { device, net } => write!(formatter, "ip address add {net} dev {device}"),
+            Self::Route { to, via: Some(hop), device } => {
+                write!(formatter, "ip route add {to} via {hop} dev {device}")
+            }
+            Self::Route { to, via: None, device } => write!(formatter, "ip route add {to} dev {device}"),
+        }
+    }
+}
