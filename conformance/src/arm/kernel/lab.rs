@@ -1,7 +1,7 @@
 //! A lab: named network namespaces that one run makes, enters and tears down.
 //!
-//! A namespace is entered by a short-lived thread (setns(2) changes the calling thread alone). Sockets and processes that
-//! begin there stay there; the rest of the program never leaves the machine's own namespace.
+//! A namespace is entered by the calling thread alone (setns(2)), which goes back when it is done there. Sockets and
+//! processes that begin there stay there; the rest of the program never leaves the machine's own namespace.
 
 mod interrupt;
 mod name;
@@ -14,7 +14,6 @@ pub use sweep::{Leftover, SweepError, sweep};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::thread;
 
 use indexmap::IndexMap;
 use nix::sched::{CloneFlags, setns};
@@ -173,22 +172,18 @@ impl Netns {
         &self.system_name
     }
 
-    /// Runs `act` on a thread that is inside the namespace, and waits for it.
+    /// Runs `act` inside the namespace. The calling thread is back where it was when this returns, even by a panic.
     ///
     /// # Errors
     /// If the namespace cannot be entered.
     ///
     /// # Panics
-    /// If `act` does.
-    pub fn enter<R: Send>(&self, act: impl FnOnce() -> R + Send) -> Result<R, LabError> {
-        let inside = || setns(&self.file, CloneFlags::CLONE_NEWNET).map(|()| act());
-        let result = thread::scope(|scope| scope.spawn(inside).join());
-        match result {
-            Ok(entered) => {
-                entered.map_err(|errno| LabError::Netns { netns: self.name.clone(), source: errno.into() })
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+    /// If `act` does, or if the thread cannot go back: it must not go on where it does not belong.
+    pub fn enter<R>(&self, act: impl FnOnce() -> R) -> Result<R, LabError> {
+        let inside = Inside::enter(&self.file).map_err(|source| self.fault(source))?;
+        let result = act();
+        drop(inside);
+        Ok(result)
     }
 
     /// Runs a tool inside the namespace.
@@ -241,6 +236,28 @@ impl Netns {
 
     pub(super) fn refused(&self, what: String, source: io::Error) -> LabError {
         LabError::Refused { netns: self.name.clone(), what, source }
+    }
+}
+
+/// The calling thread is in another namespace until this is dropped.
+struct Inside {
+    /// Where it came from.
+    from: File,
+}
+
+impl Inside {
+    fn enter(netns: &File) -> io::Result<Self> {
+        let from = File::open("/proc/thread-self/ns/net")?;
+        setns(netns, CloneFlags::CLONE_NEWNET)?;
+        Ok(Self { from })
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Err(errno) = setns(&self.from, CloneFlags::CLONE_NEWNET) {
+            panic!("a thread cannot leave a network namespace: {errno}");
+        }
     }
 }
 

@@ -287,8 +287,7 @@ impl Arm for KernelArm {
         let netns = self.node(node)?;
         let own = rules.sysctls.iter().filter(|(name, _)| !OF_THE_MACHINE.contains(&&**name));
         netns.set_sysctls(own.map(|(name, value)| (&**name, &**value)))?;
-        self.backend.commands(netns, &rules.commands)?;
-        Ok(self.backend.restore(netns, &rules.restore, false)?)
+        Ok(self.backend.load(netns, &rules.commands, &rules.restore)?)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {

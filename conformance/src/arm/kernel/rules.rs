@@ -73,13 +73,14 @@ impl Backend {
         netns.run(self.restore_program(), args, text.as_bytes()).map(drop)
     }
 
-    /// Carries out `iptables` command lines, in order, by one process: what stands behind the table is what
-    /// `iptables-restore` takes as a line. One that makes a chain which an earlier one has made is passed over.
+    /// Carries out `iptables` command lines, in order, and then loads what `iptables-restore --noflush` reads, all by one
+    /// process: what stands behind the table in a command line is what `iptables-restore` takes as a line. A command that
+    /// makes a chain which an earlier one has made is passed over.
     ///
     /// # Errors
-    /// What the tool says.
-    pub fn commands(self, netns: &Netns, lines: &[String]) -> Result<(), LabError> {
-        self.restore(netns, &as_restore(lines), false)
+    /// What the tool says; it counts lines from the first command's on.
+    pub fn load(self, netns: &Netns, commands: &[String], restore: &str) -> Result<(), LabError> {
+        self.restore(netns, &format!("{}{restore}", as_restore(commands)), false)
     }
 
     /// What is loaded, with counters (`iptables-save -c`).

@@ -65,19 +65,25 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
 }
 
 #[test]
-fn a_panic_tears_the_lab_down() {
-    if !can_run("a_panic_tears_the_lab_down") {
+fn a_panic_leaves_the_namespace_and_tears_the_lab_down() {
+    if !can_run("a_panic_leaves_the_namespace_and_tears_the_lab_down") {
         return;
     }
+    let own = || std::fs::read_link("/proc/thread-self/ns/net").expect("read");
+    let before = own();
     let name = std::panic::catch_unwind(|| {
         let lab = Lab::create(["a"]).expect("a lab");
         let name = lab.netns("a").system_name().to_owned();
-        let inside = lab.netns("a").enter(|| panic!("{name}"));
+        let inside = lab.netns("a").enter(|| {
+            assert_ne!(own(), before);
+            panic!("{name}")
+        });
         inside.expect("entered")
     })
     .expect_err("it panics")
     .downcast::<String>()
     .expect("the message is the name");
+    assert_eq!(own(), before, "the thread is back");
     assert!(!netns_path(&name).exists());
 }
 
