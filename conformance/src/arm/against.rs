@@ -109,7 +109,7 @@ impl Against {
         let mut shown = Shown::new(plan, kernel.clone(), &frames);
         if let (None, Some(node)) = (&kernel.answer, &plan.via) {
             let table = self.kernel.conntrack(&Netns::Node(node.clone()))?;
-            shown = shown.with_table(plan, node, table.unwrap_or_default());
+            shown = shown.with_table(plan, node, table.unwrap_or_default(), || self.kernel.counters(node))?;
         }
         // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
         // a host may still send, is the same.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 use ipnet::Ipv4Net;
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::wire::MacAddr;
 
 use super::lab::{Lab, LabError, Netns};
@@ -77,9 +76,7 @@ struct Part {
 impl Wiring {
     /// A namespace that was just made: IPv6 is silenced and the loopback device comes up.
     pub fn begin(&mut self, node: &str) {
-        let part = self.part(node);
-        part.is_new = true;
-        part.orders.push(Order::Up { device: "lo".to_owned() });
+        self.part(node).is_new = true;
     }
 
     /// A sysctl that is written before any device is there, so that what is set for `default` holds for all.
@@ -142,25 +139,23 @@ impl Wiring {
     /// # Errors
     /// If the kernel refuses something; the message has the kernel's own words.
     pub fn apply(&self, lab: &Lab) -> Result<(), LabError> {
-        let parts: Vec<(&Netns, &Part)> =
-            self.nodes.iter().map(|(node, part)| (lab.netns(node), part)).collect();
-        parts.par_iter().try_for_each(|(netns, part)| {
-            let quiet = QUIET.iter().copied().filter(|_| part.is_new);
-            netns.set_sysctls(quiet.chain(borrowed(&part.early_sysctls)))
-        })?;
+        let parts = || self.nodes.iter().map(|(node, part)| (lab.netns(node), part));
+        for (netns, part) in parts().filter(|(_, part)| part.is_new || !part.early_sysctls.is_empty()) {
+            netns.enter(|| part.begin(netns))??;
+        }
         if let Some(Link::Bridge(first) | Link::Veth(first, _)) = self.links.first() {
             // Inside a namespace of the lab: then the machine's own is not even asked.
             let netns = lab.netns(&first.node);
             let opened = netns.enter(Rtnetlink::open)?;
             self.make_links(lab, &opened.map_err(|source| netns.fault(source))?)?;
         }
-        parts.par_iter().try_for_each(|(netns, part)| {
-            netns.enter(|| {
-                part.carry_out(netns)?;
-                netns.set_sysctls_here(borrowed(&part.sysctls))
-            })?
-        })?;
-        parts.par_iter().try_for_each(|(netns, part)| part.wait_for_links(netns))
+        for (netns, part) in parts() {
+            netns.enter(|| part.carry_out(netns))??;
+        }
+        for (netns, part) in parts().filter(|(_, part)| !part.devices.is_empty()) {
+            netns.enter(|| are_up(&part.devices))?.map_err(|source| netns.fault(source))?;
+        }
+        Ok(())
     }
 
     fn make_links(&self, lab: &Lab, rtnetlink: &Rtnetlink) -> Result<(), LabError> {
@@ -185,36 +180,43 @@ impl OwnedEnd {
 }
 
 impl Part {
-    /// Inside the namespace.
-    fn carry_out(&self, netns: &Netns) -> Result<(), LabError> {
-        if self.orders.is_empty() {
-            return Ok(());
+    /// What comes before all links, inside the namespace.
+    fn begin(&self, netns: &Netns) -> Result<(), LabError> {
+        if self.is_new {
+            // The kernel waits its turn for this. To write `ip_forward` right after it does not need to: where another lab
+            // is at it, the kernel makes the thread try again and again (`devinet_sysctl_forward`, net/ipv4/devinet.c).
+            let lo = Order::Up { device: "lo".to_owned() };
+            let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
+            rtnetlink.carry_out(&lo).map_err(|source| netns.refused(lo.to_string(), source))?;
         }
-        let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
-        self.orders.iter().try_for_each(|order| {
-            rtnetlink.carry_out(order).map_err(|source| netns.refused(order.to_string(), source))
-        })
+        let quiet = QUIET.iter().copied().filter(|_| self.is_new);
+        netns.set_sysctls_here(quiet.chain(borrowed(&self.early_sysctls)))
     }
 
-    fn wait_for_links(&self, netns: &Netns) -> Result<(), LabError> {
-        if self.devices.is_empty() {
-            return Ok(());
+    /// What comes after them.
+    fn carry_out(&self, netns: &Netns) -> Result<(), LabError> {
+        if !self.orders.is_empty() {
+            let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
+            self.orders.iter().try_for_each(|order| {
+                rtnetlink.carry_out(order).map_err(|source| netns.refused(order.to_string(), source))
+            })?;
         }
-        netns.enter(|| are_up(&self.devices))?.map_err(|source| netns.fault(source))
+        netns.set_sysctls_here(borrowed(&self.sysctls))
     }
 }
 
 /// Waits until the links of all devices are up; a frame that comes earlier is dropped.
 fn are_up(devices: &[String]) -> io::Result<()> {
-    let rtnetlink = Rtnetlink::open()?;
-    devices.iter().try_for_each(|device| wait_until_running(&rtnetlink, device, true))
+    devices.iter().try_for_each(|device| wait(device, true))
 }
 
-fn wait_until_running(rtnetlink: &Rtnetlink, device: &str, is_wanted: bool) -> io::Result<()> {
+/// Waits until a device has a link, or has none.
+fn wait(device: &str, has_link: bool) -> io::Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
-    while rtnetlink.is_running(device)? != is_wanted {
+    let rtnetlink = Rtnetlink::open()?;
+    while rtnetlink.is_running(device)? != has_link {
         if Instant::now() > deadline {
-            let message = format!("the link of device {device} does not come up, or does not go down");
+            let message = format!("the link of {device} does not change");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         thread::sleep(Duration::from_millis(1));
@@ -228,8 +230,7 @@ fn wait_until_running(rtnetlink: &Rtnetlink, device: &str, is_wanted: bool) -> i
 /// # Errors
 /// If that takes much longer.
 pub(super) fn wait_without_carrier(netns: &Netns, bridge: &str) -> Result<(), LabError> {
-    let waited = netns.enter(|| wait_until_running(&Rtnetlink::open()?, bridge, false))?;
-    waited.map_err(|source| netns.fault(source))
+    netns.enter(|| wait(bridge, false))?.map_err(|source| netns.fault(source))
 }
 
 fn borrowed(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {

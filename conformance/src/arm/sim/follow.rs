@@ -1,5 +1,6 @@
 //! The simulator as it follows another arm: exchanges one at a time, along a path of decisions, and what was seen.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sim::device::NetnsId;
@@ -105,9 +106,19 @@ pub(crate) struct Shown<S> {
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
     ports: Vec<TranslatedPort>,
-    /// What the node that chose the endpoint remembers of the connection. Looked at where nobody answered: a packet that
-    /// waits in vain for its next hop is on no device.
-    remembered: Option<(String, Vec<ConntrackObservation>)>,
+    /// The node that chose the endpoint, and what it has left of that. Looked at where nobody answered: a packet that waits in
+    /// vain for its next hop is on no device.
+    left: Option<(String, Traces)>,
+}
+
+/// What a connection leaves on a node, besides frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Traces {
+    /// Its entries in the conntrack table.
+    entries: Vec<ConntrackObservation>,
+    /// How often the rules of the nat table have matched, chain by chain. Looked at where there is no entry: a packet that is
+    /// dropped after it was translated leaves nothing else.
+    nat: Option<BTreeMap<String, Vec<u64>>>,
 }
 
 impl<S> Shown<S> {
@@ -115,18 +126,19 @@ impl<S> Shown<S> {
     pub(crate) fn new(exchange: &impl Exchange<Seen = S>, seen: S, frames: &[Frame]) -> Self {
         let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
         let ports = translated_ports(&attempts, exchange.source_port());
-        Self { seen, attempts, ports, remembered: None }
+        Self { seen, attempts, ports, left: None }
     }
 
-    /// With the conntrack table of a node.
+    /// With the conntrack table of a node. `counters` are those of its rules, and are asked for only if they are needed.
     pub(crate) fn with_table(
         mut self,
         exchange: &impl Exchange<Seen = S>,
         node: &str,
         table: Vec<ConntrackObservation>,
-    ) -> Self {
-        let own = of_connection(exchange, table);
-        for entry in &own {
+        counters: impl FnOnce() -> Result<Vec<RuleCounter>, ArmError>,
+    ) -> Result<Self, ArmError> {
+        let entries = of_connection(exchange, table);
+        for entry in &entries {
             let port = TranslatedPort {
                 netns: node.to_owned(),
                 before: exchange.source_port(),
@@ -137,8 +149,9 @@ impl<S> Shown<S> {
                 self.ports.push(port);
             }
         }
-        self.remembered = Some((node.to_owned(), own));
-        self
+        let nat = if entries.is_empty() { Some(nat_counts(counters()?)) } else { None };
+        self.left = Some((node.to_owned(), Traces { entries, nat }));
+        Ok(self)
     }
 
     /// When the client's first packet was seen first.
@@ -155,8 +168,8 @@ struct Alternative<S> {
     seen: S,
     /// How the client's first packets went.
     attempts: Vec<Attempt>,
-    /// As [`Shown::remembered`], where that is known.
-    remembered: Option<Vec<ConntrackObservation>>,
+    /// As [`Shown::left`], where that is known.
+    left: Option<Traces>,
 }
 
 impl SimArm {
@@ -186,11 +199,11 @@ impl SimArm {
         let mut next = Some(Enumerate::first());
         for _ in 0..PATHS_MAX {
             let Some(path) = next.take() else { break };
-            let Alternative { path, seen, attempts, remembered } = self.try_path(exchange, shown, path)?;
+            let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
-            let is_remembered = shown.remembered.as_ref().map(|(_, entries)| entries) == remembered.as_ref();
-            if parted.is_none() && seen == shown.seen && is_remembered {
+            let is_left = shown.left.as_ref().map(|(_, left)| left) == left.as_ref();
+            if parted.is_none() && seen == shown.seen && is_left {
                 return Ok(path.again());
             }
             next = match parted {
@@ -224,11 +237,15 @@ impl SimArm {
         let path = world.draws().enumerated().cloned().unwrap_or(path);
         let frames = self.frames_of(world.trace().events());
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
-        let remembered = match &shown.remembered {
-            Some((node, _)) => Some(of_connection(exchange, conntrack(&world, self.node(node)?))),
+        let left = match &shown.left {
+            Some((node, Traces { nat, .. })) => {
+                let entries = of_connection(exchange, conntrack(&world, self.node(node)?));
+                let counted = || self.counters_in(&world, node).map(nat_counts);
+                Some(Traces { entries, nat: nat.as_ref().map(|_| counted()).transpose()? })
+            }
             None => None,
         };
-        Ok(Alternative { path, seen, attempts, remembered })
+        Ok(Alternative { path, seen, attempts, left })
     }
 
     /// From here on, timers expire as those of a kernel with such ticks.
@@ -256,7 +273,11 @@ impl SimArm {
 
     /// How often each rule of a node matched so far.
     pub(crate) fn counters(&self, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
-        let xtables = &self.world.netns(self.node(node)?).xtables;
+        self.counters_in(&self.world, node)
+    }
+
+    fn counters_in(&self, world: &World, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
+        let xtables = &world.netns(self.node(node)?).xtables;
         Ok(rules::counters(&xtables.save(Family::Ipv4, true)))
     }
 
@@ -307,6 +328,16 @@ fn plan_name(name: &str) -> &str {
         true => name.get(..PORT_NAME_LEN).unwrap_or(name),
         false => name,
     }
+}
+
+/// Counters of the nat table by chain. Rules of other tables see more than the first packets of flows.
+fn nat_counts(counters: Vec<RuleCounter>) -> BTreeMap<String, Vec<u64>> {
+    let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for RuleCounter { rule, packets, .. } in counters.into_iter().filter(|counter| counter.table == "nat") {
+        let chain = rule.split(' ').nth(1).unwrap_or_default().to_owned();
+        counts.entry(chain).or_default().push(packets);
+    }
+    counts
 }
 
 /// The entries of one connection.
