@@ -160,9 +160,13 @@ pub(crate) struct ConformanceArgs {
     /// Only every N-th run, beginning with the K-th
     #[arg(long, value_name = "K/N")]
     pub(crate) shard: Option<Shard>,
-    /// So many runs at a time; as many as there are processors when left out
+    /// So many runs at a time; when left out, as many as there are processors, and on a kernel twice as many
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// On a kernel, run what does not pass again up to N times: a busy machine may be late. The table shows on which try a
+    /// run passed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
     /// Also write results as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<String>,

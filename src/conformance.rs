@@ -131,7 +131,7 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
             progress.step(&case.member.name);
         }
     };
-    run_all(cases, args.jobs, &KNOWN_DIFFERENCES, &is_done).map_err(|error| Stop::Told {
+    run_all(cases, args.jobs, args.retries, &KNOWN_DIFFERENCES, &is_done).map_err(|error| Stop::Told {
         exit: Exit::MachineLacks,
         message: format!("error: the suite could not be run: {error}"),
     })

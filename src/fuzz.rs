@@ -38,6 +38,7 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
         next: indexes.start,
         ended: 0,
         bad: 0,
+        once: 0,
     };
     hunt.over(indexes, jobs(args), |index, verdict| telling.take(index, verdict))?;
     telling.end(count)
@@ -77,6 +78,8 @@ struct Telling<'a> {
     next: u64,
     ended: u64,
     bad: u64,
+    /// Those of them that went wrong once and never again.
+    once: u64,
 }
 
 impl Telling<'_> {
@@ -88,6 +91,7 @@ impl Telling<'_> {
         while let Some(verdict) = self.waiting.remove(&self.next) {
             if let Verdict::Bad(caught) = verdict {
                 self.bad += 1;
+                self.once += u64::from(caught.is_flaky);
                 self.tell(self.next, &caught)?;
             }
             self.next += 1;
@@ -115,7 +119,7 @@ impl Telling<'_> {
         };
         let mut text = format!("world {index}: {}", finding.kind);
         let _ = match is_flaky {
-            true => writeln!(text, ", once: run again, it was as it should be"),
+            true => writeln!(text, ", once: whenever it was run again, it was as it should be"),
             false => writeln!(text, ", in the smallest of {} worlds", tried + 1),
         };
         for line in finding.text.lines() {
@@ -151,12 +155,14 @@ impl Telling<'_> {
     }
 
     fn end(self, count: u64) -> Result<Exit, Stop> {
-        let Self { bad, ended, .. } = self;
+        let Self { bad, once, ended, .. } = self;
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.rate();
         let of = if ended == count { String::new() } else { format!(" of {count}") };
         let worlds = if count == 1 { "world" } else { "worlds" };
-        writeln!(self.out, "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {bad} went wrong")?;
-        Ok(if bad == 0 { Exit::AsExpected } else { Exit::NotAsExpected })
+        let only_once = if once == 0 { String::new() } else { format!(", {once} once and never again") };
+        let steady = bad - once;
+        writeln!(self.out, "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} went wrong{only_once}")?;
+        Ok(if steady == 0 { Exit::AsExpected } else { Exit::NotAsExpected })
     }
 }

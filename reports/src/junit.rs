@@ -51,10 +51,13 @@ fn suite(name: String, case: &Case<'_>) -> TestSuite {
 }
 
 fn test_case(run: &Finished<'_>) -> TestCase {
-    let Finished { case, outcome, verdict, elapsed } = run;
+    let Finished { case, outcome, verdict, tries, elapsed } = run;
     let mut test = TestCase::new(case.member.name.as_str(), status(run));
     test.set_classname(suite_name(case));
     test.time = *elapsed;
+    if *tries > 1 {
+        test.add_property(("tries", tries.to_string().as_str()));
+    }
     test.add_property(("seed", case.seed.to_string().as_str()));
     if let Some(hash) = outcome.as_ref().ok().and_then(|result| result.trace_hash) {
         test.add_property(("traceHash", format!("{hash:016x}").as_str()));

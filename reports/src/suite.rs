@@ -56,14 +56,17 @@ impl<'a> SuiteText<'a> {
             header.extend(["differences", "seconds"]);
         }
         let mut table = table(&header);
-        for Finished { case, outcome, verdict, elapsed } in self.runs {
+        for Finished { case, outcome, verdict, tries, elapsed } in self.runs {
             let result = outcome.as_ref().ok();
             let count =
                 |count: fn(&RunResult) -> usize| result.map_or("-".to_owned(), |it| count(it).to_string());
             let mut row = vec![
                 case.member.name.clone(),
                 case.mode.to_string(),
-                verdict_word(*verdict).to_owned(),
+                match tries {
+                    1 => verdict_word(*verdict).to_owned(),
+                    tries => format!("{}, try {tries}", verdict_word(*verdict)),
+                },
                 count(|result| result.steps.iter().map(|step| step.flows.len()).sum()),
             ];
             if is_on_kernel {

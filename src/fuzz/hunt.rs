@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
+/// So often a world that went wrong is run again. If it goes wrong in none of these runs, the machine was late.
+const RUN_AGAIN: u32 = 3;
+
 /// Which worlds, and what happens to them.
 pub(super) struct Hunt<'a> {
     pub(super) seed: u64,
@@ -31,7 +34,7 @@ pub(super) struct Caught {
     pub(super) finding: Finding,
     /// The smallest world.
     pub(super) text: String,
-    /// It went right when it was run again.
+    /// It went right whenever it was run again.
     pub(super) is_flaky: bool,
     /// How many smaller worlds were tried.
     pub(super) tried: usize,
@@ -79,6 +82,16 @@ impl Hunt<'_> {
         })
     }
 
+    /// Runs a world again, until it goes wrong again.
+    fn again(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+        for _ in 0..RUN_AGAIN {
+            if let Some(finding) = examine(text, examined)? {
+                return Ok(Some(finding));
+            }
+        }
+        Ok(None)
+    }
+
     /// Runs one world; what goes wrong is run again, and then made smaller until `is_over`.
     fn world(&self, index: u64, is_over: &AtomicBool) -> Result<Verdict, ArmError> {
         let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
@@ -86,7 +99,7 @@ impl Hunt<'_> {
         let mut tree = generate(self.seed, index);
         let text = tree.current().text(&self.name(index));
         let Some(first) = examine(&text, examined)? else { return Ok(Verdict::Good) };
-        let Some(again) = examine(&text, examined)? else {
+        let Some(again) = self.again(&text, examined)? else {
             let caught = Caught { examined, finding: first, text, is_flaky: true, tried: 0 };
             return Ok(Verdict::Bad(Box::new(caught)));
         };

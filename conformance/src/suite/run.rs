@@ -67,6 +67,8 @@ pub struct Finished<'a> {
     pub outcome: Result<RunResult, ArmError>,
     /// What that comes to.
     pub verdict: Verdict,
+    /// How often it was run to get there.
+    pub tries: u32,
     /// How long it took; `None` from the simulator, where nothing depends on the machine.
     pub elapsed: Option<Duration>,
 }
@@ -99,6 +101,20 @@ impl Selection {
 }
 
 impl Case<'_> {
+    /// Runs it until it passes, on a kernel up to `retries` times more. The simulator does the same every time.
+    fn run_with(&self, retries: u32) -> (Result<RunResult, ArmError>, u32) {
+        let retries = if self.backend.is_some() { retries } else { 0 };
+        let mut tries = 1;
+        loop {
+            let outcome = self.run();
+            let has_passed = outcome.as_ref().is_ok_and(RunResult::passed);
+            if has_passed || tries > retries {
+                return (outcome, tries);
+            }
+            tries += 1;
+        }
+    }
+
     fn run(&self) -> Result<RunResult, ArmError> {
         let options =
             RunOptions { mode: self.mode, family: self.family, seed: self.seed, level: Level::Everything };
@@ -112,7 +128,8 @@ impl Case<'_> {
     }
 }
 
-/// Runs all cases, so many at a time as `jobs` says, or as the machine has processors. Results are in the order of the cases,
+/// Runs all cases, so many at a time as `jobs` says, or as the machine does well. On a kernel one that does not pass is run
+/// again up to `retries` times: a busy machine may be late. Results are in the order of the cases,
 /// and on the simulator the same whatever the number. `is_done` hears of every run as it ends.
 ///
 /// # Errors
@@ -120,11 +137,12 @@ impl Case<'_> {
 pub fn run_all<'a>(
     cases: &[Case<'a>],
     jobs: Option<NonZeroUsize>,
+    retries: u32,
     known: &[KnownDifference],
     is_done: &(dyn Fn(&Case<'a>) + Sync),
 ) -> Result<Vec<Finished<'a>>, ArmError> {
     let run = |case: &Case<'a>| {
-        let outcome = case.run();
+        let outcome = case.run_with(retries);
         is_done(case);
         outcome
     };
@@ -139,9 +157,9 @@ pub fn run_all<'a>(
         let threads = threads.map_err(|error| ArmError::Failed(error.to_string()))?;
         threads.install(|| cases.par_iter().map(|case| (run(case), None)).collect::<Vec<_>>())
     };
-    let finished = cases.iter().zip(outcomes).map(|(case, (outcome, elapsed))| {
+    let finished = cases.iter().zip(outcomes).map(|(case, ((outcome, tries), elapsed))| {
         let verdict = Verdict::of(&outcome, &case.member.name, case.mode, case.backend, known);
-        Finished { case: *case, outcome, verdict, elapsed }
+        Finished { case: *case, outcome, verdict, tries, elapsed }
     });
     Ok(finished.collect())
 }

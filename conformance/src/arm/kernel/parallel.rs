@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Calls `run` with every number below `count`, on `workers` threads or as many as there are processors, and returns what each
+/// Labs at once for each processor: most of the time they wait.
+const LABS_PER_PROCESSOR: usize = 2;
+
+/// Calls `run` with every number below `count`, on `workers` threads or twice as many as there are processors, and returns what each
 /// call gave and how long it took, in the order of the numbers.
 ///
 /// # Panics
@@ -15,7 +18,8 @@ pub fn side_by_side<T: Send>(
     workers: Option<NonZeroUsize>,
     run: impl Fn(usize) -> T + Sync,
 ) -> Vec<(T, Duration)> {
-    let workers = workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = workers.map_or(processors * LABS_PER_PROCESSOR, NonZeroUsize::get);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();

@@ -55,12 +55,12 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let is_done = |case: &Case<'_>| {
         *heard.lock().expect("nobody panicked").entry(case.member.name.clone()).or_insert(0) += 1;
     };
-    let run = |jobs| run_all(&cases, NonZeroUsize::new(jobs), &[], &is_done).expect("there are threads");
+    let run = |jobs| run_all(&cases, NonZeroUsize::new(jobs), 2, &[], &is_done).expect("there are threads");
     let alone = run(1);
     assert_eq!(run(4), alone);
     for finished in &alone {
         assert_eq!(finished.verdict, Verdict::Passed, "{}", finished.case.member.name);
-        assert_eq!(finished.elapsed, None);
+        assert_eq!((finished.elapsed, finished.tries), (None, 1));
         let hash = finished.outcome.as_ref().expect("it ran").trace_hash;
         assert!(hash.is_some_and(|hash| hash != 0));
         assert_eq!(heard.lock().expect("nobody panicked")[&finished.case.member.name], 2);
@@ -90,7 +90,7 @@ fn a_known_difference_must_fail() {
     let members = good_and_bad();
     let run = |known: &[KnownDifference]| -> Vec<Verdict> {
         let cases = everything().cases(&members, 0);
-        let finished = run_all(&cases, None, known, &|_| {}).expect("there are threads");
+        let finished = run_all(&cases, None, 0, known, &|_| {}).expect("there are threads");
         // As it would be judged on the kernel: no differences of the simulator alone are known.
         let judged = |run: &Finished<'_>| {
             let Case { member, mode, .. } = run.case;
