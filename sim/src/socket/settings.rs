@@ -17,6 +17,8 @@ pub struct SocketSettings {
     pub tcp_syn_linear_timeouts: u8,
     /// `tcp_synack_retries`: how often a SYN|ACK is sent again.
     pub tcp_synack_retries: u8,
+    /// `tcp_retrans_collapse`: whether data that is sent again takes along what was written after it, if that fits.
+    pub tcp_retrans_collapse: bool,
     /// `tcp_retries2`: gives up on an established connection after the time that so many retransmissions take.
     pub tcp_retries2: u8,
     /// `tcp_fin_timeout`: how long a closed socket waits in FIN_WAIT2 for the peer's FIN.
@@ -40,6 +42,7 @@ impl SocketSettings {
             mtu,
             tcp_syn_retries: count(Setting::TcpSynRetries),
             tcp_synack_retries: count(Setting::TcpSynackRetries),
+            tcp_retrans_collapse: sysctls.value(Setting::TcpRetransCollapse) != 0,
             tcp_retries2: count(Setting::TcpRetries2),
             tcp_fin_timeout: sysctls.tcp_fin_timeout(),
             tcp_tw_reuse: count(Setting::TcpTwReuse),
@@ -56,6 +59,7 @@ impl Default for SocketSettings {
             tcp_syn_retries: 6,
             tcp_syn_linear_timeouts: 4,
             tcp_synack_retries: 5,
+            tcp_retrans_collapse: true,
             tcp_retries2: 15,
             tcp_fin_timeout: Duration::from_secs(60),
             tcp_rmem_default: 131_072,

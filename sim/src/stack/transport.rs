@@ -101,6 +101,7 @@ fn socket_settings(ns: &Netns) -> SocketSettings {
         ephemeral_ports: ns.sysctls.ip_local_port_range(),
         tcp_syn_retries: byte(Setting::TcpSynRetries),
         tcp_synack_retries: byte(Setting::TcpSynackRetries),
+        tcp_retrans_collapse: ns.sysctls.value(Setting::TcpRetransCollapse) != 0,
         tcp_retries2: byte(Setting::TcpRetries2),
         tcp_tw_reuse: byte(Setting::TcpTwReuse),
         ..SocketSettings::default()

@@ -29,6 +29,7 @@ pub enum Setting {
     NeighGcThresh2,
     NeighGcThresh3,
     TcpFinTimeout,
+    TcpRetransCollapse,
     TcpRetries2,
     TcpSynRetries,
     TcpSynackRetries,
@@ -53,7 +54,7 @@ const INT: RangeInclusive<u32> = 0..=0x7fff_ffff;
 // Linux: inet_init_net, net/ipv4/af_inet.c; icmp_sk_init, net/ipv4/icmp.c; tcp_sk_init, net/ipv4/tcp_ipv4.c;
 // ipv4_net_table, net/ipv4/sysctl_net_ipv4.c; br_netfilter_sysctl_init_net, net/bridge/br_netfilter_hooks.c.
 // Rows are in the order of the enum, so that a setting is its own index.
-const ROWS: [Row; 27] = {
+const ROWS: [Row; 28] = {
     use Setting as S;
     [
         // br_netfilter: the module, once loaded, begins with its calls on.
@@ -89,6 +90,7 @@ const ROWS: [Row; 27] = {
         row(S::NeighGcThresh3, "net.ipv4.neigh.default.gc_thresh3", 1_024, INT),
         // Seconds.
         row(S::TcpFinTimeout, "net.ipv4.tcp_fin_timeout", 60, INT),
+        row(S::TcpRetransCollapse, "net.ipv4.tcp_retrans_collapse", 1, U8),
         row(S::TcpRetries2, "net.ipv4.tcp_retries2", 15, U8),
         row(S::TcpSynRetries, "net.ipv4.tcp_syn_retries", 6, 1..=127),
         row(S::TcpSynackRetries, "net.ipv4.tcp_synack_retries", 5, U8),

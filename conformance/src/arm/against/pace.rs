@@ -14,7 +14,10 @@ const NEIGH_SYSCTLS: [(&str, &str); 2] = [
 ];
 
 /// What every network namespace is given, on both arms.
-const SYSCTLS: [(&str, &str); 1] = [
+const SYSCTLS: [(&str, &str); 2] = [
+    // As long as a capture holds a frame, the kernel does not put its data together with other data to send both again
+    // (`tcp_can_collapse`, net/ipv4/tcp_output.c). Whether it did would depend on when the captures were read.
+    ("net.ipv4.tcp_retrans_collapse", "0"),
     // A host may send one ICMP error to a peer in this time, after the first six (`inet_peer_xrlim_allow`,
     // net/ipv4/inetpeer.c). The default is the second after which TCP sends a SYN again: by then, whether a host may tell
     // of it would be a matter of microseconds.

@@ -108,7 +108,8 @@ impl Connection {
 
     /// Sends the flight's segment with that index again (`__tcp_retransmit_skb`).
     pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) {
-        if !matches!(self.state, State::SynSent | State::SynReceived) {
+        // Linux: tcp_retrans_try_collapse.
+        if io.settings.tcp_retrans_collapse && !matches!(self.state, State::SynSent | State::SynReceived) {
             let mss = self.mss();
             self.snd.collapse(index, mss);
         }
