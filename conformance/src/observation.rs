@@ -109,6 +109,13 @@ pub struct RuleCounter {
     pub packets: u64,
 }
 
+impl RuleCounter {
+    /// The chain that the rule is in: the word behind `-A`.
+    pub fn chain(&self) -> &str {
+        self.rule.split(' ').nth(1).unwrap_or_default()
+    }
+}
+
 /// A packet of a step that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropObservation {

@@ -296,7 +296,7 @@ type Chains = BTreeMap<(String, String), Vec<RuleCounter>>;
 fn by_chain(counters: Vec<RuleCounter>) -> Chains {
     let mut chains = Chains::new();
     for counter in counters {
-        let chain = counter.rule.split(' ').nth(1).unwrap_or_default().to_owned();
+        let chain = counter.chain().to_owned();
         chains.entry((counter.table.clone(), chain)).or_default().push(counter);
     }
     chains

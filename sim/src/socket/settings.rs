@@ -34,12 +34,11 @@ pub struct SocketSettings {
 }
 
 impl SocketSettings {
-    /// The settings of a netns, for a packet that leaves by a route of that MTU.
-    pub fn new(sysctls: &Sysctls, mtu: u16) -> Self {
+    /// The settings of a netns.
+    pub fn new(sysctls: &Sysctls) -> Self {
         let count = |setting| u8::try_from(sysctls.value(setting)).unwrap_or(u8::MAX);
         Self {
             ephemeral_ports: sysctls.ip_local_port_range(),
-            mtu,
             tcp_syn_retries: count(Setting::TcpSynRetries),
             tcp_synack_retries: count(Setting::TcpSynackRetries),
             tcp_retrans_collapse: sysctls.value(Setting::TcpRetransCollapse) != 0,

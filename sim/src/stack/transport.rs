@@ -6,7 +6,6 @@ use crate::fib::{OutputKey, RouteKind, route_output};
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
-use crate::sysctl::Setting;
 use crate::trace::{DropReason, Terminal};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
@@ -74,7 +73,7 @@ pub(crate) fn with_sockets<R>(
     act: impl FnOnce(&mut Sockets, &mut SocketIo) -> R,
 ) -> R {
     let mut out = std::mem::take(&mut ns.socket_out);
-    let settings = socket_settings(ns);
+    let settings = SocketSettings::new(&ns.sysctls);
     let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings });
     for wish in out.drain(..) {
         match wish {
@@ -91,21 +90,6 @@ pub(crate) fn with_sockets<R>(
 fn confirm_neighbour(ns: &mut Netns, cx: &Context, dst: Ipv4Addr) {
     let Ok(route) = route_output(&ns.fib, &ns.devices, &ns.sysctls, &OutputKey::to(dst)) else { return };
     ns.neigh.confirm(cx.now, &ns.sysctls, route.device, route.gateway.unwrap_or(dst));
-}
-
-/// What sockets follow of the netns' sysctls.
-fn socket_settings(ns: &Netns) -> SocketSettings {
-    // The table of sysctls limits these three to a byte.
-    let byte = |setting| u8::try_from(ns.sysctls.value(setting)).unwrap_or(u8::MAX);
-    SocketSettings {
-        ephemeral_ports: ns.sysctls.ip_local_port_range(),
-        tcp_syn_retries: byte(Setting::TcpSynRetries),
-        tcp_synack_retries: byte(Setting::TcpSynackRetries),
-        tcp_retrans_collapse: ns.sysctls.value(Setting::TcpRetransCollapse) != 0,
-        tcp_retries2: byte(Setting::TcpRetries2),
-        tcp_tw_reuse: byte(Setting::TcpTwReuse),
-        ..SocketSettings::default()
-    }
 }
 
 /// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c).

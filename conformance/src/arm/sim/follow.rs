@@ -149,7 +149,7 @@ impl<S> Shown<S> {
                 self.ports.push(port);
             }
         }
-        let nat = if entries.is_empty() { Some(nat_counts(counters()?)) } else { None };
+        let nat = if entries.is_empty() { Some(nat_counts(&counters()?)) } else { None };
         self.left = Some((node.to_owned(), Traces { entries, nat }));
         Ok(self)
     }
@@ -240,7 +240,7 @@ impl SimArm {
         let left = match &shown.left {
             Some((node, Traces { nat, .. })) => {
                 let entries = of_connection(exchange, conntrack(&world, self.node(node)?));
-                let counted = || self.counters_in(&world, node).map(nat_counts);
+                let counted = || self.counters_in(&world, node).map(|counters| nat_counts(&counters));
                 Some(Traces { entries, nat: nat.as_ref().map(|_| counted()).transpose()? })
             }
             None => None,
@@ -331,11 +331,10 @@ fn plan_name(name: &str) -> &str {
 }
 
 /// Counters of the nat table by chain. Rules of other tables see more than the first packets of flows.
-fn nat_counts(counters: Vec<RuleCounter>) -> BTreeMap<String, Vec<u64>> {
+fn nat_counts(counters: &[RuleCounter]) -> BTreeMap<String, Vec<u64>> {
     let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for RuleCounter { rule, packets, .. } in counters.into_iter().filter(|counter| counter.table == "nat") {
-        let chain = rule.split(' ').nth(1).unwrap_or_default().to_owned();
-        counts.entry(chain).or_default().push(packets);
+    for counter in counters.iter().filter(|counter| counter.table == "nat") {
+        counts.entry(counter.chain().to_owned()).or_default().push(counter.packets);
     }
     counts
 }
