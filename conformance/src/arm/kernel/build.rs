@@ -26,6 +26,7 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
         finish(&mut wiring, &netns.to_string(), plan);
     }
     wiring.apply(&lab)?;
+    settle(&lab, topology)?;
     Ok(lab)
 }
 
@@ -55,24 +56,18 @@ pub(super) fn rebuild(
         plan_change(&mut wiring, change, after);
     }
     wiring.apply(lab)?;
-    for (netns, bridge) in without_ports(changes, before, after) {
-        wiring::wait_without_carrier(lab.netns(&netns.to_string()), bridge)?;
-    }
-    Ok(())
+    settle(lab, after)
 }
 
-/// Bridges that have lost their last port.
-fn without_ports<'a>(
-    changes: &[Change],
-    before: &'a Topology,
-    after: &'a Topology,
-) -> impl Iterator<Item = (&'a Netns, &'a str)> {
-    let has_lost_some = changes.iter().any(|change| matches!(change, Change::RemovePod(_)));
-    let has_ports = |topology: &Topology, netns: &Netns| {
-        topology.veths.iter().any(|veth| veth.port.netns == *netns && veth.master.is_some())
-    };
-    let bridges = after.netns.iter().filter_map(|(netns, plan)| Some((netns, &*plan.bridge.as_ref()?.name)));
-    bridges.filter(move |(netns, _)| has_lost_some && has_ports(before, netns) && !has_ports(after, netns))
+/// Waits until every bridge has a link if it has ports, and none otherwise. Until then, a bridge may still forget its
+/// neighbours, and with them the packets that wait for an answer (`neigh_carrier_down`, net/core/neighbour.c).
+fn settle(lab: &Lab, topology: &Topology) -> Result<(), LabError> {
+    let mut bridges =
+        topology.netns.iter().filter_map(|(netns, plan)| Some((netns, &*plan.bridge.as_ref()?.name)));
+    bridges.try_for_each(|(netns, bridge)| {
+        let has_port = topology.veths.iter().any(|veth| veth.port.netns == *netns && veth.master.is_some());
+        wiring::wait_for_link(lab.netns(&netns.to_string()), bridge, has_port)
+    })
 }
 
 fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {
@@ -131,5 +126,55 @@ fn finish(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
     }
     for (name, value) in &plan.sysctls {
         wiring.sysctl(node, name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arm::kernel::testing::can_run;
+    use crate::topology::{Bridge, VethEnd};
+    use sim::wire::MacAddr;
+    use std::collections::BTreeMap;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn node(name: &str) -> Netns {
+        Netns::Node(name.to_owned())
+    }
+
+    fn end(netns: Netns, device: &str, last: u8) -> VethEnd {
+        VethEnd { netns, device: device.to_owned(), mac: MacAddr([2, 0, 0, 0, 1, last]) }
+    }
+
+    /// Says of a bridge what the kernel has made known, which is not always what it would find if it looked: a listing of all
+    /// devices does not bring them up to date.
+    fn check(lab: &Lab, netns: &Netns, state: &str) {
+        let listing = lab.netns(&netns.to_string()).run("ip", &["link"], b"").expect("a listing");
+        let line = listing.lines().find(|line| line.contains(": cni0:")).expect("the bridge");
+        assert!(line.contains(&format!(" state {state} ")), "{netns}: {line}");
+    }
+
+    #[test]
+    fn nothing_is_left_to_be_said_about_the_link_of_a_bridge() {
+        if !can_run("nothing_is_left_to_be_said_about_the_link_of_a_bridge") {
+            return;
+        }
+        let bridge = Some(Bridge { name: "cni0".to_owned(), mac: MAC });
+        let plan = NetnsPlan { bridge, ..NetnsPlan::default() };
+        let (empty, used, other) = (node("empty"), node("used"), node("other"));
+        let netns = BTreeMap::from([
+            (empty.clone(), plan.clone()),
+            (used.clone(), plan),
+            (other.clone(), NetnsPlan::default()),
+        ]);
+        let veth = Veth {
+            port: end(used.clone(), "veth0", 1),
+            leaf: end(other, "eth0", 2),
+            master: Some(("cni0".to_owned(), false)),
+        };
+        let lab = build(&Topology { netns, veths: vec![veth] }).expect("a lab");
+        check(&lab, &empty, "DOWN");
+        check(&lab, &used, "UP");
     }
 }

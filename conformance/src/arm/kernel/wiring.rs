@@ -224,13 +224,13 @@ fn wait(device: &str, has_link: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a bridge without ports has no carrier any more. The kernel takes its time: up to a second
-/// (`linkwatch_schedule_work`, net/core/link_watch.c).
+/// Waits until a bridge has a link, or has none. Kernels that do not bring a device up to date when they are asked about it
+/// (`rtnl_getlink`, net/core/rtnetlink.c) take up to a second (`linkwatch_schedule_work`, net/core/link_watch.c).
 ///
 /// # Errors
 /// If that takes much longer.
-pub(super) fn wait_without_carrier(netns: &Netns, bridge: &str) -> Result<(), LabError> {
-    netns.enter(|| wait(bridge, false))?.map_err(|source| netns.fault(source))
+pub(super) fn wait_for_link(netns: &Netns, bridge: &str, has_link: bool) -> Result<(), LabError> {
+    netns.enter(|| wait(bridge, has_link))?.map_err(|source| netns.fault(source))
 }
 
 fn borrowed(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
