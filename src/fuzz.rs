@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 use std::thread::available_parallelism;
 use std::time::Instant;
 
@@ -22,7 +23,8 @@ const LABS_PER_PROCESSOR: usize = 6;
 
 pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let examined = examined(args)?;
-    let hunt = Hunt { seed: args.seed, examined: &examined, shrink_tries: args.shrink };
+    let hunt =
+        Hunt { seed: args.seed, examined: &examined, shrink_tries: args.shrink, machine: RwLock::new(()) };
     let indexes = match args.only {
         Some(only) => only..only.saturating_add(1),
         None => 0..args.runs,
@@ -65,6 +67,9 @@ fn jobs(args: &FuzzArgs) -> usize {
     args.jobs.map_or(usual, std::num::NonZero::get)
 }
 
+/// Of so many worlds one may go wrong once and never again. If more do, that is no accident.
+const WORLDS_PER_ACCIDENT: u64 = 100;
+
 /// Tells of worlds in the order of their numbers, in whatever order they end.
 struct Telling<'a> {
     args: &'a FuzzArgs,
@@ -95,7 +100,7 @@ impl Telling<'_> {
                 self.tell(self.next, &caught)?;
             }
             self.next += 1;
-            if self.bad == self.args.max_failures.get() {
+            if self.bad - self.once == self.args.max_failures.get() {
                 return Ok(false);
             }
         }
@@ -163,6 +168,40 @@ impl Telling<'_> {
         let only_once = if once == 0 { String::new() } else { format!(", {once} once and never again") };
         let steady = bad - once;
         writeln!(self.out, "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} went wrong{only_once}")?;
-        Ok(if steady == 0 { Exit::AsExpected } else { Exit::NotAsExpected })
+        if once > accidents_max(ended) {
+            let told = format!("more than one in {WORLDS_PER_ACCIDENT} went wrong once: that is no accident");
+            writeln!(self.out, "{told}")?;
+        }
+        Ok(exit(ended, steady, once))
+    }
+}
+
+const fn exit(worlds: u64, steady: u64, once: u64) -> Exit {
+    if steady == 0 && once <= accidents_max(worlds) { Exit::AsExpected } else { Exit::NotAsExpected }
+}
+
+/// How many of so many worlds may go wrong once: one at least.
+const fn accidents_max(worlds: u64) -> u64 {
+    1 + worlds / WORLDS_PER_ACCIDENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_worlds_may_go_wrong_once_and_none_for_good() {
+        for (worlds, steady, once, expected) in [
+            (1, 0, 0, Exit::AsExpected),
+            (1, 0, 1, Exit::AsExpected),
+            (1, 1, 0, Exit::NotAsExpected),
+            (99, 0, 2, Exit::NotAsExpected),
+            (100, 0, 2, Exit::AsExpected),
+            (2000, 0, 21, Exit::AsExpected),
+            (2000, 0, 22, Exit::NotAsExpected),
+            (2000, 1, 0, Exit::NotAsExpected),
+        ] {
+            assert_eq!(exit(worlds, steady, once), expected, "{worlds} {steady} {once}");
+        }
     }
 }

@@ -6,9 +6,11 @@ use conformance::random::{Examined, Finding, examine, generate, shrink};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{PoisonError, RwLock};
 use std::thread;
 
-/// So often a world that went wrong is run again. If it goes wrong in none of these runs, the machine was late.
+/// So often a world that went wrong is run again, with no other beside it. If it goes wrong in none of these runs, the machine
+/// was late.
 const RUN_AGAIN: u32 = 3;
 
 /// Which worlds, and what happens to them.
@@ -18,6 +20,8 @@ pub(super) struct Hunt<'a> {
     pub(super) examined: &'a [Examined],
     /// How many smaller worlds are tried.
     pub(super) shrink_tries: usize,
+    /// Held by every run; for one that must be alone, to write.
+    pub(super) machine: RwLock<()>,
 }
 
 /// What came of a world.
@@ -82,8 +86,15 @@ impl Hunt<'_> {
         })
     }
 
-    /// Runs a world again, until it goes wrong again.
+    /// Runs a world beside others.
+    fn examine(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+        let _shared = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        examine(text, examined)
+    }
+
+    /// Runs a world again, alone, until it goes wrong again.
     fn again(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+        let _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..RUN_AGAIN {
             if let Some(finding) = examine(text, examined)? {
                 return Ok(Some(finding));
@@ -98,7 +109,7 @@ impl Hunt<'_> {
         let examined = self.examined[turn];
         let mut tree = generate(self.seed, index);
         let text = tree.current().text(&self.name(index));
-        let Some(first) = examine(&text, examined)? else { return Ok(Verdict::Good) };
+        let Some(first) = self.examine(&text, examined)? else { return Ok(Verdict::Good) };
         let Some(again) = self.again(&text, examined)? else {
             let caught = Caught { examined, finding: first, text, is_flaky: true, tried: 0 };
             return Ok(Verdict::Bad(Box::new(caught)));
@@ -109,7 +120,7 @@ impl Hunt<'_> {
             if is_over.load(Ordering::Relaxed) || fault.is_some() {
                 return false;
             }
-            match examine(text, examined) {
+            match self.examine(text, examined) {
                 Ok(Some(found)) if found.kind == finding.kind => {
                     finding = found;
                     true

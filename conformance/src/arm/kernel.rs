@@ -13,7 +13,7 @@
 //! | [`server`], [`client`], [`script`] | who answers, who asks, and who sends raw packets |
 //! | [`capture`] | every frame on every device |
 //! | [`outcome`], [`conntrack`] | what was observed, in the words that arms share |
-//! | [`side_by_side`] | several labs at once |
+//! | [`side_by_side`], [`timed`] | several labs at once, and how long each took |
 
 mod build;
 pub mod capture;
@@ -34,7 +34,7 @@ pub mod tool;
 pub mod wiring;
 
 pub use machine::KernelArm;
-pub use parallel::side_by_side;
+pub use parallel::{side_by_side, timed};
 pub use rules::Backend;
 
 #[cfg(test)]

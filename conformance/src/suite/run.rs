@@ -11,7 +11,7 @@ use super::filter::{Filter, Subject};
 use super::known::{KnownDifference, Verdict};
 use super::shard::Shard;
 use crate::arm::ArmError;
-use crate::arm::kernel::{Backend, side_by_side};
+use crate::arm::kernel::{Backend, side_by_side, timed};
 use crate::prepare::Prepared;
 use crate::result::{Run, RunResult};
 use crate::runner::{RunOptions, run_against_kernel, run_sim};
@@ -101,20 +101,6 @@ impl Selection {
 }
 
 impl Case<'_> {
-    /// Runs it until it passes, on a kernel up to `retries` times more. The simulator does the same every time.
-    fn run_with(&self, retries: u32) -> (Result<RunResult, ArmError>, u32) {
-        let retries = if self.backend.is_some() { retries } else { 0 };
-        let mut tries = 1;
-        loop {
-            let outcome = self.run();
-            let has_passed = outcome.as_ref().is_ok_and(RunResult::passed);
-            if has_passed || tries > retries {
-                return (outcome, tries);
-            }
-            tries += 1;
-        }
-    }
-
     fn run(&self) -> Result<RunResult, ArmError> {
         let options =
             RunOptions { mode: self.mode, family: self.family, seed: self.seed, level: Level::Everything };
@@ -128,9 +114,46 @@ impl Case<'_> {
     }
 }
 
-/// Runs all cases, so many at a time as `jobs` says, or as the machine does well. On a kernel one that does not pass is run
-/// again up to `retries` times: a busy machine may be late. Results are in the order of the cases,
-/// and on the simulator the same whatever the number. `is_done` hears of every run as it ends.
+impl<'a> Finished<'a> {
+    /// The case, after its first run.
+    fn first(case: &Case<'a>, known: &[KnownDifference]) -> Self {
+        let (outcome, elapsed) = match case.backend {
+            None => (case.run(), None),
+            Some(_) => {
+                let (outcome, elapsed) = timed(|| case.run());
+                (outcome, Some(elapsed))
+            }
+        };
+        let verdict = Verdict::of(&outcome, &case.member.name, case.mode, case.backend, known);
+        Self { case: *case, outcome, verdict, tries: 1, elapsed }
+    }
+
+    /// Whether it is to be run again. The simulator does the same every time.
+    const fn needs_retry(&self, retries: u32) -> bool {
+        self.tries <= retries && self.case.backend.is_some() && !self.verdict.is_as_expected()
+    }
+
+    /// Runs it again while it needs that; `is_done` hears of it then.
+    fn retried(
+        mut self,
+        retries: u32,
+        known: &[KnownDifference],
+        is_done: &(dyn Fn(&Case<'a>) + Sync),
+    ) -> Self {
+        while self.needs_retry(retries) {
+            self = Self { tries: self.tries + 1, ..Self::first(&self.case, known) };
+        }
+        if self.tries > 1 {
+            is_done(&self.case);
+        }
+        self
+    }
+}
+
+/// Runs all cases, so many at a time as `jobs` says, or as the machine does well. On a kernel one that is not as expected is run
+/// again up to `retries` times when all others have ended: a busy machine may be late, and then it is not busy. Results are in
+/// the order of the cases, and on the simulator the same whatever the number. `is_done` hears of every case once no more runs
+/// of it follow.
 ///
 /// # Errors
 /// If the machine has no threads left. What a single run meets is in its outcome.
@@ -142,26 +165,24 @@ pub fn run_all<'a>(
     is_done: &(dyn Fn(&Case<'a>) + Sync),
 ) -> Result<Vec<Finished<'a>>, ArmError> {
     let run = |case: &Case<'a>| {
-        let outcome = case.run_with(retries);
-        is_done(case);
-        outcome
+        let finished = Finished::first(case, known);
+        if !finished.needs_retry(retries) {
+            is_done(case);
+        }
+        finished
     };
     let is_on_kernel = |case: &Case<'_>| case.backend.is_some();
-    let outcomes = if cases.iter().any(is_on_kernel) {
+    let finished = if cases.iter().any(is_on_kernel) {
         // Not on rayon's threads: one that waits for a part of its own run would take up a second run meanwhile, and the
         // clock of the first would go on.
-        let timed = side_by_side(cases.len(), jobs, |index| run(&cases[index]));
-        timed.into_iter().map(|(outcome, elapsed)| (outcome, Some(elapsed))).collect()
+        side_by_side(cases.len(), jobs, |index| run(&cases[index]))
     } else {
         let threads = ThreadPoolBuilder::new().num_threads(jobs.map_or(0, NonZeroUsize::get)).build();
         let threads = threads.map_err(|error| ArmError::Failed(error.to_string()))?;
-        threads.install(|| cases.par_iter().map(|case| (run(case), None)).collect::<Vec<_>>())
+        threads.install(|| cases.par_iter().map(run).collect())
     };
-    let finished = cases.iter().zip(outcomes).map(|(case, ((outcome, tries), elapsed))| {
-        let verdict = Verdict::of(&outcome, &case.member.name, case.mode, case.backend, known);
-        Finished { case: *case, outcome, verdict, tries, elapsed }
-    });
-    Ok(finished.collect())
+    let retried = |finished: Finished<'a>| finished.retried(retries, known, is_done);
+    Ok(finished.into_iter().map(retried).collect())
 }
 
 #[cfg(test)]

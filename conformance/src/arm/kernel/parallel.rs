@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// Labs at once for each processor: most of the time they wait.
 const LABS_PER_PROCESSOR: usize = 2;
 
-/// Calls `run` with every number below `count`, on `workers` threads or twice as many as there are processors, and returns what each
-/// call gave and how long it took, in the order of the numbers.
+/// Calls `run` with every number below `count`, on `workers` threads or twice as many as there are processors, and returns
+/// what each call gave, in the order of the numbers.
 ///
 /// # Panics
 /// If `run` does.
@@ -17,7 +17,7 @@ pub fn side_by_side<T: Send>(
     count: usize,
     workers: Option<NonZeroUsize>,
     run: impl Fn(usize) -> T + Sync,
-) -> Vec<(T, Duration)> {
+) -> Vec<T> {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers = workers.map_or(processors * LABS_PER_PROCESSOR, NonZeroUsize::get);
     let next = AtomicUsize::new(0);
@@ -28,8 +28,7 @@ pub fn side_by_side<T: Send>(
             if number >= count {
                 return done;
             }
-            let started = Instant::now();
-            done.push((number, (run(number), started.elapsed())));
+            done.push((number, run(number)));
         }
     };
     let mut done = thread::scope(|scope| {
@@ -41,6 +40,13 @@ pub fn side_by_side<T: Send>(
     });
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// What `run` gives, and how long it took.
+pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let result = run();
+    (result, started.elapsed())
 }
 
 #[cfg(test)]
@@ -57,9 +63,9 @@ mod tests {
         };
         for workers in [1, 3, 50] {
             let results = side_by_side(20, NonZeroUsize::new(workers), slow_first);
-            assert_eq!(results.iter().map(|(number, _)| *number).collect::<Vec<_>>(), Vec::from_iter(0..20));
+            assert_eq!(results, Vec::from_iter(0..20));
         }
-        assert_eq!(side_by_side(0, None, slow_first), []);
+        assert_eq!(side_by_side(0, None, slow_first), [0; 0]);
     }
 
     #[test]
@@ -67,6 +73,6 @@ mod tests {
         // Nobody would come past the barrier alone.
         let all = Barrier::new(3);
         let results = side_by_side(3, NonZeroUsize::new(3), |_| all.wait().is_leader());
-        assert_eq!(results.iter().filter(|(is_leader, _)| *is_leader).count(), 1);
+        assert_eq!(results.iter().filter(|is_leader| **is_leader).count(), 1);
     }
 }

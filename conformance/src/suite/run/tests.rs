@@ -4,6 +4,7 @@ use std::sync::{LazyLock, Mutex};
 use proptest::prelude::*;
 
 use super::*;
+use crate::arm::kernel::testing::can_run;
 use crate::diagnostic::Source;
 use crate::manifest;
 use crate::prepare::prepare;
@@ -78,6 +79,36 @@ fn good_and_bad() -> Vec<Member> {
         Member { name: name.to_owned(), argument: name.to_owned(), prepared }
     };
     vec![member("good", text), member("bad", &wrong)]
+}
+
+#[test]
+fn on_a_kernel_what_is_not_as_expected_is_run_again() {
+    if !can_run("on_a_kernel_what_is_not_as_expected_is_run_again") {
+        return;
+    }
+    const REASON: &str = "for a test";
+    let members = good_and_bad();
+    let selection = Selection { backends: vec![Backend::Nft], ..everything() };
+    let cases = selection.cases(&members, 0);
+    let row =
+        KnownDifference { scenario: "bad", mode: ProxyMode::Iptables, backend: Backend::Nft, reason: REASON };
+    for (retries, known, verdict, tries) in [
+        (0, &[][..], Verdict::Failed, 1),
+        (2, &[], Verdict::Failed, 3),
+        (2, &[row], Verdict::KnownDifference(REASON), 1),
+    ] {
+        let heard = Mutex::new(Vec::new());
+        let is_done = |case: &Case<'_>| heard.lock().expect("nobody panicked").push(case.member.name.clone());
+        let finished = run_all(&cases, None, retries, known, &is_done).expect("there are threads");
+        let seen = |index: usize| {
+            let run: &Finished<'_> = &finished[index];
+            (run.verdict, run.tries, run.elapsed.is_some())
+        };
+        assert_eq!([seen(0), seen(1)], [(Verdict::Passed, 1, true), (verdict, tries, true)]);
+        let mut heard = heard.into_inner().expect("nobody panicked");
+        heard.sort();
+        assert_eq!(heard, ["bad", "good"]);
+    }
 }
 
 fn as_expected(verdicts: &[Verdict]) -> Vec<bool> {
