@@ -88,7 +88,24 @@ pub(crate) struct ScenarioArgs {
     /// Scenarios by name (see `hairpin list`), by their file in ./scenarios, or by path
     #[arg(required = true, value_name = "NAME|FILE")]
     pub(crate) scenarios: Vec<String>,
-    /// How kube-proxy implements Services; `all` is every way that the scenario is about
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
+    /// Which iptables loads the rules on a kernel; the first that this machine has when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&[]))]
+    pub(crate) backend: Option<String>,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Also print what every packet met; a packet that went the way of an earlier one is named only, unless WHAT is `all`
+    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,
+          default_missing_value = "distinct")]
+    pub(crate) trace: Option<TraceShown>,
+}
+
+/// How scenarios are run.
+#[derive(Debug, Args)]
+pub(crate) struct HowArgs {
+    /// How kube-proxy implements Services; `all` is every way that each scenario is about
     #[arg(long, value_name = "MODE", value_parser = available_modes(&["all"]), default_value = "all")]
     pub(crate) mode: String,
     /// Address family
@@ -101,16 +118,6 @@ pub(crate) struct ScenarioArgs {
     /// difference between the two is a failure
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
-    /// Which iptables loads the rules on a kernel; the first that this machine has when left out
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&[]))]
-    pub(crate) backend: Option<String>,
-    /// How results are printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-    /// Also print what every packet met; a packet that went the way of an earlier one is named only, unless WHAT is `all`
-    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true,
-          default_missing_value = "distinct")]
-    pub(crate) trace: Option<TraceShown>,
 }
 
 const CONFORMANCE_EXAMPLES: &str = "\
@@ -138,19 +145,8 @@ pub(crate) struct ConformanceArgs {
     /// Scenarios to run: files, folders of files, or names; every built-in one when left out
     #[arg(value_name = "FILE|DIR|NAME")]
     pub(crate) scenarios: Vec<String>,
-    /// How kube-proxy implements Services; `all` is every way that each scenario is about
-    #[arg(long, value_name = "MODE", value_parser = available_modes(&["all"]), default_value = "all")]
-    pub(crate) mode: String,
-    /// Address family
-    #[arg(long, value_name = "FAMILY", value_parser = available_families(), default_value = "ipv4")]
-    pub(crate) family: String,
-    /// Seed of every random decision
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// What it is run on. `kernel`: network namespaces of this machine, as root, with the simulator beside them; every
-    /// difference between the two is a failure
-    #[arg(long, value_enum, default_value_t = Against::Sim)]
-    pub(crate) against: Against,
+    #[command(flatten)]
+    pub(crate) how: HowArgs,
     /// Which iptables loads the rules on a kernel
     #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
     pub(crate) backend: String,

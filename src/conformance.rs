@@ -24,18 +24,18 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
     let members = members(args)?;
     let selection = Selection {
-        mode: ProxyMode::parse(&args.mode),
-        family: Family::parse(&args.family).unwrap_or(Family::Ipv4),
+        mode: ProxyMode::parse(&args.how.mode),
+        family: Family::parse(&args.how.family).unwrap_or(Family::Ipv4),
         backends: backends(args),
         filter,
         shard: None,
     };
-    let all = selection.cases(&members, args.seed);
+    let all = selection.cases(&members, args.how.seed);
     if all.is_empty() {
         return Err(nothing_to_run(args, &members));
     }
     // A shard may be empty: a suite that shrinks must not fail on the last machine.
-    let cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.seed);
+    let cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.how.seed);
     if !selection.backends.is_empty() {
         kernel::ready_for(&selection.backends)?;
     }
@@ -90,7 +90,7 @@ fn read_filter(text: &str) -> Result<Filter, Stop> {
 }
 
 fn backends(args: &ConformanceArgs) -> Vec<Backend> {
-    match args.against {
+    match args.how.against {
         Against::Sim => Vec::new(),
         // `all` is no back end.
         Against::Kernel => Backend::parse(&args.backend).map_or(Backend::ALL.to_vec(), |one| vec![one]),
@@ -100,14 +100,14 @@ fn backends(args: &ConformanceArgs) -> Vec<Backend> {
 /// Says what there would be.
 fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
     let everything = Selection {
-        mode: ProxyMode::parse(&args.mode),
+        mode: ProxyMode::parse(&args.how.mode),
         family: Family::Ipv4,
         backends: Vec::new(),
         filter: None,
         shard: None,
     };
     let mut names: Vec<&str> =
-        everything.cases(members, args.seed).iter().map(|case| case.member.name.as_str()).collect();
+        everything.cases(members, args.how.seed).iter().map(|case| case.member.name.as_str()).collect();
     names.dedup();
     match &args.filter {
         Some(filter) if !names.is_empty() => Stop::bad_input(format!(
@@ -118,7 +118,7 @@ fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
         )),
         Some(_) | None => Stop::bad_input(format!(
             "error: no scenario is about proxy mode {}\nhelp: --mode all runs each in its own modes",
-            args.mode
+            args.how.mode
         )),
     }
 }

@@ -71,13 +71,13 @@ pub(crate) fn prepared(source: Source) -> Result<Prepared, Stop> {
 
 fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec<ProxyMode>, Stop> {
     // `all` is no mode, and stands for not asking for one.
-    let asked = ProxyMode::parse(&args.mode);
+    let asked = ProxyMode::parse(&args.how.mode);
     let modes = prepared.modes_for(asked).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
     if modes.is_empty() {
         let names: Vec<_> = prepared.modes.iter().map(|mode| mode.name()).collect();
         return Err(Stop::bad_input(format!(
             "error: {argument} is not about proxy mode {}\nhelp: it runs in {}",
-            args.mode,
+            args.how.mode,
             names.join(", ")
         )));
     }
@@ -90,7 +90,7 @@ const RUNS_AT_A_TIME: usize = 16;
 /// Runs everything; text is printed as soon as it is there.
 fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
-    let kernel = match args.against {
+    let kernel = match args.how.against {
         Against::Sim => None,
         Against::Kernel => Some(kernel::ready(args.backend.as_deref().and_then(Backend::parse))?),
     };
@@ -121,8 +121,8 @@ fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec
 }
 
 fn options(args: &ScenarioArgs, mode: ProxyMode) -> RunOptions {
-    let family = Family::parse(&args.family).unwrap_or(Family::Ipv4);
-    RunOptions { family, seed: args.seed, ..RunOptions::new(mode) }
+    let family = Family::parse(&args.how.family).unwrap_or(Family::Ipv4);
+    RunOptions { family, seed: args.how.seed, ..RunOptions::new(mode) }
 }
 
 fn print(
