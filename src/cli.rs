@@ -159,10 +159,10 @@ pub(crate) struct ConformanceArgs {
     /// So many runs at a time; when left out, as many as there are processors, and on a kernel twice as many
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// On a kernel, run what does not pass again up to N times: a busy machine may be late. The table shows on which try a
-    /// run passed
+    /// On a kernel, run what does not pass again up to N times: a busy machine may be late. Told are the try on which a
+    /// run passed, and what differed before
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) retries: u32,
+    pub(crate) retries: usize,
     /// Also write results as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<String>,

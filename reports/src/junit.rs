@@ -3,10 +3,11 @@
 use crate::palette::Palette;
 use crate::suite::{arm_of, error_kind, reproduce};
 use crate::text::{disagreements, failures};
+use conformance::arm::ArmError;
 use conformance::result::RunResult;
 use conformance::suite::known::Verdict;
 use conformance::suite::run::{Case, Finished};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -51,12 +52,12 @@ fn suite(name: String, case: &Case<'_>) -> TestSuite {
 }
 
 fn test_case(run: &Finished<'_>) -> TestCase {
-    let Finished { case, outcome, verdict, tries, elapsed } = run;
+    let Finished { case, outcome, verdict, elapsed, .. } = run;
     let mut test = TestCase::new(case.member.name.as_str(), status(run));
     test.set_classname(suite_name(case));
     test.time = *elapsed;
-    if *tries > 1 {
-        test.add_property(("tries", tries.to_string().as_str()));
+    if run.tries() > 1 {
+        test.add_property(("tries", run.tries().to_string().as_str()));
     }
     test.add_property(("seed", case.seed.to_string().as_str()));
     if let Some(hash) = outcome.as_ref().ok().and_then(|result| result.trace_hash) {
@@ -77,7 +78,11 @@ fn status(run: &Finished<'_>) -> TestCaseStatus {
         status
     };
     match (run.verdict, &run.outcome) {
-        (Verdict::Passed, _) => TestCaseStatus::success(),
+        (Verdict::Passed, _) => {
+            let mut status = TestCaseStatus::success();
+            status.add_reruns(run.earlier.iter().map(flaky));
+            status
+        }
         (Verdict::KnownDifference(reason), _) => {
             let mut status = TestCaseStatus::skipped();
             status.set_type("known-difference").set_message(reason);
@@ -95,6 +100,17 @@ fn status(run: &Finished<'_>) -> TestCaseStatus {
             unsuccessful(NonSuccessKind::Error, error_kind(error), error.to_string(), again)
         }
     }
+}
+
+/// A run that was not as expected, of a case that passed later.
+fn flaky(outcome: &Result<RunResult, ArmError>) -> TestRerun {
+    let (kind, ty, message, description) = match outcome {
+        Ok(result) => (NonSuccessKind::Failure, "failure", first_line(result), Told(result).to_string()),
+        Err(error) => (NonSuccessKind::Error, error_kind(error), error.to_string(), String::new()),
+    };
+    let mut rerun = TestRerun::new(kind);
+    rerun.set_type(ty).set_message(message).set_description(description);
+    rerun
 }
 
 /// What failed first, for lists.

@@ -56,14 +56,15 @@ impl<'a> SuiteText<'a> {
             header.extend(["differences", "seconds"]);
         }
         let mut table = table(&header);
-        for Finished { case, outcome, verdict, tries, elapsed } in self.runs {
+        for run in self.runs {
+            let Finished { case, outcome, verdict, elapsed, .. } = run;
             let result = outcome.as_ref().ok();
             let count =
                 |count: fn(&RunResult) -> usize| result.map_or("-".to_owned(), |it| count(it).to_string());
             let mut row = vec![
                 case.member.name.clone(),
                 case.mode.to_string(),
-                match tries {
+                match run.tries() {
                     1 => verdict_word(*verdict).to_owned(),
                     tries => format!("{}, try {tries}", verdict_word(*verdict)),
                 },
@@ -84,7 +85,7 @@ impl<'a> SuiteText<'a> {
         let Finished { case, outcome, verdict, .. } = run;
         let title = self.paint(Tone::Heading, run_title(case));
         match (verdict, outcome) {
-            (Verdict::Passed, _) => return Ok(()),
+            (Verdict::Passed, _) => return self.first_try(f, run),
             (Verdict::KnownDifference(reason), _) => {
                 return writeln!(f, "\n{title}: known to differ: {reason}");
             }
@@ -104,6 +105,21 @@ impl<'a> SuiteText<'a> {
             (Verdict::Failed, Err(_)) => {}
         }
         writeln!(f, "{}", self.paint(Tone::Dim, format!("again: {}", reproduce(case))))
+    }
+
+    /// What was otherwise when a run that passed was run first.
+    fn first_try(&self, f: &mut Formatter<'_>, run: &Finished<'_>) -> fmt::Result {
+        let Some(first) = run.earlier.first() else { return Ok(()) };
+        let title = self.paint(Tone::Heading, run_title(&run.case));
+        let told = format!("it passed on try {}, alone on the machine", run.tries());
+        match first {
+            Err(error) => writeln!(f, "\n{title}: {told}; before, it could not be run: {error}"),
+            Ok(result) => {
+                writeln!(f, "\n{title}: {told}; on the first try")?;
+                failures::write(f, self.palette, &result.steps)?;
+                disagreements::write(f, self.palette, &result.disagreements)
+            }
+        }
     }
 
     fn summary(&self, f: &mut Formatter<'_>) -> fmt::Result {

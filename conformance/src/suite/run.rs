@@ -67,8 +67,8 @@ pub struct Finished<'a> {
     pub outcome: Result<RunResult, ArmError>,
     /// What that comes to.
     pub verdict: Verdict,
-    /// How often it was run to get there.
-    pub tries: u32,
+    /// What earlier runs of it came to, the first run first. None of them was as expected.
+    pub earlier: Vec<Result<RunResult, ArmError>>,
     /// How long it took; `None` from the simulator, where nothing depends on the machine.
     pub elapsed: Option<Duration>,
 }
@@ -125,25 +125,32 @@ impl<'a> Finished<'a> {
             }
         };
         let verdict = Verdict::of(&outcome, &case.member.name, case.mode, case.backend, known);
-        Self { case: *case, outcome, verdict, tries: 1, elapsed }
+        Self { case: *case, outcome, verdict, earlier: Vec::new(), elapsed }
+    }
+
+    /// How often it was run.
+    pub const fn tries(&self) -> usize {
+        self.earlier.len() + 1
     }
 
     /// Whether it is to be run again. The simulator does the same every time.
-    const fn needs_retry(&self, retries: u32) -> bool {
-        self.tries <= retries && self.case.backend.is_some() && !self.verdict.is_as_expected()
+    const fn needs_retry(&self, retries: usize) -> bool {
+        self.earlier.len() < retries && self.case.backend.is_some() && !self.verdict.is_as_expected()
     }
 
     /// Runs it again while it needs that; `is_done` hears of it then.
     fn retried(
         mut self,
-        retries: u32,
+        retries: usize,
         known: &[KnownDifference],
         is_done: &(dyn Fn(&Case<'a>) + Sync),
     ) -> Self {
         while self.needs_retry(retries) {
-            self = Self { tries: self.tries + 1, ..Self::first(&self.case, known) };
+            let next = Self::first(&self.case, known);
+            self.earlier.push(self.outcome);
+            self = Self { earlier: self.earlier, ..next };
         }
-        if self.tries > 1 {
+        if self.tries() > 1 {
             is_done(&self.case);
         }
         self
@@ -160,7 +167,7 @@ impl<'a> Finished<'a> {
 pub fn run_all<'a>(
     cases: &[Case<'a>],
     jobs: Option<NonZeroUsize>,
-    retries: u32,
+    retries: usize,
     known: &[KnownDifference],
     is_done: &(dyn Fn(&Case<'a>) + Sync),
 ) -> Result<Vec<Finished<'a>>, ArmError> {

@@ -1,7 +1,7 @@
 use super::render;
 use crate::json::{Document, render_suite};
 use crate::sample::suite::{members, on_the_kernel, on_the_simulator};
-use quick_junit::{Report, TestCase, TestCaseStatus};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus};
 
 #[test]
 fn a_suite_on_the_simulator_has_nothing_that_changes_from_run_to_run() {
@@ -19,7 +19,9 @@ fn every_verdict_is_read_back() {
     assert_eq!(suites, ["hairpin.kernel.iptables.ipv4.legacy", "hairpin.kernel.iptables.ipv4.nft"]);
     assert_eq!((report.tests, report.failures, report.errors, report.skipped), (5, 2, 1, 1));
     let cases: Vec<&TestCase> = report.test_suites.iter().flat_map(|suite| &suite.test_cases).collect();
-    assert!(matches!(cases[0].status, TestCaseStatus::Success { .. }));
+    let TestCaseStatus::Success { flaky_runs } = &cases[0].status else { panic!("{:?}", cases[0]) };
+    let kinds: Vec<NonSuccessKind> = flaky_runs.iter().map(|run| run.kind).collect();
+    assert_eq!(kinds, [NonSuccessKind::Failure, NonSuccessKind::Error]);
     let property = |name| cases[0].properties.iter().find(|property| property.name.as_str() == name);
     assert_eq!(property("traceHash").expect("a property").value.as_str(), "0123456789abcdef");
     assert_eq!(property("seed").expect("a property").value.as_str(), "0");

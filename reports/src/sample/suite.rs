@@ -35,7 +35,7 @@ pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
         case: case(&members[index], None),
         outcome: Ok(outcome),
         verdict,
-        tries: 1,
+        earlier: Vec::new(),
         elapsed: None,
     };
     vec![finished(0, passed(), Verdict::Passed), finished(1, failed(), Verdict::Failed)]
@@ -58,7 +58,11 @@ pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
         case: case(&members[index], Some(backend)),
         outcome,
         verdict,
-        tries: if index == 0 { 1 } else { 3 },
+        earlier: match (index, backend) {
+            (0, Backend::Legacy) => vec![Ok(disputed()), missing()],
+            (0, Backend::Nft) => Vec::new(),
+            _ => vec![missing(), missing()],
+        },
         elapsed: Some(Duration::from_millis(1_240)),
     })
     .collect()

@@ -61,7 +61,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     assert_eq!(run(4), alone);
     for finished in &alone {
         assert_eq!(finished.verdict, Verdict::Passed, "{}", finished.case.member.name);
-        assert_eq!((finished.elapsed, finished.tries), (None, 1));
+        assert_eq!((finished.elapsed, finished.tries()), (None, 1));
         let hash = finished.outcome.as_ref().expect("it ran").trace_hash;
         assert!(hash.is_some_and(|hash| hash != 0));
         assert_eq!(heard.lock().expect("nobody panicked")[&finished.case.member.name], 2);
@@ -102,7 +102,7 @@ fn on_a_kernel_what_is_not_as_expected_is_run_again() {
         let finished = run_all(&cases, None, retries, known, &is_done).expect("there are threads");
         let seen = |index: usize| {
             let run: &Finished<'_> = &finished[index];
-            (run.verdict, run.tries, run.elapsed.is_some())
+            (run.verdict, run.tries(), run.elapsed.is_some())
         };
         assert_eq!([seen(0), seen(1)], [(Verdict::Passed, 1, true), (verdict, tries, true)]);
         let mut heard = heard.into_inner().expect("nobody panicked");
