@@ -33,10 +33,11 @@ Examples:
       what node-1 lacks, and what it has too much
 
 Exit codes:
-  0  everything as expected
-  1  an expectation failed, or two arms disagree
-  2  the input or the command line is wrong
-  3  this machine lacks what an arm needs";
+  0    everything as expected
+  1    an expectation failed, or two arms disagree
+  2    the input or the command line is wrong
+  3    this machine lacks what an arm needs
+  141  the reader of the output went away before its end, as `head` does";
 
 /// Simulates Kubernetes Service networking packet by packet, with the rule text that a kernel would load.
 #[derive(Debug, Parser)]
