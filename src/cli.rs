@@ -208,7 +208,7 @@ pub(crate) struct FuzzArgs {
     /// Where to write scenario files of what goes wrong, as fuzz-SEED-K.yaml
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
-    /// Stop after so many worlds that go wrong whenever they are run
+    /// Stop after so many worlds that go wrong; those that a kernel was late for once do not count
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) max_failures: NonZeroU64,
     /// How many smaller worlds are tried for each that goes wrong; 0 leaves it as it is
