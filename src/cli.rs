@@ -148,9 +148,9 @@ pub(crate) struct ConformanceArgs {
     pub(crate) scenarios: Vec<String>,
     #[command(flatten)]
     pub(crate) how: HowArgs,
-    /// Which iptables loads the rules on a kernel
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
-    pub(crate) backend: String,
+    /// Which iptables loads the rules on a kernel; `all` when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
+    pub(crate) backend: Option<String>,
     /// Only the runs that the expression means, such as 'nodeport and not mode(ipvs)'
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
@@ -161,9 +161,9 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// On a kernel, run what does not pass again up to N times: a busy machine may be late. Told are the try on which a
-    /// run passed, and what differed before
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) retries: usize,
+    /// run passed, and what differed before. 0 when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<usize>,
     /// Also write results as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<String>,
@@ -190,9 +190,9 @@ pub(crate) struct FuzzArgs {
     /// simulator beside them
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
-    /// Which iptables loads the rules on a kernel; `all` takes turns
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
-    pub(crate) backend: String,
+    /// Which iptables loads the rules on a kernel; `all`, which takes turns, when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
+    pub(crate) backend: Option<String>,
     /// From which worlds are drawn: world K of a seed is always the same
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

@@ -21,6 +21,8 @@ use std::sync::Mutex;
 
 pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     // Every mistake is told before anything runs.
+    let about_kernel = [("--backend", args.backend.is_some()), ("--retries", args.retries.is_some())];
+    kernel::refuse_without(args.how.against, &about_kernel)?;
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
     let members = members(args)?;
     let selection = Selection {
@@ -92,8 +94,7 @@ fn read_filter(text: &str) -> Result<Filter, Stop> {
 fn backends(args: &ConformanceArgs) -> Vec<Backend> {
     match args.how.against {
         Against::Sim => Vec::new(),
-        // `all` is no back end.
-        Against::Kernel => Backend::parse(&args.backend).map_or(Backend::ALL.to_vec(), |one| vec![one]),
+        Against::Kernel => kernel::backends(args.backend.as_deref()),
     }
 }
 
@@ -131,9 +132,11 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
             progress.step(&case.member.name);
         }
     };
-    run_all(cases, args.jobs, args.retries, &KNOWN_DIFFERENCES, &is_done).map_err(|error| Stop::Told {
-        exit: Exit::MachineLacks,
-        message: format!("error: the suite could not be run: {error}"),
+    run_all(cases, args.jobs, args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(|error| {
+        Stop::Told {
+            exit: Exit::MachineLacks,
+            message: format!("error: the suite could not be run: {error}"),
+        }
     })
 }
 

@@ -6,7 +6,6 @@ use crate::cli::{Against, FuzzArgs};
 use crate::exit::{Exit, Stop};
 use crate::kernel;
 use crate::progress::Progress;
-use conformance::arm::kernel::Backend;
 use conformance::random::{Examined, FindingKind, examine};
 use hunt::{Caught, Hunt, Recurrence, Verdict};
 use std::collections::BTreeMap;
@@ -44,10 +43,11 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
 
 /// By what worlds are run.
 fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
+    kernel::refuse_without(args.against, &[("--backend", args.backend.is_some())])?;
     match args.against {
         Against::Sim => Ok(vec![Examined::Sim]),
         Against::Kernel => {
-            let backends = Backend::parse(&args.backend).map_or(Backend::ALL.to_vec(), |one| vec![one]);
+            let backends = kernel::backends(args.backend.as_deref());
             kernel::ready_for(&backends)?;
             Ok(backends.into_iter().map(Examined::Kernel).collect())
         }
@@ -234,6 +234,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser as _;
+    use conformance::arm::kernel::Backend;
     use conformance::random::Finding;
 
     #[test]
