@@ -123,7 +123,7 @@ pub(crate) struct HowArgs {
 
 const CONFORMANCE_EXAMPLES: &str = "\
 Filters:
-  hairpin                  scenarios with this text in their name; so does name(hairpin)
+  hairpin                  scenarios with this text in their metadata.name; so does name(hairpin)
   name(=nodeport-local)    the scenario of exactly this name
   requirement(service.node-port)
                            scenarios that cover a requirement with this text in its name
