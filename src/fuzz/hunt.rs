@@ -56,8 +56,8 @@ pub(super) enum Recurrence {
 }
 
 impl Recurrence {
-    /// That of a world which went wrong once. Nothing in the simulator depends on the machine; and what a kernel does late is a
-    /// difference, no fault inside of an arm.
+    /// That of a world which went wrong once. Nothing in the simulator depends on the machine. Beside a kernel, lateness makes
+    /// observations differ and tools fail, but no assertion, and nothing that is seen in the simulator's events alone.
     const fn of_once(examined: Examined, kind: FindingKind) -> Self {
         match (examined, kind) {
             (Examined::Sim, _)
