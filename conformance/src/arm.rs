@@ -73,8 +73,8 @@ pub trait Arm {
     /// See [`ArmError`].
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError>;
 
-    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it.
-    /// Nothing changes.
+    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it, or if a link
+    /// on its way may lose frames. Nothing changes.
     ///
     /// # Errors
     /// See [`ArmError`].

@@ -145,7 +145,8 @@ pub struct Flow {
 pub struct Share {
     /// The share as people write it: what was expected, or else the simplest fraction that the weight stands for.
     pub exact: Option<String>,
-    /// Its exact probability, found by visiting every random decision; null where an arm cannot.
+    /// Its exact probability, found by visiting every random decision of the rules; null where an arm cannot, for echo requests,
+    /// and where a link may lose frames.
     pub weight: Option<String>,
     /// The share of the connections that were made.
     pub sampled: f64,
