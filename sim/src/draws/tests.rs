@@ -56,7 +56,8 @@ fn numgen_weights_sum_to_one_and_differ_by_one_unit_at_most() {
 
 #[test]
 fn a_path_on_which_a_fault_is_open_has_no_exact_weight() {
-    let weight = |program: &dyn Fn(&mut Draws)| {
+    type Program = fn(&mut Draws);
+    let weight = |program: Program| {
         let mut draws = Draws::seeded(0);
         draws.enumerate(Enumerate::first());
         draws.below(NODE, Purpose::Numgen, 2);
@@ -64,16 +65,16 @@ fn a_path_on_which_a_fault_is_open_has_no_exact_weight() {
         draws.enumerated().and_then(Enumerate::weight)
     };
     // (what is drawn besides, whether there is a weight)
-    let cases: [(&dyn Fn(&mut Draws), bool); 9] = [
-        (&|_| {}, true),
-        (&|draws| _ = draws.u32(NODE, Purpose::Isn), true),
-        (&|draws| _ = draws.below(NODE, Purpose::NatPort, 9), true),
-        (&|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 0), true),
-        (&|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1 << 31), true),
-        (&|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1), false),
-        (&|draws| _ = draws.chance(NODE, Purpose::LinkDuplicate, (1 << 31) - 1), false),
-        (&|draws| _ = draws.below(NODE, Purpose::LinkReorder, 1), true),
-        (&|draws| _ = draws.below(NODE, Purpose::LinkReorder, 2), false),
+    let cases: [(Program, bool); 9] = [
+        (|_| {}, true),
+        (|draws| _ = draws.u32(NODE, Purpose::Isn), true),
+        (|draws| _ = draws.below(NODE, Purpose::NatPort, 9), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 0), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1 << 31), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1), false),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkDuplicate, (1 << 31) - 1), false),
+        (|draws| _ = draws.below(NODE, Purpose::LinkReorder, 1), true),
+        (|draws| _ = draws.below(NODE, Purpose::LinkReorder, 2), false),
     ];
     for (index, (program, has_weight)) in cases.into_iter().enumerate() {
         assert_eq!(weight(program), has_weight.then(|| ratio(1, 2)), "case {index}");
