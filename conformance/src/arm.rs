@@ -116,6 +116,18 @@ pub enum ArmError {
     Failed(String),
 }
 
+impl ArmError {
+    /// The same, with the step that it befell. What the machine lacks it lacks in every step.
+    pub(crate) fn in_step(self, number: usize, name: &str) -> Self {
+        let told = |message| format!("step {number} ({name}): {message}");
+        match self {
+            Self::Refused(message) => Self::Refused(told(message)),
+            Self::Missing(message) => Self::Missing(message),
+            Self::Failed(message) => Self::Failed(told(message)),
+        }
+    }
+}
+
 /// What was seen of the connections of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flows {

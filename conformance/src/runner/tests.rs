@@ -194,8 +194,9 @@ fn what_does_not_hold_is_said() {
 }
 
 #[test]
-fn a_sysctl_that_is_none_is_refused() {
-    let prepared = prepared("bridge", "\n  - set: {node/node-1: {sysctl: {net.ipv4.ip_forwrad: 1}}}\n");
-    let error = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap_err();
-    assert!(matches!(&error, ArmError::Refused(message) if message.contains("ip_forwrad")), "{error:?}");
+fn what_only_a_run_finds_out_names_the_step() {
+    let steps = "\n  - ping: {from: outside, to: node-1}\n  - connect: {from: pod/near, to: pod/far, sourcePort: 80}\n";
+    let error = run_sim(&prepared("bridge", steps), &RunOptions::new(ProxyMode::Iptables)).unwrap_err();
+    let told = "step 2 (pod/near connects to pod/far (tcp)): pod/near cannot connect to pod/far: source port already in use";
+    assert_eq!(error, ArmError::Refused(told.to_owned()));
 }
