@@ -148,7 +148,8 @@ pub struct Share {
     /// The simplest fraction that the weight stands for: `1/3` for 715827883/2147483648, as near as rules can say it. Null where
     /// there is no weight, or no simple fraction is that near.
     pub exact: Option<String>,
-    /// Its exact probability, found by visiting every random decision; null where an arm cannot.
+    /// Its exact probability, found by visiting every random decision of the rules; null where an arm cannot, for echo requests,
+    /// and where a link may lose frames.
     pub weight: Option<String>,
     /// The share of the connections that were made.
     pub sampled: f64,
