@@ -18,7 +18,9 @@
 mod build;
 pub mod capture;
 pub mod client;
+mod clocks;
 pub mod conntrack;
+mod descriptors;
 pub mod lab;
 mod link;
 mod machine;

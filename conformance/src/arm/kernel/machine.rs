@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
 use super::capture::{Capture, merge};
 use super::client::{End, Report, Request, exchange};
+use super::clocks::Clocks;
 use super::lab::{Lab, LabError, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::{Backend, counters};
 use super::script::run_script;
-use super::server::{self, ServerId, Servers};
-use super::{build, conntrack, link, ticks};
+use super::server::{self, ServerError, ServerId, Servers};
+use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::{Arm, ArmError, Flows, Mismatch, RawFlow, Scripted, read_answer};
 use crate::frame::{Direction, Frame};
 use crate::observation::{ConntrackObservation, RuleCounter, Transport};
@@ -57,8 +58,8 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(Netns, Listener), ServerId>,
     frames: Vec<Frame>,
-    /// When the lab was built, by the clock that never goes back and by the one that stamps frames.
-    since: (Instant, SystemTime),
+    /// They run from when the lab was built.
+    clocks: Clocks,
     // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -80,7 +81,7 @@ impl KernelArm {
             topology,
             ports: BTreeMap::new(),
             frames: Vec::new(),
-            since: (Instant::now(), SystemTime::now()),
+            clocks: Clocks::begin(),
             running: None,
         }
     }
@@ -101,7 +102,7 @@ impl KernelArm {
 
     /// How long the lab has been there.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.since.0.elapsed()
+        self.clocks.elapsed()
     }
 
     /// The wheel by which timers turn, for a world that begins now.
@@ -112,7 +113,7 @@ impl KernelArm {
     /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.
     ///
     /// # Errors
-    /// If frames were lost.
+    /// If frames were lost, their times cannot be believed, or a server could not do its work.
     pub fn take_frames(&mut self) -> Result<Vec<Frame>, ArmError> {
         self.drain()?;
         Ok(std::mem::take(&mut self.frames))
@@ -171,23 +172,25 @@ impl KernelArm {
 
     fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
         if let Some(id) = self.ports.remove(&(netns.clone(), listener.clone())) {
-            self.running_mut()?.servers.close(id);
+            self.running_mut()?.servers.close(id)?;
         }
         Ok(())
     }
 
-    /// Takes what the captures have; returns how much that was.
+    /// Takes what the captures have; returns how much that was. Fails if that is not what the network did: what a server that
+    /// has stopped did not answer, and stamps of a clock that was set, would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
-        let Some(Running { captures, lab, .. }) = self.running.as_mut() else { return Ok(0) };
+        let Some(Running { captures, lab, servers }) = self.running.as_mut() else { return Ok(0) };
         let mut drained = Vec::with_capacity(captures.len());
         for (name, capture) in captures {
             drained
                 .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
         }
+        servers.check()?;
+        self.clocks.check().map_err(|error| ArmError::Failed(error.to_string()))?;
         let mut merged = merge(drained);
-        let built_at = self.since.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for frame in &mut merged {
-            frame.at = frame.at.saturating_sub(built_at);
+            frame.at = self.clocks.since_begin(frame.at);
             restore_bridge_mac(&self.topology, frame);
         }
         let count = merged.len();
@@ -264,6 +267,7 @@ impl Arm for KernelArm {
         if !lacks.is_empty() {
             return Err(ArmError::Missing(lacks.join("\n")));
         }
+        descriptors::raise_limit();
         let failed = |error: &dyn std::error::Error| ArmError::Failed(error.to_string());
         let lab = build::build(topology)?;
         let mut captures = BTreeMap::new();
@@ -273,7 +277,7 @@ impl Arm for KernelArm {
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
         self.running = Some(Running { captures, servers, lab });
-        self.since = (Instant::now(), SystemTime::now());
+        self.clocks = Clocks::begin();
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {
                 self.open(netns, listener)?;
@@ -307,7 +311,7 @@ impl Arm for KernelArm {
                 self.ports = stay;
                 let gone: BTreeMap<(Netns, Listener), ServerId> = gone;
                 let running = self.running_mut()?;
-                gone.into_values().for_each(|id| running.servers.close(id));
+                gone.into_values().try_for_each(|id| running.servers.close(id))?;
                 running.captures.remove(&netns.to_string());
             }
         }
@@ -382,7 +386,8 @@ impl Arm for KernelArm {
 
     fn step_begins(&mut self) {}
 
-    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+    fn finish(mut self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+        self.drain()?;
         Ok((None, None))
     }
 }
@@ -423,6 +428,12 @@ fn not_built() -> ArmError {
 
 impl From<LabError> for ArmError {
     fn from(error: LabError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ServerError> for ArmError {
+    fn from(error: ServerError) -> Self {
         Self::Failed(error.to_string())
     }
 }
