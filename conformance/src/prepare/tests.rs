@@ -132,6 +132,8 @@ mistakes! {
     host_on_another_network: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 10.244.7.7}");
     host_with_the_address_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.11}");
     host_with_the_name_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: node-1, ip: 192.168.0.101}");
+    host_with_the_name_of_the_switch: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: switch, ip: 192.168.0.101}");
+    node_with_the_name_of_the_switch: format!("{GOOD}---\napiVersion: v1\nkind: Node\nmetadata: {{name: switch}}\nstatus: {{addresses: [{{type: InternalIP, address: 192.168.0.12}}]}}\n");
     named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
     port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
     host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
