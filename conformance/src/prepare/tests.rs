@@ -185,6 +185,29 @@ fn a_selector_that_finds_nothing_is_a_warning() {
 }
 
 #[test]
+fn a_name_whose_answer_is_cut_is_a_warning() {
+    let dns = "---\napiVersion: v1\nkind: Service\nmetadata: {name: kube-dns, namespace: kube-system}\nspec: {ports: [{name: dns, protocol: UDP, port: 53}]}\n";
+    let headless = "---\napiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}\n";
+    let pods = |count: u32| -> String {
+        (0..count)
+            .map(|number| {
+                format!(
+                    "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: db-{number}, labels: {{app: db}}}}\nspec: {{nodeName: node-1}}\n"
+                )
+            })
+            .collect()
+    };
+    let warnings = |count| {
+        let text = with_step("resolve: {from: pod/web-0, name: db}");
+        let prepared = prepare_text(&format!("{text}{dns}{headless}{}", pods(count))).unwrap();
+        render(&prepared.warnings, &prepared.sources, Style::Plain)
+    };
+    // `db.default.svc.cluster.local` leaves room for 29 addresses.
+    assert!(!warnings(29).contains("datagram"));
+    insta::assert_snapshot!(warnings(30));
+}
+
+#[test]
 fn a_later_step_sees_what_an_earlier_one_made() {
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: new, labels: {app: web}}, spec: {nodeName: node-1, containers: [{ports: [{name: http, containerPort: 8080}]}]}}";
     let steps = format!(
