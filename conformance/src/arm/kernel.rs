@@ -21,6 +21,7 @@ pub mod client;
 mod clocks;
 pub mod conntrack;
 mod descriptors;
+mod failure;
 pub mod lab;
 mod link;
 mod machine;

@@ -12,12 +12,13 @@ use proxy_core::stale_flows::{Frontends, UdpFlow};
 use super::capture::{Capture, merge};
 use super::client::{End, Report, Request, exchange};
 use super::clocks::Clocks;
-use super::lab::{Lab, LabError, Netns as LabNetns};
+use super::failure::{failed, refused};
+use super::lab::{Lab, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::{Backend, counters};
 use super::script::run_script;
-use super::server::{self, ServerError, ServerId, Servers};
+use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::{Arm, ArmError, Flows, Mismatch, RawFlow, Scripted, read_answer};
 use crate::frame::{Direction, Frame};
@@ -165,7 +166,7 @@ impl KernelArm {
         let id = running
             .servers
             .open(running.lab.netns(&netns.to_string()), &opened)
-            .map_err(|error| ArmError::Refused(error.to_string()))?;
+            .map_err(|error| refused(error.to_string(), &error))?;
         self.ports.insert((netns.clone(), listener.clone()), id);
         Ok(())
     }
@@ -183,11 +184,10 @@ impl KernelArm {
         let Some(Running { captures, lab, servers }) = self.running.as_mut() else { return Ok(0) };
         let mut drained = Vec::with_capacity(captures.len());
         for (name, capture) in captures {
-            drained
-                .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
+            drained.push(capture.drain(lab.netns(name))?);
         }
         servers.check()?;
-        self.clocks.check().map_err(|error| ArmError::Failed(error.to_string()))?;
+        self.clocks.check()?;
         let mut merged = merge(drained);
         for frame in &mut merged {
             frame.at = self.clocks.since_begin(frame.at);
@@ -221,7 +221,7 @@ impl KernelArm {
         };
         let start = self.frames.len();
         let report = exchange(self.netns(&plan.from)?, &request).map_err(|error| {
-            ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
+            refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text), &error)
         })?;
         self.drain()?;
         if report.end != End::Answered {
@@ -268,11 +268,10 @@ impl Arm for KernelArm {
             return Err(ArmError::Missing(lacks.join("\n")));
         }
         descriptors::raise_limit();
-        let failed = |error: &dyn std::error::Error| ArmError::Failed(error.to_string());
         let lab = build::build(topology)?;
         let mut captures = BTreeMap::new();
         for netns in lab.all_netns() {
-            let capture = Capture::open(netns).map_err(|error| failed(&error))?;
+            let capture = Capture::open(netns)?;
             captures.insert(netns.name().to_owned(), capture);
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
@@ -321,8 +320,7 @@ impl Arm for KernelArm {
             match change {
                 Change::AddPod(netns) => {
                     let running = self.running_mut()?;
-                    let capture = Capture::open(running.lab.netns(&netns.to_string()))
-                        .map_err(|error| ArmError::Failed(error.to_string()))?;
+                    let capture = Capture::open(running.lab.netns(&netns.to_string()))?;
                     running.captures.insert(netns.to_string(), capture);
                     for listener in &after.netns[netns].listeners {
                         self.open(netns, listener)?;
@@ -342,7 +340,7 @@ impl Arm for KernelArm {
         match change {
             StateChange::Sysctl { netns, name, value } => {
                 let written = lab.netns(&netns.to_string()).set_sysctls([(&**name, &**value)]);
-                written.map_err(|error| ArmError::Refused(error.to_string()))
+                written.map_err(|error| refused(error.to_string(), &error))
             }
             StateChange::Hairpin { pod, is_on } => link::set_hairpin(lab, &self.topology, pod, *is_on),
             StateChange::Link { netns, latency, loss } => {
@@ -424,16 +422,4 @@ fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
 
 fn not_built() -> ArmError {
     ArmError::Failed("no lab was built".to_owned())
-}
-
-impl From<LabError> for ArmError {
-    fn from(error: LabError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<ServerError> for ArmError {
-    fn from(error: ServerError) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
