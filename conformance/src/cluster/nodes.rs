@@ -274,9 +274,9 @@ fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
         .unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))
 }
 
-/// Names go into namespaces, rules and commands.
+/// Names and namespaces go into network namespaces, rules, commands and answers.
 ///
-/// Kubernetes: `IsDNS1123Subdomain`, apimachinery pkg/util/validation/validation.go.
+/// Kubernetes: `IsDNS1123Subdomain`, `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
 pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Problem>) {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_label = |label: &str| {
@@ -289,5 +289,11 @@ pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Prob
         let fault = FieldFault::new(format!("{name:?} cannot be the name of a {}", object.kind.name()))
             .expected("a DNS name: lower case letters, digits, '-' and '.'");
         problems.push(Problem::error(object.clone(), fault.at("metadata.name")));
+    }
+    let namespace = object.name.namespace.as_str();
+    if namespace.len() > 63 || !is_label(namespace) {
+        let fault = FieldFault::new(format!("{namespace:?} cannot be the name of a namespace"))
+            .expected("at most 63 lower case letters, digits and '-'");
+        problems.push(Problem::error(object.clone(), fault.at("metadata.namespace")));
     }
 }

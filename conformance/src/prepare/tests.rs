@@ -138,6 +138,7 @@ mistakes! {
     port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
     host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
     name_that_is_none: changed("  name: web-0\n", "  name: Web_0\n");
+    namespace_that_is_none: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: other, namespace: a b/c}}\nspec: {{nodeName: node-1}}\n");
     missing_pod: with_step("connect: {from: pod/web-1, to: service/web}");
     missing_node: with_step("connect: {from: client, to: node/node-2:30080}");
     missing_host: with_step("connect: {from: clint, to: service/web}");
