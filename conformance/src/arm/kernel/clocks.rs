@@ -92,6 +92,15 @@ impl Reading {
 mod tests {
     use super::*;
 
+    impl Clocks {
+        /// As if somebody had done so.
+        pub(crate) fn set_by_an_hour(&mut self) {
+            let hour = Duration::from_secs(3_600);
+            let Reading { earliest, latest } = self.begin;
+            self.begin = Reading { earliest: earliest + hour, latest: latest + hour };
+        }
+    }
+
     const fn reading(earliest: u64, latest: u64) -> Reading {
         Reading { earliest: Duration::from_millis(earliest), latest: Duration::from_millis(latest) }
     }

@@ -423,3 +423,6 @@ fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
 fn not_built() -> ArmError {
     ArmError::Failed("no lab was built".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,14 @@ fn broken() -> Service {
     Service { name: "web".to_owned(), zone: None, socket: Socket::Tcp(socket.into()), is_stopped: false }
 }
 
+impl Servers {
+    /// As if a server had met that.
+    pub(crate) fn stop(&self) {
+        let (who, what) = ("the server web".to_owned(), "accept a connection");
+        let _ = self.fault.set(Fault { who, what, errno: Errno::EMFILE });
+    }
+}
+
 #[test]
 fn a_server_that_cannot_accept_is_left_alone_and_told() {
     let (mut wake, woken) = UnixStream::pair().expect("a pair");
