@@ -18,7 +18,10 @@
 mod build;
 pub mod capture;
 pub mod client;
+mod clocks;
 pub mod conntrack;
+mod descriptors;
+mod failure;
 pub mod lab;
 mod link;
 mod machine;
