@@ -1,6 +1,7 @@
 //! Small networks end to end. Rule text is in `tests/rules.rs`; what whole clusters do is tested by scenarios.
 
 mod cluster;
+mod destinations;
 mod laws;
 mod raw;
 
