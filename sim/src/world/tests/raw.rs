@@ -2,11 +2,12 @@
 
 use super::{Line, addr, line, quiesce};
 use crate::socket::SendError;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+use crate::timer_wheel::TimerWheel;
 use crate::trace::Level;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
-use crate::world::{RawSendError, RunLimit};
+use crate::world::{BuildError, RawSendError, RunLimit};
 
 /// A datagram to the port of nobody, from its IP header on.
 fn datagram(src: &str, dst: &str, (ident, dont_fragment): (u16, bool), len: usize) -> Vec<u8> {
@@ -84,4 +85,30 @@ fn what_a_raw_socket_refuses() {
     let refused = world.send_raw(lonely, flow, &datagram("0.0.0.0", "10.0.2.2", (1, true), 3));
     assert_eq!(refused, Err(RawSendError::Refused(SendError::NetworkUnreachable)));
     quiesce(&mut world);
+}
+
+/// A second is 250 ticks: those that began in tick 1,000 end in tick 1,256, in which the second level of the wheel moves.
+#[test]
+fn fragments_are_given_up_when_the_timer_wheel_moves() {
+    let Line { mut world, client, server, .. } = line();
+    world.set_timer_wheel(TimerWheel::new(250, 1_000, 0));
+    world.set_sysctl(server, "net.ipv4.ipfrag_time", "1").unwrap();
+    let mut first = datagram("0.0.0.0", "10.0.2.2", (1, false), 8);
+    first[6] |= 0x20;
+    let flow = world.raw_flow();
+    assert_eq!(world.send_raw(client, flow, &first), Ok(()));
+    world.run_until(Instant::START + Duration::from_millis(500));
+    world.open_tap(client);
+    assert_eq!(world.run_until_tapped(client, Instant::START + Duration::from_secs(5)), RunLimit::Done);
+    // The links cost a tenth of a millisecond.
+    assert_eq!(world.now().as_nanos() / 1_000_000, 1_024);
+}
+
+#[test]
+fn an_mtu_has_room_for_the_largest_header() {
+    let Line { mut world, client, .. } = line();
+    let eth0 = world.device(client, "eth0").unwrap();
+    assert_eq!(world.set_mtu(client, eth0, 68), Ok(()));
+    let refused = world.set_mtu(client, eth0, 67);
+    assert!(matches!(refused, Err(BuildError::MtuTooSmall { mtu: 67, .. })), "{refused:?}");
 }
