@@ -29,6 +29,8 @@ pub struct ConnectSpec {
     pub deadline: Duration,
     /// The socket stays open for [`World::send_again`].
     pub is_kept_open: bool,
+    /// UDP and ICMP may go to broadcast addresses (`SO_BROADCAST`).
+    pub may_broadcast: bool,
 }
 
 impl World {
@@ -51,7 +53,7 @@ impl World {
                 is_kept_open: spec.is_kept_open,
             };
             let routed = route.map_err(transport::send_error);
-            let allowed = routed.and_then(|route| may_connect(spec.protocol, route.kind));
+            let allowed = routed.and_then(|route| may_connect(spec.protocol, route.kind, spec.may_broadcast));
             transport::with_sockets(ns, cx, |sockets, io| match allowed {
                 Ok(()) => sockets.connect(io, client).map(drop),
                 Err(error) => {
@@ -123,19 +125,22 @@ impl World {
     }
 }
 
-/// Whether connect(2) takes a destination to which there is such a route. No TCP connection has more than two ends, and no
-/// client here asks for broadcasts (`SO_BROADCAST`).
+/// Whether connect(2) takes a destination to which there is such a route. No TCP connection has more than two ends.
 ///
 /// Linux: `tcp_v4_connect`, net/ipv4/tcp_ipv4.c; `__ip4_datagram_connect`, net/ipv4/datagram.c.
-const fn may_connect(protocol: ClientProtocol, kind: RouteKind) -> Result<(), SendError> {
+const fn may_connect(
+    protocol: ClientProtocol,
+    kind: RouteKind,
+    may_broadcast: bool,
+) -> Result<(), SendError> {
     match (protocol, kind) {
         (ClientProtocol::Tcp, RouteKind::Broadcast | RouteKind::Multicast) => {
             Err(SendError::NetworkUnreachable)
         }
-        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Broadcast) => {
+        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Broadcast) if !may_broadcast => {
             Err(SendError::NotPermitted)
         }
-        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Multicast)
+        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Broadcast | RouteKind::Multicast)
         | (
             _,
             RouteKind::Unicast

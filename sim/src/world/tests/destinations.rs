@@ -1,6 +1,6 @@
 //! Destinations that no other host has: broadcast and multicast addresses, and oneself.
 
-use super::{Line, addr, line, run, spec};
+use super::{ConnectSpec, Line, addr, line, run, spec};
 use crate::socket::ClientProtocol::{self, IcmpEcho, Tcp, Udp};
 use crate::socket::Server;
 use crate::trace::{Event, Outcome, PacketEvent, Unreachable};
@@ -33,6 +33,15 @@ fn connections_to_many_hosts_are_refused_at_once() {
         assert_eq!((outcome, made(&world, start)), (expected, 0), "{protocol:?} to {dst}");
         assert_eq!(world.now(), began, "{protocol:?} to {dst}");
     }
+}
+
+#[test]
+fn a_socket_that_asked_for_it_sends_to_all() {
+    let Line { mut world, client, .. } = line();
+    let start = world.trace().events().len();
+    let spec = ConnectSpec { may_broadcast: true, ..spec(Udp, "10.0.1.255", 80) };
+    assert_eq!(run(&mut world, client, spec).1, Outcome::Timeout);
+    assert_eq!(made(&world, start), 1);
 }
 
 #[test]

@@ -212,6 +212,7 @@ impl Host {
             request: vec![b'x'; len],
             deadline: Duration::from_secs(1000),
             is_kept_open: false,
+            may_broadcast: true,
         };
         self.world.connect(self.host, spec).unwrap();
         Vec::new()
