@@ -1,7 +1,8 @@
 //! Sets with timeouts are swept now and then. Until then, what has expired is still there for some: it keeps its set from being
 //! destroyed, and its prefix length is that of a set of networks.
 //!
-//! The kernel sweeps a hash table of more than 1024 buckets in parts, one after the other; here all of it is swept at once.
+//! The kernel sweeps a hash table of more than 1024 buckets in parts, one after the other, and is late where nothing else wakes its
+//! CPU (`INIT_DEFERRABLE_WORK`); here all of a set is swept at once and in time.
 
 use super::header::{Header, Storage};
 use super::list::Member;
