@@ -136,6 +136,7 @@ impl Lab {
             request: b"ping\n".to_vec(),
             deadline: Duration::from_secs(1),
             is_kept_open,
+            may_broadcast: false,
         };
         self.world.connect(self.client, spec).expect("a port is free")
     }

@@ -5,12 +5,13 @@
 mod queue;
 
 use crate::context::{Context, Effect};
+use crate::device::DeviceId;
 use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::{DropReason, Terminal};
 use queue::{Place, Queue};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// For whom fragments are put together (`enum ip_defrag_users`, include/net/ip.h). Each has queues of its own.
@@ -62,6 +63,8 @@ pub struct Expired {
     pub user: DefragUser,
     /// Whether the first one of the datagram is among them; then it comes first.
     pub has_first: bool,
+    /// The device by which the last one came; none if this netns made them.
+    pub in_dev: Option<DeviceId>,
     /// The fragments.
     pub parts: Vec<Packet>,
 }
@@ -70,13 +73,14 @@ pub struct Expired {
 #[derive(Clone, Debug, Default)]
 pub struct Defrag {
     queues: BTreeMap<Key, Queue>,
-    /// Fragments that each sender has sent (`inet_peer.rid`).
+    /// Fragments that each sender of a queue has sent (`inet_peer.rid`).
     arrivals: BTreeMap<Ipv4Addr, u32>,
 }
 
 impl Defrag {
     /// Keeps a fragment, or gives the whole packet if it was the last that was missing (`ip_defrag`). The packet continues
-    /// the fragment that came last, with the headers and the metadata of the first.
+    /// the fragment that came last, with the headers and the metadata of the first. Fragments that end are left to the stack
+    /// ([`Effect::End`]): those that came by the loopback hold a conntrack entry.
     pub fn ip_defrag(
         &mut self,
         cx: &mut Context,
@@ -87,19 +91,20 @@ impl Defrag {
         let ip = packet.ipv4();
         let key = Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
         let deadline = cx.now + Duration::from_secs(u64::from(sysctls.value(Setting::IpfragTime)));
+        let distance_max = sysctls.value(Setting::IpfragMaxDist);
         let mut is_fresh = false;
         let queue = self.queues.entry(key).or_insert_with(|| {
             is_fresh = true;
-            Queue::new(deadline)
+            Queue::new(deadline, distance_max > 0)
         });
         // Linux: ip_frag_too_far and ip_frag_reinit. Identifications come round again.
-        let arrivals = self.arrivals.entry(key.src).or_default();
-        *arrivals = arrivals.wrapping_add(1);
-        let distance = arrivals.wrapping_sub(std::mem::replace(&mut queue.last_arrival, *arrivals));
-        let distance_max = sysctls.value(Setting::IpfragMaxDist);
-        if distance_max > 0 && distance > distance_max && !queue.is_empty() {
-            end_all(cx, queue.restart(deadline), DropReason::FragmentTooFar);
-            is_fresh = true;
+        if distance_max > 0 && queue.counts_arrivals() {
+            let arrivals = self.arrivals.entry(key.src).or_default();
+            *arrivals = arrivals.wrapping_add(1);
+            if queue.arrival(*arrivals) > distance_max && !queue.is_empty() {
+                end_all(cx, queue.restart(deadline), DropReason::FragmentTooFar);
+                is_fresh = true;
+            }
         }
         if is_fresh {
             cx.effects.push(Effect::DefragTimer { at: deadline });
@@ -108,11 +113,11 @@ impl Defrag {
             Place::Wrong => {
                 let queue = self.queues.remove(&key)?;
                 end_all(cx, queue.into_parts(), DropReason::FragmentWrong);
-                cx.end(packet, Terminal::Dropped(DropReason::FragmentWrong));
+                end(cx, packet, Terminal::Dropped(DropReason::FragmentWrong));
                 None
             }
             Place::Known => {
-                cx.end(packet, Terminal::Dropped(DropReason::FragmentKnown));
+                end(cx, packet, Terminal::Dropped(DropReason::FragmentKnown));
                 None
             }
             Place::At { offset, end } => {
@@ -125,24 +130,31 @@ impl Defrag {
         }
     }
 
-    /// Takes out what has waited too long (`ip_expire`).
-    pub fn expire(&mut self, now: Instant) -> Vec<Expired> {
+    /// Takes out what had waited too long by then (`ip_expire`).
+    pub fn expire(&mut self, due: Instant) -> Vec<Expired> {
         let late: Vec<Key> =
-            self.queues.iter().filter(|(_, queue)| queue.deadline <= now).map(|(key, _)| *key).collect();
+            self.queues.iter().filter(|(_, queue)| queue.deadline <= due).map(|(key, _)| *key).collect();
         let take = |key: Key| {
             let queue = self.queues.remove(&key)?;
-            let has_first = queue.has_first();
-            Some(Expired { user: key.user, has_first, parts: queue.into_parts() })
+            let (has_first, in_dev) = (queue.has_first(), queue.in_dev);
+            Some(Expired { user: key.user, has_first, in_dev, parts: queue.into_parts() })
         };
-        late.into_iter().filter_map(take).collect()
+        let expired = late.into_iter().filter_map(take).collect();
+        // Distances are between fragments of one queue, so that where there is none, counting may begin anew.
+        let senders: BTreeSet<Ipv4Addr> = self.queues.keys().map(|key| key.src).collect();
+        self.arrivals.retain(|sender, _| senders.contains(sender));
+        expired
     }
 }
 
-/// Drops fragments. None of them has a conntrack entry yet.
 fn end_all(cx: &mut Context, parts: Vec<Packet>, reason: DropReason) {
     for part in parts {
-        cx.end(part, Terminal::Dropped(reason));
+        end(cx, part, Terminal::Dropped(reason));
     }
+}
+
+fn end(cx: &mut Context, part: Packet, terminal: Terminal) {
+    cx.effects.push(Effect::End { packet: QueuedPacket(part), terminal });
 }
 
 /// A fragment and where its payload belongs, in bytes.

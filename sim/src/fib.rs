@@ -56,6 +56,14 @@ pub struct RouteResult {
     pub source: Ipv4Addr,
 }
 
+impl RouteResult {
+    /// To where a packet goes that this netns sends to `asked` by this route: 0.0.0.0 means the sender itself
+    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, and sockets take it from there).
+    pub const fn destination(&self, asked: Ipv4Addr) -> Ipv4Addr {
+        if asked.is_unspecified() { self.source } else { asked }
+    }
+}
+
 /// What a decision about addresses depends on: the devices of a netns, its routes and its settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Routing<'a> {

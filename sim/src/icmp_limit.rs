@@ -76,7 +76,7 @@ impl IcmpLimit {
         if !self.has_credit(now, sysctls) {
             return false;
         }
-        // No cost is no limit; but the peer then has no tokens left for a route error.
+        // No cost is no limit; but a tick later the peer then has no tokens left for a route error.
         let cost = u64::from(sysctls.value(Setting::IcmpRatelimit));
         if !message.leaves_by_loopback && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
             return false;
@@ -91,6 +91,8 @@ impl IcmpLimit {
     // Linux: ip_error, net/ipv4/route.c.
     pub fn allow_route_error(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
         let now = self.ticks(now);
+        let state = self.peer(now, peer);
+        state.tokens = state.tokens.min(ROUTE_ERROR_BURST);
         self.take(now, peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
     }
 
@@ -146,11 +148,13 @@ impl IcmpLimit {
         true
     }
 
-    // Linux: inet_peer_xrlim_allow.
+    // Linux: inet_peer_xrlim_allow. Within a tick nothing is earned, and what was saved up by a higher limit stays.
     fn take(&mut self, now: u64, peer: Ipv4Addr, cost: u64, burst: u64) -> bool {
         let state = self.peer(now, peer);
-        state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
-        state.updated_at = now;
+        if now > state.updated_at {
+            state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
+            state.updated_at = now;
+        }
         let is_allowed = state.tokens >= cost;
         if is_allowed {
             state.tokens -= cost;

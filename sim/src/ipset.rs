@@ -3,17 +3,20 @@
 //! [`Ipset`] reads what `ipset restore` reads and prints what `ipset save -sorted` prints. What can be said in that language is
 //! in one of three states: *implemented*: the types `bitmap:ip`, `bitmap:port`, `hash:ip`, `hash:net`, `hash:ip,port`,
 //! `hash:ip,port,ip`, `hash:ip,port,net`, `hash:net,port` and `list:set` with `family`, `maxelem`, `netmask`, `range`, `timeout`,
-//! `counters`, `comment` and `nomatch`; *inert*, which is printed again and has no effect on packets: `hashsize`, `bucketsize`,
-//! `initval`, `size`, and the options `-quiet` and `-sorted`; or *rejected* with a [`RuleError`].
+//! `counters`, `comment` and `nomatch`; *inert*, which is printed again and has no effect on packets here: `hashsize`,
+//! `bucketsize`, `initval`, `size`, and the options `-quiet` and `-sorted`; or *rejected* with a [`RuleError`].
 //!
-//! Three things differ from the real tool. A kernel that was given no `initval` draws one and prints it; here it is not printed.
-//! A kernel makes the table of a set larger as it fills, and then prints another `hashsize`. And the real tool sends at most
-//! some hundred lines at once, where here all adjacent `add` lines of one set go together (see `restore`).
+//! Four things differ from the real tool. A kernel that was given no `initval` draws one and prints it; here it is not printed.
+//! A kernel makes the table of a set larger as it fills, and then prints another `hashsize`. A bucket of its table has room for
+//! `bucketsize` elements; what a rule adds to a full one is not added (`mtype_add`, net/netfilter/ipset/ip_set_hash_gen.h), and
+//! which buckets are full depends on `hashsize` and `initval`; here every element finds its place. And the real tool sends at
+//! most some hundred lines at once, where here all adjacent `add` lines of one set go together (see `restore`).
 //!
-//! From text to answer: `restore` reads commands, `header` and `element` what belongs to types of sets, `set` keeps elements, and
-//! `lookup` asks, adds and deletes for packets.
+//! From text to answer: `restore` reads commands, `header` and `element` what belongs to types of sets, `set` keeps elements,
+//! `gc` takes out those whose time is over, and `lookup` asks, adds and deletes for packets.
 
 mod element;
+mod gc;
 mod header;
 mod icmp;
 mod keys;
@@ -29,6 +32,7 @@ mod tests;
 
 pub use restore::IpsetOptions;
 
+pub(crate) use header::MAX_TIMEOUT;
 pub(crate) use lookup::{Addition, CounterTest, Directions, Question, Shown};
 
 use crate::netfilter::Family;
@@ -133,8 +137,8 @@ impl Ipset {
     }
 
     /// Makes a set in the first free place (`find_free_id`). The caller has checked that the name is free.
-    fn create(&mut self, name: &str, header: Header) {
-        let slot = Slot { name: name.into(), references: 0, set: Arc::new(Set::new(header)) };
+    fn create(&mut self, name: &str, header: Header, now: Instant) {
+        let slot = Slot { name: name.into(), references: 0, set: Arc::new(Set::new(header, now)) };
         match self.slots.iter_mut().find(|slot| slot.is_none()) {
             Some(free) => *free = Some(slot),
             None => self.slots.push(Some(slot)),

@@ -62,6 +62,47 @@ fn every_icmp_message_has_the_name_that_the_tool_gives_it() {
     compare(&[Case { options: IpsetOptions::default(), text }]);
 }
 
+/// Seconds between the two texts of a case about time: every element with a timeout of a second has expired, and every set whose
+/// default is three seconds at most has been swept since.
+const PAUSE: u64 = 4;
+
+#[test]
+fn time_does_to_sets_what_it_does_in_the_kernel() {
+    if !netns::is_available() {
+        return;
+    }
+    let cases = [
+        ("create a hash:ip\ncreate l list:set timeout 3\nadd l a timeout 1\n", "destroy a\n"),
+        ("create a hash:ip\ncreate l list:set timeout 0\nadd l a timeout 1\n", "rename a b\n"),
+        // Nobody has swept it yet.
+        ("create a hash:ip\ncreate l list:set timeout 9000\nadd l a timeout 1\n", "destroy a\n"),
+        ("create a hash:ip\ncreate l list:set timeout 9000\nadd l a timeout 1\n", "add l a\n"),
+        ("create a hash:ip timeout 3\nadd a 10.0.0.1\nadd a 10.0.0.2 timeout 90\n", "del a 10.0.0.1\n"),
+        ("create a hash:ip timeout 3 maxelem 1\nadd a 10.0.0.1\n", "add a 10.0.0.2\n"),
+        (
+            "create a hash:net timeout 9000\nadd a 10.0.0.0/8 timeout 1\nadd a 10.0.0.0/9\n",
+            "del a 10.0.0.0/8\n",
+        ),
+    ];
+    let command = |(before, after): &(&str, &str)| {
+        vec![format!(
+            "printf %s '{before}' | ipset restore; sleep {PAUSE}; printf %s '{after}' | ipset restore 2>/dev/null || echo refused; \
+             ipset save"
+        )]
+    };
+    let lists: Vec<Vec<String>> = cases.iter().map(command).collect();
+    for ((before, after), kernel) in cases.iter().zip(netns::run(&lists).concat()) {
+        let mut ipset = Ipset::default();
+        let start = Instant::START + Duration::from_secs(1000);
+        let later = start + Duration::from_secs(PAUSE);
+        ipset.restore(start, "before", before, IpsetOptions::default()).unwrap();
+        let result = ipset.restore(later, "after", after, IpsetOptions::default());
+        let refused = if result.is_err() { "refused\n" } else { "" };
+        let here = format!("{refused}{}", ipset.save(later));
+        assert_eq!(comparable(&here), comparable(&kernel), "{before}{after}");
+    }
+}
+
 /// Compares what is left after each text, and whether it was taken.
 fn compare(cases: &[Case]) {
     if !netns::is_available() {
@@ -172,6 +213,7 @@ const TYPES: &[(&str, &str)] = &[
     ("bitmap:port", " range 75-100"),
     ("bitmap:ip", " range 10.0.0.0/27"),
     ("bitmap:ip", " range 10.0.0.0/24 netmask 29"),
+    ("bitmap:ip", " range 10.0.0.0-10.0.0.20 netmask 30"),
     ("list:set", ""),
 ];
 

@@ -46,18 +46,24 @@ const CASES: u64 = 40;
 const PACKETS: u64 = 60;
 const RULES: usize = 40;
 
-#[test]
-fn counters_and_sets_are_those_of_the_kernel() {
-    if !netns::is_available() {
-        return;
-    }
-    for backend in ["legacy", "nft"] {
+/// Whether this machine has what the tests ask; says so if not.
+fn is_judged() -> bool {
+    let is_missing = |backend: &&str| {
         let probe = format!("ipset --version && iptables-{backend} -S OUTPUT");
         let said = netns::run(&[vec![probe]]).concat().concat();
-        if !said.contains("-P OUTPUT ACCEPT") {
+        let has = said.contains("-P OUTPUT ACCEPT");
+        if !has {
             eprintln!("skipped: needs ipset and iptables-{backend}, which say {said:?}");
-            return;
         }
+        !has
+    };
+    netns::is_available() && !["legacy", "nft"].iter().any(is_missing)
+}
+
+#[test]
+fn counters_and_sets_are_those_of_the_kernel() {
+    if !is_judged() {
+        return;
     }
     let (mut matched, mut asked) = (0, 0);
     for seed in 0..CASES {
@@ -78,12 +84,44 @@ fn counters_and_sets_are_those_of_the_kernel() {
     assert!(matched < asked, "and so do rules that always match");
 }
 
+/// What has expired before a packet comes: an element of a set that was swept, whose prefix length counts no more; a set in a list
+/// that was not, which is asked all the same. And the longest time that a rule can give.
+#[test]
+fn time_does_to_rules_what_it_does_in_the_kernel() {
+    if !is_judged() {
+        return;
+    }
+    let sets = "create n hash:net timeout 3\nadd n 127.0.0.0/24 timeout 1\ncreate c hash:ip counters\nadd c 127.0.0.1\n\
+                create l list:set timeout 9000\nadd l c timeout 1\ncreate t hash:ip timeout 0\ncreate u hash:ip timeout 0\n";
+    let rules = "*filter\n:INPUT DROP [0:0]\n:T - [0:0]\n-A OUTPUT -j T\n-A T -j SET --add-set n src\n\
+                 -A T -m set --match-set l src\n-A T -j SET --add-set t src --timeout 2147483\n\
+                 -A T -j SET --add-set u src --timeout 4294967294\nCOMMIT\n";
+    let (src, dst) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let l4 = build::udp((src, 4000), (dst, 9), b"x");
+    let fields =
+        Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident: 7, dont_fragment: true };
+    let case = Case {
+        sets: sets.to_owned(),
+        rules: rules.to_owned(),
+        pause: Duration::from_secs(4),
+        packets: vec![build::ipv4(fields, &l4).split_off(14)],
+    };
+    let here = case.simulate();
+    assert!(here.1.contains(&"add n 127.0.0.1 timeout 10".to_owned()), "{:#?}", here.1);
+    assert!(here.1.contains(&"add u 127.0.0.1 timeout 2147490".to_owned()), "{:#?}", here.1);
+    for backend in ["legacy", "nft"] {
+        assert_eq!(here, case.ask_kernel(backend), "{backend}");
+    }
+}
+
 /// Rules with their counters, and the sets that are left.
 type Outcome = (Vec<String>, Vec<String>);
 
 struct Case {
     sets: String,
     rules: String,
+    /// Between the making of the sets and the first packet.
+    pause: Duration,
     packets: Vec<Vec<u8>>,
 }
 
@@ -106,7 +144,8 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "l", "m"];
 
 impl Case {
     fn new(random: &mut Random) -> Self {
-        let mut case = Self { sets: String::new(), rules: String::new(), packets: Vec::new() };
+        let mut case =
+            Self { sets: String::new(), rules: String::new(), pause: Duration::ZERO, packets: Vec::new() };
         // All sets are there before one can be full, which ends the text.
         let mut elements = String::new();
         for name in &NAMES[..4] {
@@ -175,14 +214,14 @@ impl Case {
         add_address(&mut devices, &mut fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
         let (sysctls, mut conntrack) = (Sysctls::default(), Conntrack::default());
         let (mut draws, mut trace) = (Draws::seeded(0), Trace::new(Level::Nothing));
+        let now = start + self.pause;
         for bytes in &self.packets {
             let mut frame = vec![0; 14];
             frame.extend_from_slice(bytes);
-            let mut packet = trace.create(start, NetnsId(0), Origin::Socket, None, None, frame);
+            let mut packet = trace.create(now, NetnsId(0), Origin::Socket, None, None, frame);
             let mut effects = Vec::new();
             let netns = NetnsId(0);
-            let mut cx =
-                Context { now: start, netns, draws: &mut draws, trace: &mut trace, effects: &mut effects };
+            let mut cx = Context { now, netns, draws: &mut draws, trace: &mut trace, effects: &mut effects };
             let out_dev = Some(DeviceId::LOOPBACK);
             let state = HookState { family: Family::Ipv4, hook: Hook::Output, in_dev: None, out_dev };
             let mut ctx = EvalCtx {
@@ -196,7 +235,7 @@ impl Case {
             };
             _ = xtables.eval(Family::Ipv4, TableKind::Filter, &mut ctx, &mut packet);
         }
-        (counted(&xtables.save(Family::Ipv4, true)), comparable(&ipset.save(start)))
+        (counted(&xtables.save(Family::Ipv4, true)), comparable(&ipset.save(now)))
     }
 
     fn ask_kernel(&self, backend: &str) -> Outcome {
@@ -209,6 +248,7 @@ impl Case {
         tool("ip", &["link", "set", "lo", "up"], "");
         tool("ipset", &["restore"], &self.sets);
         tool(&format!("iptables-{backend}-restore"), &[], &self.rules);
+        std::thread::sleep(self.pause);
         let raw =
             socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw).unwrap();
         for bytes in &self.packets {

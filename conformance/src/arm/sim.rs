@@ -260,6 +260,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
         request: plan.request.clone(),
         deadline: plan.timeout,
         is_kept_open: false,
+        may_broadcast: false,
     };
     let flow = world.connect(netns, spec).map_err(|error| {
         ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))

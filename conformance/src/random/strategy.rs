@@ -299,7 +299,16 @@ fn party() -> BoxedStrategy<RandomParty> {
 
 fn destination() -> BoxedStrategy<RandomDestination> {
     use RandomDestination as D;
-    const NOBODY: [&str; 3] = ["10.96.200.1", "192.168.0.250", "10.244.1.200"];
+    // Addresses that are nobody's, broadcast addresses, and oneself.
+    const NOBODY: [&str; 7] = [
+        "10.96.200.1",
+        "192.168.0.250",
+        "10.244.1.200",
+        "192.168.0.255",
+        "10.244.1.255",
+        "255.255.255.255",
+        "0.0.0.0",
+    ];
     let of_service = || (0..SERVICES, 0..PORTS_MAX);
     let on_node = || (node(), 0..SERVICES, 0..PORTS_MAX);
     prop_oneof![

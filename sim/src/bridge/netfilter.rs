@@ -12,6 +12,7 @@ use crate::stack::hooks::nf_hook;
 use crate::stack::{fragment, ip_output, kfree_skb};
 use crate::trace::{BridgeEvent, DropReason, Event};
 use crate::wire::{EtherType, Ipv4};
+use smallvec::{SmallVec, smallvec};
 use std::net::Ipv4Addr;
 
 /// Shows a frame that came in by a port to PREROUTING (`br_nf_pre_routing`). What comes back is bridged on;
@@ -187,16 +188,16 @@ pub(super) fn br_nf_post_routing(
     bridge: DeviceId,
     to: DeviceId,
     mut packet: Packet,
-) -> Vec<Packet> {
+) -> SmallVec<[Packet; 1]> {
     if packet.meta.bridge.is_none_or(|info| info.phys_out.is_none())
         || packet.ethernet().ethertype() != EtherType::Ipv4
     {
-        return vec![packet];
+        return smallvec![packet];
     }
     show_to_ip(&mut packet);
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(bridge) };
-    let Ok(mut packet) = nf_hook(ns, cx, state, packet) else { return Vec::new() };
+    let Ok(mut packet) = nf_hook(ns, cx, state, packet) else { return SmallVec::new() };
     packet.meta.bridge = None;
     br_nf_dev_queue_xmit(ns, cx, bridge, to, packet)
 }
@@ -208,12 +209,12 @@ fn br_nf_dev_queue_xmit(
     bridge: DeviceId,
     to: DeviceId,
     packet: Packet,
-) -> Vec<Packet> {
+) -> SmallVec<[Packet; 1]> {
     let mtu = ns.devices.get(to).mtu;
     let room = packet.meta.defragmented.as_ref().map_or(mtu, |fragments| fragments.max_size.min(mtu));
     if packet.ipv4().total_len() <= room {
-        return vec![packet];
+        return smallvec![packet];
     }
     let bridge_mtu = ns.devices.get(bridge).mtu;
-    fragment::br_nf_ip_fragment(ns, cx, packet, bridge_mtu)
+    SmallVec::from_vec(fragment::br_nf_ip_fragment(ns, cx, packet, bridge_mtu))
 }

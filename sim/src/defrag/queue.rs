@@ -1,7 +1,8 @@
 //! The fragments of one datagram (`struct ipq`, net/ipv4/ip_fragment.c; `struct inet_frag_queue`, include/net/inet_frag.h).
 
-use super::{Defragmented, Part, end_all};
+use super::{Defragmented, Part, end, end_all};
 use crate::context::Context;
+use crate::device::DeviceId;
 use crate::packet::{Packet, QueuedPacket};
 use crate::time::Instant;
 use crate::trace::{DropReason, Terminal};
@@ -44,8 +45,11 @@ impl EcnSet {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     pub(super) deadline: Instant,
-    /// Count of its sender's fragments when the last of these came.
-    pub(super) last_arrival: u32,
+    /// The device by which the last fragment came that was accepted (`iif`).
+    pub(super) in_dev: Option<DeviceId>,
+    /// Count of its sender's fragments when the last of these came. A queue that began while there was no limit to the distance
+    /// counts nothing (`ip4_frag_init`).
+    last_arrival: Option<u32>,
     /// By offset.
     parts: Vec<Part>,
     /// Bytes that follow each other, by offset (`FRAG_CB(skb)->frag_run_len`). Neighbours that came out of order are runs
@@ -64,10 +68,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) const fn new(deadline: Instant) -> Self {
+    pub(super) fn new(deadline: Instant, counts_arrivals: bool) -> Self {
         Self {
             deadline,
-            last_arrival: 0,
+            in_dev: None,
+            last_arrival: counts_arrivals.then_some(0),
             parts: Vec::new(),
             runs: Vec::new(),
             tail_end: 0,
@@ -83,9 +88,20 @@ impl Queue {
     /// Begins again with nothing, and gives what was there (`ip_frag_reinit`). The sizes stay, as they do in the kernel.
     pub(super) fn restart(&mut self, deadline: Instant) -> Vec<Packet> {
         let Self { last_arrival, max_size, max_df_size, .. } = *self;
-        let old = std::mem::replace(self, Self::new(deadline));
-        *self = Self { last_arrival, max_size, max_df_size, ..Self::new(deadline) };
-        old.into_parts()
+        let fresh = Self { last_arrival, max_size, max_df_size, ..Self::new(deadline, false) };
+        std::mem::replace(self, fresh).into_parts()
+    }
+
+    pub(super) const fn counts_arrivals(&self) -> bool {
+        self.last_arrival.is_some()
+    }
+
+    /// Another fragment came, its sender's `count`th. Returns how many came since the last one of these, this one included.
+    pub(super) const fn arrival(&mut self, count: u32) -> u32 {
+        match self.last_arrival.replace(count) {
+            Some(last) => count.wrapping_sub(last),
+            None => 0,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -155,6 +171,7 @@ impl Queue {
             self.max_df_size = self.max_df_size.max(size);
         }
         self.ecn.0 |= 1 << (ip.tos() & 3);
+        self.in_dev = packet.meta.in_dev.or(self.in_dev);
         self.newest = offset;
         let at = self.parts.partition_point(|part| part.offset < offset);
         self.parts.insert(at, Part { offset, end, packet: QueuedPacket(packet) });
@@ -191,8 +208,12 @@ impl Queue {
             if is_newest { whole = Some(part.packet.0) } else { rest.push(part.packet.0) }
         }
         let mut whole = whole?;
+        // The whole takes over the conntrack entry that the first part holds; what the newest one holds goes with the first.
+        if let Some(first) = rest.first_mut().filter(|_| newest > 0) {
+            first.meta.ct = whole.meta.ct;
+        }
         for part in rest {
-            cx.end(part, Terminal::Reassembled { into: whole.id });
+            end(cx, part, Terminal::Reassembled { into: whole.id });
         }
         // The device by which the last one came, and the way that was found for it.
         (meta.in_dev, meta.route) = (whole.meta.in_dev, whole.meta.route);

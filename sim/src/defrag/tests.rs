@@ -14,7 +14,7 @@ fn fragment(payload: &[u8], from: usize, to: usize) -> Vec<u8> {
         Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident: 7, dont_fragment: false };
     let mut bytes = build::ipv4(fields, &payload[from..to]);
     let total_len = u16::try_from(20 + to - from).unwrap();
-    let offset = u16::try_from(from).unwrap();
+    let offset = u32::try_from(from).unwrap();
     let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
     ip.set_part(total_len, offset, to < payload.len(), false);
     bytes
@@ -39,7 +39,7 @@ proptest! {
         let mut cx =
             Context { now, netns: NetnsId(0), draws: &mut draws, trace: &mut trace, effects: &mut effects };
         let (mut defrag, sysctls) = (Defrag::default(), Sysctls::default());
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for index in order.iter().map(|index| index.index(parts.len())).chain(0..parts.len()) {
             let (from, to) = parts[index];
             seen.insert(index);
@@ -54,6 +54,11 @@ proptest! {
                     whole.meta.defragmented.iter().flat_map(|all| &all.sizes).map(|size| usize::from(*size)).collect();
                 prop_assert_eq!(sizes, parts.iter().map(|(from, to)| to - from).collect::<Vec<_>>());
                 cx.end(whole, Terminal::Consumed);
+                for effect in std::mem::take(cx.effects) {
+                    if let Effect::End { packet: QueuedPacket(part), terminal } = effect {
+                        cx.end(part, terminal);
+                    }
+                }
                 prop_assert_eq!(cx.trace.ledger().in_flight(), 0);
                 break;
             }

@@ -101,6 +101,21 @@ fn an_error_that_costs_nothing_leaves_no_tokens_for_a_route_error() {
     assert!(limit.allow_route_error(at_millis(1_000), PORT_UNREACHABLE.peer));
 }
 
+/// The error itself comes in the same tick as the judgement of the route; tokens are cut when the next tick has come.
+#[test]
+fn within_a_tick_an_error_that_costs_nothing_leaves_what_there_was() {
+    let mut sysctls = Sysctls::default();
+    sysctls.set(&Devices::default(), "net.ipv4.icmp_ratelimit", "0").unwrap();
+    let mut limit = IcmpLimit::default();
+    let peer = PORT_UNREACHABLE.peer;
+    for millis in [0, 0, 300] {
+        assert!(limit.allow_route_error(at_millis(millis), peer), "at {millis} ms");
+        assert!(limit.allow(at_millis(millis), &sysctls, &PORT_UNREACHABLE));
+    }
+    assert!(limit.allow(at_millis(301), &sysctls, &PORT_UNREACHABLE));
+    assert!(!limit.allow_route_error(at_millis(301), peer));
+}
+
 /// At which of these times, in milliseconds, a redirect may go.
 fn check_redirects(at: &[u64], expected: &[u64]) {
     let mut limit = IcmpLimit::default();

@@ -124,12 +124,16 @@ impl Span {
         Self { from: addr, to: addr, prefix: None }
     }
 
-    /// The hosts, or the networks with their prefix lengths, that it stands for.
+    /// The hosts, or the networks with their prefix lengths, that it stands for. With a netmask a host stands for its network; a
+    /// bitmap counts from the first address on, wherever that lies in its network (`bitmap_ip_uadt`), other types from the network's
+    /// own address.
     fn addresses(self, header: &Header, are_networks: bool) -> impl Iterator<Item = (u128, u8)> {
         let family = header.family().unwrap_or(Family::Ipv4);
         let width = keys::bits(family);
         let host_prefix = if self.is_nothing() { width } else { header.netmask().min(width) };
-        let mut next = Some(self.from & keys::mask(family, host_prefix));
+        let mask = keys::mask(family, host_prefix);
+        let is_bitmap = header.set_type == SetType::BitmapIp;
+        let mut next = Some(if is_bitmap { self.from } else { self.from & mask });
         std::iter::from_fn(move || {
             let addr = next.filter(|addr| *addr <= self.to)?;
             let prefix = match (are_networks, self.prefix, family) {
@@ -138,8 +142,8 @@ impl Span {
                 (true, None, Family::Ipv4) => keys::network_at(low_half(addr), low_half(self.to)),
                 (true, None, Family::Ipv6 | Family::Bridge) => width,
             };
-            next = (addr | !keys::mask(family, prefix)).checked_add(1);
-            Some((addr, if are_networks { prefix } else { 0 }))
+            next = addr.checked_add(!keys::mask(family, prefix)).and_then(|last| last.checked_add(1));
+            Some((addr & mask, if are_networks { prefix } else { 0 }))
         })
     }
 

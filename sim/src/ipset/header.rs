@@ -162,8 +162,10 @@ pub(super) struct Header {
     pub(super) extensions: Extensions,
 }
 
-/// `IPSET_MAX_TIMEOUT`: milliseconds must fit an `int`.
-pub(super) const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
+/// Seconds that an element can be given: milliseconds must fit an `int` (`IPSET_MAX_TIMEOUT`,
+/// include/linux/netfilter/ipset/ip_set.h).
+pub(crate) const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
+
 impl Header {
     /// The rest of a `create` line, from the type on.
     pub(super) fn read(line: &mut Line<'_, '_>) -> Parse<Self> {

@@ -12,7 +12,6 @@ use crate::packet::Packet;
 use crate::time::Instant;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 use crate::wire::{Headers, be16};
-use smallvec::SmallVec;
 use std::net::IpAddr;
 
 /// `IPSET_DIM_MAX`.
@@ -225,6 +224,7 @@ impl Ipset {
         if !self.knows(id, question.directions, packet) {
             return false;
         }
+        self.collect(id, now);
         let header = self.set(id).header;
         if header.set_type == SetType::ListSet {
             return self.list_matches(id, question, packet, now);
@@ -246,21 +246,19 @@ impl Ipset {
 
     /// Linux: `mtype_test` and `mtype_test_cidrs`, net/netfilter/ipset/ip_set_hash_gen.h.
     fn look_up(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> Found {
-        let set = self.set(id);
-        let Elements::Keyed(keyed) = &set.elements else { return Found::Nothing };
-        let Some(key) = packet.key(&set.header, question.directions) else { return Found::Nothing };
-        let mut keys: SmallVec<[Key; 8]> = if set.header.set_type.has_networks() {
-            set.networks_of(keyed, key).collect()
-        } else {
-            SmallVec::from_elem(key, 1)
-        };
-        if !set.header.extensions.counters {
-            return keys.iter().find_map(|key| keyed.get(key, now)).map_or(Found::Nothing, found);
-        }
-        keys.retain(|key| keyed.get(key, now).is_some());
-        for key in keys {
-            let Some(entry) = self.set_mut(id).keyed_mut().get_mut(&key) else { continue };
-            if count(entry, question, packet) {
+        let header = self.set(id).header;
+        let Some(key) = packet.key(&header, question.directions) else { return Found::Nothing };
+        let mut at = 0;
+        while let Some(candidate) = self.set(id).candidate(key, at) {
+            at += 1;
+            match self.set(id).get(&candidate, now) {
+                Some(entry) if !header.extensions.counters => return found(entry),
+                Some(_) => {}
+                None => continue,
+            }
+            if let Some(entry) = self.set_mut(id).keyed_mut().get_mut(&candidate)
+                && count(entry, question, packet)
+            {
                 return found(entry);
             }
         }
@@ -279,7 +277,8 @@ impl Ipset {
         let mut at = 0;
         while let Some((member, is_expired)) = self.member(id, at, now) {
             at += 1;
-            if is_expired || !self.matches(member, &inner, packet, now) {
+            // A set whose time is over is asked all the same, and counts.
+            if !self.matches(member, &inner, packet, now) || is_expired {
                 continue;
             }
             if !self.set(id).header.extensions.counters {
@@ -345,12 +344,13 @@ impl Ipset {
         if !self.knows(id, directions, packet) {
             return Err(Failure::Missing);
         }
+        self.collect(id, now);
         let set = self.set(id);
         match &set.elements {
             Elements::Keyed(keyed) => {
                 let key = packet.key(&set.header, directions).ok_or(Failure::OutOfRange)?;
                 // A new network is as large as the smallest one that is there.
-                let smallest = keyed.prefixes().next().unwrap_or(key.prefix);
+                let smallest = keyed.longest_prefix().unwrap_or(key.prefix);
                 let key = set.header.in_network(key, smallest);
                 change(self, id, key)
             }

@@ -38,6 +38,8 @@ pub(super) fn restore(
     text: &str,
     options: IpsetOptions,
 ) -> Result<(), RuleError> {
+    let sets: Vec<SetId> = ipset.ids().collect();
+    sets.into_iter().for_each(|set| ipset.collect(set, now));
     let file: Arc<str> = file.into();
     let mut restorer = Restorer { ipset, now, exist: options.exist, run: None };
     let mut number = 0;
@@ -178,7 +180,7 @@ impl<'t> Restorer<'_, 't> {
         let header = Header::read(line)?;
         self.end_run()?;
         match self.ipset.find(name.text) {
-            None => self.ipset.create(name.text, header),
+            None => self.ipset.create(name.text, header, self.now),
             Some(known) if self.exist && self.ipset.set(known).header.is_same(&header) => {}
             Some(_) => {
                 return Err(name.expected("the name of a new set").kind(RuleErrorKind::SetExists).into());
@@ -304,7 +306,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     fn add_member(&mut self, run: &Run<'_>, place: Place, additions: &Additions) -> Result<(), Failure> {
-        self.remove_expired_members(run.set);
+        self.ipset.remove_expired(run.set, self.now);
         let now = self.now;
         let set = self.ipset.set_mut(run.set);
         set.check(additions)?;
@@ -319,7 +321,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     fn del_member(&mut self, run: &Run<'_>, place: Place) -> Result<(), Failure> {
-        self.remove_expired_members(run.set);
+        self.ipset.remove_expired(run.set, self.now);
         let Elements::List(members) = &mut self.ipset.set_mut(run.set).elements else { return Ok(()) };
         match list::del(members, place) {
             Ok(()) => {
@@ -328,18 +330,6 @@ impl<'t> Restorer<'_, 't> {
             }
             Err(Failure::Missing) if run.exist => Ok(()),
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// Linux: `set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c.
-    fn remove_expired_members(&mut self, list: SetId) {
-        let now = self.now;
-        let Elements::List(members) = &mut self.ipset.set_mut(list).elements else { return };
-        let expired: Vec<SetId> =
-            members.iter().filter(|one| one.entry.is_expired(now)).map(|one| one.set).collect();
-        members.retain(|one| !one.entry.is_expired(now));
-        for set in expired {
-            self.ipset.release(set);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A set: its elements, and what adding and deleting them comes to.
 
 use super::element::Spec;
+use super::gc::Gc;
 use super::header::{Extensions, Header, SetType, Storage};
 use super::keys::Key;
 use super::list::Member;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 pub(super) struct Set {
     pub(super) header: Header,
     pub(super) elements: Elements,
+    /// When it is swept; `None` without timeouts.
+    pub(super) gc: Option<Gc>,
 }
 
 /// What a set contains.
@@ -133,9 +136,9 @@ impl Keyed {
         self.entries.get_mut(key)
     }
 
-    /// The prefix lengths that elements have, longest first.
-    pub(super) fn prefixes(&self) -> impl Iterator<Item = u8> {
-        self.prefixes.iter().map(|(prefix, _)| *prefix)
+    /// The longest of the prefix lengths that elements have.
+    pub(super) fn longest_prefix(&self) -> Option<u8> {
+        self.prefixes.first().map(|(prefix, _)| *prefix)
     }
 
     fn insert(&mut self, key: Key, entry: Entry) {
@@ -158,7 +161,7 @@ impl Keyed {
         Some(entry)
     }
 
-    fn remove_expired(&mut self, now: Instant) {
+    pub(super) fn remove_expired(&mut self, now: Instant) {
         let expired: Vec<Key> =
             self.entries.iter().filter(|(_, entry)| entry.is_expired(now)).map(|(key, _)| *key).collect();
         for key in expired {
@@ -168,12 +171,12 @@ impl Keyed {
 }
 
 impl Set {
-    pub(super) fn new(header: Header) -> Self {
+    pub(super) fn new(header: Header, now: Instant) -> Self {
         let elements = match header.storage {
             Storage::Bitmap { .. } | Storage::Hash { .. } => Elements::Keyed(Keyed::default()),
             Storage::List { .. } => Elements::List(Vec::new()),
         };
-        Self { header, elements }
+        Self { header, elements, gc: Gc::new(&header, now) }
     }
 
     /// The elements of a set that is no list.
@@ -250,16 +253,33 @@ impl Set {
         })
     }
 
-    /// Deletes one element (`mtype_del`).
+    /// Deletes one element (`mtype_del`). What has expired stays until the set is swept.
     pub(super) fn del_key(&mut self, key: &Key, exist: bool, now: Instant) -> Result<(), Failure> {
-        let was_there = self.keyed_mut().remove(key).is_some_and(|entry| !entry.is_expired(now));
-        if was_there || exist { Ok(()) } else { Err(Failure::Missing) }
+        let keyed = self.keyed_mut();
+        let is_there = keyed.get(key, now).is_some();
+        if is_there {
+            keyed.remove(key);
+        }
+        if is_there || exist { Ok(()) } else { Err(Failure::Missing) }
     }
 
-    /// The keys of the networks that may contain an address, the smallest network first.
-    pub(super) fn networks_of<'s>(&'s self, keyed: &'s Keyed, key: Key) -> impl Iterator<Item = Key> {
-        let header = &self.header;
-        keyed.prefixes().map(move |prefix| header.in_network(key, prefix))
+    /// The element with a key that has not expired.
+    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&Entry> {
+        match &self.elements {
+            Elements::Keyed(keyed) => keyed.get(key, now),
+            Elements::List(_) => None,
+        }
+    }
+
+    /// The element with a key, and in a set of networks the `at`th that may contain its address, the smallest network first.
+    pub(super) fn candidate(&self, key: Key, at: usize) -> Option<Key> {
+        match &self.elements {
+            Elements::Keyed(keyed) if self.header.set_type.has_networks() => {
+                keyed.prefixes.get(at).map(|(prefix, _)| self.header.in_network(key, *prefix))
+            }
+            Elements::Keyed(_) => (at == 0).then_some(key),
+            Elements::List(_) => None,
+        }
     }
 
     /// What the options of an `add` need.

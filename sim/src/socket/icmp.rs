@@ -15,7 +15,8 @@ pub enum SendError {
     NetworkUnreachable,
     /// `EHOSTUNREACH`: an unreachable route.
     HostUnreachable,
-    /// `EACCES` (a prohibit route) or `EPERM` (netfilter dropped it at LOCAL_OUT).
+    /// `EACCES` (a prohibit route, or a broadcast address without `SO_BROADCAST`) or `EPERM` (netfilter dropped it at
+    /// LOCAL_OUT).
     NotPermitted,
     /// `EMSGSIZE`: larger than the MTU, with DF.
     MessageSize,

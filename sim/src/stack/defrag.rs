@@ -1,14 +1,16 @@
 //! Where IP puts fragments together (net/ipv4/ip_fragment.c, net/ipv4/netfilter/nf_defrag_ipv4.c).
 
 use super::hooks::Stopped;
-use super::{icmp, kfree_skb};
+use super::{carry_out, icmp, kfree_skb};
 use crate::context::Context;
 use crate::defrag::DefragUser;
+use crate::device::DeviceId;
 use crate::fib::{InputKey, RouteKind, route_input};
 use crate::netfilter::conntrack::PacketCt;
 use crate::netfilter::{Hook, HookState};
 use crate::netns::Netns;
 use crate::packet::Packet;
+use crate::time::Instant;
 use crate::trace::DropReason;
 use crate::wire::icmpv4::icmp_type;
 
@@ -41,15 +43,18 @@ pub(super) fn whole(ns: &mut Netns, cx: &mut Context, user: DefragUser, packet: 
     if ip.fragment_offset() == 0 && !ip.more_fragments() {
         return Some(packet);
     }
-    ns.defrag.ip_defrag(cx, &ns.sysctls, user, packet)
+    let effects_before = cx.effects.len();
+    let whole = ns.defrag.ip_defrag(cx, &ns.sysctls, user, packet);
+    carry_out(ns, cx, effects_before);
+    whole
 }
 
-/// Gives up on datagrams that did not become whole. Their sender is told if their beginning is here, and, unless the
+/// Gives up on datagrams that did not become whole by `due`. Their sender is told if their beginning is here, and, unless the
 /// fragments were on their way through, only by the addressee (`ip_expire`).
-pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context) {
-    for mut expired in ns.defrag.expire(cx.now) {
+pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context, due: Instant) {
+    for mut expired in ns.defrag.expire(due) {
         if let Some(head) = expired.parts.first_mut().filter(|_| expired.has_first)
-            && is_reported(ns, expired.user, head)
+            && is_reported(ns, expired.user, expired.in_dev, head)
         {
             icmp::icmp_send(
                 ns,
@@ -66,9 +71,10 @@ pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context) {
     }
 }
 
-/// Routes the first fragment, as the answer needs it.
-fn is_reported(ns: &Netns, user: DefragUser, head: &mut Packet) -> bool {
-    let Some(in_dev) = head.meta.in_dev else { return false };
+/// Routes the first fragment as if it had come by the device of the last, as the answer needs it.
+fn is_reported(ns: &Netns, user: DefragUser, in_dev: Option<DeviceId>, head: &mut Packet) -> bool {
+    let Some(in_dev) = in_dev else { return false };
+    head.meta.in_dev = Some(in_dev);
     let ip = head.ipv4();
     let key = InputKey { in_dev, src: ip.src(), dst: ip.dst(), tos: ip.tos(), mark: head.meta.mark };
     let Ok(route) = route_input(&ns.fib, &ns.devices, &ns.sysctls, &key) else { return false };

@@ -82,7 +82,7 @@ fn cut(packet: &Packet, room: u16) -> Vec<u16> {
 
 fn parts(ns: &mut Netns, cx: &mut Context, packet: &Packet, header_len: u16, sizes: &[u16]) -> Vec<Packet> {
     let ip = packet.ipv4();
-    let (first_offset, has_more) = (ip.fragment_offset(), ip.more_fragments());
+    let (first_offset, has_more) = (u32::from(ip.fragment_offset()), ip.more_fragments());
     let header_end = ETHERNET_HEADER_LEN + usize::from(header_len);
     let mut parts = Vec::new();
     let mut done = 0;
@@ -92,7 +92,7 @@ fn parts(ns: &mut Netns, cx: &mut Context, packet: &Packet, header_len: u16, siz
         bytes.extend_from_slice(&packet.bytes[from..from + usize::from(*size)]);
         let more = has_more || index + 1 < sizes.len();
         let mut header = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
-        header.set_part(header_len + size, first_offset + done, more, false);
+        header.set_part(header_len + size, first_offset + u32::from(done), more, false);
         done += size;
         let part = cx.trace.cut(cx.now, cx.netns, packet, bytes);
         ns.conntrack.hold(&part);

@@ -156,13 +156,19 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
     }
 
     /// Makes a part of a packet, or a whole one again: length, place and flags, and the header checksum (`ip_send_check`).
-    /// `offset` is in bytes, a multiple of 8.
-    pub fn set_part(&mut self, total_len: u16, offset: u16, more_fragments: bool, dont_fragment: bool) {
+    /// `offset` is in bytes, a multiple of 8. Beyond 64 KiB it runs over into MF, as in the kernel (`ip_frag_next`,
+    /// net/ipv4/ip_output.c).
+    ///
+    /// # Panics
+    /// If it is beyond 512 KiB.
+    pub fn set_part(&mut self, total_len: u16, offset: u32, more_fragments: bool, dont_fragment: bool) {
         let more = if more_fragments { MORE_FRAGMENTS } else { 0 };
         let df = if dont_fragment { DONT_FRAGMENT } else { 0 };
         let bytes = self.0.as_mut();
         bytes[field::TOTAL_LEN..field::TOTAL_LEN + 2].copy_from_slice(&total_len.to_be_bytes());
-        let place = (offset / 8) | more | df;
+        let eights =
+            u16::try_from(offset / 8).expect("no packet is larger than 64 KiB, nor begins beyond them");
+        let place = eights | more | df;
         bytes[field::FRAGMENT..field::FRAGMENT + 2].copy_from_slice(&place.to_be_bytes());
         self.fill_checksum();
     }

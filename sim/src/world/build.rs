@@ -23,6 +23,8 @@ use thiserror::Error;
 
 /// IP MTU of devices that are made here, as Linux gives a new veth or bridge (`ETH_DATA_LEN`).
 const MTU: u16 = 1500;
+/// No device has a smaller IP MTU (`ETH_MIN_MTU`, include/uapi/linux/if_ether.h). Linux lets the loopback have one.
+const MTU_MIN: u16 = 68;
 /// IP MTU of the loopback (drivers/net/loopback.c).
 const LOOPBACK_MTU: u16 = 65_535;
 
@@ -44,6 +46,16 @@ pub enum BuildError {
         netns: Box<str>,
         /// Name of the device.
         device: Box<str>,
+    },
+    /// An MTU that no device can have (`EINVAL`).
+    #[error("netns {netns}: an MTU of {mtu} for {device}, where 68 is the least; give it a larger one")]
+    MtuTooSmall {
+        /// Name of the netns.
+        netns: Box<str>,
+        /// Name of the device.
+        device: Box<str>,
+        /// The MTU, in bytes of IP.
+        mtu: u16,
     },
     /// The device refused an address.
     #[error("netns {netns}: {addr} on {device}: {source}")]
@@ -198,13 +210,21 @@ impl World {
     }
 
     /// Largest IP packet of a device, in bytes. A bridge follows the smallest of its ports, until its own is set.
-    pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) {
+    ///
+    /// # Errors
+    /// Less than 68 (`dev_validate_mtu`, net/core/dev.c).
+    pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
         let changed = ns.devices.get_mut(device);
+        if mtu < MTU_MIN {
+            let device = changed.name.clone();
+            return Err(BuildError::MtuTooSmall { netns: ns.name.clone(), device, mtu });
+        }
         (changed.mtu, changed.is_mtu_fixed) = (mtu, true);
         if let Some(bridge) = changed.master {
             ns.br_mtu_auto_adjust(bridge);
         }
+        Ok(())
     }
 
     /// Up or down. A device that goes down takes its neighbours, masqueraded flows and learned MACs with it.

@@ -16,7 +16,7 @@ pub(super) enum WorldEvent {
     /// A socket's timer fires.
     SocketTimer(SocketTimer),
     /// Some fragments may have waited too long.
-    DefragTimer,
+    DefragTimer { due: Instant },
     /// A neighbour is due for another look.
     NeighTimer { device: DeviceId, addr: Ipv4Addr },
 }

@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::device::NetnsId;
+use crate::fib::RouteKind;
 use crate::packet::FlowId;
 use crate::socket::{
-    AddressInUse, ClientProtocol, ClientSpec, ConnectError, FlowResult, Request, SendAgainError, Server,
-    SocketId,
+    AddressInUse, ClientProtocol, ClientSpec, ConnectError, FlowResult, Request, SendAgainError, SendError,
+    Server, SocketId,
 };
 use crate::stack::{ip_output, transport};
 use crate::time::Duration;
@@ -28,6 +29,8 @@ pub struct ConnectSpec {
     pub deadline: Duration,
     /// The socket stays open for [`World::send_again`].
     pub is_kept_open: bool,
+    /// UDP and ICMP may go to broadcast addresses (`SO_BROADCAST`).
+    pub may_broadcast: bool,
 }
 
 impl World {
@@ -44,15 +47,17 @@ impl World {
                 protocol: spec.protocol,
                 src: route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.source),
                 src_port: spec.src_port,
-                dst: spec.dst,
+                dst: route.map_or(spec.dst, |route| route.destination(spec.dst)),
                 dst_port: spec.dst_port,
                 request: Request { flow, bytes: spec.request, deadline: spec.deadline },
                 is_kept_open: spec.is_kept_open,
             };
-            transport::with_sockets(ns, cx, |sockets, io| match route {
-                Ok(_) => sockets.connect(io, client).map(drop),
-                Err(reason) => {
-                    sockets.connect_failed(io, client, transport::send_error(reason));
+            let routed = route.map_err(transport::send_error);
+            let allowed = routed.and_then(|route| may_connect(spec.protocol, route.kind, spec.may_broadcast));
+            transport::with_sockets(ns, cx, |sockets, io| match allowed {
+                Ok(()) => sockets.connect(io, client).map(drop),
+                Err(error) => {
+                    sockets.connect_failed(io, client, error);
                     Ok(())
                 }
             })
@@ -117,5 +122,32 @@ impl World {
         self.with_netns(netns, |ns, cx| {
             transport::with_sockets(ns, cx, |sockets, io| sockets.close(io, socket));
         });
+    }
+}
+
+/// Whether connect(2) takes a destination to which there is such a route. No TCP connection has more than two ends.
+///
+/// Linux: `tcp_v4_connect`, net/ipv4/tcp_ipv4.c; `__ip4_datagram_connect`, net/ipv4/datagram.c.
+const fn may_connect(
+    protocol: ClientProtocol,
+    kind: RouteKind,
+    may_broadcast: bool,
+) -> Result<(), SendError> {
+    match (protocol, kind) {
+        (ClientProtocol::Tcp, RouteKind::Broadcast | RouteKind::Multicast) => {
+            Err(SendError::NetworkUnreachable)
+        }
+        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Broadcast) if !may_broadcast => {
+            Err(SendError::NotPermitted)
+        }
+        (ClientProtocol::Udp | ClientProtocol::IcmpEcho, RouteKind::Broadcast | RouteKind::Multicast)
+        | (
+            _,
+            RouteKind::Unicast
+            | RouteKind::Local
+            | RouteKind::Unreachable
+            | RouteKind::Prohibit
+            | RouteKind::Blackhole,
+        ) => Ok(()),
     }
 }

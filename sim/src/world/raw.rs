@@ -2,6 +2,7 @@
 
 use super::{RunLimit, World};
 use crate::device::NetnsId;
+use crate::fib::RouteKind;
 use crate::packet::{FlowId, Origin};
 use crate::socket::SendError;
 use crate::stack::{ip_output, transport};
@@ -20,6 +21,9 @@ pub enum RawSendError {
     /// `EMSGSIZE`: larger than the device sends.
     #[error("larger than the MTU")]
     MessageSize,
+    /// `EACCES`: to a broadcast address, by a socket without `SO_BROADCAST`.
+    #[error("to a broadcast address")]
+    Broadcast,
     /// Routing or a rule refused it.
     #[error("cannot be sent: {0:?}")]
     Refused(SendError),
@@ -32,7 +36,8 @@ impl World {
     }
 
     /// Sends a packet from its IP header on, as a raw socket of that netns does. The route follows its destination alone. The
-    /// total length and the header checksum are always filled in, source address and identification where they are zero.
+    /// total length and the header checksum are always filled in, the source address where it is zero, and the identification
+    /// where it is zero and DF is not set: what is never fragmented needs none.
     ///
     /// Linux: `raw_sendmsg`, `raw_send_hdrinc`, net/ipv4/raw.c. A header length below five words is refused here, where Linux
     /// sends the bytes as they are.
@@ -51,11 +56,16 @@ impl World {
             let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
             let route = ip_output::ip_route_output(ns, cx, None, ip.dst());
             let route = route.map_err(|reason| RawSendError::Refused(transport::send_error(reason)))?;
+            if route.kind == RouteKind::Broadcast {
+                return Err(RawSendError::Broadcast);
+            }
             if total_len > ns.devices.get(route.device).mtu {
                 return Err(RawSendError::MessageSize);
             }
             let source = if ip.src() == Ipv4Addr::UNSPECIFIED { route.source } else { ip.src() };
-            let ident = if ip.ident() == 0 { ip_output::ip_select_ident(cx) } else { ip.ident() };
+            // Linux: ip_select_ident_segs, include/net/ip.h.
+            let needs_ident = ip.ident() == 0 && !ip.dont_fragment();
+            let ident = if needs_ident { ip_output::ip_select_ident(cx) } else { ip.ident() };
             ip.finish(total_len, ident, source);
             let mut packet = cx.create(Origin::Injected, None, Some(flow), bytes);
             packet.meta.route = Some(route);

@@ -95,7 +95,9 @@ impl World {
                     });
                 });
             }
-            WorldEvent::DefragTimer => self.with_netns(scheduled.netns, defrag::ip_expire),
+            WorldEvent::DefragTimer { due } => {
+                self.with_netns(scheduled.netns, |ns, cx| defrag::ip_expire(ns, cx, due));
+            }
             WorldEvent::NeighTimer { device, addr } => {
                 self.with_netns(scheduled.netns, |ns, cx| ip_output::neigh_timer(ns, cx, device, addr));
             }
@@ -110,7 +112,10 @@ impl World {
                 let at = if timer.kind == TimerKind::Deadline { at } else { self.expiry(at) };
                 self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
             }
-            Effect::DefragTimer { at } => self.queue.schedule(at, netns, WorldEvent::DefragTimer),
+            Effect::DefragTimer { at } => {
+                let event = WorldEvent::DefragTimer { due: at };
+                self.queue.schedule(self.expiry(at), netns, event);
+            }
             Effect::NeighTimer { at, device, addr } => {
                 let at = self.expiry(at);
                 self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });

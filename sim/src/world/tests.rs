@@ -1,6 +1,7 @@
 //! Small networks end to end. Rule text is in `tests/rules.rs`; what whole clusters do is tested by scenarios.
 
 mod cluster;
+mod destinations;
 mod laws;
 mod raw;
 
@@ -61,6 +62,7 @@ fn spec(protocol: ClientProtocol, dst: &str, dst_port: u16) -> ConnectSpec {
         request: b"hello\n".to_vec(),
         deadline: Duration::from_secs(10),
         is_kept_open: false,
+        may_broadcast: false,
     }
 }
 

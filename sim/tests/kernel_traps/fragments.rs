@@ -19,6 +19,9 @@ fn d01_without_conntrack_fragments_are_forwarded_one_by_one() {
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=48-72
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=3 df
         eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=4
+        ip link set eth1 mtu 1400
+        eth0 < ip 10.0.0.2 10.1.0.2 17 len=67008 id=5 part=65528-67008
+        eth0 < ip 10.0.0.2 10.1.0.2 17 len=68000 id=6 part=65528-67008
         iptables-save -c -t raw
         ",
     );
@@ -227,6 +230,44 @@ fn d01_fragments_that_do_not_come() {
     );
 }
 
+/// The device by which the last fragment came says whether the sender is told, not that of the first one.
+#[test]
+fn d01_fragments_that_do_not_come_by_one_way() {
+    check(
+        "frag_timeout_device",
+        "
+        iptables -A FORWARD -p 253 -m conntrack --ctstate NEW
+        sysctl -w net.ipv4.ipfrag_time=1
+        sysctl -w net.ipv4.conf.eth1.rp_filter=1
+        eth0 < udp 10.0.0.4:4000 10.0.0.1:53 len=152 id=1 part=0-40
+        eth1 < udp 10.0.0.4:4000 10.0.0.1:53 len=152 id=1 part=40-80
+        sleep 1.5
+        eth1 < udp 10.0.0.5:4000 10.0.0.1:53 len=152 id=2 part=0-40
+        eth0 < udp 10.0.0.5:4000 10.0.0.1:53 len=152 id=2 part=40-80
+        sleep 1.5
+        eth0 < udp 10.0.0.6:4000 10.0.0.1:53 len=152 id=3 part=0-40
+        eth1 < udp 10.0.0.6:4000 10.0.0.1:53 len=152 id=3 part=0-40
+        sleep 1.5
+        ",
+    );
+}
+
+/// What comes by the loopback has its conntrack entry with it. Nothing holds it when the parts are one packet again.
+#[test]
+fn d01_fragments_by_the_loopback_let_go_of_their_entry() {
+    check(
+        "frag_loopback",
+        "
+        iptables -A OUTPUT -p udp -m conntrack --ctstate NEW
+        ip link set lo mtu 1500
+        listen udp 10.0.0.1:53
+        send udp 4000 10.0.0.1:53 len=1800
+        send udp 4001 10.0.0.1:9 len=4000
+        conntrack -L use
+        ",
+    );
+}
+
 /// Between two fragments of a datagram, only so many others of the same sender may come.
 #[test]
 fn d01_fragments_that_are_too_far_apart() {
@@ -244,6 +285,32 @@ fn d01_fragments_that_are_too_far_apart() {
             {others}
             eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=40-72
             eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=0-40
+            "
+        ),
+    );
+}
+
+/// While there is no such limit nothing is counted, and for datagrams that began then nothing is counted later either.
+#[test]
+fn d01_fragments_that_nobody_counts() {
+    let others = |first: u32| -> String {
+        let other = |id: u32| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id={id} part=0-40\n");
+        (first..first + 6).map(other).collect()
+    };
+    let (uncounted, counted) = (others(100), others(200));
+    check(
+        "frag_uncounted",
+        &format!(
+            "{TRACK}
+            sysctl -w net.ipv4.ipfrag_max_dist=4
+            eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=1 part=0-40
+            sysctl -w net.ipv4.ipfrag_max_dist=0
+            {uncounted}
+            eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=0-40
+            sysctl -w net.ipv4.ipfrag_max_dist=4
+            eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=1 part=40-72
+            {counted}
+            eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id=2 part=40-72
             "
         ),
     );

@@ -184,3 +184,19 @@ fn d49_a_packet_to_oneself_passes_all_hooks_with_one_entry() {
         ",
     );
 }
+
+/// 0.0.0.0 means oneself: what is sent there goes from the loopback's address to the same.
+#[test]
+fn d49_a_packet_to_the_unspecified_address_is_one_to_oneself() {
+    check(
+        "d49_unspecified",
+        "
+        listen udp 127.0.0.1:53
+        iptables -A OUTPUT -d 0.0.0.0 -p udp
+        iptables -A OUTPUT -d 127.0.0.1 -p udp -m conntrack --ctstate NEW
+        send udp 4000 0.0.0.0:53
+        iptables-save -c -t filter
+        conntrack -L
+        ",
+    );
+}

@@ -14,6 +14,7 @@
 //! iptables-save -c -t filter                     rules with their counters
 //! conntrack -S                                   what conntrack has counted
 //! conntrack -L                                   the table; timeouts may differ by what the machine's slowness costs
+//! conntrack -L use                               the same, and how many hold each entry
 //! ```
 //!
 //! The transcript repeats each line with what came of it. Both sides must write the same.
@@ -67,8 +68,8 @@ pub(crate) enum Step {
     Sleep(u64),
     /// Rules of a table with their counters.
     Counters(String),
-    /// The conntrack table.
-    Conntrack,
+    /// The conntrack table, with who holds its entries if that is asked for.
+    Conntrack { has_use: bool },
     /// What conntrack has counted.
     Statistics,
 }
@@ -105,7 +106,8 @@ fn step(line: &str) -> Step {
             Step::Sleep(whole.parse::<u64>().unwrap() * 1000 + tenths.parse::<u64>().unwrap() * 100)
         }
         ["iptables-save", "-c", "-t", table] => Step::Counters(table.to_owned()),
-        ["conntrack", "-L"] => Step::Conntrack,
+        ["conntrack", "-L"] => Step::Conntrack { has_use: false },
+        ["conntrack", "-L", "use"] => Step::Conntrack { has_use: true },
         ["conntrack", "-S"] => Step::Statistics,
         ["iptables" | "ip" | "bridge" | "sysctl", ..] => Step::Command(words_of(line)),
         _ => panic!("{line:?} is no line of a case"),
@@ -190,7 +192,7 @@ impl Case {
                 | Step::Listen(_)
                 | Step::Send { .. }
                 | Step::Sleep(_)
-                | Step::Conntrack
+                | Step::Conntrack { .. }
                 | Step::Statistics => are_same(ours, kernels),
             };
             if !is_same {
@@ -207,7 +209,7 @@ impl Case {
         let of = |((_, step), outcome): (&(String, Step), &Outcome)| match step {
             Step::Frame { .. } => 1 + outcome.lines.len(),
             Step::Send { .. } | Step::Sleep(_) | Step::Command(_) => outcome.lines.len(),
-            Step::Listen(_) | Step::Counters(_) | Step::Conntrack | Step::Statistics => 0,
+            Step::Listen(_) | Step::Counters(_) | Step::Conntrack { .. } | Step::Statistics => 0,
         };
         self.lines.iter().zip(outcomes).map(of).sum()
     }

@@ -14,7 +14,8 @@ use crate::scenario::segment::{Packet, Payload, Segment, TcpOption};
 const TTL: u8 = 64;
 const WINDOW: u16 = 64_240;
 
-/// IP identifications of scripts begin here. They are never zero, for which a kernel would put in one of its own.
+/// IP identifications of scripts begin here. They are never zero, for which a kernel would put in one of its own where DF is
+/// not set.
 const FIRST_IDENT: u16 = 0x4000;
 
 /// Kinds of TCP options (RFC 9293 §3.1, RFC 7323 §2.2, RFC 2018 §2).

@@ -12,8 +12,9 @@ use crate::text::words::Value;
 /// `IPSET_DEFAULT_HASHSIZE` and `IPSET_DEFAULT_MAXELEM`, net/netfilter/ipset/ip_set_hash_gen.h.
 const DEFAULT_HASH_SIZE: u32 = 1024;
 const DEFAULT_MAX_ELEMENTS: u32 = 65_536;
-/// `AHASH_MAX_SIZE`, the default of `bucketsize`.
-const DEFAULT_BUCKET_SIZE: u8 = 12;
+/// `AHASH_INIT_SIZE` and `AHASH_MAX_SIZE`, which is also the default of `bucketsize`.
+const MIN_BUCKET_SIZE: u8 = 2;
+const MAX_BUCKET_SIZE: u8 = 12;
 /// `IPSET_MIMINAL_HASHSIZE`.
 const MIN_HASH_SIZE: u32 = 64;
 /// `IP_SET_LIST_DEFAULT_SIZE` and `IP_SET_LIST_MIN_SIZE`, net/netfilter/ipset/ip_set_list_set.c.
@@ -119,7 +120,9 @@ impl<'w> Options<'w> {
             hash_size: hash_size.checked_next_power_of_two().unwrap_or(1 << 31),
             max_elements: self.max_elements.unwrap_or(DEFAULT_MAX_ELEMENTS),
             netmask,
-            bucket_size: self.bucket_size.unwrap_or(DEFAULT_BUCKET_SIZE),
+            bucket_size: self.bucket_size.map_or(MAX_BUCKET_SIZE, |size| {
+                size.clamp(MIN_BUCKET_SIZE, MAX_BUCKET_SIZE).next_multiple_of(2)
+            }),
             init_value: self.init_value,
         })
     }
@@ -143,19 +146,34 @@ impl<'w> Options<'w> {
             Some((netmask, _)) => netmask,
             None => 32,
         };
+        if range.text.contains('/') && first == last {
+            return Err(range.expected("a prefix length below 32").kind(RuleErrorKind::Refused));
+        }
         let hosts = u32::MAX.checked_shr(netmask.into()).unwrap_or(0);
         let (first, last) = (first & !hosts, last | hosts);
-        let is_network =
-            u32::MAX.checked_shr(keys::network_at(first, last).into()).unwrap_or(0) == last - first;
-        let networks = (u64::from(last - first) + 1) >> (32 - netmask);
-        if netmask != 32 && !is_network {
-            return Err(range.expected("one network, as there is a netmask").kind(RuleErrorKind::Refused));
-        }
-        if networks > MAX_BITMAP + 1 {
+        let elements = if netmask == 32 {
+            u64::from(last - first) + 1
+        } else {
+            let prefix = prefix_of(first, last).filter(|prefix| *prefix < netmask);
+            let prefix = prefix.ok_or_else(|| {
+                let expected = format!("a network larger than those of `netmask {netmask}`");
+                range.expected(expected).kind(RuleErrorKind::Refused)
+            })?;
+            1 << (netmask - prefix)
+        };
+        if elements > MAX_BITMAP + 1 {
             return Err(range.expected("a range of 65536 elements at most").kind(RuleErrorKind::Refused));
         }
         Ok(Storage::Bitmap { range: (first, last), netmask })
     }
+}
+
+/// The length of the longest prefix, 31 at most, with which a range's last address becomes its first one. The range need not
+/// fill that network (`range_to_mask`, net/netfilter/ipset/ip_set_bitmap_ip.c).
+fn prefix_of(first: u32, last: u32) -> Option<u8> {
+    let is_prefix = |prefix: &u8| last & u32::MAX << (32 - prefix) == first;
+    let is_everything = (first, last) == (0, u32::MAX);
+    (1..=31).rev().find(is_prefix).or_else(|| is_everything.then_some(0))
 }
 
 fn family_of(value: Value<'_>) -> Parse<Family> {

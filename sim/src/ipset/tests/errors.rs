@@ -47,7 +47,7 @@ const WRONG: &[&str] = &[
     "create a bitmap:port range 0-65536",
     "create a bitmap:ip range 10.0.0.1",
     "create a bitmap:ip range 10.0.0.0/15",
-    "create a bitmap:ip range 10.0.0.0-10.0.0.100 netmask 30",
+    "create a bitmap:ip range 10.0.0.4-10.0.0.11 netmask 30",
     // Elements.
     "add ip",
     "add ip 10.0.0.300",

@@ -1,5 +1,6 @@
 //! What sets become of texts and time.
 
+use crate::ipset::set::Elements;
 use crate::ipset::{Ipset, IpsetOptions};
 use crate::time::{Duration, Instant};
 
@@ -56,9 +57,12 @@ fn a_set_that_leaves_a_list_by_time_can_be_destroyed() {
         at(0),
         "create a hash:ip\ncreate b hash:ip\ncreate l list:set timeout 5\nadd l a\nadd l b timeout 0\n",
     );
-    ipset.restore(at(1), "f", "destroy a\n", IpsetOptions::default()).unwrap_err();
+    for seconds in [1, 5] {
+        ipset.restore(at(seconds), "f", "destroy a\n", IpsetOptions::default()).unwrap_err();
+    }
+    restore(&mut ipset, at(6), "destroy a\n");
     assert_eq!(elements(&ipset, at(6)), "l b timeout 0");
-    restore(&mut ipset, at(6), "del l b\ndestroy a\ndestroy b\n");
+    ipset.restore(at(6), "f", "destroy b\n", IpsetOptions::default()).unwrap_err();
 }
 
 #[test]
@@ -93,4 +97,32 @@ fn a_fork_changes_for_itself() {
     restore(&mut fork, at(0), "add a 10.0.0.2\n");
     assert_eq!(elements(&ipset, at(0)), "a 10.0.0.1");
     assert_eq!(elements(&fork, at(0)), "a 10.0.0.1; a 10.0.0.2");
+}
+
+/// Sweeps are at whole periods from the making of a set, the first one of a hash after a second.
+#[test]
+fn what_has_expired_is_there_until_it_is_swept() {
+    // The set, when the only element has expired, and seconds at which it is still there and then no longer.
+    for (set, expires, there, gone) in [
+        ("list:set timeout 5", 5, 5, 6),
+        ("list:set timeout 0", 5, 5, 6),
+        ("list:set timeout 60", 5, 19, 20),
+        ("list:set timeout 9000", 181, 359, 360),
+        ("hash:net timeout 60", 5, 20, 21),
+        ("bitmap:ip range 10.0.0.0/24 timeout 60", 5, 19, 20),
+    ] {
+        let element = if set.starts_with("list") { "a" } else { "10.0.0.1" };
+        let text = format!("create a hash:ip\ncreate x {set}\nadd x {element} timeout {expires}\n");
+        for (seconds, is_there) in [(there, true), (gone, false)] {
+            let mut ipset = Ipset::default();
+            restore(&mut ipset, at(0), &text);
+            let x = ipset.find("x").unwrap();
+            ipset.collect(x, at(seconds));
+            let count = match &ipset.set(x).elements {
+                Elements::Keyed(keyed) => keyed.longest_prefix().into_iter().count(),
+                Elements::List(members) => members.len(),
+            };
+            assert_eq!(count, usize::from(is_there), "{set} after {seconds} s");
+        }
+    }
 }

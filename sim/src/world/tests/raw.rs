@@ -2,27 +2,29 @@
 
 use super::{Line, addr, line, quiesce};
 use crate::socket::SendError;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+use crate::timer_wheel::TimerWheel;
 use crate::trace::Level;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
-use crate::world::{RawSendError, RunLimit};
+use crate::world::{BuildError, RawSendError, RunLimit};
 
 /// A datagram to the port of nobody, from its IP header on.
-fn datagram(src: &str, dst: &str, ident: u16, len: usize) -> Vec<u8> {
+fn datagram(src: &str, dst: &str, (ident, dont_fragment): (u16, bool), len: usize) -> Vec<u8> {
     let (src, dst) = (addr(src), addr(dst));
     let l4 = build::udp((src, 4000), (dst, 9), &vec![b'x'; len]);
-    let fields = Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 9, tos: 0, ident, dont_fragment: true };
+    let fields = Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 9, tos: 0, ident, dont_fragment };
     build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN)
 }
 
 #[test]
 fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
-    // Source and identification as they are sent, and as they arrive; None for an identification that is drawn.
+    // Source, identification and DF as they are sent, and as they arrive; None for an identification that is drawn.
     let cases = [
-        ("0.0.0.0", 0, "10.0.1.2", None),
-        ("0.0.0.0", 7, "10.0.1.2", Some(7)),
-        ("192.0.2.1", 7, "192.0.2.1", Some(7)),
+        ("0.0.0.0", (0, true), "10.0.1.2", Some(0)),
+        ("0.0.0.0", (0, false), "10.0.1.2", None),
+        ("0.0.0.0", (7, true), "10.0.1.2", Some(7)),
+        ("192.0.2.1", (7, false), "192.0.2.1", Some(7)),
     ];
     for level in [Level::Everything, Level::Nothing] {
         for (src, ident, src_seen, ident_seen) in cases {
@@ -45,7 +47,11 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
             let ip = Ipv4::new_checked(&frame[ETHERNET_HEADER_LEN..]).expect("an IPv4 packet");
             assert_eq!((ip.src(), ip.total_len(), ip.ttl()), (addr(src_seen), 31, 9));
             assert!(ip.is_checksum_valid());
-            assert_eq!(ident_seen.unwrap_or(ip.ident()), ip.ident());
+            match ident_seen {
+                Some(expected) => assert_eq!(ip.ident(), expected, "{src} {ident:?}"),
+                // The seed is fixed, and does not draw zero.
+                None => assert_ne!(ip.ident(), 0, "{src} {ident:?}"),
+            }
             world.close_tap(router);
             quiesce(&mut world);
             assert!(world.take_tapped(router).is_empty());
@@ -57,24 +63,52 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
 fn what_a_raw_socket_refuses() {
     let Line { mut world, client, .. } = line();
     world.iptables_command(client, "x", 1, "iptables -A OUTPUT -d 10.0.2.7 -j DROP").expect("a rule");
-    let mut short = datagram("0.0.0.0", "10.0.2.2", 1, 3);
+    let mut short = datagram("0.0.0.0", "10.0.2.2", (1, true), 3);
     short[0] = 0x44;
-    let mut long = datagram("0.0.0.0", "10.0.2.2", 1, 3);
+    let mut long = datagram("0.0.0.0", "10.0.2.2", (1, true), 3);
     long[0] = 0x4f;
     let cases = [
         (Vec::new(), RawSendError::InvalidHeader),
         (short, RawSendError::InvalidHeader),
         (long, RawSendError::InvalidHeader),
-        (datagram("0.0.0.0", "10.0.2.2", 1, 1473), RawSendError::MessageSize),
-        (datagram("0.0.0.0", "10.0.2.7", 1, 3), RawSendError::Refused(SendError::NotPermitted)),
+        (datagram("0.0.0.0", "10.0.2.2", (1, true), 1473), RawSendError::MessageSize),
+        (datagram("0.0.0.0", "10.0.1.255", (1, true), 3), RawSendError::Broadcast),
+        (datagram("0.0.0.0", "255.255.255.255", (1, true), 3), RawSendError::Broadcast),
+        (datagram("0.0.0.0", "10.0.2.7", (1, true), 3), RawSendError::Refused(SendError::NotPermitted)),
     ];
     let flow = world.raw_flow();
     for (packet, expected) in cases {
         assert_eq!(world.send_raw(client, flow, &packet), Err(expected));
     }
-    assert_eq!(world.send_raw(client, flow, &datagram("0.0.0.0", "10.0.2.2", 1, 1472)), Ok(()));
+    assert_eq!(world.send_raw(client, flow, &datagram("0.0.0.0", "10.0.2.2", (1, true), 1472)), Ok(()));
     let lonely = world.add_netns("lonely");
-    let refused = world.send_raw(lonely, flow, &datagram("0.0.0.0", "10.0.2.2", 1, 3));
+    let refused = world.send_raw(lonely, flow, &datagram("0.0.0.0", "10.0.2.2", (1, true), 3));
     assert_eq!(refused, Err(RawSendError::Refused(SendError::NetworkUnreachable)));
     quiesce(&mut world);
+}
+
+/// A second is 250 ticks: those that began in tick 1,000 end in tick 1,256, in which the second level of the wheel moves.
+#[test]
+fn fragments_are_given_up_when_the_timer_wheel_moves() {
+    let Line { mut world, client, server, .. } = line();
+    world.set_timer_wheel(TimerWheel::new(250, 1_000, 0));
+    world.set_sysctl(server, "net.ipv4.ipfrag_time", "1").unwrap();
+    let mut first = datagram("0.0.0.0", "10.0.2.2", (1, false), 8);
+    first[6] |= 0x20;
+    let flow = world.raw_flow();
+    assert_eq!(world.send_raw(client, flow, &first), Ok(()));
+    world.run_until(Instant::START + Duration::from_millis(500));
+    world.open_tap(client);
+    assert_eq!(world.run_until_tapped(client, Instant::START + Duration::from_secs(5)), RunLimit::Done);
+    // The links cost a tenth of a millisecond.
+    assert_eq!(world.now().as_nanos() / 1_000_000, 1_024);
+}
+
+#[test]
+fn an_mtu_has_room_for_the_largest_header() {
+    let Line { mut world, client, .. } = line();
+    let eth0 = world.device(client, "eth0").unwrap();
+    assert_eq!(world.set_mtu(client, eth0, 68), Ok(()));
+    let refused = world.set_mtu(client, eth0, 67);
+    assert!(matches!(refused, Err(BuildError::MtuTooSmall { mtu: 67, .. })), "{refused:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::lacks;
 use crate::context::EvalCtx;
-use crate::ipset::{Addition, SetId, Shown};
+use crate::ipset::{Addition, MAX_TIMEOUT, SetId, Shown};
 use crate::packet::Packet;
 use crate::wire::Headers;
 use crate::xtables::error::{Parse, RuleErrorKind};
@@ -16,9 +16,6 @@ const DEL_SET: u8 = 1;
 const EXIST: u8 = 2;
 const TIMEOUT: u8 = 3;
 const MAP_SET: u8 = 4;
-
-/// What is longer does not fit the kernel's clock (`set_target_v2`).
-const MAX_SECONDS: u32 = u32::MAX / 1000;
 
 /// `-j SET`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +86,7 @@ impl SetTarget {
         let shown = Shown::of(ctx.state.family, headers, packet);
         let now = ctx.cx.now;
         if let Some(add) = &self.add {
-            let timeout = self.addition.timeout.map(|timeout| timeout.min(MAX_SECONDS));
+            let timeout = self.addition.timeout.map(|timeout| timeout.min(MAX_TIMEOUT));
             ctx.ipset.add_packet(add.id, &Addition { timeout, ..self.addition }, &shown, now);
         }
         if let Some(del) = &self.del {

@@ -103,7 +103,7 @@ impl Host {
                 Vec::new()
             }
             Step::Counters(table) => table_of(&self.iptables_save(table), table),
-            Step::Conntrack => conntrack(),
+            Step::Conntrack { has_use } => conntrack(*has_use),
             Step::Statistics => statistics(),
         };
         let mut frames = self.frames(expected.saturating_sub(lines.len()), step.ident());
@@ -221,10 +221,10 @@ fn ip_batch(lines: &str) {
     assert!(child.wait().unwrap().success(), "ip -batch:\n{lines}");
 }
 
-fn conntrack() -> Vec<String> {
+fn conntrack(has_use: bool) -> Vec<String> {
     let output = Command::new("conntrack").args(["-L"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut lines: Vec<String> = text.lines().map(|row| plain_row(row, 1)).collect();
+    let mut lines: Vec<String> = text.lines().map(|row| plain_row(row, 1, has_use)).collect();
     lines.sort();
     lines
 }

@@ -66,7 +66,7 @@ impl Host {
                 Vec::new()
             }
             Step::Counters(table) => self.counters(table),
-            Step::Conntrack => self.conntrack(),
+            Step::Conntrack { has_use } => self.conntrack(*has_use),
             Step::Statistics => self.statistics(),
         };
         let until = self.world.now() + STEP;
@@ -159,7 +159,7 @@ impl Host {
             }
             ["set", device, "mtu", mtu] => {
                 let id = self.id(device);
-                self.world.set_mtu(host, id, mtu.parse().unwrap());
+                self.world.set_mtu(host, id, mtu.parse().unwrap()).unwrap();
             }
             ["set", device, "promisc", state] => {
                 let id = self.id(device);
@@ -212,6 +212,7 @@ impl Host {
             request: vec![b'x'; len],
             deadline: Duration::from_secs(1000),
             is_kept_open: false,
+            may_broadcast: true,
         };
         self.world.connect(self.host, spec).unwrap();
         Vec::new()
@@ -231,9 +232,9 @@ impl Host {
         vec![words.collect::<Vec<_>>().join(" ")]
     }
 
-    fn conntrack(&self) -> Vec<String> {
+    fn conntrack(&self, has_use: bool) -> Vec<String> {
         let rows = self.world.netns(self.host).conntrack.listing(self.world.now());
-        let mut lines: Vec<String> = rows.iter().map(|row| plain_row(&row.to_string(), 1)).collect();
+        let mut lines: Vec<String> = rows.iter().map(|row| plain_row(&row.to_string(), 1, has_use)).collect();
         lines.sort();
         lines
     }
@@ -255,11 +256,11 @@ pub(super) fn table_of(saved: &str, table: &str) -> Vec<String> {
     lines.filter(|line| line.starts_with([':', '['])).map(plain).collect()
 }
 
-/// A row of the conntrack table without who holds it, timeouts marked as such. `round` is added to the seconds: a timer that
+/// A row of the conntrack table, without who holds it unless that is asked for, timeouts marked as such. `round` is added to the seconds: a timer that
 /// was set a moment ago has a second less, rounded down.
-pub(super) fn plain_row(row: &str, round: u64) -> String {
+pub(super) fn plain_row(row: &str, round: u64, has_use: bool) -> String {
     let mut words: Vec<String> = row.split_whitespace().map(str::to_owned).collect();
-    words.retain(|word| !word.starts_with("use="));
+    words.retain(|word| has_use || !word.starts_with("use="));
     words[2] = format!("timeout={}", words[2].parse::<u64>().unwrap() + round);
     words.join(" ")
 }

@@ -1,0 +1,72 @@
+//! Sets with timeouts are swept now and then. Until then, what has expired is still there for some: it keeps its set from being
+//! destroyed, and its prefix length is that of a set of networks.
+//!
+//! The kernel sweeps a hash table of more than 1024 buckets in parts, one after the other, and is late where nothing else wakes its
+//! CPU (`INIT_DEFERRABLE_WORK`); here all of a set is swept at once and in time.
+
+use super::header::{Header, Storage};
+use super::list::Member;
+use super::set::Elements;
+use super::{Ipset, SetId};
+use crate::time::{Duration, Instant};
+
+/// `IPSET_GC_TIME`, include/linux/netfilter/ipset/ip_set.h.
+const PERIOD_MAX: Duration = Duration::from_secs(180);
+const PERIOD_MIN: Duration = Duration::from_secs(1);
+
+/// When a set is swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gc {
+    next: Instant,
+    period: Duration,
+}
+
+impl Gc {
+    /// That of a set which is made at `now`; a set without timeouts has none.
+    ///
+    /// Linux: `IPSET_GC_PERIOD`, include/linux/netfilter/ipset/ip_set.h; `mtype_gc_init`,
+    /// net/netfilter/ipset/ip_set_hash_gen.h and ip_set_bitmap_gen.h; `list_set_gc_init`.
+    pub(super) fn new(header: &Header, now: Instant) -> Option<Self> {
+        let third = u64::from(header.extensions.timeout? / 3);
+        let period = Duration::from_secs(third).clamp(PERIOD_MIN, PERIOD_MAX);
+        let first = match header.storage {
+            Storage::Hash { .. } => PERIOD_MIN,
+            Storage::Bitmap { .. } | Storage::List { .. } => period,
+        };
+        Some(Self { next: now + first, period })
+    }
+
+    /// The time of the last sweep up to `now`, if there was one since this was last called.
+    fn sweep(&mut self, now: Instant) -> Option<Instant> {
+        let since = now.as_nanos().checked_sub(self.next.as_nanos())?;
+        let period = u64::try_from(self.period.as_nanos()).expect("three minutes at most");
+        let last = Instant::from_nanos(now.as_nanos() - since % period);
+        self.next = last + self.period;
+        Some(last)
+    }
+}
+
+impl Ipset {
+    /// Takes out of a set what was swept up to `now`. Comes before everything that may see the difference.
+    pub(super) fn collect(&mut self, id: SetId, now: Instant) {
+        let Some(mut gc) = self.set(id).gc else { return };
+        let Some(swept) = gc.sweep(now) else { return };
+        self.set_mut(id).gc = Some(gc);
+        self.remove_expired(id, swept);
+    }
+
+    /// Takes out what has expired by then (`set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c; `mtype_gc_do`).
+    pub(super) fn remove_expired(&mut self, id: SetId, by: Instant) {
+        let gone: Vec<SetId> = match &mut self.set_mut(id).elements {
+            Elements::Keyed(keyed) => {
+                keyed.remove_expired(by);
+                Vec::new()
+            }
+            Elements::List(members) => {
+                let expired = members.extract_if(.., |Member { entry, .. }| entry.is_expired(by));
+                expired.map(|member| member.set).collect()
+            }
+        };
+        gone.into_iter().for_each(|set| self.release(set));
+    }
+}

@@ -1,0 +1,58 @@
+//! Destinations that no other host has: broadcast and multicast addresses, and oneself.
+
+use super::{ConnectSpec, Line, addr, line, run, spec};
+use crate::socket::ClientProtocol::{self, IcmpEcho, Tcp, Udp};
+use crate::socket::Server;
+use crate::trace::{Event, Outcome, PacketEvent, Unreachable};
+use crate::world::World;
+
+/// Packets that were made since the trace had `start` events.
+fn made(world: &World, start: usize) -> usize {
+    let events = world.trace().events()[start..].iter();
+    events.filter(|event| matches!(event.event, Event::Packet(PacketEvent::Created { .. }))).count()
+}
+
+#[test]
+fn connections_to_many_hosts_are_refused_at_once() {
+    const NETWORK: Outcome = Outcome::Unreachable(Unreachable::Network);
+    const PROHIBITED: Outcome = Outcome::Unreachable(Unreachable::Prohibited);
+    let cases: [(ClientProtocol, &str, Outcome); 8] = [
+        (Tcp, "10.0.1.255", NETWORK),
+        (Tcp, "255.255.255.255", NETWORK),
+        (Tcp, "127.255.255.255", NETWORK),
+        (Tcp, "239.1.2.3", NETWORK),
+        (Udp, "10.0.1.255", PROHIBITED),
+        (Udp, "255.255.255.255", PROHIBITED),
+        (IcmpEcho, "10.0.1.255", PROHIBITED),
+        (IcmpEcho, "255.255.255.255", PROHIBITED),
+    ];
+    let Line { mut world, client, .. } = line();
+    for (protocol, dst, expected) in cases {
+        let (start, began) = (world.trace().events().len(), world.now());
+        let (_, outcome, _) = run(&mut world, client, spec(protocol, dst, 80));
+        assert_eq!((outcome, made(&world, start)), (expected, 0), "{protocol:?} to {dst}");
+        assert_eq!(world.now(), began, "{protocol:?} to {dst}");
+    }
+}
+
+#[test]
+fn a_socket_that_asked_for_it_sends_to_all() {
+    let Line { mut world, client, .. } = line();
+    let start = world.trace().events().len();
+    let spec = ConnectSpec { may_broadcast: true, ..spec(Udp, "10.0.1.255", 80) };
+    assert_eq!(run(&mut world, client, spec).1, Outcome::Timeout);
+    assert_eq!(made(&world, start), 1);
+}
+
+#[test]
+fn whoever_connects_to_the_unspecified_address_meets_himself() {
+    let Line { mut world, client, .. } = line();
+    world.tcp_listen(client, None, 80, Server::Echo).unwrap();
+    world.udp_bind(client, None, 80, Server::Echo).unwrap();
+    for protocol in [Tcp, Udp, IcmpEcho] {
+        let (flow, outcome, reply) = run(&mut world, client, spec(protocol, "0.0.0.0", 80));
+        assert_eq!((outcome, reply.as_deref()), (Outcome::Connected, Some("hello\n")), "{protocol:?}");
+        let from = world.flow_result(flow).and_then(|result| result.reply_from).map(|(from, _)| from);
+        assert_eq!(from, Some(addr("127.0.0.1")), "{protocol:?}");
+    }
+}
