@@ -1,13 +1,18 @@
 //! What of a frame is decided by the network, and not drawn at random by those who send.
 //!
 //! Left out: identification of IP packets, checksums (a veth carries frames whose checksum is still to be filled in),
-//! receive windows, values of TCP options, sequence numbers but for their distance from the initial one, data.
+//! receive windows, TCP time stamps, sequence numbers but for their distance from the initial one, data.
+
+mod options;
+
+pub use options::TcpOption;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use sim::wire::arp::{Arp, ArpOperation};
+use sim::wire::icmpv4::{icmp_type, unreachable_code};
 use sim::wire::{
     ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, TcpFlags, Udp, protocol,
 };
@@ -78,10 +83,8 @@ pub enum Payload {
         icmp_type: u8,
         /// Code.
         code: u8,
-        /// Of an echo: identifier and sequence number.
-        echo: Option<(u16, u16)>,
-        /// Of an error: the packet that it is about.
-        quote: Option<Box<IpSummary>>,
+        /// What follows them.
+        rest: IcmpRest,
     },
     /// Ports of a protocol whose header was cut off, as in the quote of an ICMP error.
     Ports {
@@ -99,6 +102,26 @@ pub enum Payload {
     },
 }
 
+/// What follows type, code and checksum of an ICMP message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IcmpRest {
+    /// Of a question or its answer, such as an echo.
+    Query {
+        /// Identifier.
+        id: u16,
+        /// Sequence number.
+        sequence: u16,
+    },
+    /// Of an error.
+    Error {
+        /// The four bytes before the quote: the MTU of the next hop in the last two (RFC 1191 §4), the gateway of a redirect, zero in
+        /// most others (RFC 792).
+        word: [u8; 4],
+        /// The packet that it is about; `None` if not even its header is there.
+        quote: Option<Box<IpSummary>>,
+    },
+}
+
 /// A TCP segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpSummary {
@@ -110,8 +133,8 @@ pub struct TcpSummary {
     pub seq: SeqSummary,
     /// Acknowledgment number, where ACK is set.
     pub ack: Option<SeqSummary>,
-    /// Kinds of options, in their order, without padding; of segments with SYN alone.
-    pub options: Vec<u8>,
+    /// Options in their order, without padding.
+    pub options: Vec<TcpOption>,
     /// Bytes of data.
     pub len: usize,
 }
@@ -233,10 +256,18 @@ impl Payload {
             protocol::ICMP => Icmpv4::new_checked(bytes).map_or_else(other, |icmp| Self::Icmp {
                 icmp_type: icmp.icmp_type(),
                 code: icmp.code(),
-                echo: (!icmp.is_error()).then(|| (icmp.id(), icmp.sequence())),
-                quote: IpSummary::quoted(icmp.payload(), initial).filter(|_| icmp.is_error()),
+                rest: IcmpRest::of(&icmp, initial),
             }),
             _ => other(),
+        }
+    }
+}
+
+impl IcmpRest {
+    fn of(icmp: &Icmpv4<&[u8]>, initial: &InitialSeqs) -> Self {
+        match icmp.is_error() {
+            true => Self::Error { word: icmp.word(), quote: IpSummary::quoted(icmp.payload(), initial) },
+            false => Self::Query { id: icmp.id(), sequence: icmp.sequence() },
         }
     }
 }
@@ -259,7 +290,7 @@ impl TcpSummary {
             flags,
             seq: initial.summary(tcp.sequence()),
             ack: flags.contains(TcpFlags::ACK).then(|| initial.summary(tcp.acknowledgment())),
-            options: if flags.contains(TcpFlags::SYN) { option_kinds(tcp.options()) } else { Vec::new() },
+            options: options::read(tcp.options(), initial),
             len: tcp.payload().len(),
         }
     }
@@ -267,23 +298,6 @@ impl TcpSummary {
     /// An acknowledgment and nothing else.
     pub fn is_pure_ack(&self) -> bool {
         self.flags == TcpFlags::ACK && self.len == 0
-    }
-}
-
-/// Kinds of the options but end (0) and padding (1), as RFC 9293 §3.1 numbers them.
-fn option_kinds(mut options: &[u8]) -> Vec<u8> {
-    let mut kinds = Vec::new();
-    loop {
-        match *options {
-            [] | [0, ..] => return kinds,
-            [1, ref rest @ ..] => options = rest,
-            [kind, len, ..] if len >= 2 && options.len() >= usize::from(len) => {
-                kinds.push(kind);
-                options = &options[usize::from(len)..];
-            }
-            // Malformed; what was read is what can be compared.
-            [_, ..] => return kinds,
-        }
     }
 }
 
@@ -356,16 +370,31 @@ impl fmt::Display for Payload {
         match self {
             Self::Tcp(tcp) => tcp.fmt(formatter),
             Self::Udp { len, .. } => write!(formatter, "udp, length {len}"),
-            Self::Icmp { icmp_type, code, echo, quote } => {
+            Self::Icmp { icmp_type, code, rest } => {
                 write!(formatter, "icmp type {icmp_type} code {code}")?;
-                if let Some((id, sequence)) = echo {
-                    write!(formatter, " id {id} seq {sequence}")?;
-                }
-                quote.as_ref().map_or(Ok(()), |quote| write!(formatter, " about ({quote})"))
+                rest.fmt_for(*icmp_type, *code, formatter)
             }
             Self::Ports { protocol, .. } => write!(formatter, "protocol {protocol}, cut off"),
             Self::Other { protocol, len } => write!(formatter, "protocol {protocol}, length {len}"),
         }
+    }
+}
+
+impl IcmpRest {
+    fn fmt_for(&self, icmp_type: u8, code: u8, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, quote) = match self {
+            Self::Query { id, sequence } => return write!(formatter, " id {id} seq {sequence}"),
+            Self::Error { word, quote } => (*word, quote),
+        };
+        match (icmp_type, code, word) {
+            (icmp_type::DEST_UNREACHABLE, unreachable_code::FRAGMENTATION_NEEDED, [0, 0, a, b]) => {
+                write!(formatter, " mtu {}", u16::from_be_bytes([a, b]))?;
+            }
+            (icmp_type::REDIRECT, _, gateway) => write!(formatter, " to {}", Ipv4Addr::from(gateway))?,
+            (_, _, [0, 0, 0, 0]) => {}
+            (_, _, [a, b, c, d]) => write!(formatter, " with {a:02x} {b:02x} {c:02x} {d:02x}")?,
+        }
+        quote.as_ref().map_or(Ok(()), |quote| write!(formatter, " about ({quote})"))
     }
 }
 
@@ -376,7 +405,8 @@ impl fmt::Display for TcpSummary {
             write!(formatter, " ack {ack}")?;
         }
         if !self.options.is_empty() {
-            write!(formatter, " options {:?}", self.options)?;
+            let words: Vec<_> = self.options.iter().map(ToString::to_string).collect();
+            write!(formatter, " <{}>", words.join(","))?;
         }
         write!(formatter, ", length {}", self.len)
     }
