@@ -110,7 +110,8 @@ impl KernelArm {
         ticks::timer_wheel()
     }
 
-    /// The largest receive buffer that an application of this machine may ask for, in bytes. `None` if the kernel does not tell.
+    /// The largest receive buffer that an application of this machine may ask for, in bytes. `None` if the kernel does not tell:
+    /// older ones do so in the first namespace alone.
     pub(crate) fn rmem_max() -> Option<u32> {
         fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
     }
