@@ -33,10 +33,11 @@ Examples:
       what node-1 lacks, and what it has too much
 
 Exit codes:
-  0  everything as expected
-  1  an expectation failed, or two arms disagree
-  2  the input or the command line is wrong
-  3  this machine lacks what an arm needs";
+  0    everything as expected
+  1    an expectation failed, or two arms disagree
+  2    the input or the command line is wrong
+  3    this machine lacks what an arm needs
+  141  the reader of the output went away before its end, as `head` does";
 
 /// Simulates Kubernetes Service networking packet by packet, with the rule text that a kernel would load.
 #[derive(Debug, Parser)]
@@ -122,7 +123,7 @@ pub(crate) struct HowArgs {
 
 const CONFORMANCE_EXAMPLES: &str = "\
 Filters:
-  hairpin                  scenarios with this text in their name; so does name(hairpin)
+  hairpin                  scenarios with this text in their metadata.name; so does name(hairpin)
   name(=nodeport-local)    the scenario of exactly this name
   requirement(service.node-port)
                            scenarios that cover a requirement with this text in its name
@@ -147,9 +148,9 @@ pub(crate) struct ConformanceArgs {
     pub(crate) scenarios: Vec<String>,
     #[command(flatten)]
     pub(crate) how: HowArgs,
-    /// Which iptables loads the rules on a kernel
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
-    pub(crate) backend: String,
+    /// Which iptables loads the rules on a kernel; `all` when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
+    pub(crate) backend: Option<String>,
     /// Only the runs that the expression means, such as 'nodeport and not mode(ipvs)'
     #[arg(long, value_name = "EXPR")]
     pub(crate) filter: Option<String>,
@@ -160,9 +161,9 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// On a kernel, run what does not pass again up to N times: a busy machine may be late. Told are the try on which a
-    /// run passed, and what differed before
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) retries: usize,
+    /// run passed, and what differed before. 0 when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<usize>,
     /// Also write results as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<String>,
@@ -189,9 +190,9 @@ pub(crate) struct FuzzArgs {
     /// simulator beside them
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
-    /// Which iptables loads the rules on a kernel; `all` takes turns
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]), default_value = "all")]
-    pub(crate) backend: String,
+    /// Which iptables loads the rules on a kernel; `all`, which takes turns, when left out
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
+    pub(crate) backend: Option<String>,
     /// From which worlds are drawn: world K of a seed is always the same
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -207,7 +208,7 @@ pub(crate) struct FuzzArgs {
     /// Where to write scenario files of what goes wrong, as fuzz-SEED-K.yaml
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
-    /// Stop after so many worlds that go wrong whenever they are run
+    /// Stop after so many worlds that go wrong; those that a kernel was late for once do not count
     #[arg(long, value_name = "N", default_value = "10")]
     pub(crate) max_failures: NonZeroU64,
     /// How many smaller worlds are tried for each that goes wrong; 0 leaves it as it is

@@ -15,12 +15,16 @@ use conformance::suite::run::{Case, Finished, Member, Selection, run_all};
 use reports::palette::Palette;
 use reports::suite::SuiteText;
 use reports::{json, junit};
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     // Every mistake is told before anything runs.
+    let about_kernel = [("--backend", args.backend.is_some()), ("--retries", args.retries.is_some())];
+    kernel::refuse_without(args.how.against, &about_kernel)?;
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
     let members = members(args)?;
     let selection = Selection {
@@ -57,29 +61,40 @@ fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
     if args.scenarios.is_empty() {
         for built_in in &SCENARIOS {
             let source = Source { name: built_in.file(), text: built_in.text.to_owned() };
-            members.push(member(built_in.name, built_in.name, source)?);
+            members.push(member(built_in.name, source)?);
         }
     }
+    let mut seen = BTreeSet::new();
     for argument in &args.scenarios {
         for (argument, source) in input::scenarios(argument)? {
-            let name = name_of(&argument);
-            members.push(member(&name, &argument, source)?);
+            // Whoever names a folder and a file in it means every file once.
+            let file = fs::canonicalize(&source.name).unwrap_or_else(|_| PathBuf::from(&source.name));
+            if seen.insert(file) {
+                members.push(member(&argument, source)?);
+            }
         }
     }
+    tell_apart(&mut members);
     Ok(members)
 }
 
-fn member(name: &str, argument: &str, source: Source) -> Result<Member, Stop> {
+fn member(argument: &str, source: Source) -> Result<Member, Stop> {
     let prepared = scenario::prepared(source)?;
-    Ok(Member { name: name.to_owned(), argument: argument.to_owned(), prepared })
+    Ok(Member { name: prepared.scenario.name.clone(), argument: argument.to_owned(), prepared })
 }
 
-/// `nodeport-local` for `scenarios/nodeport-local.yaml`, as `hairpin list` has it.
-fn name_of(argument: &str) -> String {
-    let name = argument.strip_prefix("scenarios/").unwrap_or(argument);
-    let mut endings =
-        input::MANIFEST_EXTENSIONS.iter().filter_map(|ending| name.strip_suffix(ending)?.strip_suffix('.'));
-    endings.next().unwrap_or(name).to_owned()
+/// Scenarios of one name are told apart by how the command line names them: what reads JUnit XML takes cases of one name for
+/// one case.
+fn tell_apart(members: &mut [Member]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for member in &*members {
+        *counts.entry(member.name.clone()).or_default() += 1;
+    }
+    for member in members {
+        if counts[&member.name] > 1 {
+            member.name = format!("{} ({})", member.name, member.argument);
+        }
+    }
 }
 
 fn read_filter(text: &str) -> Result<Filter, Stop> {
@@ -92,8 +107,7 @@ fn read_filter(text: &str) -> Result<Filter, Stop> {
 fn backends(args: &ConformanceArgs) -> Vec<Backend> {
     match args.how.against {
         Against::Sim => Vec::new(),
-        // `all` is no back end.
-        Against::Kernel => Backend::parse(&args.backend).map_or(Backend::ALL.to_vec(), |one| vec![one]),
+        Against::Kernel => kernel::backends(args.backend.as_deref()),
     }
 }
 
@@ -106,14 +120,17 @@ fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
         filter: None,
         shard: None,
     };
-    let mut names: Vec<&str> =
-        everything.cases(members, args.how.seed).iter().map(|case| case.member.name.as_str()).collect();
-    names.dedup();
+    let cases = everything.cases(members, args.how.seed);
+    let mut names: Vec<&str> = Vec::new();
+    for name in cases.iter().map(|case| case.member.prepared.scenario.name.as_str()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     match &args.filter {
         Some(filter) if !names.is_empty() => Stop::bad_input(format!(
-            "error: --filter '{filter}' means none of {} scenarios\nhelp: there are {}\n\
+            "error: --filter '{filter}' means none of the scenarios\nhelp: there are {}\n\
              help: `hairpin list` shows the requirements that they cover",
-            names.len(),
             names.join(", ")
         )),
         Some(_) | None => Stop::bad_input(format!(
@@ -131,9 +148,11 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
             progress.step(&case.member.name);
         }
     };
-    run_all(cases, args.jobs, args.retries, &KNOWN_DIFFERENCES, &is_done).map_err(|error| Stop::Told {
-        exit: Exit::MachineLacks,
-        message: format!("error: the suite could not be run: {error}"),
+    run_all(cases, args.jobs, args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(|error| {
+        Stop::Told {
+            exit: Exit::MachineLacks,
+            message: format!("error: the suite could not be run: {error}"),
+        }
     })
 }
 

@@ -15,6 +15,9 @@ pub(crate) enum Exit {
     BadInput = 2,
     /// This machine lacks what an arm needs.
     MachineLacks = 3,
+    /// The reader of the output went away before its end, so what was to be said is not known. What a shell tells of a program
+    /// that SIGPIPE killed, 128 + 13: `set -o pipefail` must not take it for success.
+    NobodyReads = 141,
 }
 
 impl From<Exit> for ExitCode {
@@ -51,7 +54,7 @@ impl Stop {
                 let _ = writeln!(err, "{}", message.trim_end());
                 exit
             }
-            Self::NobodyReads => Exit::AsExpected,
+            Self::NobodyReads => Exit::NobodyReads,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// What files of a folder are manifests.
-pub(crate) const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The texts of all inputs: files, the manifests of folders, scenarios by name, or `-` for standard input.
 pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {

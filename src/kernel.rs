@@ -1,10 +1,29 @@
 //! This machine's kernel as an arm: what it needs, and what killed runs left behind.
 
-use crate::cli::LabClean;
+use crate::cli::{Against, LabClean};
 use crate::exit::{Exit, Stop};
 use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
 use conformance::arm::kernel::{Backend, KernelArm};
 use std::io::Write;
+
+/// Refuses options that say nothing without a kernel: each by its name, and whether it was given.
+///
+/// # Errors
+/// The first of them that was given, with exit code 2.
+pub(crate) fn refuse_without(against: Against, options: &[(&str, bool)]) -> Result<(), Stop> {
+    match (against, options.iter().find(|(_, is_given)| *is_given)) {
+        (Against::Sim, Some((option, _))) => Err(Stop::bad_input(format!(
+            "error: {option} is about --against kernel\nhelp: add --against kernel, or leave out {option}"
+        ))),
+        (Against::Sim, None) | (Against::Kernel, _) => Ok(()),
+    }
+}
+
+/// The back ends of iptables that were asked for: one by its name, or with `all` or nothing all that there are.
+pub(crate) fn backends(asked: Option<&str>) -> Vec<Backend> {
+    // `all` is no back end.
+    asked.and_then(Backend::parse).map_or(Backend::ALL.to_vec(), |one| vec![one])
+}
 
 /// The back end of iptables that was asked for, or the first that this machine has. From here on, an interrupted run removes
 /// its namespaces.

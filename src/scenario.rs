@@ -25,6 +25,7 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
         return Err(Stop::bad_input("error: --trace is text\nhelp: leave out --format json"));
     }
     // Every mistake is told before anything runs.
+    kernel::refuse_without(args.how.against, &[("--backend", args.backend.is_some())])?;
     let mut jobs = Vec::new();
     for argument in &args.scenarios {
         let prepared = prepared(library::find(argument)?)?;

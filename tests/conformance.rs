@@ -68,3 +68,61 @@ fn shards_have_every_run_once() {
     parts.sort();
     assert_eq!(parts, all);
 }
+
+/// A folder with files of the same scenario; each is `clusterip` by its document.
+fn namesakes(names: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in names {
+        fs::copy("scenarios/clusterip.yaml", folder.path().join(name)).expect("a file can be written");
+    }
+    folder
+}
+
+/// The names in the table, in the JUnit cases, and in the JSON document.
+fn names(arguments: &[&str]) -> [Vec<String>; 3] {
+    let text = |more: &[&str]| {
+        let output = conformance(&[arguments, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let between = |text: &str, begin: &str, end: &str| -> Vec<String> {
+        let found = text.lines().filter_map(|line| line.trim().strip_prefix(begin)?.split_once(end));
+        found.map(|(name, _)| name.trim().to_owned()).collect()
+    };
+    let rows = text(&[])
+        .lines()
+        .filter(|line| line.contains(" passed "))
+        .fold(String::new(), |all, line| all + "row " + line.trim() + "\n");
+    [
+        between(&rows, "row ", " iptables "),
+        between(&text(&["--junit", "-"]), "<testcase name=\"", "\""),
+        between(&text(&["--json", "-"]), "\"scenario\": \"", "\""),
+    ]
+}
+
+#[test]
+fn a_scenario_has_the_name_that_its_document_gives_it() {
+    let folder = namesakes(&["other.yaml"]);
+    let file = folder.path().join("other.yaml").display().to_string();
+    let same = |name: &str| [0; 3].map(|_| vec![name.to_owned()]);
+    assert_eq!(names(&[&file]), same("clusterip"));
+    assert_eq!(names(&[&file, "--filter", "name(=clusterip)"]), same("clusterip"));
+    let output = conformance(&[&file, "--filter", "other"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(said.contains("means none of the scenarios\nhelp: there are clusterip\n"), "{said}");
+    // A file that is named twice is run once.
+    let roundabout = folder.path().join(".").display().to_string();
+    assert_eq!(names(&[&file, &file, &roundabout]), same("clusterip"));
+}
+
+#[test]
+fn scenarios_of_one_name_are_told_apart_by_their_files() {
+    let folder = namesakes(&["a.yaml", "b.yaml"]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let called = ["a.yaml", "b.yaml"].map(|name| format!("clusterip ({})", path(name))).to_vec();
+    let plain = vec!["clusterip".to_owned(); 2];
+    let expected = [called.clone(), called, plain];
+    assert_eq!(names(&[&path("")]), expected);
+    assert_eq!(names(&[&path(""), "--filter", "name(=clusterip)"]), expected);
+}

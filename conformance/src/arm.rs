@@ -73,8 +73,8 @@ pub trait Arm {
     /// See [`ArmError`].
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError>;
 
-    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it.
-    /// Nothing changes.
+    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it, or if a link
+    /// on its way may lose frames. Nothing changes.
     ///
     /// # Errors
     /// See [`ArmError`].
@@ -114,6 +114,18 @@ pub enum ArmError {
     /// What we wrote was refused, or a tool failed. Exit code 3, and a bug report.
     #[error("{0}")]
     Failed(String),
+}
+
+impl ArmError {
+    /// The same, with the step that it befell. What the machine lacks it lacks in every step.
+    pub(crate) fn in_step(self, number: usize, name: &str) -> Self {
+        let told = |message| format!("step {number} ({name}): {message}");
+        match self {
+            Self::Refused(message) => Self::Refused(told(message)),
+            Self::Missing(message) => Self::Missing(message),
+            Self::Failed(message) => Self::Failed(told(message)),
+        }
+    }
 }
 
 /// What was seen of the connections of one step.

@@ -18,7 +18,7 @@ pub struct Observed {
     pub flows: Vec<FlowObservation>,
     /// Who answered how often.
     pub shares: Vec<EndpointShare>,
-    /// How one connection would end, where the arm knows.
+    /// How one connection would end, where the arm can know.
     pub distribution: Option<Distribution>,
     /// Packets of the connections that were dropped; `None` where the arm cannot see drops.
     pub drops: Option<Vec<DropObservation>>,
@@ -108,7 +108,7 @@ pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
     verdict
 }
 
-/// Every flow ends so; and where decisions can be enumerated, it cannot end otherwise.
+/// Every flow ends so; and where there is a distribution, which there is not if links may lose frames, it cannot end otherwise.
 fn check_outcome(pattern: OutcomePattern, observed: &Observed) -> Option<Failure> {
     let others: Vec<_> = observed.flows.iter().filter(|flow| !pattern.fits(flow.outcome)).collect();
     let failure = |found| Failure { subject: Subject::Outcome, expected: pattern.to_string(), found };

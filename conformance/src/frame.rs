@@ -35,7 +35,7 @@ mod compare;
 mod summary;
 
 pub use attempt::{Attempt, Hop, Opening, Place, TranslatedPort, attempts, parted, translated_ports};
-pub use compare::{Conversation, Difference, Side, compare, lateness};
+pub use compare::{Comparison, Conversation, Difference, Side, compare};
 pub use summary::{
     Body, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpOption, TcpSummary,
 };

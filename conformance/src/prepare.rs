@@ -6,7 +6,9 @@ mod expectation;
 mod name;
 mod resolve;
 mod script;
+mod set;
 mod step;
+mod sysctl;
 
 pub use expectation::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 pub use name::ResolvePlan;
@@ -158,6 +160,7 @@ impl Preparation {
         }
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
         let cluster = self.settled(Cluster::new(&scenario.network, objects))?;
+        self.check_node_sysctls(&cluster);
         let steps = self.steps(&scenario, &cluster);
         (!has_errors(&self.diagnostics)).then_some((scenario, cluster, steps))
     }

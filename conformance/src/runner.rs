@@ -105,8 +105,8 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         runner.arm.load(node, rules)?;
     }
     let mut steps = Vec::new();
-    for step in &prepared.steps {
-        steps.push(runner.step(step)?);
+    for (number, step) in (1..).zip(&prepared.steps) {
+        steps.push(runner.step(step).map_err(|error| error.in_step(number, &step.name))?);
     }
     let arm = runner.arm.kind();
     let (trace_hash, recording) = runner.arm.finish()?;

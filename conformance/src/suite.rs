@@ -34,7 +34,7 @@ macro_rules! built_in {
 
 /// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
 /// with the folder.
-pub const SCENARIOS: [BuiltIn; 28] = built_in![
+pub const SCENARIOS: [BuiltIn; 29] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -63,6 +63,7 @@ pub const SCENARIOS: [BuiltIn; 28] = built_in![
     "nat-syn-retry",
     "martian-source",
     "ttl-expires",
+    "icmp-errors-limited",
 ];
 
 impl BuiltIn {

@@ -61,6 +61,23 @@ pub enum Link<'a> {
 }
 
 impl Topology {
+    /// The veth pair by which a host, a node or a Pod is attached to the network.
+    ///
+    /// # Panics
+    /// If it is none of this topology. A Pod that shares the network of its node is none.
+    pub fn attachment(&self, netns: &Netns) -> &Veth {
+        let veth = self.veths.iter().find(|veth| veth.leaf.netns == *netns);
+        veth.unwrap_or_else(|| panic!("{netns} is not attached to the network"))
+    }
+
+    /// The names of all devices in a network namespace.
+    pub fn devices(&self, netns: &Netns) -> Vec<&str> {
+        let ends = self.veths.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
+        let ends = ends.filter(|end| end.netns == *netns).map(|end| end.device.as_str());
+        let bridge = self.netns.get(netns).and_then(|plan| plan.bridge.as_ref());
+        ["lo"].into_iter().chain(bridge.map(|bridge| bridge.name.as_str())).chain(ends).collect()
+    }
+
     /// Every link, in the order in which they are made: as on a real node, where the uplink is there before the CNI plugin
     /// makes its bridge, and the bridge before the first Pod. The kernel goes through devices in the order in which they were
     /// made, for instance when it looks for an address to masquerade with (`inet_select_addr`, net/ipv4/devinet.c).

@@ -76,9 +76,14 @@ impl Node {
 
     /// The entry under `key`, if this is a mapping that has it.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// The entries, if this is a mapping that has any.
+    pub fn entries(&self) -> &[Entry] {
         match &self.value {
-            Value::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
-            Value::Scalar(_) | Value::Sequence(_) => None,
+            Value::Mapping(entries) => entries,
+            Value::Scalar(_) | Value::Sequence(_) => &[],
         }
     }
 

@@ -126,12 +126,13 @@ fn share_key(share: &EndpointShare) -> String {
 
 impl Share {
     fn new(share: &EndpointShare) -> Self {
-        let simplest = || {
-            let (numerator, denominator) = share::simplest(share.weight.as_ref()?)?;
-            Some(if denominator == 1 { numerator.to_string() } else { format!("{numerator}/{denominator}") })
+        let fraction = |(numerator, denominator)| match denominator {
+            1 => format!("{numerator}"),
+            _ => format!("{numerator}/{denominator}"),
         };
         Self {
-            exact: share.expected.map(|expected| expected.to_string()).or_else(simplest),
+            expected: share.expected.map(|expected| expected.to_string()),
+            exact: share.weight.as_ref().and_then(share::simplest).map(fraction),
             weight: share.weight.as_ref().map(ToString::to_string),
             sampled: share.sampled(),
             count: share.count,

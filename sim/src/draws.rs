@@ -37,19 +37,24 @@ pub enum Purpose {
     LinkReorder,
 }
 
+/// What depends on a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stake {
+    /// Which endpoint is selected: the enumerate driver visits each alternative.
+    Endpoint,
+    /// A number that no outcome depends on.
+    Identifier,
+    /// Whether frames arrive, and when. There are too many such decisions to visit them all, one for each frame, but outcomes
+    /// depend on them: a path on which one is taken has no exact weight.
+    Delivery,
+}
+
 impl Purpose {
-    /// Whether this decision selects an endpoint, so that the enumerate driver visits each alternative.
-    /// The others only choose identifiers, which no outcome depends on, or faults, which a scenario sets explicitly.
-    const fn selects_endpoint(self) -> bool {
+    const fn stake(self) -> Stake {
         match self {
-            Self::Statistic | Self::Numgen => true,
-            Self::NatPort
-            | Self::EphemeralPort
-            | Self::Isn
-            | Self::IpId
-            | Self::LinkLoss
-            | Self::LinkDuplicate
-            | Self::LinkReorder => false,
+            Self::Statistic | Self::Numgen => Stake::Endpoint,
+            Self::NatPort | Self::EphemeralPort | Self::Isn | Self::IpId => Stake::Identifier,
+            Self::LinkLoss | Self::LinkDuplicate | Self::LinkReorder => Stake::Delivery,
         }
     }
 }
@@ -127,13 +132,16 @@ impl Draws {
 
     /// True with probability `threshold` / 2^31, as `statistic_mt` decides: `(u32 & 0x7fffffff) < threshold`.
     pub fn chance(&mut self, owner: NetnsId, purpose: Purpose, threshold: u32) -> bool {
-        match &mut self.driver {
-            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.chance(self.now, threshold),
-            Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
-            {
-                Some(value) => value == 1,
-                None => self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold,
-            },
+        if let Driver::Enumerate(path, _) = &mut self.driver {
+            match purpose.stake() {
+                Stake::Endpoint => return path.chance(self.now, threshold),
+                Stake::Identifier => {}
+                Stake::Delivery => path.note_fault(threshold > 0 && threshold < 1 << 31),
+            }
+        }
+        match self.recorded(owner, purpose) {
+            Some(value) => value == 1,
+            None => self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold,
         }
     }
 
@@ -143,13 +151,16 @@ impl Draws {
     /// If `range` is zero.
     pub fn below(&mut self, owner: NetnsId, purpose: Purpose, range: u32) -> u32 {
         assert!(range > 0, "a draw needs at least one alternative");
-        match &mut self.driver {
-            Driver::Enumerate(path, _) if purpose.selects_endpoint() => path.below(self.now, range),
-            Driver::Seeded | Driver::Enumerate(..) | Driver::Replay(_) => match self.recorded(owner, purpose)
-            {
-                Some(value) => value.min(range - 1),
-                None => scale(self.seeded.u32(owner, purpose), range),
-            },
+        if let Driver::Enumerate(path, _) = &mut self.driver {
+            match purpose.stake() {
+                Stake::Endpoint => return path.below(self.now, range),
+                Stake::Identifier => {}
+                Stake::Delivery => path.note_fault(range > 1),
+            }
+        }
+        match self.recorded(owner, purpose) {
+            Some(value) => value.min(range - 1),
+            None => scale(self.seeded.u32(owner, purpose), range),
         }
     }
 

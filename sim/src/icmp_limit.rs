@@ -76,9 +76,9 @@ impl IcmpLimit {
         if !self.has_credit(now, sysctls) {
             return false;
         }
+        // No cost is no limit; but the peer then has no tokens left for a route error.
         let cost = u64::from(sysctls.value(Setting::IcmpRatelimit));
-        let is_limited = cost != 0 && !message.leaves_by_loopback;
-        if is_limited && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
+        if !message.leaves_by_loopback && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
             return false;
         }
         // Deviation: the kernel takes 0, 1 or 2 at random, so that its rate cannot be measured from outside; here 1.

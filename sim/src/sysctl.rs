@@ -108,6 +108,23 @@ impl Sysctls {
         })
     }
 
+    /// Every name under which something can be set in a netns with these devices, as `sysctl -aN` prints them.
+    pub fn names(devices: &Devices) -> Vec<String> {
+        let conntrack = ConntrackSettings::leaves();
+        let mut names: Vec<String> = Setting::names().chain([TcpRmem::NAME]).map(str::to_owned).collect();
+        names.extend(conntrack.into_iter().map(|leaf| format!("net.netfilter.{leaf}")));
+        for group in device::Group::ALL {
+            let all = (group == device::Group::Conf).then_some("all");
+            let own = devices.iter().map(|device| &*device.name);
+            for place in all.into_iter().chain(["default"]).chain(own) {
+                let place = place.replace('.', "/");
+                let leaves = DeviceSetting::names(group);
+                names.extend(leaves.map(|leaf| format!("{}{place}.{leaf}", group.prefix())));
+            }
+        }
+        names
+    }
+
     /// The number of a setting that belongs to no device, in its own unit.
     pub fn value(&self, setting: Setting) -> u32 {
         self.scalars.get(setting)
@@ -239,7 +256,7 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
     if let Some(setting) = Setting::by_name(&dotted) {
         return Ok(Target::Scalar(setting));
     }
-    if dotted == "net.ipv4.tcp_rmem" {
+    if dotted == TcpRmem::NAME {
         return Ok(Target::TcpRmem);
     }
     if let Some(leaf) = ConntrackSettings::leaf_of(&dotted) {
@@ -256,7 +273,7 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
 fn resolve_device_setting(devices: &Devices, group: device::Group, rest: &str) -> Result<Target, String> {
     let (place, leaf) = rest.rsplit_once('.').ok_or_else(|| format!("{}DEVICE.NAME", group.prefix()))?;
     let setting = DeviceSetting::by_name(group, leaf)
-        .ok_or_else(|| format!("one of {}", DeviceSetting::names(group)))?;
+        .ok_or_else(|| format!("one of {}", DeviceSetting::names(group).collect::<Vec<_>>().join(", ")))?;
     match place {
         "all" if group == device::Group::Conf => Ok(Target::All(setting)),
         "default" => Ok(Target::Default(setting)),

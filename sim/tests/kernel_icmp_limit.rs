@@ -42,13 +42,14 @@ impl To {
 /// Settings, written as `NAME=VALUE`; then bursts, one right after the other.
 type Case = (&'static [&'static str], &'static [(To, usize)]);
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     (&[], &[(To::Port, 20)]),
     (&[], &[(To::Unreachable, 20)]),
     (&[], &[(To::Prohibited, 20)]),
     (&[], &[(To::Loopback, 100)]),
     (&["net.ipv4.icmp_ratemask=0"], &[(To::Port, 60)]),
     (&["net.ipv4.icmp_ratemask=0"], &[(To::Unreachable, 20)]),
+    (&["net.ipv4.icmp_ratelimit=0"], &[(To::Port, 1), (To::Unreachable, 1), (To::Port, 1)]),
     (&["net.ipv4.icmp_ratelimit=100000"], &[(To::Port, 20)]),
     (&[], &[(To::Back, 20)]),
     // One kind of message holds the others back.

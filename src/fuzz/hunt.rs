@@ -2,22 +2,25 @@
 
 use crate::exit::Stop;
 use conformance::arm::ArmError;
-use conformance::random::{Examined, Finding, examine, generate, shrink};
+use conformance::random::{Examined, Finding, FindingKind, generate, shrink};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 
-/// So often a world that went wrong is run again, with no other beside it. If it goes wrong in none of these runs, the machine
-/// was late.
+/// So often a world that went wrong is run again, with no other beside it.
 const RUN_AGAIN: u32 = 3;
+
+/// Runs the scenario of a text; [`conformance::random::examine`], except in tests.
+type Examine<'a> = dyn Fn(&str, Examined) -> Result<Option<Finding>, ArmError> + Sync + 'a;
 
 /// Which worlds, and what happens to them.
 pub(super) struct Hunt<'a> {
     pub(super) seed: u64,
     /// By what worlds are run: they take turns.
     pub(super) examined: &'a [Examined],
+    pub(super) examine: &'a Examine<'a>,
     /// How many smaller worlds are tried.
     pub(super) shrink_tries: usize,
     /// Held by every run; for one that must be alone, to write.
@@ -38,10 +41,44 @@ pub(super) struct Caught {
     pub(super) finding: Finding,
     /// The smallest world.
     pub(super) text: String,
-    /// It went right whenever it was run again.
-    pub(super) is_flaky: bool,
-    /// How many smaller worlds were tried.
-    pub(super) tried: usize,
+    pub(super) recurrence: Recurrence,
+}
+
+/// What came of running a world that went wrong again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recurrence {
+    /// It went wrong again; this is the smallest of so many worlds that did.
+    Again { worlds: usize },
+    /// It never did, and no machine that was late explains the first time.
+    NeverUnexplained,
+    /// It never did: the machine was late.
+    NeverAsMachineWasLate,
+}
+
+impl Recurrence {
+    /// That of a world which went wrong once. Nothing in the simulator depends on the machine. Beside a kernel, lateness makes
+    /// observations differ and tools fail, but no assertion, and nothing that is seen in the simulator's events alone.
+    const fn of_once(examined: Examined, kind: FindingKind) -> Self {
+        match (examined, kind) {
+            (Examined::Sim, _)
+            | (
+                Examined::Kernel(_),
+                FindingKind::Refused
+                | FindingKind::Panicked
+                | FindingKind::Indeterminate
+                | FindingKind::PacketLife,
+            ) => Self::NeverUnexplained,
+            (
+                Examined::Kernel(_),
+                FindingKind::Stopped
+                | FindingKind::Flow
+                | FindingKind::Frame
+                | FindingKind::Conntrack
+                | FindingKind::Counters
+                | FindingKind::Choices,
+            ) => Self::NeverAsMachineWasLate,
+        }
+    }
 }
 
 impl Hunt<'_> {
@@ -87,16 +124,16 @@ impl Hunt<'_> {
     }
 
     /// Runs a world beside others.
-    fn examine(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+    fn run(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
         let _shared = self.machine.read().unwrap_or_else(PoisonError::into_inner);
-        examine(text, examined)
+        (self.examine)(text, examined)
     }
 
     /// Runs a world again, alone, until it goes wrong again.
     fn again(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
         let _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..RUN_AGAIN {
-            if let Some(finding) = examine(text, examined)? {
+            if let Some(finding) = (self.examine)(text, examined)? {
                 return Ok(Some(finding));
             }
         }
@@ -109,9 +146,11 @@ impl Hunt<'_> {
         let examined = self.examined[turn];
         let mut tree = generate(self.seed, index);
         let text = tree.current().text(&self.name(index));
-        let Some(first) = self.examine(&text, examined)? else { return Ok(Verdict::Good) };
+        let Some(first) = self.run(&text, examined)? else { return Ok(Verdict::Good) };
         let Some(again) = self.again(&text, examined)? else {
-            let caught = Caught { examined, finding: first, text, is_flaky: true, tried: 0 };
+            // Nothing can be said about a smaller world either.
+            let recurrence = Recurrence::of_once(examined, first.kind);
+            let caught = Caught { examined, finding: first, text, recurrence };
             return Ok(Verdict::Bad(Box::new(caught)));
         };
         let mut finding = again;
@@ -120,7 +159,7 @@ impl Hunt<'_> {
             if is_over.load(Ordering::Relaxed) || fault.is_some() {
                 return false;
             }
-            match self.examine(text, examined) {
+            match self.run(text, examined) {
                 Ok(Some(found)) if found.kind == finding.kind => {
                     finding = found;
                     true
@@ -136,7 +175,11 @@ impl Hunt<'_> {
             return Err(fault);
         }
         let text = shrunk.world.text(&self.name(index));
-        let caught = Caught { examined, finding, text, is_flaky: false, tried: shrunk.tried };
+        let recurrence = Recurrence::Again { worlds: shrunk.tried + 1 };
+        let caught = Caught { examined, finding, text, recurrence };
         Ok(Verdict::Bad(Box::new(caught)))
     }
 }
+
+#[cfg(test)]
+mod tests;

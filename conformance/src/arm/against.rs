@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::kernel::{Backend, KernelArm};
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError, Flows, RawFlow, Scripted};
-use crate::frame::{Direction, Frame, Side, compare, lateness};
+use crate::frame::{Comparison, Direction, Frame, Side, compare};
 use crate::observation::{ConntrackObservation, EndpointName, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
@@ -40,6 +40,9 @@ const PORT_COUNT: u16 = 20_000;
 /// stay below one in a million runs.
 const SIGNIFICANCE: f64 = 1e-10;
 
+/// As fine as waiting is.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Fewer connections than this say nothing about probabilities.
 const COUNT_MIN: u32 = 30;
 
@@ -58,6 +61,10 @@ pub struct Against {
     topology: Topology,
     /// Who is attached by a link that loses frames, and how many it loses.
     losses: BTreeMap<Netns, Share>,
+    /// Some link has lost some of its frames, other ones on each side: tables hold something else since.
+    have_tables_parted: bool,
+    /// Something has happened since everything was compared.
+    is_stale: bool,
     port_offset: u16,
     /// When each step began, on the clock of both.
     step_starts: Vec<Duration>,
@@ -76,6 +83,8 @@ impl Against {
             sim: SimArm::new(seed, Level::Everything),
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             losses: BTreeMap::new(),
+            have_tables_parted: false,
+            is_stale: false,
             port_offset: 0,
             step_starts: Vec::new(),
             frames: Frames::default(),
@@ -95,8 +104,18 @@ impl Against {
 
     /// The plan of one connection, with a port that no other has had lately.
     fn single(&mut self, plan: &FlowPlan) -> FlowPlan {
-        let port = FIRST_PORT + self.port_offset;
-        self.port_offset = (self.port_offset + 1) % PORT_COUNT;
+        let served: Vec<u16> = self
+            .topology
+            .netns
+            .get(&plan.from)
+            .map_or(Vec::new(), |own| own.listeners.iter().map(|listener| listener.port).collect());
+        let port = loop {
+            let port = FIRST_PORT + self.port_offset;
+            self.port_offset = (self.port_offset + 1) % PORT_COUNT;
+            if !served.contains(&port) {
+                break port;
+            }
+        };
         FlowPlan { count: 1, source_port: plan.source_port.or(Some(port)), ..plan.clone() }
     }
 
@@ -150,6 +169,21 @@ impl Against {
         Ok(())
     }
 
+    /// The link of a Pod goes with it; should the Pod come back, it has another, which loses nothing.
+    fn forget_links(&mut self, changes: &[Change]) -> Result<(), ArmError> {
+        let is_link_lost =
+            |change: &Change| matches!(change, Change::RemovePod(netns) if self.losses.contains_key(netns));
+        if changes.iter().any(is_link_lost) {
+            self.before_link_changes()?;
+        }
+        for change in changes {
+            if let Change::RemovePod(netns) = change {
+                self.losses.remove(netns);
+            }
+        }
+        Ok(())
+    }
+
     /// The kernel's capture sees frames come in that are then lost.
     fn without_lost(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
         let lossy: Vec<_> =
@@ -164,12 +198,14 @@ impl Against {
     }
 
     /// Compares what both sides have seen so far, but for the last moments: what one side has just sent the other may be about
-    /// to send. Each conversation on each device is told of once.
-    fn compare_frames(&mut self) -> Result<(), ArmError> {
+    /// to send. Each conversation on each device is told of once. Returns when what is undecided will be decided.
+    fn compare_frames(&mut self) -> Result<Option<Duration>, ArmError> {
         self.collect_frames()?;
         let now = self.kernel.elapsed();
         let Frames { sim, kernel } = &self.frames;
-        for difference in compare(side("simulator", sim), side("kernel", kernel), now) {
+        let Comparison { differences, undecided_until } =
+            compare(side("simulator", sim), side("kernel", kernel), now);
+        for difference in differences {
             let is_same = |known: &Disagreement| match &known.subject {
                 Subject::Frame(known) => {
                     (&known.netns, &known.device, known.conversation)
@@ -187,7 +223,17 @@ impl Against {
                 self.disagreements.push(Disagreement { step, subject });
             }
         }
-        Ok(())
+        Ok(undecided_until)
+    }
+
+    /// Compares what both sides have seen, the last moments as well: waits until what is undecided is decided.
+    fn compare_all_frames(&mut self) -> Result<(), ArmError> {
+        self.sim.catch_up(self.kernel.elapsed());
+        let Some(until) = self.compare_frames()? else { return Ok(()) };
+        // The moment itself still belongs to what is allowed.
+        self.kernel.sleep((until + MOMENT).saturating_sub(self.kernel.elapsed()))?;
+        self.sim.catch_up(self.kernel.elapsed());
+        self.compare_frames().map(drop)
     }
 
     /// Lets the network come to rest, and compares everything that both sides show.
@@ -197,20 +243,42 @@ impl Against {
             return self.collect_frames();
         }
         self.compare_frames()?;
+        self.compare_tables()
+    }
+
+    fn compare_tables(&mut self) -> Result<(), ArmError> {
+        self.is_stale = false;
+        if self.have_tables_parted {
+            return Ok(());
+        }
         self.compare_conntrack()?;
         self.compare_counters()
     }
 
-    /// Compares the last moments as well, once they are over.
-    fn conclude(&mut self) -> Result<(), ArmError> {
-        self.kernel.sleep(lateness(Duration::ZERO))?;
+    /// What is lost from here on may make everything incomparable, and what was lost until now may have done so.
+    fn before_link_changes(&mut self) -> Result<(), ArmError> {
+        if self.is_predictable() {
+            return self.compare_all_frames();
+        }
         self.sim.catch_up(self.kernel.elapsed());
-        self.compare_frames()
+        self.collect_frames()
+    }
+
+    /// Compares what is left to be compared at the end.
+    fn conclude(&mut self) -> Result<(), ArmError> {
+        if self.is_stale {
+            self.settle()?;
+        }
+        if !self.is_predictable() {
+            return Ok(());
+        }
+        self.compare_all_frames()?;
+        if self.is_stale { self.compare_tables() } else { Ok(()) }
     }
 
     /// Compares the conntrack tables of all nodes. The last segments of a connection may still be on their way on one side, when a
-    /// server has not come to close yet; so what differs is looked at again when a machine that is busy must have got
-    /// there, as for frames, and told only if it still differs.
+    /// server has not come to close yet; so what differs is looked at again once it is decided whether frames differ, and
+    /// told only if it still does.
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
         for node in self.nodes() {
             let node = Netns::Node(node);
@@ -220,7 +288,7 @@ impl Against {
             };
             let mut found = look(self)?;
             if found != (Vec::new(), Vec::new()) {
-                self.kernel.sleep(lateness(Duration::ZERO))?;
+                self.compare_all_frames()?;
                 self.settle()?;
                 found = look(self)?;
             }
@@ -337,12 +405,15 @@ impl Arm for &mut Against {
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
+        self.is_stale = true;
         self.kernel.update(node, update)?;
         self.sim.update(node, update)
     }
 
     fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
         let after = hastened(after);
+        self.is_stale = true;
+        self.forget_links(changes)?;
         self.kernel.rebuild(changes, &after)?;
         self.sim.rebuild(changes, &after)?;
         for (netns, device) in new_devices(changes) {
@@ -356,9 +427,9 @@ impl Arm for &mut Against {
 
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
         if matches!(change, StateChange::Link { .. }) {
-            self.sim.catch_up(self.kernel.elapsed());
-            self.collect_frames()?;
+            self.before_link_changes()?;
         }
+        self.is_stale = true;
         self.kernel.change(change)?;
         self.sim.change(change)?;
         if let StateChange::Link { netns, loss: Some(loss), .. } = change {
@@ -366,6 +437,7 @@ impl Arm for &mut Against {
                 true => self.losses.remove(netns),
                 false => self.losses.insert(netns.clone(), *loss),
             };
+            self.have_tables_parted |= !self.is_predictable();
         }
         Ok(())
     }
@@ -405,10 +477,15 @@ impl Arm for &mut Against {
     }
 
     fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+        if self.is_stale && self.is_predictable() {
+            self.sim.catch_up(self.kernel.elapsed());
+            self.compare_tables()?;
+        }
         self.kernel.conntrack(netns)
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
+        self.is_stale = true;
         self.kernel.sleep(duration)?;
         self.sim.catch_up(self.kernel.elapsed());
         Ok(())

@@ -9,7 +9,7 @@ use proxy_core::objects::{self, Kind, Object};
 use super::address::{ipv4, ipv4_net, is_host_address, nth};
 use super::{Cluster, Node, Problem, natural_cmp};
 use crate::manifest::ObjectKey;
-use crate::scenario::{FieldFault, Gateway, ObjectName, Via};
+use crate::scenario::{FieldFault, Gateway, ObjectName, Via, nearest};
 
 /// Prefix length of a node's pod CIDR when it is chosen here (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
@@ -111,13 +111,14 @@ impl Cluster {
                 let fault = FieldFault::new(format!("{} is the address of {other}", host.ip));
                 problems.push(Problem::of_scenario(fault.at(format!("{path}.ip"))));
             }
-            let routes = host.routes.iter().map(|route| &route.via).chain(&host.gateway);
-            for via in routes {
+            let routes = host.routes.iter().enumerate();
+            let routes = routes.map(|(index, route)| (format!("{path}.routes[{index}].via"), &route.via));
+            let gateway = host.gateway.iter().map(|via| (format!("{path}.gateway"), via));
+            for (path, via) in routes.chain(gateway) {
                 if let Via::Node(name) = via
                     && self.node_object(name).is_none()
                 {
-                    let fault = FieldFault::new(format!("there is no node {name:?} to route by"));
-                    problems.push(Problem::of_scenario(fault.at(path.clone())));
+                    problems.push(Problem::of_scenario(self.no_next_hop(name).at(path)));
                 }
             }
         }
@@ -129,6 +130,17 @@ impl Cluster {
             Gateway::First => nth(self.state.lan, 1),
         };
         self.check_lan(problems);
+    }
+
+    fn no_next_hop(&self, name: &str) -> FieldFault {
+        let known: Vec<&str> = self.state.nodes.iter().map(|node| node.name.as_str()).collect();
+        let nodes = known.iter().map(|known| format!("node/{known}")).collect::<Vec<_>>().join(", ");
+        let fault = FieldFault::new(format!("there is no node {name:?} to route by"))
+            .expected(format!("an address or one of {nodes}"));
+        match nearest(name, &known) {
+            Some(nearest) => fault.help(format!("did you mean \"node/{nearest}\"?")),
+            None => fault,
+        }
     }
 
     fn check_lan(&self, problems: &mut Vec<Problem>) {

@@ -40,8 +40,18 @@ pub struct Difference {
     pub right: (String, Option<Summary>),
 }
 
-/// Where the two sides differ: at most one frame for each device, direction and conversation, in the order of time, so that the cause
-/// comes before its effects. Empty if they agree.
+/// What a comparison comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// At most one frame for each device, direction and conversation, in the order of time, so that the cause comes before its
+    /// effects.
+    pub differences: Vec<Difference>,
+    /// By when everything that may yet become a difference is one, unless the other side does the same. `None`: there is nothing
+    /// of that sort.
+    pub undecided_until: Option<Duration>,
+}
+
+/// Where the two sides differ.
 ///
 /// Three things are free. Frames of different conversations may come in any order, and so may frames of different directions:
 /// a server closes when it pleases, and the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
@@ -50,11 +60,11 @@ pub struct Difference {
 /// kernel draws at random.
 ///
 /// Clocks of the two sides begin together, and it is `now` on both. What one has sent a moment ago the other may be about to
-/// send; so it is no difference yet ([`lateness`]).
-pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Vec<Difference> {
+/// send; so it is no difference for 0.1 s and an eighth of the conversation's age.
+pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Comparison {
     let (left_threads, right_threads) = (threads(left.frames), threads(right.frames));
     let keys: BTreeSet<_> = left_threads.keys().chain(right_threads.keys()).collect();
-    let mut differences = Vec::new();
+    let mut comparison = Comparison::default();
     for key in keys {
         let of = |threads: &BTreeMap<Key<'_>, Thread>| threads.get(key).cloned().unwrap_or_default();
         let (first, second) = (of(&left_threads), of(&right_threads));
@@ -62,8 +72,9 @@ pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Vec<Difference
             continue;
         };
         let begun = first_at(&first).into_iter().chain(first_at(&second)).min().unwrap_or(at);
-        if at.saturating_add(lateness(at.saturating_sub(begun))) < now {
-            differences.push(Difference {
+        let decided_at = at.saturating_add(lateness(at.saturating_sub(begun)));
+        if decided_at < now {
+            comparison.differences.push(Difference {
                 netns: key.netns.to_owned(),
                 device: key.device.to_owned(),
                 conversation: key.conversation,
@@ -72,23 +83,26 @@ pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Vec<Difference
                 left: (left.name.to_owned(), sides.0),
                 right: (right.name.to_owned(), sides.1),
             });
+        } else {
+            comparison.undecided_until = comparison.undecided_until.max(Some(decided_at));
         }
     }
-    differences.sort_by_key(|difference| difference.at);
-    differences
+    comparison.differences.sort_by_key(|difference| difference.at);
+    comparison
 }
 
 /// How much later than one side the other may send the same, in a conversation of that age. A timer of Linux fires late by up
 /// to an eighth of its length (kernel/time/timer.c), and a machine may be busy.
-pub fn lateness(age: Duration) -> Duration {
+fn lateness(age: Duration) -> Duration {
     BUSY + age / 8
 }
 
 /// How long a machine may be busy with other things.
 const BUSY: Duration = Duration::from_millis(100);
 
+/// Frames of ARP are not in the order of time.
 fn first_at(thread: &Thread) -> Option<Duration> {
-    thread.first().map(|(at, _)| *at)
+    thread.iter().map(|(at, _)| *at).min()
 }
 
 /// Frames of one conversation on one device, in their order, with their times.

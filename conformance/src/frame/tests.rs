@@ -110,7 +110,11 @@ impl Capture {
 fn differences(left: &Capture, right: &Capture) -> String {
     let left = Side { name: "simulator", frames: &left.frames };
     let right = Side { name: "kernel", frames: &right.frames };
-    compare(left, right, Duration::MAX).iter().map(|difference| format!("{difference}\n")).collect()
+    compare(left, right, Duration::MAX)
+        .differences
+        .iter()
+        .map(|difference| format!("{difference}\n"))
+        .collect()
 }
 
 #[test]
@@ -168,16 +172,41 @@ fn what_one_side_has_just_sent_the_other_may_be_about_to_send() {
     fn sides<'a>(first: &'a Capture, second: &'a Capture) -> [Side<'a>; 2] {
         [("simulator", first), ("kernel", second)].map(|(name, side)| Side { name, frames: &side.frames })
     }
-    for (now, is_told) in [(800, false), (999, false), (1_001, true)] {
+    for (now, is_told) in [(800, false), (1_000, false), (1_001, true)] {
         for [left, right] in [sides(&simulator, &kernel), sides(&kernel, &simulator)] {
             let found = compare(left, right, Duration::from_millis(now));
-            assert_eq!(!found.is_empty(), is_told, "at {now} ms: {found:?}");
+            assert_eq!(!found.differences.is_empty(), is_told, "at {now} ms: {found:?}");
+            let undecided = (!is_told).then_some(Duration::from_millis(1_000));
+            assert_eq!(found.undecided_until, undecided, "at {now} ms");
         }
     }
     // What was sent otherwise long ago is told, whatever came last.
     kernel.frames[0].bytes[22] = 63;
     let [left, right] = sides(&simulator, &kernel);
-    assert_eq!(compare(left, right, Duration::from_millis(800)).len(), 1);
+    assert_eq!(compare(left, right, Duration::from_millis(800)).differences.len(), 1);
+}
+
+#[test]
+fn what_is_asked_late_is_told_when_as_much_has_passed_as_the_questions_are_old() {
+    let questions = |ends: &[(u64, [u8; 4])]| {
+        let mut capture = Capture::default();
+        for (at, target) in ends {
+            capture.arp(ArpOperation::Request, false, CLIENT.0, *target);
+            capture.frames.last_mut().expect("a frame").at = Duration::from_millis(*at);
+        }
+        capture
+    };
+    // The first question is to the highest address.
+    let simulator = questions(&[(1_000, [10, 0, 0, 9])]);
+    let kernel = questions(&[(1_000, [10, 0, 0, 9]), (9_000, [10, 0, 0, 2])]);
+    let now = |millis| {
+        let [left, right] = [("simulator", &simulator), ("kernel", &kernel)]
+            .map(|(name, side)| Side { name, frames: &side.frames });
+        let comparison = compare(left, right, Duration::from_millis(millis));
+        (comparison.differences.len(), comparison.undecided_until)
+    };
+    assert_eq!(now(9_000), (0, Some(Duration::from_millis(10_100))));
+    assert_eq!(now(10_101), (1, None));
 }
 
 #[test]

@@ -145,13 +145,13 @@ impl Preparation {
         flows: Option<&FlowPlan>,
     ) -> PreparedExpectation {
         let endpoints = expectation.endpoints.as_ref().map(|shares| {
-            let shares = shares.iter();
-            shares
-                .filter_map(|(reference, share)| {
-                    let endpoint = self.endpoint(&format!("{path}.endpoints"), reference, cluster)?;
-                    Some((endpoint, *share))
-                })
-                .collect()
+            let mut known = Vec::new();
+            let shares = shares.iter().filter_map(|(reference, share)| {
+                let path = self.written_reference(&format!("{path}.endpoints"), reference);
+                let endpoint = endpoint(cluster, reference, flows, &mut known);
+                Some((self.found_key(&path, endpoint)?, *share))
+            });
+            shares.collect()
         });
         let source_seen = match &expectation.source_seen {
             None => Vec::new(),
@@ -164,11 +164,13 @@ impl Preparation {
                     .collect()
             }
             Some(SourceSeen::ByEndpoint(by_endpoint)) => {
-                let mut seen = Vec::new();
+                let (mut seen, mut known) = (Vec::new(), Vec::new());
                 for (reference, viewpoint) in by_endpoint {
-                    let endpoint = self.endpoint(&format!("{path}.sourceSeen"), reference, cluster);
+                    let path = self.written_reference(&format!("{path}.sourceSeen"), reference);
+                    let endpoint = endpoint(cluster, reference, flows, &mut known);
+                    let endpoint = self.found_key(&path, endpoint);
                     let addresses = addresses(cluster, viewpoint, flows);
-                    let addresses = self.found(&format!("{path}.sourceSeen.{reference}"), addresses);
+                    let addresses = self.found(&path, addresses);
                     let pair = endpoint.zip(addresses);
                     seen.extend(pair.map(|(endpoint, addresses)| EndpointAddresses {
                         endpoint: Some(endpoint),
@@ -218,17 +220,8 @@ impl Preparation {
         }
     }
 
-    /// An endpoint that is a key under `path`.
-    fn endpoint(&mut self, path: &str, reference: &Reference, cluster: &Cluster) -> Option<EndpointName> {
-        let endpoint = resolve::endpoint(cluster, reference);
-        // The key may have been written in another way, such as `pod/default/web-0`.
-        let written = |node: &crate::yaml::Node| {
-            let crate::yaml::Value::Mapping(entries) = &node.value else { return None };
-            let same = |key: &str| Reference::parse(key).as_ref() == Ok(reference);
-            entries.iter().find(|entry| same(&entry.key)).map(|entry| entry.key.clone())
-        };
-        let key = self.scenario.as_ref().and_then(|origin| origin.node.at(path)).and_then(written);
-        self.found_key(&format!("{path}.{}", key.unwrap_or_default()), endpoint)
+    fn written_reference(&self, path: &str, reference: &Reference) -> String {
+        self.written(path, |key| Reference::parse(key).as_ref() == Ok(reference))
     }
 
     fn conntrack(
@@ -253,6 +246,25 @@ impl Preparation {
             entries: expectation.entries,
         })
     }
+}
+
+/// The endpoint, if it can answer these connections and is none of the known ones, among which it is from here on.
+fn endpoint(
+    cluster: &Cluster,
+    reference: &Reference,
+    flows: Option<&FlowPlan>,
+    known: &mut Vec<EndpointName>,
+) -> Result<EndpointName, FieldFault> {
+    let endpoint = resolve::endpoint(cluster, reference)?;
+    if known.contains(&endpoint) {
+        return Err(FieldFault::new(format!("{endpoint} is listed twice")));
+    }
+    let is_ping = flows.is_some_and(|flows| flows.transport == Transport::Icmp);
+    if is_ping && matches!(endpoint, EndpointName::Address(_)) {
+        return Err(FieldFault::new("echo replies come from no port").expected("pod/NAME"));
+    }
+    known.push(endpoint.clone());
+    Ok(endpoint)
 }
 
 /// Whether some packet can be dropped for a reason of that name.

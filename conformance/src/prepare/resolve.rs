@@ -16,7 +16,7 @@ pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<Netns, Field
         Target::Node(name) => node_ip(cluster, name).map(|_| Netns::Node(name.clone())),
         Target::Pod(name) => pod(cluster, name).map(netns_of),
         Target::Name(name) if cluster.node(name).is_some() => Ok(Netns::Node(name.clone())),
-        Target::Name(name) => host(cluster, name).map(|_| Netns::Host(name.clone())),
+        Target::Name(name) => bare(cluster, name).map(|_| Netns::Host(name.clone())),
         Target::Service(_) | Target::Address(_) => Err(FieldFault::new(format!("{target} is no machine"))
             .expected("the name of an external host, pod/NAME or node/NAME")),
     }
@@ -31,7 +31,8 @@ pub(super) fn netns_of(pod: &Pod) -> Netns {
 pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, FieldFault> {
     match target {
         Target::Name(name) if cluster.node(name).is_some() => node_ip(cluster, name),
-        Target::Host(name) | Target::Name(name) => host(cluster, name),
+        Target::Host(name) => host(cluster, name),
+        Target::Name(name) => bare(cluster, name),
         Target::Node(name) => node_ip(cluster, name),
         Target::Pod(name) => pod(cluster, name).map(|pod| pod.ip),
         Target::Service(name) => cluster_ip(service(cluster, name)?),
@@ -122,19 +123,41 @@ fn missing(what: &str, name: &str, known: &[&str]) -> FieldFault {
 }
 
 fn host(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
+    let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).collect();
+    cluster.host(name).map(|host| host.ip).ok_or_else(|| missing("external host", name, &known))
+}
+
+/// The address of the external host with that bare name. That of a node has been looked for.
+fn bare(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     if let Some(host) = cluster.host(name) {
         return Ok(host.ip);
     }
-    let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).collect();
-    let fault = missing("external host", name, &known);
+    let nodes = cluster.nodes().iter().map(|node| node.name.as_str());
+    let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).chain(nodes).collect();
+    let fault = missing("external host or node", name, &known);
     if cluster.pod(&ObjectName::new("default", name)).is_some() {
         return Err(fault.help(format!("write pod/{name} for the Pod")));
     }
-    if name.contains('.') {
-        return Err(FieldFault::new(format!("{name:?} would have to be resolved"))
-            .help("DNS is not yet executed; write service/[NAMESPACE/]NAME or an address"));
+    // An advice that is there already is a name that is nearly the same.
+    if name.contains('.') && fault.help.is_empty() {
+        return Err(dns_name(cluster, name));
     }
     Err(fault)
+}
+
+/// A name that only a DNS server could know.
+fn dns_name(cluster: &Cluster, name: &str) -> FieldFault {
+    let of_service = match name.split('.').collect::<Vec<_>>()[..] {
+        [name, namespace, "svc", ..] => Some(ObjectName::new(namespace, name)),
+        [name, namespace] => Some(ObjectName::new(namespace, name)),
+        [..] => None,
+    };
+    let known = of_service.filter(|name| cluster.service(name).is_some());
+    let instead =
+        known.map_or_else(|| "service/[NAMESPACE/]NAME".to_owned(), |name| format!("service/{name}"));
+    FieldFault::new(format!("{name:?} would have to be resolved"))
+        .expected(format!("{instead} or an address"))
+        .help("only `resolve` steps ask for names")
 }
 
 fn node_ip(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {

@@ -15,8 +15,8 @@ use crate::cluster::Cluster;
 use crate::manifest::{self, ObjectKey, Origin};
 use crate::observation::Transport;
 use crate::scenario::{
-    Action, Change, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
-    Setting, Share, Target,
+    Action, Connect, FieldFault, Manifest, ObjectName, ObjectReference, Ping, ProxyMode, Reference, Scenario,
+    Share,
 };
 use crate::topology::Netns;
 
@@ -89,8 +89,8 @@ pub struct FlowPlan {
 pub enum StateChange {
     /// The hairpin flag of the port to which a Pod is attached.
     Hairpin {
-        /// The Pod.
-        pod: Netns,
+        /// The Pod, which has a network of its own.
+        pod: ObjectName,
         /// Whether it is set.
         is_on: bool,
     },
@@ -299,32 +299,12 @@ impl Preparation {
         None
     }
 
-    fn set(&mut self, path: &str, settings: &[Setting], cluster: &Cluster) -> Option<PreparedAction> {
-        let mut next: Option<Cluster> = None;
-        let mut changes = Vec::new();
-        for Setting { target, change } in settings {
-            let path = format!("{path}.{target}");
-            match (change, target) {
-                (Change::Ready(is_ready), Target::Pod(name)) => {
-                    let settled = next.as_ref().unwrap_or(cluster).set_ready(name, *is_ready);
-                    match settled {
-                        Some(settled) => next = Some(self.settled(settled)?),
-                        None => {
-                            let fault = resolve::pod(cluster, name).err();
-                            let fault =
-                                fault.unwrap_or_else(|| FieldFault::new(format!("there is no Pod {name}")));
-                            self.scenario_fault(&fault.at_key(path));
-                        }
-                    }
-                }
-                (Change::Ready(_) | Change::Hairpin(_) | Change::Sysctl { .. } | Change::Link { .. }, _) => {
-                    let netns = resolve::machine(cluster, target);
-                    let Some(netns) = self.found_key(&path, netns) else { continue };
-                    changes.extend(state_change(netns, change));
-                }
-            }
-        }
-        Some(PreparedAction::Set { cluster: next.map(Box::new), changes })
+    /// The path of the entry under `path` whose key is meant, as it is written: `pod/web` may be `pod/default/web`. Of several
+    /// the last, which is the one too many.
+    pub(super) fn written(&self, path: &str, is_meant: impl Fn(&str) -> bool) -> String {
+        let node = self.scenario.as_ref().and_then(|origin| origin.node.at(path));
+        let key = node.and_then(|node| node.entries().iter().rfind(|entry| is_meant(&entry.key)));
+        format!("{path}.{}", key.map_or("", |entry| &entry.key))
     }
 
     /// The value, or a diagnostic at `path`.
@@ -335,17 +315,6 @@ impl Preparation {
     /// The value, or a diagnostic at the key of `path`.
     pub(super) fn found_key<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
         result.map_err(|fault| self.scenario_fault(&fault.at_key(path))).ok()
-    }
-}
-
-fn state_change(netns: Netns, change: &Change) -> Option<StateChange> {
-    match change {
-        Change::Ready(_) => None,
-        Change::Hairpin(is_on) => Some(StateChange::Hairpin { pod: netns, is_on: *is_on }),
-        Change::Sysctl { name, value } => {
-            Some(StateChange::Sysctl { netns, name: name.clone(), value: value.clone() })
-        }
-        Change::Link { latency, loss } => Some(StateChange::Link { netns, latency: *latency, loss: *loss }),
     }
 }
 

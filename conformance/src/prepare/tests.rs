@@ -159,6 +159,21 @@ mistakes! {
     apply_of_a_broken_manifest: with_step("apply: {apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: NodePort, ports: [{port: 1, nodePort: 30080}]}}");
     apply_of_a_node: with_step("apply: {apiVersion: v1, kind: Node, metadata: {name: node-2}, status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}}");
     set_of_what_is_not_there: with_step("set: {pod/web-1: {ready: false}, node/node-7: {sysctl: {a: 1}}}");
+    set_of_a_pod_without_network: format!("{}{}", with_step("set: {pod/agent: {hairpin: true, link: {loss: 1}, sysctl: {net.ipv4.ip_forward: 1}}}"), host_pod("agent"));
+    set_of_hairpin_without_bridge: with_step("set: {pod/default/web-0: {hairpin: true}}").replace("  network:\n", "  network:\n    cni: ptp\n");
+    sysctls_that_are_none: with_step("set: {node/node-1: {sysctl: {net.ipv4.ip_forwrad: 1, net.ipv4.conf.eth7.rp_filter: 1, net.ipv4.nope: 1}}}").replace("  network:\n", "  network:\n    sysctls: {net.ipv4.conf.cni0.rp_filtr: 1}\n");
+    sysctl_values_that_are_none: with_step("set: {pod/web-0: {sysctl: {net.ipv4.ip_default_ttl: 0}}}").replace("  network:\n", "  network:\n    sysctls: {net.ipv4.ip_forward: banana}\n");
+    listen_twice: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, listen: [80, 80/udp, 80/tcp]}");
+    gateways_that_are_none: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, gateway: node/nod-1, routes: [{to: 198.51.100.0/24, via: node/x}]}");
+    gateway_in_upper_case: changed("  network:\n", "  network:\n    gateway: None\n");
+    endpoint_twice: with_step("{connect: {from: client, to: service/web}, expect: {endpoints: {pod/web-0: 1/2, pod/default/web-0: 1/2}, sourceSeen: {pod/web-0: client, pod/default/web-0: client}}}");
+    ping_with_what_connections_have: with_step("{ping: {from: client, to: pod/web-0}, expect: {sourceSeen: client}}");
+    ping_answered_by_a_port: with_step("{ping: {from: client, to: client}, expect: {endpoints: {192.168.0.100:80: 1}}}");
+    outcomes_that_never_are: with_step("{connect: {from: client, to: service/web}, expect: {outcomes: {refused: 1/2, refused/tcp-reset: 1/4}}}");
+    share_with_ten_places: with_step("{connect: {from: client, to: service/web}, expect: {endpoints: {pod/web-0: 0.3333333333}}}");
+    dns_name_of_a_service: with_step("connect: {from: client, to: web.default.svc.cluster.local:80}");
+    missing_bare_name: with_step("connect: {from: nod-1, to: service/web}");
+    sctp_script: with_step("send: {from: client, to: pod/web-0:80, protocol: sctp, segments: ['> S 0:0(0)']}");
     kube_proxy_would_not_start: format!("{GOOD}---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: {{masqueradeBit: 40}}\n");
 }
 

@@ -115,6 +115,32 @@ fn what_works_without_services() {
 }
 
 #[test]
+fn where_a_link_loses_frames_counts_decide() {
+    let connect = |count: u32, outcomes: &str| {
+        format!(
+            "  - connect: {{from: pod/client, to: pod/far, protocol: udp, count: {count}, timeout: 1s}}\n    expect: {{outcomes: {{{outcomes}}}}}\n"
+        )
+    };
+    // (loss, expected outcomes, whether they hold, whether there is an exact distribution)
+    let cases = [
+        ("1/10", "connected: 81/100, timeout: 19/100", true, false),
+        ("1/10", "connected: 1/2, timeout: 1/2", false, false),
+        ("1/10", "connected: 1", false, false),
+        ("0", "connected: 1", true, true),
+        ("1", "timeout: 1", true, true),
+    ];
+    for (loss, outcomes, holds, is_exact) in cases {
+        // The first connection makes the neighbours known, so that later ones lose nothing but datagrams.
+        let first = "\n  - connect: {from: pod/client, to: pod/far, protocol: udp}\n";
+        let set = format!("  - set: {{pod/far: {{link: {{loss: {loss}}}}}}}\n");
+        let run = run_steps("bridge", &format!("{first}{set}{}", connect(200, outcomes)));
+        let step = &run.result.steps[2];
+        assert_eq!(step.failures.is_empty(), holds, "loss {loss}, {outcomes}: {}", failures(&run));
+        assert!(step.shares.iter().all(|share| share.weight.is_some() == is_exact), "loss {loss}");
+    }
+}
+
+#[test]
 fn a_run_repeats_exactly_and_another_seed_differs() {
     let prepared = prepared("bridge", WITHOUT_SERVICES);
     let options = RunOptions::new(ProxyMode::Iptables);
@@ -168,8 +194,9 @@ fn what_does_not_hold_is_said() {
 }
 
 #[test]
-fn a_sysctl_that_is_none_is_refused() {
-    let prepared = prepared("bridge", "\n  - set: {node/node-1: {sysctl: {net.ipv4.ip_forwrad: 1}}}\n");
-    let error = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap_err();
-    assert!(matches!(&error, ArmError::Refused(message) if message.contains("ip_forwrad")), "{error:?}");
+fn what_only_a_run_finds_out_names_the_step() {
+    let steps = "\n  - ping: {from: outside, to: node-1}\n  - connect: {from: pod/near, to: pod/far, sourcePort: 80}\n";
+    let error = run_sim(&prepared("bridge", steps), &RunOptions::new(ProxyMode::Iptables)).unwrap_err();
+    let told = "step 2 (pod/near connects to pod/far (tcp)): pod/near cannot connect to pod/far: source port already in use";
+    assert_eq!(error, ArmError::Refused(told.to_owned()));
 }

@@ -134,9 +134,14 @@ pub(super) struct Resolve {
 pub(super) struct Setting {
     pub(super) ready: Option<bool>,
     pub(super) hairpin: Option<bool>,
-    #[serde(default)]
-    pub(super) sysctl: IndexMap<String, Text>,
+    pub(super) sysctl: Option<IndexMap<String, Text>>,
     pub(super) link: Option<Link>,
+}
+
+impl Setting {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.ready.is_none() && self.hairpin.is_none() && self.sysctl.is_none() && self.link.is_none()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,6 +200,7 @@ impl Expectations {
 }
 
 impl Expectation {
+    /// Whether no part is there. Parts may still expect nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.outcome.is_none()
             && self.outcomes.is_none()

@@ -93,6 +93,20 @@ impl OutcomePattern {
         }
     }
 
+    /// Whether some outcome fits both.
+    pub fn overlaps(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Refused(how), Self::Refused(other)) => how.is_none() || other.is_none() || how == other,
+            (Self::Unreachable(why), Self::Unreachable(other)) => {
+                why.is_none() || other.is_none() || why == other
+            }
+            (
+                Self::Connected | Self::Refused(_) | Self::Unreachable(_) | Self::Timeout | Self::Reset,
+                Self::Connected | Self::Refused(_) | Self::Unreachable(_) | Self::Timeout | Self::Reset,
+            ) => self == other,
+        }
+    }
+
     /// Whether an outcome fits.
     pub fn fits(self, outcome: Outcome) -> bool {
         match self {

@@ -168,8 +168,10 @@ impl Reader {
 
     fn share(&mut self, path: &str, text: &Text) -> Option<Share> {
         let share = Share::parse(&text.0).ok_or_else(|| {
-            FieldFault::new(format!("{:?} is no share", text.0))
-                .expected("a fraction from 0 to 1, such as 1/3 or 0.25")
+            FieldFault::new(format!("{:?} is no share", text.0)).expected(format!(
+                "a number from 0 to 1: a fraction such as 1/3, or a decimal with up to {} places",
+                Share::PLACES_MAX
+            ))
         });
         self.field(path, share)
     }

@@ -15,6 +15,10 @@ impl Share {
     /// Everything.
     pub const ONE: Self = Self { numerator: 1, denominator: 1 };
 
+    /// Decimal places that a share may be written with. That is exact enough for every share that rules can have, which are
+    /// multiples of 2⁻³¹.
+    pub const PLACES_MAX: u32 = 9;
+
     /// `numerator / denominator`, or `None` if that is no number from 0 to 1.
     pub fn new(numerator: u32, denominator: u32) -> Option<Self> {
         let divisor = gcd(numerator, denominator);
@@ -22,7 +26,7 @@ impl Share {
             .then(|| Self { numerator: numerator / divisor, denominator: denominator / divisor })
     }
 
-    /// Reads `1/3`, `0`, `1` or a decimal with up to nine places, exactly.
+    /// Reads `1/3`, `0`, `1` or a decimal with up to [`Share::PLACES_MAX`] places, exactly.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = |text: &str| -> Option<u32> {
             (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
@@ -31,7 +35,8 @@ impl Share {
             return Self::new(digits(numerator.trim_end())?, digits(denominator.trim_start())?);
         }
         let Some((whole, places)) = text.split_once('.') else { return Self::new(digits(text)?, 1) };
-        let denominator = 10_u32.checked_pow(u32::try_from(places.len()).ok()?)?;
+        let place_count = u32::try_from(places.len()).ok().filter(|count| *count <= Self::PLACES_MAX)?;
+        let denominator = 10_u32.pow(place_count);
         Self::new(digits(whole)?.checked_mul(denominator)?.checked_add(digits(places)?)?, denominator)
     }
 

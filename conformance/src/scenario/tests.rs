@@ -98,6 +98,14 @@ spec:
   - apply: [1]
   - delete: [pod, pods/a, pod/a/b/c]
   - set: {node/a: {ready: true}, service/b: {sysctl: {a: 1}}, pod/c: {link: {latency: 5, loss: 101%}}}
+  - {connect: {from: client, to: pod/a}, expect: {outcomes: {}, sourceSeen: {}, conntrack: []}}
+  - {connect: {from: client, to: pod/a}, expect: {iptables: {}, default: {outcomes: {connected: 1/2}}}}
+  - {connect: {from: client, to: pod/a}, expect: {outcomes: {unreachable/host: 2/3, unreachable: 1/3}}}
+  - {ping: {from: client, to: pod/a}, expect: {ipvs: {sourceSeen: client}}}
+  - set: {}
+  - set: {pod/a: {}, pod/b: {link: {}}, pod/c: {ready: true, sysctl: {}}}
+  - delete: []
+  - apply: []
 "#;
     let Err(ReadError::Fields(faults)) = read_text(text) else { panic!("it has faults") };
     let lines: Vec<_> = faults
@@ -105,6 +113,21 @@ spec:
         .map(|fault| format!("{}: {} | {} | {}", fault.path, fault.message, fault.expected, fault.help))
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_is_empty_and_means_something_is_read() {
+    for expect in [
+        "endpoints: {}",
+        "outcomes: {connected: 1/3, refused: 2/3, timeout: 0}",
+        "outcomes: {connected: 0.333333333, refused/tcp-reset: 0.333333333, refused/icmp-port-unreachable: 0.333333333}",
+    ] {
+        let step = format!("  - {{connect: {{from: client, to: pod/a}}, expect: {{{expect}}}}}\n");
+        assert!(read_text(&with_steps(&step)).is_ok(), "{expect}");
+    }
+    assert!(
+        read_text(&with_steps("  - {resolve: {from: client, name: a}, expect: {addresses: []}}\n")).is_ok()
+    );
 }
 
 #[test]

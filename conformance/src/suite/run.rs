@@ -20,7 +20,7 @@ use crate::scenario::{Family, ProxyMode};
 /// A scenario of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// Its name in the suite.
+    /// What reports call it: its scenario's name, and more where another scenario of the suite has that name too.
     pub name: String,
     /// How it is named on the command line, to run it alone.
     pub argument: String,
@@ -93,8 +93,8 @@ impl Selection {
     }
 
     fn means(&self, member: &Member, mode: ProxyMode) -> bool {
-        let requirements = &member.prepared.scenario.requirements;
-        let subject = Subject { name: &member.name, requirements, mode };
+        let scenario = &member.prepared.scenario;
+        let subject = Subject { name: &scenario.name, requirements: &scenario.requirements, mode };
         self.mode.is_none_or(|asked| asked == mode)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
     }
@@ -124,7 +124,8 @@ impl<'a> Finished<'a> {
                 (outcome, Some(elapsed))
             }
         };
-        let verdict = Verdict::of(&outcome, &case.member.name, case.mode, case.backend, known);
+        let verdict =
+            Verdict::of(&outcome, &case.member.prepared.scenario.name, case.mode, case.backend, known);
         Self { case: *case, outcome, verdict, earlier: Vec::new(), elapsed }
     }
 

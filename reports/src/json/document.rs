@@ -143,9 +143,13 @@ pub struct Flow {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
-    /// The share as people write it: what was expected, or else the simplest fraction that the weight stands for.
+    /// The share that the scenario expects; null where it expects none.
+    pub expected: Option<String>,
+    /// The simplest fraction that the weight stands for: `1/3` for 715827883/2147483648, as near as rules can say it. Null where
+    /// there is no weight, or no simple fraction is that near.
     pub exact: Option<String>,
-    /// Its exact probability, found by visiting every random decision; null where an arm cannot.
+    /// Its exact probability, found by visiting every random decision of the rules; null where an arm cannot, for echo requests,
+    /// and where a link may lose frames.
     pub weight: Option<String>,
     /// The share of the connections that were made.
     pub sampled: f64,

@@ -1,5 +1,8 @@
-use super::{Document, SCHEMA, render};
+use super::{Document, SCHEMA, Share, render};
 use crate::sample::run::{failed, passed};
+use conformance::result::EndpointShare;
+use conformance::scenario::Share as ExpectedShare;
+use sim::draws::Weight;
 
 const SCHEMA_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json");
 
@@ -36,4 +39,31 @@ fn a_document_reads_as_the_contract_says() {
     let mut run = failed();
     run.steps[0].flows.truncate(1);
     insta::assert_snapshot!(render([(&run, "nodeport-local")]));
+}
+
+#[test]
+fn what_is_exact_is_what_the_rules_say_and_not_what_was_expected() {
+    for (expected, weight, as_expected, as_exact) in [
+        (Some((1, 3)), Some((715_827_883, 1 << 31)), Some("1/3"), Some("1/3")),
+        (Some((1, 1)), Some((1, 2)), Some("1"), Some("1/2")),
+        (Some((1, 2)), Some((0, 1)), Some("1/2"), Some("0")),
+        (None, Some((1, 4)), None, Some("1/4")),
+        // A kernel tells no weight; nothing simple is near to the other.
+        (Some((1, 2)), None, Some("1/2"), None),
+        (None, Some((1, 10_000)), None, None),
+    ] {
+        let share = EndpointShare {
+            endpoint: None,
+            expected: expected
+                .and_then(|(numerator, denominator)| ExpectedShare::new(numerator, denominator)),
+            weight: weight.map(|(numerator, denominator): (u64, u64)| {
+                Weight::new(numerator.into(), denominator.into())
+            }),
+            count: 1,
+            total: 2,
+        };
+        let share = Share::new(&share);
+        let written = (share.expected.as_deref(), share.exact.as_deref());
+        assert_eq!(written, (as_expected, as_exact), "{expected:?} {weight:?}");
+    }
 }

@@ -23,6 +23,7 @@ pub struct Choice {
 pub struct Enumerate {
     prefix: Vec<u32>,
     taken: Vec<Choice>,
+    has_faults: bool,
 }
 
 impl Enumerate {
@@ -33,7 +34,7 @@ impl Enumerate {
 
     /// The same path, to be run again: every decision as it was taken.
     pub fn again(&self) -> Self {
-        Self { prefix: self.taken.iter().map(|choice| choice.taken).collect(), taken: Vec::new() }
+        Self { prefix: self.taken.iter().map(|choice| choice.taken).collect(), ..Self::default() }
     }
 
     /// The path to run next, or `None` when every alternative has been visited.
@@ -53,7 +54,7 @@ impl Enumerate {
             let later = possible_from(&self.taken[prefix.len()].weights, last + 1);
             if let Some(next) = later {
                 prefix.push(next);
-                return Some(Self { prefix, taken: Vec::new() });
+                return Some(Self { prefix, ..Self::default() });
             }
         }
         None
@@ -64,12 +65,22 @@ impl Enumerate {
         &self.taken
     }
 
-    /// The exact probability of this path: the product of the weights of its decisions.
-    pub fn weight(&self) -> Weight {
-        self.taken
+    /// The exact probability of this path: the product of the weights of its decisions. `None` if the seed has also decided
+    /// whether or when a frame arrives, because then the same decisions may end otherwise.
+    pub fn weight(&self) -> Option<Weight> {
+        if self.has_faults {
+            return None;
+        }
+        let weights = self
+            .taken
             .iter()
-            .map(|choice| choice.weights[usize::try_from(choice.taken).expect("u32 fits usize")].clone())
-            .fold(Weight::from_integer(BigUint::from(1_u8)), |product, weight| product * weight)
+            .map(|choice| choice.weights[usize::try_from(choice.taken).expect("u32 fits usize")].clone());
+        Some(weights.fold(Weight::from_integer(BigUint::from(1_u8)), |product, weight| product * weight))
+    }
+
+    /// The seed is about to decide whether a fault happens to a frame, if that is open.
+    pub(super) const fn note_fault(&mut self, is_open: bool) {
+        self.has_faults |= is_open;
     }
 
     pub(super) fn chance(&mut self, at: Instant, threshold: u32) -> bool {

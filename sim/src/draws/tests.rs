@@ -13,7 +13,8 @@ fn distribution(program: impl Fn(&mut Draws) -> u32) -> BTreeMap<u32, Weight> {
         draws.enumerate(path);
         let result = program(&mut draws);
         let path = draws.enumerated().expect("the enumerate driver is at work");
-        *shares.entry(result).or_insert_with(|| Weight::from_integer(BigUint::ZERO)) += path.weight();
+        *shares.entry(result).or_insert_with(|| Weight::from_integer(BigUint::ZERO)) +=
+            path.weight().expect("no fault was drawn");
         next = path.next_path();
     }
     shares
@@ -51,6 +52,33 @@ fn numgen_weights_sum_to_one_and_differ_by_one_unit_at_most() {
     assert_eq!(shares.values().cloned().fold(ratio(0, 1), |sum, weight| sum + weight), ratio(1, 1));
     assert_eq!(shares[&0], ratio(1_431_655_766, 1 << 32));
     assert_eq!(shares[&1], ratio(1_431_655_765, 1 << 32));
+}
+
+#[test]
+fn a_path_on_which_a_fault_is_open_has_no_exact_weight() {
+    type Program = fn(&mut Draws);
+    let weight = |program: Program| {
+        let mut draws = Draws::seeded(0);
+        draws.enumerate(Enumerate::first());
+        draws.below(NODE, Purpose::Numgen, 2);
+        program(&mut draws);
+        draws.enumerated().and_then(Enumerate::weight)
+    };
+    // (what is drawn besides, whether there is a weight)
+    let cases: [(Program, bool); 9] = [
+        (|_| {}, true),
+        (|draws| _ = draws.u32(NODE, Purpose::Isn), true),
+        (|draws| _ = draws.below(NODE, Purpose::NatPort, 9), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 0), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1 << 31), true),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkLoss, 1), false),
+        (|draws| _ = draws.chance(NODE, Purpose::LinkDuplicate, (1 << 31) - 1), false),
+        (|draws| _ = draws.below(NODE, Purpose::LinkReorder, 1), true),
+        (|draws| _ = draws.below(NODE, Purpose::LinkReorder, 2), false),
+    ];
+    for (index, (program, has_weight)) in cases.into_iter().enumerate() {
+        assert_eq!(weight(program), has_weight.then(|| ratio(1, 2)), "case {index}");
+    }
 }
 
 #[test]

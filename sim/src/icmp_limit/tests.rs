@@ -91,6 +91,16 @@ fn route_errors_take_from_the_same_bucket() {
     assert_eq!(allowed, 2);
 }
 
+#[test]
+fn an_error_that_costs_nothing_leaves_no_tokens_for_a_route_error() {
+    let mut sysctls = Sysctls::default();
+    sysctls.set(&Devices::default(), "net.ipv4.icmp_ratelimit", "0").unwrap();
+    let mut limit = IcmpLimit::default();
+    assert!(limit.allow(at_millis(0), &sysctls, &PORT_UNREACHABLE));
+    assert!(!limit.allow_route_error(at_millis(999), PORT_UNREACHABLE.peer));
+    assert!(limit.allow_route_error(at_millis(1_000), PORT_UNREACHABLE.peer));
+}
+
 /// At which of these times, in milliseconds, a redirect may go.
 fn check_redirects(at: &[u64], expected: &[u64]) {
     let mut limit = IcmpLimit::default();

@@ -160,9 +160,8 @@ impl DeviceSetting {
         ROWS.iter().find(|row| row.group == group && row.name == name).map(|row| row.setting)
     }
 
-    pub(super) fn names(group: Group) -> String {
-        let names: Vec<_> = ROWS.iter().filter(|row| row.group == group).map(|row| row.name).collect();
-        names.join(", ")
+    pub(super) fn names(group: Group) -> impl Iterator<Item = &'static str> {
+        ROWS.iter().filter(move |row| row.group == group).map(|row| row.name)
     }
 
     /// Deviation: the kernel takes any `int`, negative ones too, which mean nothing here.

@@ -108,6 +108,10 @@ impl Setting {
     pub(super) fn by_name(name: &str) -> Option<Self> {
         ROWS.iter().find(|row| row.name == name).map(|row| row.setting)
     }
+
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        ROWS.iter().map(|row| row.name)
+    }
 }
 
 /// One number per setting.

@@ -23,6 +23,8 @@ impl Default for TcpRmem {
 }
 
 impl TcpRmem {
+    pub(super) const NAME: &str = "net.ipv4.tcp_rmem";
+
     /// Writes one to three numbers; those that are left out stay. The error says what was expected.
     // Linux: ipv4_net_table, net/ipv4/sysctl_net_ipv4.c.
     pub(super) fn set(&mut self, text: &str) -> Result<(), String> {

@@ -38,6 +38,28 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn every_name_can_be_set_to_what_it_is() {
+    let (devices, mut sysctls) = (devices(), Sysctls::default());
+    let names = Sysctls::names(&devices);
+    for name in &names {
+        let value = sysctls.get(&devices, name).unwrap();
+        sysctls.set(&devices, name, &value).unwrap();
+    }
+    for name in [
+        "net.ipv4.ip_forward",
+        "net.ipv4.tcp_rmem",
+        "net.netfilter.nf_conntrack_max",
+        "net.netfilter.nf_conntrack_udp_timeout",
+        "net.ipv4.conf.all.rp_filter",
+        "net.ipv4.conf.eth0/100.rp_filter",
+        "net.ipv4.neigh.default.locktime",
+    ] {
+        assert!(names.iter().any(|known| known == name), "{name}");
+    }
+    assert!(!names.iter().any(|name| name.starts_with("net.ipv4.neigh.all.")));
+}
+
+#[test]
 fn ip_forward_and_all_forwarding_are_one_switch_that_reaches_every_device() {
     for switch in ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"] {
         for name in [

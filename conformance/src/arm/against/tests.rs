@@ -8,11 +8,17 @@ use crate::prepare::{Prepared, PreparedAction, prepare};
 use crate::proxy::Proxies;
 use crate::scenario::ProxyMode;
 use crate::suite;
+use crate::topology::changes;
 
 type Tamper = fn(String) -> String;
 
 /// Runs the first step of a scenario; the kernel loads its rules in other words than the simulator.
 fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
+    first_step(scenario, tamper).0.disagreements
+}
+
+/// Both arms after that step, and its connections, if it has some.
+fn first_step(scenario: &str, tamper: Tamper) -> (Against, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
@@ -25,14 +31,22 @@ fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
     }
     let timeout = Duration::from_millis(300);
     let mut arm = &mut against;
+    let mut plan_run = None;
     if let PreparedAction::Flows(plan) = &steps[0].action {
-        arm.flows(&FlowPlan { timeout, ..plan.clone() }).expect("connections");
+        let plan = FlowPlan { timeout, ..plan.clone() };
+        arm.flows(&plan).expect("connections");
+        plan_run = Some(plan);
     } else if let PreparedAction::Script(plan) = &steps[0].action {
         arm.script(&ScriptPlan { timeout, ..plan.clone() }).expect("a script");
     } else {
         panic!("{scenario} begins with neither connections nor a script");
     }
-    against.disagreements
+    (against, plan_run)
+}
+
+fn kinds(disagreements: &[Disagreement]) -> Vec<&'static str> {
+    let kinds: BTreeSet<_> = disagreements.iter().map(|one| kind(&one.subject)).collect();
+    kinds.into_iter().collect()
 }
 
 const fn kind(subject: &Subject) -> &'static str {
@@ -44,6 +58,47 @@ const fn kind(subject: &Subject) -> &'static str {
         Subject::Counters { .. } => "counters",
         Subject::Choices { .. } => "choices",
     }
+}
+
+#[test]
+fn what_a_kernel_does_last_is_noticed() {
+    if !can_run("what_a_kernel_does_last_is_noticed") {
+        return;
+    }
+    let (mut against, plan) = first_step("clusterip", |text| text);
+    let plan = against.single(&plan.expect("connections"));
+    let mut arm = &mut against;
+    arm.sleep(Duration::from_millis(1)).expect("nothing stands in its way");
+    assert_eq!(arm.disagreements(), []);
+    // The simulator does not hear of this one.
+    arm.kernel.run_flow(&plan).expect("a connection");
+    arm.finish().expect("a comparison");
+    assert_eq!(kinds(&against.disagreements), ["conntrack", "counters", "frame"]);
+}
+
+#[test]
+fn a_pod_that_comes_back_has_a_link_that_loses_nothing() {
+    if !can_run("a_pod_that_comes_back_has_a_link_that_loses_nothing") {
+        return;
+    }
+    let (mut against, plan) = first_step("clusterip", |text| text);
+    let with = against.topology.clone();
+    let pod = with.netns.keys().rfind(|netns| matches!(netns, Netns::Pod(_))).expect("a Pod").clone();
+    let mut without = with.clone();
+    without.netns.remove(&pod);
+    without.veths.retain(|veth| veth.leaf.netns != pod);
+    let mut arm = &mut against;
+    let loss = Some(Share::parse("1/2").expect("a share"));
+    arm.change(&StateChange::Link { netns: pod, latency: None, loss }).expect("a link that loses frames");
+    assert!(!arm.is_predictable());
+    arm.rebuild(&changes(&with, &without), &without).expect("it goes");
+    arm.rebuild(&changes(&without, &with), &with).expect("it comes back");
+    assert!(arm.is_predictable());
+    // From here on, frames are compared again.
+    let plan = arm.single(&plan.expect("connections"));
+    arm.kernel.run_flow(&plan).expect("a connection");
+    arm.finish().expect("a comparison");
+    assert_eq!(kinds(&against.disagreements), ["frame"]);
 }
 
 #[test]

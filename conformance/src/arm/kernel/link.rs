@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use super::lab::Lab;
 use crate::arm::ArmError;
-use crate::scenario::Share;
+use crate::scenario::{ObjectName, Share};
 use crate::topology::{Netns, Topology, Veth, VethEnd};
 
 /// Draws of nftables are made out of so many.
 const PARTS: u64 = 1_000_000;
 
-pub(super) fn set_hairpin(lab: &Lab, topology: &Topology, pod: &Netns, is_on: bool) -> Result<(), ArmError> {
-    let Veth { port, master, .. } = attachment(topology, pod)?;
-    if master.is_none() {
-        return Err(ArmError::Refused(format!("{pod} is attached to no bridge, so it has no hairpin flag")));
-    }
+pub(super) fn set_hairpin(
+    lab: &Lab,
+    topology: &Topology,
+    pod: &ObjectName,
+    is_on: bool,
+) -> Result<(), ArmError> {
+    let Veth { port, .. } = topology.attachment(&Netns::Pod(pod.clone()));
     let value = if is_on { "on" } else { "off" };
     let args = ["link", "set", "dev", &port.device, "type", "bridge_slave", "hairpin", value];
     Ok(lab.netns(&port.netns.to_string()).run("ip", &args, b"").map(drop)?)
@@ -30,7 +32,7 @@ pub(super) fn set_link(
     latency: Option<Duration>,
     loss: Option<Share>,
 ) -> Result<(), ArmError> {
-    let Veth { port, leaf, .. } = attachment(topology, netns)?;
+    let Veth { port, leaf, .. } = topology.attachment(netns);
     if let Some(loss) = loss {
         for end in [port, leaf] {
             let rules = loss_rules(&end.device, loss);
@@ -43,11 +45,6 @@ pub(super) fn set_link(
         }
     }
     Ok(())
-}
-
-fn attachment<'a>(topology: &'a Topology, netns: &Netns) -> Result<&'a Veth, ArmError> {
-    let veth = topology.veths.iter().find(|veth| veth.leaf.netns == *netns);
-    veth.ok_or_else(|| ArmError::Refused(format!("{netns} shares the network namespace of its node")))
 }
 
 /// Rules that drop the share of the frames that come in by a device, in place of those that were there.

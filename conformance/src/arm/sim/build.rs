@@ -11,7 +11,7 @@ use sim::world::{BuildError, VethEnd as SimEnd};
 
 use super::super::ArmError;
 use super::SimArm;
-use crate::scenario::Share;
+use crate::scenario::{ObjectName, Share};
 use crate::topology::{Address, Change, Link as LinkPlan, Listener, Netns, NetnsPlan, Route, Topology, Veth};
 
 impl From<BuildError> for ArmError {
@@ -196,25 +196,17 @@ impl SimArm {
         Ok(())
     }
 
-    pub(super) fn set_hairpin(&mut self, pod: &Netns, is_on: bool) -> Result<(), ArmError> {
-        let (id, device, has_master) = self.port_of(pod)?;
-        if !has_master {
-            return Err(ArmError::Refused(format!(
-                "{pod} is attached to no bridge, so it has no hairpin flag"
-            )));
-        }
+    pub(super) fn set_hairpin(&mut self, pod: &ObjectName, is_on: bool) -> Result<(), ArmError> {
+        let (id, device) = self.port_of(&Netns::Pod(pod.clone()))?;
         self.world.set_hairpin(id, device, is_on);
         Ok(())
     }
 
-    /// The node's end of a Pod's veth pair.
-    fn port_of(&self, leaf: &Netns) -> Result<(NetnsId, DeviceId, bool), ArmError> {
-        let veth = self.topology.veths.iter().find(|veth| veth.leaf.netns == *leaf);
-        let Some(veth) = veth else {
-            return Err(ArmError::Refused(format!("{leaf} shares the network namespace of its node")));
-        };
-        let id = self.id(&veth.port.netns)?;
-        Ok((id, self.live_device(id, &veth.port.device)?, veth.master.is_some()))
+    /// The end of a veth pair that is a port of a node or of the switch.
+    fn port_of(&self, leaf: &Netns) -> Result<(NetnsId, DeviceId), ArmError> {
+        let port = &self.topology.attachment(leaf).port;
+        let id = self.id(&port.netns)?;
+        Ok((id, self.live_device(id, &port.device)?))
     }
 
     pub(super) fn set_link(
@@ -223,7 +215,7 @@ impl SimArm {
         latency: Option<Duration>,
         loss: Option<Share>,
     ) -> Result<(), ArmError> {
-        let (port_netns, port, _) = self.port_of(netns)?;
+        let (port_netns, port) = self.port_of(netns)?;
         let leaf_netns = self.id(netns)?;
         let leaf = self.world.device(leaf_netns, "eth0")?;
         for (id, device) in [(port_netns, port), (leaf_netns, leaf)] {

@@ -31,28 +31,24 @@ impl Reader {
             .collect();
         let default = raw.default.map(|default| self.expectation(&format!("{path}.default"), default));
         let has_variants = !by_mode.is_empty() || default.is_some();
-        match (plain.is_empty(), has_variants) {
-            (true, true) => Expectations { default, by_mode },
-            (false, false) => {
-                Expectations { default: Some(self.expectation(path, plain)), by_mode: BTreeMap::new() }
-            }
-            (false, true) => {
-                let fault =
-                    FieldFault::new("expectations for all modes and for single modes stand side by side")
-                        .help("put what holds for the other modes under `default`");
-                self.fault(path, fault);
-                Expectations::default()
-            }
-            (true, false) => {
-                let fault = FieldFault::new("this expects nothing")
-                    .expected("outcome, endpoints, sourceSeen, replyFrom, addresses, dropped or conntrack");
-                self.faults.push(fault.at_key(path));
-                Expectations::default()
-            }
+        if !has_variants {
+            return Expectations { default: Some(self.expectation(path, plain)), by_mode };
         }
+        if !plain.is_empty() {
+            let fault = FieldFault::new("expectations for all modes and for single modes stand side by side")
+                .help("put what holds for the other modes under `default`");
+            self.fault(path, fault);
+        }
+        Expectations { default, by_mode }
     }
 
     fn expectation(&mut self, path: &str, raw: document::Expectation) -> Expectation {
+        if raw.is_empty() {
+            self.expects_nothing(
+                path,
+                "outcome, outcomes, endpoints, sourceSeen, replyFrom, addresses, dropped or conntrack",
+            );
+        }
         if raw.outcome.is_some() && raw.outcomes.is_some() {
             let fault = FieldFault::new(
                 "`outcome` says that every flow ends the same way, `outcomes` that they do not",
@@ -60,10 +56,8 @@ impl Reader {
             self.faults.push(fault.at_key(format!("{path}.outcomes")));
         }
         let outcome = raw.outcome.and_then(|text| self.field(&format!("{path}.outcome"), outcome(&text)));
-        let outcomes = raw.outcomes.unwrap_or_default();
-        let outcomes = self.shares(&format!("{path}.outcomes"), outcomes, outcome_key);
-        let endpoints =
-            raw.endpoints.map(|shares| self.shares(&format!("{path}.endpoints"), shares, endpoint));
+        let outcomes = raw.outcomes.map(|shares| self.outcomes(&format!("{path}.outcomes"), &shares));
+        let endpoints = raw.endpoints.map(|shares| self.endpoints(&format!("{path}.endpoints"), &shares));
         let source_seen =
             raw.source_seen.and_then(|seen| self.source_seen(&format!("{path}.sourceSeen"), seen));
         let reply_from =
@@ -78,32 +72,71 @@ impl Reader {
             let on = self.target(&format!("{path}.dropped.on"), &dropped.on)?;
             Some(Dropped { on, reason: dropped.reason })
         });
-        let conntrack = raw.conntrack.unwrap_or_default().into_iter().enumerate();
-        let conntrack = conntrack
-            .filter_map(|(index, raw)| self.conntrack(&format!("{path}.conntrack[{index}]"), &raw))
-            .collect();
-        Expectation { outcome, outcomes, endpoints, source_seen, reply_from, addresses, dropped, conntrack }
+        let conntrack = raw.conntrack.map(|list| self.conntracks(&format!("{path}.conntrack"), &list));
+        Expectation {
+            outcome,
+            outcomes: outcomes.unwrap_or_default(),
+            endpoints,
+            source_seen,
+            reply_from,
+            addresses,
+            dropped,
+            conntrack: conntrack.unwrap_or_default(),
+        }
     }
 
-    /// Shares by name. Together they are at most everything.
+    /// A part that holds of everything is a mistake: its author believes that something is checked.
+    fn expects_nothing(&mut self, path: &str, expected: &str) {
+        self.faults.push(FieldFault::new("this expects nothing").expected(expected).at_key(path));
+    }
+
+    /// Every connection has an outcome, and one alone.
+    fn outcomes(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(OutcomePattern, Share)> {
+        if raw.is_empty() {
+            self.expects_nothing(path, "outcomes with their shares, such as connected: 1");
+            return Vec::new();
+        }
+        let outcomes = self.shares(path, raw, outcome);
+        for (index, (pattern, _)) in outcomes.iter().enumerate() {
+            let Some((other, _)) = outcomes[..index].iter().find(|(other, _)| other.overlaps(*pattern))
+            else {
+                continue;
+            };
+            let fault = FieldFault::new(format!("{pattern} and {other} can be the same connection"))
+                .expected("outcomes of which each connection has one");
+            self.faults.push(fault.at_key(format!("{path}.{pattern}")));
+        }
+        // What is wrong with one of them says nothing of their sum.
+        if outcomes.len() == raw.len() && !is_all(&outcomes) {
+            let fault =
+                FieldFault::new("these shares are not 1 together, and every connection has an outcome")
+                    .expected("shares of all outcomes that occur");
+            self.faults.push(fault.at_key(path));
+        }
+        outcomes
+    }
+
+    /// Some connections may be answered by nobody.
+    fn endpoints(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(Reference, Share)> {
+        let endpoints = self.shares(path, raw, endpoint);
+        if sum(&endpoints) > 1.0 + rounding(&endpoints) {
+            self.faults.push(FieldFault::new("these shares are more than 1 together").at_key(path));
+        }
+        endpoints
+    }
+
     fn shares<T>(
         &mut self,
         path: &str,
-        raw: IndexMap<String, Text>,
+        raw: &IndexMap<String, Text>,
         read_key: fn(&str) -> Result<T, FieldFault>,
     ) -> Vec<(T, Share)> {
         let mut shares = Vec::new();
-        for (key, text) in &raw {
+        for (key, text) in raw {
             let path = format!("{path}.{key}");
             let read = self.key(&path, read_key(key));
             let share = self.share(&path, text);
             shares.extend(read.zip(share));
-        }
-        // Rounding errors of a sum of thirds must not make it more than 1.
-        const ROUNDING: f64 = 1e-9;
-        if shares.iter().map(|(_, share)| share.as_f64()).sum::<f64>() > 1.0 + ROUNDING {
-            let fault = FieldFault::new("these shares are more than 1 together");
-            self.faults.push(fault.at_key(path));
         }
         shares
     }
@@ -111,6 +144,10 @@ impl Reader {
     fn source_seen(&mut self, path: &str, raw: OneOrByName) -> Option<SourceSeen> {
         match raw {
             OneOrByName::One(text) => self.field(path, viewpoint(&text)).map(SourceSeen::All),
+            OneOrByName::ByName(by_name) if by_name.is_empty() => {
+                self.expects_nothing(path, "a source, or sources by endpoint");
+                None
+            }
             OneOrByName::ByName(by_name) => {
                 let mut seen = Vec::new();
                 for (key, text) in &by_name {
@@ -122,6 +159,14 @@ impl Reader {
                 Some(SourceSeen::ByEndpoint(seen))
             }
         }
+    }
+
+    fn conntracks(&mut self, path: &str, raw: &[document::Conntrack]) -> Vec<ConntrackExpectation> {
+        if raw.is_empty() {
+            self.expects_nothing(path, "what to count, such as {on: node-1, entries: 0}");
+        }
+        let raw = raw.iter().enumerate();
+        raw.filter_map(|(index, raw)| self.conntrack(&format!("{path}[{index}]"), raw)).collect()
     }
 
     fn conntrack(&mut self, path: &str, raw: &document::Conntrack) -> Option<ConntrackExpectation> {
@@ -147,8 +192,18 @@ fn outcome(text: &str) -> Result<OutcomePattern, FieldFault> {
         .ok_or_else(|| unknown_word("outcome", text, &OUTCOME_NAMES.map(|(name, _)| name)))
 }
 
-fn outcome_key(text: &str) -> Result<OutcomePattern, FieldFault> {
-    outcome(text)
+/// By how much a sum of shares may be off because they are written as decimals: `0.333333333`, three times.
+fn rounding<T>(shares: &[(T, Share)]) -> f64 {
+    const LAST_PLACE: f64 = 1e-9;
+    shares.iter().map(|_| LAST_PLACE).sum()
+}
+
+fn sum<T>(shares: &[(T, Share)]) -> f64 {
+    shares.iter().map(|(_, share)| share.as_f64()).sum()
+}
+
+fn is_all<T>(shares: &[(T, Share)]) -> bool {
+    (sum(shares) - 1.0).abs() <= rounding(shares)
 }
 
 /// Who answers: a Pod, an external host, or an address.

@@ -2,7 +2,7 @@
 
 use proxy_core::objects::Protocol;
 
-use super::{FieldFault, Reader, unknown_word};
+use super::{FieldFault, Reader, not_ipv4, unknown_word};
 use crate::scenario::document::{self, Text};
 use crate::scenario::reference::is_name;
 use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, Target, Via};
@@ -38,7 +38,8 @@ impl Reader {
             None => {}
             Some("none") => network.gateway = Gateway::None,
             Some(text) => {
-                let address = self.address("spec.network.gateway", text);
+                let address = text.parse().map_err(|_| not_ipv4(text, "none or an IPv4 address"));
+                let address = self.field("spec.network.gateway", address);
                 network.gateway = address.map_or(Gateway::None, Gateway::Address);
             }
         }
@@ -69,7 +70,11 @@ impl Reader {
         }
         let mut listen = Vec::new();
         for (index, text) in raw.listen.iter().enumerate() {
-            let port = listen_port(text);
+            let port =
+                listen_port(text).and_then(|(protocol, port)| match listen.contains(&(protocol, port)) {
+                    true => Err(FieldFault::new(format!("{port}/{} is listed twice", protocol.lower()))),
+                    false => Ok((protocol, port)),
+                });
             listen.extend(self.field(&format!("{path}.listen[{index}]"), port));
         }
         Some(ExternalHost { name: raw.name, ip: ip?, gateway, routes, listen })

@@ -10,7 +10,8 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Change, Connect, Manifest, ObjectReference, Ping, Resolve, Send, Setting, Step, Target,
+    Action, Change, Connect, Expectation, Manifest, ObjectReference, Ping, Resolve, Send, Setting, Step,
+    Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -71,10 +72,17 @@ impl Reader {
             actions.push(self.apply(&format!("{path}.apply"), root).map(Action::Apply));
         }
         if let Some(delete) = raw.delete.take() {
-            actions.push(Some(Action::Delete(self.delete(&format!("{path}.delete"), delete))));
+            let path = format!("{path}.delete");
+            if delete == OneOrMany::Many(Vec::new()) {
+                self.does_nothing(&path, "KIND/NAME, or a list of such names");
+            }
+            actions.push(Some(Action::Delete(self.delete(&path, delete))));
         }
         if let Some(set) = raw.set.take() {
             let path = format!("{path}.set");
+            if set.is_empty() {
+                self.does_nothing(&path, "settings by pod/NAME, node/NAME or host/NAME");
+            }
             let settings =
                 set.into_iter().flat_map(|(target, setting)| self.setting(&path, &target, setting)).collect();
             actions.push(Some(Action::Set(settings)));
@@ -83,6 +91,10 @@ impl Reader {
             actions.push(self.duration(&format!("{path}.sleep"), &sleep).map(Action::Sleep));
         }
         actions
+    }
+
+    fn does_nothing(&mut self, path: &str, expected: &str) {
+        self.faults.push(FieldFault::new("this step does nothing").expected(expected).at_key(path));
     }
 
     fn connect(&mut self, path: &str, raw: &document::Connect) -> Option<Connect> {
@@ -149,6 +161,9 @@ impl Reader {
         match node.items() {
             None => self.field(path, manifest(node, path.to_owned())).map(|one| vec![one]),
             Some(items) => {
+                if items.is_empty() {
+                    self.does_nothing(path, "a manifest, or a list of manifests");
+                }
                 let mut manifests = Vec::new();
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{path}[{index}]");
@@ -176,6 +191,9 @@ impl Reader {
         let path = format!("{path}.{key}");
         let Some(target) = self.key(&path, Target::parse(key)) else { return Vec::new() };
         let mut changes = Vec::new();
+        if raw.is_empty() {
+            self.changes_nothing(&path, "ready, hairpin, sysctl or link");
+        }
         let is_pod = matches!(target, Target::Pod(_));
         for (field, change) in
             [("ready", raw.ready.map(Change::Ready)), ("hairpin", raw.hairpin.map(Change::Hairpin))]
@@ -186,9 +204,17 @@ impl Reader {
             }
             changes.extend(change);
         }
-        changes.extend(raw.sysctl.into_iter().map(|(name, value)| Change::Sysctl { name, value: value.0 }));
+        if let Some(sysctls) = raw.sysctl {
+            if sysctls.is_empty() {
+                self.changes_nothing(&format!("{path}.sysctl"), "sysctls by their names");
+            }
+            changes.extend(sysctls.into_iter().map(|(name, value)| Change::Sysctl { name, value: value.0 }));
+        }
         if let Some(link) = raw.link {
             let path = format!("{path}.link");
+            if link.latency.is_none() && link.loss.is_none() {
+                self.changes_nothing(&path, "latency or loss");
+            }
             let latency = link.latency.and_then(|text| self.duration(&format!("{path}.latency"), &text));
             let loss = link.loss.and_then(|text| self.share(&format!("{path}.loss"), &text));
             changes.push(Change::Link { latency, loss });
@@ -201,6 +227,10 @@ impl Reader {
         changes.into_iter().map(|change| Setting { target: target.clone(), change }).collect()
     }
 
+    fn changes_nothing(&mut self, path: &str, expected: &str) {
+        self.faults.push(FieldFault::new("this changes nothing").expected(expected).at_key(path));
+    }
+
     /// Outcome, endpoints and sources are those of flows; a step without flows has none.
     fn only_for_flows(
         &mut self,
@@ -208,12 +238,18 @@ impl Reader {
         action: &Action,
         expect: Option<&crate::scenario::Expectations>,
     ) {
-        let asks_for_addresses = expect.is_some_and(|expect| {
-            expect.default.iter().chain(expect.by_mode.values()).any(|one| one.addresses.is_some())
-        });
+        let asks_for = |is_part: fn(&Expectation) -> bool| {
+            expect.is_some_and(|expect| expect.default.iter().chain(expect.by_mode.values()).any(is_part))
+        };
+        let asks_for_addresses = asks_for(|one| one.addresses.is_some());
         if asks_for_addresses && !matches!(action, Action::Resolve(_)) {
             let fault = FieldFault::new("this step asks for no name, so no addresses come of it")
                 .expected("addresses with resolve alone");
+            self.faults.push(fault.at_key(format!("{path}.expect")));
+        }
+        if asks_for(|one| one.source_seen.is_some()) && matches!(action, Action::Ping(_)) {
+            let fault = FieldFault::new("echo replies do not say which source was seen")
+                .expected("sourceSeen with connect, whose answers do");
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
         let has_flows = matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Resolve(_));

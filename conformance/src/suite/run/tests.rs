@@ -49,6 +49,20 @@ fn runs_are_those_that_are_meant_back_end_by_back_end() {
 }
 
 #[test]
+fn a_filter_looks_at_names_of_scenarios_and_not_at_what_reports_call_them() {
+    let mut members = good_and_bad();
+    "good (folder/bad.yaml)".clone_into(&mut members[0].name);
+    for (filter, expected) in [
+        ("name(=good)", &["good (folder/bad.yaml)/iptables"][..]),
+        ("name(=bad)", &["bad/iptables"]),
+        ("folder", &[]),
+    ] {
+        let selection = Selection { filter: Filter::parse(filter).ok(), ..everything() };
+        assert_eq!(names(&selection.cases(&members, 0)), expected, "{filter}");
+    }
+}
+
+#[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let filter = Filter::parse("clusterip or udp").ok();
     let cases = Selection { filter, ..everything() }.cases(&MEMBERS, 3);
@@ -74,7 +88,8 @@ fn good_and_bad() -> Vec<Member> {
     let wrong = text.replacen("outcome: connected", "outcome: timeout", 1);
     assert_ne!(wrong, text);
     let member = |name: &str, text: &str| {
-        let source = Source { name: name.to_owned(), text: text.to_owned() };
+        let text = text.replacen("name: clusterip\n", &format!("name: {name}\n"), 1);
+        let source = Source { name: name.to_owned(), text };
         let prepared = prepare(manifest::load(vec![source])).expect("it can run");
         Member { name: name.to_owned(), argument: name.to_owned(), prepared }
     };

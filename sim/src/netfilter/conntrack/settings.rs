@@ -50,6 +50,12 @@ impl ConntrackSettings {
         Self::default().get(leaf).is_some().then_some(leaf)
     }
 
+    /// The last part of every name that [`ConntrackSettings::get`] knows.
+    pub fn leaves() -> Vec<&'static str> {
+        let timeouts = ConntrackTimeouts::default().named().map(|(leaf, _)| leaf);
+        LEAVES_BESIDE_TIMEOUTS.into_iter().chain(timeouts).collect()
+    }
+
     /// Sets a sysctl by the last part of its name, such as `nf_conntrack_tcp_timeout_established`; timeouts are in seconds.
     ///
     /// # Errors
@@ -86,6 +92,15 @@ impl ConntrackSettings {
         })
     }
 }
+
+const LEAVES_BESIDE_TIMEOUTS: [&str; 6] = [
+    "nf_conntrack_max",
+    "nf_conntrack_checksum",
+    "nf_conntrack_tcp_loose",
+    "nf_conntrack_tcp_be_liberal",
+    "nf_conntrack_tcp_ignore_invalid_rst",
+    "nf_conntrack_tcp_max_retrans",
+];
 
 const INT_MAX: u32 = 0x7fff_ffff;
 

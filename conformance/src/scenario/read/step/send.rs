@@ -42,10 +42,13 @@ fn of_another_protocol(line: &Line, protocol: Protocol) -> Option<FieldFault> {
         Line::Send { packet, .. } | Line::Expect(packet) => packet,
         Line::ExpectNothing => return None,
     };
-    let is_wrong = match packet.payload {
-        Payload::Tcp(_) => protocol != Protocol::Tcp,
-        Payload::Udp { .. } => protocol != Protocol::Udp,
-        Payload::Icmp(_) => false,
+    let is_wrong = match (&packet.payload, protocol) {
+        (Payload::Tcp(_), Protocol::Udp) | (Payload::Udp { .. }, Protocol::Tcp) => true,
+        // That SCTP is not executed is said where the step is prepared; another protocol would not mend the line.
+        (Payload::Tcp(_) | Payload::Udp { .. }, Protocol::Sctp)
+        | (Payload::Tcp(_), Protocol::Tcp)
+        | (Payload::Udp { .. }, Protocol::Udp)
+        | (Payload::Icmp(_), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => false,
     };
     let name = protocol.lower();
     let fault = || FieldFault::new(format!("this is no line of a script whose protocol is {name}"));

@@ -40,6 +40,7 @@ fn defaults_are_those_of_the_kernel() {
     for (name, value) in DEFAULTS {
         assert_eq!(settings.get(name), Some(*value), "{name}");
     }
+    assert!(ConntrackSettings::leaves().into_iter().eq(DEFAULTS.iter().map(|(name, _)| *name)));
 }
 
 #[test]

@@ -116,31 +116,35 @@ impl ConntrackTimeouts {
     }
 
     pub(super) fn by_name(&mut self, name: &str) -> Option<&mut u32> {
-        Some(match name.strip_prefix("nf_conntrack_")? {
-            "tcp_timeout_syn_sent" => &mut self.tcp_syn_sent,
-            "tcp_timeout_syn_recv" => &mut self.tcp_syn_recv,
-            "tcp_timeout_established" => &mut self.tcp_established,
-            "tcp_timeout_fin_wait" => &mut self.tcp_fin_wait,
-            "tcp_timeout_close_wait" => &mut self.tcp_close_wait,
-            "tcp_timeout_last_ack" => &mut self.tcp_last_ack,
-            "tcp_timeout_time_wait" => &mut self.tcp_time_wait,
-            "tcp_timeout_close" => &mut self.tcp_close,
-            "tcp_timeout_max_retrans" => &mut self.tcp_max_retrans,
-            "tcp_timeout_unacknowledged" => &mut self.tcp_unacknowledged,
-            "udp_timeout" => &mut self.udp,
-            "udp_timeout_stream" => &mut self.udp_stream,
-            "icmp_timeout" => &mut self.icmp,
-            "sctp_timeout_closed" => &mut self.sctp_closed,
-            "sctp_timeout_cookie_wait" => &mut self.sctp_cookie_wait,
-            "sctp_timeout_cookie_echoed" => &mut self.sctp_cookie_echoed,
-            "sctp_timeout_established" => &mut self.sctp_established,
-            "sctp_timeout_shutdown_sent" => &mut self.sctp_shutdown_sent,
-            "sctp_timeout_shutdown_recd" => &mut self.sctp_shutdown_recd,
-            "sctp_timeout_shutdown_ack_sent" => &mut self.sctp_shutdown_ack_sent,
-            "sctp_timeout_heartbeat_sent" => &mut self.sctp_heartbeat_sent,
-            "generic_timeout" => &mut self.generic,
-            _ => return None,
-        })
+        self.named().into_iter().find(|(known, _)| *known == name).map(|(_, timeout)| timeout)
+    }
+
+    /// Every timeout by the last part of its name.
+    pub(super) const fn named(&mut self) -> [(&'static str, &mut u32); 22] {
+        [
+            ("nf_conntrack_tcp_timeout_syn_sent", &mut self.tcp_syn_sent),
+            ("nf_conntrack_tcp_timeout_syn_recv", &mut self.tcp_syn_recv),
+            ("nf_conntrack_tcp_timeout_established", &mut self.tcp_established),
+            ("nf_conntrack_tcp_timeout_fin_wait", &mut self.tcp_fin_wait),
+            ("nf_conntrack_tcp_timeout_close_wait", &mut self.tcp_close_wait),
+            ("nf_conntrack_tcp_timeout_last_ack", &mut self.tcp_last_ack),
+            ("nf_conntrack_tcp_timeout_time_wait", &mut self.tcp_time_wait),
+            ("nf_conntrack_tcp_timeout_close", &mut self.tcp_close),
+            ("nf_conntrack_tcp_timeout_max_retrans", &mut self.tcp_max_retrans),
+            ("nf_conntrack_tcp_timeout_unacknowledged", &mut self.tcp_unacknowledged),
+            ("nf_conntrack_udp_timeout", &mut self.udp),
+            ("nf_conntrack_udp_timeout_stream", &mut self.udp_stream),
+            ("nf_conntrack_icmp_timeout", &mut self.icmp),
+            ("nf_conntrack_sctp_timeout_closed", &mut self.sctp_closed),
+            ("nf_conntrack_sctp_timeout_cookie_wait", &mut self.sctp_cookie_wait),
+            ("nf_conntrack_sctp_timeout_cookie_echoed", &mut self.sctp_cookie_echoed),
+            ("nf_conntrack_sctp_timeout_established", &mut self.sctp_established),
+            ("nf_conntrack_sctp_timeout_shutdown_sent", &mut self.sctp_shutdown_sent),
+            ("nf_conntrack_sctp_timeout_shutdown_recd", &mut self.sctp_shutdown_recd),
+            ("nf_conntrack_sctp_timeout_shutdown_ack_sent", &mut self.sctp_shutdown_ack_sent),
+            ("nf_conntrack_sctp_timeout_heartbeat_sent", &mut self.sctp_heartbeat_sent),
+            ("nf_conntrack_generic_timeout", &mut self.generic),
+        ]
     }
 }
 

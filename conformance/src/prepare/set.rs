@@ -1,0 +1,98 @@
+//! `set` steps with everything resolved.
+
+use super::step::{PreparedAction, StateChange};
+use super::{Preparation, resolve, sysctl};
+use crate::cluster::{Cluster, Pod};
+use crate::scenario::{Change, Cni, FieldFault, ObjectName, Setting, Target};
+use crate::topology::{Netns, Topology};
+
+impl Preparation {
+    pub(super) fn set(
+        &mut self,
+        path: &str,
+        settings: &[Setting],
+        cluster: &Cluster,
+    ) -> Option<PreparedAction> {
+        let topology = Topology::of(cluster);
+        let mut next: Option<Cluster> = None;
+        let mut changes = Vec::new();
+        for Setting { target, change } in settings {
+            let path = self.written(path, |key| Target::parse(key).as_ref() == Ok(target));
+            match change {
+                Change::Ready(is_ready) => {
+                    let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
+                    let settled = next.as_ref().unwrap_or(cluster).set_ready(&pod.name, *is_ready);
+                    next = Some(self.settled(settled.expect("the Pod has been found"))?);
+                }
+                Change::Hairpin(is_on) => {
+                    let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
+                    let pod = self.found_key(&format!("{path}.hairpin"), with_hairpin_flag(cluster, pod));
+                    changes.extend(pod.map(|pod| StateChange::Hairpin { pod, is_on: *is_on }));
+                }
+                Change::Sysctl { name, value } => {
+                    let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
+                        continue;
+                    };
+                    let path = format!("{path}.sysctl.{name}");
+                    match sysctl::fault(&topology, &netns, &path, name, value) {
+                        Some(fault) => self.scenario_fault(&fault),
+                        None => changes.push(StateChange::Sysctl {
+                            netns,
+                            name: name.clone(),
+                            value: value.clone(),
+                        }),
+                    }
+                }
+                Change::Link { latency, loss } => {
+                    let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
+                        continue;
+                    };
+                    let netns = self.found_key(&format!("{path}.link"), with_link(target, netns));
+                    changes.extend(netns.map(|netns| StateChange::Link {
+                        netns,
+                        latency: *latency,
+                        loss: *loss,
+                    }));
+                }
+            }
+        }
+        Some(PreparedAction::Set { cluster: next.map(Box::new), changes })
+    }
+}
+
+fn pod<'a>(cluster: &'a Cluster, target: &Target) -> Result<&'a Pod, FieldFault> {
+    match target {
+        Target::Pod(name) => resolve::pod(cluster, name),
+        Target::Host(_) | Target::Node(_) | Target::Service(_) | Target::Address(_) | Target::Name(_) => {
+            unreachable!("the reader takes this setting from Pods alone")
+        }
+    }
+}
+
+/// The Pod, if it is attached to a bridge by a port of its own.
+fn with_hairpin_flag(cluster: &Cluster, pod: &Pod) -> Result<ObjectName, FieldFault> {
+    if pod.is_host_network {
+        return Err(shares_network(&pod.name, &pod.node, "no hairpin flag"));
+    }
+    match cluster.network().cni {
+        Cni::Bridge | Cni::Vxlan => Ok(pod.name.clone()),
+        Cni::Ptp => {
+            let fault = FieldFault::new("the CNI ptp has no bridge, so no Pod has a hairpin flag");
+            Err(fault.help("leave it out, or write `cni: bridge` under spec.network"))
+        }
+    }
+}
+
+/// The network namespace, if it is the target's own and so attached by a link of the target's own.
+fn with_link(target: &Target, netns: Netns) -> Result<Netns, FieldFault> {
+    if let (Target::Pod(name), Netns::Node(node)) = (target, &netns) {
+        return Err(shares_network(name, node, "no link of its own")
+            .help(format!("write node/{node} to change the link of the node")));
+    }
+    Ok(netns)
+}
+
+fn shares_network(pod: &ObjectName, node: &str, lacks: &str) -> FieldFault {
+    FieldFault::new(format!("Pod {pod} shares the network of {node}, so it has {lacks}"))
+        .expected("a Pod without hostNetwork")
+}

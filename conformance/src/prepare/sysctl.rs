@@ -1,0 +1,49 @@
+//! Whether a sysctl can be set, by the simulator's own table.
+
+use sim::device::{DeviceKind, Devices};
+use sim::sysctl::Sysctls;
+use sim::wire::MacAddr;
+
+use super::Preparation;
+use crate::cluster::Cluster;
+use crate::scenario::{FieldFault, nearest};
+use crate::topology::{Netns, Topology};
+
+impl Preparation {
+    /// The sysctls that every node is given.
+    pub(super) fn check_node_sysctls(&mut self, cluster: &Cluster) {
+        let topology = Topology::of(cluster);
+        let nodes: Vec<Netns> = cluster.nodes().iter().map(|node| Netns::Node(node.name.clone())).collect();
+        for (name, value) in &cluster.network().sysctls {
+            let path = format!("spec.network.sysctls.{name}");
+            let fault = nodes.iter().find_map(|node| fault(&topology, node, &path, name, value));
+            fault.iter().for_each(|fault| self.scenario_fault(fault));
+        }
+    }
+}
+
+/// What is wrong with a sysctl that is at `path`: its name at the key, or else its value.
+pub(super) fn fault(
+    topology: &Topology,
+    netns: &Netns,
+    path: &str,
+    name: &str,
+    value: &str,
+) -> Option<FieldFault> {
+    const ETHERNET_MTU: u16 = 1_500;
+    let mut devices = Devices::default();
+    for device in topology.devices(netns) {
+        devices.add(device, MacAddr::ZERO, ETHERNET_MTU, DeviceKind::Dummy);
+    }
+    let mut sysctls = Sysctls::default();
+    if let Err(error) = sysctls.get(&devices, name) {
+        let fault = FieldFault::new(format!("{name:?} cannot be set on {netns}")).expected(error.expected);
+        let known = Sysctls::names(&devices);
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let nearest = nearest(name, &known);
+        let help = nearest.map(|nearest| format!("did you mean {nearest:?}?"));
+        return Some(fault.help(help.unwrap_or_default()).at_key(path));
+    }
+    let error = sysctls.set(&devices, name, value).err()?;
+    Some(FieldFault::new(format!("{name} cannot be {value:?}")).expected(error.expected).at(path))
+}

@@ -1,0 +1,44 @@
+use super::*;
+use conformance::arm::kernel::Backend;
+use std::sync::atomic::AtomicUsize;
+
+/// Hunts for one world, which goes wrong in its first `bad_runs` runs. What was caught, and how often it was run.
+fn hunt(examined: Examined, kind: FindingKind, bad_runs: usize) -> (Option<Recurrence>, usize) {
+    let runs = AtomicUsize::new(0);
+    let examine = |_: &str, _: Examined| {
+        let is_bad = runs.fetch_add(1, Ordering::Relaxed) < bad_runs;
+        Ok(is_bad.then(|| Finding { kind, text: String::new() }))
+    };
+    let hunt =
+        Hunt { seed: 0, examined: &[examined], examine: &examine, shrink_tries: 5, machine: RwLock::new(()) };
+    let mut recurrence = None;
+    let take = |index, verdict| {
+        assert_eq!(index, 3);
+        recurrence = match verdict {
+            Verdict::Good => None,
+            Verdict::Bad(caught) => Some(caught.recurrence),
+        };
+        Ok(true)
+    };
+    hunt.over(3..4, 1, take).expect("nothing is missing");
+    (recurrence, runs.into_inner())
+}
+
+#[test]
+fn only_a_late_machine_excuses_what_never_comes_again() {
+    let kernel = Examined::Kernel(Backend::Legacy);
+    let once = 1 + RUN_AGAIN as usize;
+    for (examined, kind, bad_runs, expected, runs) in [
+        (Examined::Sim, FindingKind::Indeterminate, 0, None, 1),
+        // What the simulator does once it must do always.
+        (Examined::Sim, FindingKind::Indeterminate, 1, Some(Recurrence::NeverUnexplained), once),
+        (Examined::Sim, FindingKind::Stopped, 1, Some(Recurrence::NeverUnexplained), once),
+        (Examined::Sim, FindingKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
+        (kernel, FindingKind::Frame, 1, Some(Recurrence::NeverAsMachineWasLate), once),
+        (kernel, FindingKind::Frame, 2, Some(Recurrence::Again { worlds: 6 }), 7),
+        // Late frames are no reason for a failed assertion.
+        (kernel, FindingKind::Panicked, 1, Some(Recurrence::NeverUnexplained), once),
+    ] {
+        assert_eq!(hunt(examined, kind, bad_runs), (expected, runs), "{examined:?} {kind} {bad_runs}");
+    }
+}
