@@ -26,6 +26,7 @@ mod services;
 mod store;
 
 pub use natural::natural_cmp;
+pub(crate) use nodes::SWITCH;
 pub use problem::Problem;
 
 use std::collections::BTreeMap;

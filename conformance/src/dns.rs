@@ -23,6 +23,14 @@ const NDOTS: usize = 5;
 /// Seconds for which answers may be kept, as CoreDNS has them.
 const TTL: u32 = 30;
 
+/// The longest answer, in bytes, to a query that does not say that its sender takes longer ones by EDNS (RFC 1035 §4.2.1);
+/// the resolvers here do not, as glibc and musl do not unless they are told to (`options edns0` of resolv.conf(5)).
+const ANSWER_MAX: usize = 512;
+
+/// An address in an answer whose name is that of the question: a pointer to it, type, class, TTL, length, and the address
+/// (RFC 1035 §4.1.3, §4.1.4); in bytes.
+const ADDRESS_RECORD: usize = 2 + 2 + 2 + 4 + 2 + 4;
+
 /// Who answered, in an additional record of class CHAOS (RFC 4892 §2.1): the line with which all servers answer.
 const IDENTITY: &str = "id.server";
 
@@ -37,10 +45,21 @@ pub struct Resolved {
     pub is_found: bool,
     /// Its addresses, in their order.
     pub addresses: Vec<Ipv4Addr>,
+    /// There are more of them, which did not fit into a datagram (TC, RFC 1035 §4.1.1). glibc (`send_dg`, resolv/res_send.c) and
+    /// musl since 1.2.4 then ask again by TCP; here nobody does.
+    pub is_truncated: bool,
 }
 
 impl fmt::Display for Resolved {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_truncated {
+            return write!(
+                formatter,
+                "the first {} addresses of an answer that is too long for a datagram; a resolver would ask again by TCP, which is \
+                 not modelled",
+                self.addresses.len()
+            );
+        }
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         match (self.is_found, &addresses[..]) {
             (false, _) => formatter.write_str("no such name"),
@@ -77,6 +96,12 @@ impl Zone {
         Self(names)
     }
 
+    /// Whether the answer to a query does not fit into a datagram.
+    pub fn is_truncating(&self, query: &[u8]) -> bool {
+        let answer = self.answer(query, "whoever it is");
+        answer.and_then(|answer| read(&answer)).is_some_and(|(resolved, _)| resolved.is_truncated)
+    }
+
     /// The answer to a query. `identity` is the line that says who answers; `None` for what is no query.
     pub fn answer(&self, query: &[u8], identity: &str) -> Option<Vec<u8>> {
         let query = Packet::parse(query).ok().filter(|query| !query.has_flags(PacketFlag::RESPONSE))?;
@@ -96,12 +121,27 @@ impl Zone {
             };
             reply.answers = known.into_iter().flatten().map(record).collect();
         }
-        let text = TXT::new().with_string(identity.trim_end()).ok()?;
+        reply.questions.push(question.clone());
+        truncate(&mut reply)?;
+        // A line that is longer than a string of a TXT record becomes several of them.
+        let text = TXT::try_from(identity.trim_end()).ok()?;
         let identity = Name::new_unchecked(IDENTITY);
         reply.additional_records.push(ResourceRecord::new(identity, CLASS::CH, 0, RData::TXT(text)));
-        reply.questions.push(question.clone());
         reply.build_bytes_vec_compressed().ok()
     }
+}
+
+/// Leaves out the last addresses of an answer that is too long, and says so, as CoreDNS does (`Scrub`, request/request.go, by
+/// `Truncate`, msg_truncate.go of miekg/dns). The record that says who answers is not counted: no server of a cluster sends it,
+/// and what clients are told would else depend on the server's name.
+fn truncate(reply: &mut Packet<'_>) -> Option<()> {
+    let excess = reply.build_bytes_vec_compressed().ok()?.len().saturating_sub(ANSWER_MAX);
+    if excess > 0 {
+        let fitting = reply.answers.len().saturating_sub(excess.div_ceil(ADDRESS_RECORD));
+        reply.answers.truncate(fitting);
+        reply.set_flags(PacketFlag::TRUNCATION);
+    }
+    Some(())
 }
 
 /// The endpoints of a Service that its clients may be sent to, with their host names.
@@ -186,7 +226,11 @@ pub fn read(answer: &[u8]) -> Option<(Resolved, String)> {
         let RData::A(address) = &record.rdata else { return None };
         Some(Ipv4Addr::from(address.address))
     });
-    let resolved = Resolved { is_found: answer.rcode() == RCODE::NoError, addresses: addresses.collect() };
+    let resolved = Resolved {
+        is_found: answer.rcode() == RCODE::NoError,
+        addresses: addresses.collect(),
+        is_truncated: answer.has_flags(PacketFlag::TRUNCATION),
+    };
     let identity = answer.additional_records.iter().find_map(|record| {
         let RData::TXT(text) = &record.rdata else { return None };
         String::try_from(text.clone()).ok()

@@ -1,7 +1,7 @@
 //! Frames on devices, as both a simulator and a kernel show them, and their comparison.
 //!
 //! Bytes of the two are never equal: addresses of hardware, identifications, sequence numbers and time stamps are drawn at
-//! random, and TCP may put an acknowledgment of its own before data or not. [`summary`] keeps what must be equal,
+//! random, and TCP may put an acknowledgment of its own before data or not. [`Summary`] keeps what must be equal,
 //! [`compare`] goes device by device.
 
 use std::time::Duration;

@@ -23,6 +23,7 @@
 //! | [`result`] | what a run says |
 
 pub mod arm;
+mod caught;
 pub mod cluster;
 pub mod diagnostic;
 pub mod dns;

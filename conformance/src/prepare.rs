@@ -255,10 +255,13 @@ impl Preparation {
     }
 
     fn scenario_fault(&mut self, fault: &FieldFault) {
-        if let Some(origin) = &self.scenario {
-            let diagnostic = origin.fault(fault);
-            self.diagnostics.push(diagnostic);
-        }
+        self.diagnostics.extend(self.scenario.as_ref().map(|origin| origin.fault(fault)));
+    }
+
+    /// What does not keep the scenario from running.
+    fn scenario_warning(&mut self, fault: &FieldFault) {
+        let warning = |origin: &Origin| Diagnostic { severity: Severity::Warning, ..origin.fault(fault) };
+        self.diagnostics.extend(self.scenario.as_ref().map(warning));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A scenario: what happens on a network, step by step, and what must be observed.
 //!
-//! This is the typed form. [`read`] makes it from a `hairpin/v1` Scenario document; [`crate::validate`] then compares
+//! This is the typed form. [`read`] makes it from a `hairpin/v1` Scenario document; [`crate::prepare`] then compares
 //! it with the manifests beside it.
 
 mod document;

@@ -25,6 +25,7 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
+use crate::cluster::SWITCH;
 use crate::dns::Zone;
 use crate::observation::EndpointName;
 use crate::scenario::ObjectName;
@@ -185,10 +186,11 @@ impl Listener {
 }
 
 impl fmt::Display for Netns {
-    /// As reports call it: nodes and hosts by their name, Pods as references.
+    /// As reports call it: nodes and hosts by their name, Pods as references. No two of a cluster are called the same: the
+    /// names of hosts and nodes differ, are not that of the switch, and have no slash.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Switch => formatter.write_str("switch"),
+            Self::Switch => formatter.write_str(SWITCH),
             Self::Host(name) | Self::Node(name) => formatter.write_str(name),
             Self::Pod(name) => write!(formatter, "pod/{name}"),
         }

@@ -36,7 +36,7 @@ pub struct Categories {
 /// although terminating take over, so that a rolling update never leaves a gap.
 ///
 /// * **cluster**: all ready endpoints of the cluster, narrowed to this node's or this zone's when hints allow
-///   that (see [`narrowed_by_hints`]); if no endpoint of the cluster is ready, all that are serving and
+///   that (see `narrowed_by_hints`); if no endpoint of the cluster is ready, all that are serving and
 ///   terminating, whatever their hints. Empty when nothing is served with policy Cluster.
 /// * **local**: the ready endpoints on this node, whatever their hints; if there is none on this node, those on
 ///   this node that are serving and terminating. Endpoints of other nodes do not matter here. Empty when nothing

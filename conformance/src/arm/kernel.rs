@@ -10,7 +10,7 @@
 //! | [`tool`] | programs run inside a namespace, bounded in time |
 //! | [`wiring`] | devices, addresses, routes and sysctls of a lab |
 //! | [`rules`] | loading rule text, by either back end of iptables |
-//! | [`server`], [`client`], [`script`] | who answers, who asks, and who sends raw packets |
+//! | [`server`], [`client`], `script` | who answers, who asks, and who sends raw packets |
 //! | [`capture`] | every frame on every device |
 //! | [`outcome`], [`conntrack`] | what was observed, in the words that arms share |
 //! | [`side_by_side`], [`timed`] | several labs at once, and how long each took |
@@ -18,7 +18,10 @@
 mod build;
 pub mod capture;
 pub mod client;
+mod clocks;
 pub mod conntrack;
+mod descriptors;
+mod failure;
 pub mod lab;
 mod link;
 mod machine;

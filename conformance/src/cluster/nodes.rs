@@ -14,6 +14,9 @@ use crate::scenario::{FieldFault, Gateway, ObjectName, Via, nearest};
 /// Prefix length of a node's pod CIDR when it is chosen here (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
 
+/// What the switch is called to which nodes and external hosts are attached. None of them can be called so.
+pub(crate) const SWITCH: &str = "switch";
+
 impl Cluster {
     pub(super) fn settle_nodes(&mut self, problems: &mut Vec<Problem>) {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
@@ -27,6 +30,10 @@ impl Cluster {
         let cidrs = self.pod_cidrs(&mut nodes, problems);
         for node in &nodes {
             check_name(&key(node), &node.metadata.name, problems);
+            if node.metadata.name == SWITCH {
+                let fault = taken(SWITCH).expected("any other name: the switch between nodes is called so");
+                problems.push(Problem::error(key(node), fault.at("metadata.name")));
+            }
             self.stored.insert(key(node), Object::Node(node.clone()));
         }
         self.state.nodes = nodes
@@ -99,12 +106,13 @@ impl Cluster {
                 problems.push(Problem::error(key, fault.at("status.addresses")));
             }
         }
-        let mut names = BTreeSet::new();
+        let mut names = BTreeSet::from([SWITCH]);
         for (index, host) in self.network.external_hosts.iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
-            if !names.insert(&host.name) || self.node(&host.name).is_some() {
-                let fault = FieldFault::new(format!("the name {:?} is taken", host.name))
-                    .expected("a name that no other external host and no node has");
+            if !names.insert(&*host.name) || self.node(&host.name).is_some() {
+                let fault = taken(&host.name).expected(
+                    "a name that no other external host and no node has, nor the switch between them",
+                );
                 problems.push(Problem::of_scenario(fault.at(format!("{path}.name"))));
             }
             if let Some(other) = owners.insert(host.ip, host.name.clone()) {
@@ -196,6 +204,10 @@ fn key(node: &objects::Node) -> ObjectKey {
     ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.metadata.name) }
 }
 
+fn taken(name: &str) -> FieldFault {
+    FieldFault::new(format!("the name {name:?} is taken"))
+}
+
 /// Each node's first InternalIP.
 fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<String, Ipv4Addr> {
     let mut ips = BTreeMap::new();
@@ -274,9 +286,9 @@ fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
         .unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))
 }
 
-/// Names go into namespaces, rules and commands.
+/// Names and namespaces go into network namespaces, rules, commands and answers.
 ///
-/// Kubernetes: `IsDNS1123Subdomain`, apimachinery pkg/util/validation/validation.go.
+/// Kubernetes: `IsDNS1123Subdomain`, `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
 pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Problem>) {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_label = |label: &str| {
@@ -289,5 +301,11 @@ pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Prob
         let fault = FieldFault::new(format!("{name:?} cannot be the name of a {}", object.kind.name()))
             .expected("a DNS name: lower case letters, digits, '-' and '.'");
         problems.push(Problem::error(object.clone(), fault.at("metadata.name")));
+    }
+    let namespace = object.name.namespace.as_str();
+    if namespace.len() > 63 || !is_label(namespace) {
+        let fault = FieldFault::new(format!("{namespace:?} cannot be the name of a namespace"))
+            .expected("at most 63 lower case letters, digits and '-'");
+        problems.push(Problem::error(object.clone(), fault.at("metadata.namespace")));
     }
 }

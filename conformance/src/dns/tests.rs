@@ -50,13 +50,79 @@ fn a_server_answers_from_its_zone() {
         let answer = zone.answer(&query, line).expect("an answer");
         assert_eq!(answer[..2], [0x12, 0x34]);
         let addresses = if is_found { vec![a, b] } else { Vec::new() };
-        assert_eq!(read(&answer), Some((Resolved { is_found, addresses }, line.to_owned())), "{name}");
+        assert_eq!(
+            read(&answer),
+            Some((Resolved { is_found, addresses, is_truncated: false }, line.to_owned())),
+            "{name}"
+        );
         // Neither end takes the one for the other.
         assert_eq!(read(&query), None);
         assert_eq!(zone.answer(&answer, line), None);
     }
     assert_eq!(zone.answer(b"hairpin\n", line), None);
     assert_eq!(read(line.as_bytes()), None);
+}
+
+const HEADLESS: &str = "db.data.svc.cluster.local";
+
+fn addresses(count: u32) -> Vec<Ipv4Addr> {
+    (0..count).map(|number| Ipv4Addr::from(0x0af4_0100 + number)).collect()
+}
+
+/// A zone in which that name has so many addresses.
+fn zone(count: u32) -> Zone {
+    Zone(BTreeMap::from([(HEADLESS.to_owned(), addresses(count))]))
+}
+
+#[test]
+fn an_answer_is_cut_where_a_datagram_ends() {
+    // Header, name and rest of the question, and as many addresses as fit into 512 bytes.
+    let question = 12 + HEADLESS.len() + 2 + 4;
+    let fitting = u32::try_from((512 - question) / 16).expect("some");
+    assert_eq!(fitting, 29);
+    let line = "kube-system/coredns-0 10.244.1.2:40000 10.244.1.3:53\n";
+    // The type, class, TTL and length of the record that says who answers, its name, and its string with its own length.
+    let identity = 10 + IDENTITY.len() + 2 + 1 + line.trim_end().len();
+    let query = query(7, HEADLESS).expect("a name");
+    for (count, told, is_truncated) in [
+        (1, 1, false),
+        (fitting - 1, fitting - 1, false),
+        (fitting, fitting, false),
+        (fitting + 1, fitting, true),
+        (250, fitting, true),
+        (5_000, fitting, true),
+    ] {
+        assert_eq!(zone(count).is_truncating(&query), is_truncated, "{count}");
+        let answer = zone(count).answer(&query, line).expect("an answer");
+        assert_eq!(answer.len(), question + 16 * told as usize + identity, "{count}");
+        let (resolved, by) = read(&answer).expect("an answer");
+        let addresses = addresses(told);
+        assert_eq!(resolved, Resolved { is_found: true, addresses, is_truncated }, "{count}");
+        assert_eq!(by, line);
+        assert_eq!(resolved.to_string().contains("would ask again by TCP"), is_truncated, "{resolved}");
+    }
+}
+
+#[test]
+fn whoever_answers_is_named_whatever_the_length_of_the_name() {
+    // 63 and 253 characters are the most that Kubernetes takes.
+    let query = query(7, HEADLESS).expect("a name");
+    for length in [2, 200, 204, 205, 206, 207, 253, 253 + 1 + 63] {
+        let line = format!(
+            "{}/{} 10.244.111.122:40000 10.244.111.123:53\n",
+            "n".repeat(length / 2),
+            "p".repeat(length - length / 2)
+        );
+        for count in [1, 1_000] {
+            let answer = zone(count).answer(&query, &line).expect("an answer");
+            let (resolved, by) = read(&answer).expect("one that can be read");
+            assert_eq!(
+                (resolved.addresses.len(), by),
+                (if count == 1 { 1 } else { 29 }, line.clone()),
+                "{length}"
+            );
+        }
+    }
 }
 
 #[test]

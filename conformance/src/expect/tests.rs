@@ -33,6 +33,31 @@ fn lines(expected: &PreparedExpectation, observed: &Observed) -> Vec<String> {
 }
 
 #[test]
+fn a_name_has_the_addresses_that_are_expected_or_others() {
+    let [one, two] = [[10, 244, 1, 2], [10, 244, 1, 3]].map(Ipv4Addr::from);
+    let resolved = |is_found, addresses: &[Ipv4Addr], is_truncated| {
+        Some(Resolved { is_found, addresses: addresses.to_vec(), is_truncated })
+    };
+    let cut = "the first 2 addresses of an answer that is too long for a datagram; a resolver would ask again by TCP, which is \
+               not modelled";
+    for (expected, seen, found) in [
+        (&[one, two][..], resolved(true, &[two, one], false), None),
+        (&[], resolved(false, &[], false), None),
+        (&[one], resolved(true, &[one, two], false), Some("10.244.1.2, 10.244.1.3")),
+        (&[one], resolved(false, &[], false), Some("no such name")),
+        (&[one], None, Some("no answer")),
+        // Nobody knows what was cut off, or that it is nothing else.
+        (&[one, two], resolved(true, &[one, two], true), Some(cut)),
+    ] {
+        let expectation = PreparedExpectation { addresses: Some(expected.to_vec()), ..Default::default() };
+        let observed = Observed { resolved: seen, ..Observed::default() };
+        let failures = check(&expectation, &observed).failures;
+        let told = failures.first().map(|failure| failure.found.as_str());
+        assert_eq!(told, found, "{expected:?} {observed:?}");
+    }
+}
+
+#[test]
 fn every_flow_must_end_as_expected() {
     let connected = flow(Outcome::Connected, Some(("a", CLIENT)));
     let refused = flow(Outcome::Refused(Refusal::TcpReset), None);

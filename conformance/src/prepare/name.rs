@@ -8,7 +8,7 @@ use proxy_core::objects::Protocol;
 use super::step::{FlowPlan, own_address};
 use super::{Preparation, resolve};
 use crate::cluster::Cluster;
-use crate::dns;
+use crate::dns::{self, Zone};
 use crate::observation::Transport;
 use crate::scenario::{FieldFault, PortReference, Reference, Resolve, Target};
 use crate::topology::Netns;
@@ -68,7 +68,15 @@ impl Preparation {
             })
         };
         let names = dns::candidates(name, namespace);
-        Some(ResolvePlan { queries: (1..).zip(&names).filter_map(query).collect() })
+        let queries: Vec<FlowPlan> = (1..).zip(&names).filter_map(query).collect();
+        let zone = Zone::of(cluster);
+        let mut asked = queries.iter().zip(&names);
+        if let Some((_, cut)) = asked.find(|(query, _)| zone.is_truncating(&query.request)) {
+            let fault = FieldFault::new(format!("the answer about {cut} does not fit into a datagram"))
+                .help("a resolver would ask again by TCP, which is not modelled: the step sees the addresses that fit");
+            self.scenario_warning(&fault.at(format!("{path}.name")));
+        }
+        Some(ResolvePlan { queries })
     }
 }
 

@@ -132,10 +132,13 @@ mistakes! {
     host_on_another_network: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 10.244.7.7}");
     host_with_the_address_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.11}");
     host_with_the_name_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: node-1, ip: 192.168.0.101}");
+    host_with_the_name_of_the_switch: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: switch, ip: 192.168.0.101}");
+    node_with_the_name_of_the_switch: format!("{GOOD}---\napiVersion: v1\nkind: Node\nmetadata: {{name: switch}}\nstatus: {{addresses: [{{type: InternalIP, address: 192.168.0.12}}]}}\n");
     named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
     port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
     host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
     name_that_is_none: changed("  name: web-0\n", "  name: Web_0\n");
+    namespace_that_is_none: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: other, namespace: a b/c}}\nspec: {{nodeName: node-1}}\n");
     missing_pod: with_step("connect: {from: pod/web-1, to: service/web}");
     missing_node: with_step("connect: {from: client, to: node/node-2:30080}");
     missing_host: with_step("connect: {from: clint, to: service/web}");
@@ -195,6 +198,29 @@ fn a_selector_that_finds_nothing_is_a_warning() {
     );
     let prepared = prepare_text(&text).unwrap();
     insta::assert_snapshot!(render(&prepared.warnings, &prepared.sources, Style::Plain));
+}
+
+#[test]
+fn a_name_whose_answer_is_cut_is_a_warning() {
+    let dns = "---\napiVersion: v1\nkind: Service\nmetadata: {name: kube-dns, namespace: kube-system}\nspec: {ports: [{name: dns, protocol: UDP, port: 53}]}\n";
+    let headless = "---\napiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}\n";
+    let pods = |count: u32| -> String {
+        (0..count)
+            .map(|number| {
+                format!(
+                    "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: db-{number}, labels: {{app: db}}}}\nspec: {{nodeName: node-1}}\n"
+                )
+            })
+            .collect()
+    };
+    let warnings = |count| {
+        let text = with_step("resolve: {from: pod/web-0, name: db}");
+        let prepared = prepare_text(&format!("{text}{dns}{headless}{}", pods(count))).unwrap();
+        render(&prepared.warnings, &prepared.sources, Style::Plain)
+    };
+    // `db.default.svc.cluster.local` leaves room for 29 addresses.
+    assert!(!warnings(29).contains("datagram"));
+    insta::assert_snapshot!(warnings(30));
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Running a world and saying what is wrong with it, if anything is.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sim::packet::PacketId;
 use sim::trace::{Event, PacketEvent};
@@ -11,6 +9,7 @@ use sim::trace::{Event, PacketEvent};
 use crate::arm::ArmError;
 use crate::arm::against::{Disagreement, Subject};
 use crate::arm::kernel::Backend;
+use crate::caught::caught;
 use crate::diagnostic::{Source, Style, has_errors, render};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
@@ -92,14 +91,8 @@ impl fmt::Display for FindingKind {
 /// # Errors
 /// [`ArmError::Missing`], if this machine lacks something.
 pub fn examine(text: &str, by: Examined) -> Result<Option<Finding>, ArmError> {
-    let caught = catch_unwind(AssertUnwindSafe(|| run(text, by)));
-    caught.unwrap_or_else(|panic| Ok(Some(Finding { kind: FindingKind::Panicked, text: message(&*panic) })))
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
+    let panicked = |text| Ok(Some(Finding { kind: FindingKind::Panicked, text }));
+    caught(|| run(text, by)).unwrap_or_else(panicked)
 }
 
 fn run(text: &str, by: Examined) -> Result<Option<Finding>, ArmError> {

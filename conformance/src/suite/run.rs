@@ -12,6 +12,7 @@ use super::known::{KnownDifference, Verdict};
 use super::shard::Shard;
 use crate::arm::ArmError;
 use crate::arm::kernel::{Backend, side_by_side, timed};
+use crate::caught::caught;
 use crate::prepare::Prepared;
 use crate::result::{Run, RunResult};
 use crate::runner::{RunOptions, run_against_kernel, run_sim};
@@ -105,12 +106,14 @@ impl Case<'_> {
         let options =
             RunOptions { mode: self.mode, family: self.family, seed: self.seed, level: Level::Everything };
         let prepared = &self.member.prepared;
-        let run = match self.backend {
+        let run = || match self.backend {
             None => run_sim(prepared, &options),
             Some(backend) => run_against_kernel(prepared, &options, backend),
         };
+        // An assertion that fails here says nothing about the other runs.
+        let panicked = |message| Err(ArmError::Failed(format!("an assertion failed: {message}")));
         // Events are many, and a suite shows none.
-        run.map(|Run { result, recording: _ }| result)
+        caught(run).unwrap_or_else(panicked).map(|Run { result, recording: _ }| result)
     }
 }
 

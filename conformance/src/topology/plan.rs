@@ -32,7 +32,7 @@ const LEAF_SYSCTLS: [(&str, &str); 2] =
 const SWITCH_SYSCTLS: [(&str, &str); 1] = [("net.bridge.bridge-nf-call-iptables", "0")];
 
 impl Topology {
-    /// The topology of a cluster. Only CNIs that [`is_executed`] says are.
+    /// The topology of a cluster. Only CNIs that are executed, which `is_executed` says.
     pub fn of(cluster: &Cluster) -> Self {
         let dns_servers = dns::servers(cluster);
         let mut builder = Builder { cluster, dns_servers, netns: BTreeMap::new(), veths: Vec::new() };

@@ -5,13 +5,21 @@
 
 use std::time::Duration;
 
-use super::lab::Lab;
+use super::lab::{Lab, LabError};
+use super::requirement::{Requirement, require};
+use super::tool::ToolError;
 use crate::arm::ArmError;
 use crate::scenario::{ObjectName, Share};
 use crate::topology::{Netns, Topology, Veth, VethEnd};
 
 /// Draws of nftables are made out of so many.
 const PARTS: u64 = 1_000_000;
+
+/// What draws which frames are lost.
+pub(super) const LOSS: Requirement = Requirement::Program("nft");
+
+/// What delays frames.
+pub(super) const DELAY: Requirement = Requirement::Program("tc");
 
 pub(super) fn set_hairpin(
     lab: &Lab,
@@ -33,6 +41,8 @@ pub(super) fn set_link(
     loss: Option<Share>,
 ) -> Result<(), ArmError> {
     let Veth { port, leaf, .. } = topology.attachment(netns);
+    let wanted: Vec<Requirement> = loss.map(|_| LOSS).into_iter().chain(latency.map(|_| DELAY)).collect();
+    require(&wanted)?;
     if let Some(loss) = loss {
         for end in [port, leaf] {
             let rules = loss_rules(&end.device, loss);
@@ -69,22 +79,41 @@ fn delay(lab: &Lab, end: &VethEnd, latency: Duration) -> Result<(), ArmError> {
     let microseconds = format!("{}us", latency.as_micros());
     let args = ["qdisc", "replace", "dev", &end.device, "root", "netem", "delay", &microseconds];
     lab.netns(&end.netns.to_string()).run("tc", &args, b"").map(drop).map_err(|error| {
-        let message = error.to_string();
-        // In the words of today's kernels, and of older ones.
-        let unknown = ["qdisc kind is unknown", "No such file or directory"];
-        let has_no_netem = unknown.iter().any(|words| message.contains(words));
         let hint = "the kernel delays no frames: load the module `sch_netem` (Fedora: kernel-modules-extra)";
-        if has_no_netem {
-            ArmError::Missing(format!("{hint} ({message})"))
-        } else {
-            ArmError::Failed(message)
-        }
+        if is_without_netem(&error) { ArmError::Missing(format!("{hint} ({error})")) } else { error.into() }
     })
+}
+
+/// Whether tc itself says that there is no netem, in the words of today's kernels, or of older ones.
+fn is_without_netem(error: &LabError) -> bool {
+    let LabError::Tool(ToolError::Failed { message, .. }) = error else { return false };
+    ["qdisc kind is unknown", "No such file or directory"].iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::process::ExitStatus;
+
     use super::*;
+
+    #[test]
+    fn only_tc_itself_says_that_there_is_no_netem() {
+        let said = |message: &str| {
+            let (command, message) = ("tc qdisc replace".to_owned(), message.to_owned());
+            LabError::Tool(ToolError::Failed { command, status: ExitStatus::default(), message })
+        };
+        let not_found = || io::Error::from_raw_os_error(nix::libc::ENOENT);
+        for (error, expected) in [
+            (said("Error: Specified qdisc kind is unknown.\n"), true),
+            (said("RTNETLINK answers: No such file or directory\n"), true),
+            (said("Cannot find device \"eth7\"\n"), false),
+            (LabError::Tool(ToolError::Io { program: "tc".to_owned(), source: not_found() }), false),
+            (LabError::Netns { netns: "node-1".to_owned(), source: not_found() }, false),
+        ] {
+            assert_eq!(is_without_netem(&error), expected, "{error}");
+        }
+    }
 
     #[test]
     fn loss_is_a_threshold_of_a_random_number() {

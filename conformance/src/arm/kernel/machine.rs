@@ -5,20 +5,22 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
 use super::capture::{Capture, merge};
 use super::client::{End, Report, Request, exchange};
-use super::lab::{Lab, LabError, Netns as LabNetns};
+use super::clocks::Clocks;
+use super::failure::{failed, refused};
+use super::lab::{Lab, Netns as LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::{Backend, counters};
 use super::script::run_script;
 use super::server::{self, ServerId, Servers};
-use super::{build, conntrack, link, ticks};
+use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::{Arm, ArmError, Flows, Mismatch, RawFlow, Scripted, read_answer};
 use crate::frame::{Direction, Frame};
 use crate::observation::{ConntrackObservation, RuleCounter, Transport};
@@ -58,8 +60,8 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(Netns, Listener), ServerId>,
     frames: Vec<Frame>,
-    /// When the lab was built, by the clock that never goes back and by the one that stamps frames.
-    since: (Instant, SystemTime),
+    /// They run from when the lab was built.
+    clocks: Clocks,
     // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -81,7 +83,7 @@ impl KernelArm {
             topology,
             ports: BTreeMap::new(),
             frames: Vec::new(),
-            since: (Instant::now(), SystemTime::now()),
+            clocks: Clocks::begin(),
             running: None,
         }
     }
@@ -102,7 +104,7 @@ impl KernelArm {
 
     /// How long the lab has been there.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.since.0.elapsed()
+        self.clocks.elapsed()
     }
 
     /// The wheel by which timers turn, for a world that begins now.
@@ -119,7 +121,7 @@ impl KernelArm {
     /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.
     ///
     /// # Errors
-    /// If frames were lost.
+    /// If frames were lost, their times cannot be believed, or a server could not do its work.
     pub fn take_frames(&mut self) -> Result<Vec<Frame>, ArmError> {
         self.drain()?;
         Ok(std::mem::take(&mut self.frames))
@@ -171,30 +173,31 @@ impl KernelArm {
         let id = running
             .servers
             .open(running.lab.netns(&netns.to_string()), &opened)
-            .map_err(|error| ArmError::Refused(error.to_string()))?;
+            .map_err(|error| refused(error.to_string(), &error))?;
         self.ports.insert((netns.clone(), listener.clone()), id);
         Ok(())
     }
 
     fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
         if let Some(id) = self.ports.remove(&(netns.clone(), listener.clone())) {
-            self.running_mut()?.servers.close(id);
+            self.running_mut()?.servers.close(id)?;
         }
         Ok(())
     }
 
-    /// Takes what the captures have; returns how much that was.
+    /// Takes what the captures have; returns how much that was. Fails if that is not what the network did: what a server that
+    /// has stopped did not answer, and stamps of a clock that was set, would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
-        let Some(Running { captures, lab, .. }) = self.running.as_mut() else { return Ok(0) };
+        let Some(Running { captures, lab, servers }) = self.running.as_mut() else { return Ok(0) };
         let mut drained = Vec::with_capacity(captures.len());
         for (name, capture) in captures {
-            drained
-                .push(capture.drain(lab.netns(name)).map_err(|error| ArmError::Failed(error.to_string()))?);
+            drained.push(capture.drain(lab.netns(name))?);
         }
+        servers.check()?;
+        self.clocks.check()?;
         let mut merged = merge(drained);
-        let built_at = self.since.1.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         for frame in &mut merged {
-            frame.at = frame.at.saturating_sub(built_at);
+            frame.at = self.clocks.since_begin(frame.at);
             restore_bridge_mac(&self.topology, frame);
         }
         let count = merged.len();
@@ -225,7 +228,7 @@ impl KernelArm {
         };
         let start = self.frames.len();
         let report = exchange(self.netns(&plan.from)?, &request).map_err(|error| {
-            ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
+            refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text), &error)
         })?;
         self.drain()?;
         if report.end != End::Answered {
@@ -271,16 +274,16 @@ impl Arm for KernelArm {
         if !lacks.is_empty() {
             return Err(ArmError::Missing(lacks.join("\n")));
         }
-        let failed = |error: &dyn std::error::Error| ArmError::Failed(error.to_string());
+        descriptors::raise_limit();
         let lab = build::build(topology)?;
         let mut captures = BTreeMap::new();
         for netns in lab.all_netns() {
-            let capture = Capture::open(netns).map_err(|error| failed(&error))?;
+            let capture = Capture::open(netns)?;
             captures.insert(netns.name().to_owned(), capture);
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
         self.running = Some(Running { captures, servers, lab });
-        self.since = (Instant::now(), SystemTime::now());
+        self.clocks = Clocks::begin();
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {
                 self.open(netns, listener)?;
@@ -314,7 +317,7 @@ impl Arm for KernelArm {
                 self.ports = stay;
                 let gone: BTreeMap<(Netns, Listener), ServerId> = gone;
                 let running = self.running_mut()?;
-                gone.into_values().for_each(|id| running.servers.close(id));
+                gone.into_values().try_for_each(|id| running.servers.close(id))?;
                 running.captures.remove(&netns.to_string());
             }
         }
@@ -324,8 +327,7 @@ impl Arm for KernelArm {
             match change {
                 Change::AddPod(netns) => {
                     let running = self.running_mut()?;
-                    let capture = Capture::open(running.lab.netns(&netns.to_string()))
-                        .map_err(|error| ArmError::Failed(error.to_string()))?;
+                    let capture = Capture::open(running.lab.netns(&netns.to_string()))?;
                     running.captures.insert(netns.to_string(), capture);
                     for listener in &after.netns[netns].listeners {
                         self.open(netns, listener)?;
@@ -345,7 +347,7 @@ impl Arm for KernelArm {
         match change {
             StateChange::Sysctl { netns, name, value } => {
                 let written = lab.netns(&netns.to_string()).set_sysctls([(&**name, &**value)]);
-                written.map_err(|error| ArmError::Refused(error.to_string()))
+                written.map_err(|error| refused(error.to_string(), &error))
             }
             StateChange::Hairpin { pod, is_on } => link::set_hairpin(lab, &self.topology, pod, *is_on),
             StateChange::Link { netns, latency, loss } => {
@@ -389,7 +391,8 @@ impl Arm for KernelArm {
 
     fn step_begins(&mut self) {}
 
-    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+    fn finish(mut self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+        self.drain()?;
         Ok((None, None))
     }
 }
@@ -428,8 +431,5 @@ fn not_built() -> ArmError {
     ArmError::Failed("no lab was built".to_owned())
 }
 
-impl From<LabError> for ArmError {
-    fn from(error: LabError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
+#[cfg(test)]
+mod tests;

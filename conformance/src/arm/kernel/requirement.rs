@@ -7,7 +7,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use nix::unistd::geteuid;
 
 use super::lab::{Lab, LabError};
-use super::tool::search_path;
+use super::tool::find;
+use crate::arm::ArmError;
 
 /// Something that scenarios need of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +37,7 @@ pub struct Missing {
 }
 
 /// Programs, and the packages that bring them; Debian and Fedora agree on these names, or else both are given.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("sh", "dash or bash"),
     ("iptables-legacy", "iptables (Fedora: iptables-legacy)"),
@@ -46,7 +47,6 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("iptables-nft-restore", "iptables (Fedora: iptables-nft)"),
     ("iptables-nft-save", "iptables (Fedora: iptables-nft)"),
     ("nft", "nftables"),
-    ("ipset", "ipset"),
     ("conntrack", "conntrack (Fedora: conntrack-tools)"),
     ("tc", "iproute2 (Fedora: iproute-tc)"),
 ];
@@ -63,6 +63,15 @@ const FEATURES: [(&str, &str); 2] = [
 pub fn missing(wanted: &[Requirement]) -> Vec<Missing> {
     let mut probe = Probe::default();
     wanted.iter().filter_map(|requirement| probe.check(*requirement)).collect()
+}
+
+/// Whether the machine meets all of these requirements.
+///
+/// # Errors
+/// [`ArmError::Missing`] with those that it does not meet, one a line.
+pub fn require(wanted: &[Requirement]) -> Result<(), ArmError> {
+    let lacks: Vec<String> = missing(wanted).iter().map(ToString::to_string).collect();
+    if lacks.is_empty() { Ok(()) } else { Err(ArmError::Missing(lacks.join("\n"))) }
 }
 
 /// What every scenario needs, whatever the proxy mode.
@@ -91,11 +100,11 @@ impl Probe {
     fn check(&mut self, requirement: Requirement) -> Option<Missing> {
         let detail = match requirement {
             Requirement::Root => (!geteuid().is_root()).then_some(None),
-            Requirement::Program(name) => (!is_program(name)).then_some(None),
+            Requirement::Program(name) => find(name).is_none().then_some(None),
             Requirement::Netns => self.lab().err().map(Some),
             Requirement::Device(kind) => self.device(kind).err(),
             Requirement::Sysctl(path) => self.sysctl(path).err(),
-            Requirement::PacketSocket => packet_socket().err().map(Some),
+            Requirement::PacketSocket => self.packet_socket().err().map(Some),
         };
         detail.map(|detail| Missing { requirement, detail })
     }
@@ -117,16 +126,15 @@ impl Probe {
         let exists = lab.netns("probe").enter(|| Path::new("/proc/sys").join(path).exists());
         if exists.is_ok_and(|exists| !exists) { Err(None) } else { Ok(()) }
     }
-}
 
-fn is_program(name: &str) -> bool {
-    search_path().split(':').any(|folder| Path::new(folder).join(name).is_file())
-}
-
-fn packet_socket() -> Result<(), String> {
-    socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-        .map(drop)
-        .map_err(|errno| errno.to_string())
+    /// Not in the machine's own namespace, whose frames are none of our business.
+    fn packet_socket(&mut self) -> Result<(), String> {
+        let Ok(lab) = self.lab() else { return Ok(()) };
+        let open =
+            || socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
+        let opened = lab.netns("probe").enter(open).map_err(|error| error.to_string())?;
+        opened.map(drop).map_err(|errno| errno.to_string())
+    }
 }
 
 impl fmt::Display for Missing {
@@ -160,7 +168,10 @@ impl fmt::Display for Missing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::arm::kernel::{Backend, link};
 
     #[test]
     fn what_is_missing_is_said_with_its_remedy() {
@@ -182,17 +193,28 @@ mod tests {
     }
 
     #[test]
-    fn every_program_that_can_be_required_has_a_package() {
-        for requirement in always() {
-            if let Requirement::Program(name) = requirement {
-                assert!(PROGRAMS.iter().any(|(known, _)| *known == name), "{name}");
-            }
-        }
+    fn the_programs_that_can_be_required_are_those_that_have_a_package() {
+        let back_ends = Backend::ALL.into_iter().flat_map(Backend::requirements);
+        let wanted = always().into_iter().chain(back_ends).chain([link::LOSS, link::DELAY]);
+        let program = |requirement| match requirement {
+            Requirement::Program(name) => Some(name),
+            Requirement::Root
+            | Requirement::Netns
+            | Requirement::Device(_)
+            | Requirement::Sysctl(_)
+            | Requirement::PacketSocket => None,
+        };
+        let wanted: BTreeSet<&str> = wanted.filter_map(program).collect();
+        assert_eq!(wanted, PROGRAMS.into_iter().map(|(name, _)| name).collect());
     }
 
     #[test]
     fn a_program_that_does_not_exist_is_missing() {
         let wanted = [Requirement::Program("hairpin-no-such-program"), Requirement::Program("sh")];
         assert_eq!(missing(&wanted), [Missing { requirement: wanted[0], detail: None }]);
+        assert_eq!(require(&wanted[1..]), Ok(()));
+        let told = require(&[Requirement::Program("hairpin-no-such-program"), Requirement::Root]);
+        let Err(ArmError::Missing(lines)) = told else { panic!("{told:?}") };
+        assert!(lines.starts_with("`hairpin-no-such-program` is missing: "), "{lines}");
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
 };
 
-use super::capture::{Capture, CaptureError};
+use super::capture::Capture;
 use super::lab::Netns;
 use super::rules::Backend;
 use crate::arm::ArmError;
@@ -95,11 +95,5 @@ impl Wire for KernelWire<'_> {
 
     fn now(&self) -> Duration {
         self.since.elapsed()
-    }
-}
-
-impl From<CaptureError> for ArmError {
-    fn from(error: CaptureError) -> Self {
-        Self::Failed(error.to_string())
     }
 }

@@ -2,20 +2,27 @@
 //!
 //! A socket stays in the namespace in which it was opened, so only opening it needs a visit there.
 
+mod fault;
+
+pub use fault::Fault;
+
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use thiserror::Error;
 
+use super::client::errno;
 use super::lab::{LabError, Netns};
 use crate::dns::Zone;
 use crate::observation::Transport;
@@ -35,7 +42,7 @@ pub struct Listener {
     pub zone: Option<Zone>,
 }
 
-/// Why a server could not be started.
+/// Why a server could not be started, or cannot go on.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// The namespace could not be entered.
@@ -59,6 +66,9 @@ pub enum ServerError {
         /// The protocol.
         protocol: Transport,
     },
+    /// A server that was started, or all of them, went out of service.
+    #[error(transparent)]
+    Stopped(#[from] Fault),
 }
 
 /// A server of [`Servers`].
@@ -73,6 +83,8 @@ pub struct Servers {
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
     count: u32,
+    /// What the thread met first that it cannot go on with.
+    fault: Arc<OnceLock<Fault>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +99,8 @@ struct Service {
     name: String,
     zone: Option<Zone>,
     socket: Socket,
+    /// It accepts no more connections, because it failed to.
+    is_stopped: bool,
 }
 
 #[derive(Debug)]
@@ -104,9 +118,12 @@ impl Servers {
         let (wake, woken) = UnixStream::pair()?;
         let (orders, received) = channel();
         woken.set_nonblocking(true)?;
-        let thread =
-            thread::Builder::new().name("servers".to_owned()).spawn(move || serve(&woken, &received))?;
-        Ok(Self { orders, wake, thread: Some(thread), count: 0 })
+        let fault = Arc::new(OnceLock::new());
+        let desk = Desk { fault: Arc::clone(&fault), ..Desk::default() };
+        let thread = thread::Builder::new()
+            .name("servers".to_owned())
+            .spawn(move || serve(desk, &woken, &received))?;
+        Ok(Self { orders, wake, thread: Some(thread), count: 0, fault })
     }
 
     /// Opens a port in a namespace.
@@ -133,17 +150,30 @@ impl Servers {
                 name: listener.name.clone(),
                 zone: listener.zone.clone(),
                 socket: opened.map_err(fault)?,
+                is_stopped: false,
             },
         ));
         Ok(id)
     }
 
     /// Closes a port, and returns when it is closed. Connections that it had are closed as well.
-    pub fn close(&mut self, id: ServerId) {
+    ///
+    /// # Errors
+    /// See [`Servers::check`].
+    pub fn close(&mut self, id: ServerId) -> Result<(), ServerError> {
         let (done, is_done) = channel();
         self.order(Order::Close(id, done));
         // It fails only if the thread is gone, and the port with it.
         let _ = is_done.recv();
+        self.check()
+    }
+
+    /// Whether all servers are in service.
+    ///
+    /// # Errors
+    /// What the first of them failed with that went out of service.
+    pub fn check(&self) -> Result<(), ServerError> {
+        self.fault.get().map_or(Ok(()), |fault| Err(fault.clone().into()))
     }
 
     fn order(&mut self, order: Order) {
@@ -183,12 +213,17 @@ struct Desk {
     services: BTreeMap<ServerId, Service>,
     /// Connections in the order in which they came, with their server.
     connections: Vec<(ServerId, TcpStream)>,
+    fault: Arc<OnceLock<Fault>>,
 }
 
-fn serve(woken: &UnixStream, orders: &Receiver<Order>) {
-    let mut desk = Desk::default();
+fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
     loop {
-        let Ok(ready) = desk.wait(woken) else { return };
+        let ready = match desk.wait(woken) {
+            Ok(ready) => ready,
+            Err(errno) => {
+                return desk.note("the thread of all servers".to_owned(), "wait for requests", errno);
+            }
+        };
         for id in &ready.services {
             desk.serve(*id);
         }
@@ -233,26 +268,33 @@ struct Ready {
 }
 
 impl Desk {
+    /// The first error stays: the others may come of it.
+    fn note(&self, who: String, what: &'static str, errno: Errno) {
+        let _ = self.fault.set(Fault { who, what, errno });
+    }
+
     fn wait(&self, woken: &UnixStream) -> nix::Result<Ready> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(woken.as_fd())];
-        fds.extend(self.services.values().map(|service| match &service.socket {
+        // What could not be accepted stays ready: the thread would do nothing else any more.
+        let in_service = || self.services.iter().filter(|(_, service)| !service.is_stopped);
+        fds.extend(in_service().map(|(_, service)| match &service.socket {
             Socket::Tcp(listener) => readable(listener.as_fd()),
             Socket::Udp(socket) => readable(socket.as_fd()),
         }));
         fds.extend(self.connections.iter().map(|(_, stream)| readable(stream.as_fd())));
         while let Err(errno) = poll(&mut fds, PollTimeout::NONE) {
-            if errno != nix::errno::Errno::EINTR {
+            if errno != Errno::EINTR {
                 return Err(errno);
             }
         }
         let is_ready = |index: usize| fds[index].any().unwrap_or(true);
-        let first_connection = 1 + self.services.len();
+        let first_connection = fds.len() - self.connections.len();
         Ok(Ready {
             is_woken: is_ready(0),
-            services: (self.services.keys().zip(1..))
+            services: (in_service().zip(1..))
                 .filter(|(_, index)| is_ready(*index))
-                .map(|(id, _)| *id)
+                .map(|((id, _), _)| *id)
                 .collect(),
             connections: (0..self.connections.len())
                 .filter(|index| is_ready(first_connection + index))
@@ -262,13 +304,21 @@ impl Desk {
 
     /// Accepts a connection, or answers a datagram.
     fn serve(&mut self, id: ServerId) {
-        let Some(service) = self.services.get(&id) else { return };
+        let Some(service) = self.services.get_mut(&id) else { return };
         match &service.socket {
             Socket::Tcp(listener) => {
-                // A client may have given up already; then there is nothing to accept.
                 let accepted =
                     listener.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
-                self.connections.extend(accepted.ok().map(|stream| (id, stream)));
+                match accepted.map_err(|error| errno(&error)) {
+                    Ok(stream) => self.connections.push((id, stream)),
+                    // The client has given up already, so there is nothing to accept (accept(2)).
+                    Err(Errno::EAGAIN | Errno::ECONNABORTED | Errno::EINTR) => {}
+                    Err(errno) => {
+                        service.is_stopped = true;
+                        let who = format!("the server {}", service.name);
+                        self.note(who, "accept a connection", errno);
+                    }
+                }
             }
             // A datagram whose answer cannot be sent is lost, as datagrams are.
             Socket::Udp(socket) => drop(answer_datagram(socket, service)),
@@ -329,3 +379,6 @@ fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
 fn identify(name: &str, peer: SocketAddr, local: SocketAddr) -> String {
     format!("{name} {peer} {local}\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub(super) fn timer_wheel() -> Option<TimerWheel> {
     static TICKS: OnceLock<Option<Ticks>> = OnceLock::new();
     let Ticks { hz, first } = (*TICKS.get_or_init(ticks))?;
     let now = monotonic_nanos()?;
-    let tick = 1_000_000_000 / u64::from(hz);
+    let tick = tick_nanos(hz);
     Some(TimerWheel::new(hz, first + now / tick, now % tick))
 }
 
@@ -43,12 +43,19 @@ fn parse(list: &str) -> Option<Ticks> {
     let (nanos, jiffies) = (number("now at ")?, number("jiffies: ")?);
     let counted = |hz: u32| {
         let first = (1_u64 << 32) - 300 * u64::from(hz);
-        (first + nanos * u64::from(hz) / 1_000_000_000).abs_diff(jiffies)
+        (first + nanos / tick_nanos(hz)).abs_diff(jiffies)
     };
     let hz = SPEEDS.into_iter().min_by_key(|hz| counted(*hz))?;
     // Counting and the clock begin within a second of each other; anything else is a kernel that counts otherwise.
-    let first = jiffies.checked_sub(nanos / (1_000_000_000 / u64::from(hz)))?;
+    let first = jiffies.checked_sub(nanos / tick_nanos(hz))?;
     (counted(hz) < u64::from(hz)).then_some(Ticks { hz, first })
+}
+
+/// How long a tick is, in nanoseconds, rounded as the kernel does (`TICK_NSEC`, include/vdso/jiffies.h). Ticks are counted by
+/// it (`tick_do_update_jiffies64`, kernel/time/tick-sched.c), so at 300 a second they run ahead of the seconds.
+const fn tick_nanos(hz: u32) -> u64 {
+    let hz = hz as u64;
+    (1_000_000_000 + hz / 2) / hz
 }
 
 fn monotonic_nanos() -> Option<u64> {
@@ -67,13 +74,15 @@ mod tests {
             format!("Timer List Version: v0.10\nnow at {now} nsecs\n\njiffies: {jiffies}\n")
         };
         let begin = |hz: u64| (1 << 32) - 300 * hz;
-        for (hz, seconds) in [(250, 6_419), (1_000, 20), (100, 1_000_000), (300, 5_000)] {
-            let list = list(seconds * 1_000_000_000 + 1, begin(hz) + seconds * hz - 35);
-            let found = parse(&list).map(|ticks| (u64::from(ticks.hz), ticks.first + 35 - begin(hz)));
-            let (found_hz, first) = found.expect("ticks");
-            assert_eq!(found_hz, hz, "after {seconds} s");
-            // A third of a second has no whole number of nanoseconds.
-            assert!(first <= 1 || hz == 300, "{first}");
+        let two_years = 2 * 365 * 24 * 3_600;
+        // Ticks of nanoseconds: a third of a second has no whole number of them.
+        for (hz, tick) in [(100, 10_000_000), (250, 4_000_000), (300, 3_333_333), (1_000, 1_000_000)] {
+            for seconds in [20, 6_419, 1_000_000, two_years] {
+                let now = seconds * 1_000_000_000 + 1;
+                let found = parse(&list(now, begin(hz) + now / tick - 35));
+                let found = found.map(|ticks| (u64::from(ticks.hz), ticks.first + 35 - begin(hz)));
+                assert_eq!(found, Some((hz, 0)), "{hz} a second, after {seconds} s");
+            }
         }
         assert_eq!(parse(&list(1_000_000_000, 17)), None, "no Linux counts so");
         assert_eq!(parse("nothing"), None);

@@ -126,6 +126,31 @@ fn on_a_kernel_what_is_not_as_expected_is_run_again() {
     }
 }
 
+/// A case that is asserted not to be, between two that hold.
+fn check_panic(backend: Option<Backend>, retries: usize) {
+    let members = good_and_bad();
+    let selection = Selection { backends: backend.into_iter().collect(), ..everything() };
+    let good = selection.cases(&members[..1], 0)[0];
+    let asserted = Case { mode: ProxyMode::Userspace, ..good };
+    let finished = run_all(&[good, asserted, good], None, retries, &[], &|_| {}).expect("there are threads");
+    let verdicts: Vec<_> = finished.iter().map(|run| (run.verdict, run.tries())).collect();
+    assert_eq!(verdicts, [(Verdict::Passed, 1), (Verdict::NotRun, retries + 1), (Verdict::Passed, 1)]);
+    let told = "an assertion failed: the mode userspace has no rules in this version";
+    assert_eq!(finished[1].outcome, Err(ArmError::Failed(told.to_owned())));
+}
+
+#[test]
+fn a_panic_is_what_one_case_came_to() {
+    check_panic(None, 0);
+}
+
+#[test]
+fn a_panic_on_a_kernel_is_what_one_case_came_to() {
+    if can_run("a_panic_on_a_kernel_is_what_one_case_came_to") {
+        check_panic(Some(Backend::Nft), 1);
+    }
+}
+
 fn as_expected(verdicts: &[Verdict]) -> Vec<bool> {
     verdicts.iter().map(|verdict| verdict.is_as_expected()).collect()
 }

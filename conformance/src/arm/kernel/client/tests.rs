@@ -64,7 +64,7 @@ fn a_server_that_is_closed_refuses() {
         Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned(), zone: None };
     let id = servers.open(lab.netns("b"), &listener).expect("opened");
     assert!(servers.open(lab.netns("b"), &listener).is_err(), "the port is taken");
-    servers.close(id);
+    servers.close(id).expect("closed");
     let refused = || check(lab.netns("a"), Transport::Tcp, "10.0.0.2:80").starts_with("Failed(ECONNREFUSED)");
     // The thread that closes the socket is another one.
     assert!((0..100).any(|_| refused()));

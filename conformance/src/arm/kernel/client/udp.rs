@@ -37,7 +37,8 @@ fn receive(
     deadline: Instant,
     report: &mut Report,
 ) -> Result<End, Errno> {
-    let mut buffer = [0; 4096];
+    // Whatever comes in one datagram is read whole.
+    let mut buffer = vec![0; usize::from(u16::MAX)];
     while wait(socket.as_fd(), PollFlags::POLLIN, deadline)? {
         if let Some(failed) = take_errors(socket, report)? {
             return Ok(End::Failed(failed));
