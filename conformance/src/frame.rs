@@ -36,7 +36,9 @@ mod summary;
 
 pub use attempt::{Attempt, Hop, Opening, Place, TranslatedPort, attempts, parted, translated_ports};
 pub use compare::{Comparison, Conversation, Difference, Side, compare};
-pub use summary::{Body, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
+pub use summary::{
+    Body, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpOption, TcpSummary,
+};
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ pub use settings::SocketSettings;
 pub use timer::{SocketTimer, TimerKind};
 
 use crate::context::Context;
+use crate::fib::Routing;
 use crate::packet::{FlowId, Packet, PacketId};
 use crate::time::Instant;
 use crate::trace::{DropReason, Outcome};
@@ -49,6 +50,8 @@ pub struct SocketIo<'a, 'b> {
     pub out: &'a mut Vec<SocketOut>,
     /// Settings of the netns.
     pub settings: SocketSettings,
+    /// Where packets would go.
+    pub routing: Routing<'a>,
 }
 
 /// A wish of a socket.

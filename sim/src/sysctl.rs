@@ -6,9 +6,11 @@
 
 mod device;
 mod scalar;
+mod tcp_rmem;
 
 pub use device::{Combine, DeviceSetting};
 pub use scalar::Setting;
+pub use tcp_rmem::TcpRmem;
 
 use crate::device::{DeviceId, Devices};
 use crate::netfilter::conntrack::ConntrackSettings;
@@ -21,6 +23,8 @@ use scalar::ScalarValues;
 pub struct Sysctls {
     /// `net.netfilter.nf_conntrack_*`.
     pub conntrack: ConntrackSettings,
+    /// `net.ipv4.tcp_rmem`.
+    pub tcp_rmem: TcpRmem,
     scalars: ScalarValues,
     devices: DeviceValues,
 }
@@ -42,6 +46,8 @@ enum Target {
     Scalar(Setting),
     /// `net.netfilter.NAME`
     Conntrack(String),
+    /// `net.ipv4.tcp_rmem`
+    TcpRmem,
     /// `net.ipv4.conf.all.NAME`
     All(DeviceSetting),
     /// `net.ipv4.conf.default.NAME` or `net.ipv4.neigh.default.NAME`
@@ -65,6 +71,7 @@ impl Sysctls {
             }
             Target::Scalar(setting) => self.scalars.set(setting, value).map_err(refuse)?,
             Target::Conntrack(setting) => self.conntrack.set(&setting, value).map_err(refuse)?,
+            Target::TcpRmem => self.tcp_rmem.set(value).map_err(refuse)?,
             Target::All(DeviceSetting::Forwarding) => {
                 let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
                 self.devices.set_forwarding(devices, on);
@@ -94,6 +101,7 @@ impl Sysctls {
             Target::Scalar(Setting::IpForward) => self.devices.all(DeviceSetting::Forwarding).to_string(),
             Target::Scalar(setting) => self.scalars.text(setting),
             Target::Conntrack(setting) => self.conntrack.get(&setting).unwrap_or_default().to_string(),
+            Target::TcpRmem => self.tcp_rmem.to_string(),
             Target::All(setting) => self.devices.all(setting).to_string(),
             Target::Default(setting) => self.devices.default_of(setting).to_string(),
             Target::Device(setting, id) => self.devices.device(setting, id).to_string(),
@@ -103,7 +111,7 @@ impl Sysctls {
     /// Every name under which something can be set in a netns with these devices, as `sysctl -aN` prints them.
     pub fn names(devices: &Devices) -> Vec<String> {
         let conntrack = ConntrackSettings::leaves();
-        let mut names: Vec<String> = Setting::names().map(str::to_owned).collect();
+        let mut names: Vec<String> = Setting::names().chain([TcpRmem::NAME]).map(str::to_owned).collect();
         names.extend(conntrack.into_iter().map(|leaf| format!("net.netfilter.{leaf}")));
         for group in device::Group::ALL {
             let all = (group == device::Group::Conf).then_some("all");
@@ -247,6 +255,9 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
     let dotted = name.replace('/', ".");
     if let Some(setting) = Setting::by_name(&dotted) {
         return Ok(Target::Scalar(setting));
+    }
+    if dotted == TcpRmem::NAME {
+        return Ok(Target::TcpRmem);
     }
     if let Some(leaf) = ConntrackSettings::leaf_of(&dotted) {
         return Ok(Target::Conntrack(leaf.to_owned()));

@@ -276,15 +276,23 @@ impl Against {
         if self.is_stale { self.compare_tables() } else { Ok(()) }
     }
 
+    /// Compares the conntrack tables of all nodes. The last segments of a connection may still be on their way on one side, when a
+    /// server has not come to close yet; so what differs is looked at again once it is decided whether frames differ, and
+    /// told only if it still does.
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
         for node in self.nodes() {
             let node = Netns::Node(node);
-            let (sim, kernel) = (self.sim.conntrack(&node)?, self.kernel.conntrack(&node)?);
-            let (sim, kernel) = (sim.unwrap_or_default(), kernel.unwrap_or_default());
-            let rest = |of: &[ConntrackObservation], without: &[ConntrackObservation]| {
-                of.iter().filter(|entry| !without.contains(entry)).cloned().collect::<Vec<_>>()
+            let look = |arms: &mut Self| -> Result<_, ArmError> {
+                let (sim, kernel) = (arms.sim.conntrack(&node)?, arms.kernel.conntrack(&node)?);
+                Ok(ConntrackObservation::apart(sim.unwrap_or_default(), kernel.unwrap_or_default()))
             };
-            let (only_sim, only_kernel) = (rest(&sim, &kernel), rest(&kernel, &sim));
+            let mut found = look(self)?;
+            if found != (Vec::new(), Vec::new()) {
+                self.compare_all_frames()?;
+                self.settle()?;
+                found = look(self)?;
+            }
+            let (only_sim, only_kernel) = found;
             if !only_sim.is_empty() || !only_kernel.is_empty() {
                 self.note(Subject::Conntrack { node: node.to_string(), only_sim, only_kernel });
             }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::device::NetnsId;
 use sim::draws::Enumerate;
-use sim::netfilter::conntrack::{Direction, Entry, Row, Status, Tuple};
+use sim::netfilter::conntrack::{Direction, Entry, L4Key, Row, Status, Tuple};
 use sim::packet::FlowId;
 use sim::socket::{ClientProtocol, SocketId};
 use sim::trace::{Event, Level, PacketEvent, Terminal};
@@ -23,7 +23,7 @@ use sim::world::{ConnectSpec, World, WorldOptions};
 use sim::xtables::{RestoreOptions, RuleErrorKind};
 
 use super::{Answer, Arm, ArmError, Flows, RawFlow, Scripted, read_answer};
-use crate::observation::{ConntrackObservation, DropObservation, DropReason, Transport};
+use crate::observation::{ConntrackObservation, DropObservation, DropReason, IcmpKey, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, NetnsName, Recording};
@@ -244,7 +244,11 @@ fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
             protocol: transport(row.original.protocol)?,
             original: ends(&row.original),
             reply: ends(&row.reply),
+            icmp: icmp_key(&row.original).zip(icmp_key(&row.reply)),
+            tcp_state: row.tcp_state,
             is_replied: row.status.contains(Status::SEEN_REPLY),
+            is_assured: row.status.contains(Status::ASSURED),
+            mark: row.mark,
         })
     };
     rows.iter().filter_map(observation).collect()
@@ -303,6 +307,13 @@ fn ends(tuple: &Tuple) -> (SocketAddr, SocketAddr) {
     let has_ports = tuple.protocol != protocol::ICMP;
     let end = |side| SocketAddr::new(tuple.addr(side), if has_ports { tuple.port(side) } else { 0 });
     (end(Side::Src), end(Side::Dst))
+}
+
+fn icmp_key(tuple: &Tuple) -> Option<IcmpKey> {
+    match tuple.l4 {
+        L4Key::Icmp { id, icmp_type, code } => Some(IcmpKey { icmp_type, code, id }),
+        L4Key::Ports { .. } | L4Key::Generic => None,
+    }
 }
 
 fn is_stale(frontends: &Frontends, entry: &Entry) -> bool {

@@ -146,7 +146,11 @@ fn conntrack_entries_are_counted_by_what_is_asked() {
         protocol,
         original: (socket(from), socket(to)),
         reply: (socket(to), socket(from)),
+        icmp: None,
+        tcp_state: None,
         is_replied,
+        is_assured: false,
+        mark: 0,
     };
     let table = vec![
         entry(Transport::Udp, "10.244.1.2:40000", "10.96.0.10:53", true),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use sim::wire::arp::ArpOperation;
 use sim::wire::{MacAddr, TcpFlags};
 
-use super::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
+use super::{
+    Body, Direction, Frame, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary,
+};
 
 /// One of the two that are compared.
 #[derive(Debug, Clone, Copy)]
@@ -138,12 +140,14 @@ impl Conversation {
 
     fn of_packet(ip: &IpSummary) -> Self {
         let ports = match &ip.payload {
-            Payload::Icmp { quote: Some(quote), .. } => return Self::of_packet(quote),
-            Payload::Icmp { echo: Some((id, _)), .. } => (*id, *id),
+            Payload::Icmp { rest: IcmpRest::Error { quote: Some(quote), .. }, .. } => {
+                return Self::of_packet(quote);
+            }
+            Payload::Icmp { rest: IcmpRest::Query { id, .. }, .. } => (*id, *id),
             Payload::Tcp(_) | Payload::Udp { .. } | Payload::Ports { .. } => {
                 ip.payload.ports().unwrap_or_default()
             }
-            Payload::Icmp { .. } | Payload::Other { .. } => (0, 0),
+            Payload::Icmp { rest: IcmpRest::Error { quote: None, .. }, .. } | Payload::Other { .. } => (0, 0),
         };
         let mut ends = [(ip.src, ports.0), (ip.dst, ports.1)];
         ends.sort_unstable();

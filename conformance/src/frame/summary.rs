@@ -1,13 +1,17 @@
 //! What of a frame is decided by the network, and not drawn at random by those who send.
 //!
 //! Left out: identification of IP packets, checksums (a veth carries frames whose checksum is still to be filled in),
-//! receive windows, values of TCP options, sequence numbers but for their distance from the initial one, data.
+//! receive windows, TCP time stamps, sequence numbers but for their distance from the initial one, data.
+
+mod options;
+mod words;
+
+pub use options::TcpOption;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::Ipv4Addr;
 
-use sim::wire::arp::{Arp, ArpOperation};
+use sim::wire::arp::Arp;
 use sim::wire::{
     ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, TcpFlags, Udp, protocol,
 };
@@ -78,10 +82,8 @@ pub enum Payload {
         icmp_type: u8,
         /// Code.
         code: u8,
-        /// Of an echo: identifier and sequence number.
-        echo: Option<(u16, u16)>,
-        /// Of an error: the packet that it is about.
-        quote: Option<Box<IpSummary>>,
+        /// What follows them.
+        rest: IcmpRest,
     },
     /// Ports of a protocol whose header was cut off, as in the quote of an ICMP error.
     Ports {
@@ -99,6 +101,26 @@ pub enum Payload {
     },
 }
 
+/// What follows type, code and checksum of an ICMP message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IcmpRest {
+    /// Of a question or its answer, such as an echo.
+    Query {
+        /// Identifier.
+        id: u16,
+        /// Sequence number.
+        sequence: u16,
+    },
+    /// Of an error.
+    Error {
+        /// The four bytes before the quote: the MTU of the next hop in the last two (RFC 1191 §4), the gateway of a redirect, zero in
+        /// most others (RFC 792).
+        word: [u8; 4],
+        /// The packet that it is about; `None` if not even its header is there.
+        quote: Option<Box<IpSummary>>,
+    },
+}
+
 /// A TCP segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpSummary {
@@ -110,8 +132,8 @@ pub struct TcpSummary {
     pub seq: SeqSummary,
     /// Acknowledgment number, where ACK is set.
     pub ack: Option<SeqSummary>,
-    /// Kinds of options, in their order, without padding; of segments with SYN alone.
-    pub options: Vec<u8>,
+    /// Options in their order, without padding.
+    pub options: Vec<TcpOption>,
     /// Bytes of data.
     pub len: usize,
 }
@@ -233,10 +255,18 @@ impl Payload {
             protocol::ICMP => Icmpv4::new_checked(bytes).map_or_else(other, |icmp| Self::Icmp {
                 icmp_type: icmp.icmp_type(),
                 code: icmp.code(),
-                echo: (!icmp.is_error()).then(|| (icmp.id(), icmp.sequence())),
-                quote: IpSummary::quoted(icmp.payload(), initial).filter(|_| icmp.is_error()),
+                rest: IcmpRest::of(&icmp, initial),
             }),
             _ => other(),
+        }
+    }
+}
+
+impl IcmpRest {
+    fn of(icmp: &Icmpv4<&[u8]>, initial: &InitialSeqs) -> Self {
+        match icmp.is_error() {
+            true => Self::Error { word: icmp.word(), quote: IpSummary::quoted(icmp.payload(), initial) },
+            false => Self::Query { id: icmp.id(), sequence: icmp.sequence() },
         }
     }
 }
@@ -259,7 +289,7 @@ impl TcpSummary {
             flags,
             seq: initial.summary(tcp.sequence()),
             ack: flags.contains(TcpFlags::ACK).then(|| initial.summary(tcp.acknowledgment())),
-            options: if flags.contains(TcpFlags::SYN) { option_kinds(tcp.options()) } else { Vec::new() },
+            options: options::read(tcp.options(), initial),
             len: tcp.payload().len(),
         }
     }
@@ -267,75 +297,6 @@ impl TcpSummary {
     /// An acknowledgment and nothing else.
     pub fn is_pure_ack(&self) -> bool {
         self.flags == TcpFlags::ACK && self.len == 0
-    }
-}
-
-/// Kinds of the options but end (0) and padding (1), as RFC 9293 §3.1 numbers them.
-fn option_kinds(mut options: &[u8]) -> Vec<u8> {
-    let mut kinds = Vec::new();
-    loop {
-        match *options {
-            [] | [0, ..] => return kinds,
-            [1, ref rest @ ..] => options = rest,
-            [kind, len, ..] if len >= 2 && options.len() >= usize::from(len) => {
-                kinds.push(kind);
-                options = &options[usize::from(len)..];
-            }
-            // Malformed; what was read is what can be compared.
-            [_, ..] => return kinds,
-        }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = match self.direction {
-            Direction::Received => "in ",
-            Direction::Transmitted => "out",
-        };
-        write!(formatter, "{way} {} > {} {}", self.src, self.dst, self.body)
-    }
-}
-
-impl fmt::Display for Body {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arp(arp) => match arp.operation {
-                ArpOperation::Request => {
-                    write!(formatter, "arp who has {} tell {}", arp.target_ip, arp.sender_ip)
-                }
-                ArpOperation::Reply => write!(formatter, "arp {} is at {}", arp.sender_ip, arp.sender_mac),
-            },
-            Self::Ipv4(ip) => ip.fmt(formatter),
-            Self::Other { ethertype } => write!(formatter, "ethertype {ethertype:#06x}"),
-        }
-    }
-}
-
-impl fmt::Display for IpSummary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
-        let ports = self.payload.ports();
-        write!(
-            formatter,
-            "{}{} > {}{} {}, ttl {}",
-            self.src,
-            name(ports.map(|(src, _)| src)),
-            self.dst,
-            name(ports.map(|(_, dst)| dst)),
-            self.payload,
-            self.ttl
-        )?;
-        if self.tos != 0 {
-            write!(formatter, ", tos {:#04x}", self.tos)?;
-        }
-        if self.dont_fragment {
-            formatter.write_str(", DF")?;
-        }
-        if let Some((offset, has_more)) = self.fragment {
-            write!(formatter, ", fragment at {offset}{}", if has_more { "+" } else { "" })?;
-        }
-        Ok(())
     }
 }
 
@@ -347,46 +308,6 @@ impl Payload {
                 Some(*ports)
             }
             Self::Icmp { .. } | Self::Other { .. } => None,
-        }
-    }
-}
-
-impl fmt::Display for Payload {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(tcp) => tcp.fmt(formatter),
-            Self::Udp { len, .. } => write!(formatter, "udp, length {len}"),
-            Self::Icmp { icmp_type, code, echo, quote } => {
-                write!(formatter, "icmp type {icmp_type} code {code}")?;
-                if let Some((id, sequence)) = echo {
-                    write!(formatter, " id {id} seq {sequence}")?;
-                }
-                quote.as_ref().map_or(Ok(()), |quote| write!(formatter, " about ({quote})"))
-            }
-            Self::Ports { protocol, .. } => write!(formatter, "protocol {protocol}, cut off"),
-            Self::Other { protocol, len } => write!(formatter, "protocol {protocol}, length {len}"),
-        }
-    }
-}
-
-impl fmt::Display for TcpSummary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "tcp {} seq {}", self.flags, self.seq)?;
-        if let Some(ack) = self.ack {
-            write!(formatter, " ack {ack}")?;
-        }
-        if !self.options.is_empty() {
-            write!(formatter, " options {:?}", self.options)?;
-        }
-        write!(formatter, ", length {}", self.len)
-    }
-}
-
-impl fmt::Display for SeqSummary {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FromInitial(distance) => write!(formatter, "{distance}"),
-            Self::Plain(seq) => write!(formatter, "={seq}"),
         }
     }
 }

@@ -41,11 +41,23 @@ impl Capture {
 
     /// A segment; `seq` and `ack` count from the initial numbers.
     fn tcp(&mut self, is_client: bool, flags: TcpFlags, seq: u32, ack: u32, data: &[u8]) -> &mut Self {
+        let options: &[u8] = if flags.contains(TcpFlags::SYN) { &[2, 4, 5, 0xb4, 1, 3, 3, 7] } else { &[] };
+        self.segment(is_client, flags, seq, ack, options, data)
+    }
+
+    fn segment(
+        &mut self,
+        is_client: bool,
+        flags: TcpFlags,
+        seq: u32,
+        ack: u32,
+        options: &[u8],
+        data: &[u8],
+    ) -> &mut Self {
         let (src, dst) = if is_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
         let bases = [self.initial, self.initial.wrapping_add(1_000_000)];
         let (own, other) = if is_client { (bases[0], bases[1]) } else { (bases[1], bases[0]) };
         let ack = if flags.contains(TcpFlags::ACK) { other.wrapping_add(ack) } else { 0 };
-        let options: &[u8] = if flags.contains(TcpFlags::SYN) { &[2, 4, 5, 0xb4, 1, 3, 3, 7] } else { &[] };
         let header_words = u8::try_from(5 + options.len() / 4).expect("few");
         let mut l4 = [src.1.to_be_bytes(), dst.1.to_be_bytes()].concat();
         l4.extend_from_slice(&own.wrapping_add(seq).to_be_bytes());
@@ -114,6 +126,9 @@ fn summaries_read_like_tcpdump() {
     capture.ip(CLIENT.0, SERVER.0, protocol::UDP, 7, &datagram);
     let quoted = capture.frames.last().expect("a frame").bytes[14..14 + 28].to_vec();
     capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(3, 3, [0; 4], &quoted));
+    capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(3, 4, [0, 0, 5, 0x78], &quoted));
+    capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(5, 1, [10, 0, 0, 3], &quoted));
+    capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(12, 0, [20, 0, 0, 0], &quoted));
     let cut_off = [&quoted[..9], &[protocol::TCP], &quoted[10..]].concat();
     capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(11, 0, [0; 4], &cut_off));
     capture.ip(CLIENT.0, SERVER.0, protocol::ICMP, 0, &icmpv4(8, 0, [0, 9, 0, 1], b"data"));
@@ -205,39 +220,105 @@ fn the_end_of_a_handshake_is_not_free() {
 
 type Change = fn(&mut Vec<u8>);
 
+/// Positions in [`exchange_with`] of frames that tests change.
+const SYN: usize = 0;
+const DATA: usize = 3;
+const SACK: usize = 4;
+const TOO_LARGE: usize = 5;
+const REDIRECT: usize = 6;
+const PING: usize = 7;
+
+/// Frames of all kinds, of which one is changed.
+fn exchange_with(index: usize, change: Change) -> Capture {
+    let mut capture = Capture::with_initial(5);
+    capture.handshake().tcp(true, TcpFlags::ACK, 1, 1, b"data");
+    let block = [capture.initial + 11, capture.initial + 15].map(u32::to_be_bytes).concat();
+    let options = [&[1, 1, 5, 10][..], &block, &[1, 1, 8, 10], b"clock123"].concat();
+    capture.segment(false, TcpFlags::ACK, 1, 5, &options, &[]);
+    let datagram = udp((CLIENT.0.into(), 5), (SERVER.0.into(), 53), b"question");
+    for (icmp_type, code, word) in [(3, 4, [0, 0, 5, 0x78]), (5, 1, [10, 0, 0, 3])] {
+        let quote = ipv4(
+            Ipv4Fields {
+                src: CLIENT.0.into(),
+                dst: SERVER.0.into(),
+                protocol: protocol::UDP,
+                ttl: 64,
+                tos: 0,
+                ident: 7,
+                dont_fragment: true,
+            },
+            &datagram,
+        )
+        .split_off(14);
+        capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(icmp_type, code, word, &quote));
+    }
+    capture.ip(CLIENT.0, SERVER.0, protocol::ICMP, 0, &icmpv4(8, 0, [0, 9, 0, 1], b"data"));
+    let mut bytes = capture.frames[index].bytes.to_vec();
+    change(&mut bytes);
+    capture.frames[index].bytes = bytes.into();
+    capture
+}
+
 #[test]
 fn each_field_that_counts_makes_a_difference() {
-    let base = |change: Change| {
-        let mut capture = Capture::with_initial(5);
-        capture.handshake().tcp(true, TcpFlags::ACK, 1, 1, b"data");
-        let mut bytes = capture.frames[3].bytes.to_vec();
-        change(&mut bytes);
-        capture.frames[3].bytes = bytes.into();
-        capture
-    };
-    let changes: [(&str, Change); 9] = [
-        ("destination MAC", |bytes| bytes[5] = 9),
-        ("source MAC", |bytes| bytes[11] = 9),
-        ("type of service", |bytes| bytes[15] = 0x10),
-        ("DF", |bytes| bytes[20] = 0),
-        ("time to live", |bytes| bytes[22] = 63),
-        ("source address", |bytes| bytes[29] = 9),
-        ("destination port", |bytes| bytes[37] = 81),
-        ("sequence number", |bytes| bytes[41] += 1),
-        ("flags", |bytes| bytes[47] = 0x18),
+    let untouched = exchange_with(DATA, |_| {});
+    let changes: [(&str, usize, Change); 23] = [
+        ("destination MAC", DATA, |bytes| bytes[5] = 9),
+        ("source MAC", DATA, |bytes| bytes[11] = 9),
+        ("type of service", DATA, |bytes| bytes[15] = 0x10),
+        ("DF", DATA, |bytes| bytes[20] = 0),
+        ("time to live", DATA, |bytes| bytes[22] = 63),
+        ("source address", DATA, |bytes| bytes[29] = 9),
+        ("destination port", DATA, |bytes| bytes[37] = 81),
+        ("sequence number", DATA, |bytes| bytes[41] += 1),
+        ("flags", DATA, |bytes| bytes[47] = 0x18),
+        ("kind of an option", SYN, |bytes| bytes[54] = 253),
+        ("MSS", SYN, |bytes| bytes[57] -= 40),
+        ("window scale", SYN, |bytes| bytes[61] += 1),
+        ("no window scale", SYN, |bytes| bytes[59..62].fill(1)),
+        ("beginning of a SACK block", SACK, |bytes| bytes[61] += 1),
+        ("end of a SACK block", SACK, |bytes| bytes[65] += 1),
+        ("no time stamps", SACK, |bytes| bytes[68..78].fill(1)),
+        ("MTU of the next hop", TOO_LARGE, |bytes| bytes[41] -= 1),
+        ("what is to be zero before that MTU", TOO_LARGE, |bytes| bytes[38] = 1),
+        ("destination that a quote shows", TOO_LARGE, |bytes| bytes[61] = 9),
+        ("gateway of a redirect", REDIRECT, |bytes| bytes[41] += 1),
+        ("code of a redirect", REDIRECT, |bytes| bytes[35] = 0),
+        ("identifier of an echo", PING, |bytes| bytes[39] += 1),
+        ("sequence number of an echo", PING, |bytes| bytes[41] += 1),
     ];
-    let untouched = base(|_| {});
-    for (what, change) in changes {
-        assert_ne!(differences(&untouched, &base(change)), "", "{what}");
+    for (what, index, change) in changes {
+        assert_ne!(differences(&untouched, &exchange_with(index, change)), "", "{what}");
     }
-    let free: [(&str, Change); 4] = [
-        ("identification", |bytes| bytes[18] = 9),
-        ("header checksum", |bytes| bytes[24] ^= 9),
-        ("window", |bytes| bytes[48] ^= 9),
-        ("checksum", |bytes| bytes[50] ^= 9),
+    let free: [(&str, usize, Change); 7] = [
+        ("identification", DATA, |bytes| bytes[18] = 9),
+        ("header checksum", DATA, |bytes| bytes[24] ^= 9),
+        ("window", DATA, |bytes| bytes[48] ^= 9),
+        ("checksum", DATA, |bytes| bytes[50] ^= 9),
+        ("padding between options", SACK, |bytes| bytes[54..56].copy_from_slice(&[1, 1])),
+        ("a time stamp", SACK, |bytes| bytes[70] ^= 9),
+        ("the echo of a time stamp", SACK, |bytes| bytes[77] ^= 9),
     ];
-    for (what, change) in free {
-        assert_eq!(differences(&untouched, &base(change)), "", "{what}");
+    for (what, index, change) in free {
+        assert_eq!(differences(&untouched, &exchange_with(index, change)), "", "{what}");
+    }
+}
+
+#[test]
+fn options_that_are_malformed_or_unknown_are_read_as_far_as_they_go() {
+    let cases: [(&[u8], &str); 6] = [
+        (&[2, 4, 5, 0xb4, 0, 3, 3, 7], "<mss 1460>"),
+        (&[253, 4, 0xf9, 0x89, 1, 1, 1, 1], "<option 253 [f9, 89]>"),
+        (&[2, 3, 5, 1], "<option 2 [05]>"),
+        (&[3, 3, 7, 2], "<wscale 7>"),
+        (&[3, 3, 7, 2, 1, 1, 1, 1], "<wscale 7>"),
+        (&[5, 2, 1, 1], "<option 5 []>"),
+    ];
+    for (options, expected) in cases {
+        let padded = [options, &[0; 3]].concat();
+        let mut capture = Capture::with_initial(0);
+        capture.segment(true, TcpFlags::ACK, 0, 0, &padded[..options.len().next_multiple_of(4)], &[]);
+        assert!(capture.listing().contains(expected), "{options:?}: {}", capture.listing());
     }
 }
 

@@ -115,6 +115,24 @@ pub enum TcpState {
 }
 
 impl TcpState {
+    const ALL: [Self; 10] = [
+        Self::None,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::Established,
+        Self::FinWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Close,
+        Self::SynSent2,
+    ];
+
+    /// The state that `conntrack -L` prints so.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
     /// As `conntrack -L` prints it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Settings of a netns that sockets follow.
 
-use crate::sysctl::{Setting, Sysctls};
+use crate::sysctl::{Setting, Sysctls, TcpRmem};
 use crate::time::Duration;
 
 /// Sysctls and the like, with the defaults of Linux 6.12 on a machine with 1 GiB of memory or more
@@ -9,8 +9,6 @@ use crate::time::Duration;
 pub struct SocketSettings {
     /// `ip_local_port_range`: first and last ephemeral port.
     pub ephemeral_ports: (u16, u16),
-    /// MTU of the route by which answers leave, in bytes; it decides the MSS that is announced.
-    pub mtu: u16,
     /// `tcp_syn_retries`: how often a SYN is sent again with growing intervals.
     pub tcp_syn_retries: u8,
     /// `tcp_syn_linear_timeouts`: how often a SYN is sent again at the same interval before they grow (since 6.5).
@@ -23,10 +21,8 @@ pub struct SocketSettings {
     pub tcp_retries2: u8,
     /// `tcp_fin_timeout`: how long a closed socket waits in FIN_WAIT2 for the peer's FIN.
     pub tcp_fin_timeout: Duration,
-    /// `tcp_rmem[1]`: receive buffer of a socket, in bytes.
-    pub tcp_rmem_default: u32,
-    /// `tcp_rmem[2]`: largest receive buffer, in bytes; it decides the window scale.
-    pub tcp_rmem_max: u32,
+    /// `tcp_rmem`: receive buffer of a socket, in bytes.
+    pub tcp_rmem: TcpRmem,
     /// `somaxconn`, which bounds a listener's queues.
     pub listen_backlog: u32,
     /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback only: connect(2) may take a port that is in TIME_WAIT.
@@ -44,6 +40,7 @@ impl SocketSettings {
             tcp_retrans_collapse: sysctls.value(Setting::TcpRetransCollapse) != 0,
             tcp_retries2: count(Setting::TcpRetries2),
             tcp_fin_timeout: sysctls.tcp_fin_timeout(),
+            tcp_rmem: sysctls.tcp_rmem,
             tcp_tw_reuse: count(Setting::TcpTwReuse),
             ..Self::default()
         }
@@ -54,15 +51,13 @@ impl Default for SocketSettings {
     fn default() -> Self {
         Self {
             ephemeral_ports: (32768, 60999),
-            mtu: 1500,
             tcp_syn_retries: 6,
             tcp_syn_linear_timeouts: 4,
             tcp_synack_retries: 5,
             tcp_retrans_collapse: true,
             tcp_retries2: 15,
             tcp_fin_timeout: Duration::from_secs(60),
-            tcp_rmem_default: 131_072,
-            tcp_rmem_max: 6_291_456,
+            tcp_rmem: TcpRmem::default(),
             listen_backlog: 4096,
             tcp_tw_reuse: 2,
         }

@@ -27,6 +27,7 @@ pub(super) use timewait::TimeWait;
 use super::table::Socket;
 use super::{ClientSpec, ConnectError, Delivery, SocketId, SocketIo, SocketOut, Sockets};
 use crate::draws::Purpose;
+use crate::fib::{OutputKey, Routing, route_output};
 use crate::packet::{FlowId, Packet, PacketId};
 use crate::time::Instant;
 use crate::trace::DropReason;
@@ -38,6 +39,8 @@ use seq::Seq;
 const TIMESTAMPS_LEN: u16 = 12;
 /// Bytes of the IPv4 and TCP headers without options.
 const HEADERS_LEN: u16 = 40;
+/// The MTU of Ethernet, in bytes.
+const ETHERNET_MTU: u16 = 1_500;
 
 /// Opens a client socket and sends its SYN (`tcp_v4_connect`, net/ipv4/tcp_ipv4.c).
 pub(super) fn connect(
@@ -177,9 +180,20 @@ impl SocketIo<'_, '_> {
         u16::try_from(self.cx.draws.below(self.cx.netns, Purpose::IpId, 1 << 16)).expect("below 2^16")
     }
 
-    /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c).
-    fn advertised_mss(&self) -> u16 {
-        self.settings.mtu.saturating_sub(HEADERS_LEN).clamp(256, u16::MAX - HEADERS_LEN)
+    /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c). On the way to an own address
+    /// that is the MTU of the loopback, even if the packet is then translated and leaves by another device.
+    fn advertised_mss(&self, tuple: FourTuple) -> u16 {
+        self.path_mss(tuple).clamp(256, u16::MAX - HEADERS_LEN)
+    }
+
+    /// Data bytes of the largest segment that the route takes, options not reckoned with (`tcp_mtu_to_mss`,
+    /// net/ipv4/tcp_output.c).
+    fn path_mss(&self, FourTuple { local, remote }: FourTuple) -> u16 {
+        let Routing { fib, devices, sysctls } = self.routing;
+        let route = route_output(fib, devices, sysctls, &OutputKey::to(remote.0).from(local.0));
+        // Without a route nothing is sent.
+        let mtu = route.map_or(ETHERNET_MTU, |route| devices.get(route.device).mtu);
+        mtu.saturating_sub(HEADERS_LEN)
     }
 }
 
@@ -197,13 +211,16 @@ fn timestamp(now: Instant) -> u32 {
 ///
 /// Linux: `tcp_select_initial_window`, net/ipv4/tcp_output.c; half of the buffer is counted as payload
 /// (`TCP_DEFAULT_SCALING_RATIO`).
+///
+/// Deviation: the scale also allows for the largest buffer that an application may ask for, `net.core.rmem_max` of the machine,
+/// if that is larger still. By default it is not.
 fn initial_window(io: &SocketIo<'_, '_>, mss: u16, has_window_scale: bool) -> (u32, u8) {
-    let space = io.settings.tcp_rmem_default / 2;
+    let space = io.settings.tcp_rmem.default / 2;
     let mss = u32::from(mss);
     let window = if space > mss { space / mss * mss } else { space };
     if !has_window_scale {
         return (window.min(u32::from(u16::MAX)), 0);
     }
-    let scale = io.settings.tcp_rmem_max.max(space).ilog2().saturating_sub(15).min(14);
+    let scale = io.settings.tcp_rmem.max.max(space).ilog2().saturating_sub(15).min(14);
     (window, u8::try_from(scale).expect("at most 14"))
 }

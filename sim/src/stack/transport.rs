@@ -2,7 +2,7 @@
 
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
-use crate::fib::{OutputKey, RouteKind, route_output};
+use crate::fib::{OutputKey, RouteKind, Routing, route_output};
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
@@ -74,7 +74,8 @@ pub(crate) fn with_sockets<R>(
 ) -> R {
     let mut out = std::mem::take(&mut ns.socket_out);
     let settings = SocketSettings::new(&ns.sysctls);
-    let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings });
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings, routing });
     for wish in out.drain(..) {
         match wish {
             SocketOut::Send { .. } => send(ns, cx, wish),

@@ -28,6 +28,9 @@ fn what_is_written_is_read() {
     check(&[], "net.ipv4.ip_local_port_range", "32768\t60999");
     check(&[("net.ipv4.ip_local_port_range", "2000 3000")], "net.ipv4.ip_local_port_range", "2000\t3000");
     check(&[("net.ipv4.ip_local_port_range", "2000")], "net.ipv4.ip_local_port_range", "2000\t60999");
+    check(&[], "net.ipv4.tcp_rmem", "4096\t131072\t6291456");
+    check(&[("net.ipv4.tcp_rmem", "1 2\t3")], "net.ipv4.tcp_rmem", "1\t2\t3");
+    check(&[("net.ipv4.tcp_rmem", "1 2")], "net/ipv4/tcp_rmem", "1\t2\t6291456");
     check(&[("net/ipv4/conf/eth0.100/rp_filter", "2")], "net.ipv4.conf.eth0.100.rp_filter", "2");
     check(&[("net.ipv4.conf.eth0/100.rp_filter", "2")], "net/ipv4/conf/eth0.100/rp_filter", "2");
     check(&[("net.ipv4.neigh.eth0.locktime", "0")], "net.ipv4.neigh.eth0.locktime", "0");
@@ -44,6 +47,7 @@ fn every_name_can_be_set_to_what_it_is() {
     }
     for name in [
         "net.ipv4.ip_forward",
+        "net.ipv4.tcp_rmem",
         "net.netfilter.nf_conntrack_max",
         "net.netfilter.nf_conntrack_udp_timeout",
         "net.ipv4.conf.all.rp_filter",
@@ -154,6 +158,9 @@ fn errors_say_what_was_expected() {
     check_error("net.ipv4.ip_local_port_range", "3000 2000", "two ports");
     check_error("net.ipv4.ip_local_port_range", "1 65535", "two ports");
     check_error("net.ipv4.ip_local_port_range", "", "two ports");
+    check_error("net.ipv4.tcp_rmem", "", "one to three numbers");
+    check_error("net.ipv4.tcp_rmem", "1 2 3 4", "one to three numbers");
+    check_error("net.ipv4.tcp_rmem", "1 0", "one to three numbers");
 }
 
 #[test]

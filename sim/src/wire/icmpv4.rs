@@ -80,6 +80,12 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
         be16(self.0.as_ref(), 6)
     }
 
+    /// The four bytes behind the checksum, whatever they mean in a message of this type.
+    pub fn word(&self) -> [u8; 4] {
+        let bytes = self.0.as_ref();
+        [bytes[4], bytes[5], bytes[6], bytes[7]]
+    }
+
     /// A message that reports an error and quotes a packet.
     pub fn is_error(&self) -> bool {
         use icmp_type::{DEST_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, TIME_EXCEEDED};

@@ -13,8 +13,10 @@ use crate::link::Link;
 use crate::packet::FlowId;
 use crate::socket::{ClientProtocol, Responder, Server};
 use crate::time::Duration;
-use crate::trace::{DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
-use crate::wire::MacAddr;
+use crate::trace::{
+    DeviceEvent, DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable,
+};
+use crate::wire::{ETHERNET_HEADER_LEN, MacAddr, Tcp, TcpFlags};
 use crate::xtables::{RestoreOptions, RuleErrorKind};
 use std::net::Ipv4Addr;
 
@@ -118,6 +120,60 @@ fn a_request_crosses_a_router_and_the_server_sees_its_client() {
     let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::IcmpEcho, "10.0.2.2", 0));
     assert_eq!(outcome, Outcome::Connected);
     quiesce(&mut world);
+}
+
+/// MSS and window scale of every SYN that leaves a device of `netns`, and of every answer that arrives there.
+fn announced(world: &World, netns: NetnsId) -> Vec<(bool, u16, u8)> {
+    let syn = |frame: &[u8]| {
+        let tcp = Tcp::new_checked(&frame[ETHERNET_HEADER_LEN + 20..])?;
+        match (tcp.flags().contains(TcpFlags::SYN), tcp.options()) {
+            (true, [2, 4, a, b, 4, 2, 8, 10, .., 1, 3, 3, scale]) => {
+                Some((tcp.flags().contains(TcpFlags::ACK), u16::from_be_bytes([*a, *b]), *scale))
+            }
+            _ => None,
+        }
+    };
+    let events = world.trace().events().iter().filter(|event| event.netns == netns);
+    let announced = events.filter_map(|event| {
+        let Event::Device(event) = &event.event else { return None };
+        let (frame, is_received) = match event {
+            DeviceEvent::Transmitted { frame, .. } => (frame, false),
+            DeviceEvent::Received { frame, .. } => (frame, true),
+        };
+        syn(frame).filter(|(is_answer, ..)| *is_answer == is_received)
+    });
+    announced.collect()
+}
+
+/// A client that connects to itself announces what the loopback takes, even if a rule then sends its SYN elsewhere: the
+/// scenario `nodeport-on-localhost` shows the same of a kernel.
+#[test]
+fn what_a_syn_announces_is_what_its_route_takes() {
+    let own = "*nat\n-A OUTPUT -p tcp --dport 81 -j DNAT --to-destination 10.0.2.2:80\nCOMMIT\n";
+    let cases = [
+        ("10.0.2.2", 80, 1_500, "", [(false, 1_460, 7), (true, 1_360, 7)]),
+        ("10.0.2.2", 80, 100, "", [(false, 256, 7), (true, 1_360, 7)]),
+        ("10.0.1.2", 81, 1_500, "", [(false, 65_495, 7), (true, 1_360, 7)]),
+        ("127.0.0.1", 82, 1_500, "", [(false, 65_495, 7), (true, 65_495, 7)]),
+        ("10.0.2.2", 80, 1_500, "4096 131072 33554432", [(false, 1_460, 10), (true, 1_360, 7)]),
+    ];
+    for (dst, port, mtu, rmem, expected) in cases {
+        let Line { mut world, client, server, .. } = line();
+        let server_name = || Server::Identify { name: "web".into() };
+        world.tcp_listen(server, None, 80, server_name()).unwrap();
+        world.tcp_listen(client, None, 82, server_name()).unwrap();
+        let eth0 = |world: &World, netns| world.netns(netns).devices.by_name("eth0").unwrap().id;
+        let (client_eth0, server_eth0) = (eth0(&world, client), eth0(&world, server));
+        world.set_mtu(client, client_eth0, mtu);
+        world.set_mtu(server, server_eth0, 1_400);
+        if !rmem.is_empty() {
+            world.set_sysctl(client, "net.ipv4.tcp_rmem", rmem).unwrap();
+        }
+        world.iptables_restore(client, "rules", own, RestoreOptions::default()).unwrap();
+        let (_, outcome, _) = run(&mut world, client, spec(ClientProtocol::Tcp, dst, port));
+        assert_eq!(outcome, Outcome::Connected, "{dst}:{port}");
+        assert_eq!(announced(&world, client), expected, "{dst}:{port}, MTU {mtu}, tcp_rmem {rmem:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The pace of both arms: timers that would make a kernel wait are short, and those that it draws at random are far away.
 
+use crate::arm::kernel::KernelArm;
 use crate::topology::{Change, Netns, NetnsPlan, Topology};
 
 /// What every device with addresses is given, on both arms.
@@ -26,15 +27,28 @@ const SYSCTLS: [(&str, &str); 2] = [
     ("net.ipv4.icmp_ratelimit", "900"),
 ];
 
+/// The largest receive buffer of Linux 6.12, in bytes.
+const RECEIVE_BUFFER_MAX: u32 = 6 << 20;
+
+/// `net.ipv4.tcp_rmem`, from whose last number the window scale follows. The default depends on the version of the kernel and the
+/// memory of the machine (`tcp_init`, net/ipv4/tcp.c). An application may ask for a buffer of `net.core.rmem_max` bytes,
+/// which the scale allows for as well (`tcp_select_initial_window`, net/ipv4/tcp_output.c) and no namespace has for itself:
+/// where that is more, both sides get as much.
+fn receive_buffers() -> (String, String) {
+    let max = KernelArm::rmem_max().unwrap_or(0).max(RECEIVE_BUFFER_MAX);
+    ("net.ipv4.tcp_rmem".to_owned(), format!("4096 131072 {max}"))
+}
+
 /// The topology with those settings; what a scenario sets itself comes after them.
 pub(super) fn hastened(topology: &Topology) -> Topology {
     let mut topology = topology.clone();
+    let receive_buffers = receive_buffers();
     for plan in topology.netns.values_mut() {
         let own = std::mem::take(&mut plan.sysctls);
         let common = SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let of_devices = devices(plan);
         let neigh = of_devices.iter().flat_map(|device| neigh_sysctls(device));
-        plan.sysctls = common.chain(neigh).chain(own).collect();
+        plan.sysctls = common.chain([receive_buffers.clone()]).chain(neigh).chain(own).collect();
     }
     topology
 }

@@ -106,7 +106,7 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
     if !can_run("whatever_a_kernel_does_otherwise_is_noticed") {
         return;
     }
-    let cases: [(&str, &str, Tamper, &[&str]); 7] = [
+    let cases: [(&str, &str, Tamper, &[&str]); 8] = [
         ("nothing else", "clusterip-three-endpoints", |text| text, &[]),
         ("nothing else, for a script", "conntrack-half-open", |text| text, &[]),
         (
@@ -134,6 +134,15 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
                 text.replace("-A KUBE-SERVICES ", "-A KUBE-SERVICES -m mark --mark 0x77\n-A KUBE-SERVICES ")
             },
             &["counters"],
+        ),
+        (
+            "a mark on connections, which nobody asks for",
+            "clusterip",
+            |text| {
+                let mark = "-A KUBE-FORWARD -j CONNMARK --set-mark 0x77\n";
+                text.replacen("-A KUBE-FORWARD ", &format!("{mark}-A KUBE-FORWARD "), 1)
+            },
+            &["conntrack", "counters"],
         ),
         (
             "no masquerade",

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use super::lab::{LabError, Netns};
-use crate::observation::{ConntrackObservation, Transport};
+use crate::observation::{ConntrackObservation, IcmpKey, TcpState, Transport};
 
 /// The table of the namespace of the thread that looks, where the kernel has CONFIG_NF_CONNTRACK_PROCFS. All namespaces
 /// share one hash: this walks it without locks (`ct_get_next`, net/netfilter/nf_conntrack_standalone.c), where a listing by
@@ -16,7 +17,7 @@ const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
 /// The entries of a namespace. Of protocols that no observation has a word for there are none.
 ///
 /// # Errors
-/// If the table cannot be read; what the tool says where it is asked.
+/// If the table cannot be read, or is not written as expected; what the tool says where it is asked.
 pub fn list(netns: &Netns) -> Result<Vec<ConntrackObservation>, LabError> {
     let listing = match netns.enter(|| fs::read_to_string(TABLE))? {
         Ok(table) => table,
@@ -25,7 +26,17 @@ pub fn list(netns: &Netns) -> Result<Vec<ConntrackObservation>, LabError> {
         }
         Err(source) => return Err(LabError::Netns { netns: netns.name().to_owned(), source }),
     };
-    Ok(listing.lines().filter_map(parse).collect())
+    let entry = |line| {
+        parse(line).map_err(|expected| LabError::Refused {
+            netns: netns.name().to_owned(),
+            what: "conntrack -L -f ipv4 -o extended".to_owned(),
+            source: io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("expected {expected}, found {line:?}; please report what this kernel shows"),
+            ),
+        })
+    };
+    listing.lines().filter_map(|line| entry(line).transpose()).collect()
 }
 
 /// Deletes one entry by its original tuple.
@@ -51,37 +62,83 @@ pub fn delete(netns: &Netns, entry: &ConntrackObservation) -> Result<(), LabErro
     netns.run("conntrack", &args.each_ref().map(String::as_str), b"").map(drop)
 }
 
-/// Reads a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=… [ASSURED] mark=0`.
-fn parse(line: &str) -> Option<ConntrackObservation> {
-    let protocol = line.strip_prefix("ipv4")?.split_ascii_whitespace().nth(1)?;
-    let protocol = match protocol {
-        "tcp" => Transport::Tcp,
-        "udp" => Transport::Udp,
-        "sctp" => Transport::Sctp,
-        "icmp" => Transport::Icmp,
-        _ => return None,
+/// Reads a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=… [ASSURED] mark=0`;
+/// the error says what was expected of it. `None` for what no observation has a word for.
+fn parse(line: &str) -> Result<Option<ConntrackObservation>, &'static str> {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let protocol = match words[..] {
+        ["ipv4", _, "tcp", ..] => Transport::Tcp,
+        ["ipv4", _, "udp", ..] => Transport::Udp,
+        ["ipv4", _, "sctp", ..] => Transport::Sctp,
+        ["ipv4", _, "icmp", ..] => Transport::Icmp,
+        _ => return Ok(None),
     };
-    let values = |key: &str| -> Vec<&str> {
-        line.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')).collect()
+    let words = Words(words);
+    let icmp = match protocol {
+        Transport::Icmp => Some((words.icmp_key(0)?, words.icmp_key(1)?)),
+        Transport::Tcp | Transport::Udp | Transport::Sctp => None,
     };
-    let (sources, destinations) = (values("src"), values("dst"));
-    let (source_ports, destination_ports) = (values("sport"), values("dport"));
-    let end = |addresses: &[&str], ports: &[&str], index: usize| -> Option<SocketAddr> {
-        let address: IpAddr = addresses.get(index)?.parse().ok()?;
-        // ICMP has a type and an identifier instead.
-        let port = ports.get(index).map_or(Some(0), |port| port.parse().ok())?;
-        Some(SocketAddr::new(address, port))
-    };
-    let direction = |index| {
-        let source = end(&sources, &source_ports, index)?;
-        Some((source, end(&destinations, &destination_ports, index)?))
-    };
-    Some(ConntrackObservation {
+    Ok(Some(ConntrackObservation {
         protocol,
-        original: direction(0)?,
-        reply: direction(1)?,
-        is_replied: !line.contains("[UNREPLIED]"),
-    })
+        original: words.ends(protocol, 0)?,
+        reply: words.ends(protocol, 1)?,
+        icmp,
+        tcp_state: (protocol == Transport::Tcp).then(|| words.tcp_state()).transpose()?,
+        is_replied: !words.has("[UNREPLIED]"),
+        is_assured: words.has("[ASSURED]"),
+        mark: words.mark()?,
+    }))
+}
+
+/// The words of a line.
+struct Words<'a>(Vec<&'a str>);
+
+impl Words<'_> {
+    fn has(&self, word: &str) -> bool {
+        self.0.contains(&word)
+    }
+
+    /// The value that a key has for the `index`-th time: first that of the original direction, then that of the reply.
+    fn value<T: FromStr>(&self, key: &str, index: usize) -> Option<T> {
+        let mut values = self.0.iter().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        values.nth(index)?.parse().ok()
+    }
+
+    /// Source and destination; ICMP has a type and an identifier in place of ports.
+    fn ends(&self, protocol: Transport, index: usize) -> Result<(SocketAddr, SocketAddr), &'static str> {
+        let end = |address: &str, port: &str| -> Result<SocketAddr, &'static str> {
+            let address: IpAddr = self.value(address, index).ok_or("src=ADDRESS and dst=ADDRESS, twice")?;
+            let port = match protocol {
+                Transport::Icmp => 0,
+                Transport::Tcp | Transport::Udp | Transport::Sctp => {
+                    self.value(port, index).ok_or("sport=PORT and dport=PORT, twice")?
+                }
+            };
+            Ok(SocketAddr::new(address, port))
+        };
+        Ok((end("src", "sport")?, end("dst", "dport")?))
+    }
+
+    fn icmp_key(&self, index: usize) -> Result<IcmpKey, &'static str> {
+        let number = |key| self.value(key, index);
+        let key = number("type").zip(number("code")).zip(self.value("id", index));
+        key.map(|((icmp_type, code), id)| IcmpKey { icmp_type, code, id })
+            .ok_or("type=NUMBER, code=NUMBER and id=NUMBER, twice")
+    }
+
+    /// It stands before the addresses.
+    fn tcp_state(&self) -> Result<TcpState, &'static str> {
+        let mut before = self.0.iter().take_while(|word| !word.starts_with("src="));
+        before.find_map(|word| TcpState::by_name(word)).ok_or("a TCP state before the addresses")
+    }
+
+    /// Kernels without CONFIG_NF_CONNTRACK_MARK show none.
+    fn mark(&self) -> Result<u32, &'static str> {
+        match self.0.iter().find_map(|word| word.strip_prefix("mark=")) {
+            Some(mark) => mark.parse().map_err(|_| "mark=NUMBER"),
+            None => Ok(0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,38 +147,50 @@ mod tests {
 
     #[test]
     fn lines_of_the_tool_are_read() {
-        let text = |line| {
-            parse(line).map(|entry| {
-                let ConntrackObservation { protocol, original, reply, is_replied } = entry;
-                format!(
-                    "{} {}>{} {}>{} {is_replied}",
-                    protocol.name(),
-                    original.0,
-                    original.1,
-                    reply.0,
-                    reply.1
-                )
-            })
-        };
-        assert_eq!(
-            text(
+        let cases = [
+            (
                 "ipv4     2 tcp      6 117 SYN_SENT src=10.244.1.12 dst=10.96.0.10 sport=42338 dport=80 [UNREPLIED] \
-                  src=10.244.1.11 dst=10.244.1.12 sport=8080 dport=42338 mark=0 use=1"
-            )
-            .as_deref(),
-            Some("tcp 10.244.1.12:42338>10.96.0.10:80 10.244.1.11:8080>10.244.1.12:42338 false")
-        );
-        assert_eq!(
-            text("ipv4     2 udp      17 29 src=1.1.1.1 dst=2.2.2.2 sport=1 dport=53 src=2.2.2.2 dst=1.1.1.1 sport=53 dport=1 [ASSURED] mark=0 use=1").as_deref(),
-            Some("udp 1.1.1.1:1>2.2.2.2:53 2.2.2.2:53>1.1.1.1:1 true")
-        );
-        assert_eq!(
-            text("ipv4     2 icmp     1 29 src=1.1.1.1 dst=2.2.2.2 type=8 code=0 id=7 src=2.2.2.2 dst=1.1.1.1 type=0 code=0 id=7 mark=0 use=1").as_deref(),
-            Some("icmp 1.1.1.1:0>2.2.2.2:0 2.2.2.2:0>1.1.1.1:0 true")
-        );
-        assert_eq!(
-            text("ipv4     2 unknown  47 598 src=1.1.1.1 dst=2.2.2.2 src=2.2.2.2 dst=1.1.1.1 mark=0 use=1"),
-            None
-        );
+                  src=10.244.1.11 dst=10.244.1.12 sport=8080 dport=42338 mark=0 use=1",
+                "tcp SYN_SENT 10.244.1.12:42338 -> 10.96.0.10:80 [UNREPLIED], reply 10.244.1.11:8080 -> 10.244.1.12:42338",
+            ),
+            (
+                "ipv4     2 tcp      6 431999 ESTABLISHED src=1.1.1.1 dst=2.2.2.2 sport=1 dport=80 src=2.2.2.2 dst=1.1.1.1 sport=80 dport=1 [ASSURED] mark=16384 zone=0 use=2",
+                "tcp ESTABLISHED 1.1.1.1:1 -> 2.2.2.2:80, reply 2.2.2.2:80 -> 1.1.1.1:1 [ASSURED] mark 0x4000",
+            ),
+            (
+                "ipv4     2 udp      17 29 src=1.1.1.1 dst=2.2.2.2 sport=1 dport=53 src=2.2.2.2 dst=1.1.1.1 sport=53 dport=1 [ASSURED] use=1",
+                "udp 1.1.1.1:1 -> 2.2.2.2:53, reply 2.2.2.2:53 -> 1.1.1.1:1 [ASSURED]",
+            ),
+            (
+                "ipv4     2 icmp     1 29 src=1.1.1.1 dst=2.2.2.2 type=8 code=0 id=7 src=2.2.2.2 dst=1.1.1.1 type=0 code=0 id=8 mark=0 use=1",
+                "icmp 1.1.1.1 -> 2.2.2.2 type 8 code 0 id 7, reply 2.2.2.2 -> 1.1.1.1 type 0 code 0 id 8",
+            ),
+        ];
+        for (line, expected) in cases {
+            let entry = parse(line).unwrap().unwrap();
+            assert_eq!(entry.to_string(), expected);
+        }
+        for line in [
+            "ipv4     2 unknown  47 598 src=1.1.1.1 dst=2.2.2.2 src=2.2.2.2 dst=1.1.1.1 mark=0 use=1",
+            "ipv6     10 tcp      6 117 CLOSE src=::1 dst=::1 sport=1 dport=2 src=::1 dst=::1 sport=2 dport=1 use=1",
+        ] {
+            assert_eq!(parse(line), Ok(None), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_as_expected_is_no_entry_less() {
+        let line = "ipv4 2 tcp 6 117 CLOSE src=1.1.1.1 dst=2.2.2.2 sport=1 dport=80 src=2.2.2.2 dst=1.1.1.1 sport=80 dport=1 mark=0";
+        assert!(matches!(parse(line), Ok(Some(_))));
+        let ping = "ipv4 2 icmp 1 29 src=1.1.1.1 dst=2.2.2.2 type=8 code=0 id=7 src=2.2.2.2 dst=1.1.1.1 type=0 code=0 mark=0";
+        assert_eq!(parse(ping), Err("type=NUMBER, code=NUMBER and id=NUMBER, twice"));
+        for (found, other, expected) in [
+            ("CLOSE", "LISTENING", "a TCP state before the addresses"),
+            ("dport=1 ", "", "sport=PORT and dport=PORT, twice"),
+            ("src=2.2.2.2", "src=nobody", "src=ADDRESS and dst=ADDRESS, twice"),
+            ("mark=0", "mark=none", "mark=NUMBER"),
+        ] {
+            assert_eq!(parse(&line.replace(found, other)), Err(expected), "{other}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The arm itself: what the steps of a scenario do to a lab.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -109,6 +110,12 @@ impl KernelArm {
     /// The wheel by which timers turn, for a world that begins now.
     pub(crate) fn timer_wheel() -> Option<TimerWheel> {
         ticks::timer_wheel()
+    }
+
+    /// The largest receive buffer that an application of this machine may ask for, in bytes. `None` if the kernel does not tell:
+    /// older ones do so in the first namespace alone.
+    pub(crate) fn rmem_max() -> Option<u32> {
+        fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
     }
 
     /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.

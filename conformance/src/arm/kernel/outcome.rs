@@ -9,7 +9,7 @@ use sim::wire::TcpFlags;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
 use super::client::{End, Report, Request};
-use crate::frame::{Body, Direction, Frame, InitialSeqs, IpSummary, Payload, SeqSummary, Summary};
+use crate::frame::{Body, Direction, Frame, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary};
 use crate::observation::{Outcome, Refusal, Transport, Unreachable};
 
 /// The outcome of an exchange. `frames` are those that the client's namespace saw meanwhile.
@@ -89,7 +89,7 @@ fn was_reset(frames: &[Frame]) -> bool {
 /// Type and code of the ICMP errors about an exchange that reached the client, in order.
 pub fn icmp_errors(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> Vec<(u8, u8)> {
     let about_us = |ip: IpSummary| match ip.payload {
-        Payload::Icmp { icmp_type, code, quote: Some(quote), .. } => {
+        Payload::Icmp { icmp_type, code, rest: IcmpRest::Error { quote: Some(quote), .. } } => {
             let is_ours =
                 quote.dst == *remote.ip() && quote.payload.ports() == Some((local.port(), remote.port()));
             is_ours.then_some((icmp_type, code))

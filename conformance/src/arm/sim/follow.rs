@@ -142,7 +142,7 @@ impl<S> Shown<S> {
             let port = TranslatedPort {
                 netns: node.to_owned(),
                 before: exchange.source_port(),
-                after: entry.reply.1.port(),
+                after: entry.source_ports().1,
             };
             if self.ports.iter().all(|known| known.netns != port.netns || known.before == known.after) {
                 self.ports.retain(|known| known.netns != port.netns);
@@ -339,12 +339,14 @@ fn nat_counts(counters: &[RuleCounter]) -> BTreeMap<String, Vec<u64>> {
     counts
 }
 
-/// The entries of one connection.
+/// The entries of one connection, as far as decisions made them: how far a TCP connection is when it is looked at is a matter
+/// of moments.
 fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
     let is_own = |entry: &ConntrackObservation| {
-        entry.protocol == exchange.transport() && entry.original.0.port() == exchange.source_port()
+        entry.protocol == exchange.transport() && entry.source_ports().0 == exchange.source_port()
     };
-    table.into_iter().filter(is_own).collect()
+    let decided = |entry| ConntrackObservation { tcp_state: None, is_assured: false, ..entry };
+    table.into_iter().filter(is_own).map(decided).collect()
 }
 
 /// The number with which a search for a free port must begin to find this one first.

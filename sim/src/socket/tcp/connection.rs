@@ -127,7 +127,7 @@ impl Connection {
             rcv,
             ack: AckPolicy::default(),
             rtt: Rtt::default(),
-            advmss: io.advertised_mss(),
+            advmss: io.advertised_mss(tuple),
             has_timestamps: true,
             has_sack: true,
             write_timer: WriteTimer::Retransmit,
@@ -152,7 +152,7 @@ impl Connection {
     ) -> Self {
         let ts_recent = inherited.and_then(|time_wait| time_wait.ts_recent);
         let option_len = if ts_recent.is_some() { TIMESTAMPS_LEN } else { 0 };
-        let (rcv_wnd, rcv_wscale) = initial_window(io, io.advertised_mss() - option_len, true);
+        let (rcv_wnd, rcv_wscale) = initial_window(io, io.advertised_mss(tuple) - option_len, true);
         let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
         rcv.ts_recent = ts_recent;
         let snd = Send::new(inherited.map_or_else(|| io.isn(), TimeWait::next_isn));
@@ -202,11 +202,12 @@ impl Connection {
         self.retransmits = 0;
         self.retrans_stamp = None;
         // A client has already taken the timestamps off its MSS, a server has not: `tcp_init_buffer_space` keeps one
-        // segment in reserve, and so announces slightly different windows on the two sides.
+        // segment in reserve where there is room for two, and so announces slightly different windows on the two sides.
         let is_client = matches!(self.app, App::Client(_) | App::Gone);
         let option_len = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
-        let reserve = if is_client { self.advmss - option_len } else { self.advmss };
-        let clamp = (io.settings.tcp_rmem_default / 2).saturating_sub(u32::from(reserve));
+        let segment = u32::from(if is_client { self.advmss - option_len } else { self.advmss });
+        let space = io.settings.tcp_rmem.default / 2;
+        let clamp = if space > 2 * segment { (2 * segment).max(space - segment) } else { space };
         self.rcv.rcv_ssthresh = self.rcv.rcv_ssthresh.min(clamp);
         self.advmss -= option_len;
     }

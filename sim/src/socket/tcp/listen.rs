@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::rtt::TIMEOUT_INIT;
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
-use super::{HEADERS_LEN, Sender, TIMESTAMPS_LEN, Verdict, initial_window, timestamp};
+use super::{Sender, TIMESTAMPS_LEN, Verdict, initial_window, timestamp};
 use crate::packet::{FlowId, PacketId};
 use crate::socket::table::Socket;
 use crate::socket::timer::{TimerKind, Timers};
@@ -156,10 +156,10 @@ impl Request {
         isn: Seq,
     ) -> Self {
         let options = segment.options;
-        let advmss = io.advertised_mss();
+        let advmss = io.advertised_mss(segment.tuple);
         let mss_of_data = if options.timestamps.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
         let (rcv_wnd, rcv_wscale) = initial_window(io, mss_of_data, options.window_scale.is_some());
-        let path = io.settings.mtu.saturating_sub(HEADERS_LEN);
+        let path = io.path_mss(segment.tuple);
         Self {
             id,
             listener,

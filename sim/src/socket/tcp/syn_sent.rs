@@ -4,7 +4,7 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
-use super::{HEADERS_LEN, TIMESTAMPS_LEN, Verdict, timestamp};
+use super::{TIMESTAMPS_LEN, Verdict, timestamp};
 use crate::socket::flow::Flows;
 use crate::socket::timer::TimerKind;
 use crate::socket::{SocketIo, SocketOut};
@@ -99,7 +99,7 @@ impl Connection {
         self.snd.snd_wnd = u32::from(segment.window);
         self.snd.max_window = self.snd.snd_wnd;
         self.snd.snd_wl1 = segment.seq;
-        let path = io.settings.mtu.saturating_sub(HEADERS_LEN);
+        let path = io.path_mss(self.tuple);
         self.snd.mss = options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1);
     }
 }

@@ -2,9 +2,11 @@
 
 use super::super::*;
 use crate::context::Effect;
-use crate::device::NetnsId;
+use crate::device::{Devices, NetnsId};
 use crate::draws::Draws;
+use crate::fib::{Fib, Routing};
 use crate::packet::Origin;
+use crate::sysctl::Sysctls;
 use crate::time::Duration;
 use crate::trace::{Level, Outcome, Trace};
 use crate::wire::build::{Ipv4Fields, ipv4};
@@ -105,7 +107,10 @@ impl Pair {
             trace: &mut self.trace,
             effects: &mut effects,
         };
-        let mut io = SocketIo { cx: &mut cx, out: &mut out, settings: self.settings[host] };
+        // Frames go from one to the other without a route.
+        let (devices, fib, sysctls) = <(Devices, Fib, Sysctls)>::default();
+        let routing = Routing { devices: &devices, fib: &fib, sysctls: &sysctls };
+        let mut io = SocketIo { cx: &mut cx, out: &mut out, settings: self.settings[host], routing };
         let result = work(&mut self.hosts[host], &mut io);
         for wish in out {
             self.execute(host, wish);
