@@ -88,6 +88,9 @@ fn script(settings: &[&str]) -> Vec<String> {
         "ip route add default via 10.0.0.254 && ip route add local 192.0.2.0/24 dev lo",
         "ask() { nsenter --target $P --net \"$@\"; }",
         "ask ip link set eth0 up",
+        // A device that has just got its link drops what it is to send, until the kernel has looked at it: to be asked about
+        // the device makes it do so (`rtnl_getlink`, net/core/rtnetlink.c).
+        "for device in eth0 eth1 peer1; do ip link show dev $device; done > /dev/null; ask ip link show dev eth0 > /dev/null",
         // One request, and 20 ms for the answer.
         "ask sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=1 net.ipv4.neigh.eth0.retrans_time_ms=20",
     ]

@@ -86,6 +86,9 @@ fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
         "ip route add 10.9.0.0/16 via 10.0.0.3 && ip neigh add 10.0.0.3 dev eth0 lladdr 02:00:00:00:00:03",
         "sysctl -qw net.ipv4.ip_forward=1",
         "nsenter --target $P --net ip link set eth0 up",
+        // A device that has just got its link drops what it is to send, until the kernel has looked at it: to be asked about
+        // the device makes it do so (`rtnl_getlink`, net/core/rtnetlink.c).
+        "ip link show dev eth0 > /dev/null && nsenter --target $P --net ip link show dev eth0 > /dev/null",
         "nsenter --target $P --net ip address add 10.0.0.2/24 dev eth0",
         "nsenter --target $P --net ip route add default via 10.0.0.1",
         // The sender must not follow redirects, or its next datagram is not forwarded here.

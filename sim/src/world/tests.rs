@@ -164,8 +164,8 @@ fn what_a_syn_announces_is_what_its_route_takes() {
         world.tcp_listen(client, None, 82, server_name()).unwrap();
         let eth0 = |world: &World, netns| world.netns(netns).devices.by_name("eth0").unwrap().id;
         let (client_eth0, server_eth0) = (eth0(&world, client), eth0(&world, server));
-        world.set_mtu(client, client_eth0, mtu);
-        world.set_mtu(server, server_eth0, 1_400);
+        world.set_mtu(client, client_eth0, mtu).expect("it is large enough");
+        world.set_mtu(server, server_eth0, 1_400).expect("it is large enough");
         if !rmem.is_empty() {
             world.set_sysctl(client, "net.ipv4.tcp_rmem", rmem).unwrap();
         }

@@ -69,10 +69,12 @@ impl Host {
         for (device, wire) in DEVICES.into_iter().zip(&wires) {
             setns(wire, CloneFlags::CLONE_NEWNET).unwrap();
             tool("ip", &["link", "set", device, "up"]);
+            settle_links();
             inlets.insert(device.to_owned(), inlet(device));
             outlets.insert(device, packet_socket(Some(SockProtocol::EthAll)));
         }
         setns(&host, CloneFlags::CLONE_NEWNET).unwrap();
+        settle_links();
         Self { backend, inlets, outlets, sockets: Vec::new() }
     }
 
@@ -140,6 +142,9 @@ impl Host {
                 ));
             }
             _ => tool(words[0], &words[1..]),
+        }
+        if words.starts_with(&["ip", "link"]) {
+            settle_links();
         }
         Vec::new()
     }
@@ -213,10 +218,21 @@ fn tool(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {error}");
 }
 
+/// Has the kernel do at once what the links of this namespace have changed to. Left to itself it takes its time, up to a second on
+/// a busy machine (net/core/link_watch.c), and a device that has just got its link drops what it is to send. To be asked about one
+/// device brings that one up to date (`rtnl_getlink`, net/core/rtnetlink.c); a listing of all does not.
+fn settle_links() {
+    let listing = Command::new("ip").args(["-o", "link"]).output().unwrap();
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    let names = listing.lines().map(|line| line.split([':', '@']).nth(1).unwrap().trim());
+    ip_batch(&names.map(|name| format!("link show dev {name}\n")).collect::<String>());
+}
+
 fn ip_batch(lines: &str) {
     use std::io::Write as _;
     use std::process::Stdio;
-    let mut child = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut ip = Command::new("ip");
+    let mut child = ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "ip -batch:\n{lines}");
 }
