@@ -7,25 +7,25 @@
 
 mod disagreement;
 mod pace;
+mod tables;
 
 pub use disagreement::{Disagreement, Subject};
 use pace::{hastened, neigh_sysctls, new_devices};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::kernel::{Backend, KernelArm};
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError, Flows, RawFlow, Scripted};
 use crate::frame::{Comparison, Direction, Frame, Side, compare};
-use crate::observation::{ConntrackObservation, EndpointName, RuleCounter, Transport};
+use crate::observation::{ConntrackObservation, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
 use crate::scenario::segment::Line;
-use crate::shares::{Distribution, approximation};
-use crate::statistics::GTest;
+use crate::shares::Distribution;
 use crate::topology::{Change, Netns, Topology};
 use sim::trace::Level;
 
@@ -35,16 +35,8 @@ const FIRST_PORT: u16 = 40_000;
 /// Ports that clients use before the first is used again; then its last connection is long over.
 const PORT_COUNT: u16 = 20_000;
 
-/// Choices are called biased if their probability is smaller. A run has fewer than a hundred steps with many connections,
-/// and the chi-squared approximation is wrong by less than a factor of 30 for counts from [`COUNT_MIN`] on; so false alarms
-/// stay below one in a million runs.
-const SIGNIFICANCE: f64 = 1e-10;
-
 /// As fine as waiting is.
 const MOMENT: Duration = Duration::from_millis(1);
-
-/// Fewer connections than this say nothing about probabilities.
-const COUNT_MIN: u32 = 30;
 
 /// What both sides have seen since the beginning, in their orders.
 #[derive(Debug, Default)]
@@ -246,15 +238,6 @@ impl Against {
         self.compare_tables()
     }
 
-    fn compare_tables(&mut self) -> Result<(), ArmError> {
-        self.is_stale = false;
-        if self.have_tables_parted {
-            return Ok(());
-        }
-        self.compare_conntrack()?;
-        self.compare_counters()
-    }
-
     /// What is lost from here on may make everything incomparable, and what was lost until now may have done so.
     fn before_link_changes(&mut self) -> Result<(), ArmError> {
         if self.is_predictable() {
@@ -276,60 +259,6 @@ impl Against {
         if self.is_stale { self.compare_tables() } else { Ok(()) }
     }
 
-    /// Compares the conntrack tables of all nodes. The last segments of a connection may still be on their way on one side, when a
-    /// server has not come to close yet; so what differs is looked at again once it is decided whether frames differ, and
-    /// told only if it still does.
-    fn compare_conntrack(&mut self) -> Result<(), ArmError> {
-        for node in self.nodes() {
-            let node = Netns::Node(node);
-            let look = |arms: &mut Self| -> Result<_, ArmError> {
-                let (sim, kernel) = (arms.sim.conntrack(&node)?, arms.kernel.conntrack(&node)?);
-                Ok(ConntrackObservation::apart(sim.unwrap_or_default(), kernel.unwrap_or_default()))
-            };
-            let mut found = look(self)?;
-            if found != (Vec::new(), Vec::new()) {
-                self.compare_all_frames()?;
-                self.settle()?;
-                found = look(self)?;
-            }
-            let (only_sim, only_kernel) = found;
-            if !only_sim.is_empty() || !only_kernel.is_empty() {
-                self.note(Subject::Conntrack { node: node.to_string(), only_sim, only_kernel });
-            }
-        }
-        Ok(())
-    }
-
-    /// Rules of the nat table see the first packet of every flow, so both sides count the same. Rules of other tables see every
-    /// acknowledgment too, of which TCP sends as many as it pleases; they match on both sides or on none.
-    fn compare_counters(&mut self) -> Result<(), ArmError> {
-        let alike = |sim: &RuleCounter, kernel: &RuleCounter| match sim.table == "nat" {
-            true => sim.packets == kernel.packets,
-            false => (sim.packets == 0) == (kernel.packets == 0),
-        };
-        for node in self.nodes() {
-            let (sim, kernel) = (by_chain(self.sim.counters(&node)?), by_chain(self.kernel.counters(&node)?));
-            let chains: BTreeSet<_> = sim.keys().chain(kernel.keys()).collect();
-            let of =
-                |side: &Chains, chain, index| side.get(chain).and_then(|rules| rules.get(index)).cloned();
-            let len = |side: &Chains, chain| side.get(chain).map_or(0, Vec::len);
-            let mut rules = Vec::new();
-            for chain in chains {
-                let count = len(&sim, chain).max(len(&kernel, chain));
-                let pairs = (0..count).map(|index| (of(&sim, chain, index), of(&kernel, chain, index)));
-                let differs = |pair: &(Option<RuleCounter>, Option<RuleCounter>)| match pair {
-                    (Some(sim), Some(kernel)) => !alike(sim, kernel),
-                    (Some(_) | None, Some(_) | None) => true,
-                };
-                rules.extend(pairs.filter(differs));
-            }
-            if !rules.is_empty() {
-                self.note(Subject::Counters { node, rules });
-            }
-        }
-        Ok(())
-    }
-
     fn nodes(&self) -> Vec<String> {
         let name = |netns: &Netns| match netns {
             Netns::Node(name) => Some(name.clone()),
@@ -337,45 +266,6 @@ impl Against {
         };
         self.topology.netns.keys().filter_map(name).collect()
     }
-
-    /// Whether the kernel chose among endpoints as often as it should, if each connection was like the one before.
-    fn check_choices(
-        &mut self,
-        before: &Distribution,
-        plan: &FlowPlan,
-        flows: &[RawFlow],
-    ) -> Result<(), ArmError> {
-        if plan.count < COUNT_MIN || self.sim.distribution(plan)?.as_ref() != Some(before) {
-            return Ok(());
-        }
-        let mut shares: BTreeMap<Option<EndpointName>, (f64, u32)> = BTreeMap::new();
-        for ((_, endpoint), weight) in &before.weights {
-            shares.entry(endpoint.clone()).or_default().0 += approximation(weight);
-        }
-        for flow in flows {
-            shares.entry(flow.answer.as_ref().map(super::Answer::endpoint)).or_default().1 += 1;
-        }
-        let counts: Vec<u32> = shares.values().map(|(_, count)| *count).collect();
-        let expected: Vec<f64> = shares.values().map(|(share, _)| *share).collect();
-        if let Some(test) = GTest::new(&counts, &expected).filter(|test| test.p_value < SIGNIFICANCE) {
-            let rows =
-                shares.into_iter().map(|(endpoint, (share, count))| (endpoint, share, count)).collect();
-            self.note(Subject::Choices { rows, p_value: test.p_value });
-        }
-        Ok(())
-    }
-}
-
-/// Counters by table and chain. Back ends list tables and chains in orders of their own.
-type Chains = BTreeMap<(String, String), Vec<RuleCounter>>;
-
-fn by_chain(counters: Vec<RuleCounter>) -> Chains {
-    let mut chains = Chains::new();
-    for counter in counters {
-        let chain = counter.chain().to_owned();
-        chains.entry((counter.table.clone(), chain)).or_default().push(counter);
-    }
-    chains
 }
 
 fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Side<'a> {
