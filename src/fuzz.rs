@@ -63,7 +63,7 @@ fn jobs(args: &FuzzArgs) -> usize {
     args.jobs.map_or(usual, std::num::NonZero::get)
 }
 
-/// Of so many worlds one may go wrong once because the machine was late. If more do, that is no accident.
+/// Of so many worlds one may go wrong seldom, because the machine was late. If more do, that is no accident.
 const WORLDS_PER_ACCIDENT: u64 = 100;
 
 /// Tells of worlds in the order of their numbers, in whatever order they end.
@@ -79,8 +79,8 @@ struct Telling<'a> {
     next: u64,
     ended: u64,
     bad: u64,
-    /// Those of them that went wrong once, because the machine was late.
-    once: u64,
+    /// Those of them that went wrong seldom, because the machine was late.
+    seldom: u64,
 }
 
 impl<'a> Telling<'a> {
@@ -101,7 +101,7 @@ impl<'a> Telling<'a> {
             next: indexes.start,
             ended: 0,
             bad: 0,
-            once: 0,
+            seldom: 0,
         }
     }
 
@@ -113,11 +113,11 @@ impl<'a> Telling<'a> {
         while let Some(verdict) = self.waiting.remove(&self.next) {
             if let Verdict::Bad(caught) = verdict {
                 self.bad += 1;
-                self.once += u64::from(caught.recurrence == Recurrence::NeverAsMachineWasLate);
+                self.seldom += u64::from(caught.recurrence == Recurrence::SeldomAsMachineWasLate);
                 self.tell(self.next, &caught)?;
             }
             self.next += 1;
-            if self.bad - self.once == self.args.max_failures.get() {
+            if self.bad - self.seldom == self.args.max_failures.get() {
                 return Ok(false);
             }
         }
@@ -155,19 +155,23 @@ impl<'a> Telling<'a> {
     }
 
     fn end(self, count: u64) -> Result<Exit, Stop> {
-        let Self { bad, once, ended, .. } = self;
+        let Self { bad, seldom, ended, .. } = self;
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.rate();
         let of = if ended == count { String::new() } else { format!(" of {count}") };
         let worlds = if count == 1 { "world" } else { "worlds" };
-        let only_once = if once == 0 { String::new() } else { format!(", {once} once and never again") };
-        let steady = bad - once;
-        writeln!(self.out, "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} went wrong{only_once}")?;
-        if once > accidents_max(ended) {
-            let told = format!("more than one in {WORLDS_PER_ACCIDENT} went wrong once: that is no accident");
+        let seldom_too = if seldom == 0 { String::new() } else { format!(", {seldom} seldom") };
+        let steady = bad - seldom;
+        writeln!(
+            self.out,
+            "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} went wrong{seldom_too}"
+        )?;
+        if seldom > accidents_max(ended) {
+            let told =
+                format!("more than one in {WORLDS_PER_ACCIDENT} went wrong seldom: that is no accident");
             writeln!(self.out, "{told}")?;
         }
-        Ok(exit(ended, steady, once))
+        Ok(exit(ended, steady, seldom))
     }
 }
 
@@ -182,14 +186,14 @@ fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
     let mut text = format!("world {index}: {}", finding.kind);
     let _ = match recurrence {
         Recurrence::Again { worlds } => writeln!(text, ", in the smallest of {worlds} worlds"),
-        Recurrence::NeverUnexplained => {
+        Recurrence::SeldomUnexplained => {
             writeln!(
                 text,
-                ", once: whenever it was run again, it was as it should be, and that is a bug as well"
+                ", but seldom: in most of three more runs it was as it should be, and that is a bug as well"
             )
         }
-        Recurrence::NeverAsMachineWasLate => {
-            writeln!(text, ", once: whenever it was run again, it was as it should be")
+        Recurrence::SeldomAsMachineWasLate => {
+            writeln!(text, ", but seldom: in most of three more runs it was as it should be")
         }
     };
     for line in finding.text.lines() {
@@ -220,11 +224,11 @@ const fn is_shown_by_scenario(kind: FindingKind) -> bool {
     }
 }
 
-const fn exit(worlds: u64, steady: u64, once: u64) -> Exit {
-    if steady == 0 && once <= accidents_max(worlds) { Exit::AsExpected } else { Exit::NotAsExpected }
+const fn exit(worlds: u64, steady: u64, seldom: u64) -> Exit {
+    if steady == 0 && seldom <= accidents_max(worlds) { Exit::AsExpected } else { Exit::NotAsExpected }
 }
 
-/// How many of so many worlds may go wrong once: one at least.
+/// How many of so many worlds may go wrong seldom: one at least.
 const fn accidents_max(worlds: u64) -> u64 {
     1 + worlds / WORLDS_PER_ACCIDENT
 }
@@ -240,8 +244,8 @@ mod tests {
     #[test]
     fn only_what_a_machine_was_late_for_may_pass() {
         for (recurrence, expected, told) in [
-            (Recurrence::NeverAsMachineWasLate, Exit::AsExpected, ": 0 went wrong, 1 once and never again\n"),
-            (Recurrence::NeverUnexplained, Exit::NotAsExpected, ": 1 went wrong\n"),
+            (Recurrence::SeldomAsMachineWasLate, Exit::AsExpected, ": 0 went wrong, 1 seldom\n"),
+            (Recurrence::SeldomUnexplained, Exit::NotAsExpected, ": 1 went wrong\n"),
             (Recurrence::Again { worlds: 1 }, Exit::NotAsExpected, ": 1 went wrong\n"),
         ] {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -279,8 +283,8 @@ mod tests {
             (
                 Examined::Sim,
                 FindingKind::Indeterminate,
-                Recurrence::NeverUnexplained,
-                "world 42: two runs differ, once: whenever it was run again, it was as it should be, and that is a bug as well
+                Recurrence::SeldomUnexplained,
+                "world 42: two runs differ, but seldom: in most of three more runs it was as it should be, and that is a bug as well
   this\n  and that
   the world: out/w.yaml; `hairpin scenario` does not look for this
   as it was drawn:
@@ -299,8 +303,8 @@ mod tests {
             (
                 kernel,
                 FindingKind::Frame,
-                Recurrence::NeverAsMachineWasLate,
-                "world 42: frames differ, once: whenever it was run again, it was as it should be
+                Recurrence::SeldomAsMachineWasLate,
+                "world 42: frames differ, but seldom: in most of three more runs it was as it should be
   this\n  and that
   the world: out/w.yaml, run by
     hairpin scenario out/w.yaml --against kernel --backend nft
@@ -315,8 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn a_few_worlds_may_go_wrong_once_and_none_for_good() {
-        for (worlds, steady, once, expected) in [
+    fn a_few_worlds_may_go_wrong_seldom_and_none_for_good() {
+        for (worlds, steady, seldom, expected) in [
             (1, 0, 0, Exit::AsExpected),
             (1, 0, 1, Exit::AsExpected),
             (1, 1, 0, Exit::NotAsExpected),
@@ -326,7 +330,7 @@ mod tests {
             (2000, 0, 22, Exit::NotAsExpected),
             (2000, 1, 0, Exit::NotAsExpected),
         ] {
-            assert_eq!(exit(worlds, steady, once), expected, "{worlds} {steady} {once}");
+            assert_eq!(exit(worlds, steady, seldom), expected, "{worlds} {steady} {seldom}");
         }
     }
 }
