@@ -96,15 +96,12 @@ impl Against {
 
     /// The plan of one connection, with a port that no other has had lately.
     fn single(&mut self, plan: &FlowPlan) -> FlowPlan {
-        let served: Vec<u16> = self
-            .topology
-            .netns
-            .get(&plan.from)
-            .map_or(Vec::new(), |own| own.listeners.iter().map(|listener| listener.port).collect());
+        let own = self.topology.netns.get(&plan.from);
+        let is_served = |port| own.is_some_and(|own| own.listeners.iter().any(|known| known.port == port));
         let port = loop {
             let port = FIRST_PORT + self.port_offset;
             self.port_offset = (self.port_offset + 1) % PORT_COUNT;
-            if !served.contains(&port) {
+            if !is_served(port) {
                 break port;
             }
         };
@@ -163,16 +160,20 @@ impl Against {
 
     /// The link of a Pod goes with it; should the Pod come back, it has another, which loses nothing.
     fn forget_links(&mut self, changes: &[Change]) -> Result<(), ArmError> {
-        let is_link_lost =
-            |change: &Change| matches!(change, Change::RemovePod(netns) if self.losses.contains_key(netns));
-        if changes.iter().any(is_link_lost) {
+        let lossy = |change: &Change| match change {
+            Change::RemovePod(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
+            Change::RemovePod(_)
+            | Change::AddPod(_)
+            | Change::AddAddress(..)
+            | Change::AddRoute(..)
+            | Change::Close(..)
+            | Change::Open(..) => None,
+        };
+        let gone: Vec<Netns> = changes.iter().filter_map(lossy).collect();
+        if !gone.is_empty() {
             self.before_link_changes()?;
         }
-        for change in changes {
-            if let Change::RemovePod(netns) = change {
-                self.losses.remove(netns);
-            }
-        }
+        self.losses.retain(|netns, _| !gone.contains(netns));
         Ok(())
     }
 

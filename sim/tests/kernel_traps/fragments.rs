@@ -1,6 +1,7 @@
 //! D-01, D-19, D-23: fragments, and who puts them together.
 
 use crate::check;
+use std::ops::Range;
 
 /// Nothing that is tracked, but conntrack looks.
 const TRACK: &str = "iptables -A FORWARD -p 253 -m conntrack --ctstate NEW\n";
@@ -268,11 +269,15 @@ fn d01_fragments_by_the_loopback_let_go_of_their_entry() {
     );
 }
 
+/// The first halves of datagrams with these identifications, a line each.
+fn beginnings(ids: Range<u32>) -> String {
+    ids.map(|id| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id={id} part=0-40\n")).collect()
+}
+
 /// Between two fragments of a datagram, only so many others of the same sender may come.
 #[test]
 fn d01_fragments_that_are_too_far_apart() {
-    let other = |id: u32| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id={id} part=0-40\n");
-    let others: String = (100..104).map(other).collect();
+    let others = beginnings(100..104);
     check(
         "frag_distance",
         &format!(
@@ -293,11 +298,7 @@ fn d01_fragments_that_are_too_far_apart() {
 /// While there is no such limit nothing is counted, and for datagrams that began then nothing is counted later either.
 #[test]
 fn d01_fragments_that_nobody_counts() {
-    let others = |first: u32| -> String {
-        let other = |id: u32| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id={id} part=0-40\n");
-        (first..first + 6).map(other).collect()
-    };
-    let (uncounted, counted) = (others(100), others(200));
+    let (uncounted, counted) = (beginnings(100..106), beginnings(200..206));
     check(
         "frag_uncounted",
         &format!(

@@ -62,12 +62,12 @@ pub(super) fn rebuild(
 /// Waits until every bridge has a link if it has ports, and none otherwise. Until then, a bridge may still forget its
 /// neighbours, and with them the packets that wait for an answer (`neigh_carrier_down`, net/core/neighbour.c).
 fn settle(lab: &Lab, topology: &Topology) -> Result<(), LabError> {
-    let mut bridges =
-        topology.netns.iter().filter_map(|(netns, plan)| Some((netns, &*plan.bridge.as_ref()?.name)));
-    bridges.try_for_each(|(netns, bridge)| {
+    for (netns, plan) in &topology.netns {
+        let Some(bridge) = &plan.bridge else { continue };
         let has_port = topology.veths.iter().any(|veth| veth.port.netns == *netns && veth.master.is_some());
-        wiring::wait_for_link(lab.netns(&netns.to_string()), bridge, has_port)
-    })
+        wiring::wait_for_link(lab.netns(&netns.to_string()), &bridge.name, has_port)?;
+    }
+    Ok(())
 }
 
 fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {
