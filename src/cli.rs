@@ -2,7 +2,7 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
 use conformance::scenario::{Family, ProxyMode};
 use conformance::suite::shard::Shard;
 use proxy_core::version::KubeProxyVersion;

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use crate::{input, kernel, scenario};
 use conformance::arm::ArmError;
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
 use conformance::diagnostic::{Source, render as render_diagnostics};
 use conformance::scenario::{Family, ProxyMode};
 use conformance::suite::SCENARIOS;

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser as _;
-    use conformance::arm::kernel::Backend;
+    use conformance::backend::Backend;
     use conformance::random::Finding;
 
     #[test]

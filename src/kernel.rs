@@ -2,8 +2,9 @@
 
 use crate::cli::{Against, LabClean};
 use crate::exit::{Exit, Stop};
+use conformance::arm::kernel::KernelArm;
 use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
-use conformance::arm::kernel::{Backend, KernelArm};
+use conformance::backend::Backend;
 use std::io::Write;
 
 /// Refuses options that say nothing without a kernel: each by its name, and whether it was given.

@@ -5,7 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark talks to whoever runs it")]
 
 use conformance::arm::Arm;
-use conformance::arm::kernel::{Backend, KernelArm};
+use conformance::arm::kernel::KernelArm;
+use conformance::backend::Backend;
 use conformance::cluster::Cluster;
 use conformance::diagnostic::Source;
 use conformance::manifest::load;

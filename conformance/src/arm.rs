@@ -8,23 +8,17 @@ pub mod kernel;
 mod script;
 pub mod sim;
 
-pub use script::{Mismatch, Scripted};
-
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::dns::{self, Resolved};
-use crate::observation::{ConntrackObservation, DropObservation, EndpointName, Outcome};
+use crate::netns::NetnsName;
+use crate::observation::{ConntrackObservation, Flows, Scripted};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Listener, Netns, Topology};
-
-/// What clients send.
-pub(crate) const REQUEST: &[u8] = b"hairpin\n";
+use crate::topology::{Change, Topology};
 
 /// Runs scenarios. The simulator, this machine's kernel, and a kernel in a virtual machine do.
 pub trait Arm {
@@ -84,7 +78,7 @@ pub trait Arm {
     ///
     /// # Errors
     /// See [`ArmError`].
-    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError>;
+    fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError>;
 
     /// Lets time pass.
     ///
@@ -127,66 +121,3 @@ impl ArmError {
         }
     }
 }
-
-/// What was seen of the connections of one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flows {
-    /// Every connection, in order.
-    pub flows: Vec<RawFlow>,
-    /// Packets of these connections that were dropped, in order; `None` if this arm cannot see drops.
-    pub drops: Option<Vec<DropObservation>>,
-}
-
-/// What the client of one connection saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawFlow {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What the server wrote.
-    pub answer: Option<Answer>,
-    /// From where the answer came.
-    pub reply_from: Option<IpAddr>,
-    /// What a DNS server answered.
-    pub resolved: Option<Resolved>,
-}
-
-/// The line that every server answers with: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Who answers.
-    pub name: String,
-    /// The client as the server saw it.
-    pub peer: SocketAddr,
-    /// The server's own end of the connection.
-    pub local: SocketAddr,
-}
-
-/// What a server wrote: who it is, and what it knows if it is one of DNS.
-pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
-    match dns::read(bytes) {
-        Some((resolved, line)) => (Answer::parse(line.as_bytes()), Some(resolved)),
-        None => (Answer::parse(bytes), None),
-    }
-}
-
-impl Answer {
-    /// Reads the line; `None` if it is none.
-    pub fn parse(line: &[u8]) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-        let mut words = line.split(' ');
-        let answer = Self {
-            name: words.next()?.to_owned(),
-            peer: words.next()?.parse().ok()?,
-            local: words.next()?.parse().ok()?,
-        };
-        words.next().is_none().then_some(answer)
-    }
-
-    /// Who answered: a Pod by its name, what is no Pod by its address.
-    pub fn endpoint(&self) -> EndpointName {
-        Listener::pod(&self.name).unwrap_or(EndpointName::Address(self.local))
-    }
-}
-
-#[cfg(test)]
-mod tests;

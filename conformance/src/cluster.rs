@@ -24,9 +24,9 @@ mod pods;
 mod problem;
 mod services;
 mod store;
+mod target;
 
 pub use natural::natural_cmp;
-pub(crate) use nodes::SWITCH;
 pub use problem::Problem;
 
 use std::collections::BTreeMap;

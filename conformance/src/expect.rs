@@ -2,14 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use crate::arm::Mismatch;
 use crate::dns::Resolved;
-use crate::observation::{ConntrackObservation, DropObservation, DropReason, FlowObservation};
+use crate::netns::NetnsName;
+use crate::observation::{ConntrackObservation, DropObservation, DropReason, FlowObservation, Mismatch};
 use crate::prepare::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 use crate::result::{EndpointShare, Failure, Subject};
 use crate::scenario::{FlowStatus, OutcomePattern};
 use crate::shares::{self, Distribution};
-use crate::topology::Netns;
 
 /// What was seen of a step.
 #[derive(Debug, Clone, Default)]
@@ -172,7 +171,7 @@ fn check_addresses(expected: &[Ipv4Addr], resolved: Option<&Resolved>) -> Option
     Some(Failure { subject: Subject::Addresses, expected: address_words(expected), found })
 }
 
-fn check_drops(netns: &Netns, reason: Option<&str>, drops: &[DropObservation]) -> Option<Failure> {
+fn check_drops(netns: &NetnsName, reason: Option<&str>, drops: &[DropObservation]) -> Option<Failure> {
     let fits = |drop: &DropObservation| {
         let is_meant = match reason {
             Some(reason) => DropObservation::is_named(drop.reason, reason),

@@ -10,12 +10,15 @@
 //! | [`manifest`] | texts to scenario and Kubernetes objects |
 //! | [`cluster`] | what the objects come to: nodes, Pods, addresses, endpoints |
 //! | [`prepare`] | whether a scenario can run, and with what |
+//! | [`netns`] | names of network namespaces |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`proxy`] | kube-proxy on every node: what it loads, and what it does when the cluster changes |
 //! | [`dns`] | what the DNS server of a cluster knows, and what resolvers ask |
+//! | [`backend`] | the two implementations of iptables |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
 //! | [`observation`] | what every arm can see |
 //! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
+//! | [`disagreement`] | what a simulator and a kernel do not agree about |
 //! | [`expect`] | whether what was observed is what was expected |
 //! | [`runner`] | a scenario, step by step, on an arm |
 //! | [`suite`] | the built-in scenarios, and many scenarios at once |
@@ -23,13 +26,16 @@
 //! | [`result`] | what a run says |
 
 pub mod arm;
+pub mod backend;
 mod caught;
 pub mod cluster;
 pub mod diagnostic;
+pub mod disagreement;
 pub mod dns;
 pub mod expect;
 pub mod frame;
 pub mod manifest;
+pub mod netns;
 pub mod observation;
 pub mod prepare;
 pub mod proxy;

@@ -4,6 +4,7 @@
 
 mod expectation;
 mod name;
+mod plan;
 mod resolve;
 mod script;
 mod set;
@@ -11,9 +12,9 @@ mod step;
 mod sysctl;
 
 pub use expectation::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
-pub use name::ResolvePlan;
-pub use script::ScriptPlan;
-pub use step::{FlowPlan, PreparedAction, PreparedStep, StateChange};
+pub(crate) use plan::REQUEST;
+pub use plan::{FlowPlan, ResolvePlan, ScriptPlan, StateChange};
+pub use step::{PreparedAction, PreparedStep};
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@ use std::fmt;
 use sim::draws::Weight;
 use sim::trace::TraceEvent;
 
-use crate::arm::against::Disagreement;
-use crate::arm::kernel::Backend;
+use crate::backend::Backend;
+use crate::disagreement::Disagreement;
 use crate::observation::{EndpointName, FlowObservation};
 use crate::scenario::{Family, ProxyMode, Share};
 
@@ -197,14 +197,14 @@ pub struct Recording {
     /// Everything that happened, in order.
     pub events: Vec<TraceEvent>,
     /// Names by netns index.
-    pub netns: Vec<NetnsName>,
+    pub netns: Vec<NetnsNames>,
     /// For each step, in order, the index of its first event.
     pub step_starts: Vec<usize>,
 }
 
 /// Names of a network namespace and its devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NetnsName {
+pub struct NetnsNames {
     /// Its own name.
     pub name: String,
     /// Names of its devices, by index less one; the first is `lo`.

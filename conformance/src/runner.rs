@@ -6,12 +6,12 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
 use crate::arm::against::Against;
-use crate::arm::kernel::Backend;
 use crate::arm::sim::SimArm;
-use crate::arm::{Arm, ArmError, RawFlow, Scripted};
+use crate::arm::{Arm, ArmError};
+use crate::backend::Backend;
 use crate::cluster::Cluster;
 use crate::expect::{self, Observed};
-use crate::observation::{EndpointName, FlowObservation, Transport};
+use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan};
 use crate::proxy::Proxies;
 use crate::result::{Run, RunResult, StepResult, Subject};
@@ -221,7 +221,7 @@ impl<A: Arm> Runner<A> {
     fn observation(&self, plan: &FlowPlan, flow: &RawFlow) -> FlowObservation {
         let answer = flow.answer.as_ref();
         let endpoint = match plan.transport {
-            Transport::Tcp | Transport::Udp | Transport::Sctp => answer.map(crate::arm::Answer::endpoint),
+            Transport::Tcp | Transport::Udp | Transport::Sctp => answer.map(Answer::endpoint),
             Transport::Icmp => flow.reply_from.and_then(|from| self.pinged(from)),
         };
         FlowObservation {

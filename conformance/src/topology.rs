@@ -18,36 +18,20 @@ pub use change::{Change, changes};
 pub(crate) use plan::is_executed;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
-use crate::cluster::SWITCH;
 use crate::dns::Zone;
-use crate::observation::EndpointName;
-use crate::scenario::ObjectName;
-
-/// Whose network namespace it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Netns {
-    /// The switch to which nodes and external hosts are attached. Nothing is filtered there.
-    Switch,
-    /// An external host.
-    Host(String),
-    /// A node.
-    Node(String),
-    /// A Pod.
-    Pod(ObjectName),
-}
+use crate::netns::NetnsName;
 
 /// Everything that an arm builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     /// Network namespaces: the switch, hosts, nodes, Pods; each kind in the order of names.
-    pub netns: BTreeMap<Netns, NetnsPlan>,
+    pub netns: BTreeMap<NetnsName, NetnsPlan>,
     /// Pairs of devices, in the order in which they are made.
     pub veths: Vec<Veth>,
 }
@@ -56,7 +40,7 @@ pub struct Topology {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link<'a> {
     /// The bridge of a network namespace.
-    Bridge(&'a Netns, &'a Bridge),
+    Bridge(&'a NetnsName, &'a Bridge),
     /// A veth pair.
     Veth(&'a Veth),
 }
@@ -66,13 +50,13 @@ impl Topology {
     ///
     /// # Panics
     /// If it is none of this topology. A Pod that shares the network of its node is none.
-    pub fn attachment(&self, netns: &Netns) -> &Veth {
+    pub fn attachment(&self, netns: &NetnsName) -> &Veth {
         let veth = self.veths.iter().find(|veth| veth.leaf.netns == *netns);
         veth.unwrap_or_else(|| panic!("{netns} is not attached to the network"))
     }
 
     /// The names of all devices in a network namespace.
-    pub fn devices(&self, netns: &Netns) -> Vec<&str> {
+    pub fn devices(&self, netns: &NetnsName) -> Vec<&str> {
         let ends = self.veths.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
         let ends = ends.filter(|end| end.netns == *netns).map(|end| end.device.as_str());
         let bridge = self.netns.get(netns).and_then(|plan| plan.bridge.as_ref());
@@ -83,7 +67,7 @@ impl Topology {
     /// makes its bridge, and the bridge before the first Pod. The kernel goes through devices in the order in which they were
     /// made, for instance when it looks for an address to masquerade with (`inet_select_addr`, net/ipv4/devinet.c).
     pub fn links(&self) -> Vec<Link<'_>> {
-        let mut bridges: BTreeMap<&Netns, &Bridge> =
+        let mut bridges: BTreeMap<&NetnsName, &Bridge> =
             self.netns.iter().filter_map(|(netns, plan)| Some((netns, plan.bridge.as_ref()?))).collect();
         let mut links = Vec::new();
         for veth in &self.veths {
@@ -137,7 +121,7 @@ pub struct Veth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VethEnd {
     /// Where it is.
-    pub netns: Netns,
+    pub netns: NetnsName,
     /// Its name.
     pub device: String,
     /// Its hardware address.
@@ -175,26 +159,6 @@ pub struct Listener {
     pub name: String,
     /// What a DNS server answers from; others say who they are.
     pub zone: Option<Zone>,
-}
-
-impl Listener {
-    /// The Pod that calls itself so in its answers; `None` for an external host.
-    pub fn pod(name: &str) -> Option<EndpointName> {
-        let (namespace, name) = name.split_once('/')?;
-        Some(EndpointName::Pod(ObjectName::new(namespace, name)))
-    }
-}
-
-impl fmt::Display for Netns {
-    /// As reports call it: nodes and hosts by their name, Pods as references. No two of a cluster are called the same: the
-    /// names of hosts and nodes differ, are not that of the switch, and have no slash.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Switch => formatter.write_str(SWITCH),
-            Self::Host(name) | Self::Node(name) => formatter.write_str(name),
-            Self::Pod(name) => write!(formatter, "pod/{name}"),
-        }
-    }
 }
 
 #[cfg(test)]

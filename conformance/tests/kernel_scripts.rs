@@ -3,7 +3,8 @@
 
 use std::io::{Write, stderr};
 
-use conformance::arm::kernel::{Backend, KernelArm};
+use conformance::arm::kernel::KernelArm;
+use conformance::backend::Backend;
 use conformance::diagnostic::Source;
 use conformance::manifest;
 use conformance::prepare::{Prepared, PreparedAction, prepare};

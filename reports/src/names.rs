@@ -1,12 +1,12 @@
 //! What netns and devices are called. The event stream carries indexes only.
 
-use conformance::result::NetnsName;
+use conformance::result::NetnsNames;
 use sim::device::{DeviceId, NetnsId};
 use std::borrow::Cow;
 
 /// The names of a world, in the order of its netns.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a>(pub &'a [NetnsName]);
+pub struct Names<'a>(pub &'a [NetnsNames]);
 
 impl<'a> Names<'a> {
     /// The name of a netns; `netns 7` for one that has none.
@@ -21,7 +21,7 @@ impl<'a> Names<'a> {
         name.map_or_else(|| format!("if{}", id.0).into(), |name| name.as_str().into())
     }
 
-    fn entry(self, id: NetnsId) -> Option<&'a NetnsName> {
+    fn entry(self, id: NetnsId) -> Option<&'a NetnsNames> {
         self.0.get(usize::try_from(id.0).ok()?)
     }
 }

@@ -1,6 +1,6 @@
 //! The one command that runs it again.
 
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
 use conformance::result::{ArmKind, RunResult};
 use conformance::scenario::{Family, ProxyMode};
 use std::fmt::{self, Display, Formatter};

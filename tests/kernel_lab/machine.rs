@@ -1,6 +1,7 @@
 //! A machine for one test: namespaces of its own, furnished as a host is.
 
-use conformance::arm::kernel::{Backend, KernelArm};
+use conformance::arm::kernel::KernelArm;
+use conformance::backend::Backend;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;

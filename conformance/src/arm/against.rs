@@ -5,28 +5,29 @@
 //! conntrack tables. Clients use the same ports on both sides. Over many connections the kernel's choices are compared
 //! with the exact probabilities that the simulator has for them.
 
-mod disagreement;
 mod pace;
 mod tables;
 
-pub use disagreement::{Disagreement, Subject};
 use pace::{hastened, neigh_sysctls, new_devices};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::kernel::{Backend, KernelArm};
+use super::kernel::KernelArm;
 use super::sim::{Shown, SimArm};
-use super::{Arm, ArmError, Flows, RawFlow, Scripted};
+use super::{Arm, ArmError};
+use crate::backend::Backend;
+use crate::disagreement::{Disagreement, Subject};
 use crate::frame::{Comparison, Direction, Frame, Side, compare};
-use crate::observation::{ConntrackObservation, Transport};
+use crate::netns::NetnsName;
+use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
 use crate::scenario::segment::Line;
 use crate::shares::Distribution;
-use crate::topology::{Change, Netns, Topology};
+use crate::topology::{Change, Topology};
 use sim::trace::Level;
 
 /// The first of the ports that clients use; ephemeral ones, as their kernel would choose.
@@ -52,7 +53,7 @@ pub struct Against {
     sim: SimArm,
     topology: Topology,
     /// Who is attached by a link that loses frames, and how many it loses.
-    losses: BTreeMap<Netns, Share>,
+    losses: BTreeMap<NetnsName, Share>,
     /// Some link has lost some of its frames, other ones on each side: tables hold something else since.
     have_tables_parted: bool,
     /// Something has happened since everything was compared.
@@ -116,7 +117,7 @@ impl Against {
         let frames = self.without_lost(frames);
         let mut shown = Shown::new(plan, kernel.clone(), &frames);
         if let (None, Some(node)) = (&kernel.answer, &plan.via) {
-            let table = self.kernel.conntrack(&Netns::Node(node.clone()))?;
+            let table = self.kernel.conntrack(&NetnsName::Node(node.clone()))?;
             shown = shown.with_table(plan, node, table.unwrap_or_default(), || self.kernel.counters(node))?;
         }
         // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
@@ -169,7 +170,7 @@ impl Against {
             | Change::Close(..)
             | Change::Open(..) => None,
         };
-        let gone: Vec<Netns> = changes.iter().filter_map(lossy).collect();
+        let gone: Vec<NetnsName> = changes.iter().filter_map(lossy).collect();
         if !gone.is_empty() {
             self.before_link_changes()?;
         }
@@ -261,9 +262,9 @@ impl Against {
     }
 
     fn nodes(&self) -> Vec<String> {
-        let name = |netns: &Netns| match netns {
-            Netns::Node(name) => Some(name.clone()),
-            Netns::Switch | Netns::Host(_) | Netns::Pod(_) => None,
+        let name = |netns: &NetnsName| match netns {
+            NetnsName::Node(name) => Some(name.clone()),
+            NetnsName::Switch | NetnsName::Host(_) | NetnsName::Pod(_) => None,
         };
         self.topology.netns.keys().filter_map(name).collect()
     }
@@ -367,7 +368,7 @@ impl Arm for &mut Against {
         self.sim.distribution(plan)
     }
 
-    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+    fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         if self.is_stale && self.is_predictable() {
             self.sim.catch_up(self.kernel.elapsed());
             self.compare_tables()?;

@@ -38,7 +38,6 @@ pub mod wiring;
 
 pub use machine::KernelArm;
 pub use parallel::{side_by_side, timed};
-pub use rules::Backend;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -2,14 +2,13 @@
 
 mod build;
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
 
 use super::ArmError;
-use crate::observation::{DropObservation, Transport};
+use crate::observation::{Mismatch, Transport};
 use crate::prepare::ScriptPlan;
 use crate::scenario::segment::{IcmpError, Line, Packet, Payload, Segment};
 
@@ -20,33 +19,6 @@ const INITIAL_SEQ: u32 = 1_000_000_000;
 
 /// How long the sender stays silent after the last line, so that answers to it find it so.
 const LINGERING: Duration = Duration::from_millis(100);
-
-/// What was seen of a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scripted {
-    /// The first line that did not go as it is written; the script ended there.
-    pub mismatch: Option<Mismatch>,
-    /// Packets of the script and answers to them that were dropped, in order; `None` if this arm cannot see drops. What the
-    /// sender itself drops, so that it stays silent, is not among them.
-    pub drops: Option<Vec<DropObservation>>,
-}
-
-/// A line of a script that did not go as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Which line, from 1.
-    pub number: usize,
-    /// The line.
-    pub line: String,
-    /// What was seen instead.
-    pub found: String,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "line {}, {}: {}", self.number, self.line, self.found)
-    }
-}
 
 /// The network of a sender.
 pub(crate) trait Wire {

@@ -22,13 +22,17 @@ use sim::wire::rewrite::Side;
 use sim::world::{ConnectSpec, World, WorldOptions};
 use sim::xtables::{RestoreOptions, RuleErrorKind};
 
-use super::{Answer, Arm, ArmError, Flows, RawFlow, Scripted, read_answer};
-use crate::observation::{ConntrackObservation, DropObservation, DropReason, IcmpKey, Transport};
+use super::{Arm, ArmError};
+use crate::netns::NetnsName;
+use crate::observation::{
+    Answer, ConntrackObservation, DropObservation, DropReason, Flows, IcmpKey, RawFlow, Scripted, Transport,
+    read_answer,
+};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
-use crate::result::{ArmKind, NetnsName, Recording};
+use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Listener, Netns, Topology};
+use crate::topology::{Change, Listener, Topology};
 
 /// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -41,8 +45,8 @@ const PATHS_MAX: usize = 10_000;
 pub struct SimArm {
     world: World,
     topology: Topology,
-    ids: BTreeMap<Netns, NetnsId>,
-    servers: BTreeMap<(Netns, Listener), SocketId>,
+    ids: BTreeMap<NetnsName, NetnsId>,
+    servers: BTreeMap<(NetnsName, Listener), SocketId>,
     step_starts: Vec<usize>,
 }
 
@@ -58,12 +62,12 @@ impl SimArm {
         }
     }
 
-    fn id(&self, netns: &Netns) -> Result<NetnsId, ArmError> {
+    fn id(&self, netns: &NetnsName) -> Result<NetnsId, ArmError> {
         self.ids.get(netns).copied().ok_or_else(|| ArmError::Failed(format!("{netns} was not built")))
     }
 
     fn node(&self, name: &str) -> Result<NetnsId, ArmError> {
-        self.id(&Netns::Node(name.to_owned()))
+        self.id(&NetnsName::Node(name.to_owned()))
     }
 
     fn restore(&mut self, node: &str, text: &str) -> Result<(), ArmError> {
@@ -75,7 +79,7 @@ impl SimArm {
     }
 
     /// The netns of an id.
-    fn netns(&self, id: NetnsId) -> Option<&Netns> {
+    fn netns(&self, id: NetnsId) -> Option<&NetnsName> {
         self.ids.iter().find(|(_, known)| **known == id).map(|(netns, _)| netns)
     }
 
@@ -207,7 +211,7 @@ impl Arm for SimArm {
         Ok(Some(distribution))
     }
 
-    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+    fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         Ok(Some(conntrack(&self.world, self.id(netns)?)))
     }
 
@@ -226,7 +230,7 @@ impl Arm for SimArm {
         if trace.level() == Level::Nothing {
             return Ok((None, None));
         }
-        let names = |netns: &sim::netns::Netns| NetnsName {
+        let names = |netns: &sim::netns::Netns| NetnsNames {
             name: netns.name.to_string(),
             devices: netns.devices.iter().map(|device| device.name.to_string()).collect(),
         };

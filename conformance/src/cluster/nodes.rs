@@ -9,13 +9,11 @@ use proxy_core::objects::{self, Kind, Object};
 use super::address::{ipv4, ipv4_net, is_host_address, nth};
 use super::{Cluster, Node, Problem, natural_cmp};
 use crate::manifest::ObjectKey;
+use crate::netns::SWITCH;
 use crate::scenario::{FieldFault, Gateway, ObjectName, Via, nearest};
 
 /// Prefix length of a node's pod CIDR when it is chosen here (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
-
-/// What the switch is called to which nodes and external hosts are attached. None of them can be called so.
-pub(crate) const SWITCH: &str = "switch";
 
 impl Cluster {
     pub(super) fn settle_nodes(&mut self, problems: &mut Vec<Problem>) {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use proxy_core::objects::{self, Container, Kind, Object, PodCondition, PodIp, Protocol};
+use proxy_core::objects::{self, Kind, Object, PodCondition, PodIp, Protocol};
 
 use super::address::{ipv4, is_host_address, nth};
 use super::nodes::check_name;
+use super::target::{containers, numeric_targets, selects, valid_port};
 use super::{Cluster, Node, Pod, Problem, as_pod, natural_cmp};
 use crate::manifest::ObjectKey;
 use crate::scenario::{FieldFault, ObjectName};
@@ -144,8 +145,8 @@ impl Cluster {
             declared.filter_map(|port| Some((port.protocol, valid_port(port.container_port)?))).collect();
         if ports.is_empty() {
             for service in self.stored.values().filter_map(super::as_service) {
-                if super::services::selects(service, &pod.metadata) {
-                    ports.extend(super::services::numeric_targets(service));
+                if selects(service, &pod.metadata) {
+                    ports.extend(numeric_targets(service));
                 }
             }
             for slice in self.stored.values().filter_map(super::as_slice) {
@@ -314,14 +315,4 @@ fn next_address(node: &Node, last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>)
     indexes
         .filter_map(|index| nth(node.pod_cidr, index))
         .find(|ip| is_host_address(node.pod_cidr, *ip) && !taken.contains(ip))
-}
-
-/// Containers that run beside each other: init containers only if they are sidecars.
-pub(super) fn containers(pod: &objects::Pod) -> impl Iterator<Item = &Container> {
-    let sidecars = pod.spec.init_containers.iter().filter(|container| container.restart_policy == "Always");
-    pod.spec.containers.iter().chain(sidecars)
-}
-
-pub(super) fn valid_port(number: i32) -> Option<u16> {
-    u16::try_from(number).ok().filter(|port| *port != 0)
 }

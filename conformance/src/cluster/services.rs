@@ -5,11 +5,9 @@ use std::net::IpAddr;
 
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::controller;
-use proxy_core::objects::{
-    EndpointSlice, IntOrString, Kind, Object, ObjectMeta, Pod, Protocol, Service, ServiceType,
-};
+use proxy_core::objects::{EndpointSlice, IntOrString, Kind, Object, Pod, Protocol, Service, ServiceType};
 
-use super::pods::{containers, valid_port};
+use super::target::{containers, selects};
 use super::{Cluster, Problem, as_pod, as_service, service_network};
 use crate::manifest::ObjectKey;
 use crate::scenario::{FieldFault, ObjectName};
@@ -198,22 +196,4 @@ fn cluster_ips(service: &Service) -> Vec<(String, &String)> {
     }
     let list = spec.cluster_ips.iter().enumerate();
     list.map(|(index, text)| (format!("spec.clusterIPs[{index}]"), text)).collect()
-}
-
-/// Whether a Service's selector finds a Pod.
-pub(super) fn selects(service: &Service, metadata: &ObjectMeta) -> bool {
-    !service.spec.selector.is_empty()
-        && service.metadata.namespace() == metadata.namespace()
-        && service.spec.selector.iter().all(|(name, value)| metadata.labels.get(name) == Some(value))
-}
-
-/// Target ports of a Service that are numbers.
-pub(super) fn numeric_targets(service: &Service) -> Vec<(Protocol, u16)> {
-    let number = |port: &proxy_core::objects::ServicePort| match &port.target_port {
-        Some(IntOrString::Int(0)) | None => Some(port.port),
-        Some(IntOrString::Int(number)) => Some(*number),
-        Some(IntOrString::String(_)) => None,
-    };
-    let ports = service.spec.ports.iter();
-    ports.filter_map(|port| Some((port.protocol, valid_port(number(port)?)?))).collect()
 }

@@ -109,7 +109,7 @@ fn sources_are_those_of_answered_flows_by_endpoint() {
 
 #[test]
 fn drops_count_where_they_are_meant_and_flooded_frames_do_not() {
-    let node = Netns::Node("node-1".into());
+    let node = NetnsName::Node("node-1".into());
     let drop = |reason| DropObservation { netns: node.clone(), reason };
     let check_drops = |reason: Option<&str>, drops: &[DropReason]| {
         let expected = PreparedExpectation {
@@ -159,7 +159,7 @@ fn conntrack_entries_are_counted_by_what_is_asked() {
     ];
     let vip: IpAddr = Ipv4Addr::new(10, 96, 0, 10).into();
     let any = ConntrackFilter {
-        netns: Netns::Node("node-1".into()),
+        netns: NetnsName::Node("node-1".into()),
         protocol: None,
         from: None,
         to: None,

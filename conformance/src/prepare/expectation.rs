@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::step::FlowPlan;
+use super::plan::FlowPlan;
 use super::{Preparation, resolve};
 use crate::cluster::Cluster;
+use crate::netns::NetnsName;
 use crate::observation::{DropObservation, DropReason, EndpointName, Transport};
 use crate::scenario::{
     ConntrackExpectation, Expectation, Expectations, FieldFault, FlowStatus, OutcomePattern, PortReference,
     ProxyMode, Reference, Share, SourceSeen, Target, Viewpoint, nearest,
 };
-use crate::topology::Netns;
 
 /// What must be observed after a step in one mode.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,7 +30,7 @@ pub struct PreparedExpectation {
     /// The addresses that the name has, in rising order; empty if there must be no such name.
     pub addresses: Option<Vec<Ipv4Addr>>,
     /// Where packets of the step are dropped, and for what reason, if that matters.
-    pub dropped: Option<(Netns, Option<String>)>,
+    pub dropped: Option<(NetnsName, Option<String>)>,
     /// Entries of conntrack tables.
     pub conntrack: Vec<ConntrackFilter>,
 }
@@ -57,7 +57,7 @@ pub struct Addresses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackFilter {
     /// Whose table.
-    pub netns: Netns,
+    pub netns: NetnsName,
     /// Only entries of this protocol.
     pub protocol: Option<Transport>,
     /// Only entries whose first packet came from this address and, if it is there, port.

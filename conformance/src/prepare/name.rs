@@ -5,23 +5,17 @@ use std::time::Duration;
 
 use proxy_core::objects::Protocol;
 
-use super::step::{FlowPlan, own_address};
-use super::{Preparation, resolve};
+use super::Preparation;
+use super::plan::{FlowPlan, ResolvePlan};
+use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
 use crate::dns::{self, Zone};
+use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::{FieldFault, PortReference, Reference, Resolve, Target};
-use crate::topology::Netns;
 
 /// How long a resolver waits for each answer (`timeout` of resolv.conf(5)). It asks once.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Queries for a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvePlan {
-    /// One datagram each, in order; those behind the first name that exists are not sent.
-    pub queries: Vec<FlowPlan>,
-}
 
 impl Preparation {
     /// The plan of the step of that index.
@@ -43,8 +37,8 @@ impl Preparation {
         let server = self.found(&format!("{path}.name"), server(cluster))?;
         let from = from?;
         let namespace = match &from {
-            Netns::Pod(pod) => Some(pod.namespace.as_str()),
-            Netns::Host(_) | Netns::Node(_) | Netns::Switch => None,
+            NetnsName::Pod(pod) => Some(pod.namespace.as_str()),
+            NetnsName::Host(_) | NetnsName::Node(_) | NetnsName::Switch => None,
         };
         let via = resolve::via(cluster, &from, *server.ip());
         let client = own_address(cluster, &from)?;

@@ -5,26 +5,26 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use proxy_core::objects::{Protocol, Service, ServiceType};
 
 use crate::cluster::{Cluster, Pod};
+use crate::netns::NetnsName;
 use crate::observation::EndpointName;
 use crate::scenario::{FieldFault, ObjectName, PortReference, Reference, Target, nearest};
-use crate::topology::Netns;
 
 /// The machine that a reference names: who connects, who drops, whose table it is.
-pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<Netns, FieldFault> {
+pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<NetnsName, FieldFault> {
     match target {
-        Target::Host(name) => host(cluster, name).map(|_| Netns::Host(name.clone())),
-        Target::Node(name) => node_ip(cluster, name).map(|_| Netns::Node(name.clone())),
+        Target::Host(name) => host(cluster, name).map(|_| NetnsName::Host(name.clone())),
+        Target::Node(name) => node_ip(cluster, name).map(|_| NetnsName::Node(name.clone())),
         Target::Pod(name) => pod(cluster, name).map(netns_of),
-        Target::Name(name) if cluster.node(name).is_some() => Ok(Netns::Node(name.clone())),
-        Target::Name(name) => bare(cluster, name).map(|_| Netns::Host(name.clone())),
+        Target::Name(name) if cluster.node(name).is_some() => Ok(NetnsName::Node(name.clone())),
+        Target::Name(name) => bare(cluster, name).map(|_| NetnsName::Host(name.clone())),
         Target::Service(_) | Target::Address(_) => Err(FieldFault::new(format!("{target} is no machine"))
             .expected("the name of an external host, pod/NAME or node/NAME")),
     }
 }
 
 /// The network namespace that a Pod is in.
-pub(super) fn netns_of(pod: &Pod) -> Netns {
-    if pod.is_host_network { Netns::Node(pod.node.clone()) } else { Netns::Pod(pod.name.clone()) }
+pub(super) fn netns_of(pod: &Pod) -> NetnsName {
+    if pod.is_host_network { NetnsName::Node(pod.node.clone()) } else { NetnsName::Pod(pod.name.clone()) }
 }
 
 /// The address that a reference names as a destination.
@@ -83,14 +83,14 @@ pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<Endpo
 
 /// The node whose kube-proxy chooses the endpoint of a connection from `from` to `to`: the one that has the address, or
 /// else the one that the first packet meets first.
-pub(super) fn via(cluster: &Cluster, from: &Netns, to: Ipv4Addr) -> Option<String> {
+pub(super) fn via(cluster: &Cluster, from: &NetnsName, to: Ipv4Addr) -> Option<String> {
     if let Some(node) = cluster.nodes().iter().find(|node| node.ip == to) {
         return Some(node.name.clone());
     }
     match from {
-        Netns::Node(name) => Some(name.clone()),
-        Netns::Pod(name) => cluster.pod(name).map(|pod| pod.node.clone()),
-        Netns::Host(name) => {
+        NetnsName::Node(name) => Some(name.clone()),
+        NetnsName::Pod(name) => cluster.pod(name).map(|pod| pod.node.clone()),
+        NetnsName::Host(name) => {
             let host = cluster.host(name)?;
             let next_hop = |via: &crate::scenario::Via| match via {
                 crate::scenario::Via::Node(name) => cluster.node(name).map(|node| node.ip),
@@ -105,7 +105,7 @@ pub(super) fn via(cluster: &Cluster, from: &Netns, to: Ipv4Addr) -> Option<Strin
             };
             cluster.nodes().iter().find(|node| Some(node.ip) == hop).map(|node| node.name.clone())
         }
-        Netns::Switch => None,
+        NetnsName::Switch => None,
     }
 }
 
@@ -264,5 +264,15 @@ fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Resu
             ))
             .expected(format!("pod/{}:PORT", pod.name))),
         },
+    }
+}
+
+/// The address by which a machine is known: that of its `eth0`.
+pub(super) fn own_address(cluster: &Cluster, netns: &NetnsName) -> Option<Ipv4Addr> {
+    match netns {
+        NetnsName::Host(name) => cluster.host(name).map(|host| host.ip),
+        NetnsName::Node(name) => cluster.node(name).map(|node| node.ip),
+        NetnsName::Pod(name) => cluster.pod(name).map(|pod| pod.ip),
+        NetnsName::Switch => None,
     }
 }

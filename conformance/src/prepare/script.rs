@@ -1,17 +1,14 @@
 //! `send` steps with everything resolved.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
-
 use proxy_core::objects::Protocol;
 
-use super::step::own_address;
-use super::{Preparation, resolve};
+use super::Preparation;
+use super::plan::ScriptPlan;
+use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
+use crate::netns::NetnsName;
 use crate::observation::Transport;
-use crate::scenario::segment::Line;
 use crate::scenario::{FieldFault, Send};
-use crate::topology::Netns;
 
 /// The first of the ports that scripts use when their author names none: above those that a kernel gives to sockets
 /// (`net.ipv4.ip_local_port_range`), so that no socket has it.
@@ -19,29 +16,6 @@ const FIRST_PORT: u16 = 61_000;
 
 /// Steps after which a port is used again.
 const PORT_COUNT: u16 = 4_000;
-
-/// A script of raw packets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptPlan {
-    /// Where the sender is: an external host or a Pod.
-    pub from: Netns,
-    /// The sender as the step names it.
-    pub from_text: String,
-    /// The sender's own address.
-    pub client: Ipv4Addr,
-    /// To what address and port.
-    pub to: SocketAddrV4,
-    /// The destination as the step names it.
-    pub to_text: String,
-    /// TCP or UDP.
-    pub transport: Transport,
-    /// The sender's port.
-    pub source_port: u16,
-    /// How long each packet that must come is waited for.
-    pub timeout: Duration,
-    /// What is sent and what must come, in order.
-    pub lines: Vec<Line>,
-}
 
 impl Preparation {
     /// The plan of the step of that index.
@@ -54,7 +28,7 @@ impl Preparation {
     ) -> Option<ScriptPlan> {
         let transport = self.transport(path, send.protocol)?;
         let from = self.client(&format!("{path}.from"), &send.from, cluster);
-        if let Some(Netns::Node(_) | Netns::Switch) = &from {
+        if let Some(NetnsName::Node(_) | NetnsName::Switch) = &from {
             let fault = FieldFault::new(format!("{} is a node, whose own TCP would answer too", send.from))
                 .expected("an external host, or a Pod with a network of its own");
             self.scenario_fault(&fault.at(format!("{path}.from")));

@@ -1,10 +1,12 @@
 //! `set` steps with everything resolved.
 
-use super::step::{PreparedAction, StateChange};
+use super::plan::StateChange;
+use super::step::PreparedAction;
 use super::{Preparation, resolve, sysctl};
 use crate::cluster::{Cluster, Pod};
+use crate::netns::NetnsName;
 use crate::scenario::{Change, Cni, FieldFault, ObjectName, Setting, Target};
-use crate::topology::{Netns, Topology};
+use crate::topology::Topology;
 
 impl Preparation {
     pub(super) fn set(
@@ -84,8 +86,8 @@ fn with_hairpin_flag(cluster: &Cluster, pod: &Pod) -> Result<ObjectName, FieldFa
 }
 
 /// The network namespace, if it is the target's own and so attached by a link of the target's own.
-fn with_link(target: &Target, netns: Netns) -> Result<Netns, FieldFault> {
-    if let (Target::Pod(name), Netns::Node(node)) = (target, &netns) {
+fn with_link(target: &Target, netns: NetnsName) -> Result<NetnsName, FieldFault> {
+    if let (Target::Pod(name), NetnsName::Node(node)) = (target, &netns) {
         return Err(shares_network(name, node, "no link of its own")
             .help(format!("write node/{node} to change the link of the node")));
     }

@@ -1,24 +1,22 @@
 //! Steps with everything resolved.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use proxy_core::objects::Object;
 
+use super::Preparation;
 use super::expectation::PreparedExpectation;
-use super::name::ResolvePlan;
-use super::script::ScriptPlan;
-use super::{Preparation, resolve};
-use crate::arm::REQUEST;
+use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
+use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
 use crate::manifest::{self, ObjectKey, Origin};
+use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::{
-    Action, Connect, FieldFault, Manifest, ObjectName, ObjectReference, Ping, ProxyMode, Reference, Scenario,
-    Share,
+    Action, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
 };
-use crate::topology::Netns;
 
 /// A step that can run.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,63 +53,6 @@ pub enum PreparedAction {
     Sleep(Duration),
     /// Nothing; the state is looked at.
     Look,
-}
-
-/// Connections, or echo requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlowPlan {
-    /// Where the client is.
-    pub from: Netns,
-    /// The client as the step names it.
-    pub from_text: String,
-    /// The client's own address.
-    pub client: Ipv4Addr,
-    /// To what address and port; the port is 0 for echo requests.
-    pub to: SocketAddrV4,
-    /// The destination as the step names it.
-    pub to_text: String,
-    /// By what.
-    pub transport: Transport,
-    /// What the client sends.
-    pub request: Vec<u8>,
-    /// How many.
-    pub count: u32,
-    /// The client's port, if it is not the kernel's choice.
-    pub source_port: Option<u16>,
-    /// How long the client waits.
-    pub timeout: Duration,
-    /// The node whose kube-proxy would choose the endpoint, if the connection goes by one.
-    pub via: Option<String>,
-}
-
-/// A change without a manifest.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StateChange {
-    /// The hairpin flag of the port to which a Pod is attached.
-    Hairpin {
-        /// The Pod, which has a network of its own.
-        pod: ObjectName,
-        /// Whether it is set.
-        is_on: bool,
-    },
-    /// A sysctl.
-    Sysctl {
-        /// Whose.
-        netns: Netns,
-        /// Such as `net.ipv4.ip_forward`.
-        name: String,
-        /// As written to the file.
-        value: String,
-    },
-    /// The link by which a host, a node or a Pod is attached.
-    Link {
-        /// Who is attached by it.
-        netns: Netns,
-        /// One-way delay, if it changes.
-        latency: Option<Duration>,
-        /// The share of frames that are lost, if it changes.
-        loss: Option<Share>,
-    },
 }
 
 impl Preparation {
@@ -241,7 +182,7 @@ impl Preparation {
         })
     }
 
-    pub(super) fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<Netns> {
+    pub(super) fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<NetnsName> {
         let netns = match &from.port {
             None => resolve::machine(cluster, &from.target),
             Some(_) => Err(FieldFault::new("a client is named without a port")
@@ -315,15 +256,5 @@ impl Preparation {
     /// The value, or a diagnostic at the key of `path`.
     pub(super) fn found_key<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
         result.map_err(|fault| self.scenario_fault(&fault.at_key(path))).ok()
-    }
-}
-
-/// The address by which a machine is known: that of its `eth0`.
-pub(super) fn own_address(cluster: &Cluster, netns: &Netns) -> Option<Ipv4Addr> {
-    match netns {
-        Netns::Host(name) => cluster.host(name).map(|host| host.ip),
-        Netns::Node(name) => cluster.node(name).map(|node| node.ip),
-        Netns::Pod(name) => cluster.pod(name).map(|pod| pod.ip),
-        Netns::Switch => None,
     }
 }

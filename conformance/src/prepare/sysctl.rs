@@ -6,14 +6,16 @@ use sim::wire::MacAddr;
 
 use super::Preparation;
 use crate::cluster::Cluster;
+use crate::netns::NetnsName;
 use crate::scenario::{FieldFault, nearest};
-use crate::topology::{Netns, Topology};
+use crate::topology::Topology;
 
 impl Preparation {
     /// The sysctls that every node is given.
     pub(super) fn check_node_sysctls(&mut self, cluster: &Cluster) {
         let topology = Topology::of(cluster);
-        let nodes: Vec<Netns> = cluster.nodes().iter().map(|node| Netns::Node(node.name.clone())).collect();
+        let nodes: Vec<NetnsName> =
+            cluster.nodes().iter().map(|node| NetnsName::Node(node.name.clone())).collect();
         for (name, value) in &cluster.network().sysctls {
             let path = format!("spec.network.sysctls.{name}");
             let fault = nodes.iter().find_map(|node| fault(&topology, node, &path, name, value));
@@ -25,7 +27,7 @@ impl Preparation {
 /// What is wrong with a sysctl that is at `path`: its name at the key, or else its value.
 pub(super) fn fault(
     topology: &Topology,
-    netns: &Netns,
+    netns: &NetnsName,
     path: &str,
     name: &str,
     value: &str,

@@ -7,10 +7,10 @@ use sim::packet::PacketId;
 use sim::trace::{Event, PacketEvent};
 
 use crate::arm::ArmError;
-use crate::arm::against::{Disagreement, Subject};
-use crate::arm::kernel::Backend;
+use crate::backend::Backend;
 use crate::caught::caught;
 use crate::diagnostic::{Source, Style, has_errors, render};
+use crate::disagreement::{Disagreement, Subject};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
 use crate::result::{Recording, Run};

@@ -1,7 +1,7 @@
 //! Where the simulator and the kernel are known to differ, and what a run comes to.
 
 use crate::arm::ArmError;
-use crate::arm::kernel::Backend;
+use crate::backend::Backend;
 use crate::result::RunResult;
 use crate::scenario::ProxyMode;
 

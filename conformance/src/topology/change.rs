@@ -1,35 +1,36 @@
 //! What to do when a topology becomes another one while it runs.
 
-use super::{Address, Listener, Netns, Route, Topology};
+use super::{Address, Listener, Route, Topology};
+use crate::netns::NetnsName;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Remove a Pod's network namespace. Its veth goes with it, and the port on its node with the veth.
-    RemovePod(Netns),
+    RemovePod(NetnsName),
     /// Make a Pod's network namespace and attach it, as [`Topology`] says.
-    AddPod(Netns),
+    AddPod(NetnsName),
     /// Add an address to a device that is there by then.
-    AddAddress(Netns, Address),
+    AddAddress(NetnsName, Address),
     /// Add a route.
-    AddRoute(Netns, Route),
+    AddRoute(NetnsName, Route),
     /// Nobody answers on this port any more.
-    Close(Netns, Listener),
+    Close(NetnsName, Listener),
     /// Somebody answers on this port from now on.
-    Open(Netns, Listener),
+    Open(NetnsName, Listener),
 }
 
 /// What turns `before` into `after`, in the order in which it is to be done. Both are of the same nodes and hosts, so
 /// routes go only with the devices of Pods that go.
 pub fn changes(before: &Topology, after: &Topology) -> Vec<Change> {
     let mut changes = Vec::new();
-    let has_moved = |netns: &Netns| {
+    let has_moved = |netns: &NetnsName| {
         let end = |topology: &Topology| topology.veths.iter().find(|veth| veth.leaf.netns == *netns).cloned();
         end(before) != end(after)
     };
-    let stays = |netns: &Netns| after.netns.contains_key(netns) && !has_moved(netns);
+    let stays = |netns: &NetnsName| after.netns.contains_key(netns) && !has_moved(netns);
     changes.extend(before.netns.keys().filter(|netns| !stays(netns)).cloned().map(Change::RemovePod));
-    let is_new = |netns: &Netns| !before.netns.contains_key(netns) || has_moved(netns);
+    let is_new = |netns: &NetnsName| !before.netns.contains_key(netns) || has_moved(netns);
     changes.extend(after.netns.keys().filter(|netns| is_new(netns)).cloned().map(Change::AddPod));
     for (netns, plan) in after.netns.iter().filter(|(netns, _)| !is_new(netns)) {
         let previous = &before.netns[netns];

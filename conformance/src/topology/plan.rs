@@ -7,9 +7,10 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
-use super::{Address, Bridge, Listener, Netns, NetnsPlan, Route, Topology, Veth, VethEnd};
+use super::{Address, Bridge, Listener, NetnsPlan, Route, Topology, Veth, VethEnd};
 use crate::cluster::{Cluster, Node, Pod};
 use crate::dns::{self, Zone};
+use crate::netns::NetnsName;
 use crate::scenario::{Cni, ExternalHost, Via};
 
 /// The bridge of the switch.
@@ -61,7 +62,7 @@ pub(crate) const fn is_executed(cni: Cni) -> bool {
 struct Builder<'a> {
     cluster: &'a Cluster,
     dns_servers: BTreeSet<(Ipv4Addr, u16)>,
-    netns: BTreeMap<Netns, NetnsPlan>,
+    netns: BTreeMap<NetnsName, NetnsPlan>,
     veths: Vec<Veth>,
 }
 
@@ -70,11 +71,11 @@ impl Builder<'_> {
         let bridge = Bridge { name: SWITCH_BRIDGE.to_owned(), mac: MacAddr([0x0a, 0x5a, 0, 0, 0, 1]) };
         let plan =
             NetnsPlan { bridge: Some(bridge), early_sysctls: owned(&SWITCH_SYSCTLS), ..NetnsPlan::default() };
-        self.netns.insert(Netns::Switch, plan);
+        self.netns.insert(NetnsName::Switch, plan);
     }
 
     fn host(&mut self, host: &ExternalHost) {
-        let netns = Netns::Host(host.name.clone());
+        let netns = NetnsName::Host(host.name.clone());
         self.attach_to_switch(&netns, host.ip);
         let next_hop = |via: &Via| match via {
             Via::Address(address) => Some(*address),
@@ -103,7 +104,7 @@ impl Builder<'_> {
     }
 
     fn node(&mut self, node: &Node) {
-        let netns = Netns::Node(node.name.clone());
+        let netns = NetnsName::Node(node.name.clone());
         self.attach_to_switch(&netns, node.ip);
         let mut plan = NetnsPlan {
             addresses: vec![self.lan_address(node.ip)],
@@ -136,7 +137,7 @@ impl Builder<'_> {
 
     fn pod(&mut self, pod: &Pod) {
         let Some(node) = self.cluster.node(&pod.node).filter(|_| !pod.is_host_network) else { return };
-        let netns = Netns::Pod(pod.name.clone());
+        let netns = NetnsName::Pod(pod.name.clone());
         let port_device = port_name(pod.ip);
         let is_hairpin = self.cluster.network().is_hairpin;
         let default = Route { to: everything(), via: Some(node.pod_gateway), device: UPLINK.to_owned() };
@@ -157,7 +158,7 @@ impl Builder<'_> {
                 address(Ipv4Net::new_assert(pod.ip, 32));
                 let gateway = Ipv4Net::new_assert(node.pod_gateway, 32);
                 plan.routes = vec![Route { to: gateway, via: None, device: UPLINK.to_owned() }, default];
-                if let Some(plan) = self.netns.get_mut(&Netns::Node(node.name.clone())) {
+                if let Some(plan) = self.netns.get_mut(&NetnsName::Node(node.name.clone())) {
                     plan.addresses.push(Address { device: port_device.clone(), net: gateway });
                     let to = Ipv4Net::new_assert(pod.ip, 32);
                     plan.routes.push(Route { to, via: None, device: port_device.clone() });
@@ -167,7 +168,7 @@ impl Builder<'_> {
         };
         self.veths.push(Veth {
             port: VethEnd {
-                netns: Netns::Node(node.name.clone()),
+                netns: NetnsName::Node(node.name.clone()),
                 device: port_device,
                 mac: hardware_address(PORT, pod.ip),
             },
@@ -193,9 +194,13 @@ impl Builder<'_> {
         listens.map(listener).collect()
     }
 
-    fn attach_to_switch(&mut self, netns: &Netns, ip: Ipv4Addr) {
+    fn attach_to_switch(&mut self, netns: &NetnsName, ip: Ipv4Addr) {
         self.veths.push(Veth {
-            port: VethEnd { netns: Netns::Switch, device: port_name(ip), mac: hardware_address(PORT, ip) },
+            port: VethEnd {
+                netns: NetnsName::Switch,
+                device: port_name(ip),
+                mac: hardware_address(PORT, ip),
+            },
             leaf: VethEnd {
                 netns: netns.clone(),
                 device: UPLINK.to_owned(),

@@ -1,7 +1,7 @@
 //! Results of runs made by hand.
 
-use conformance::arm::against::{Disagreement, Subject as DisagreementSubject};
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
+use conformance::disagreement::{Disagreement, Subject as DisagreementSubject};
 use conformance::observation::{EndpointName, FlowObservation, Outcome, Refusal, Transport};
 use conformance::result::{ArmKind, EndpointShare, Failure, RunResult, StepResult, Subject};
 use conformance::scenario::{Family, ObjectName, ProxyMode, Share};

@@ -2,7 +2,7 @@
 
 use super::run::{disputed, failed, passed};
 use conformance::arm::ArmError;
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
 use conformance::prepare::prepare;
 use conformance::scenario::{Family, ProxyMode};
 use conformance::suite::known::Verdict;

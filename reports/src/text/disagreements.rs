@@ -1,7 +1,7 @@
 //! Where the simulator and a kernel do not agree.
 
 use crate::palette::{Palette, Tone};
-use conformance::arm::against::Disagreement;
+use conformance::disagreement::Disagreement;
 use std::fmt::{self, Formatter};
 
 /// One cause often shows on every device after it; the first differences are the telling ones.

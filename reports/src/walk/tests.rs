@@ -3,7 +3,7 @@ use super::{StepKind, Walk};
 use crate::names::Names;
 use crate::palette::Palette;
 use crate::sample::{Addr, Script, route, segment, tuple};
-use conformance::result::NetnsName;
+use conformance::result::NetnsNames;
 use sim::device::DeviceId;
 use sim::fib::RouteKind;
 use sim::netfilter::Hook;
@@ -21,8 +21,8 @@ const CLIENT: Addr = (Ipv4Addr::new(192, 168, 0, 100), 40000);
 const NODE: Addr = (Ipv4Addr::new(192, 168, 0, 11), 30080);
 const POD: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
 
-fn names() -> [NetnsName; 3] {
-    let netns = |name: &str, devices: &[&str]| NetnsName {
+fn names() -> [NetnsNames; 3] {
+    let netns = |name: &str, devices: &[&str]| NetnsNames {
         name: name.to_owned(),
         devices: devices.iter().map(|&device| device.to_owned()).collect(),
     };

@@ -1,5 +1,5 @@
 use super::*;
-use conformance::arm::kernel::Backend;
+use conformance::backend::Backend;
 use std::sync::atomic::AtomicUsize;
 
 /// Hunts for one world, which goes wrong in its first `bad_runs` runs. What was caught, and how often it was run.

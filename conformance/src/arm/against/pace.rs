@@ -1,7 +1,8 @@
 //! The pace of both arms: timers that would make a kernel wait are short, and those that it draws at random are far away.
 
 use crate::arm::kernel::KernelArm;
-use crate::topology::{Change, Netns, NetnsPlan, Topology};
+use crate::netns::NetnsName;
+use crate::topology::{Change, NetnsPlan, Topology};
 
 /// What every device with addresses is given, on both arms.
 const NEIGH_SYSCTLS: [(&str, &str); 2] = [
@@ -60,7 +61,7 @@ pub(super) fn neigh_sysctls(device: &str) -> impl Iterator<Item = (String, Strin
 }
 
 /// Devices that a change gives their first address, by network namespace: those of routed ports.
-pub(super) fn new_devices(changes: &[Change]) -> Vec<(Netns, String)> {
+pub(super) fn new_devices(changes: &[Change]) -> Vec<(NetnsName, String)> {
     let device = |change: &Change| match change {
         Change::AddAddress(netns, address) => Some((netns.clone(), address.device.clone())),
         Change::RemovePod(_)

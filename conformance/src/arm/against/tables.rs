@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Against, Subject};
-use crate::arm::{Answer, Arm, ArmError, RawFlow};
-use crate::observation::{ConntrackObservation, EndpointName, RuleCounter};
+use super::Against;
+use crate::arm::{Arm, ArmError};
+use crate::disagreement::Subject;
+use crate::netns::NetnsName;
+use crate::observation::{Answer, ConntrackObservation, EndpointName, RawFlow, RuleCounter};
 use crate::prepare::FlowPlan;
 use crate::shares::{Distribution, approximation};
 use crate::statistics::GTest;
-use crate::topology::Netns;
 
 /// Choices are called biased if their probability is smaller. A run has fewer than a hundred steps with many connections,
 /// and the chi-squared approximation is wrong by less than a factor of 30 for counts from [`COUNT_MIN`] on; so false alarms
@@ -33,7 +34,7 @@ impl Against {
     /// told only if it still does.
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
         for node in self.nodes() {
-            let node = Netns::Node(node);
+            let node = NetnsName::Node(node);
             let look = |arms: &mut Self| -> Result<_, ArmError> {
                 let (sim, kernel) = (arms.sim.conntrack(&node)?, arms.kernel.conntrack(&node)?);
                 Ok(ConntrackObservation::apart(sim.unwrap_or_default(), kernel.unwrap_or_default()))

@@ -83,7 +83,7 @@ fn a_pod_that_comes_back_has_a_link_that_loses_nothing() {
     }
     let (mut against, plan) = first_step("clusterip", |text| text);
     let with = against.topology.clone();
-    let pod = with.netns.keys().rfind(|netns| matches!(netns, Netns::Pod(_))).expect("a Pod").clone();
+    let pod = with.netns.keys().rfind(|netns| matches!(netns, NetnsName::Pod(_))).expect("a Pod").clone();
     let mut without = with.clone();
     without.netns.remove(&pod);
     without.veths.retain(|veth| veth.leaf.netns != pod);

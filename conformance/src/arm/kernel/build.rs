@@ -2,7 +2,8 @@
 
 use super::lab::{Lab, LabError};
 use super::wiring::{self, End, Wiring};
-use crate::topology::{Change, Link, Netns, NetnsPlan, Topology, Veth};
+use crate::netns::NetnsName;
+use crate::topology::{Change, Link, NetnsPlan, Topology, Veth};
 
 /// Makes the namespaces of a topology and everything in them but the listeners.
 ///
@@ -90,7 +91,7 @@ fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {
     }
 }
 
-fn added_pod(change: &Change) -> Option<&Netns> {
+fn added_pod(change: &Change) -> Option<&NetnsName> {
     match change {
         Change::AddPod(netns) => Some(netns),
         Change::RemovePod(_)
@@ -139,17 +140,17 @@ mod tests {
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
-    fn node(name: &str) -> Netns {
-        Netns::Node(name.to_owned())
+    fn node(name: &str) -> NetnsName {
+        NetnsName::Node(name.to_owned())
     }
 
-    fn end(netns: Netns, device: &str, last: u8) -> VethEnd {
+    fn end(netns: NetnsName, device: &str, last: u8) -> VethEnd {
         VethEnd { netns, device: device.to_owned(), mac: MacAddr([2, 0, 0, 0, 1, last]) }
     }
 
     /// Says of a bridge what the kernel has made known, which is not always what it would find if it looked: a listing of all
     /// devices does not bring them up to date.
-    fn check(lab: &Lab, netns: &Netns, state: &str) {
+    fn check(lab: &Lab, netns: &NetnsName, state: &str) {
         let listing = lab.netns(&netns.to_string()).run("ip", &["link"], b"").expect("a listing");
         let line = listing.lines().find(|line| line.contains(": cni0:")).expect("the bridge");
         assert!(line.contains(&format!(" state {state} ")), "{netns}: {line}");

@@ -21,7 +21,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeSpec;
 use thiserror::Error;
 
-use super::lab::{LabError, Netns};
+use super::lab::{LabError, LabNetns};
 use crate::frame::{Direction, Frame};
 
 /// Room for frames that were not read yet. Frames are read after every connection; the longest step between two reads is
@@ -74,7 +74,7 @@ impl Capture {
     ///
     /// # Errors
     /// If the namespace cannot be entered or the socket cannot be made.
-    pub fn open(netns: &Netns) -> Result<Self, CaptureError> {
+    pub fn open(netns: &LabNetns) -> Result<Self, CaptureError> {
         stamp::ensure()?;
         let name = netns.name().to_owned();
         let fault = |errno: Errno| CaptureError::Io { netns: name.clone(), source: errno.into() };
@@ -86,7 +86,7 @@ impl Capture {
     ///
     /// # Errors
     /// If the socket fails, or the kernel lost frames.
-    pub fn drain(&mut self, netns: &Netns) -> Result<Vec<Frame>, CaptureError> {
+    pub fn drain(&mut self, netns: &LabNetns) -> Result<Vec<Frame>, CaptureError> {
         let mut frames = Vec::new();
         while let Some(received) =
             receive(&self.socket, &mut self.buffer).map_err(|errno| self.fault(errno))?
@@ -111,7 +111,7 @@ impl Capture {
         CaptureError::Io { netns: self.netns.clone(), source: errno.into() }
     }
 
-    fn device_name(&mut self, netns: &Netns, index: usize) -> Result<String, CaptureError> {
+    fn device_name(&mut self, netns: &LabNetns, index: usize) -> Result<String, CaptureError> {
         if !self.devices.contains_key(&index) {
             self.devices = netns.enter(device_names)?.map_err(|errno| self.fault(errno))?;
         }

@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 use thiserror::Error;
 
-use super::lab::{LabError, Netns};
+use super::lab::{LabError, LabNetns};
 use crate::observation::Transport;
 
 /// What a client does.
@@ -84,7 +84,7 @@ pub enum ClientError {
 ///
 /// # Errors
 /// If the namespace cannot be entered, or the kernel has no such socket. What happens to the exchange itself is reported.
-pub fn exchange(netns: &Netns, request: &Request) -> Result<Report, ClientError> {
+pub fn exchange(netns: &LabNetns, request: &Request) -> Result<Report, ClientError> {
     let opened = netns.enter(|| match request.protocol {
         Transport::Tcp => open(SockType::Stream, SockProtocol::Tcp, request.source_port),
         Transport::Udp => open(SockType::Datagram, SockProtocol::Udp, request.source_port),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::lab::{LabError, Netns};
+use super::lab::{LabError, LabNetns};
 use crate::observation::{ConntrackObservation, IcmpKey, TcpState, Transport};
 
 /// The table of the namespace of the thread that looks, where the kernel has CONFIG_NF_CONNTRACK_PROCFS. All namespaces
@@ -18,7 +18,7 @@ const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
 ///
 /// # Errors
 /// If the table cannot be read, or is not written as expected; what the tool says where it is asked.
-pub fn list(netns: &Netns) -> Result<Vec<ConntrackObservation>, LabError> {
+pub fn list(netns: &LabNetns) -> Result<Vec<ConntrackObservation>, LabError> {
     let listing = match netns.enter(|| fs::read_to_string(TABLE))? {
         Ok(table) => table,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -43,7 +43,7 @@ pub fn list(netns: &Netns) -> Result<Vec<ConntrackObservation>, LabError> {
 ///
 /// # Errors
 /// What the tool says.
-pub fn delete(netns: &Netns, entry: &ConntrackObservation) -> Result<(), LabError> {
+pub fn delete(netns: &LabNetns, entry: &ConntrackObservation) -> Result<(), LabError> {
     let (src, dst) = entry.original;
     let args = [
         "-D",

@@ -28,14 +28,14 @@ use name::netns_path;
 pub struct Lab {
     id: LabId,
     /// By node name, in the order in which they were asked for.
-    netns: IndexMap<String, Netns>,
+    netns: IndexMap<String, LabNetns>,
     /// Namespaces that it has made so far.
     count: u32,
 }
 
 /// A namespace of a lab.
 #[derive(Debug)]
-pub struct Netns {
+pub struct LabNetns {
     /// The node's name, such as `node-1` or `pod/web-0`.
     name: String,
     /// The name that `ip netns` lists.
@@ -110,7 +110,7 @@ impl Lab {
         for (node, system_name) in nodes {
             let fault = |source| LabError::Netns { netns: node.to_owned(), source };
             let file = File::open(netns_path(&system_name)).map_err(fault)?;
-            let netns = Netns { name: node.to_owned(), system_name, file };
+            let netns = LabNetns { name: node.to_owned(), system_name, file };
             let replaced = self.netns.insert(node.to_owned(), netns);
             assert!(replaced.is_none(), "node {node} is there already");
         }
@@ -126,7 +126,8 @@ impl Lab {
     /// If the lab has no node of that name.
     pub fn remove(&mut self, node: &str) -> Result<(), LabError> {
         let removed = self.netns.shift_remove(node);
-        let Netns { system_name, file, .. } = removed.unwrap_or_else(|| panic!("the lab has no node {node}"));
+        let LabNetns { system_name, file, .. } =
+            removed.unwrap_or_else(|| panic!("the lab has no node {node}"));
         drop(file);
         let deleted = ip_batch(std::slice::from_ref(&system_name), "del");
         interrupt::forget(self.id, &system_name);
@@ -142,12 +143,12 @@ impl Lab {
     ///
     /// # Panics
     /// If the lab has no node of that name: it was made with the names that are asked for.
-    pub fn netns(&self, node: &str) -> &Netns {
+    pub fn netns(&self, node: &str) -> &LabNetns {
         self.netns.get(node).unwrap_or_else(|| panic!("the lab has no node {node}"))
     }
 
     /// Every namespace, in the order in which they were asked for.
-    pub fn all_netns(&self) -> impl Iterator<Item = &Netns> {
+    pub fn all_netns(&self) -> impl Iterator<Item = &LabNetns> {
         self.netns.values()
     }
 }
@@ -161,7 +162,7 @@ impl Drop for Lab {
     }
 }
 
-impl Netns {
+impl LabNetns {
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -9,8 +9,9 @@ use super::lab::{Lab, LabError};
 use super::requirement::{Requirement, require};
 use super::tool::ToolError;
 use crate::arm::ArmError;
+use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Netns, Topology, Veth, VethEnd};
+use crate::topology::{Topology, Veth, VethEnd};
 
 /// Draws of nftables are made out of so many.
 const PARTS: u64 = 1_000_000;
@@ -27,7 +28,7 @@ pub(super) fn set_hairpin(
     pod: &ObjectName,
     is_on: bool,
 ) -> Result<(), ArmError> {
-    let Veth { port, .. } = topology.attachment(&Netns::Pod(pod.clone()));
+    let Veth { port, .. } = topology.attachment(&NetnsName::Pod(pod.clone()));
     let value = if is_on { "on" } else { "off" };
     let args = ["link", "set", "dev", &port.device, "type", "bridge_slave", "hairpin", value];
     Ok(lab.netns(&port.netns.to_string()).run("ip", &args, b"").map(drop)?)
@@ -36,7 +37,7 @@ pub(super) fn set_hairpin(
 pub(super) fn set_link(
     lab: &Lab,
     topology: &Topology,
-    netns: &Netns,
+    netns: &NetnsName,
     latency: Option<Duration>,
     loss: Option<Share>,
 ) -> Result<(), ArmError> {

@@ -14,21 +14,25 @@ use super::capture::{Capture, merge};
 use super::client::{End, Report, Request, exchange};
 use super::clocks::Clocks;
 use super::failure::{failed, refused};
-use super::lab::{Lab, Netns as LabNetns};
+use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
-use super::rules::{Backend, counters};
+use super::rules::counters;
 use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
-use crate::arm::{Arm, ArmError, Flows, Mismatch, RawFlow, Scripted, read_answer};
+use crate::arm::{Arm, ArmError};
+use crate::backend::Backend;
 use crate::frame::{Direction, Frame};
-use crate::observation::{ConntrackObservation, RuleCounter, Transport};
+use crate::netns::NetnsName;
+use crate::observation::{
+    ConntrackObservation, Flows, Mismatch, RawFlow, RuleCounter, Scripted, Transport, read_answer,
+};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::{NodeRules, NodeUpdate};
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Listener, Netns, Topology};
+use crate::topology::{Change, Listener, Topology};
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
@@ -58,7 +62,7 @@ const OF_THE_MACHINE: [&str; 3] = [
 pub struct KernelArm {
     backend: Backend,
     topology: Topology,
-    ports: BTreeMap<(Netns, Listener), ServerId>,
+    ports: BTreeMap<(NetnsName, Listener), ServerId>,
     frames: Vec<Frame>,
     /// They run from when the lab was built.
     clocks: Clocks,
@@ -139,12 +143,12 @@ impl KernelArm {
     ///
     /// # Errors
     /// If nothing was built.
-    pub fn netns(&self, netns: &Netns) -> Result<&LabNetns, ArmError> {
+    pub fn netns(&self, netns: &NetnsName) -> Result<&LabNetns, ArmError> {
         Ok(self.running()?.lab.netns(&netns.to_string()))
     }
 
     fn node(&self, name: &str) -> Result<&LabNetns, ArmError> {
-        self.netns(&Netns::Node(name.to_owned()))
+        self.netns(&NetnsName::Node(name.to_owned()))
     }
 
     fn running(&self) -> Result<&Running, ArmError> {
@@ -155,7 +159,7 @@ impl KernelArm {
         self.running.as_mut().ok_or_else(not_built)
     }
 
-    fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+    fn open(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
         let protocol = match listener.protocol {
             Protocol::Tcp => Transport::Tcp,
             Protocol::Udp => Transport::Udp,
@@ -178,7 +182,7 @@ impl KernelArm {
         Ok(())
     }
 
-    fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+    fn close(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
         if let Some(id) = self.ports.remove(&(netns.clone(), listener.clone())) {
             self.running_mut()?.servers.close(id)?;
         }
@@ -315,7 +319,7 @@ impl Arm for KernelArm {
                 let (gone, stay) =
                     std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
                 self.ports = stay;
-                let gone: BTreeMap<(Netns, Listener), ServerId> = gone;
+                let gone: BTreeMap<(NetnsName, Listener), ServerId> = gone;
                 let running = self.running_mut()?;
                 gone.into_values().try_for_each(|id| running.servers.close(id))?;
                 running.captures.remove(&netns.to_string());
@@ -373,7 +377,7 @@ impl Arm for KernelArm {
         Ok(None)
     }
 
-    fn conntrack(&mut self, netns: &Netns) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
+    fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         Ok(Some(conntrack::list(self.netns(netns)?)?))
     }
 

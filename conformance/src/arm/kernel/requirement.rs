@@ -171,7 +171,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::arm::kernel::{Backend, link};
+    use crate::arm::kernel::link;
+    use crate::backend::Backend;
 
     #[test]
     fn what_is_missing_is_said_with_its_remedy() {

@@ -1,39 +1,13 @@
 //! Loading rule text with the real tools.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use super::lab::{LabError, Netns};
+use super::lab::{LabError, LabNetns};
 use super::requirement::Requirement;
+use crate::backend::Backend;
 use crate::observation::RuleCounter;
 
-/// Which implementation of iptables loads rules. Both take the same text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Backend {
-    /// `iptables-legacy`: the xtables of the kernel.
-    #[default]
-    Legacy,
-    /// `iptables-nft`: xtables matches and targets inside nftables chains.
-    Nft,
-}
-
 impl Backend {
-    /// Both, in the order in which they are reported.
-    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
-
-    /// Its name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Nft => "nft",
-        }
-    }
-
-    /// The back end of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|backend| backend.name() == name)
-    }
-
     /// The programs that it is made of.
     pub const fn requirements(self) -> [Requirement; 3] {
         match self {
@@ -68,7 +42,7 @@ impl Backend {
     ///
     /// # Errors
     /// What the tool says.
-    pub fn restore(self, netns: &Netns, text: &str, is_flushing: bool) -> Result<(), LabError> {
+    pub fn restore(self, netns: &LabNetns, text: &str, is_flushing: bool) -> Result<(), LabError> {
         let args: &[&str] = if is_flushing { &["-w", "20"] } else { &["-w", "20", "--noflush"] };
         netns.run(self.restore_program(), args, text.as_bytes()).map(drop)
     }
@@ -79,7 +53,7 @@ impl Backend {
     ///
     /// # Errors
     /// What the tool says; it counts lines from the first command's on.
-    pub fn load(self, netns: &Netns, commands: &[String], restore: &str) -> Result<(), LabError> {
+    pub fn load(self, netns: &LabNetns, commands: &[String], restore: &str) -> Result<(), LabError> {
         self.restore(netns, &format!("{}{restore}", as_restore(commands)), false)
     }
 
@@ -87,14 +61,8 @@ impl Backend {
     ///
     /// # Errors
     /// What the tool says.
-    pub fn save(self, netns: &Netns) -> Result<String, LabError> {
+    pub fn save(self, netns: &LabNetns) -> Result<String, LabError> {
         netns.run(self.save_program(), &["-c"], b"")
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
     }
 }
 

@@ -12,11 +12,12 @@ use nix::sys::socket::{
 };
 
 use super::capture::Capture;
-use super::lab::Netns;
-use super::rules::Backend;
+use super::lab::LabNetns;
 use crate::arm::ArmError;
-use crate::arm::script::{Mismatch, Silence, Wire, play, silencer};
+use crate::arm::script::{Silence, Wire, play, silencer};
+use crate::backend::Backend;
 use crate::frame::Direction;
+use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
 /// Between two looks for frames; answers within a lab take a tenth of it.
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// # Errors
 /// If the namespace cannot be entered, or a socket or a rule is refused.
 pub(super) fn run_script(
-    netns: &Netns,
+    netns: &LabNetns,
     backend: Backend,
     plan: &ScriptPlan,
 ) -> Result<Option<Mismatch>, ArmError> {
@@ -45,12 +46,12 @@ fn open_socket() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)
 }
 
-fn failed(netns: &Netns, errno: Errno) -> ArmError {
+fn failed(netns: &LabNetns, errno: Errno) -> ArmError {
     ArmError::Failed(format!("{}: raw socket: {errno}", netns.name()))
 }
 
 struct KernelWire<'a> {
-    netns: &'a Netns,
+    netns: &'a LabNetns,
     capture: Capture,
     socket: OwnedFd,
     /// Frames that have come in and were not asked for yet.

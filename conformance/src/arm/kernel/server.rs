@@ -23,7 +23,7 @@ use nix::sys::socket::{
 use thiserror::Error;
 
 use super::client::errno;
-use super::lab::{LabError, Netns};
+use super::lab::{LabError, LabNetns};
 use crate::dns::Zone;
 use crate::observation::Transport;
 
@@ -130,7 +130,7 @@ impl Servers {
     ///
     /// # Errors
     /// If the namespace cannot be entered, or the port cannot be opened.
-    pub fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<ServerId, ServerError> {
+    pub fn open(&mut self, netns: &LabNetns, listener: &Listener) -> Result<ServerId, ServerError> {
         let address = SocketAddrV4::new(listener.address.unwrap_or(Ipv4Addr::UNSPECIFIED), listener.port);
         let opened = netns.enter(|| match listener.protocol {
             Transport::Tcp => Some(open_tcp(address)),

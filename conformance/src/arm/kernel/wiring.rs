@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use ipnet::Ipv4Net;
 use sim::wire::MacAddr;
 
-use super::lab::{Lab, LabError, Netns};
+use super::lab::{Lab, LabError, LabNetns};
 use super::rtnetlink::{NewDevice, Order, Rtnetlink};
 
 /// What every namespace of a lab gets before its devices.
@@ -181,7 +181,7 @@ impl OwnedEnd {
 
 impl Part {
     /// What comes before all links, inside the namespace.
-    fn begin(&self, netns: &Netns) -> Result<(), LabError> {
+    fn begin(&self, netns: &LabNetns) -> Result<(), LabError> {
         if self.is_new {
             // The kernel waits its turn for this. To write `ip_forward` right after it does not need to: where another lab
             // is at it, the kernel makes the thread try again and again (`devinet_sysctl_forward`, net/ipv4/devinet.c).
@@ -194,7 +194,7 @@ impl Part {
     }
 
     /// What comes after them.
-    fn carry_out(&self, netns: &Netns) -> Result<(), LabError> {
+    fn carry_out(&self, netns: &LabNetns) -> Result<(), LabError> {
         if !self.orders.is_empty() {
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
             self.orders.iter().try_for_each(|order| {
@@ -229,7 +229,7 @@ fn wait(device: &str, has_link: bool) -> io::Result<()> {
 ///
 /// # Errors
 /// If that takes much longer.
-pub(super) fn wait_for_link(netns: &Netns, bridge: &str, has_link: bool) -> Result<(), LabError> {
+pub(super) fn wait_for_link(netns: &LabNetns, bridge: &str, has_link: bool) -> Result<(), LabError> {
     netns.enter(|| wait(bridge, has_link))?.map_err(|source| netns.fault(source))
 }
 

@@ -6,8 +6,7 @@ use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
 
 use super::INITIAL_SEQ;
-use crate::arm::REQUEST;
-use crate::prepare::ScriptPlan;
+use crate::prepare::{REQUEST, ScriptPlan};
 use crate::scenario::segment::{Packet, Payload, Segment, TcpOption};
 
 /// What a host sends whose author says nothing else: TTL and window of Linux.

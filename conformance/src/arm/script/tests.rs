@@ -3,8 +3,8 @@ use std::collections::VecDeque;
 use sim::wire::build::{self as wire_build, Ipv4Fields};
 
 use super::*;
+use crate::netns::NetnsName;
 use crate::scenario::segment::parse_line;
-use crate::topology::Netns;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -13,7 +13,7 @@ const SERVER_INITIAL: u32 = 77_000;
 
 fn plan(transport: Transport, lines: &[&str]) -> ScriptPlan {
     ScriptPlan {
-        from: Netns::Host("client".into()),
+        from: NetnsName::Host("client".into()),
         from_text: "client".into(),
         client: CLIENT,
         to: SocketAddrV4::new(SERVER, 80),

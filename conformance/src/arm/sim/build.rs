@@ -11,8 +11,9 @@ use sim::world::{BuildError, VethEnd as SimEnd};
 
 use super::super::ArmError;
 use super::SimArm;
+use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Address, Change, Link as LinkPlan, Listener, Netns, NetnsPlan, Route, Topology, Veth};
+use crate::topology::{Address, Change, Link as LinkPlan, Listener, NetnsPlan, Route, Topology, Veth};
 
 impl From<BuildError> for ArmError {
     /// What a topology holds is ours, so what is refused is our fault.
@@ -63,7 +64,7 @@ impl SimArm {
         Ok(())
     }
 
-    fn add_netns(&mut self, netns: &Netns, plan: &NetnsPlan) -> Result<(), ArmError> {
+    fn add_netns(&mut self, netns: &NetnsName, plan: &NetnsPlan) -> Result<(), ArmError> {
         let id = self.world.add_netns(&netns.to_string());
         self.ids.insert(netns.clone(), id);
         for (name, value) in &plan.early_sysctls {
@@ -106,7 +107,7 @@ impl SimArm {
         found.ok_or_else(|| ArmError::Failed(format!("there is no device {name}")))
     }
 
-    fn configure(&mut self, netns: &Netns, plan: &NetnsPlan) -> Result<(), ArmError> {
+    fn configure(&mut self, netns: &NetnsName, plan: &NetnsPlan) -> Result<(), ArmError> {
         for address in &plan.addresses {
             self.add_address(netns, address)?;
         }
@@ -124,13 +125,13 @@ impl SimArm {
         Ok(())
     }
 
-    fn add_address(&mut self, netns: &Netns, address: &Address) -> Result<(), ArmError> {
+    fn add_address(&mut self, netns: &NetnsName, address: &Address) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &address.device)?;
         Ok(self.world.add_address(id, device, address.net)?)
     }
 
-    fn add_route(&mut self, netns: &Netns, route: &Route) -> Result<(), ArmError> {
+    fn add_route(&mut self, netns: &NetnsName, route: &Route) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &route.device)?;
         let route = match route.via {
@@ -140,7 +141,7 @@ impl SimArm {
         Ok(self.world.add_route(id, route)?)
     }
 
-    fn open(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+    fn open(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let name = listener.name.as_str().into();
         let server = match listener.zone.clone() {
@@ -164,7 +165,7 @@ impl SimArm {
         Ok(())
     }
 
-    fn close(&mut self, netns: &Netns, listener: &Listener) -> Result<(), ArmError> {
+    fn close(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         if let Some(socket) = self.servers.remove(&(netns.clone(), listener.clone())) {
             self.world.close(id, socket);
@@ -173,7 +174,7 @@ impl SimArm {
     }
 
     /// A network namespace that is gone: its devices are down for good, and nobody can get in or out.
-    fn remove(&mut self, netns: &Netns) -> Result<(), ArmError> {
+    fn remove(&mut self, netns: &NetnsName) -> Result<(), ArmError> {
         let veths: Vec<Veth> =
             self.topology.veths.iter().filter(|veth| veth.leaf.netns == *netns).cloned().collect();
         for Veth { port, leaf, .. } in veths {
@@ -197,13 +198,13 @@ impl SimArm {
     }
 
     pub(super) fn set_hairpin(&mut self, pod: &ObjectName, is_on: bool) -> Result<(), ArmError> {
-        let (id, device) = self.port_of(&Netns::Pod(pod.clone()))?;
+        let (id, device) = self.port_of(&NetnsName::Pod(pod.clone()))?;
         self.world.set_hairpin(id, device, is_on);
         Ok(())
     }
 
     /// The end of a veth pair that is a port of a node or of the switch.
-    fn port_of(&self, leaf: &Netns) -> Result<(NetnsId, DeviceId), ArmError> {
+    fn port_of(&self, leaf: &NetnsName) -> Result<(NetnsId, DeviceId), ArmError> {
         let port = &self.topology.attachment(leaf).port;
         let id = self.id(&port.netns)?;
         Ok((id, self.live_device(id, &port.device)?))
@@ -211,7 +212,7 @@ impl SimArm {
 
     pub(super) fn set_link(
         &mut self,
-        netns: &Netns,
+        netns: &NetnsName,
         latency: Option<Duration>,
         loss: Option<Share>,
     ) -> Result<(), ArmError> {

@@ -13,13 +13,13 @@ use sim::world::World;
 
 use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
+use crate::arm::ArmError;
 use crate::arm::kernel::rules;
 use crate::arm::script::is_of_script;
-use crate::arm::{ArmError, Mismatch, RawFlow};
 use crate::frame::{Attempt, Direction, Frame, Opening, TranslatedPort, attempts, parted, translated_ports};
-use crate::observation::{ConntrackObservation, RuleCounter, Transport};
+use crate::netns::NetnsName;
+use crate::observation::{ConntrackObservation, Mismatch, RawFlow, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan};
-use crate::topology::Netns;
 
 /// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
 /// what got no answer at all.
@@ -35,7 +35,7 @@ pub(crate) trait Exchange {
     type Seen: Clone + PartialEq;
 
     /// Where it begins.
-    fn from(&self) -> &Netns;
+    fn from(&self) -> &NetnsName;
 
     /// By what.
     fn transport(&self) -> Transport;
@@ -53,7 +53,7 @@ pub(crate) trait Exchange {
 impl Exchange for FlowPlan {
     type Seen = RawFlow;
 
-    fn from(&self) -> &Netns {
+    fn from(&self) -> &NetnsName {
         &self.from
     }
 
@@ -77,7 +77,7 @@ impl Exchange for FlowPlan {
 impl Exchange for ScriptPlan {
     type Seen = Option<Mismatch>;
 
-    fn from(&self) -> &Netns {
+    fn from(&self) -> &NetnsName {
         &self.from
     }
 

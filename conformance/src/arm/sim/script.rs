@@ -9,8 +9,9 @@ use sim::packet::FlowId;
 use sim::time::Instant;
 use sim::world::World;
 
-use super::super::script::{Mismatch, Silence, Wire, play, silencer};
+use super::super::script::{Silence, Wire, play, silencer};
 use super::ArmError;
+use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
 /// A script of the plan, from its beginning to its end.

@@ -13,7 +13,7 @@ fn request(protocol: Transport, to: &str) -> Request {
 }
 
 /// What the client reports, as text.
-fn check(netns: &Netns, protocol: Transport, to: &str) -> String {
+fn check(netns: &LabNetns, protocol: Transport, to: &str) -> String {
     let report = exchange(netns, &request(protocol, to)).expect("a socket");
     let reply = String::from_utf8_lossy(&report.reply).trim_end().to_owned();
     format!("{:?} {} {reply:?} {:?}", report.end, report.local, report.icmp_errors)

@@ -4,7 +4,7 @@ use crate::topology::NetnsPlan;
 
 /// A lab of nothing but a switch.
 fn lab() -> KernelArm {
-    let netns = BTreeMap::from([(Netns::Switch, NetnsPlan::default())]);
+    let netns = BTreeMap::from([(NetnsName::Switch, NetnsPlan::default())]);
     let mut arm = KernelArm::new(Backend::Nft);
     arm.build(&Topology { netns, veths: Vec::new() }).expect("a lab");
     arm

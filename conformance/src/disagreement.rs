@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use crate::arm::{Mismatch, RawFlow};
 use crate::frame::Difference;
-use crate::observation::{ConntrackObservation, EndpointName, RuleCounter};
+use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow, RuleCounter};
 use crate::scenario::OutcomePattern;
 
 /// Something that the simulator and the kernel do not agree about.

@@ -1,0 +1,37 @@
+//! The two implementations of iptables.
+
+use std::fmt;
+
+/// Which implementation of iptables loads rules. Both take the same text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backend {
+    /// `iptables-legacy`: the xtables of the kernel.
+    #[default]
+    Legacy,
+    /// `iptables-nft`: xtables matches and targets inside nftables chains.
+    Nft,
+}
+
+impl Backend {
+    /// Both, in the order in which they are reported.
+    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Nft => "nft",
+        }
+    }
+
+    /// The back end of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
