@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
-    // Every mistake is told before anything runs.
+    // Report every mistake before anything runs.
     let about_kernel = [("--backend", args.backend.is_some()), ("--retries", args.retries.is_some())];
     kernel::refuse_without(args.how.against, &about_kernel)?;
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
@@ -48,14 +48,14 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
     files.write(&finished, out)?;
     if !files.is_stdout_taken() {
         match (args.shard, finished.is_empty()) {
-            (Some(shard), true) => writeln!(out, "shard {shard} has none of {} runs", all.len())?,
+            (Some(shard), true) => writeln!(out, "shard {shard} is empty: {} runs in all", all.len())?,
             (_, _) => write!(out, "{}", SuiteText::new(&finished, Palette::COLOUR))?,
         }
     }
     Ok(exit(&finished))
 }
 
-/// The built-in scenarios, or those that were named.
+/// The built-in scenarios, or those given on the command line.
 fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
     let mut members = Vec::new();
     if args.scenarios.is_empty() {
@@ -67,7 +67,7 @@ fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
     let mut seen = BTreeSet::new();
     for argument in &args.scenarios {
         for (argument, source) in input::scenarios(argument)? {
-            // Whoever names a folder and a file in it means every file once.
+            // A folder and a file in it may both be given: each file runs once.
             let file = fs::canonicalize(&source.name).unwrap_or_else(|_| PathBuf::from(&source.name));
             if seen.insert(file) {
                 members.push(member(&argument, source)?);
@@ -83,8 +83,7 @@ fn member(argument: &str, source: Source) -> Result<Member, Stop> {
     Ok(Member { name: prepared.scenario.name.clone(), argument: argument.to_owned(), prepared })
 }
 
-/// Scenarios of one name are told apart by how the command line names them: what reads JUnit XML takes cases of one name for
-/// one case.
+/// Appends the command-line name to scenarios with equal names: JUnit readers merge cases of the same name.
 fn tell_apart(members: &mut [Member]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for member in &*members {
@@ -111,7 +110,7 @@ fn backends(args: &ConformanceArgs) -> Vec<Backend> {
     }
 }
 
-/// Says what there would be.
+/// Lists the available choices.
 fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
     let everything = Selection {
         mode: ProxyMode::parse(&args.how.mode),
@@ -129,12 +128,12 @@ fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
     }
     match &args.filter {
         Some(filter) if !names.is_empty() => Stop::bad_input(format!(
-            "error: --filter '{filter}' means none of the scenarios\nhelp: there are {}\n\
-             help: `hairpin list` shows the requirements that they cover",
+            "error: --filter '{filter}' matches no scenario\nhelp: scenarios are {}\n\
+             help: run `hairpin list` to see the requirements that they cover",
             names.join(", ")
         )),
         Some(_) | None => Stop::bad_input(format!(
-            "error: no scenario is about proxy mode {}\nhelp: --mode all runs each in its own modes",
+            "error: no scenario supports proxy mode {}\nhelp: --mode all runs each scenario in its own modes",
             args.how.mode
         )),
     }
@@ -143,20 +142,17 @@ fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
 fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finished<'a>>, Stop> {
     let progress = Mutex::new(Progress::new(cases.len(), true));
     let is_done = |case: &Case<'a>| {
-        // Nobody panics while a bar is drawn; if so, the bar is what matters least.
+        // Nothing panics while a bar is drawn; if it did, the bar would matter least.
         if let Ok(mut progress) = progress.lock() {
             progress.step(&case.member.name);
         }
     };
     run_all(cases, args.jobs, args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(|error| {
-        Stop::Told {
-            exit: Exit::MachineLacks,
-            message: format!("error: the suite could not be run: {error}"),
-        }
+        Stop::Told { exit: Exit::MachineLacks, message: format!("error: cannot run the suite: {error}") }
     })
 }
 
-/// What was found counts more than what could not be looked at.
+/// A failure takes precedence over a run that could not be completed.
 fn exit(finished: &[Finished<'_>]) -> Exit {
     let is_otherwise =
         |run: &Finished<'_>| matches!(run.verdict, Verdict::Failed | Verdict::UnexpectedPass(_));
@@ -171,13 +167,13 @@ fn exit(finished: &[Finished<'_>]) -> Exit {
     }
 }
 
-/// Documents for other programs, opened before anything runs.
+/// Output documents, opened before anything runs.
 struct Files {
     junit: Option<Target>,
     json: Option<Target>,
 }
 
-/// Where a document goes.
+/// Destination of a document.
 enum Target {
     Stdout,
     File { name: String, file: File },
@@ -192,7 +188,7 @@ impl Files {
         Ok(Self { junit: open(&args.junit)?, json: open(&args.json)? })
     }
 
-    /// Whether a document goes to standard output, which then has nothing else.
+    /// True if a document goes to standard output, which then carries nothing else.
     fn is_stdout_taken(&self) -> bool {
         [&self.junit, &self.json].into_iter().flatten().any(|target| matches!(target, Target::Stdout))
     }
@@ -228,5 +224,5 @@ impl Target {
 }
 
 fn cannot_write(name: &str, error: &std::io::Error) -> Stop {
-    Stop::bad_input(format!("error: {name} cannot be written: {error}"))
+    Stop::bad_input(format!("error: cannot write {name}: {error}"))
 }

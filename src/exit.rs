@@ -1,10 +1,10 @@
-//! Exit codes, and what ends the command early.
+//! Exit codes, and errors that end the command early.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// How the command ends. The numbers are a contract.
+/// How the command ends. The numbers are a stable interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Everything was as expected.
@@ -15,8 +15,8 @@ pub(crate) enum Exit {
     BadInput = 2,
     /// This machine lacks what an arm needs.
     MachineLacks = 3,
-    /// The reader of the output went away before its end, so what was to be said is not known. What a shell tells of a program
-    /// that SIGPIPE killed, 128 + 13: `set -o pipefail` must not take it for success.
+    /// The reader of the output closed it early, so the results are unknown. 128 + SIGPIPE (13), as a shell reports a
+    /// program killed by that signal: `set -o pipefail` must not take it for success.
     NobodyReads = 141,
 }
 
@@ -26,12 +26,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What ends the command before it has done its work.
+/// An error that ends the command early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// With an exit code and what is told the user: what is wrong, and what to do about it.
+    /// Ends with an exit code and a message: what is wrong, and what to do about it.
     Told { exit: Exit, message: String },
-    /// The reader of the output went away, as `head` does.
+    /// The reader of the output closed it, as `head` does.
     NobodyReads,
 }
 
@@ -41,16 +41,16 @@ impl Stop {
         Self::Told { exit: Exit::BadInput, message: message.to_string() }
     }
 
-    /// This machine lacks something.
+    /// This machine lacks a prerequisite.
     pub(crate) fn lacking(what: &impl Display) -> Self {
         Self::Told { exit: Exit::MachineLacks, message: format!("error: {what}") }
     }
 
-    /// Tells the user, and gives the exit code.
+    /// Prints the message, and returns the exit code.
     pub(crate) fn report(self, err: &mut impl Write) -> Exit {
         match self {
             Self::Told { exit, message } => {
-                // Nothing is left to be done if even this cannot be written.
+                // If even this write fails, nothing more can be done.
                 let _ = writeln!(err, "{}", message.trim_end());
                 exit
             }
@@ -60,11 +60,11 @@ impl Stop {
 }
 
 impl From<io::Error> for Stop {
-    /// For errors of the output; errors of files name the file and are made where it is read.
+    /// For errors of the output; errors of files are created where the file is read, and name it.
     fn from(error: io::Error) -> Self {
         if error.kind() == ErrorKind::BrokenPipe {
             return Self::NobodyReads;
         }
-        Self::bad_input(format!("error: the output cannot be written: {error}"))
+        Self::bad_input(format!("error: cannot write the output: {error}"))
     }
 }

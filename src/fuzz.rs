@@ -18,7 +18,7 @@ use std::sync::RwLock;
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-/// Labs at a time, for each processor: most of a world's time is spent waiting.
+/// Parallel labs per processor: a run spends most of its time waiting.
 const LABS_PER_PROCESSOR: usize = 6;
 
 pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     telling.end(count)
 }
 
-/// By what worlds are run.
+/// The arms on which clusters are run.
 fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
     kernel::refuse_without(args.against, &[("--backend", args.backend.is_some())])?;
     match args.against {
@@ -63,23 +63,23 @@ fn jobs(args: &FuzzArgs) -> usize {
     args.jobs.map_or(usual, std::num::NonZero::get)
 }
 
-/// Of so many worlds one may go wrong seldom, because the machine was late. If more do, that is no accident.
+/// One cluster in this many may fail once because the machine was late. A higher rate is a fault.
 const WORLDS_PER_ACCIDENT: u64 = 100;
 
-/// Tells of worlds in the order of their numbers, in whatever order they end.
+/// Reports clusters in the order of their numbers, regardless of the order in which they finish.
 struct Telling<'a> {
     args: &'a FuzzArgs,
-    /// The name of a world.
+    /// The name of a cluster.
     name: &'a dyn Fn(u64) -> String,
     out: &'a mut dyn Write,
     progress: Progress,
     started: Instant,
-    /// Worlds that ended before an earlier one did.
+    /// Verdicts of clusters that finished before an earlier one.
     waiting: BTreeMap<u64, Verdict>,
     next: u64,
     ended: u64,
     bad: u64,
-    /// Those of them that went wrong seldom, because the machine was late.
+    /// Failures that did not recur because the machine was late.
     seldom: u64,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// Takes a verdict; false if no more are wanted.
+    /// Takes a verdict; returns false if no more are wanted.
     fn take(&mut self, index: u64, verdict: Verdict) -> Result<bool, Stop> {
         self.ended += 1;
         self.progress.step(&self.rate());
@@ -124,7 +124,7 @@ impl<'a> Telling<'a> {
         Ok(true)
     }
 
-    /// Writes the scenario, and says what it shows and how to see it again.
+    /// Writes the scenario, and reports the failure and how to reproduce it.
     fn tell(&mut self, index: u64, caught: &Caught) -> Result<(), Stop> {
         let path = self.write(index, caught)?;
         let text = words(self.args.seed, index, &path, caught);
@@ -132,7 +132,7 @@ impl<'a> Telling<'a> {
         Ok(self.progress.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?)
     }
 
-    /// The file has at its top what was found.
+    /// Writes the scenario file, with the failure as a comment at its top.
     fn write(&self, index: u64, caught: &Caught) -> Result<PathBuf, Stop> {
         let mut text = format!("# {}\n", caught.finding.kind);
         for line in caught.finding.text.lines() {
@@ -141,17 +141,16 @@ impl<'a> Telling<'a> {
         text.push_str(&caught.text);
         let path = self.args.out.join(format!("{}.yaml", (self.name)(index)));
         let written = fs::create_dir_all(&self.args.out).and_then(|()| fs::write(&path, text));
-        written.map_err(|error| {
-            Stop::bad_input(format!("error: {} cannot be written: {error}", path.display()))
-        })?;
+        written
+            .map_err(|error| Stop::bad_input(format!("error: cannot write {}: {error}", path.display())))?;
         Ok(path)
     }
 
     fn rate(&self) -> String {
         let minutes = self.started.elapsed().as_secs_f64() / 60.0;
-        #[expect(clippy::cast_precision_loss, reason = "a number to be looked at")]
+        #[expect(clippy::cast_precision_loss, reason = "for display only")]
         let rate = self.ended as f64 / minutes.max(f64::MIN_POSITIVE);
-        format!("{rate:.0} worlds per minute")
+        format!("{rate:.0} clusters per minute")
     }
 
     fn end(self, count: u64) -> Result<Exit, Stop> {
@@ -159,23 +158,21 @@ impl<'a> Telling<'a> {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = self.rate();
         let of = if ended == count { String::new() } else { format!(" of {count}") };
-        let worlds = if count == 1 { "world" } else { "worlds" };
-        let seldom_too = if seldom == 0 { String::new() } else { format!(", {seldom} seldom") };
+        let worlds = if count == 1 { "cluster" } else { "clusters" };
+        let seldom_too = if seldom == 0 { String::new() } else { format!(", {seldom} intermittently") };
         let steady = bad - seldom;
-        writeln!(
-            self.out,
-            "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} went wrong{seldom_too}"
-        )?;
+        writeln!(self.out, "{ended}{of} {worlds} in {seconds:.1} s, {rate}: {steady} failed{seldom_too}")?;
         if seldom > accidents_max(ended) {
-            let told =
-                format!("more than one in {WORLDS_PER_ACCIDENT} went wrong seldom: that is no accident");
+            let told = format!(
+                "more than one in {WORLDS_PER_ACCIDENT} failed intermittently, which a late machine does not explain"
+            );
             writeln!(self.out, "{told}")?;
         }
         Ok(exit(ended, steady, seldom))
     }
 }
 
-/// What a world shows, and how to see it again.
+/// The failure of a cluster, and how to reproduce it.
 fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
     let Caught { finding, recurrence, examined, .. } = caught;
     let file = path.display();
@@ -183,33 +180,30 @@ fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
         Examined::Sim => String::new(),
         Examined::Kernel(backend) => format!(" --against kernel --backend {backend}"),
     };
-    let mut text = format!("world {index}: {}", finding.kind);
+    let mut text = format!("cluster {index}: {}", finding.kind);
     let _ = match recurrence {
-        Recurrence::Again { worlds } => writeln!(text, ", in the smallest of {worlds} worlds"),
+        Recurrence::Again { worlds } => writeln!(text, ", smallest of {worlds} failing clusters"),
         Recurrence::SeldomUnexplained => {
-            writeln!(
-                text,
-                ", but seldom: in most of three more runs it was as it should be, and that is a bug as well"
-            )
+            writeln!(text, ", intermittently: it passed in most of three more runs, which is a bug as well")
         }
         Recurrence::SeldomAsMachineWasLate => {
-            writeln!(text, ", but seldom: in most of three more runs it was as it should be")
+            writeln!(text, ", intermittently: it passed in most of three more runs")
         }
     };
     for line in finding.text.lines() {
         let _ = writeln!(text, "  {line}");
     }
     let _ = match is_shown_by_scenario(finding.kind) {
-        true => writeln!(text, "  the world: {file}, run by\n    hairpin scenario {file}{against}"),
-        false => writeln!(text, "  the world: {file}; `hairpin scenario` does not look for this"),
+        true => writeln!(text, "  scenario: {file}, reproduced by\n    hairpin scenario {file}{against}"),
+        false => writeln!(text, "  scenario: {file}; `hairpin scenario` does not check for this"),
     };
-    let _ = writeln!(text, "  as it was drawn:");
+    let _ = writeln!(text, "  original cluster:");
     let _ = writeln!(text, "    hairpin fuzz --seed {seed} --only {index}{against}\n");
     text
 }
 
-/// Whether `hairpin scenario` tells of it. It runs a scenario once, and does not follow packets from their beginning to their
-/// end.
+/// True if `hairpin scenario` detects this kind of failure. It runs a scenario once, and does not check the life cycle
+/// of packets.
 const fn is_shown_by_scenario(kind: FindingKind) -> bool {
     match kind {
         FindingKind::Indeterminate | FindingKind::PacketLife => false,
@@ -228,7 +222,7 @@ const fn exit(worlds: u64, steady: u64, seldom: u64) -> Exit {
     if steady == 0 && seldom <= accidents_max(worlds) { Exit::AsExpected } else { Exit::NotAsExpected }
 }
 
-/// How many of so many worlds may go wrong seldom: one at least.
+/// How many of the clusters may fail intermittently: at least one.
 const fn accidents_max(worlds: u64) -> u64 {
     1 + worlds / WORLDS_PER_ACCIDENT
 }
@@ -244,21 +238,21 @@ mod tests {
     #[test]
     fn only_what_a_machine_was_late_for_may_pass() {
         for (recurrence, expected, told) in [
-            (Recurrence::SeldomAsMachineWasLate, Exit::AsExpected, ": 0 went wrong, 1 seldom\n"),
-            (Recurrence::SeldomUnexplained, Exit::NotAsExpected, ": 1 went wrong\n"),
-            (Recurrence::Again { worlds: 1 }, Exit::NotAsExpected, ": 1 went wrong\n"),
+            (Recurrence::SeldomAsMachineWasLate, Exit::AsExpected, ": 0 failed, 1 intermittently\n"),
+            (Recurrence::SeldomUnexplained, Exit::NotAsExpected, ": 1 failed\n"),
+            (Recurrence::Again { worlds: 1 }, Exit::NotAsExpected, ": 1 failed\n"),
         ] {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let folder = folder.path().display().to_string();
             let command = Cli::parse_from(["hairpin", "fuzz", "--runs", "1", "--out", &folder]).command;
-            let Command::Fuzz(args) = command else { panic!("it is no `hairpin fuzz`") };
+            let Command::Fuzz(args) = command else { panic!("not `hairpin fuzz`") };
             let mut out = Vec::new();
             let mut telling = Telling::new(&args, &|index| format!("w-{index}"), 0..1, &mut out);
             let finding = Finding { kind: FindingKind::Frame, text: String::new() };
             let caught = Caught { examined: Examined::Sim, finding, text: String::new(), recurrence };
             let more = telling.take(0, Verdict::Bad(Box::new(caught))).expect("the file can be written");
             assert!(more);
-            assert_eq!(telling.end(1).expect("it can be told"), expected, "{recurrence:?}");
+            assert_eq!(telling.end(1).expect("the summary can be written"), expected, "{recurrence:?}");
             let out = String::from_utf8(out).expect("text");
             assert!(out.ends_with(told), "{out}");
         }
@@ -273,42 +267,42 @@ mod tests {
                 Examined::Sim,
                 FindingKind::Stopped,
                 again,
-                "world 42: the run could not go on, in the smallest of 7 worlds
+                "cluster 42: the run could not go on, smallest of 7 failing clusters
   this\n  and that
-  the world: out/w.yaml, run by
+  scenario: out/w.yaml, reproduced by
     hairpin scenario out/w.yaml
-  as it was drawn:
+  original cluster:
     hairpin fuzz --seed 3 --only 42\n\n",
             ),
             (
                 Examined::Sim,
                 FindingKind::Indeterminate,
                 Recurrence::SeldomUnexplained,
-                "world 42: two runs differ, but seldom: in most of three more runs it was as it should be, and that is a bug as well
+                "cluster 42: two runs differ, intermittently: it passed in most of three more runs, which is a bug as well
   this\n  and that
-  the world: out/w.yaml; `hairpin scenario` does not look for this
-  as it was drawn:
+  scenario: out/w.yaml; `hairpin scenario` does not check for this
+  original cluster:
     hairpin fuzz --seed 3 --only 42\n\n",
             ),
             (
                 kernel,
                 FindingKind::PacketLife,
                 again,
-                "world 42: a packet did not begin and end once, in the smallest of 7 worlds
+                "cluster 42: a packet did not begin and end once, smallest of 7 failing clusters
   this\n  and that
-  the world: out/w.yaml; `hairpin scenario` does not look for this
-  as it was drawn:
+  scenario: out/w.yaml; `hairpin scenario` does not check for this
+  original cluster:
     hairpin fuzz --seed 3 --only 42 --against kernel --backend nft\n\n",
             ),
             (
                 kernel,
                 FindingKind::Frame,
                 Recurrence::SeldomAsMachineWasLate,
-                "world 42: frames differ, but seldom: in most of three more runs it was as it should be
+                "cluster 42: frames differ, intermittently: it passed in most of three more runs
   this\n  and that
-  the world: out/w.yaml, run by
+  scenario: out/w.yaml, reproduced by
     hairpin scenario out/w.yaml --against kernel --backend nft
-  as it was drawn:
+  original cluster:
     hairpin fuzz --seed 3 --only 42 --against kernel --backend nft\n\n",
             ),
         ] {

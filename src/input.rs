@@ -1,4 +1,4 @@
-//! Reading what the user names, and telling what is wrong with it.
+//! Reads the inputs that the user names, and reports errors in them.
 
 use crate::exit::Stop;
 use crate::library;
@@ -7,10 +7,10 @@ use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// What files of a folder are manifests.
+/// File name extensions of manifests.
 const MANIFEST_EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// The texts of all inputs: files, the manifests of folders, scenarios by name, or `-` for standard input.
+/// The texts of all inputs: files, manifests of folders, scenarios by name, or `-` for standard input.
 pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
     let mut sources = Vec::new();
     for input in inputs {
@@ -28,8 +28,8 @@ pub(crate) fn sources(inputs: &[String]) -> Result<Vec<Source>, Stop> {
     Ok(sources)
 }
 
-/// The scenarios that an argument names, each with the argument that names it alone: a file, the files of a folder and of
-/// those in it, or a scenario by name.
+/// The scenarios that an argument names, each with the argument that selects it alone: a file, the files in and below a
+/// folder, or a scenario by name.
 pub(crate) fn scenarios(argument: &str) -> Result<Vec<(String, Source)>, Stop> {
     let path = Path::new(argument);
     if !path.is_dir() {
@@ -48,17 +48,17 @@ fn standard_input() -> Result<Source, Stop> {
     let mut text = String::new();
     match io::stdin().lock().read_to_string(&mut text) {
         Ok(_) => Ok(Source { name: "<stdin>".to_owned(), text }),
-        Err(error) => Err(Stop::bad_input(format!("error: standard input cannot be read: {error}"))),
+        Err(error) => Err(Stop::bad_input(format!("error: cannot read standard input: {error}"))),
     }
 }
 
-/// Files of a folder by name; those of folders in it are not looked at, as with `kubectl apply -f`.
+/// Manifests of a folder, ordered by name; subfolders are skipped, as in `kubectl apply -f`.
 fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     let (files, _folders) = manifests_and_folders(folder)?;
     some_manifests(folder, files)
 }
 
-/// Files of a folder, and of those in it, by path.
+/// Manifests in and below a folder, ordered by path.
 fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     let mut files = Vec::new();
     let mut waiting = vec![folder.to_owned()];
@@ -70,9 +70,10 @@ fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     some_manifests(folder, files)
 }
 
-/// The manifests and the folders in a folder. A link is followed to a file, and to no folder: it could lead back.
+/// The manifests and subfolders of a folder. Symbolic links to files are followed, links to folders are not: they could
+/// form a loop.
 fn manifests_and_folders(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Stop> {
-    let unreadable = |error| Stop::bad_input(format!("error: {} cannot be read: {error}", folder.display()));
+    let unreadable = |error| Stop::bad_input(format!("error: cannot read {}: {error}", folder.display()));
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -90,7 +91,7 @@ fn manifests_and_folders(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), 
 fn some_manifests(folder: &Path, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Stop> {
     if files.is_empty() {
         let message = format!(
-            "error: {} has no manifests\nhelp: they are files that end in .yaml, .yml or .json",
+            "error: no manifests in {}\nhelp: manifests are files that end in .yaml, .yml or .json",
             folder.display()
         );
         return Err(Stop::bad_input(message));
@@ -99,15 +100,15 @@ fn some_manifests(folder: &Path, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>
     Ok(files)
 }
 
-/// How diagnostics look on standard error.
+/// Style of diagnostics on standard error.
 pub(crate) fn diagnostic_style() -> Style {
     if io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }
 }
 
-/// Tells the user something that does not end the command.
+/// Prints a message that does not end the command.
 pub(crate) fn warn(text: &str) {
     if !text.is_empty() {
-        // Nothing is lost if standard error is closed.
+        // A closed standard error loses nothing of importance.
         let _ = writeln!(anstream::stderr(), "{}", text.trim_end());
     }
 }

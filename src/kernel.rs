@@ -1,4 +1,4 @@
-//! This machine's kernel as an arm: what it needs, and what killed runs left behind.
+//! This machine's kernel as an arm: prerequisites, and cleanup after killed runs.
 
 use crate::cli::{Against, LabClean};
 use crate::exit::{Exit, Stop};
@@ -7,30 +7,30 @@ use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
 use conformance::backend::Backend;
 use std::io::Write;
 
-/// Refuses options that say nothing without a kernel: each by its name, and whether it was given.
+/// Rejects options that have no effect without a kernel. Each is given by name and whether it is present.
 ///
 /// # Errors
-/// The first of them that was given, with exit code 2.
+/// The first option that is present, with exit code 2.
 pub(crate) fn refuse_without(against: Against, options: &[(&str, bool)]) -> Result<(), Stop> {
     match (against, options.iter().find(|(_, is_given)| *is_given)) {
         (Against::Sim, Some((option, _))) => Err(Stop::bad_input(format!(
-            "error: {option} is about --against kernel\nhelp: add --against kernel, or leave out {option}"
+            "error: {option} requires --against kernel\nhelp: add --against kernel, or omit {option}"
         ))),
         (Against::Sim, None) | (Against::Kernel, _) => Ok(()),
     }
 }
 
-/// The back ends of iptables that were asked for: one by its name, or with `all` or nothing all that there are.
+/// The requested back ends of iptables: one by name, or all of them for `all` and by default.
 pub(crate) fn backends(asked: Option<&str>) -> Vec<Backend> {
-    // `all` is no back end.
+    // `all` is not a back end.
     asked.and_then(Backend::parse).map_or(Backend::ALL.to_vec(), |one| vec![one])
 }
 
-/// The back end of iptables that was asked for, or the first that this machine has. From here on, an interrupted run removes
-/// its namespaces.
+/// The requested back end of iptables, or the first one installed. From here on, an interrupted run removes its
+/// namespaces.
 ///
 /// # Errors
-/// What the machine lacks, with exit code 3.
+/// A missing prerequisite, with exit code 3.
 pub(crate) fn ready(asked: Option<Backend>) -> Result<Backend, Stop> {
     tear_down()?;
     if let Some(backend) = asked {
@@ -42,10 +42,10 @@ pub(crate) fn ready(asked: Option<Backend>) -> Result<Backend, Stop> {
     }
 }
 
-/// All of these back ends are to be used. From here on, an interrupted run removes its namespaces.
+/// Checks that all of these back ends are available. From here on, an interrupted run removes its namespaces.
 ///
 /// # Errors
-/// What the machine lacks, with exit code 3.
+/// A missing prerequisite, with exit code 3.
 pub(crate) fn ready_for(backends: &[Backend]) -> Result<(), Stop> {
     tear_down()?;
     backends.iter().try_for_each(|backend| has(*backend))
@@ -61,11 +61,11 @@ fn has(backend: Backend) -> Result<(), Stop> {
     Err(Stop::Told { exit: Exit::MachineLacks, message })
 }
 
-/// Before anything else: what the machine lacks is tried out in a namespace as well.
+/// Must come first: checking the prerequisites creates a namespace as well.
 fn tear_down() -> Result<(), Stop> {
     tear_down_on_signals().map_err(|error| Stop::Told {
         exit: Exit::MachineLacks,
-        message: format!("error: signals cannot be waited for: {error}"),
+        message: format!("error: cannot wait for signals: {error}"),
     })
 }
 
@@ -73,17 +73,17 @@ fn tear_down() -> Result<(), Stop> {
 pub(crate) fn clean(args: &LabClean, out: &mut dyn Write) -> Result<Exit, Stop> {
     let leftovers = sweep(args.force).map_err(|error| Stop::Told {
         exit: Exit::MachineLacks,
-        message: format!("error: network namespaces cannot be removed: {error}"),
+        message: format!("error: cannot remove network namespaces: {error}"),
     })?;
     for leftover in &leftovers {
         let killed = match leftover.killed.len() {
             0 => String::new(),
-            count => format!(", with {count} processes inside"),
+            count => format!(", and killed {count} processes in it"),
         };
         writeln!(out, "removed {}{killed}", leftover.netns_name)?;
     }
     if leftovers.is_empty() {
-        writeln!(out, "nothing was left behind")?;
+        writeln!(out, "nothing to remove")?;
     }
     Ok(Exit::AsExpected)
 }

@@ -1,4 +1,4 @@
-//! Finding scenarios: a path, a name in `./scenarios`, or a name built into the binary, in this order.
+//! Finds scenarios: by path, by name in `./scenarios`, then by the name of a built-in one.
 
 use crate::exit::Stop;
 use conformance::diagnostic::Source;
@@ -6,10 +6,10 @@ use conformance::suite;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where scenarios are looked for by name, from the current folder.
+/// The folder searched for scenario names, relative to the current folder.
 const FOLDER: &str = "scenarios";
 
-/// Finds a scenario and reads it. The source has the name under which the user will look for it.
+/// Finds and reads a scenario. The name of the source is the one the user knows it by.
 pub(crate) fn find(argument: &str) -> Result<Source, Stop> {
     let given = Path::new(argument);
     if given.is_file() {
@@ -26,27 +26,27 @@ pub(crate) fn find(argument: &str) -> Result<Source, Stop> {
     }
 }
 
-/// Reads a file under its own name.
+/// Reads a file; the source is named after its path.
 pub(crate) fn read(path: &Path) -> Result<Source, Stop> {
     let name = path.display().to_string();
     match fs::read_to_string(path) {
         Ok(text) => Ok(Source { name, text }),
-        Err(error) => Err(Stop::bad_input(format!("error: {name} cannot be read: {error}"))),
+        Err(error) => Err(Stop::bad_input(format!("error: cannot read {name}: {error}"))),
     }
 }
 
 fn not_found(argument: &str, given: &Path) -> Stop {
     if given.is_dir() {
         return Stop::bad_input(format!(
-            "error: {argument} is a folder\nhelp: name the files in it, such as {argument}/*.yaml"
+            "error: {argument} is a folder\nhelp: name its files, for example {argument}/*.yaml"
         ));
     }
     let help = match suite::suggestion(argument) {
         Some(name) => format!("did you mean {name}?"),
-        None => "`hairpin list` shows every scenario".to_owned(),
+        None => "run `hairpin list` to see all scenarios".to_owned(),
     };
     Stop::bad_input(format!(
-        "error: there is no {argument}: no such file, and no scenario of that name in {FOLDER}/ or built in\n\
+        "error: no scenario {argument}: there is no such file, and no scenario of that name in {FOLDER}/ or built in\n\
          help: {help}"
     ))
 }

@@ -1,15 +1,15 @@
-//! A bar on standard error, for what takes longer than a second and would otherwise be silent.
+//! A progress bar on standard error, for silent work that takes longer than a second.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Shorter work shows nothing: a bar that flashes says less than none.
+/// Shorter work shows no bar: a bar that only flashes is of no use.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// Counts steps, and shows them if that helps.
+/// Counts steps, and shows a bar if that is useful.
 pub(crate) struct Progress {
-    /// Nothing else is shown meanwhile, or it is shown elsewhere.
+    /// False if output appears on the terminal anyway.
     is_wanted: bool,
     total: usize,
     done: usize,
@@ -18,13 +18,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `is_silent`: nothing is printed before the end.
+    /// `is_silent`: nothing else is printed before the end.
     pub(crate) fn new(total: usize, is_silent: bool) -> Self {
         let is_wanted = std::io::stderr().is_terminal() && (is_silent || !std::io::stdout().is_terminal());
         Self { is_wanted, total, done: 0, started: Instant::now(), bar: None }
     }
 
-    /// One step, which was about `what`, is done.
+    /// Marks one step, described by `what`, as done.
     pub(crate) fn step(&mut self, what: &str) {
         self.done += 1;
         if !self.is_wanted || self.started.elapsed() < SHOWN_AFTER {
@@ -37,7 +37,7 @@ impl Progress {
 }
 
 impl Progress {
-    /// Lets something be printed in place of the bar, which then goes on below.
+    /// Prints above the bar, which then continues below.
     pub(crate) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         match &self.bar {
             Some(bar) => bar.suspend(print),

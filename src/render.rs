@@ -17,7 +17,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// What one node loads, by family.
+/// The rules that one node loads, by family.
 type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
     Ok(Exit::AsExpected)
 }
 
-/// Compares what a node should have with what it has.
+/// Compares the expected rules of a node with a dump.
 fn diff(
     cluster: &Cluster,
     name: &str,
@@ -55,7 +55,7 @@ fn diff(
         RenderFamily::Ipv4 => IpFamily::V4,
         RenderFamily::Ipv6 => IpFamily::V6,
         RenderFamily::Dual => {
-            let message = "error: a dump is of one family\nhelp: --family ipv4 or --family ipv6";
+            let message = "error: a dump has one address family\nhelp: use --family ipv4 or --family ipv6";
             return Err(Stop::bad_input(message));
         }
     };
@@ -70,7 +70,7 @@ fn diff(
         findings.extend(compared.findings);
     }
     if findings.is_empty() {
-        writeln!(out, "{name} has the rules that it should have")?;
+        writeln!(out, "{name} has the expected rules")?;
         return Ok(Exit::AsExpected);
     }
     write!(out, "{}", Diff { findings })?;
@@ -107,14 +107,12 @@ fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Node]
         None => {
             let names: Vec<&str> = cluster.nodes().iter().map(|node| node.name.as_str()).collect();
             let names = names.join(", ");
-            Err(Stop::bad_input(format!(
-                "error: there is no node {wanted}\nhelp: the manifests have {names}"
-            )))
+            Err(Stop::bad_input(format!("error: no node {wanted}\nhelp: the manifests define {names}")))
         }
     }
 }
 
-/// Rules one after the other. Lines that begin with `#` are comments to iptables-restore.
+/// Prints the rules of all nodes. Lines that begin with `#` are comments to iptables-restore.
 fn print(nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
     for (name, rules) in nodes {
         for (family, rules) in rules {
@@ -146,5 +144,5 @@ fn write_folders(
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::bad_input(format!("error: {} cannot be written: {error}", path.display()))
+    Stop::bad_input(format!("error: cannot write {}: {error}", path.display()))
 }

@@ -22,9 +22,9 @@ use std::io::Write;
 
 pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     if args.trace.is_some() && args.format == Format::Json {
-        return Err(Stop::bad_input("error: --trace is text\nhelp: leave out --format json"));
+        return Err(Stop::bad_input("error: --trace requires text output\nhelp: omit --format json"));
     }
-    // Every mistake is told before anything runs.
+    // Report every mistake before anything runs.
     kernel::refuse_without(args.how.against, &[("--backend", args.backend.is_some())])?;
     let mut jobs = Vec::new();
     for argument in &args.scenarios {
@@ -55,7 +55,7 @@ struct Job {
     prepared: Prepared,
 }
 
-/// Makes a scenario ready, and tells what is wrong with it.
+/// Prepares a scenario, and reports errors in it.
 pub(crate) fn prepared(source: Source) -> Result<Prepared, Stop> {
     let manifests = manifest::load(vec![source]);
     let style = input::diagnostic_style();
@@ -71,13 +71,13 @@ pub(crate) fn prepared(source: Source) -> Result<Prepared, Stop> {
 }
 
 fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec<ProxyMode>, Stop> {
-    // `all` is no mode, and stands for not asking for one.
+    // `all` is not a mode; it stands for every mode.
     let asked = ProxyMode::parse(&args.how.mode);
     let modes = prepared.modes_for(asked).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
     if modes.is_empty() {
         let names: Vec<_> = prepared.modes.iter().map(|mode| mode.name()).collect();
         return Err(Stop::bad_input(format!(
-            "error: {argument} is not about proxy mode {}\nhelp: it runs in {}",
+            "error: {argument} does not support proxy mode {}\nhelp: it runs in {}",
             args.how.mode,
             names.join(", ")
         )));
@@ -85,10 +85,10 @@ fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec
     Ok(modes)
 }
 
-/// So many simulated runs are under way or in memory at a time.
+/// Number of simulated runs active or in memory at a time.
 const RUNS_AT_A_TIME: usize = 16;
 
-/// Runs everything; text is printed as soon as it is there.
+/// Runs all jobs; prints text as soon as it is available.
 fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
     let kernel = match args.how.against {
@@ -160,5 +160,5 @@ fn stopped(argument: &str, error: ArmError) -> Stop {
         ArmError::Refused(_) => Exit::BadInput,
         ArmError::Missing(_) | ArmError::Failed(_) => Exit::MachineLacks,
     };
-    Stop::Told { exit, message: format!("error: {argument} could not be run: {error}") }
+    Stop::Told { exit, message: format!("error: cannot run {argument}: {error}") }
 }

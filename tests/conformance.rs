@@ -39,7 +39,7 @@ fn files_are_written_beside_the_text() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.ends_with("\n2 runs: 1 passed, 1 failed\n"), "{text}");
-    let again = format!("again: hairpin scenario {} --mode iptables", path("inside/wrong.yaml"));
+    let again = format!("reproduce: hairpin scenario {} --mode iptables", path("inside/wrong.yaml"));
     assert!(text.contains(&again), "{text}");
     let junit = fs::read_to_string(junit).expect("it is written");
     assert!(junit.contains(r#"tests="2" skipped="0" failures="1" errors="0""#), "{junit}");
@@ -110,7 +110,7 @@ fn a_scenario_has_the_name_that_its_document_gives_it() {
     let output = conformance(&[&file, "--filter", "other"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).expect("text");
-    assert!(said.contains("means none of the scenarios\nhelp: there are clusterip\n"), "{said}");
+    assert!(said.contains("matches no scenario\nhelp: scenarios are clusterip\n"), "{said}");
     // A file that is named twice is run once.
     let roundabout = folder.path().join(".").display().to_string();
     assert_eq!(names(&[&file, &file, &roundabout]), same("clusterip"));

@@ -128,7 +128,7 @@ fn releases_of_kube_proxy_can_be_named() {
 #[test]
 fn a_node_is_compared_with_what_it_should_have() {
     let saved = saved_by_the_simulator();
-    assert_eq!(diff(&saved), (Some(0), "node-1 has the rules that it should have\n".to_owned()));
+    assert_eq!(diff(&saved), (Some(0), "node-1 has the expected rules\n".to_owned()));
     let without_dnat: Vec<&str> = saved.lines().filter(|line| !line.contains("-j DNAT")).collect();
     let (code, words) = diff(&without_dnat.join("\n"));
     assert_eq!(code, Some(1));

@@ -1,4 +1,4 @@
-//! A frame in one line: addresses and ports as tcpdump joins them, TCP as packetdrill writes it.
+//! A frame in one line: addresses and ports in tcpdump's notation, TCP in packetdrill's.
 
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{
@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Formatter};
 
 mod icmp;
 
-/// A frame from its Ethernet header on, printed without it.
+/// Formats a frame that starts with its Ethernet header; the header itself is not printed.
 ///
 /// ```text
 /// 192.168.0.100.40000 > 192.168.0.11.30080: S 0:0(0) win 64240
@@ -23,22 +23,23 @@ pub struct Summary<'a> {
     origins: Origins,
 }
 
-/// What is subtracted from the numbers of a TCP segment, so that they count from the SYN. Zero leaves them as they are.
+/// Values subtracted from the numbers of a TCP segment so that they are relative to the SYN. Zero leaves them
+/// unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origins {
     /// Initial sequence number of the sender.
     pub sequence: u32,
-    /// Initial sequence number of the receiver, from which acknowledgments count.
+    /// Initial sequence number of the receiver, subtracted from acknowledgment numbers.
     pub acknowledgment: u32,
 }
 
 impl<'a> Summary<'a> {
-    /// A frame with its numbers as they stand.
+    /// Formats a frame with absolute TCP numbers.
     pub fn new(frame: &'a [u8]) -> Self {
         Self { frame, origins: Origins::default() }
     }
 
-    /// A frame with TCP numbers counted from the SYN.
+    /// Formats a frame with TCP numbers relative to the SYN.
     pub const fn counted_from(frame: &'a [u8], origins: Origins) -> Self {
         Self { frame, origins }
     }
@@ -53,7 +54,7 @@ impl Display for Summary<'_> {
         match ethernet.ethertype() {
             EtherType::Arp => arp(f, payload),
             EtherType::Ipv4 => ip(f, payload, self.origins),
-            // A packet that has not met a neighbour yet carries fourteen zero bytes where its Ethernet header will be.
+            // Until the neighbour is resolved, the 14 bytes of the Ethernet header are zero.
             EtherType::Other(0) => ip(f, payload, self.origins),
             EtherType::Ipv6 => write!(f, "IPv6, length {}", payload.len()),
             EtherType::Other(number) => write!(f, "ethertype {number:#06x}, length {}", payload.len()),
@@ -69,7 +70,7 @@ fn arp(f: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     }
 }
 
-/// An IP packet from its network header on.
+/// Formats an IP packet from its network header on.
 fn ip(f: &mut Formatter<'_>, l3: &[u8], origins: Origins) -> fmt::Result {
     let (Some(headers), Some(ip)) = (Headers::parse(l3), Ipv4::new_checked(l3)) else {
         return write!(f, "IP, malformed, length {}", l3.len());
@@ -92,7 +93,8 @@ fn ip(f: &mut Formatter<'_>, l3: &[u8], origins: Origins) -> fmt::Result {
     }
 }
 
-/// `S 1:1(0) win 64240`, `P. 1:6(5) ack 6 win 509`: a segment that occupies no sequence space and is no SYN or FIN has none to show.
+/// Formats `S 1:1(0) win 64240`, `P. 1:6(5) ack 6 win 509`. A segment without payload, SYN or FIN shows no sequence
+/// range.
 fn tcp(f: &mut Formatter<'_>, tcp: &Tcp<&[u8]>, origins: Origins) -> fmt::Result {
     let flags = tcp.flags();
     write!(f, "{flags}")?;
@@ -108,7 +110,7 @@ fn tcp(f: &mut Formatter<'_>, tcp: &Tcp<&[u8]>, origins: Origins) -> fmt::Result
     write!(f, " win {}", tcp.window())
 }
 
-/// What sort of packet a frame is and between which addresses, without ports, numbers and lengths.
+/// The kind of packet and its addresses, without ports, sequence numbers and lengths.
 ///
 /// ```text
 /// 192.168.0.100 > 192.168.0.11: tcp S

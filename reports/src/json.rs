@@ -1,7 +1,7 @@
-//! Runs as one JSON document, for other programs.
+//! Runs as one JSON document for other programs.
 //!
-//! The types here are twins of those in `conformance::result`, which are not serializable: what a run says may change,
-//! what this document says only grows. `docs/report.schema.json` is its JSON Schema, checked by a test.
+//! These types mirror those in `conformance::result`, which are not serializable: the internal types may change, this
+//! document only grows. A test checks it against its JSON Schema, `docs/report.schema.json`.
 
 mod document;
 
@@ -15,16 +15,16 @@ use conformance::result::{EndpointShare, RunResult, StepResult};
 use conformance::scenario::OutcomePattern;
 use conformance::suite::run::{Case, Finished};
 
-/// Version of the document. It changes only if a field is removed or changes its meaning.
+/// Version of the document. It changes only when a field is removed or changes its meaning.
 pub const SCHEMA: &str = "hairpin-report/v1";
 
-/// The document of some runs, each with the argument by which its scenario was named. It ends with a line break.
+/// Renders runs, each with the command-line argument that named its scenario. The document ends with a newline.
 pub fn render<'a>(runs: impl IntoIterator<Item = (&'a RunResult, &'a str)>) -> String {
     let runs = runs.into_iter().map(|(run, argument)| Run::new(run, argument)).collect();
     written(runs, Vec::new())
 }
 
-/// The document of the runs of a suite.
+/// Renders the runs of a suite.
 pub fn render_suite(finished: &[Finished<'_>]) -> String {
     let (mut runs, mut not_run) = (Vec::new(), Vec::new());
     for Finished { case, outcome, verdict, .. } in finished {
@@ -114,12 +114,12 @@ impl Step {
     }
 }
 
-/// Six decimals: the last bits of a logarithm may differ from machine to machine, and the document must not.
+/// Rounds to six decimals: the last bits of a logarithm differ between machines, and the document must not.
 fn rounded(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
 }
 
-/// `nobody` cannot be an endpoint: those are `pod/NAME` or `IP:port`.
+/// `nobody` cannot collide with an endpoint: those are `pod/NAME` or `IP:port`.
 fn share_key(share: &EndpointShare) -> String {
     share.endpoint.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
 }

@@ -1,4 +1,4 @@
-//! A suite as JUnit XML, for machines that run it: one suite for each mode and back end, one case for each scenario.
+//! A suite as JUnit XML for CI servers: one test suite per mode and back end, one test case per scenario.
 
 use crate::palette::Palette;
 use crate::suite::{arm_of, error_kind, reproduce};
@@ -11,7 +11,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, T
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-/// The document. Without durations, as on the simulator, it is the same whenever it is made.
+/// Renders the document. Without durations, as on the simulator, the output is reproducible.
 pub fn render(runs: &[Finished<'_>]) -> String {
     let mut report = Report::new("hairpin conformance");
     let mut suites: Vec<TestSuite> = Vec::new();
@@ -33,7 +33,7 @@ pub fn render(runs: &[Finished<'_>]) -> String {
     report.to_string().expect("strings and numbers can be written")
 }
 
-/// `hairpin.kernel.iptables.ipv4.nft`: readers group by what stands before a dot.
+/// `hairpin.kernel.iptables.ipv4.nft`: JUnit readers group by the part before the last dot.
 fn suite_name(case: &Case<'_>) -> String {
     let backend = case.backend.map(|backend| format!(".{backend}")).unwrap_or_default();
     format!("hairpin.{}.{}.{}{backend}", arm_of(case), case.mode, case.family)
@@ -71,7 +71,7 @@ fn test_case(run: &Finished<'_>) -> TestCase {
 }
 
 fn status(run: &Finished<'_>) -> TestCaseStatus {
-    let again = format!("again: {}", reproduce(&run.case));
+    let again = format!("reproduce: {}", reproduce(&run.case));
     let unsuccessful = |kind, ty: &str, message: String, description: String| {
         let mut status = TestCaseStatus::non_success(kind);
         status.set_type(ty).set_message(message).set_description(description);
@@ -89,7 +89,7 @@ fn status(run: &Finished<'_>) -> TestCaseStatus {
             status
         }
         (Verdict::UnexpectedPass(reason), _) => {
-            let message = format!("it passed, but is known to differ: {reason}");
+            let message = format!("passed, but listed as a known difference: {reason}");
             unsuccessful(NonSuccessKind::Failure, "unexpected-pass", message, again)
         }
         (Verdict::Failed | Verdict::NotRun, Ok(result)) => {
@@ -102,7 +102,7 @@ fn status(run: &Finished<'_>) -> TestCaseStatus {
     }
 }
 
-/// A run that was not as expected, of a case that passed later.
+/// A failed attempt of a case that passed on a later attempt.
 fn flaky(outcome: &Result<RunResult, ArmError>) -> TestRerun {
     let (kind, ty, message, description) = match outcome {
         Ok(result) => (NonSuccessKind::Failure, "failure", first_line(result), Told(result).to_string()),
@@ -113,7 +113,7 @@ fn flaky(outcome: &Result<RunResult, ArmError>) -> TestRerun {
     rerun
 }
 
-/// What failed first, for lists.
+/// The first failure, for summary lists.
 fn first_line(result: &RunResult) -> String {
     let failure = result.steps.iter().flat_map(|step| &step.failures).next().map(ToString::to_string);
     let disagreement = || result.disagreements.first().map(ToString::to_string);

@@ -1,9 +1,9 @@
-//! Outcomes in words, the same everywhere.
+//! Outcomes as text.
 
 use crate::palette::Tone;
 use sim::trace::{Outcome, Refusal, Unreachable};
 
-/// An outcome in words: what the user of the socket is told.
+/// An outcome as text: what the user of the socket observes.
 pub const fn outcome_text(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Connected => "connected",
@@ -15,11 +15,11 @@ pub const fn outcome_text(outcome: Outcome) -> &'static str {
         Outcome::Unreachable(Unreachable::Prohibited) => "prohibited",
         Outcome::Unreachable(Unreachable::MessageSize) => "message too large",
         Outcome::Timeout => "timed out",
-        Outcome::Reset => "reset after it was established",
+        Outcome::Reset => "reset after the connection was established",
     }
 }
 
-/// Connections stand out from all others. Whether that is what was expected is said elsewhere.
+/// The tone of an outcome: connections stand out. Whether the outcome was expected is reported elsewhere.
 pub const fn outcome_tone(outcome: Outcome) -> Tone {
     match outcome {
         Outcome::Connected => Tone::Good,

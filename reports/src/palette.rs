@@ -1,20 +1,20 @@
-//! The few styles that text output uses. Printers always take a palette; whether a terminal sees colour is decided
-//! by the caller, who chooses [`Palette::PLAIN`] or strips the escapes.
+//! Styles of text output. Printers always take a palette; the caller decides about colour: it passes [`Palette::PLAIN`]
+//! or strips the escapes.
 
 use anstyle::{AnsiColor, Style};
 
-/// What a piece of text is, which decides how it looks.
+/// The role of a piece of text, which decides its style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tone {
     /// Ordinary.
     Plain,
     /// Repeated or of little interest.
     Dim,
-    /// A heading: a flow, a packet.
+    /// A heading: flow or packet.
     Heading,
     /// A netns.
     Netns,
-    /// Something that changed a packet, a mark or an entry.
+    /// A change of a packet, a mark or a conntrack entry.
     Change,
     /// As expected, or delivered.
     Good,
@@ -34,7 +34,7 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// No styles at all.
+    /// No styles.
     pub const PLAIN: Self = Self {
         dim: Style::new(),
         heading: Style::new(),
@@ -44,7 +44,7 @@ impl Palette {
         bad: Style::new(),
     };
 
-    /// Styles of the sixteen ANSI colours, so that the terminal's theme decides.
+    /// The sixteen ANSI colours, so that the terminal's theme applies.
     pub const COLOUR: Self = Self {
         dim: Style::new().dimmed(),
         heading: Style::new().bold(),

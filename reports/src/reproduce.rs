@@ -1,4 +1,4 @@
-//! The one command that runs it again.
+//! The command that reproduces a run.
 
 use conformance::backend::Backend;
 use conformance::result::{ArmKind, RunResult};
@@ -16,14 +16,14 @@ pub struct Reproduce<'a> {
     pub family: Family,
     /// The seed of every random decision.
     pub seed: u64,
-    /// By what it is run.
+    /// The arm to run on.
     pub arm: ArmKind,
-    /// Which iptables loads the rules; `None` where none does.
+    /// Which iptables loads the rules; `None` on the simulator.
     pub backend: Option<Backend>,
 }
 
 impl<'a> Reproduce<'a> {
-    /// The command for a run whose scenario was named so.
+    /// The command for a run whose scenario was given as `argument`.
     pub const fn new(run: &RunResult, argument: &'a str) -> Self {
         let RunResult { mode, family, seed, arm, backend, .. } = *run;
         Self { argument, mode, family, seed, arm, backend }
@@ -43,7 +43,7 @@ impl Display for Reproduce<'_> {
     }
 }
 
-/// The argument as a shell takes it.
+/// Quotes the argument for a shell if necessary.
 fn quoted(argument: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./+:@%=".contains(char);
     if !argument.is_empty() && argument.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! Packets and events made by hand, for tests.
+//! Hand-made packets and events for tests.
 
 pub(crate) mod run;
 pub(crate) mod suite;
@@ -30,7 +30,7 @@ fn ip(src: Addr, dst: Addr, protocol: u8, l4: &[u8]) -> Vec<u8> {
     build::ipv4(fields, l4)
 }
 
-/// A TCP segment in a packet that has not met a neighbour yet.
+/// A TCP segment in a packet whose Ethernet header is not filled in yet.
 pub(crate) fn segment(src: Addr, dst: Addr, flags: TcpFlags, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
     let mut l4 = Vec::new();
     l4.extend_from_slice(&src.1.to_be_bytes());
@@ -45,7 +45,7 @@ pub(crate) fn segment(src: Addr, dst: Addr, flags: TcpFlags, seq: u32, ack: u32,
     ip(src, dst, protocol::TCP, &l4)
 }
 
-/// A UDP datagram in a packet that has not met a neighbour yet.
+/// A UDP datagram in a packet whose Ethernet header is not filled in yet.
 pub(crate) fn udp(src: Addr, dst: Addr, payload: &[u8]) -> Vec<u8> {
     ip(src, dst, protocol::UDP, &build::udp(src, dst, payload))
 }
@@ -65,7 +65,7 @@ pub(crate) const fn route(kind: RouteKind, device: u16, source: Ipv4Addr) -> Rou
     RouteResult { kind, device: DeviceId(device), gateway: None, source }
 }
 
-/// Writes an event stream.
+/// Builder of an event stream.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) events: Vec<TraceEvent>,
@@ -75,19 +75,19 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Lets time pass.
+    /// Advances the time.
     pub(crate) fn wait_micros(&mut self, micros: u64) -> &mut Self {
         self.at += micros * 1_000;
         self
     }
 
-    /// What follows happens in this netns.
+    /// Sets the netns of the following events.
     pub(crate) fn netns(&mut self, netns: u32) -> &mut Self {
         self.netns = netns;
         self
     }
 
-    /// What follows happens to this packet, or to none.
+    /// Sets the packet of the following events, or none.
     pub(crate) fn packet(&mut self, packet: Option<u64>) -> &mut Self {
         self.packet = packet.map(PacketId);
         self

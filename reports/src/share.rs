@@ -1,14 +1,14 @@
-//! Exact probabilities for readers.
+//! Exact probabilities as text.
 
 use conformance::result::EndpointShare;
 use conformance::shares::approximation;
 use conformance::statistics::GTest;
 use sim::draws::Weight;
 
-/// Digits behind the point: kube-proxy's probabilities are fractions of 2^31, so that ten digits tell neighbours apart.
+/// Decimal digits. Weights are multiples of 2^-31, so ten digits tell neighbouring values apart.
 const DIGITS: u32 = 10;
 
-/// A probability as a decimal, rounded to the nearest: `0.3333333335`. Nothing is lost to floating point.
+/// A probability as a decimal, rounded to nearest: `0.3333333335`. Computed without floating point.
 pub fn decimal(weight: &Weight) -> String {
     let scale = 10_u64.pow(DIGITS);
     let scaled = (weight * Weight::from_integer(scale.into())).round().to_integer();
@@ -18,10 +18,10 @@ pub fn decimal(weight: &Weight) -> String {
     shortened.strip_suffix('.').unwrap_or(shortened).to_owned()
 }
 
-/// The simplest fraction that a probability stands for: `1/3` for 715827883/2147483648.
+/// The simplest fraction that approximates a probability: `1/3` for 715827883/2147483648.
 ///
-/// kube-proxy writes the probability of its k-th rule with ten decimal digits and the kernel holds it as a fraction of 2^31,
-/// so that equal shares are never exactly equal. `None` if no fraction with a denominator up to 4096 is that near.
+/// kube-proxy writes the probability of its k-th rule with ten decimal digits and the kernel stores it as a fraction of
+/// 2^31, so equal shares are never exactly equal. `None` if no fraction with a denominator up to 4096 is close enough.
 pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
     const MAX_DENOMINATOR: u64 = 4096;
     let tolerance = Weight::new(1_u8.into(), (1_u64 << 26).into());
@@ -33,8 +33,8 @@ pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
     })
 }
 
-/// Whether the counts of a step go with the exact weights. `None` where weights are not known, or only one endpoint can
-/// answer at all.
+/// Tests the counts of a step against the exact weights. `None` if weights are unknown, or if only one endpoint can
+/// answer.
 pub fn g_test(shares: &[EndpointShare]) -> Option<GTest> {
     let weights: Option<Vec<f64>> =
         shares.iter().map(|share| share.weight.as_ref().map(approximation)).collect();
@@ -60,7 +60,7 @@ mod tests {
             (715_827_883, 1 << 31, "0.3333333335", Some((1, 3))),
             (715_827_882, 1 << 31, "0.333333333", Some((1, 3))),
             (u64::MAX - 1, u64::MAX, "1", Some((1, 1))),
-            // Between 1/4096 and 0: nothing simple is near.
+            // Between 0 and 1/4096: no simple fraction is close.
             (1, 10_000, "0.0001", None),
         ] {
             let weight = weight(numerator, denominator);

@@ -1,4 +1,4 @@
-//! A suite as a terminal shows it: a row a run, then what is otherwise than expected and how to run it again.
+//! A suite as terminal text: one row per run, then failures and how to reproduce them.
 
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
@@ -11,7 +11,7 @@ use conformance::suite::run::{Case, Finished};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-/// A suite that has ended, ready to be printed.
+/// A finished suite, ready to print.
 #[derive(Clone, Copy, Debug)]
 pub struct SuiteText<'a> {
     runs: &'a [Finished<'a>],
@@ -24,7 +24,7 @@ impl<'a> SuiteText<'a> {
         Self { runs, palette }
     }
 
-    /// Whether its runs were on a kernel. Then they have a back end, differences and a duration.
+    /// True if the runs were on a kernel. Such runs have a back end, differences and a duration.
     fn is_on_kernel(&self) -> bool {
         self.runs.iter().any(|run| run.case.backend.is_some())
     }
@@ -80,42 +80,42 @@ impl<'a> SuiteText<'a> {
         write_table(f, &table)
     }
 
-    /// What is to be said of a run that is not simply as expected.
+    /// Details of a run that did not simply pass.
     fn details(&self, f: &mut Formatter<'_>, run: &Finished<'_>) -> fmt::Result {
         let Finished { case, outcome, verdict, .. } = run;
         let title = self.paint(Tone::Heading, run_title(case));
         match (verdict, outcome) {
             (Verdict::Passed, _) => return self.first_try(f, run),
             (Verdict::KnownDifference(reason), _) => {
-                return writeln!(f, "\n{title}: known to differ: {reason}");
+                return writeln!(f, "\n{title}: known difference: {reason}");
             }
             (Verdict::UnexpectedPass(reason), _) => {
-                let told = self.paint(Tone::Bad, "it passed, but is known to differ");
+                let told = self.paint(Tone::Bad, "passed, but listed as a known difference");
                 writeln!(f, "\n{title}: {told}: {reason}")?;
-                writeln!(f, "take it out of the known differences")?;
+                writeln!(f, "remove it from the list of known differences")?;
             }
             (Verdict::NotRun, Err(error)) => {
-                writeln!(f, "\n{title}: {}: {error}", self.paint(Tone::Bad, "it could not be run"))?;
+                writeln!(f, "\n{title}: {}: {error}", self.paint(Tone::Bad, "not completed"))?;
             }
             (Verdict::Failed | Verdict::NotRun, Ok(result)) => {
-                writeln!(f, "\n{title}: {}", self.paint(Tone::Bad, "it failed"))?;
+                writeln!(f, "\n{title}: {}", self.paint(Tone::Bad, "failed"))?;
                 failures::write(f, self.palette, &result.steps)?;
                 disagreements::write(f, self.palette, &result.disagreements)?;
             }
             (Verdict::Failed, Err(_)) => {}
         }
-        writeln!(f, "{}", self.paint(Tone::Dim, format!("again: {}", reproduce(case))))
+        writeln!(f, "{}", self.paint(Tone::Dim, format!("reproduce: {}", reproduce(case))))
     }
 
-    /// What was otherwise when a run that passed was run first.
+    /// The first attempt of a run that passed on a later one.
     fn first_try(&self, f: &mut Formatter<'_>, run: &Finished<'_>) -> fmt::Result {
         let Some(first) = run.earlier.first() else { return Ok(()) };
         let title = self.paint(Tone::Heading, run_title(&run.case));
-        let told = format!("it passed on try {}, alone on the machine", run.tries());
+        let told = format!("passed on try {}, run alone", run.tries());
         match first {
-            Err(error) => writeln!(f, "\n{title}: {told}; before, it could not be run: {error}"),
+            Err(error) => writeln!(f, "\n{title}: {told}; an earlier try was not completed: {error}"),
             Ok(result) => {
-                writeln!(f, "\n{title}: {told}; on the first try")?;
+                writeln!(f, "\n{title}: {told}; the first try failed")?;
                 failures::write(f, self.palette, &result.steps)?;
                 disagreements::write(f, self.palette, &result.disagreements)
             }
@@ -150,20 +150,20 @@ const fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Failed => "FAILED",
-        Verdict::KnownDifference(_) => "known to differ",
-        Verdict::UnexpectedPass(_) => "PASSED, but known to differ",
+        Verdict::KnownDifference(_) => "known difference",
+        Verdict::UnexpectedPass(_) => "PASSED, known difference",
         Verdict::NotRun => "NOT RUN",
     }
 }
 
-/// Its place in the summary, and what it is called there.
+/// The position in the summary line, and the text there.
 const fn summary_word(verdict: Verdict) -> (usize, &'static str) {
     match verdict {
         Verdict::Passed => (0, "passed"),
         Verdict::Failed => (1, "failed"),
-        Verdict::KnownDifference(_) => (2, "known to differ"),
-        Verdict::UnexpectedPass(_) => (3, "passed but known to differ"),
-        Verdict::NotRun => (4, "could not be run"),
+        Verdict::KnownDifference(_) => (2, "known difference"),
+        Verdict::UnexpectedPass(_) => (3, "passed despite known difference"),
+        Verdict::NotRun => (4, "not completed"),
     }
 }
 
@@ -172,13 +172,13 @@ fn run_title(case: &Case<'_>) -> String {
     format!("{}, mode {}{backend}", case.member.name, case.mode)
 }
 
-/// The command that runs it alone.
+/// The command that runs this case alone.
 pub(crate) fn reproduce<'a>(case: &Case<'a>) -> Reproduce<'a> {
     let Case { member, mode, family, seed, backend } = *case;
     Reproduce { argument: &member.argument, mode, family, seed, arm: arm_of(case), backend }
 }
 
-/// By what it is run.
+/// The arm of a case.
 pub(crate) const fn arm_of(case: &Case<'_>) -> ArmKind {
     match case.backend {
         None => ArmKind::Sim,
@@ -186,7 +186,7 @@ pub(crate) const fn arm_of(case: &Case<'_>) -> ArmKind {
     }
 }
 
-/// Why a run could not be run to its end, as JSON and JUnit name it.
+/// The reason for an incomplete run, as used in JSON and JUnit.
 pub(crate) const fn error_kind(error: &ArmError) -> &'static str {
     match error {
         ArmError::Refused(_) => "refused",

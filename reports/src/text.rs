@@ -1,4 +1,4 @@
-//! A run in the words that a terminal shows: what was asked, what every flow met, which expectations held.
+//! A run as terminal text: header, flows of each step, expectations and failures.
 
 pub(crate) mod disagreements;
 pub(crate) mod failures;
@@ -11,10 +11,10 @@ use crate::reproduce::Reproduce;
 use conformance::result::{ArmKind, RunResult, StepResult};
 use std::fmt::{self, Display, Formatter};
 
-/// What no arm that simulates can answer, said in every header so that nobody takes silence for a result.
+/// Aspects that no simulation covers. Printed in every header so that readers do not mistake silence for a result.
 pub const OUT_OF_MODEL: &str = "segmentation and receive offload (TSO, GRO), congestion control, real time";
 
-/// A run, ready to be printed.
+/// A run, ready to print.
 #[derive(Clone, Copy, Debug)]
 pub struct RunText<'a> {
     run: &'a RunResult,
@@ -23,7 +23,7 @@ pub struct RunText<'a> {
 }
 
 impl<'a> RunText<'a> {
-    /// Prepares a run for printing. `argument` is how the scenario was named on the command line.
+    /// Prepares a run for printing. `argument` is the scenario as given on the command line.
     pub const fn new(run: &'a RunResult, argument: &'a str, palette: Palette) -> Self {
         Self { run, reproduce: Reproduce::new(run, argument), palette }
     }
@@ -52,11 +52,11 @@ impl<'a> RunText<'a> {
         shares::write(f, &step.shares)
     }
 
-    /// Where more is to be seen of what failed.
+    /// A hint where to find details of a failure.
     fn hint(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.run.arm {
             ArmKind::Sim if !self.run.steps.iter().all(StepResult::passed) => {
-                writeln!(f, "\nthe walk of every packet: {} --trace", self.reproduce)
+                writeln!(f, "\npacket trace: {} --trace", self.reproduce)
             }
             ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
         }
@@ -75,7 +75,7 @@ impl<'a> RunText<'a> {
             self.paint(Tone::Bad, format!("failed: {}", what.join(", ")))
         };
         writeln!(f, "\n{verdict}")?;
-        writeln!(f, "{}", self.paint(Tone::Dim, format!("again: {}", self.reproduce)))?;
+        writeln!(f, "{}", self.paint(Tone::Dim, format!("reproduce: {}", self.reproduce)))?;
         match self.run.trace_hash {
             Some(hash) => writeln!(f, "{}", self.paint(Tone::Dim, format!("trace: {hash:016x}"))),
             None => Ok(()),

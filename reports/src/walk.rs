@@ -1,9 +1,9 @@
 //! The packet walk: a fold of the event stream into journeys, hops and steps.
 //!
 //! A [`Walk`] groups packets by the flow that a scenario step started. Each packet has one [`Journey`]; a journey is a
-//! sequence of [`Hop`]s, one for each netns that the packet entered; a hop is a sequence of [`Step`]s in the order in
-//! which they happened. The fold adds what the stream leaves implicit: in which hook a step happened and how deep in
-//! jumps a rule was. It decides nothing, so text and HTML can both be made of it.
+//! sequence of [`Hop`]s, one for each netns the packet entered; a hop is a sequence of [`Step`]s in the order of
+//! events. The fold adds what the stream leaves implicit: the hook of each step and the jump depth of each rule. It
+//! decides nothing, so any output format can be built on it.
 
 mod alike;
 mod fold;
@@ -27,11 +27,11 @@ use std::net::Ipv4Addr;
 /// Everything that happened to the packets of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walk<'a> {
-    /// The flows that scenario steps started, in order of their ids.
+    /// The flows that scenario steps started, ordered by id.
     pub flows: Vec<FlowWalk<'a>>,
-    /// Packets that belong to no flow and were not caused by one of a flow, in order of creation.
+    /// Packets that neither belong to a flow nor were caused by a packet of one, in order of creation.
     pub strays: Vec<Journey<'a>>,
-    /// What happened while no packet was handled: timeouts, neighbours that failed.
+    /// Events outside of packet processing: timeouts, neighbours that failed.
     pub background: Vec<(NetnsId, Step<'a>)>,
 }
 
@@ -42,87 +42,87 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A connection or exchange that a scenario step started, with every packet that it caused.
+/// A connection or exchange started by a scenario step, with every packet that it caused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowWalk<'a> {
-    /// Which flow.
+    /// The flow id.
     pub flow: FlowId,
-    /// How the socket that started it was opened; `None` if the packets were injected.
+    /// How the client socket was opened; `None` if the packets were injected.
     pub opening: Option<Opening>,
-    /// Servers that accepted it, in order; a flow that is balanced anew can have more than one.
+    /// Servers that accepted the flow, in order; more than one if a retransmission was load-balanced anew.
     pub acceptances: Vec<Acceptance>,
-    /// How it ended for the one that started it; `None` if the run ended first.
+    /// The outcome for the client; `None` if the run ended first.
     pub outcome: Option<Outcome>,
     /// Its packets in order of creation.
     pub journeys: Vec<Journey<'a>>,
 }
 
-/// How a flow began.
+/// The start of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opening {
-    /// The netns of the socket.
+    /// The netns of the client socket.
     pub netns: NetnsId,
     /// Protocol number.
     pub protocol: u8,
-    /// Own end.
+    /// Local address and port.
     pub local: (Ipv4Addr, u16),
-    /// Other end, as the user named it.
+    /// Remote address and port, as the client specified them.
     pub remote: (Ipv4Addr, u16),
 }
 
-/// How a server saw a flow.
+/// A flow as a server saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     /// The netns of the server.
     pub netns: NetnsId,
-    /// Its end.
+    /// Local address and port.
     pub local: (Ipv4Addr, u16),
     /// The client as the server saw it.
     pub remote: (Ipv4Addr, u16),
 }
 
-/// One packet from its beginning to its end.
+/// One packet from creation to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journey<'a> {
     /// The packet.
     pub packet: PacketId,
-    /// How it began; `None` if the recording does not say.
+    /// Its creation; `None` if it was not recorded.
     pub beginning: Option<Beginning<'a>>,
-    /// From where its TCP numbers count; `None` for other protocols, and where the SYN was not recorded.
+    /// What its TCP numbers are relative to; `None` for other protocols, and where the SYN was not recorded.
     pub origins: Option<Origins>,
     /// The netns that it entered, in order.
     pub hops: Vec<Hop<'a>>,
-    /// How it ended; `None` if it was still under way when the run ended.
+    /// Its end; `None` if it was still in flight when the run ended.
     pub ending: Option<Ending>,
 }
 
-/// How a packet began.
+/// The creation of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beginning<'a> {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// In which netns.
+    /// The netns.
     pub netns: NetnsId,
-    /// Why.
+    /// The reason.
     pub origin: Origin,
     /// The packet that it answers or copies.
     pub cause: Option<PacketId>,
-    /// Its bytes from the Ethernet header on.
+    /// Its bytes, starting with the Ethernet header.
     pub frame: &'a [u8],
 }
 
-/// How a packet ended.
+/// The end of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// In which netns.
+    /// The netns.
     pub netns: NetnsId,
-    /// How.
+    /// The terminal event.
     pub terminal: Terminal,
 }
 
-/// A packet's stay in one netns.
+/// The part of a packet's journey within one netns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop<'a> {
     /// The netns.
@@ -132,7 +132,7 @@ pub struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    /// The device by which the packet came in; `None` where it was made here.
+    /// The device through which the packet entered; `None` if it was created here.
     pub fn entered_by(&self) -> Option<DeviceId> {
         match self.steps.first()?.kind {
             StepKind::Device(DeviceEvent::Received { device, .. }) => Some(*device),
@@ -152,36 +152,36 @@ impl Hop<'_> {
 /// One thing that happened to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step<'a> {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// The hook in which the packet was.
+    /// The hook being traversed.
     pub hook: Option<Hook>,
-    /// How many jumps led to the chain of a rule; zero for everything that is no rule.
+    /// Jump depth of a rule's chain; zero for steps other than rules.
     pub depth: usize,
     /// What happened.
     pub kind: StepKind<'a>,
 }
 
-/// What happened in a step: every event but the packet's creation and end, which are [`Beginning`] and [`Ending`].
+/// The event of a step. Creation and end of a packet are not steps but [`Beginning`] and [`Ending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepKind<'a> {
     /// A frame passed a device.
     Device(&'a DeviceEvent),
     /// A bridge decided.
     Bridge(&'a BridgeEvent),
-    /// The packet entered a hook, or left it.
+    /// The packet entered or left a hook.
     Hook(&'a HookEvent),
     /// A rule matched, or a policy applied.
     Rule(&'a RuleEvent),
-    /// Conntrack looked at the packet.
+    /// Conntrack processed the packet.
     Conntrack(&'a ConntrackEvent),
     /// NAT bound the flow or translated the packet.
     Nat(&'a NatEvent),
     /// A routing decision.
     Route(&'a RouteEvent),
-    /// A neighbour was asked for, or answered.
+    /// A neighbour was queried, or answered.
     Neigh(&'a NeighEvent),
-    /// A socket did something that its user sees.
+    /// An event at a socket that its user observes.
     Socket(&'a SocketEvent),
 }
 

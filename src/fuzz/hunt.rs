@@ -1,4 +1,4 @@
-//! Running random worlds, many at a time, and making small what goes wrong.
+//! Runs random clusters in parallel, and shrinks those that fail.
 
 use crate::exit::Stop;
 use conformance::arm::ArmError;
@@ -9,59 +9,60 @@ use std::sync::mpsc::channel;
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 
-/// So often a world that went wrong is run again, with no other beside it.
+/// How often a failing cluster is run again, alone on the machine.
 const RUN_AGAIN: u32 = 3;
 
-/// In so many of these runs it must go wrong on a kernel, or the machine was late. Where a limit of ICMP errors and the end of a
-/// timer fall into nearly the same moment, a quiet machine may be late as well now and then.
+/// In how many of these runs a kernel failure must recur; otherwise it is attributed to a late machine. Where an ICMP
+/// rate limit and a timer expire at nearly the same moment, even an idle machine may occasionally be late.
 const AGAIN_ON_KERNEL: u32 = 2;
 
-/// Runs the scenario of a text; [`conformance::random::examine`], except in tests.
+/// Runs a scenario text; [`conformance::random::examine`], except in tests.
 type Examine<'a> = dyn Fn(&str, Examined) -> Result<Option<Finding>, ArmError> + Sync + 'a;
 
-/// Which worlds, and what happens to them.
+/// Which clusters to run, and how.
 pub(super) struct Hunt<'a> {
     pub(super) seed: u64,
-    /// By what worlds are run: they take turns.
+    /// The arms, used in turn.
     pub(super) examined: &'a [Examined],
     pub(super) examine: &'a Examine<'a>,
-    /// How many smaller worlds are tried.
+    /// Maximum number of smaller clusters to try.
     pub(super) shrink_tries: usize,
-    /// Held by every run; for one that must be alone, to write.
+    /// Every run takes a read lock; a run that must be alone takes a write lock.
     pub(super) machine: RwLock<()>,
 }
 
-/// What came of a world.
+/// The result of a cluster.
 pub(super) enum Verdict {
     Good,
     Bad(Box<Caught>),
 }
 
-/// Something that went wrong.
+/// A failure.
 pub(super) struct Caught {
-    /// By what it was run.
+    /// The arm that it ran on.
     pub(super) examined: Examined,
-    /// What went wrong in the smallest world.
+    /// The failure of the smallest cluster.
     pub(super) finding: Finding,
-    /// The smallest world.
+    /// The scenario text of the smallest cluster.
     pub(super) text: String,
     pub(super) recurrence: Recurrence,
 }
 
-/// What came of running a world that went wrong again.
+/// Whether a failure occurred again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recurrence {
-    /// It went wrong again; this is the smallest of so many worlds that did.
+    /// It occurred again; this is the smallest of `worlds` failing clusters.
     Again { worlds: usize },
-    /// It seldom did, and no machine that was late explains the first time.
+    /// It did not recur reliably, and a late machine does not explain it.
     SeldomUnexplained,
-    /// It seldom did: the machine was late.
+    /// It did not recur reliably: the machine was late.
     SeldomAsMachineWasLate,
 }
 
 impl Recurrence {
-    /// That of a world which went wrong once. Nothing in the simulator depends on the machine. Beside a kernel, lateness makes
-    /// observations differ and tools fail, but no assertion, and nothing that is seen in the simulator's events alone.
+    /// Classifies a failure that occurred once. The simulator does not depend on the machine. On a kernel, a late
+    /// machine makes observations differ and tools fail, but it fails no assertion, and does not affect the simulator's
+    /// events.
     const fn of_once(examined: Examined, kind: FindingKind) -> Self {
         match (examined, kind) {
             (Examined::Sim, _)
@@ -86,15 +87,15 @@ impl Recurrence {
 }
 
 impl Hunt<'_> {
-    /// The name of a world: that of its scenario and of its file.
+    /// The name of a cluster, its scenario and its file.
     pub(super) fn name(&self, index: u64) -> String {
         format!("fuzz-{}-{index}", self.seed)
     }
 
-    /// Runs worlds, `jobs` at a time. `take` gets their verdicts as they come, and says whether more are wanted.
+    /// Runs clusters, `jobs` in parallel. `take` receives their verdicts as they arrive, and returns false to stop.
     ///
     /// # Errors
-    /// Those of `take`, and what the machine lacks.
+    /// Those of `take`, and missing prerequisites of the machine.
     pub(super) fn over(
         &self,
         indexes: Range<u64>,
@@ -107,7 +108,7 @@ impl Hunt<'_> {
             for _ in 0..jobs {
                 let send = send.clone();
                 scope.spawn(|| {
-                    // A closed channel ends it as well.
+                    // A closed channel ends the loop as well.
                     let send = send;
                     while !is_over.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -127,13 +128,13 @@ impl Hunt<'_> {
         })
     }
 
-    /// Runs a world beside others.
+    /// Runs a cluster beside others.
     fn run(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
         let _shared = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         (self.examine)(text, examined)
     }
 
-    /// Runs a world again, alone, until it has gone wrong again: on the simulator once, on a kernel more often than not.
+    /// Reruns a cluster alone until it has failed again: once on the simulator, in most of the runs on a kernel.
     fn again(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
         let _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         let mut more = match examined {
@@ -151,7 +152,7 @@ impl Hunt<'_> {
         Ok(None)
     }
 
-    /// Runs one world; what goes wrong is run again, and then made smaller until `is_over`.
+    /// Runs one cluster; a failure is run again, then shrunk until `is_over`.
     fn world(&self, index: u64, is_over: &AtomicBool) -> Result<Verdict, ArmError> {
         let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
         let examined = self.examined[turn];
@@ -159,7 +160,7 @@ impl Hunt<'_> {
         let text = tree.current().text(&self.name(index));
         let Some(first) = self.run(&text, examined)? else { return Ok(Verdict::Good) };
         let Some(again) = self.again(&text, examined)? else {
-            // Nothing can be said about a smaller world either.
+            // Smaller clusters would not be conclusive either.
             let recurrence = Recurrence::of_once(examined, first.kind);
             let caught = Caught { examined, finding: first, text, recurrence };
             return Ok(Verdict::Bad(Box::new(caught)));

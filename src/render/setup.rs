@@ -1,11 +1,11 @@
-//! `setup.sh`: loads what kube-proxy would on one node. It does what kube-proxy does at start, in the same order.
+//! `setup.sh`: loads on one node what kube-proxy would, in the order in which kube-proxy does it at start.
 
 use conformance::proxy::NodeRules;
 use proxy_core::iptables::restore_command;
 use proxy_core::objects::IpFamily;
 use std::collections::BTreeSet;
 
-/// The name of the file with the rules of a family.
+/// The name of a family's rule file.
 pub(super) const fn file_name(family: IpFamily) -> &'static str {
     match family {
         IpFamily::V4 => "iptables.rules",
@@ -13,15 +13,15 @@ pub(super) const fn file_name(family: IpFamily) -> &'static str {
     }
 }
 
-/// The script. It can be run again: chains and jumps that are there are kept, and the restore replaces the rest.
+/// The script. It is idempotent: existing chains and jumps are kept, and the restore replaces the rest.
 pub(super) fn script(node: &str, mode: &str, rules: &[(IpFamily, NodeRules)]) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
-         # Loads what kube-proxy would load on {node} in mode {mode}.\n\
-         # Run it as root with sh, from its own folder, in the network namespace of that node.\n\
+         # Loads the rules of kube-proxy on {node} in mode {mode}.\n\
+         # Run as root with sh, from this folder, in the network namespace of the node.\n\
          set -eu\n"
     );
-    // Both families ask for the settings of conntrack.
+    // Both families set the same conntrack sysctls.
     let mut sysctls: Vec<&(String, String)> = Vec::new();
     for sysctl in rules.iter().flat_map(|(_, rules)| &rules.sysctls) {
         if !sysctls.contains(&sysctl) {
@@ -35,7 +35,7 @@ pub(super) fn script(node: &str, mode: &str, rules: &[(IpFamily, NodeRules)]) ->
     script.push_str(JUMP_FUNCTION);
     for (family, rules) in rules {
         script.push('\n');
-        // kube-proxy makes sure of a chain before every jump into it; once is enough.
+        // kube-proxy ensures a chain before every jump into it; once is enough.
         let mut made = BTreeSet::new();
         for line in rules.commands.iter().map(|command| line(command)) {
             if !line.starts_with("chain ") || made.insert(line.clone()) {
@@ -66,7 +66,7 @@ jump() {
 }
 "#;
 
-/// `iptables -t nat -N KUBE-SERVICES` as `chain iptables nat KUBE-SERVICES`, and the same for jumps.
+/// Turns `iptables -t nat -N KUBE-SERVICES` into `chain iptables nat KUBE-SERVICES`, and jumps likewise.
 fn line(command: &str) -> String {
     let words: Vec<&str> = command.splitn(6, ' ').collect();
     match words.as_slice() {

@@ -73,7 +73,7 @@ fn what_a_killed_run_left_is_swept_up() -> TestResult {
         run.kill()?;
         run.wait()?;
         let inside = machine.left_by(pid)?;
-        assert!(!inside.is_empty(), "nothing was left behind after {moment:?}: there is nothing to test");
+        assert!(!inside.is_empty(), "no netns remains after {moment:?}: nothing to test");
         let output =
             machine.hairpin(&["lab", "clean"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
         let said = String::from_utf8(output.stdout)?;
@@ -84,7 +84,7 @@ fn what_a_killed_run_left_is_swept_up() -> TestResult {
         assert_eq!(machine::processes_in(&inside)?, Vec::<u32>::new(), "after {moment:?}");
     }
     let again = machine.hairpin(&["lab", "clean"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
-    assert_eq!(String::from_utf8(again.stdout)?, "nothing was left behind\n");
+    assert_eq!(String::from_utf8(again.stdout)?, "nothing to remove\n");
     Ok(())
 }
 
@@ -97,8 +97,8 @@ fn a_sweep_leaves_runs_alone_that_go_on() -> TestResult {
     let mut run = machine.hairpin(&LONG).spawn()?;
     machine.wait_for_lab(run.id())?;
     let swept = machine.hairpin(&["lab", "clean"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
-    assert_eq!(String::from_utf8(swept.stdout)?, "nothing was left behind\n");
-    assert!(matches!(run.wait()?.code(), Some(0 | 1)), "it went on to its end");
+    assert_eq!(String::from_utf8(swept.stdout)?, "nothing to remove\n");
+    assert!(matches!(run.wait()?.code(), Some(0 | 1)), "the run was not disturbed");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! ICMP messages in tcpdump's words.
+//! ICMP messages in tcpdump's notation.
 
 use super::protocol_name;
 use sim::wire::icmpv4::{ICMP_HEADER_LEN, icmp_type, unreachable_code};
@@ -46,7 +46,7 @@ fn unreachable(f: &mut Formatter<'_>, icmp: &Icmpv4<&[u8]>) -> fmt::Result {
     }
 }
 
-/// What an ICMP error tells of the packet that it quotes.
+/// What an ICMP error reveals about the packet it quotes.
 struct Quoted {
     dst: Ipv4Addr,
     proto: u8,
@@ -54,7 +54,8 @@ struct Quoted {
 }
 
 impl Quoted {
-    /// Reads the quoted header. The quote is cut after eight bytes of transport (RFC 792), so its total length says nothing.
+    /// Parses the quoted header. RFC 792 quotes only eight transport bytes, so the total length in the header is
+    /// ignored.
     fn read(quote: &[u8]) -> Option<Self> {
         let header_len = usize::from(*quote.first()? & 0x0f) * 4;
         if quote[0] >> 4 != 4 || header_len < 20 || quote.len() < header_len {

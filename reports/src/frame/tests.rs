@@ -78,7 +78,7 @@ fn icmp_errors_name_what_they_quote() {
             quote,
             "ICMP 10.96.0.10 unreachable - need to frag (mtu 1450), length 41",
         ),
-        // A quote that is cut within its IP header tells nothing.
+        // A quote that is truncated within its IP header yields nothing.
         (icmp_type::DEST_UNREACHABLE, 3, [0; 4], &quote[..12], "ICMP unreachable, code 3, length 20"),
         (icmp_type::TIME_EXCEEDED, 0, [0; 4], quote, "ICMP time exceeded in-transit, length 41"),
     ] {

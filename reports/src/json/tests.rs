@@ -6,7 +6,7 @@ use sim::draws::Weight;
 
 const SCHEMA_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json");
 
-/// Set it to write the schema instead of comparing it.
+/// Set this variable to write the schema instead of comparing it.
 const UPDATE: &str = "UPDATE_SCHEMA";
 
 #[test]
@@ -18,7 +18,7 @@ fn the_schema_of_the_document_is_the_committed_one() {
         std::fs::write(SCHEMA_PATH, &text).unwrap();
     }
     let committed = std::fs::read_to_string(SCHEMA_PATH).unwrap_or_default();
-    assert_eq!(committed, text, "run `{UPDATE}=1 cargo test -p reports` and look at what changed");
+    assert_eq!(committed, text, "run `{UPDATE}=1 cargo test -p reports` and review the diff");
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn what_is_written_is_what_the_schema_says() {
     let text = render([(&passed, "nodeport-local"), (&failed, "nodeport-local")]);
     let document: Document = serde_json::from_str(&text).unwrap();
     let again = serde_json::to_string_pretty(&document).unwrap() + "\n";
-    assert_eq!(again, text, "what is read is all that was written");
+    assert_eq!(again, text, "the document survives a round trip");
     assert_eq!(document.schema, SCHEMA);
     let verdicts: Vec<bool> = document.runs.iter().map(|run| run.passed).collect();
     assert_eq!(verdicts, [true, false]);
@@ -48,7 +48,7 @@ fn what_is_exact_is_what_the_rules_say_and_not_what_was_expected() {
         (Some((1, 1)), Some((1, 2)), Some("1"), Some("1/2")),
         (Some((1, 2)), Some((0, 1)), Some("1/2"), Some("0")),
         (None, Some((1, 4)), None, Some("1/4")),
-        // A kernel tells no weight; nothing simple is near to the other.
+        // A kernel reports no weight; no simple fraction is close to the other value.
         (Some((1, 2)), None, Some("1/2"), None),
         (None, Some((1, 10_000)), None, None),
     ] {

@@ -13,8 +13,8 @@ fn a_suite_on_the_simulator_has_nothing_that_changes_from_run_to_run() {
 fn every_verdict_is_read_back() {
     let members = members();
     let text = render(&on_the_kernel(&members));
-    // The backspace in a reason is no character of XML, and the angle brackets beside it would be a tag.
-    let report = Report::deserialize_from_str(&text).expect("JUnit that its own readers read");
+    // The backspace in the reason is not a valid XML character, and the angle brackets must be escaped.
+    let report = Report::deserialize_from_str(&text).expect("valid JUnit XML");
     let suites: Vec<&str> = report.test_suites.iter().map(|suite| suite.name.as_str()).collect();
     assert_eq!(suites, ["hairpin.kernel.iptables.ipv4.legacy", "hairpin.kernel.iptables.ipv4.nft"]);
     assert_eq!((report.tests, report.failures, report.errors, report.skipped), (5, 2, 1, 1));
@@ -26,7 +26,7 @@ fn every_verdict_is_read_back() {
     assert_eq!(property("traceHash").expect("a property").value.as_str(), "0123456789abcdef");
     assert_eq!(property("seed").expect("a property").value.as_str(), "0");
     let TestCaseStatus::Skipped { message, .. } = &cases[1].status else { panic!("{:?}", cases[1]) };
-    assert_eq!(message.as_ref().expect("a message").as_str(), "this kernel  counts <otherwise>");
+    assert_eq!(message.as_ref().expect("a message").as_str(), "this kernel  counts <differently>");
     let TestCaseStatus::NonSuccess { description, .. } = &cases[3].status else { panic!("{:?}", cases[3]) };
     let description = description.as_ref().expect("a description").as_str();
     assert!(description.contains("disagree"), "{description}");

@@ -1,4 +1,4 @@
-//! Results of runs made by hand.
+//! Hand-made run results for tests.
 
 use conformance::backend::Backend;
 use conformance::disagreement::{Disagreement, Subject as DisagreementSubject};
@@ -81,7 +81,7 @@ pub(crate) fn passed() -> RunResult {
     };
     let silent = StepResult {
         expected: vec![(Subject::Outcome, "timeout".into())],
-        ..step("the node without endpoint is silent", vec![unanswered(Outcome::Timeout)])
+        ..step("the node without a local endpoint drops", vec![unanswered(Outcome::Timeout)])
     };
     let scale = StepResult {
         action: "apply",
@@ -90,7 +90,7 @@ pub(crate) fn passed() -> RunResult {
     };
     RunResult {
         scenario: "nodeport-local".into(),
-        intent: "externalTrafficPolicy Local keeps the client's address".into(),
+        intent: "externalTrafficPolicy Local preserves the client address".into(),
         requirements: vec!["service.external-traffic-policy.local".into()],
         mode: ProxyMode::Iptables,
         family: Family::Ipv4,
@@ -103,7 +103,7 @@ pub(crate) fn passed() -> RunResult {
     }
 }
 
-/// One step otherwise than expected, on the real kernel, which cannot see everything.
+/// One failed step, on the real kernel, which cannot observe everything.
 pub(crate) fn failed() -> RunResult {
     let mut run = passed();
     run.steps[2] = StepResult {
@@ -121,7 +121,7 @@ pub(crate) fn failed() -> RunResult {
             },
         ],
         ..step(
-            "the node without endpoint is silent",
+            "the node without a local endpoint drops",
             vec![unanswered(Outcome::Refused(Refusal::IcmpPortUnreachable))],
         )
     };
@@ -129,7 +129,7 @@ pub(crate) fn failed() -> RunResult {
     run
 }
 
-/// On the kernel, which chose otherwise than the rules say.
+/// A kernel run whose choices do not fit the exact shares.
 pub(crate) fn disputed() -> RunResult {
     let rows = vec![(Some(pod("web-0")), 0.5, 0), (Some(pod("web-1")), 0.5, 64)];
     let disagreement =

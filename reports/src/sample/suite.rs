@@ -1,4 +1,4 @@
-//! Runs of a suite made by hand: every verdict that there is.
+//! Hand-made suite results, with every possible verdict.
 
 use super::run::{disputed, failed, passed};
 use conformance::arm::ArmError;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 fn member(name: &str, argument: &str) -> Member {
     let scenario = find("clusterip").map(BuiltIn::load).expect("it is built in");
-    let prepared = prepare(scenario).expect("it can run");
+    let prepared = prepare(scenario).expect("the scenario is valid");
     Member { name: name.to_owned(), argument: argument.to_owned(), prepared }
 }
 
@@ -29,7 +29,7 @@ fn case(member: &Member, backend: Option<Backend>) -> Case<'_> {
     Case { member, mode: ProxyMode::Iptables, family: Family::Ipv4, seed: 0, backend }
 }
 
-/// One that passed, one that failed.
+/// One passed and one failed run.
 pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
     let finished = |index: usize, outcome, verdict| Finished {
         case: case(&members[index], None),
@@ -41,11 +41,11 @@ pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
     vec![finished(0, passed(), Verdict::Passed), finished(1, failed(), Verdict::Failed)]
 }
 
-/// Two back ends; the sample's flows went as on the simulator, some differ as told.
+/// Runs on two back ends with the same flows as on the simulator, some of them with differences.
 pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
-    const REASON: &str = "this kernel \u{8} counts <otherwise>";
+    const REASON: &str = "this kernel \u{8} counts <differently>";
     let missing =
-        || Err(ArmError::Missing("the kernel delays no frames: load the module `sch_netem`".into()));
+        || Err(ArmError::Missing("the kernel cannot delay frames: load the module `sch_netem`".into()));
     [
         (0, Backend::Legacy, Ok(passed()), Verdict::Passed),
         (0, Backend::Nft, Ok(disputed()), Verdict::Failed),

@@ -1,10 +1,10 @@
-//! Where the simulator and a kernel do not agree.
+//! Differences between the simulator and a kernel.
 
 use crate::palette::{Palette, Tone};
 use conformance::disagreement::Disagreement;
 use std::fmt::{self, Formatter};
 
-/// One cause often shows on every device after it; the first differences are the telling ones.
+/// Maximum number of differences shown. One cause often shows on every device behind it, so the first ones matter most.
 const SHOWN_MAX: usize = 12;
 
 pub(crate) fn write(f: &mut Formatter<'_>, palette: Palette, disagreements: &[Disagreement]) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Expectations that did not hold, in words, and where to look.
+//! Failed expectations, and where to look.
 
 use crate::palette::{Palette, Tone};
 use conformance::result::{StepResult, Subject};
@@ -18,28 +18,22 @@ pub(crate) fn write(f: &mut Formatter<'_>, palette: Palette, steps: &[StepResult
     Ok(())
 }
 
-/// What in the packet walk decides it.
+/// Which part of the packet walk explains a failure.
 const fn where_to_look(subject: Subject) -> &'static str {
     match subject {
         Subject::Outcome => {
-            "the last step of the first packet that is dropped, or is answered with a reset or an ICMP error"
+            "the last step of the first packet that is dropped, reset or answered with an ICMP error"
         }
-        Subject::Endpoints => {
-            "the rules that match between KUBE-SERVICES and the DNAT, and the probabilities in them"
-        }
-        Subject::SourceSeen => {
-            "which packets meet KUBE-MARK-MASQ, and what POSTROUTING nat makes of the mark"
-        }
+        Subject::Endpoints => "the matching rules between KUBE-SERVICES and DNAT, and their probabilities",
+        Subject::SourceSeen => "which packets reach KUBE-MARK-MASQ, and how POSTROUTING nat treats the mark",
         Subject::ReplyFrom => {
-            "the way back: conntrack must find the entry for the answer to get its old source again"
+            "the reply path: the reply must match the conntrack entry for its source to be restored"
         }
-        Subject::Addresses => {
-            "which name was asked for, by its queries, and which Services and endpoints there are"
-        }
+        Subject::Addresses => "the DNS queries, and the existing Services and endpoints",
         Subject::Dropped => {
-            "the packets that end in `dropped`, in which netns, and the rule or decision before it"
+            "the packets that end in `dropped`, their netns, and the rule or decision before the drop"
         }
-        Subject::Conntrack => "the `confirmed` lines, and packets that are dropped before they are confirmed",
-        Subject::Segments => "the packets that the script sends, and what becomes of the answers to them",
+        Subject::Conntrack => "the `confirmed` lines, and packets dropped before confirmation",
+        Subject::Segments => "the packets that the script sends, and the fate of their replies",
     }
 }

@@ -1,11 +1,11 @@
-//! Connections, those that went alike in one line.
+//! Connections, grouped by identical result.
 
 use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::Palette;
 use conformance::observation::FlowObservation;
 use std::fmt::{self, Formatter};
 
-/// Connections that differ in nothing that an arm can see, with their number, in order of the first of each.
+/// Groups connections that no observation distinguishes, with their count, in order of first appearance.
 pub(super) fn grouped(flows: &[FlowObservation]) -> Vec<(usize, &FlowObservation)> {
     let mut groups: Vec<(usize, &FlowObservation)> = Vec::new();
     for flow in flows {
@@ -29,7 +29,7 @@ pub(super) fn write(f: &mut Formatter<'_>, palette: Palette, flows: &[FlowObserv
     Ok(())
 }
 
-/// ` to pod/web-0 via node-1, which saw 192.168.0.100; answered from 192.168.0.11`, as far as it is known.
+/// ` to pod/web-0 via node-1, source seen 192.168.0.100, reply from 192.168.0.11`, as far as known.
 fn details(flow: &FlowObservation) -> String {
     let mut text = String::new();
     if let Some(endpoint) = &flow.endpoint {

@@ -1,4 +1,4 @@
-//! Who answered how often: what was expected, what is exactly true, and what came out this time.
+//! Shares of endpoints: expected, exact and observed.
 
 use super::steps::{table, write_table};
 use crate::share;
@@ -8,7 +8,7 @@ use sim::draws::Weight;
 use std::fmt::{self, Formatter};
 
 pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Result {
-    // A single endpoint that answered everything is already in the line of its flows.
+    // With a single endpoint, the line of its flows says it all.
     if shares.len() < 2 {
         return Ok(());
     }
@@ -31,8 +31,8 @@ pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Res
     }
 }
 
-/// The fraction itself, as long as it can be read. A step that can go many ways has weights with hundreds of digits; those are
-/// in the JSON document.
+/// The exact fraction, if it is short enough to read. A step with many branches has weights with hundreds of digits;
+/// those are in the JSON document only.
 fn exact(weight: &Weight) -> String {
     const WIDTH_MAX: usize = 24;
     let text = weight.to_string();

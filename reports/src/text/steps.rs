@@ -1,4 +1,4 @@
-//! The verdict table: every step, what was expected of it, and whether it held.
+//! The table of steps: what was expected, what was observed, and the verdict.
 
 use super::flows::grouped;
 use crate::outcome::outcome_text;
@@ -6,16 +6,16 @@ use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableS
 use conformance::result::{StepResult, Subject};
 use std::fmt::{self, Formatter};
 
-/// Wide enough for two sentences beside each other, narrow enough for a terminal that shows code beside it.
+/// Fits two sentences side by side, and still a terminal next to an editor.
 const TABLE_WIDTH: u16 = 110;
 
-/// Columns apart, a line below the header, nothing else.
+/// Padding between columns and a line below the header only.
 const TABLE_STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none())
     .header_separator(LineStyle::none().fill('-'))
     .content_lines(ContentLineStyle::none());
 
-/// An empty table in the style of all tables here.
+/// An empty table in the common style.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -26,7 +26,7 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Prints a table below the lines to which it belongs.
+/// Prints an indented table.
 pub(crate) fn write_table(f: &mut Formatter<'_>, table: &Table) -> fmt::Result {
     table.lines().try_for_each(|line| writeln!(f, "  {}", line.trim_end()))
 }
@@ -46,7 +46,7 @@ pub(super) fn write(f: &mut Formatter<'_>, steps: &[StepResult]) -> fmt::Result 
     write_table(f, &table)
 }
 
-/// One line for each part: `outcome connected`, `dropped on node-2`.
+/// One line per expectation: `outcome connected`, `dropped on node-2`.
 fn expected(step: &StepResult) -> String {
     if step.expected.is_empty() {
         return "-".to_owned();
@@ -56,7 +56,7 @@ fn expected(step: &StepResult) -> String {
     lines.join("\n")
 }
 
-/// `64 connected`, `3 timed out, 1 connected`; steps without connections say what they did.
+/// `64 connected`, `3 timed out, 1 connected`; the action for steps without connections.
 fn observed(step: &StepResult) -> String {
     if step.flows.is_empty() {
         return step.action.to_owned();
@@ -80,5 +80,5 @@ fn verdict(step: &StepResult) -> String {
         return "ok".to_owned();
     }
     let unseen = step.unseen.iter().map(|subject: &Subject| subject.name()).collect::<Vec<_>>().join(", ");
-    format!("ok, but {unseen} cannot be seen here")
+    format!("ok, but {unseen} cannot be checked on this arm")
 }

@@ -1,4 +1,4 @@
-//! Which packets and flows went the same way, so that one of them can stand for the others.
+//! Finds packets and flows that took the same path, so that one of them can represent the others.
 
 use super::row::{Outline, Words};
 use super::{FlowWalk, Walk};
@@ -6,7 +6,7 @@ use crate::names::Names;
 use sim::packet::{FlowId, PacketId};
 use std::collections::{BTreeMap, HashMap};
 
-/// The first of its kind, for every packet and flow of a walk.
+/// For every packet and flow of a walk, the first of the same kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alike {
     packets: BTreeMap<PacketId, PacketId>,
@@ -14,10 +14,10 @@ pub struct Alike {
 }
 
 impl Alike {
-    /// Compares all journeys by their outlines, and flows by those of their packets and by their outcomes.
+    /// Compares journeys by their outlines, and flows by the outlines of their packets and by their outcomes.
     pub fn of(walk: &Walk<'_>, names: Names<'_>) -> Self {
         let mut alike = Self::default();
-        // Only looked up; the order of the maps never shows.
+        // Only used for lookups; iteration order never shows.
         let mut packets: HashMap<Outline, PacketId> = HashMap::new();
         let mut flows = HashMap::new();
         for flow in &walk.flows {
@@ -37,12 +37,12 @@ impl Alike {
         alike
     }
 
-    /// The earlier packet that went the same way.
+    /// The earlier packet that took the same path.
     pub fn packet(&self, id: PacketId) -> Option<PacketId> {
         self.packets.get(&id).copied().filter(|first| *first != id)
     }
 
-    /// The earlier flow of which this one repeats every packet.
+    /// The earlier flow whose every packet this one repeats.
     pub fn flow(&self, id: FlowId) -> Option<FlowId> {
         self.flows.get(&id).copied().filter(|first| *first != id)
     }

@@ -1,4 +1,4 @@
-//! The fold itself.
+//! The fold over the event stream.
 
 use super::sequence::Sequences;
 use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step, StepKind, Walk};
@@ -22,12 +22,12 @@ struct Fold<'a> {
     flows: BTreeMap<FlowId, FlowWalk<'a>>,
     packets: BTreeMap<PacketId, Track<'a>>,
     background: Vec<(NetnsId, Step<'a>)>,
-    /// Routes that were looked up before there was a packet, of the netns and moment that handled last.
+    /// Route lookups made before their packet existed, for the netns and time of the latest event.
     lookups: Vec<(NetnsId, Step<'a>)>,
     sequences: Sequences,
 }
 
-/// A journey in the making, and where its packet is.
+/// A journey under construction, and where its packet currently is.
 struct Track<'a> {
     flow: Option<FlowId>,
     journey: Journey<'a>,
@@ -62,7 +62,8 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// A socket looks its route up before it makes a packet: the first packet of that netns and moment takes such steps along.
+    /// Attaches a route lookup to a packet. A socket looks up its route before it creates a packet; the first packet of
+    /// the same netns and time takes such steps along.
     fn take_background(&mut self, netns: NetnsId, step: Step<'a>) {
         if let StepKind::Route(_) = step.kind {
             self.settle_lookups(netns, step.at);
@@ -72,7 +73,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Lookups of another netns or moment led to no packet.
+    /// Flushes lookups of another netns or time: they led to no packet.
     fn settle_lookups(&mut self, netns: NetnsId, at: Instant) {
         let is_other = self.lookups.first().is_some_and(|(of, step)| (*of, step.at) != (netns, at));
         if is_other {
@@ -107,7 +108,7 @@ impl<'a> Fold<'a> {
         self.packets.entry(id).or_insert_with(|| Track::new(id))
     }
 
-    /// Adds to the head of a flow; false if the event belongs to none.
+    /// Adds a socket event to its flow; false if the event belongs to no flow.
     fn take_socket(&mut self, netns: NetnsId, event: &SocketEvent) -> bool {
         match *event {
             SocketEvent::Opened { flow, protocol, local, remote, socket: _ } => {
@@ -132,7 +133,8 @@ impl<'a> Fold<'a> {
         })
     }
 
-    /// Sorts the journeys into their flows. A packet without a flow, such as the ARP request for its next hop, goes with its cause.
+    /// Sorts the journeys into their flows. A packet without a flow, such as the ARP request for a next hop, goes with
+    /// its cause.
     fn finish(mut self) -> Walk<'a> {
         self.background.append(&mut self.lookups);
         let mut flow_of: BTreeMap<PacketId, FlowId> = BTreeMap::new();
@@ -190,7 +192,7 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Follows jumps: the depth of a rule is the number of chains that evaluation will come back to.
+    /// Follows jumps: the depth of a rule is the number of chains to which evaluation will return.
     fn enter_chain(&mut self, chain: &'a str, action: &'a RuleAction) -> usize {
         match self.chains.iter().rposition(|open| *open == chain) {
             // The chains above it ended without a verdict, which the stream does not record.
@@ -215,7 +217,8 @@ impl<'a> Track<'a> {
     }
 }
 
-/// Appends a step. A NAT rule is recorded after the binding that it made; readers expect the cause first.
+/// Appends a step. A NAT rule is recorded after the binding that it created; the rule is moved before it, so that the
+/// cause comes first.
 fn push_step<'a>(steps: &mut Vec<Step<'a>>, step: Step<'a>) {
     let is_nat_rule = matches!(step.kind, StepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }));
     let follows_binding =

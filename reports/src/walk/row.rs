@@ -1,4 +1,4 @@
-//! Steps in words: one [`Row`] for each step, and one small printer for each family of events.
+//! Steps as text: one [`Row`] per step, and one small printer per family of events.
 
 mod conntrack;
 mod device;
@@ -22,18 +22,18 @@ use sim::trace::{ConntrackEvent, HookEvent};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// A step in words.
+/// A step as text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
-    /// Where in the stack: `PREROUTING nat`, `route`, `eth0 in`.
+    /// The place in the stack: `PREROUTING nat`, `route`, `eth0 in`.
     pub place: String,
-    /// Line of the rule text, for a rule.
+    /// Line number in the rule text, for a rule.
     pub line: Option<u32>,
     /// What happened.
     pub text: String,
-    /// What it changed, where the text does not say so itself.
+    /// The effect, where the text does not already say it.
     pub effect: Option<String>,
-    /// How it should look.
+    /// The tone.
     pub tone: Tone,
 }
 
@@ -47,40 +47,41 @@ impl Row {
     }
 }
 
-/// How much of a step is said.
+/// Level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Everything.
     Exact,
-    /// Everything but ports, sequence numbers and socket numbers, which differ between flows that are treated alike.
+    /// Everything except ports, sequence numbers and socket ids, which differ between equivalent flows.
     Alike,
 }
 
 /// What the printers need besides the event.
 #[derive(Clone, Copy, Debug)]
 pub struct Words<'a> {
-    /// Names of the world.
+    /// Names of netns and devices.
     pub names: Names<'a>,
-    /// How much is said.
+    /// Level of detail.
     pub detail: Detail,
-    /// From where TCP numbers count.
+    /// What TCP numbers are relative to.
     pub origins: Origins,
 }
 
 impl<'a> Words<'a> {
-    /// Words that say everything about a journey.
+    /// Full detail for a journey.
     pub fn exact(names: Names<'a>, journey: &Journey<'_>) -> Self {
         Self { names, detail: Detail::Exact, origins: journey.origins.unwrap_or_default() }
     }
 
-    /// Words about what happened without a packet.
+    /// For events outside of packet processing.
     pub fn background(names: Names<'a>) -> Self {
         Self { names, detail: Detail::Exact, origins: Origins::default() }
     }
 
-    /// The journey as it reads without what differs between flows that are treated alike.
+    /// The text of a journey without the parts that differ between equivalent flows.
     ///
-    /// Two journeys of equal outline met the same devices, hooks, rules, verdicts and addresses: showing one of them is enough.
+    /// Two journeys with equal outlines met the same devices, hooks, rules, verdicts and addresses: showing one of them
+    /// is enough.
     pub fn outline(names: Names<'a>, journey: &Journey<'_>) -> Outline {
         let words = Words { detail: Detail::Alike, ..Words::background(names) };
         Outline {
@@ -102,7 +103,7 @@ impl<'a> Words<'a> {
             match join(before, step) {
                 Join::Apart => {
                     let row = self.row(hop.netns, step);
-                    // A socket looks its route up more than once before it sends; one row says it.
+                    // A socket looks up its route more than once before it sends; one row is enough.
                     if rows.last().is_none_or(|(at, last)| (*at, last) != (step.at, &row)) {
                         rows.push((step.at, row));
                     }
@@ -119,7 +120,7 @@ impl<'a> Words<'a> {
         rows
     }
 
-    /// One step in words.
+    /// One step as text.
     pub fn row(&self, netns: NetnsId, step: &Step<'_>) -> Row {
         match step.kind {
             StepKind::Device(event) => device::device(self, netns, event),
@@ -138,7 +139,7 @@ impl<'a> Words<'a> {
         self.names.device(netns, device)
     }
 
-    /// How a packet ended.
+    /// The end of a packet as text.
     pub fn ending(&self, ending: &Ending) -> Row {
         packet::ending(self, ending.terminal)
     }
@@ -173,13 +174,13 @@ impl<'a> Words<'a> {
     }
 }
 
-/// How a step is told after the one before it.
+/// How a row relates to the row before it.
 enum Join {
-    /// In a row of its own.
+    /// A separate row.
     Apart,
-    /// The hook that was entered is left without anything having happened: both are one row.
+    /// The hook was entered and left without any event: both become one row.
     Accepted,
-    /// The row before has said it.
+    /// The previous row already covers it.
     Said,
 }
 
@@ -188,7 +189,7 @@ fn join(before: Option<&Step<'_>>, step: &Step<'_>) -> Join {
         (Some(StepKind::Hook(HookEvent::Entered { .. })), StepKind::Hook(HookEvent::Accepted { .. })) => {
             Join::Accepted
         }
-        // Conntrack makes an entry and then finds it.
+        // Conntrack creates an entry and then finds it.
         (
             Some(StepKind::Conntrack(ConntrackEvent::New { entry: made, .. })),
             StepKind::Conntrack(ConntrackEvent::Found { entry: found, .. }),
@@ -197,7 +198,7 @@ fn join(before: Option<&Step<'_>>, step: &Step<'_>) -> Join {
     }
 }
 
-/// A journey in words, without what differs between two packets that are treated alike.
+/// The text of a journey without the parts that differ between equivalent packets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outline {
     beginning: Option<(NetnsId, &'static str, String)>,

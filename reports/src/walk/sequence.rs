@@ -1,7 +1,7 @@
-//! Sequence numbers counted from the SYN, as readers count them.
+//! Sequence numbers relative to the SYN.
 //!
-//! NAT changes addresses and ports on the way, but not sequence numbers; so they are counted where a packet begins, and its
-//! frames take the count along.
+//! NAT changes addresses and ports on the path but not sequence numbers, so numbers are resolved where a packet is
+//! created, and apply to all of its frames.
 
 use super::Beginning;
 use crate::frame::Origins;
@@ -11,7 +11,7 @@ use sim::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4, L4, Tcp, TcpFlags};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// One end of a connection as its own netns sees it.
+/// One end of a connection, as seen in its own netns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct End {
     netns: NetnsId,
@@ -25,7 +25,7 @@ enum Side {
     Listener,
 }
 
-/// Connections by their ends, and by their packets.
+/// Connections, indexed by their ends and by their packets.
 #[derive(Default)]
 pub(super) struct Sequences {
     connections: Vec<Connection>,
@@ -40,8 +40,8 @@ struct Connection {
 }
 
 impl Sequences {
-    /// Takes note of a packet that begins, and says from where its numbers count. `None` if it belongs to no connection
-    /// whose SYN was recorded.
+    /// Records a new packet, and returns what its numbers are relative to. `None` if it belongs to no connection whose
+    /// SYN was recorded.
     pub(super) fn of(&mut self, packet: PacketId, beginning: &Beginning<'_>) -> Option<Origins> {
         let segment = Segment::read(beginning)?;
         let (index, side) = match (beginning.origin, beginning.cause) {
@@ -63,7 +63,7 @@ impl Sequences {
         let is_syn = segment.flags.contains(TcpFlags::SYN);
         if is_syn && !segment.flags.contains(TcpFlags::ACK) {
             let known = self.ends.get(&segment.end).copied();
-            // A retransmitted SYN has the number of the first one; another number is another connection.
+            // A retransmitted SYN repeats the number of the first; a different number means another connection.
             if let Some((index, side)) = known
                 && self.connections[index].opener == segment.sequence
             {
@@ -77,7 +77,7 @@ impl Sequences {
         if let Some(known) = self.ends.get(&segment.end) {
             return Some(*known);
         }
-        // An answer: of the listener, or of somebody on the way who resets the connection.
+        // A reply: from the listener, or from a hop that resets the connection.
         let (index, asked) = *self.packets.get(&cause?)?;
         let side = match asked {
             Side::Opener => Side::Listener,

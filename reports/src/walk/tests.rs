@@ -37,7 +37,7 @@ fn entry() -> EntryId {
     EntryId::default()
 }
 
-/// The SYN of flow `flow`, as packet `id`, from a client port to the pod and through every kind of rule.
+/// The SYN of flow `flow`, as packet `id`, from a client port to the Pod, through every kind of rule.
 fn syn(script: &mut Script, id: u64, flow: u32, client: Addr) {
     let sent = segment(client, NODE, TcpFlags::SYN, 1, 0, b"");
     let translated = segment(client, POD, TcpFlags::SYN, 1, 0, b"");
@@ -211,7 +211,7 @@ fn flows_that_end_differently_are_not_folded() {
     *outcome = Outcome::Reset;
     let text = text(&script, Repeats::Folded);
     assert!(text.contains("flow 1"), "{text}");
-    assert!(text.contains("as packet 0"), "{text}");
+    assert!(text.contains("same path as packet 0"), "{text}");
 }
 
 #[test]

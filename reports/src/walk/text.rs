@@ -1,4 +1,4 @@
-//! The walk as text: fixed columns, one netns indented under its packet, one packet under its flow.
+//! The walk as text: fixed columns, netns indented under their packet, packets under their flow.
 //!
 //! ```text
 //! flow 0  tcp 192.168.0.100:40000 -> 192.168.0.11:30080  connected
@@ -24,18 +24,18 @@ use sim::time::Instant;
 use sim::trace::{DropReason, Terminal};
 use std::fmt::{self, Display, Formatter};
 
-/// What becomes of packets that go the way of an earlier one.
+/// How packets that repeat an earlier one are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repeats {
-    /// One line that names the earlier packet. Flows all of whose packets are repeats are only counted, and a copy that a
-    /// bridge made for somebody who did not want it is one line as well.
+    /// As one line that names the earlier packet. Flows that consist of repeats are only counted, and a copy that a
+    /// bridge flooded to a host that ignores it is one line as well.
     #[default]
     Folded,
-    /// Shown in full.
+    /// In full.
     Full,
 }
 
-/// A walk, ready to be printed.
+/// A walk, ready to print.
 #[derive(Clone, Debug)]
 pub struct WalkText<'a> {
     walk: &'a Walk<'a>,
@@ -56,11 +56,11 @@ impl<'a> WalkText<'a> {
     }
 }
 
-/// Width of the column of virtual time, which is left empty where time has not moved.
+/// Width of the time column, which is blank while the time does not change.
 const TIME_WIDTH: usize = 8;
-/// Width of the column that says where in the stack a step happened.
+/// Width of the column for the place in the stack.
 const PLACE_WIDTH: usize = 22;
-/// Width of the column of line numbers of rules.
+/// Width of the column for line numbers of rules.
 const LINE_WIDTH: usize = 5;
 
 impl Display for WalkText<'_> {
@@ -69,7 +69,7 @@ impl Display for WalkText<'_> {
             self.flow(f, flow)?;
         }
         if !self.walk.strays.is_empty() {
-            writeln!(f, "{}", self.paint(Tone::Heading, "packets of no flow"))?;
+            writeln!(f, "{}", self.paint(Tone::Heading, "packets without a flow"))?;
             self.walk.strays.iter().try_for_each(|journey| self.journey(f, journey))?;
         }
         self.background(f)
@@ -92,7 +92,7 @@ impl WalkText<'_> {
             (Some(outcome), _) => {
                 writeln!(f, "  {}", self.paint(outcome_tone(outcome), outcome_text(outcome)))?;
             }
-            (None, Some(_)) => writeln!(f, "  under way when the run ended")?,
+            (None, Some(_)) => writeln!(f, "  in flight when the run ended")?,
             (None, None) => writeln!(f, "  raw packets")?,
         }
         for it in &flow.acceptances {
@@ -102,7 +102,7 @@ impl WalkText<'_> {
         let repeats = self.alike.repeats(flow.flow, &self.walk.flows);
         if !repeats.is_empty() {
             let list = flow_list(&repeats.iter().map(|flow| flow.flow).collect::<Vec<_>>());
-            let text = format!("    {} more like it: flow {list}", repeats.len());
+            let text = format!("    {} more with the same path: flow {list}", repeats.len());
             writeln!(f, "{}", self.paint(Tone::Dim, text))?;
         }
         writeln!(f)?;
@@ -118,7 +118,7 @@ impl WalkText<'_> {
             write!(f, "  {}", self.paint(Tone::Dim, relation(it.origin, it.cause)))?;
         }
         if let Some(first) = self.alike.packet(journey.packet) {
-            return writeln!(f, "\n  as packet {}\n", first.0);
+            return writeln!(f, "\n  same path as packet {}\n", first.0);
         }
         if let (Repeats::Folded, Some(ending)) = (self.repeats, unwanted_copy(journey)) {
             let Row { place, text, .. } = words.ending(ending);
@@ -143,7 +143,7 @@ impl WalkText<'_> {
 
     fn ending(&self, f: &mut Formatter<'_>, words: Words<'_>, journey: &Journey<'_>) -> fmt::Result {
         let Some(ending) = &journey.ending else {
-            return writeln!(f, "    {:TIME_WIDTH$}  under way when the run ended", "");
+            return writeln!(f, "    {:TIME_WIDTH$}  in flight when the run ended", "");
         };
         let last = journey.hops.last();
         if last.is_none_or(|hop| hop.netns != ending.netns) {
@@ -175,7 +175,7 @@ impl WalkText<'_> {
         if self.walk.background.is_empty() {
             return Ok(());
         }
-        writeln!(f, "{}", self.paint(Tone::Heading, "without a packet"))?;
+        writeln!(f, "{}", self.paint(Tone::Heading, "outside of packet processing"))?;
         let (mut clock, mut netns) = (None, None);
         for (at_netns, step) in &self.walk.background {
             if netns != Some(*at_netns) {
@@ -188,7 +188,7 @@ impl WalkText<'_> {
     }
 }
 
-/// The end of a copy that a bridge flooded to somebody who does not answer for it.
+/// The end of a copy that a bridge flooded to a host that ignores it.
 fn unwanted_copy<'a>(journey: &'a Journey<'_>) -> Option<&'a Ending> {
     let is_copy = journey.beginning.is_some_and(|beginning| beginning.origin == Origin::Clone);
     let ending = journey.ending.as_ref()?;
@@ -199,7 +199,7 @@ fn unwanted_copy<'a>(journey: &'a Journey<'_>) -> Option<&'a Ending> {
     (is_copy && is_unwanted).then_some(ending)
 }
 
-/// `(answers packet 3)`: how a packet stands to others, if it does not simply come from a socket.
+/// `(answers packet 3)`: how a packet relates to others, unless it simply comes from a socket.
 fn relation(by: Origin, cause: Option<PacketId>) -> String {
     match (by, cause) {
         (Origin::Clone, Some(cause)) => format!("(a copy of packet {})", cause.0),

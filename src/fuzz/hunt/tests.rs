@@ -2,7 +2,7 @@ use super::*;
 use conformance::backend::Backend;
 use std::sync::atomic::AtomicUsize;
 
-/// Hunts for one world, which goes wrong in its first `bad_runs` runs. What was caught, and how often it was run.
+/// Runs one cluster that fails in its first `bad_runs` runs. Returns what was caught, and the number of runs.
 fn hunt(examined: Examined, kind: FindingKind, bad_runs: usize) -> (Option<Recurrence>, usize) {
     let runs = AtomicUsize::new(0);
     let examine = |_: &str, _: Examined| {
@@ -30,14 +30,14 @@ fn only_a_late_machine_excuses_what_seldom_comes_again() {
     let once = 1 + RUN_AGAIN as usize;
     for (examined, kind, bad_runs, expected, runs) in [
         (Examined::Sim, FindingKind::Indeterminate, 0, None, 1),
-        // What the simulator does once it must do always.
+        // The simulator must fail in every run or in none.
         (Examined::Sim, FindingKind::Indeterminate, 1, Some(Recurrence::SeldomUnexplained), once),
         (Examined::Sim, FindingKind::Stopped, 1, Some(Recurrence::SeldomUnexplained), once),
         (Examined::Sim, FindingKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
         (kernel, FindingKind::Frame, 1, Some(Recurrence::SeldomAsMachineWasLate), once),
         (kernel, FindingKind::Frame, 2, Some(Recurrence::SeldomAsMachineWasLate), once),
         (kernel, FindingKind::Frame, 3, Some(Recurrence::Again { worlds: 6 }), 8),
-        // Late frames are no reason for a failed assertion.
+        // Late frames cannot fail an assertion.
         (kernel, FindingKind::Panicked, 1, Some(Recurrence::SeldomUnexplained), once),
     ] {
         assert_eq!(hunt(examined, kind, bad_runs), (expected, runs), "{examined:?} {kind} {bad_runs}");

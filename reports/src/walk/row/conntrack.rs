@@ -1,4 +1,4 @@
-//! What conntrack saw.
+//! Conntrack events.
 
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
@@ -29,7 +29,7 @@ pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &ConntrackEvent) ->
     }
 }
 
-/// Both tuples where NAT made the reply differ from the mirrored original, else the original alone.
+/// Both tuples if NAT made the reply differ from the inverted original, else the original only.
 fn tuples(words: &Words<'_>, original: &Tuple, reply: &Tuple) -> String {
     if original.reply().as_ref() == Some(reply) {
         return words.tuple(original);
@@ -37,7 +37,7 @@ fn tuples(words: &Words<'_>, original: &Tuple, reply: &Tuple) -> String {
     format!("{}, reply {}", words.tuple(original), words.tuple(reply))
 }
 
-/// State as `-m conntrack --ctstate` names it, and the direction where it is the reply's.
+/// The state as in `-m conntrack --ctstate`, with the direction for replies.
 const fn info_name(info: CtInfo) -> &'static str {
     match info {
         CtInfo::Established => "ESTABLISHED",

@@ -1,4 +1,4 @@
-//! Frames at devices and decisions of bridges.
+//! Device and bridge events.
 
 use super::{Row, Words};
 use crate::palette::Tone;
@@ -23,11 +23,11 @@ pub(super) fn bridge(words: &Words<'_>, netns: NetnsId, event: &BridgeEvent) -> 
         BridgeEvent::Flooded => Row::new("bridge", "to every port"),
         BridgeEvent::PassedUp => Row::new("bridge", "up to the bridge device"),
         BridgeEvent::NotDelivered { port } => {
-            Row::new("bridge", format!("not to port {}: it came in there and hairpin is off", name(*port)))
+            Row::new("bridge", format!("not forwarded to {}: ingress port, hairpin mode is off", name(*port)))
                 .tone(Tone::Dim)
         }
         BridgeEvent::DnatBridged => {
-            Row::new("bridge", "DNAT chose another host of this bridge: stays here with its MAC")
+            Row::new("bridge", "DNAT to another host on this bridge: bridged with its MAC")
         }
     }
 }

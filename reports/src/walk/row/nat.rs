@@ -12,7 +12,7 @@ pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &NatEvent) -> Row {
     match event {
         NatEvent::Bound { entry: _, manip, old_reply, new_reply } if old_reply == new_reply => {
             let side = side_name(*manip);
-            Row::new(place, format!("null binding: {side} stays for the whole flow")).tone(Tone::Dim)
+            Row::new(place, format!("null binding: {side} unchanged for the whole flow")).tone(Tone::Dim)
         }
         NatEvent::Bound { entry: _, manip, old_reply, new_reply } => {
             let (old, new) = (translated_end(*manip, old_reply), translated_end(*manip, new_reply));
@@ -37,7 +37,7 @@ pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &NatEvent) -> Row {
 
 type End = (std::net::IpAddr, u16);
 
-/// The end of the flow that a binding changes, read from the reply tuple: what the destination becomes is where replies come from.
+/// The end of the flow that a binding changes, taken from the reply tuple: replies come from the new destination.
 const fn translated_end(manip: Side, reply: &Tuple) -> End {
     match manip {
         Side::Dst => (reply.src, reply.src_port()),

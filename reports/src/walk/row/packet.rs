@@ -1,4 +1,4 @@
-//! How packets begin and end.
+//! Creation and end of packets.
 
 use super::{Detail, Row, Words, rule::drop_reason};
 use crate::palette::Tone;
@@ -16,7 +16,7 @@ pub const fn origin(origin: Origin) -> &'static str {
     }
 }
 
-/// How a packet ended, in words.
+/// The end of a packet as text.
 pub(super) fn ending(words: &Words<'_>, terminal: Terminal) -> Row {
     match terminal {
         Terminal::Delivered { socket } => {
@@ -26,15 +26,16 @@ pub(super) fn ending(words: &Words<'_>, terminal: Terminal) -> Row {
             };
             Row::new("delivered", text).tone(Tone::Good)
         }
-        Terminal::Consumed => Row::new("consumed", "by the kernel, to which it was addressed"),
+        Terminal::Consumed => Row::new("consumed", "by the kernel of this netns"),
         Terminal::Reassembled { into } => match words.detail {
             Detail::Exact => Row::new("reassembled", format!("into packet {}", into.0)),
             Detail::Alike => Row::new("reassembled", "with other fragments"),
         },
-        Terminal::Fragmented => Row::new("fragmented", "it goes on in parts"),
+        Terminal::Fragmented => Row::new("fragmented", "continues as fragments"),
         Terminal::Dropped(reason) => Row::new("dropped", drop_reason(reason)).tone(Tone::Bad),
         Terminal::Rejected(reason) => {
-            Row::new("rejected", format!("{}; its sender is told", drop_reason(reason))).tone(Tone::Bad)
+            Row::new("rejected", format!("{}; an error is sent to its sender", drop_reason(reason)))
+                .tone(Tone::Bad)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Routing decisions and neighbours.
+//! Routing decisions and neighbour events.
 
 use super::{Row, Words, rule::drop_reason};
 use crate::palette::Tone;
@@ -17,7 +17,7 @@ pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Ro
     }
 }
 
-/// `10.244.2.7 via 192.168.0.12 dev eth0`, as `ip route get` answers.
+/// `10.244.2.7 via 192.168.0.12 dev eth0`, in the format of `ip route get`.
 fn decision(
     words: &Words<'_>,
     netns: NetnsId,
@@ -35,7 +35,7 @@ fn decision(
     }
 }
 
-/// The type as iproute2 prints it, which leaves out `unicast`.
+/// The route type as iproute2 prints it, which omits `unicast`.
 const fn kind_prefix(kind: RouteKind) -> &'static str {
     match kind {
         RouteKind::Unicast => "",
@@ -52,13 +52,13 @@ pub(super) fn neigh(words: &Words<'_>, netns: NetnsId, event: &NeighEvent) -> Ro
     let name = |device| words.device(netns, device);
     match event {
         NeighEvent::Solicited { device, addr } => {
-            Row::new("neigh", format!("{addr} dev {}: unknown, asks", name(*device)))
+            Row::new("neigh", format!("{addr} dev {}: unresolved, sends a request", name(*device)))
         }
         NeighEvent::Resolved { device, addr, mac } => {
             Row::new("neigh", format!("{addr} dev {} lladdr {mac}", name(*device)))
         }
         NeighEvent::Failed { device, addr } => {
-            Row::new("neigh", format!("{addr} dev {}: FAILED, nobody answers", name(*device))).tone(Tone::Bad)
+            Row::new("neigh", format!("{addr} dev {}: FAILED, no reply", name(*device))).tone(Tone::Bad)
         }
     }
 }

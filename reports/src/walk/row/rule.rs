@@ -1,4 +1,4 @@
-//! Hooks, and the rules of tables on them.
+//! Hooks and the rules attached to them.
 
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
@@ -31,12 +31,12 @@ fn devices(words: &Words<'_>, netns: NetnsId, in_dev: Option<DeviceId>, out_dev:
     [name("in", in_dev), name("out", out_dev)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// `NO_SOCKET: no socket is bound to its port`; the name is the kernel's.
+/// `NO_SOCKET: no socket is bound to the port`; the name is the kernel's.
 pub(super) fn drop_reason(reason: DropReason) -> String {
     reason.kernel_name().map_or_else(|| reason.text().to_owned(), |name| format!("{name}: {}", reason.text()))
 }
 
-/// ` (NETFILTER_DROP)`: the end of the packet, which follows, says it in words.
+/// ` (NETFILTER_DROP)`; the row for the packet's end follows and explains it.
 fn kernel_name(reason: DropReason) -> String {
     reason.kernel_name().map_or_else(String::new, |name| format!(" ({name})"))
 }
@@ -57,7 +57,8 @@ pub(super) fn rule(step: &Step<'_>, event: &RuleEvent) -> Row {
     }
 }
 
-/// What the target did. A verdict that the text spells out, as `-j ACCEPT` does, is not said twice; one that a map chose is.
+/// The effect of the target. A verdict that the rule text spells out, such as `-j ACCEPT`, is not repeated; one that a
+/// map selected is.
 fn effect(rule: &RuleRef, action: &RuleAction) -> Option<String> {
     let is_chosen_by_map = rule.text.contains(" vmap ");
     let unless_written = |word: &str| {

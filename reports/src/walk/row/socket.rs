@@ -1,4 +1,4 @@
-//! What the users of sockets see.
+//! Events that users of sockets observe.
 
 use super::{Row, Words};
 use crate::frame::protocol_name;

@@ -10,10 +10,10 @@ const SERVER: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
 const CLIENT_ISN: u32 = u32::MAX - 1;
 const SERVER_ISN: u32 = 7_000;
 
-/// One packet: its netns, why it exists, what it answers or copies, and its segment.
+/// One packet: netns, origin, the packet it answers or copies, and its segment.
 type Packet = (u32, Origin, Option<u64>, Addr, Addr, TcpFlags, u32, u32, &'static [u8]);
 
-/// Numbers of each packet as they are printed, from the flags on.
+/// The numbers of each packet as printed, from the flags on.
 fn numbers(packets: &[Packet]) -> Vec<String> {
     let mut script = Script::default();
     for (id, &(netns, origin, cause, src, dst, flags, seq, ack, payload)) in (0..).zip(packets) {
@@ -37,7 +37,7 @@ fn numbers_count_from_the_syn_on_both_sides() {
     let first = CLIENT_ISN.wrapping_add(1);
     let packets = [
         SYN,
-        // A retransmission counts as the first one does.
+        // A retransmission counts as the original.
         SYN,
         (2, Origin::Socket, Some(0), SERVER, CLIENT, syn_ack, SERVER_ISN, first, b""),
         (
@@ -51,7 +51,7 @@ fn numbers_count_from_the_syn_on_both_sides() {
             SERVER_ISN + 1,
             b"hello",
         ),
-        // A bridge's copy is a packet of the same side.
+        // A bridge's copy belongs to the same side.
         (
             1,
             Origin::Clone,

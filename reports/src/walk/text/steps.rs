@@ -1,4 +1,4 @@
-//! The walk of a whole run: one heading for each step of the scenario, and below it what its packets met.
+//! The walk of a whole run: one heading per scenario step, followed by its packets.
 
 use super::{Repeats, WalkText};
 use crate::names::Names;
@@ -8,7 +8,7 @@ use conformance::result::{Recording, StepResult};
 use sim::trace::TraceEvent;
 use std::fmt::{self, Display, Formatter};
 
-/// The walk of a run, step by step.
+/// The walk of a run, grouped by step.
 #[derive(Clone, Copy, Debug)]
 pub struct StepsText<'a> {
     steps: &'a [StepResult],
@@ -30,7 +30,7 @@ impl<'a> StepsText<'a> {
         Self { steps, recording, names, repeats, palette }
     }
 
-    /// The events of a step, the first of which has index 0.
+    /// The events of a step; the first step has index 0.
     fn events(&self, step: usize) -> &'a [TraceEvent] {
         let Recording { events, step_starts, .. } = self.recording;
         let start = step_starts.get(step).copied().unwrap_or(events.len());
