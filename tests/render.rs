@@ -2,8 +2,8 @@
 
 use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
+use sim::hook::Family;
 use sim::ipset::Ipset;
-use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::path::Path;
 use std::process::{Command, Output};

@@ -15,8 +15,8 @@ use proxy_core::objects::{
     Service, ServicePort, ServiceSpec, ServiceType,
 };
 use proxy_core::plan::Plan;
-use sim::device::NetnsId;
 use sim::fib::Route;
+use sim::ids::NetnsId;
 use sim::link::Link;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;
@@ -112,13 +112,13 @@ impl Lab {
         self.world.run_until(self.world.now() + Duration::from_secs(300));
     }
 
-    fn open_udp(&mut self) -> sim::packet::FlowId {
+    fn open_udp(&mut self) -> sim::ids::FlowId {
         let flow = self.start(ClientProtocol::Udp, true);
         self.finish(flow);
         flow
     }
 
-    fn exchange(&mut self, flow: sim::packet::FlowId) -> sim::packet::FlowId {
+    fn exchange(&mut self, flow: sim::ids::FlowId) -> sim::ids::FlowId {
         let next = self
             .world
             .send_again(self.client, flow, b"ping\n".to_vec(), Duration::from_secs(1))
@@ -127,7 +127,7 @@ impl Lab {
         next
     }
 
-    fn start(&mut self, protocol: ClientProtocol, is_kept_open: bool) -> sim::packet::FlowId {
+    fn start(&mut self, protocol: ClientProtocol, is_kept_open: bool) -> sim::ids::FlowId {
         let spec = ConnectSpec {
             protocol,
             src_port: None,
@@ -141,7 +141,7 @@ impl Lab {
         self.world.connect(self.client, spec).expect("a port is free")
     }
 
-    fn finish(&mut self, flow: sim::packet::FlowId) {
+    fn finish(&mut self, flow: sim::ids::FlowId) {
         self.world.run_until_finished(&[flow], self.world.now() + Duration::from_secs(2));
         let outcome = self.world.flow_result(flow).map(|result| result.outcome);
         assert_eq!(outcome, Some(Outcome::Connected));

@@ -11,8 +11,9 @@ pub use conntrack::{ConntrackObservation, IcmpKey};
 pub(crate) use flow::read_answer;
 pub use flow::{Answer, EndpointName, FlowObservation, Flows, RawFlow, Transport};
 pub use script::{Mismatch, Scripted};
-pub use sim::netfilter::conntrack::TcpState;
-pub use sim::trace::{DropReason, Outcome, Refusal, Unreachable};
+pub use sim::ct::TcpState;
+pub use sim::drop_reason::DropReason;
+pub use sim::trace::{Outcome, Refusal, Unreachable};
 
 use std::fmt;
 

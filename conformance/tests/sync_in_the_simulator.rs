@@ -10,8 +10,8 @@ use proxy_core::objects::{
 };
 use proxy_core::plan::Plan;
 use proxy_core::{iptables, sync};
+use sim::hook::Family;
 use sim::ipset::Ipset;
-use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::collections::BTreeMap;
 

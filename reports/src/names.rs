@@ -1,7 +1,7 @@
 //! Names of netns and devices. The event stream carries only indexes.
 
 use conformance::result::NetnsNames;
-use sim::device::{DeviceId, NetnsId};
+use sim::ids::{DeviceId, NetnsId};
 use std::borrow::Cow;
 
 /// The names of all netns, indexed by netns id.

@@ -3,15 +3,15 @@
 pub(crate) mod run;
 pub(crate) mod suite;
 
-use sim::device::{DeviceId, NetnsId};
-use sim::fib::{RouteKind, RouteResult};
-use sim::netfilter::conntrack::{L4Key, Tuple};
-use sim::netfilter::{Family, Hook};
-use sim::packet::{FlowId, Origin, PacketId};
+use sim::hook::{Family, Hook};
+use sim::ids::{DeviceId, FlowId, NetnsId, PacketId};
+use sim::packet::Origin;
+use sim::route::{RouteKind, RouteResult};
 use sim::time::Instant;
 use sim::trace::{
     DeviceEvent, Event, HookEvent, PacketEvent, RuleAction, RuleEvent, RuleRef, Terminal, TraceEvent,
 };
+use sim::tuple::{L4Key, Tuple};
 use sim::wire::{TcpFlags, build, protocol};
 use std::net::Ipv4Addr;
 

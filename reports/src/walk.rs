@@ -14,9 +14,9 @@ pub mod text;
 pub use alike::Alike;
 
 use crate::frame::Origins;
-use sim::device::{DeviceId, NetnsId};
-use sim::netfilter::Hook;
-use sim::packet::{FlowId, Origin, PacketId};
+use sim::hook::Hook;
+use sim::ids::{DeviceId, FlowId, NetnsId, PacketId};
+use sim::packet::Origin;
 use sim::time::Instant;
 use sim::trace::{
     BridgeEvent, ConntrackEvent, DeviceEvent, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent,

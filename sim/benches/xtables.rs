@@ -5,13 +5,15 @@
 #![allow(missing_docs, reason = "benchmarks have no readers of documentation")]
 
 use divan::{Bencher, black_box};
-use sim::context::{Context, EvalCtx};
-use sim::device::{DeviceId, DeviceKind, Devices, NetnsId};
+use sim::context::Context;
+use sim::device::{DeviceKind, Devices};
 use sim::draws::Draws;
 use sim::fib::Fib;
+use sim::hook::{Family, Hook, HookState, Verdict};
+use sim::ids::{DeviceId, NetnsId};
 use sim::ipset::Ipset;
+use sim::netfilter::EvalCtx;
 use sim::netfilter::conntrack::Conntrack;
-use sim::netfilter::{Family, Hook, HookState, Verdict};
 use sim::packet::{Origin, Packet};
 use sim::sysctl::Sysctls;
 use sim::time::Instant;

@@ -9,11 +9,12 @@ mod netfilter;
 pub use fdb::{Fdb, FdbEntry};
 
 use crate::context::Context;
-use crate::device::DeviceId;
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
 use crate::stack::{dev, kfree_skb};
-use crate::trace::{BridgeEvent, DropReason, Event};
+use crate::trace::{BridgeEvent, Event};
 use crate::wire::MacAddr;
 
 /// A frame has arrived at a bridge port (`br_handle_frame`, net/bridge/br_input.c).

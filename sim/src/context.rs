@@ -1,18 +1,13 @@
-//! What a subsystem may see and what it may wish for while it handles a packet.
+//! What a subsystem gets beside the packet that it handles, and the effects that it leaves to the stack.
 //!
 //! A subsystem never acts on the world. It returns a verdict and pushes [`Effect`]s, which `stack` drains.
 
-use crate::device::{DeviceId, Devices, NetnsId};
 use crate::draws::Draws;
-use crate::fib::Fib;
-use crate::ipset::Ipset;
-use crate::netfilter::HookState;
-use crate::netfilter::conntrack::Conntrack;
-use crate::packet::{FlowId, Meta, Packet, PacketId, QueuedPacket};
-use crate::socket::SocketTimer;
-use crate::sysctl::Sysctls;
+use crate::hook::HookState;
+use crate::ids::{DeviceId, FlowId, NetnsId, PacketId, SocketTimer};
+use crate::packet::{Meta, Origin, Packet, QueuedPacket};
 use crate::time::Instant;
-use crate::trace::{Terminal, Trace};
+use crate::trace::{Event, Terminal, Trace};
 use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
@@ -27,30 +22,42 @@ pub struct Context<'a> {
     pub draws: &'a mut Draws,
     /// The recorder, which also accounts for every packet.
     pub trace: &'a mut Trace,
-    /// Wishes, in order.
+    /// Effects, in order.
     pub effects: &'a mut Vec<Effect>,
 }
 
-/// The disjoint borrows of a netns that a rule evaluator, conntrack and NAT may see.
-#[derive(Debug)]
-pub struct EvalCtx<'a, 'b> {
-    /// Time, draws, recording and effects.
-    pub cx: &'a mut Context<'b>,
-    /// The hook at which the packet is.
-    pub state: HookState,
-    /// Devices and their addresses.
-    pub devices: &'a Devices,
-    /// Routing tables; rules ask for address types (`addrtype`).
-    pub fib: &'a Fib,
-    /// Settings, such as conntrack timeouts.
-    pub sysctls: &'a Sysctls,
-    /// Sets, which rules ask and change.
-    pub ipset: &'a mut Ipset,
-    /// The conntrack table, which also holds the NAT bindings.
-    pub conntrack: &'a mut Conntrack,
+impl Context<'_> {
+    /// Appends an event of [`crate::trace::Level::Everything`] about this moment and netns.
+    #[inline]
+    pub fn record(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
+        self.trace.record(self.now, self.netns, packet, event);
+    }
+
+    /// Appends an event of [`crate::trace::Level::Flows`] about this moment and netns.
+    #[inline]
+    pub fn record_flow(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
+        self.trace.record_flow(self.now, self.netns, packet, event);
+    }
+
+    /// Ends a packet in this netns now.
+    pub fn end(&mut self, packet: Packet, terminal: Terminal) {
+        self.trace.end(self.now, self.netns, packet, terminal);
+    }
+
+    /// Creates a packet in this netns now; see [`Trace::create`].
+    pub fn create(
+        &mut self,
+        origin: Origin,
+        cause: Option<PacketId>,
+        flow: Option<FlowId>,
+        bytes: Vec<u8>,
+    ) -> Packet {
+        self.trace.create(self.now, self.netns, origin, cause, flow, bytes)
+    }
 }
 
-/// A wish of a subsystem. `stack` carries it out as soon as the subsystem has returned; links and timers are left to `world`.
+/// An effect that a subsystem leaves to others. `stack` carries it out as soon as the subsystem has returned; links and timers
+/// are left to `world`.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Put a frame on the link of a veth or loopback. For the world.

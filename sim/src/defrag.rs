@@ -5,11 +5,12 @@
 mod queue;
 
 use crate::context::{Context, Effect};
-use crate::device::DeviceId;
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
 use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::{Duration, Instant};
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use queue::{Place, Queue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -35,15 +36,6 @@ impl DefragUser {
             Self::LocalDeliver | Self::ConntrackOut => false,
         }
     }
-}
-
-/// What a packet that was put together remembers of its fragments (`struct inet_skb_parm`, include/net/ip.h).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Defragmented {
-    /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
-    pub max_size: u16,
-    /// Bytes of payload of each fragment in order, where new ones may have the same.
-    pub sizes: Vec<u16>,
 }
 
 /// Which fragments belong together (`struct frag_v4_compare_key`, include/net/inet_frag.h).

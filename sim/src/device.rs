@@ -1,21 +1,9 @@
 //! Network devices of one netns.
 
+use crate::ids::{DeviceId, NetnsId};
 use crate::wire::MacAddr;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
-
-/// Index of a device within its netns, counted from 1 as the kernel's `ifindex`; 1 is `lo`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(pub u16);
-
-impl DeviceId {
-    /// The loopback device, which every netns has.
-    pub const LOOPBACK: Self = Self(1);
-}
-
-/// Index of a netns within its world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetnsId(pub u32);
 
 /// What a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]

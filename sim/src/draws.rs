@@ -10,7 +10,7 @@ mod seeded;
 pub use enumerate::{Choice, Enumerate, Weight};
 use seeded::Seeded;
 
-use crate::device::NetnsId;
+use crate::ids::NetnsId;
 use crate::time::Instant;
 use std::collections::VecDeque;
 

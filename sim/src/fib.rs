@@ -20,49 +20,8 @@ pub use route::{FibError, Route, Selector, TableId};
 pub use source::{confirm_address, select_source};
 pub use table::{Entry, Fib};
 
-use crate::device::{DeviceId, Devices};
+use crate::device::Devices;
 use crate::sysctl::Sysctls;
-use std::net::Ipv4Addr;
-
-/// What a route does with a packet (`rtm_type`, include/uapi/linux/rtnetlink.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RouteKind {
-    /// `RTN_UNICAST`: to a gateway, or directly.
-    Unicast,
-    /// `RTN_LOCAL`: an address of this netns.
-    Local,
-    /// `RTN_BROADCAST`: a broadcast address of this netns.
-    Broadcast,
-    /// `RTN_MULTICAST`.
-    Multicast,
-    /// `RTN_UNREACHABLE`: answered with ICMP host unreachable.
-    Unreachable,
-    /// `RTN_PROHIBIT`: answered with ICMP prohibited.
-    Prohibit,
-    /// `RTN_BLACKHOLE`: dropped in silence.
-    Blackhole,
-}
-
-/// A routing decision (`struct rtable`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RouteResult {
-    /// Unicast, local, broadcast or multicast; the others are errors.
-    pub kind: RouteKind,
-    /// Output device; the loopback for local delivery.
-    pub device: DeviceId,
-    /// Gateway; `None` when the destination is on the link.
-    pub gateway: Option<Ipv4Addr>,
-    /// Source address of an answer or of a socket that has none; unspecified if no device has an address.
-    pub source: Ipv4Addr,
-}
-
-impl RouteResult {
-    /// To where a packet goes that this netns sends to `asked` by this route: 0.0.0.0 means the sender itself
-    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, and sockets take it from there).
-    pub const fn destination(&self, asked: Ipv4Addr) -> Ipv4Addr {
-        if asked.is_unspecified() { self.source } else { asked }
-    }
-}
 
 /// What a decision about addresses depends on: the devices of a netns, its routes and its settings.
 #[derive(Clone, Copy, Debug)]

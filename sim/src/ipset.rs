@@ -35,7 +35,7 @@ pub use restore::IpsetOptions;
 pub(crate) use header::MAX_TIMEOUT;
 pub(crate) use lookup::{Addition, CounterTest, Directions, Question, Shown};
 
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::text::error::RuleError;
 use crate::time::Instant;
 use header::Header;

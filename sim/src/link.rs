@@ -3,8 +3,8 @@
 //! The kernel's veth has no such wire; a link without faults differs from it by a small fixed latency, so that time moves
 //! and events have an order.
 
-use crate::device::NetnsId;
 use crate::draws::{Draws, Purpose};
+use crate::ids::NetnsId;
 use crate::time::Duration;
 use smallvec::SmallVec;
 

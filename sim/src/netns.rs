@@ -2,9 +2,10 @@
 
 use crate::bridge::Fdb;
 use crate::defrag::Defrag;
-use crate::device::{DeviceId, Devices, NetnsId};
+use crate::device::Devices;
 use crate::fib::Fib;
 use crate::icmp_limit::IcmpLimit;
+use crate::ids::{DeviceId, NetnsId};
 use crate::ipset::Ipset;
 use crate::neigh::NeighTable;
 use crate::netfilter::conntrack::Conntrack;

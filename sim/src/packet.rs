@@ -1,19 +1,10 @@
 //! A packet: its bytes from the Ethernet header up, and what Linux keeps beside them in `struct sk_buff`.
 
-use crate::defrag::Defragmented;
-use crate::device::DeviceId;
-use crate::fib::RouteResult;
-use crate::netfilter::conntrack::PacketCt;
+use crate::ct::PacketCt;
+use crate::ids::{DeviceId, FlowId, PacketId};
+use crate::route::RouteResult;
 use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ipv4, MacAddr};
 use std::net::Ipv4Addr;
-
-/// Identity of a packet within its world, in order of creation. It survives NAT, forwarding and veth crossings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PacketId(pub u64);
-
-/// Identity of a connection or exchange that a scenario step started. Recording only; nothing on the packet path reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId(pub u32);
 
 /// To whom the frame was addressed at layer 2 (`skb->pkt_type`, include/uapi/linux/if_packet.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +36,15 @@ pub struct BridgeInfo {
     pub src_mac: MacAddr,
     /// Waits for the MAC of its new destination and is then bridged on (`bridged_dnat`).
     pub is_bridged_dnat: bool,
+}
+
+/// What a packet that was put together remembers of its fragments (`struct inet_skb_parm`, include/net/ip.h).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defragmented {
+    /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
+    pub max_size: u16,
+    /// Bytes of payload of each fragment in order, where new ones may have the same.
+    pub sizes: Vec<u16>,
 }
 
 /// Metadata that travels with the bytes inside one netns.
@@ -155,7 +155,7 @@ impl Packet {
     }
 }
 
-/// A packet at rest: in flight on a link, waiting for a neighbour, or wished for by a subsystem.
+/// A packet at rest: in flight on a link, waiting for a neighbour, or part of an effect.
 ///
 /// It can be cloned because a whole world can be forked with everything in it; nothing else clones it.
 #[derive(Debug)]

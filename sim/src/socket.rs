@@ -22,26 +22,23 @@ pub use app::{Responder, Server};
 pub use flow::{ClientProtocol, ClientSpec, FlowResult, Request};
 pub use icmp::SendError;
 pub use settings::SocketSettings;
-pub use timer::{SocketTimer, TimerKind};
 
 use crate::context::Context;
+use crate::drop_reason::DropReason;
 use crate::fib::Routing;
-use crate::packet::{FlowId, Packet, PacketId};
+use crate::ids::{FlowId, PacketId, SocketId, SocketTimer};
+use crate::packet::Packet;
 use crate::time::Instant;
-use crate::trace::{DropReason, Outcome};
+use crate::trace::Outcome;
 use flow::Flows;
 use std::net::Ipv4Addr;
 use table::{Socket, Table};
 use thiserror::Error;
 
-/// Index of a socket within its netns; never used again after the socket is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketId(pub u32);
-
 /// An address and a port.
 pub type Endpoint = (Ipv4Addr, u16);
 
-/// What a call of [`Sockets`] may see, and where it puts its wishes.
+/// What a call of [`Sockets`] may see, and where it puts its effects.
 #[derive(Debug)]
 pub struct SocketIo<'a, 'b> {
     /// Time, draws and recording.
@@ -54,7 +51,7 @@ pub struct SocketIo<'a, 'b> {
     pub routing: Routing<'a>,
 }
 
-/// A wish of a socket.
+/// An effect of a socket, which the stack carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketOut {
     /// Send a segment, datagram or message. The stack builds the IP header (`ip_queue_xmit`, `ip_make_skb`), routes it,

@@ -23,9 +23,10 @@ pub mod reject;
 pub mod transport;
 
 use crate::context::{Context, Effect};
+use crate::drop_reason::DropReason;
 use crate::netns::Netns;
 use crate::packet::{Packet, QueuedPacket};
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::icmpv4::icmp_type;
 
 /// Drops a packet (`kfree_skb_reason`, net/core/skbuff.c) and lets go of its conntrack entry.
@@ -43,7 +44,7 @@ pub(crate) fn end_packet(ns: &mut Netns, cx: &mut Context, packet: Packet, termi
     cx.end(packet, terminal);
 }
 
-/// Carries out what a subsystem has wished for since `effects_before`, in order; links and timers stay for the world.
+/// Carries out the effects that a subsystem has left since `effects_before`, in order; links and timers stay for the world.
 /// True if the sender of a refused packet was told.
 pub(crate) fn carry_out(ns: &mut Netns, cx: &mut Context, effects_before: usize) -> bool {
     let mut has_answered = false;

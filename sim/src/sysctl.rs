@@ -12,7 +12,8 @@ pub use device::{Combine, DeviceSetting};
 pub use scalar::Setting;
 pub use tcp_rmem::TcpRmem;
 
-use crate::device::{DeviceId, Devices};
+use crate::device::Devices;
+use crate::ids::DeviceId;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::time::Duration;
 use device::DeviceValues;

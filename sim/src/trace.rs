@@ -4,14 +4,11 @@
 //! [`Terminal`]. Recording is lazy: [`Trace::record`] takes a closure that runs only if its level is recorded.
 
 mod event;
-mod reason;
 
 pub use event::*;
-pub use reason::DropReason;
 
-use crate::context::Context;
-use crate::device::NetnsId;
-use crate::packet::{FlowId, Meta, Origin, Packet, PacketId};
+use crate::ids::{FlowId, NetnsId, PacketId};
+use crate::packet::{Meta, Origin, Packet};
 use crate::time::Instant;
 use rustc_stable_hash::{FromStableHash, SipHasher128Hash, StableSipHasher128};
 use std::hash::Hash;
@@ -164,35 +161,5 @@ impl FromStableHash for TraceHash {
 
     fn from(hash: SipHasher128Hash) -> Self {
         Self(hash.0[0])
-    }
-}
-
-impl Context<'_> {
-    /// Appends an event of [`Level::Everything`] about this moment and netns.
-    #[inline]
-    pub fn record(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
-        self.trace.record(self.now, self.netns, packet, event);
-    }
-
-    /// Appends an event of [`Level::Flows`] about this moment and netns.
-    #[inline]
-    pub fn record_flow(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
-        self.trace.record_flow(self.now, self.netns, packet, event);
-    }
-
-    /// Ends a packet in this netns now.
-    pub fn end(&mut self, packet: Packet, terminal: Terminal) {
-        self.trace.end(self.now, self.netns, packet, terminal);
-    }
-
-    /// Creates a packet in this netns now; see [`Trace::create`].
-    pub fn create(
-        &mut self,
-        origin: Origin,
-        cause: Option<PacketId>,
-        flow: Option<FlowId>,
-        bytes: Vec<u8>,
-    ) -> Packet {
-        self.trace.create(self.now, self.netns, origin, cause, flow, bytes)
     }
 }

@@ -17,8 +17,8 @@ pub use run::RunLimit;
 pub use text::LoadError;
 
 use crate::context::{Context, Effect};
-use crate::device::{DeviceId, NetnsId};
 use crate::draws::Draws;
+use crate::ids::{DeviceId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
 use crate::stack;
@@ -129,7 +129,7 @@ impl World {
         &self.netns
     }
 
-    /// Lets a netns act now, and carries out what it wishes.
+    /// Lets a netns act now, and carries out its effects.
     pub(crate) fn with_netns<R>(
         &mut self,
         id: NetnsId,

@@ -37,9 +37,9 @@ pub use apply::CommandOutcome;
 pub use kind::TableKind;
 pub use restore::RestoreOptions;
 
-use crate::context::EvalCtx;
+use crate::hook::{Family, Verdict};
 use crate::ipset::Ipset;
-use crate::netfilter::{Family, Verdict};
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::text::error;
 use apply::Origin;

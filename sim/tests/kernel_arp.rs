@@ -7,9 +7,10 @@
 mod netns;
 
 use sim::context::{Context, Effect};
-use sim::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use sim::device::{DeviceKind, Devices, Scope};
 use sim::draws::Draws;
 use sim::fib::{Fib, Route, Routing, TableId, add_address};
+use sim::ids::{DeviceId, NetnsId};
 use sim::neigh::NeighTable;
 use sim::packet::{Origin, PacketType};
 use sim::sysctl::Sysctls;

@@ -22,13 +22,15 @@ use nix::sys::socket::{
 };
 use random::Random;
 use saved_sets::comparable;
-use sim::context::{Context, EvalCtx};
-use sim::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use sim::context::Context;
+use sim::device::{DeviceKind, Devices, Scope};
 use sim::draws::Draws;
 use sim::fib::{Fib, add_address};
+use sim::hook::{Family, Hook, HookState};
+use sim::ids::{DeviceId, NetnsId};
 use sim::ipset::{Ipset, IpsetOptions};
+use sim::netfilter::EvalCtx;
 use sim::netfilter::conntrack::Conntrack;
-use sim::netfilter::{Family, Hook, HookState};
 use sim::packet::Origin;
 use sim::sysctl::Sysctls;
 use sim::time::{Duration, Instant};

@@ -8,8 +8,8 @@
 #[path = "support/netns.rs"]
 mod netns;
 
+use sim::hook::Family;
 use sim::ipset::Ipset;
-use sim::netfilter::Family;
 use sim::xtables::{RestoreOptions, TableKind, Xtables};
 use std::fmt::Write as _;
 

@@ -7,13 +7,15 @@
 #[path = "support/netns.rs"]
 mod netns;
 
-use sim::context::{Context, EvalCtx};
-use sim::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use sim::context::Context;
+use sim::device::{DeviceKind, Devices, Scope};
 use sim::draws::Draws;
 use sim::fib::{Fib, add_address};
+use sim::hook::{Family, Hook, HookState};
+use sim::ids::{DeviceId, NetnsId};
 use sim::ipset::Ipset;
+use sim::netfilter::EvalCtx;
 use sim::netfilter::conntrack::Conntrack;
-use sim::netfilter::{Family, Hook, HookState};
 use sim::packet::Origin;
 use sim::sysctl::Sysctls;
 use sim::time::{Duration, Instant};

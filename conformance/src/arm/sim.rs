@@ -11,12 +11,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use proxy_core::stale_flows::{Frontends, UdpFlow};
-use sim::device::NetnsId;
 use sim::draws::Enumerate;
-use sim::netfilter::conntrack::{Direction, Entry, L4Key, Row, Status, Tuple};
-use sim::packet::FlowId;
-use sim::socket::{ClientProtocol, SocketId};
+use sim::ids::{FlowId, NetnsId, SocketId};
+use sim::netfilter::conntrack::{Entry, Row, Status};
+use sim::socket::ClientProtocol;
 use sim::trace::{Event, Level, PacketEvent, Terminal};
+use sim::tuple::{Direction, L4Key, Tuple};
 use sim::wire::protocol;
 use sim::wire::rewrite::Side;
 use sim::world::{ConnectSpec, World, WorldOptions};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use sim::netfilter::conntrack::TcpState;
+use sim::ct::TcpState;
 
 use super::Transport;
 

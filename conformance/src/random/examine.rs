@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sim::packet::PacketId;
+use sim::ids::PacketId;
 use sim::trace::{Event, PacketEvent};
 
 use crate::arm::ArmError;

@@ -3,7 +3,7 @@
 use super::row::{Outline, Words};
 use super::{FlowWalk, Walk};
 use crate::names::Names;
-use sim::packet::{FlowId, PacketId};
+use sim::ids::{FlowId, PacketId};
 use std::collections::{BTreeMap, HashMap};
 
 /// For every packet and flow of a walk, the first of the same kind.

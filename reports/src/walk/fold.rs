@@ -2,9 +2,8 @@
 
 use super::sequence::Sequences;
 use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step, StepKind, Walk};
-use sim::device::NetnsId;
-use sim::netfilter::Hook;
-use sim::packet::{FlowId, PacketId};
+use sim::hook::Hook;
+use sim::ids::{FlowId, NetnsId, PacketId};
 use sim::time::Instant;
 use sim::trace::{Event, HookEvent, NatEvent, PacketEvent, RuleAction, RuleEvent, SocketEvent, TraceEvent};
 use std::collections::BTreeMap;

@@ -14,11 +14,11 @@ use super::{Ending, Hop, Journey, Step, StepKind};
 use crate::frame::{Kind, Origins, Summary};
 use crate::names::Names;
 use crate::palette::Tone;
-use sim::device::{DeviceId, NetnsId};
-use sim::netfilter::Hook;
-use sim::netfilter::conntrack::{L4Key, Tuple};
+use sim::hook::Hook;
+use sim::ids::{DeviceId, NetnsId};
 use sim::time::Instant;
 use sim::trace::{ConntrackEvent, HookEvent};
+use sim::tuple::{L4Key, Tuple};
 use std::borrow::Cow;
 use std::net::IpAddr;
 

@@ -5,8 +5,8 @@
 
 use super::Beginning;
 use crate::frame::Origins;
-use sim::device::NetnsId;
-use sim::packet::{Origin, PacketId};
+use sim::ids::{NetnsId, PacketId};
+use sim::packet::Origin;
 use sim::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4, L4, Tcp, TcpFlags};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -4,16 +4,17 @@ use crate::names::Names;
 use crate::palette::Palette;
 use crate::sample::{Addr, Script, route, segment, tuple};
 use conformance::result::NetnsNames;
-use sim::device::DeviceId;
-use sim::fib::RouteKind;
-use sim::netfilter::Hook;
-use sim::netfilter::conntrack::{CtInfo, Direction, EntryId, TcpState};
-use sim::packet::{FlowId, Origin};
-use sim::socket::SocketId;
+use sim::ct::{CtInfo, TcpState};
+use sim::drop_reason::DropReason;
+use sim::hook::Hook;
+use sim::ids::{DeviceId, EntryId, FlowId, SocketId};
+use sim::packet::Origin;
+use sim::route::RouteKind;
 use sim::trace::{
-    BridgeEvent, ConntrackEvent, DropReason, Event, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent,
-    RuleAction, RuleEvent, SocketEvent, Terminal,
+    BridgeEvent, ConntrackEvent, Event, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent, RuleAction,
+    RuleEvent, SocketEvent, Terminal,
 };
+use sim::tuple::Direction;
 use sim::wire::{MacAddr, TcpFlags, protocol, rewrite::Side};
 use std::net::Ipv4Addr;
 
@@ -226,7 +227,7 @@ fn drops_say_where_and_why() {
         .event(Event::Conntrack(ConntrackEvent::Invalid { why: "outside the window" }))
         .matched("filter", 3, "-A INPUT -j KUBE-NODEPORTS", RuleAction::Jump("KUBE-NODEPORTS".into()))
         .event(Event::Rule(RuleEvent::Policy {
-            family: sim::netfilter::Family::Ipv4,
+            family: sim::hook::Family::Ipv4,
             table: "filter",
             chain: "INPUT".into(),
             is_accept: false,

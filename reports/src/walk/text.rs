@@ -19,9 +19,11 @@ use crate::frame::protocol_name;
 use crate::names::Names;
 use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::{Palette, Tone};
-use sim::packet::{FlowId, Origin, PacketId};
+use sim::drop_reason::DropReason;
+use sim::ids::{FlowId, PacketId};
+use sim::packet::Origin;
 use sim::time::Instant;
-use sim::trace::{DropReason, Terminal};
+use sim::trace::Terminal;
 use std::fmt::{self, Display, Formatter};
 
 /// How packets that repeat an earlier one are shown.

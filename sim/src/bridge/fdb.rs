@@ -1,6 +1,7 @@
 //! The forwarding database of bridges (net/bridge/br_fdb.c).
 
-use crate::device::{DeviceId, Devices};
+use crate::device::Devices;
+use crate::ids::DeviceId;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 use std::collections::BTreeMap;

@@ -3,14 +3,15 @@
 
 use super::br_handle_frame_finish;
 use crate::context::Context;
-use crate::device::DeviceId;
+use crate::drop_reason::DropReason;
 use crate::fib::{InputKey, route_input};
-use crate::netfilter::{Family, Hook, HookState};
+use crate::hook::{Family, Hook, HookState};
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{BridgeInfo, Packet, PacketType};
 use crate::stack::hooks::nf_hook;
 use crate::stack::{fragment, ip_output, kfree_skb};
-use crate::trace::{BridgeEvent, DropReason, Event};
+use crate::trace::{BridgeEvent, Event};
 use crate::wire::{EtherType, Ipv4};
 use smallvec::{SmallVec, smallvec};
 use std::net::Ipv4Addr;

@@ -1,11 +1,12 @@
 //! The fragments of one datagram (`struct ipq`, net/ipv4/ip_fragment.c; `struct inet_frag_queue`, include/net/inet_frag.h).
 
-use super::{Defragmented, Part, end, end_all};
+use super::{Part, end, end_all};
 use crate::context::Context;
-use crate::device::DeviceId;
-use crate::packet::{Packet, QueuedPacket};
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
+use crate::packet::{Defragmented, Packet, QueuedPacket};
 use crate::time::Instant;
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 
 /// Where a fragment belongs.

@@ -1,6 +1,6 @@
 use super::*;
-use crate::device::NetnsId;
 use crate::draws::Draws;
+use crate::ids::NetnsId;
 use crate::packet::Origin;
 use crate::trace::{Level, Trace};
 use crate::wire::build::{self, Ipv4Fields};

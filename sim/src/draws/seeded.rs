@@ -1,7 +1,7 @@
 //! One ChaCha stream per owner and purpose.
 
 use super::Purpose;
-use crate::device::NetnsId;
+use crate::ids::NetnsId;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;

@@ -1,7 +1,9 @@
 //! Routes that the kernel makes for addresses (net/ipv4/fib_frontend.c).
 
-use super::{Fib, Route, RouteKind, TableId};
-use crate::device::{AddrError, Device, DeviceId, Devices, InterfaceAddr, Scope};
+use super::{Fib, Route, TableId};
+use crate::device::{AddrError, Device, Devices, InterfaceAddr, Scope};
+use crate::ids::DeviceId;
+use crate::route::RouteKind;
 use crate::sysctl::Sysctls;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;

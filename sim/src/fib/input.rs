@@ -3,10 +3,12 @@
 //! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
 
 use super::source::select_source;
-use super::{Entry, Fib, RouteKind, RouteResult, Routing};
-use crate::device::{DeviceId, Devices, Scope};
+use super::{Entry, Fib, Routing};
+use crate::device::{Devices, Scope};
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
+use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
-use crate::trace::DropReason;
 use std::net::Ipv4Addr;
 
 /// What the routing of an arriving packet depends on.

@@ -1,10 +1,12 @@
 //! Routing of packets that this netns makes (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
 
 use super::source::select_source;
-use super::{Entry, Fib, RouteKind, RouteResult};
-use crate::device::{DeviceId, Devices, Scope};
+use super::{Entry, Fib};
+use crate::device::{Devices, Scope};
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
+use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
-use crate::trace::DropReason;
 use std::net::Ipv4Addr;
 
 /// What the routing of an outgoing packet depends on.

@@ -1,7 +1,8 @@
 //! Routes as `ip route` writes them.
 
-use super::RouteKind;
-use crate::device::{DeviceId, Scope};
+use crate::device::Scope;
+use crate::ids::DeviceId;
+use crate::route::RouteKind;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 

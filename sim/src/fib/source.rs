@@ -1,6 +1,7 @@
 //! Source addresses (net/ipv4/devinet.c).
 
-use crate::device::{Device, DeviceId, Devices, InterfaceAddr, Scope};
+use crate::device::{Device, Devices, InterfaceAddr, Scope};
+use crate::ids::DeviceId;
 use crate::sysctl::Sysctls;
 use std::net::Ipv4Addr;
 

@@ -1,10 +1,12 @@
 //! The tables: adding, removing, and the longest prefix.
 
 use super::source::select_source;
-use super::{FibError, Route, RouteKind, Selector, TableId};
-use crate::device::{Device, DeviceId, Devices, Scope};
+use super::{FibError, Route, Selector, TableId};
+use crate::device::{Device, Devices, Scope};
+use crate::drop_reason::DropReason;
+use crate::ids::DeviceId;
+use crate::route::RouteKind;
 use crate::sysctl::Sysctls;
-use crate::trace::DropReason;
 use ipnet::Ipv4Net;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

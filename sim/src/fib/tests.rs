@@ -1,9 +1,12 @@
 use super::*;
-use crate::device::{AddrError, DeviceKind, NetnsId, Scope};
-use crate::trace::DropReason;
+use crate::device::{AddrError, DeviceKind, Scope};
+use crate::drop_reason::DropReason;
+use crate::ids::{DeviceId, NetnsId};
+use crate::route::RouteKind;
 use crate::wire::MacAddr;
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 mod input;
 mod output;

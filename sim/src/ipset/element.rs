@@ -3,7 +3,7 @@
 use super::header::{Header, SetType};
 use super::icmp;
 use super::keys::{self, Key, print_addr};
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::text::error::Parse;
 use crate::text::value::{number, port, protocol, protocol_name, ranged};
 use crate::text::words::Value;

@@ -5,7 +5,7 @@ mod options;
 use super::element::family_name;
 use super::keys::{self, Key};
 use super::words::Line;
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::text::error::{Parse, RuleErrorKind};
 use crate::text::value::number;
 use crate::text::words::Value;

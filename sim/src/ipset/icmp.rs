@@ -1,6 +1,6 @@
 //! Names of ICMP messages, which stand where other protocols have a port.
 
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::text::error::Parse;
 use crate::text::value::ranged;
 use crate::text::words::Value;

@@ -1,6 +1,6 @@
 //! Keys of elements: addresses as numbers, with prefix, port and protocol.
 
-use crate::netfilter::Family;
+use crate::hook::Family;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What tells one element from another. Parts that a type does not have are zero.

@@ -7,7 +7,7 @@ use super::header::{Header, SetType, Storage};
 use super::keys::{self, Key, number_of};
 use super::set::{Additions, Elements, Entry, Failure};
 use super::{Ipset, SetId};
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::packet::Packet;
 use crate::time::Instant;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};

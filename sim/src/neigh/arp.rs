@@ -5,11 +5,14 @@ use super::queue::transmit;
 use super::solicit::set_timer;
 use super::table::NeighTable;
 use crate::context::{Context, Effect};
-use crate::device::{DeviceId, Scope};
-use crate::fib::{InputKey, OutputKey, RouteKind, Routing, confirm_address, route_input, route_output};
-use crate::packet::{Origin, Packet, PacketId, PacketType, QueuedPacket};
+use crate::device::Scope;
+use crate::drop_reason::DropReason;
+use crate::fib::{InputKey, OutputKey, Routing, confirm_address, route_input, route_output};
+use crate::ids::{DeviceId, PacketId};
+use crate::packet::{Origin, Packet, PacketType, QueuedPacket};
+use crate::route::RouteKind;
 use crate::sysctl::DeviceSetting;
-use crate::trace::{DropReason, Event, NeighEvent, Terminal};
+use crate::trace::{Event, NeighEvent, Terminal};
 use crate::wire::arp::{Arp, ArpOperation};
 use crate::wire::{MacAddr, build};
 

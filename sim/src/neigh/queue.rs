@@ -2,11 +2,13 @@
 
 use super::entry::Neighbour;
 use crate::context::{Context, Effect, OriginalPacket};
-use crate::device::{DeviceId, Devices};
-use crate::netfilter::{Family, Hook, HookState};
+use crate::device::Devices;
+use crate::drop_reason::DropReason;
+use crate::hook::{Family, Hook, HookState};
+use crate::ids::DeviceId;
 use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{DeviceSetting, Sysctls};
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::{EtherType, Ethernet, MacAddr};
 
 /// Appends a packet, and ends older ones if too many bytes would wait.

@@ -2,9 +2,11 @@
 
 use super::entry::{NeighState, Neighbour};
 use crate::context::{Context, Effect};
-use crate::device::{DeviceId, Scope};
-use crate::fib::{RouteKind, Routing, select_source};
+use crate::device::Scope;
+use crate::fib::{Routing, select_source};
+use crate::ids::DeviceId;
 use crate::packet::{Origin, Packet, QueuedPacket};
+use crate::route::RouteKind;
 use crate::sysctl::{DeviceSetting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, NeighEvent};

@@ -1,8 +1,9 @@
 use super::*;
 use crate::context::{Context, Effect};
-use crate::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use crate::device::{DeviceKind, Devices, Scope};
 use crate::draws::Draws;
 use crate::fib::{Fib, Route, Routing, TableId, add_address};
+use crate::ids::{DeviceId, NetnsId};
 use crate::packet::{Origin, PacketType, QueuedPacket};
 use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
@@ -75,7 +76,7 @@ impl Bench {
         self
     }
 
-    /// Runs `act` now, and writes down what it wished for and which packets it ended.
+    /// Runs `act` now, and writes down its effects and which packets it ended.
     fn act<T>(&mut self, act: impl FnOnce(&mut NeighTable, &mut Context<'_>, Routing<'_>) -> T) -> T {
         let mut effects = Vec::new();
         let mut cx = Context {

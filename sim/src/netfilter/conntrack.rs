@@ -2,8 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`tuple`](Tuple) | the key of a flow in one direction |
-//! | [`entry`](Entry) | both tuples, status, timer, protocol state |
+//! | [`entry`](Entry) | both [tuples](crate::tuple::Tuple), status, timer, protocol state |
 //! | [`table`](Conntrack) | the entries of a netns, found by tuple; counts of who holds them |
 //! | `track` | a packet meets its entry, at PREROUTING and OUTPUT |
 //! | `tcp`, `udp`, `icmp`, `sctp` | what each protocol makes of the packet |
@@ -24,7 +23,6 @@ mod state;
 mod table;
 mod tcp;
 mod track;
-mod tuple;
 mod udp;
 
 pub use confirm::nf_conntrack_confirm;
@@ -37,115 +35,4 @@ pub use state::{StateBits, state_bits};
 pub use table::Conntrack;
 pub(crate) use track::delete;
 pub use track::nf_conntrack_in;
-pub use tuple::{Direction, L4Key, Tuple};
 pub(crate) use udp::allows_clash;
-
-use slotmap::new_key_type;
-
-new_key_type! {
-    /// Identity of a conntrack entry. It goes stale when the entry is freed; looking it up then gives nothing.
-    pub struct EntryId;
-}
-
-/// Relation of a packet to its entry (`enum ip_conntrack_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CtInfo {
-    /// `IP_CT_ESTABLISHED`: original direction, and a reply has been seen.
-    Established,
-    /// `IP_CT_RELATED`: starts a related flow or reports an error about this one, original direction.
-    Related,
-    /// `IP_CT_NEW`: original direction, no reply seen yet.
-    New,
-    /// `IP_CT_ESTABLISHED_REPLY`.
-    EstablishedReply,
-    /// `IP_CT_RELATED_REPLY`.
-    RelatedReply,
-}
-
-impl CtInfo {
-    /// Direction of the packet (`CTINFO2DIR`).
-    pub const fn direction(self) -> Direction {
-        match self {
-            Self::Established | Self::Related | Self::New => Direction::Original,
-            Self::EstablishedReply | Self::RelatedReply => Direction::Reply,
-        }
-    }
-}
-
-/// Conntrack attachment of a packet (`skb->_nfct`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum PacketCt {
-    /// None: not looked at yet, or INVALID.
-    #[default]
-    None,
-    /// `IP_CT_UNTRACKED`.
-    Untracked,
-    /// Belongs to an entry.
-    Entry {
-        /// The entry.
-        id: EntryId,
-        /// Relation to it.
-        info: CtInfo,
-    },
-}
-
-/// TCP state of an entry (`enum tcp_conntrack`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TcpState {
-    /// No segment seen.
-    None,
-    /// SYN seen.
-    SynSent,
-    /// SYN/ACK seen.
-    SynRecv,
-    /// Handshake done.
-    Established,
-    /// FIN seen from one side.
-    FinWait,
-    /// That FIN was acknowledged.
-    CloseWait,
-    /// FIN seen from the other side.
-    LastAck,
-    /// Both FINs acknowledged.
-    TimeWait,
-    /// RST seen.
-    Close,
-    /// Simultaneous open: SYN seen from both sides.
-    SynSent2,
-}
-
-impl TcpState {
-    const ALL: [Self; 10] = [
-        Self::None,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::Established,
-        Self::FinWait,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::TimeWait,
-        Self::Close,
-        Self::SynSent2,
-    ];
-
-    /// The state that `conntrack -L` prints so.
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-
-    /// As `conntrack -L` prints it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::SynSent => "SYN_SENT",
-            Self::SynRecv => "SYN_RECV",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait => "FIN_WAIT",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::LastAck => "LAST_ACK",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Close => "CLOSE",
-            Self::SynSent2 => "SYN_SENT2",
-        }
-    }
-}

@@ -1,18 +1,21 @@
 //! A netns with conntrack and NAT and nothing else, for tests: packets go through the hooks by hand.
 
-use super::conntrack::{
-    Conntrack, CtInfo, Entry, EntryId, PacketCt, Row, nf_conntrack_confirm, nf_conntrack_in,
-};
+use super::conntrack::{Conntrack, Entry, Row, nf_conntrack_confirm, nf_conntrack_in};
 use super::nat::{self, NatRange, NatStep};
-use super::{Family, Hook, HookState, Verdict};
-use crate::context::{Context, EvalCtx};
-use crate::device::{DeviceId, DeviceKind, Devices, InterfaceAddr, NetnsId, Scope};
+use crate::context::Context;
+use crate::ct::{CtInfo, PacketCt};
+use crate::device::{DeviceKind, Devices, InterfaceAddr, Scope};
 use crate::draws::Draws;
-use crate::fib::{Fib, RouteKind, RouteResult};
+use crate::fib::Fib;
+use crate::hook::{Family, Hook, HookState, Verdict};
+use crate::ids::{DeviceId, EntryId, NetnsId};
+use crate::netfilter::EvalCtx;
 use crate::packet::{Origin, Packet};
+use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
 use crate::trace::{ConntrackEvent, Event, Level, Trace};
+use crate::tuple::Tuple;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{Headers, MacAddr, TcpFlags, protocol};
 use std::net::Ipv4Addr;
@@ -189,7 +192,7 @@ impl Passed {
     /// Source and destination, with ports or ICMP identifier.
     pub(crate) fn ends(&self) -> String {
         let headers = Headers::parse(&self.bytes).unwrap();
-        let tuple = super::conntrack::Tuple::of_packet(&headers).unwrap();
+        let tuple = Tuple::of_packet(&headers).unwrap();
         format!("{}:{} > {}:{}", tuple.src, tuple.src_port(), tuple.dst, tuple.dst_port())
     }
 

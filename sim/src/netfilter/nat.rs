@@ -16,11 +16,13 @@ mod unique;
 pub use bind::{masquerade, null_binding, redirect, setup_info};
 pub use manip::nat_packet;
 
-use crate::context::EvalCtx;
-use crate::netfilter::Hook;
-use crate::netfilter::conntrack::{CtInfo, Direction, Entry, PacketCt, Status, delete};
+use crate::ct::{CtInfo, PacketCt};
+use crate::drop_reason::DropReason;
+use crate::hook::Hook;
+use crate::netfilter::EvalCtx;
+use crate::netfilter::conntrack::{Entry, Status, delete};
 use crate::packet::Packet;
-use crate::trace::DropReason;
+use crate::tuple::Direction;
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;
 use std::net::Ipv4Addr;

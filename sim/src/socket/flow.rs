@@ -1,7 +1,7 @@
 //! Flows: what a client asks for, and what came of it.
 
-use super::{Endpoint, SocketId, SocketIo};
-use crate::packet::FlowId;
+use super::{Endpoint, SocketIo};
+use crate::ids::{FlowId, SocketId};
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::protocol;

@@ -2,7 +2,8 @@
 
 use super::table::Socket;
 use super::tcp::FourTuple;
-use super::{Endpoint, SocketId, SocketIo, Sockets};
+use super::{Endpoint, SocketIo, Sockets};
+use crate::ids::SocketId;
 use crate::trace::{Outcome, Refusal, Unreachable};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::ipv4::IPV4_HEADER_LEN;

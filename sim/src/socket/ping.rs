@@ -4,13 +4,15 @@
 
 use super::flow::{Client, Flows, Pending};
 use super::table::Socket;
-use super::timer::{TimerKind, Timers};
+use super::timer::Timers;
 use super::{
-    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketId,
-    SocketIo, SocketOut, Sockets,
+    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketIo,
+    SocketOut, Sockets,
 };
+use crate::drop_reason::DropReason;
+use crate::ids::{SocketId, TimerKind};
 use crate::packet::Packet;
-use crate::trace::{DropReason, Outcome};
+use crate::trace::Outcome;
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{Icmpv4, build, protocol};
 use std::net::Ipv4Addr;

@@ -2,8 +2,9 @@
 
 use super::table::{Socket, Table};
 use super::tcp::FourTuple;
-use super::{ConnectError, Endpoint, SocketId, SocketIo};
+use super::{ConnectError, Endpoint, SocketIo};
 use crate::draws::Purpose;
+use crate::ids::SocketId;
 use crate::time::Duration;
 use std::net::Ipv4Addr;
 

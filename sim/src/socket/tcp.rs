@@ -25,12 +25,13 @@ pub(super) use segment::{FourTuple, Segment};
 pub(super) use timewait::TimeWait;
 
 use super::table::Socket;
-use super::{ClientSpec, ConnectError, Delivery, SocketId, SocketIo, SocketOut, Sockets};
+use super::{ClientSpec, ConnectError, Delivery, SocketIo, SocketOut, Sockets};
 use crate::draws::Purpose;
+use crate::drop_reason::DropReason;
 use crate::fib::{OutputKey, Routing, route_output};
-use crate::packet::{FlowId, Packet, PacketId};
+use crate::ids::{FlowId, PacketId, SocketId};
+use crate::packet::Packet;
 use crate::time::Instant;
-use crate::trace::DropReason;
 use crate::wire::{TcpFlags, protocol};
 use segment::{Options, Outgoing};
 use seq::Seq;

@@ -1,33 +1,10 @@
 //! Timers of a socket, as data.
 
-use super::{SocketId, SocketIo, SocketOut};
+use super::{SocketIo, SocketOut};
+use crate::ids::{SocketId, SocketTimer, TimerKind};
 use crate::time::{Duration, Instant};
 
-/// What a timer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TimerKind {
-    /// The user's patience with a flow ends.
-    Deadline,
-    /// Something unacknowledged is sent again, or a closed window is probed (`icsk_retransmit_timer`, `rsk_timer`).
-    Retransmit,
-    /// A delayed ACK is due (`icsk_delack_timer`).
-    DelayedAck,
-    /// TIME_WAIT, or FIN_WAIT2 without an owner, ends (`tw_timer`).
-    TimeWait,
-}
-
 const KINDS: usize = 4;
-
-/// A timer of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketTimer {
-    /// The socket.
-    pub socket: SocketId,
-    /// What for.
-    pub kind: TimerKind,
-    /// Distinguishes a set timer from one that was replaced or cancelled since.
-    pub generation: u32,
-}
 
 /// The timers of one socket.
 #[derive(Clone, Debug, Default)]

@@ -5,13 +5,15 @@
 use super::app::Server;
 use super::flow::{Client, Flows, Pending};
 use super::table::Socket;
-use super::timer::{TimerKind, Timers};
+use super::timer::Timers;
 use super::{
-    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketId,
-    SocketIo, SocketOut, Sockets,
+    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketIo,
+    SocketOut, Sockets,
 };
-use crate::packet::{FlowId, Packet, PacketId};
-use crate::trace::{DropReason, Event, Outcome, SocketEvent};
+use crate::drop_reason::DropReason;
+use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::packet::Packet;
+use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::{Udp, build, checksum, protocol};
 use std::net::Ipv4Addr;
 

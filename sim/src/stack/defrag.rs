@@ -3,21 +3,22 @@
 use super::hooks::Stopped;
 use super::{carry_out, icmp, kfree_skb};
 use crate::context::Context;
+use crate::ct::PacketCt;
 use crate::defrag::DefragUser;
-use crate::device::DeviceId;
-use crate::fib::{InputKey, RouteKind, route_input};
-use crate::netfilter::conntrack::PacketCt;
-use crate::netfilter::{Hook, HookState};
+use crate::drop_reason::DropReason;
+use crate::fib::{InputKey, route_input};
+use crate::hook::{Hook, HookState};
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::Packet;
+use crate::route::RouteKind;
 use crate::time::Instant;
-use crate::trace::DropReason;
 use crate::wire::icmpv4::icmp_type;
 
 /// `ICMP_EXC_FRAGTIME`, include/uapi/linux/icmp.h.
 const FRAGMENT_TIME_EXCEEDED: u8 = 1;
 
-/// Conntrack's wish to see whole packets (`ipv4_conntrack_defrag`).
+/// Puts fragments together, because conntrack needs whole packets (`ipv4_conntrack_defrag`).
 pub(super) fn ipv4_conntrack_defrag(
     ns: &mut Netns,
     cx: &mut Context,

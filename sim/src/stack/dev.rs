@@ -3,11 +3,13 @@
 use super::{carry_out, ip_input, kfree_skb};
 use crate::bridge;
 use crate::context::{Context, Effect};
-use crate::device::{DeviceId, DeviceKind};
+use crate::device::DeviceKind;
+use crate::drop_reason::DropReason;
 use crate::fib::Routing;
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType, QueuedPacket};
-use crate::trace::{DeviceEvent, DropReason, Event};
+use crate::trace::{DeviceEvent, Event};
 use crate::wire::{EtherType, Ethernet, MacAddr};
 
 /// A frame has come in by a device from the other end of its link, or from itself if it is the loopback.

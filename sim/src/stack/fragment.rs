@@ -4,9 +4,10 @@
 
 use super::{icmp, kfree_skb};
 use crate::context::Context;
+use crate::drop_reason::DropReason;
 use crate::netns::Netns;
 use crate::packet::Packet;
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 

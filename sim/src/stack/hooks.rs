@@ -3,14 +3,16 @@
 //! (family, hook) leads to entries ordered by priority; each gives its own verdict (`nf_hook_slow`, net/netfilter/core.c).
 
 use super::{carry_out, defrag, end_packet, ip_output};
-use crate::context::{Context, EvalCtx};
-use crate::netfilter::conntrack::PacketCt;
+use crate::context::Context;
+use crate::ct::PacketCt;
+use crate::drop_reason::DropReason;
+use crate::hook::{Family, Hook, HookState, Priority, Verdict};
+use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::{nf_conntrack_confirm, nf_conntrack_in};
 use crate::netfilter::nat::{NatStep, nat_begin, nat_packet, null_binding};
-use crate::netfilter::{Family, Hook, HookState, Priority, Verdict};
 use crate::netns::Netns;
 use crate::packet::Packet;
-use crate::trace::{DropReason, Event, HookEvent, Terminal};
+use crate::trace::{Event, HookEvent, Terminal};
 use crate::wire::rewrite::Side;
 use crate::xtables::TableKind;
 

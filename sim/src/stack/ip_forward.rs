@@ -3,11 +3,11 @@
 use super::hooks::nf_hook;
 use super::{fragment, icmp, ip_output, kfree_skb, redirect};
 use crate::context::Context;
-use crate::device::DeviceId;
-use crate::netfilter::{Family, Hook, HookState};
+use crate::drop_reason::DropReason;
+use crate::hook::{Family, Hook, HookState};
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
-use crate::trace::DropReason;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 
 /// Forwards a routed packet: TTL, then MTU, then the decrement, then FORWARD, in the kernel's order (`ip_forward`).

@@ -4,12 +4,14 @@ use super::hooks::nf_hook;
 use super::{defrag, end_packet, icmp, ip_forward, kfree_skb, transport};
 use crate::context::Context;
 use crate::defrag::DefragUser;
-use crate::device::DeviceId;
-use crate::fib::{InputKey, RouteKind, RouteResult, error_code, route_input};
-use crate::netfilter::{Family, Hook, HookState};
+use crate::drop_reason::DropReason;
+use crate::fib::{InputKey, error_code, route_input};
+use crate::hook::{Family, Hook, HookState};
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
-use crate::trace::{DropReason, Event, RouteEvent, Terminal};
+use crate::route::{RouteKind, RouteResult};
+use crate::trace::{Event, RouteEvent, Terminal};
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 

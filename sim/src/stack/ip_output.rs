@@ -3,14 +3,16 @@
 use super::hooks::{Stopped, nf_hook};
 use super::{carry_out, dev, fragment};
 use crate::context::Context;
-use crate::device::DeviceId;
 use crate::draws::Purpose;
-use crate::fib::{OutputKey, RouteKind, RouteResult, Routing, route_me_harder, route_output};
+use crate::drop_reason::DropReason;
+use crate::fib::{OutputKey, Routing, route_me_harder, route_output};
+use crate::hook::{Family, Hook, HookState};
+use crate::ids::DeviceId;
 use crate::neigh::Resolution;
-use crate::netfilter::{Family, Hook, HookState};
 use crate::netns::Netns;
 use crate::packet::Packet;
-use crate::trace::{DropReason, Event, RouteEvent};
+use crate::route::{RouteKind, RouteResult};
+use crate::trace::{Event, RouteEvent};
 use crate::wire::{EtherType, Ethernet, MacAddr};
 use std::net::Ipv4Addr;
 

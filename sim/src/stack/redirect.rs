@@ -6,8 +6,8 @@
 
 use super::icmp;
 use crate::context::Context;
-use crate::device::DeviceId;
 use crate::fib::{Routing, is_redirect_due};
+use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::Packet;
 use crate::wire::icmpv4::icmp_type;

@@ -2,11 +2,13 @@
 
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
-use crate::fib::{OutputKey, RouteKind, Routing, route_output};
+use crate::drop_reason::DropReason;
+use crate::fib::{OutputKey, Routing, route_output};
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
+use crate::route::RouteKind;
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::protocol;
@@ -76,9 +78,9 @@ pub(crate) fn with_sockets<R>(
     let settings = SocketSettings::new(&ns.sysctls);
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings, routing });
-    for wish in out.drain(..) {
-        match wish {
-            SocketOut::Send { .. } => send(ns, cx, wish),
+    for effect in out.drain(..) {
+        match effect {
+            SocketOut::Send { .. } => send(ns, cx, effect),
             SocketOut::Confirm { dst } => confirm_neighbour(ns, cx, dst),
             SocketOut::Timer { at, timer } => cx.effects.push(Effect::SocketTimer { at, timer }),
         }
@@ -94,8 +96,8 @@ fn confirm_neighbour(ns: &mut Netns, cx: &Context, dst: Ipv4Addr) {
 }
 
 /// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c).
-fn send(ns: &mut Netns, cx: &mut Context, wish: SocketOut) {
-    let SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, socket, flow, cause } = wish else {
+fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
+    let SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, socket, flow, cause } = effect else {
         unreachable!("the caller has looked")
     };
     let route = match ip_output::ip_route_output(ns, cx, Some(src), dst) {
@@ -130,7 +132,7 @@ pub(crate) fn send_error(reason: DropReason) -> SendError {
         .map_or(SendError::NetworkUnreachable, |(_, error)| *error)
 }
 
-fn fail(ns: &mut Netns, cx: &mut Context, socket: Option<crate::socket::SocketId>, error: SendError) {
+fn fail(ns: &mut Netns, cx: &mut Context, socket: Option<crate::ids::SocketId>, error: SendError) {
     if let Some(socket) = socket {
         with_sockets(ns, cx, |sockets, io| sockets.fail(io, socket, error));
     }

@@ -1,6 +1,7 @@
 //! Settings that every device has: `net.ipv4.conf.*` and `net.ipv4.neigh.*`.
 
-use crate::device::{DeviceId, Devices};
+use crate::device::Devices;
+use crate::ids::DeviceId;
 use crate::time::Duration;
 use std::collections::BTreeMap;
 

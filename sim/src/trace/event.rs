@@ -1,13 +1,13 @@
 //! What can happen to a packet, as data. One small enum per subsystem, so that each has one small printer.
 
-use super::DropReason;
-use crate::device::{DeviceId, NetnsId};
-use crate::fib::RouteResult;
-use crate::netfilter::conntrack::{CtInfo, Direction, EntryId, TcpState, Tuple};
-use crate::netfilter::{Family, Hook};
-use crate::packet::{FlowId, Origin, PacketId};
-use crate::socket::SocketId;
+use crate::ct::{CtInfo, TcpState};
+use crate::drop_reason::DropReason;
+use crate::hook::{Family, Hook};
+use crate::ids::{DeviceId, EntryId, FlowId, NetnsId, PacketId, SocketId};
+use crate::packet::Origin;
+use crate::route::RouteResult;
 use crate::time::Instant;
+use crate::tuple::{Direction, Tuple};
 use crate::wire::{MacAddr, rewrite::Side};
 use std::net::Ipv4Addr;
 use std::sync::Arc;

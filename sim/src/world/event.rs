@@ -1,8 +1,7 @@
 //! What will happen, and when.
 
-use crate::device::{DeviceId, NetnsId};
+use crate::ids::{DeviceId, NetnsId, SocketTimer};
 use crate::packet::QueuedPacket;
-use crate::socket::SocketTimer;
 use crate::time::Instant;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;

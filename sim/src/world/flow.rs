@@ -1,12 +1,11 @@
 //! Flows: connections and exchanges that a scenario step starts.
 
 use super::World;
-use crate::device::NetnsId;
-use crate::fib::RouteKind;
-use crate::packet::FlowId;
+use crate::ids::{FlowId, NetnsId, SocketId};
+use crate::route::RouteKind;
 use crate::socket::{
     AddressInUse, ClientProtocol, ClientSpec, ConnectError, FlowResult, Request, SendAgainError, SendError,
-    Server, SocketId,
+    Server,
 };
 use crate::stack::{ip_output, transport};
 use crate::time::Duration;

@@ -1,9 +1,9 @@
 //! Raw sockets: packets whose IP header is the sender's own (raw(7), `IP_HDRINCL`), and sight of what comes in (packet(7)).
 
 use super::{RunLimit, World};
-use crate::device::NetnsId;
-use crate::fib::RouteKind;
-use crate::packet::{FlowId, Origin};
+use crate::ids::{FlowId, NetnsId};
+use crate::packet::Origin;
+use crate::route::RouteKind;
 use crate::socket::SendError;
 use crate::stack::{ip_output, transport};
 use crate::time::Instant;

@@ -3,12 +3,14 @@
 use super::event::{Scheduled, WorldEvent};
 use super::{World, index};
 use crate::context::Effect;
-use crate::device::{DeviceId, DeviceKind, NetnsId};
-use crate::packet::{FlowId, Origin, Packet, QueuedPacket};
-use crate::socket::{self, TimerKind};
+use crate::device::DeviceKind;
+use crate::drop_reason::DropReason;
+use crate::ids::{DeviceId, FlowId, NetnsId, TimerKind};
+use crate::packet::{Origin, Packet, QueuedPacket};
+use crate::socket::{self};
 use crate::stack::{defrag, dev, ip_output, transport};
 use crate::time::Instant;
-use crate::trace::{DropReason, Terminal};
+use crate::trace::Terminal;
 use crate::wire::ETHERNET_HEADER_LEN;
 
 /// A packet that crosses more links than this is in a loop. No TTL lets it live longer at layer 3; at layer 2 nothing else

@@ -6,16 +6,14 @@ mod laws;
 mod raw;
 
 use super::{ConnectSpec, VethEnd, World, WorldOptions};
-use crate::device::NetnsId;
+use crate::drop_reason::DropReason;
 use crate::fib::Route;
+use crate::ids::{FlowId, NetnsId};
 use crate::ipset::IpsetOptions;
 use crate::link::Link;
-use crate::packet::FlowId;
 use crate::socket::{ClientProtocol, Responder, Server};
 use crate::time::Duration;
-use crate::trace::{
-    DeviceEvent, DropReason, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable,
-};
+use crate::trace::{DeviceEvent, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
 use crate::wire::{ETHERNET_HEADER_LEN, MacAddr, Tcp, TcpFlags};
 use crate::xtables::{RestoreOptions, RuleErrorKind};
 use std::net::Ipv4Addr;

@@ -1,9 +1,9 @@
 //! Rule text into a netns: the same bytes that the kernel's tools would load.
 
 use super::World;
-use crate::device::NetnsId;
+use crate::hook::Family;
+use crate::ids::NetnsId;
 use crate::ipset::IpsetOptions;
-use crate::netfilter::Family;
 use crate::netns::Netns;
 use crate::xtables::{CommandOutcome, RestoreOptions, RuleError};
 

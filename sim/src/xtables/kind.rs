@@ -1,6 +1,6 @@
 //! The five tables of a family, with the hooks at which each is registered.
 
-use crate::netfilter::{Hook, Priority};
+use crate::hook::{Hook, Priority};
 
 /// A table of a family. Declared in the order in which `iptables-save` prints tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,8 +2,8 @@
 
 use super::matches::Bucket;
 use super::recent_lists::RecentLists;
-use crate::context::EvalCtx;
-use crate::netfilter::Family;
+use crate::hook::Family;
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::wire::Headers;
 use std::collections::BTreeMap;

@@ -25,7 +25,7 @@ use super::recent_lists::RecentLists;
 use super::validate::HookMask;
 use super::value::protocol_name;
 use super::words::Value;
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::wire::protocol;
 use addrtype::Addrtype;
 use conntrack::Conntrack;

@@ -5,8 +5,8 @@
 
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::words::Value;
+use crate::hook::Family;
 use crate::ipset::Ipset;
-use crate::netfilter::Family;
 
 /// An option of a match or a target.
 #[derive(Clone, Copy, Debug)]

@@ -14,8 +14,8 @@ use super::options::{self, Call, Found};
 use super::recent_lists::RecentLists;
 use super::value::{number, protocol, ranged};
 use super::words::{Value, Word};
+use crate::hook::Family;
 use crate::ipset::Ipset;
-use crate::netfilter::Family;
 use base::{Argument, Base, BaseOption, CommandOption, OPTIONS, RuleOption, SettingOption};
 use rule::RuleReader;
 

@@ -11,8 +11,8 @@ use super::matches::{Match, Recent};
 use super::recent_lists::{ListId, RecentLists};
 use super::rule::{Rule, RuleSpec};
 use super::targets::Target;
+use crate::hook::Hook;
 use crate::ipset::{Ipset, SetId};
-use crate::netfilter::Hook;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 

@@ -4,7 +4,7 @@ use super::error::RuleErrorKind;
 use super::kind::TableKind;
 use super::rule::Rule;
 use super::ruleset::{ChainId, Chains, Table, jumped_to};
-use crate::netfilter::Hook;
+use crate::hook::Hook;
 use std::sync::Arc;
 
 /// A set of hooks.

@@ -2,7 +2,7 @@
 
 use super::error::Parse;
 use super::words::Value;
-use crate::netfilter::Family;
+use crate::hook::Family;
 pub(super) use crate::text::value::{number, port, protocol, protocol_name, ranged};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};

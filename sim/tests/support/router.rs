@@ -2,13 +2,12 @@
 
 use crate::netns;
 use ipnet::Ipv4Net;
-use sim::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
-use sim::fib::{
-    self, Entry, Fib, InputKey, OutputKey, Route, RouteKind, RouteResult, Selector, TableId, route_input,
-    route_output,
-};
+use sim::device::{DeviceKind, Devices, Scope};
+use sim::drop_reason::DropReason;
+use sim::fib::{self, Entry, Fib, InputKey, OutputKey, Route, Selector, TableId, route_input, route_output};
+use sim::ids::{DeviceId, NetnsId};
+use sim::route::{RouteKind, RouteResult};
 use sim::sysctl::Sysctls;
-use sim::trace::DropReason;
 use sim::wire::MacAddr;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

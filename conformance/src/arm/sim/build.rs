@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proxy_core::objects::Protocol;
-use sim::device::{DeviceId, NetnsId};
 use sim::fib::Route as SimRoute;
+use sim::ids::{DeviceId, NetnsId};
 use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
 use sim::world::{BuildError, VethEnd as SimEnd};

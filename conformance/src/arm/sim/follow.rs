@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sim::device::NetnsId;
 use sim::draws::{Enumerate, Purpose, Recorded};
-use sim::netfilter::Family;
+use sim::hook::Family;
+use sim::ids::NetnsId;
 use sim::time::Instant;
 use sim::timer_wheel::TimerWheel;
 use sim::trace::{DeviceEvent, Event, Level, TraceEvent};

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::device::NetnsId;
-use sim::packet::FlowId;
+use sim::ids::{FlowId, NetnsId};
 use sim::time::Instant;
 use sim::world::World;
 

@@ -3,8 +3,9 @@
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
 use crate::walk::Step;
-use sim::netfilter::conntrack::{CtInfo, TcpState, Tuple};
+use sim::ct::{CtInfo, TcpState};
 use sim::trace::ConntrackEvent;
+use sim::tuple::Tuple;
 
 pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &ConntrackEvent) -> Row {
     let place = at_hook(step.hook, "conntrack");

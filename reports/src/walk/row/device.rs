@@ -2,7 +2,7 @@
 
 use super::{Row, Words};
 use crate::palette::Tone;
-use sim::device::NetnsId;
+use sim::ids::NetnsId;
 use sim::trace::{BridgeEvent, DeviceEvent};
 
 pub(super) fn device(words: &Words<'_>, netns: NetnsId, event: &DeviceEvent) -> Row {

@@ -3,8 +3,8 @@
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
 use crate::walk::Step;
-use sim::netfilter::conntrack::{Direction, Tuple};
 use sim::trace::NatEvent;
+use sim::tuple::{Direction, Tuple};
 use sim::wire::rewrite::Side;
 
 pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &NatEvent) -> Row {

@@ -2,9 +2,10 @@
 
 use super::{Row, Words, rule::drop_reason};
 use crate::palette::Tone;
-use sim::device::NetnsId;
-use sim::fib::{RouteKind, RouteResult};
-use sim::trace::{DropReason, NeighEvent, RouteEvent};
+use sim::drop_reason::DropReason;
+use sim::ids::NetnsId;
+use sim::route::{RouteKind, RouteResult};
+use sim::trace::{NeighEvent, RouteEvent};
 use std::net::Ipv4Addr;
 
 pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Row {

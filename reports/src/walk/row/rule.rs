@@ -3,9 +3,10 @@
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
 use crate::walk::Step;
-use sim::device::{DeviceId, NetnsId};
-use sim::netfilter::Family;
-use sim::trace::{DropReason, HookEvent, RuleAction, RuleEvent, RuleRef};
+use sim::drop_reason::DropReason;
+use sim::hook::Family;
+use sim::ids::{DeviceId, NetnsId};
+use sim::trace::{HookEvent, RuleAction, RuleEvent, RuleRef};
 
 pub(super) fn hook(words: &Words<'_>, netns: NetnsId, event: &HookEvent) -> Row {
     match *event {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::ids::DeviceId;
+use crate::route::{RouteKind, RouteResult};
 
 /// `eth0` leads to 10.0.0.0/24 and everything else, `eth1` to 10.1.0.0/24; `eth2` has no address. Forwarding is on.
 fn router() -> Host {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::route::{RouteKind, RouteResult};
 
 fn node() -> Host {
     let mut host = Host::new(&[

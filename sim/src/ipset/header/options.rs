@@ -1,10 +1,10 @@
 //! The options of `create`.
 
 use super::{Extensions, MAX_TIMEOUT, SetType, Storage};
+use crate::hook::Family;
 use crate::ipset::element::range_v4;
 use crate::ipset::keys;
 use crate::ipset::words::{Line, once};
-use crate::netfilter::Family;
 use crate::text::error::{Parse, Problem, RuleErrorKind};
 use crate::text::value::{port, ranged};
 use crate::text::words::Value;

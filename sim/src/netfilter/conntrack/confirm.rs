@@ -1,12 +1,16 @@
 //! A new entry enters the table, when its first packet has come through every rule.
 
+use super::Status;
 use super::udp::allows_clash;
-use super::{Direction, EntryId, PacketCt, Status};
-use crate::context::EvalCtx;
-use crate::netfilter::Verdict;
+use crate::ct::PacketCt;
+use crate::drop_reason::DropReason;
+use crate::hook::Verdict;
+use crate::ids::EntryId;
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::time::Duration;
-use crate::trace::{ConntrackEvent, DropReason, Event};
+use crate::trace::{ConntrackEvent, Event};
+use crate::tuple::Direction;
 
 /// How long an entry lives that lost a clash.
 const CLASH_TIMEOUT: Duration = Duration::from_secs(1);

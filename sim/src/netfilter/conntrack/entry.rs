@@ -3,9 +3,9 @@
 use super::sctp::SctpTrack;
 use super::tcp::TcpTrack;
 use super::udp::UdpTrack;
-use super::{Direction, Tuple};
-use crate::device::DeviceId;
+use crate::ids::DeviceId;
 use crate::time::{Duration, Instant};
+use crate::tuple::{Direction, Tuple};
 use crate::wire::rewrite::Side;
 
 /// What happened to a flow (`enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h).

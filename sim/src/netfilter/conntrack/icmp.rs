@@ -1,7 +1,9 @@
 //! Tracking ICMP for IPv4 (net/netfilter/nf_conntrack_proto_icmp.c).
 
-use super::{Conntrack, CtInfo, Direction, L4Key, PacketCt, Tuple};
+use super::Conntrack;
+use crate::ct::{CtInfo, PacketCt};
 use crate::time::Instant;
+use crate::tuple::{Direction, L4Key, Tuple};
 use crate::wire::{Icmpv4, Ipv4, protocol};
 use std::net::IpAddr;
 

@@ -1,7 +1,9 @@
 //! The table as `conntrack -L` prints it.
 
-use super::{Conntrack, Direction, Entry, L4Key, ProtocolState, SctpState, Status, TcpState, Tuple};
+use super::{Conntrack, Entry, ProtocolState, SctpState, Status};
+use crate::ct::TcpState;
 use crate::time::Instant;
+use crate::tuple::{Direction, L4Key, Tuple};
 use crate::wire::protocol;
 use std::fmt;
 

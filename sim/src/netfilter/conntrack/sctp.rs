@@ -3,7 +3,8 @@
 mod table;
 
 use super::track::Outcome;
-use super::{ConntrackSettings, Direction, Status};
+use super::{ConntrackSettings, Status};
+use crate::tuple::Direction;
 use crate::wire::{be16, be32};
 use smallvec::SmallVec;
 use table::transition;

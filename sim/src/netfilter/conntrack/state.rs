@@ -1,6 +1,7 @@
 //! What rules ask of a packet's entry.
 
-use super::{Conntrack, CtInfo, PacketCt, Status};
+use super::{Conntrack, Status};
+use crate::ct::{CtInfo, PacketCt};
 use crate::packet::Packet;
 
 /// Connection tracking states of a packet, as `-m conntrack --ctstate` and `ct state` test them: exactly one of the first

@@ -4,10 +4,12 @@
 //! confirmed entries can be found by tuple. Nothing runs when a timeout ends: an expired entry is invisible from that
 //! moment, and a few entries are looked at on each insertion, so that the memory of expired ones stays bounded.
 
-use super::{Counters, CtInfo, Direction, Entry, EntryId, PacketCt, ProtocolState, Status, Tuple};
-use crate::device::DeviceId;
+use super::{Counters, Entry, ProtocolState, Status};
+use crate::ct::{CtInfo, PacketCt};
+use crate::ids::{DeviceId, EntryId};
 use crate::packet::{Meta, Packet};
 use crate::time::Instant;
+use crate::tuple::{Direction, Tuple};
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 use std::collections::VecDeque;

@@ -12,9 +12,11 @@ mod window;
 pub(super) use judge::tcp_packet;
 
 use super::settings::ConntrackTimeouts;
-use super::{Conntrack, ConntrackSettings, Direction, Entry, PacketCt, ProtocolState, Status, TcpState};
+use super::{Conntrack, ConntrackSettings, Entry, ProtocolState, Status};
+use crate::ct::{PacketCt, TcpState};
 use crate::packet::Meta;
 use crate::time::{Duration, Instant};
+use crate::tuple::Direction;
 use crate::wire::{Tcp, TcpFlags};
 use peer::{Peer, PeerFlags};
 use table::{SegmentKind, Transition, transition};

@@ -4,12 +4,16 @@ use super::icmp::{self, IcmpKind};
 use super::sctp::{self, SctpTrack, sctp_packet};
 use super::tcp::{self, Segment, TcpTrack, tcp_packet};
 use super::udp::{UdpTrack, udp_packet};
-use super::{CtInfo, Direction, EntryId, PacketCt, ProtocolState, Status, Tuple};
-use crate::context::EvalCtx;
-use crate::netfilter::{Hook, Verdict};
+use super::{ProtocolState, Status};
+use crate::ct::{CtInfo, PacketCt};
+use crate::drop_reason::DropReason;
+use crate::hook::{Hook, Verdict};
+use crate::ids::EntryId;
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::time::Duration;
-use crate::trace::{ConntrackEvent, DropReason, Event};
+use crate::trace::{ConntrackEvent, Event};
+use crate::tuple::{Direction, Tuple};
 use crate::wire::{Headers, L4, checksum, protocol};
 
 /// What a protocol makes of a packet of its flow.

@@ -2,8 +2,9 @@
 
 use super::settings::{ConntrackTimeouts, seconds};
 use super::track::Outcome;
-use super::{Direction, Entry, Status, Tuple};
+use super::{Entry, Status};
 use crate::time::{Duration, Instant};
+use crate::tuple::{Direction, Tuple};
 
 /// How old a flow must be before replies make it a stream. A single question and its answer never take this long.
 const STREAM_AGE: Duration = Duration::from_secs(2);

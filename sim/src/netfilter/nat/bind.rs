@@ -2,13 +2,16 @@
 
 use super::unique::get_unique_tuple;
 use super::{NatRange, is_initialised};
-use crate::context::EvalCtx;
+use crate::ct::PacketCt;
 use crate::device::Scope;
+use crate::drop_reason::DropReason;
 use crate::fib::select_source;
-use crate::netfilter::conntrack::{Direction, PacketCt, Status};
-use crate::netfilter::{Hook, Verdict};
+use crate::hook::{Hook, Verdict};
+use crate::netfilter::EvalCtx;
+use crate::netfilter::conntrack::Status;
 use crate::packet::Packet;
-use crate::trace::{DropReason, Event, NatEvent};
+use crate::trace::{Event, NatEvent};
+use crate::tuple::Direction;
 use crate::wire::rewrite::Side;
 use std::net::{IpAddr, Ipv4Addr};
 

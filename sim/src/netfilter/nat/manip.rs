@@ -1,10 +1,14 @@
 //! The bytes of a packet become what its flow's bindings say (net/netfilter/nf_nat_proto.c).
 
-use crate::context::EvalCtx;
-use crate::netfilter::Verdict;
-use crate::netfilter::conntrack::{CtInfo, Direction, EntryId, PacketCt, Status, Tuple};
+use crate::ct::{CtInfo, PacketCt};
+use crate::drop_reason::DropReason;
+use crate::hook::Verdict;
+use crate::ids::EntryId;
+use crate::netfilter::EvalCtx;
+use crate::netfilter::conntrack::Status;
 use crate::packet::Packet;
-use crate::trace::{DropReason, Event, NatEvent};
+use crate::trace::{Event, NatEvent};
+use crate::tuple::{Direction, Tuple};
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::rewrite::{self, Side};
 use crate::wire::{ETHERNET_HEADER_LEN, Icmpv4, icmpv4};

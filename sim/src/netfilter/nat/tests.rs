@@ -1,11 +1,14 @@
 use super::{NatFlags, NatRange, is_initialised, null_binding, redirect, setup_info};
-use crate::device::{InterfaceAddr, NetnsId, Scope};
+use crate::device::{InterfaceAddr, Scope};
 use crate::draws::{Purpose, Recorded};
-use crate::netfilter::conntrack::{StateBits, Tuple, nf_conntrack_in, state_bits};
+use crate::drop_reason::DropReason;
+use crate::hook::{Hook, Verdict};
+use crate::ids::NetnsId;
+use crate::netfilter::conntrack::{StateBits, nf_conntrack_in, state_bits};
 use crate::netfilter::fixture::{ETH0, ETH1, Fixture, Path, Rules, Seg, Snat, entry_of, icmp_error, ip, udp};
-use crate::netfilter::{Hook, Verdict};
 use crate::packet::Packet;
-use crate::trace::{DropReason, Event, NatEvent};
+use crate::trace::{Event, NatEvent};
+use crate::tuple::Tuple;
 use crate::wire::rewrite::Side;
 use proptest::prelude::*;
 

@@ -1,12 +1,13 @@
 //! The choice of a tuple that no other flow has.
 
 use super::{NatRange, jhash};
-use crate::context::EvalCtx;
+use crate::ct::TcpState;
 use crate::draws::Purpose;
-use crate::netfilter::conntrack::{
-    Conntrack, Direction, Entry, EntryId, Status, TcpState, Tuple, allows_clash,
-};
+use crate::ids::EntryId;
+use crate::netfilter::EvalCtx;
+use crate::netfilter::conntrack::{Conntrack, Entry, Status, allows_clash};
 use crate::time::Instant;
+use crate::tuple::{Direction, Tuple};
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,9 +1,10 @@
 //! What conntrack made of packets: their state, and the table after each of them.
 
 use super::packets::{number_of, packet};
-use crate::netfilter::conntrack::{ConntrackSettings, Direction, ProtocolState, Status};
+use crate::netfilter::conntrack::{ConntrackSettings, ProtocolState, Status};
 use crate::netfilter::fixture::{Fixture, Path, Rules, ip};
 use crate::time::Duration;
+use crate::tuple::Direction;
 use std::fmt::Write as _;
 
 const LEFT: &str = "10.0.0.1";

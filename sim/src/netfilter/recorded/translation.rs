@@ -1,13 +1,14 @@
 //! What NAT made of packets, byte for byte.
 
 use super::packets::{number_of, packet};
-use crate::device::{DeviceId, InterfaceAddr, NetnsId, Scope};
+use crate::device::{InterfaceAddr, Scope};
 use crate::draws::{Purpose, Recorded};
-use crate::fib::RouteResult;
-use crate::netfilter::Verdict;
-use crate::netfilter::conntrack::Tuple;
+use crate::hook::Verdict;
+use crate::ids::{DeviceId, NetnsId};
 use crate::netfilter::fixture::{ETH0, ETH1, Fixture, Path, Rules, Snat, end, ip, ipv4};
 use crate::netfilter::nat::{NatFlags, NatRange};
+use crate::route::RouteResult;
+use crate::tuple::Tuple;
 use crate::wire::{Headers, Ipv4, build, protocol};
 use std::net::Ipv4Addr;
 

@@ -5,10 +5,10 @@
 use super::Verdict;
 use super::connection::{Connection, State};
 use super::segment::Segment;
-use crate::socket::timer::TimerKind;
+use crate::drop_reason::DropReason;
+use crate::ids::TimerKind;
 use crate::socket::{SocketIo, SocketOut};
 use crate::time::{Duration, Instant};
-use crate::trace::DropReason;
 use crate::wire::TcpFlags;
 
 /// What `tcp_ack` says of an acknowledgement.

@@ -8,11 +8,11 @@ use super::segment::{FourTuple, Segment};
 use super::send::Send;
 use super::seq::Seq;
 use super::{TIMESTAMPS_LEN, TimeWait, initial_window};
-use crate::packet::{FlowId, PacketId};
+use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
-use crate::socket::timer::{TimerKind, Timers};
-use crate::socket::{ClientProtocol, ClientSpec, Request, SendAgainError, Server, SocketId, SocketIo};
+use crate::socket::timer::Timers;
+use crate::socket::{ClientProtocol, ClientSpec, Request, SendAgainError, Server, SocketIo};
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, Outcome, SocketEvent};
 

@@ -8,11 +8,12 @@ use super::connection::{Connection, State, WaitFor};
 use super::receive::Text;
 use super::segment::Segment;
 use super::seq::Seq;
+use crate::drop_reason::DropReason;
+use crate::ids::TimerKind;
 use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
-use crate::socket::timer::TimerKind;
 use crate::time::{Duration, Instant};
-use crate::trace::{DropReason, Outcome};
+use crate::trace::Outcome;
 use crate::wire::TcpFlags;
 
 /// `tcp_invalid_ratelimit`: ACKs for unacceptable segments are this far apart.

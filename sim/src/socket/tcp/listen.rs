@@ -8,12 +8,12 @@ use super::rtt::TIMEOUT_INIT;
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
 use super::{Sender, TIMESTAMPS_LEN, Verdict, initial_window, timestamp};
-use crate::packet::{FlowId, PacketId};
+use crate::drop_reason::DropReason;
+use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::table::Socket;
-use crate::socket::timer::{TimerKind, Timers};
-use crate::socket::{Server, SocketId, SocketIo, Sockets};
+use crate::socket::timer::Timers;
+use crate::socket::{Server, SocketIo, Sockets};
 use crate::time::{Duration, Instant};
-use crate::trace::DropReason;
 use crate::wire::TcpFlags;
 use std::net::Ipv4Addr;
 

@@ -8,8 +8,8 @@ use super::segment::{Options, Outgoing, SackBlocks};
 use super::send::InFlight;
 use super::seq::Seq;
 use super::{Sender, TIMESTAMPS_LEN, timestamp};
+use crate::ids::TimerKind;
 use crate::socket::SocketIo;
-use crate::socket::timer::TimerKind;
 use crate::time::Duration;
 use crate::wire::TcpFlags;
 

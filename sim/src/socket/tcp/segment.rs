@@ -1,9 +1,10 @@
 //! Segments as values: read from a packet, written to bytes.
 
 use super::seq::Seq;
-use crate::packet::{FlowId, Packet, PacketId};
+use crate::drop_reason::DropReason;
+use crate::ids::{FlowId, PacketId};
+use crate::packet::Packet;
 use crate::socket::Endpoint;
-use crate::trace::DropReason;
 use crate::wire::tcp::TCP_HEADER_LEN;
 use crate::wire::{Tcp, TcpFlags, build, checksum, protocol};
 use smallvec::SmallVec;

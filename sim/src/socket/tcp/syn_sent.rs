@@ -5,11 +5,12 @@
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
 use super::{TIMESTAMPS_LEN, Verdict, timestamp};
+use crate::drop_reason::DropReason;
+use crate::ids::TimerKind;
 use crate::socket::flow::Flows;
-use crate::socket::timer::TimerKind;
 use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
-use crate::trace::{DropReason, Outcome, Refusal};
+use crate::trace::{Outcome, Refusal};
 use crate::wire::TcpFlags;
 
 /// `TCP_TIMEOUT_MIN`: two ticks, here of a millisecond.

@@ -4,8 +4,9 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::rtt::{RTO_MAX, RTO_MIN, model_timeout};
+use crate::ids::TimerKind;
+use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
-use crate::socket::{SocketIo, TimerKind};
 
 /// Retransmissions after which a connection without an owner is given up (`tcp_orphan_retries`).
 const ORPHAN_RETRIES: u32 = 8;

@@ -6,12 +6,12 @@ use super::connection::{Connection, WaitFor};
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
 use super::{Sender, Verdict, listen, timestamp};
-use crate::packet::FlowId;
+use crate::drop_reason::DropReason;
+use crate::ids::{FlowId, SocketId, TimerKind};
 use crate::socket::table::Socket;
-use crate::socket::timer::{TimerKind, Timers};
-use crate::socket::{SocketId, SocketIo, Sockets};
+use crate::socket::timer::Timers;
+use crate::socket::{SocketIo, Sockets};
 use crate::time::{Duration, Instant};
-use crate::trace::DropReason;
 use crate::wire::TcpFlags;
 
 /// A socket that only answers what is left over (`struct tcp_timewait_sock`).

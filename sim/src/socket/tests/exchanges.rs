@@ -10,7 +10,7 @@
 //! at the same moment, and which comes first is chance.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::ids::FlowId;
 use crate::socket::{ClientProtocol, Request};
 use crate::time::Duration;
 use crate::trace::Outcome;

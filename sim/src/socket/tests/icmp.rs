@@ -1,7 +1,7 @@
 //! ICMP errors, by protocol and state.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::ids::FlowId;
 use crate::socket::{ClientProtocol, FlowResult, SendError};
 use crate::time::{Duration, Instant};
 use crate::trace::{Outcome, Refusal, Unreachable};

@@ -1,7 +1,7 @@
 //! What holds whatever the network or the peer does.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::ids::FlowId;
 use crate::socket::{ClientProtocol, ClientSpec, Request, Server};
 use crate::time::{Duration, Instant};
 use crate::trace::Outcome;

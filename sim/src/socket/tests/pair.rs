@@ -2,9 +2,10 @@
 
 use super::super::*;
 use crate::context::Effect;
-use crate::device::{Devices, NetnsId};
+use crate::device::Devices;
 use crate::draws::Draws;
 use crate::fib::{Fib, Routing};
+use crate::ids::NetnsId;
 use crate::packet::Origin;
 use crate::sysctl::Sysctls;
 use crate::time::Duration;
@@ -57,7 +58,7 @@ pub(super) struct Pair {
     pub(super) frames: Vec<Frame>,
     /// What the frame with that number (in order of sending, from 0) meets; by default it is delivered.
     pub(super) script: Box<Script>,
-    /// IP identification of each frame, as it was wished for.
+    /// IP identification of each frame, as the socket asked.
     pub(super) idents: Vec<Option<u16>>,
     /// What became of the packets that arrived at each host, in order.
     pub(super) deliveries: Vec<(usize, Delivery)>,
@@ -92,7 +93,7 @@ impl Pair {
         pair
     }
 
-    /// Calls into the sockets of a host, and executes what they wish for.
+    /// Calls into the sockets of a host, and executes their effects.
     pub(super) fn call<R>(
         &mut self,
         host: usize,
@@ -112,14 +113,14 @@ impl Pair {
         let routing = Routing { devices: &devices, fib: &fib, sysctls: &sysctls };
         let mut io = SocketIo { cx: &mut cx, out: &mut out, settings: self.settings[host], routing };
         let result = work(&mut self.hosts[host], &mut io);
-        for wish in out {
-            self.execute(host, wish);
+        for effect in out {
+            self.execute(host, effect);
         }
         result
     }
 
-    fn execute(&mut self, host: usize, wish: SocketOut) {
-        match wish {
+    fn execute(&mut self, host: usize, effect: SocketOut) {
+        match effect {
             // There are no neighbours between these two.
             SocketOut::Confirm { .. } => {}
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),

@@ -1,8 +1,8 @@
 //! Who gets which port, and which socket a packet finds.
 
 use super::pair::*;
-use crate::packet::FlowId;
-use crate::socket::{AddressInUse, ClientProtocol, ConnectError, Server, SocketId, SocketSettings};
+use crate::ids::{FlowId, SocketId};
+use crate::socket::{AddressInUse, ClientProtocol, ConnectError, Server, SocketSettings};
 use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 use std::collections::BTreeSet;
@@ -175,7 +175,7 @@ fn a_full_queue_of_handshakes_drops_syns() {
 }
 
 fn is_overflow(delivery: crate::socket::Delivery) -> bool {
-    delivery == crate::socket::Delivery::Dropped(crate::trace::DropReason::TcpListenOverflow)
+    delivery == crate::socket::Delivery::Dropped(crate::drop_reason::DropReason::TcpListenOverflow)
 }
 
 #[test]

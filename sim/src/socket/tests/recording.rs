@@ -1,7 +1,7 @@
 //! What a run records of sockets, and how packets are tied to flows.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::ids::FlowId;
 use crate::socket::ClientProtocol;
 use crate::trace::Event;
 use std::fmt::Write;

@@ -16,7 +16,7 @@
 //! Sequence numbers count from each side's SYN, and timestamps of the peer from a base; the host's own are left out.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::ids::FlowId;
 use crate::socket::{ClientProtocol, ClientSpec, ConnectError, Request};
 use crate::time::Duration;
 use crate::trace::{Outcome, Refusal};

@@ -80,9 +80,8 @@ fn data_is_sent_again_for_a_quarter_of_an_hour() {
     pair.run();
     assert_eq!(pair.outcome(1), Some(Outcome::Timeout));
     // `tcp_retries2` 15 stands for 924.6 seconds from the first retransmission, and then a timeout has to expire.
-    let lasted = (pair.hosts[CLIENT].flow_result(crate::packet::FlowId(1)).unwrap().finished
-        - Instant::START)
-        .as_secs();
+    let lasted =
+        (pair.hosts[CLIENT].flow_result(crate::ids::FlowId(1)).unwrap().finished - Instant::START).as_secs();
     assert!((924..=924 + 120).contains(&lasted), "{lasted}");
 }
 

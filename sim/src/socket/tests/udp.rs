@@ -1,10 +1,11 @@
 //! UDP and ICMP echo.
 
 use super::pair::*;
-use crate::packet::FlowId;
+use crate::drop_reason::DropReason;
+use crate::ids::FlowId;
 use crate::socket::{ClientProtocol, Delivery, Request, SendAgainError, Server};
 use crate::time::{Duration, Instant};
-use crate::trace::{DropReason, Outcome};
+use crate::trace::Outcome;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{Ipv4, Udp, protocol};
 use std::net::Ipv4Addr;
@@ -93,7 +94,7 @@ fn a_connected_socket_hears_its_peer_only() {
     for (from, expected) in [
         ((stranger, PORT), Delivery::NoSocket),
         ((ADDRS[SERVER], PORT + 1), Delivery::NoSocket),
-        ((ADDRS[SERVER], PORT), Delivery::Delivered(crate::socket::SocketId(0))),
+        ((ADDRS[SERVER], PORT), Delivery::Delivered(crate::ids::SocketId(0))),
         // The flow is over, and the socket with it.
         ((ADDRS[SERVER], PORT), Delivery::NoSocket),
     ] {

@@ -3,13 +3,14 @@
 //! The rules are those that kube-proxy loads in iptables mode, written out by hand: this crate knows no generator.
 
 use super::{ConnectSpec, addr, losses, mac, quiesce, run, spec};
-use crate::device::NetnsId;
 use crate::draws::Enumerate;
+use crate::drop_reason::DropReason;
 use crate::fib::Route;
+use crate::ids::NetnsId;
 use crate::link::Link;
 use crate::socket::{ClientProtocol, Server};
 use crate::time::Duration;
-use crate::trace::{DropReason, Level, Outcome, Refusal, Unreachable};
+use crate::trace::{Level, Outcome, Refusal, Unreachable};
 use crate::world::{VethEnd, World, WorldOptions};
 use crate::xtables::RestoreOptions;
 

@@ -1,8 +1,8 @@
 //! `addrtype`: what kind of address source and destination are to this netns (net/netfilter/xt_addrtype.c).
 
-use crate::device::DeviceId;
-use crate::fib::RouteKind;
-use crate::netfilter::Hook;
+use crate::hook::Hook;
+use crate::ids::DeviceId;
+use crate::route::RouteKind;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};

@@ -1,7 +1,9 @@
 //! `conntrack`, and `state`, which is its older name (net/netfilter/xt_conntrack.c).
 
-use crate::netfilter::Family;
-use crate::netfilter::conntrack::{Direction, Entry, PacketCt, StateBits, Status, state_bits};
+use crate::ct::PacketCt;
+use crate::hook::Family;
+use crate::netfilter::conntrack::{Entry, StateBits, Status, state_bits};
+use crate::tuple::Direction;
 use crate::wire::rewrite::Side;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;

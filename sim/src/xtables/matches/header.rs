@@ -1,7 +1,7 @@
 //! Matches on single header fields: `length`, `ttl`, `tos`, `dscp`, `mac`, `pkttype`.
 
 use crate::device::DeviceKind;
-use crate::netfilter::Hook;
+use crate::hook::Hook;
 use crate::packet::PacketType;
 use crate::wire::{Ethernet, MacAddr};
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};

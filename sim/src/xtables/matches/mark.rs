@@ -1,6 +1,6 @@
 //! `mark` and `connmark` (net/netfilter/xt_mark.c, xt_connmark.c).
 
-use crate::netfilter::conntrack::PacketCt;
+use crate::ct::PacketCt;
 use crate::xtables::error::Parse;
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};

@@ -1,6 +1,6 @@
 //! `physdev`: the ports by which a bridged packet came and will go (net/netfilter/xt_physdev.c).
 
-use crate::netfilter::Hook;
+use crate::hook::Hook;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};

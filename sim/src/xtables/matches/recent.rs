@@ -1,6 +1,6 @@
 //! `recent`: whether an address was seen, how often and how lately (net/netfilter/xt_recent.c).
 
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::time::Duration;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;

@@ -1,6 +1,6 @@
 //! Putting a rule together from its options.
 
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::matches::Match;
 use crate::xtables::options::{Call, Opt, check_complete};

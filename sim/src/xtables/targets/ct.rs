@@ -1,7 +1,7 @@
 //! `CT --notrack` and `NOTRACK` (net/netfilter/xt_CT.c).
 
 use super::lacks;
-use crate::netfilter::conntrack::PacketCt;
+use crate::ct::PacketCt;
 use crate::packet::Packet;
 use crate::trace::RuleAction;
 use crate::xtables::error::{Parse, RuleErrorKind};

@@ -1,8 +1,8 @@
 //! `MARK` and `CONNMARK` (net/netfilter/xt_mark.c, xt_connmark.c).
 
 use super::lacks;
-use crate::context::EvalCtx;
-use crate::netfilter::conntrack::PacketCt;
+use crate::ct::PacketCt;
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::trace::RuleAction;
 use crate::xtables::error::Parse;

@@ -2,9 +2,9 @@
 //!
 //! Linux: net/netfilter/xt_nat.c, xt_MASQUERADE.c, xt_REDIRECT.c; options: extensions/libxt_NAT.c.
 
-use crate::context::EvalCtx;
+use crate::hook::{Family, Hook, Verdict};
+use crate::netfilter::EvalCtx;
 use crate::netfilter::nat::{self, NatFlags, NatRange};
-use crate::netfilter::{Family, Hook, Verdict};
 use crate::packet::Packet;
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;

@@ -1,9 +1,10 @@
 //! `REJECT`: drops a packet and tells its sender (net/ipv4/netfilter/ipt_REJECT.c, nf_reject_ipv4.c).
 
-use crate::context::{Effect, EvalCtx, OriginalPacket};
-use crate::fib::RouteKind;
-use crate::netfilter::Family;
+use crate::context::{Effect, OriginalPacket};
+use crate::hook::Family;
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
+use crate::route::RouteKind;
 use crate::wire::icmpv4::unreachable_code as code;
 use crate::wire::{Headers, Icmpv4, TcpFlags, checksum, protocol};
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};

@@ -1,8 +1,8 @@
 //! `SET`: adds what a packet shows to a set, or deletes it there (net/netfilter/xt_set.c, extensions/libxt_SET.c).
 
 use super::lacks;
-use crate::context::EvalCtx;
 use crate::ipset::{Addition, MAX_TIMEOUT, SetId, Shown};
+use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::wire::Headers;
 use crate::xtables::error::{Parse, RuleErrorKind};

@@ -1,7 +1,7 @@
 //! Single commands, as `iptables` is called by kube-proxy, kubelet and CNI plugins.
 
+use crate::hook::Family;
 use crate::ipset::Ipset;
-use crate::netfilter::Family;
 use crate::xtables::{CommandOutcome, RuleErrorKind, TableKind, Xtables};
 
 /// Runs commands, each with `Ok` or the kind of its error.

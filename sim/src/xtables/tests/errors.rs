@@ -1,7 +1,7 @@
 //! Where a text is wrong, and what is said about it.
 
+use crate::hook::Family;
 use crate::ipset::Ipset;
-use crate::netfilter::Family;
 use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 
 /// Restores a text and checks the error.

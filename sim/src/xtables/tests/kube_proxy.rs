@@ -1,11 +1,11 @@
 //! Packets through the rules that real kube-proxy wrote.
 
 use super::net::Net;
-use crate::netfilter::Family;
-use crate::netfilter::conntrack::{Direction, PacketCt};
+use crate::ct::PacketCt;
+use crate::hook::{Family, Hook, Verdict};
 use crate::netfilter::fixture::Seg;
-use crate::netfilter::{Hook, Verdict};
 use crate::packet::Packet;
+use crate::tuple::Direction;
 use crate::xtables::TableKind;
 use crate::xtables::tests::text::{AFFINITY, with_jumps};
 

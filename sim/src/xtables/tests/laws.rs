@@ -2,9 +2,9 @@
 
 use super::net::Net;
 use super::text::AFFINITY;
+use crate::hook::{Family, Hook};
 use crate::ipset::Ipset;
 use crate::netfilter::fixture::{Seg, echo, udp};
-use crate::netfilter::{Family, Hook};
 use crate::xtables::{RestoreOptions, TableKind, Xtables};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -117,7 +117,7 @@ fn outcome(net: &mut Net, l3: &[u8], seconds: u8) -> String {
     let mut packet = net.packet(l3);
     let verdict = net.eval(TableKind::Filter, Hook::Forward, &mut packet);
     let mut draws = net.draws.clone();
-    let next = draws.u32(crate::device::NetnsId(0), crate::draws::Purpose::Statistic);
+    let next = draws.u32(crate::ids::NetnsId(0), crate::draws::Purpose::Statistic);
     let saved = net.xtables.save(Family::Ipv4, true);
     format!("{verdict:?} mark {} next draw {next}\n{}\n{saved}", packet.meta.mark, net.walked().join("\n"))
 }

@@ -1,9 +1,10 @@
 //! What each match says of which packet.
 
 use super::net::{ETH0, ETH1, Net};
-use crate::netfilter::conntrack::{PacketCt, nf_conntrack_confirm};
+use crate::ct::PacketCt;
+use crate::hook::{Hook, Verdict};
+use crate::netfilter::conntrack::nf_conntrack_confirm;
 use crate::netfilter::fixture::{Seg, echo, icmp_error, ip, ipv4, udp};
-use crate::netfilter::{Hook, Verdict};
 use crate::packet::{BridgeInfo, Packet, PacketType};
 use crate::wire::{MacAddr, protocol};
 use crate::xtables::TableKind;

@@ -1,13 +1,15 @@
 //! A netns with xtables, conntrack and NAT, and packets that go to one hook of it.
 
-use crate::context::{Context, Effect, EvalCtx};
-use crate::device::{DeviceId, DeviceKind, Devices, NetnsId, Scope};
+use crate::context::{Context, Effect};
+use crate::device::{DeviceKind, Devices, Scope};
 use crate::draws::Draws;
 use crate::fib::{Fib, add_address};
+use crate::hook::{Family, Hook, HookState, Verdict};
+use crate::ids::{DeviceId, NetnsId};
 use crate::ipset::Ipset;
+use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::{Conntrack, nf_conntrack_in};
 use crate::netfilter::nat::{self, NatStep};
-use crate::netfilter::{Family, Hook, HookState, Verdict};
 use crate::packet::{Origin, Packet};
 use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Rules that ask sets and change them.
 
 use super::net::Net;
+use crate::hook::Family;
 use crate::ipset::{Ipset, IpsetOptions};
-use crate::netfilter::Family;
 use crate::netfilter::fixture::{Seg, echo, udp};
 use crate::xtables::{RestoreOptions, RuleErrorKind, TableKind, Xtables};
 

@@ -1,7 +1,7 @@
 //! Matches that remember: `statistic`, `limit` and `recent`; and what changes of the rules do to what is remembered.
 
 use super::net::Net;
-use crate::netfilter::Family;
+use crate::hook::Family;
 use crate::netfilter::fixture::{Seg, udp};
 use crate::xtables::{RestoreOptions, TableKind};
 
@@ -55,7 +55,7 @@ fn random_draws_when_the_rule_is_reached_and_only_then() {
     let mut net = Net::new(rules);
     let mut others = net.draws.clone();
     net.forwards(&udp(ANY.0, ANY.1));
-    let owner = crate::device::NetnsId(0);
+    let owner = crate::ids::NetnsId(0);
     let purpose = crate::draws::Purpose::Statistic;
     others.u32(owner, purpose);
     assert_eq!(net.draws.u32(owner, purpose), others.u32(owner, purpose), "one draw, of the second rule");
@@ -182,8 +182,8 @@ fn recent_with_rttl_tells_a_forger_by_its_distance() {
         let mut bytes = udp("10.0.0.1:9", &format!("10.0.0.254:{port}"));
         bytes[8] = ttl;
         let mut packet = net.packet(&bytes);
-        let verdict = net.eval(TableKind::Filter, crate::netfilter::Hook::Input, &mut packet);
-        verdict == crate::netfilter::Verdict::Accept
+        let verdict = net.eval(TableKind::Filter, crate::hook::Hook::Input, &mut packet);
+        verdict == crate::hook::Verdict::Accept
     };
     assert!(send(1, 60));
     assert!(send(2, 60) && !send(2, 61));

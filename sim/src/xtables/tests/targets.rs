@@ -2,10 +2,11 @@
 
 use super::net::Net;
 use crate::context::Effect;
-use crate::netfilter::conntrack::{Direction, PacketCt};
+use crate::ct::PacketCt;
+use crate::drop_reason::DropReason;
+use crate::hook::{Hook, Verdict};
 use crate::netfilter::fixture::{Seg, echo, icmp_error, ip, ipv4, udp};
-use crate::netfilter::{Hook, Verdict};
-use crate::trace::DropReason;
+use crate::tuple::Direction;
 use crate::wire::protocol;
 use crate::xtables::TableKind;
 
@@ -155,8 +156,8 @@ fn bound(rule: &str, hook: Hook, l3: &[u8]) -> String {
     let mut net = Net::new(&format!("*nat\n-A {rule}\nCOMMIT\n"));
     let mut packet = net.packet(l3);
     if hook == Hook::Postrouting {
-        packet.meta.route = Some(crate::fib::RouteResult {
-            kind: crate::fib::RouteKind::Unicast,
+        packet.meta.route = Some(crate::route::RouteResult {
+            kind: crate::route::RouteKind::Unicast,
             device: super::net::ETH1,
             gateway: None,
             source: ip("192.168.0.254"),

@@ -1,7 +1,7 @@
 //! Texts: what real kube-proxy wrote and how a real kernel printed it back, and printing as a fixed point of reading.
 
+use crate::hook::Family;
 use crate::ipset::Ipset;
-use crate::netfilter::Family;
 use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 
 /// How kube-proxy v1.31 installs its jumps.

@@ -1,9 +1,9 @@
 //! The order in which rules are asked, and what is counted (`ipt_do_table`).
 
 use super::net::Net;
+use crate::drop_reason::DropReason;
+use crate::hook::{Hook, Verdict};
 use crate::netfilter::fixture::{Seg, udp};
-use crate::netfilter::{Hook, Verdict};
-use crate::trace::DropReason;
 use crate::xtables::TableKind;
 
 /// Sends a SYN through FORWARD; checks what matched and whether it passed.
@@ -74,7 +74,7 @@ fn rules_and_policies_count_packets_and_bytes() {
     net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
     net.forwards(&udp("10.0.0.1:1", "10.0.0.3:2"));
     net.forwards(&Seg::new("10.0.0.1:1000", "10.0.0.2:80", "S").bytes());
-    let saved = net.xtables.save(crate::netfilter::Family::Ipv4, true);
+    let saved = net.xtables.save(crate::hook::Family::Ipv4, true);
     assert_eq!(
         saved,
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [2:76]\n:OUTPUT ACCEPT [0:0]\n:A - [0:0]\n\
@@ -96,7 +96,7 @@ fn a_table_that_nothing_touched_accepts() {
 fn a_new_policy_begins_to_count_anew() {
     let mut net = Net::new("*filter\n:FORWARD DROP\nCOMMIT\n");
     net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
-    assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
+    assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
     net.xtables.command(&mut net.ipset, "f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
-    assert!(net.xtables.save(crate::netfilter::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
+    assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
 }

@@ -2,10 +2,11 @@
 
 use super::frame::{mac, parse_mac};
 use super::{DEVICES, Outcome, Step, show};
-use sim::device::{DeviceId, DeviceKind, NetnsId};
+use sim::device::DeviceKind;
 use sim::fib::{Route, Selector, TableId};
+use sim::hook::Family;
+use sim::ids::{DeviceId, NetnsId};
 use sim::link::Link;
-use sim::netfilter::Family;
 use sim::netfilter::conntrack::Counters;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;

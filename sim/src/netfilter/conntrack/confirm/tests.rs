@@ -1,9 +1,10 @@
 use super::nf_conntrack_confirm;
-use crate::netfilter::conntrack::{PacketCt, Status};
+use crate::ct::PacketCt;
+use crate::drop_reason::DropReason;
+use crate::hook::{Hook, Verdict};
+use crate::netfilter::conntrack::Status;
 use crate::netfilter::fixture::{Fixture, Path, Rules, Seg, udp};
-use crate::netfilter::{Hook, Verdict};
 use crate::packet::Packet;
-use crate::trace::DropReason;
 
 const CLIENT: &str = "10.0.0.1:40000";
 const SERVER: &str = "192.168.0.1:80";

@@ -1,7 +1,7 @@
 //! Which chunk leads from which state to which (`sctp_conntracks`, net/netfilter/nf_conntrack_proto_sctp.c).
 
 use super::{SctpState, chunk};
-use crate::netfilter::conntrack::Direction;
+use crate::tuple::Direction;
 
 /// Where a chunk of that type and direction leads from `state`; `None` if it cannot occur there.
 pub(super) fn transition(direction: Direction, kind: u8, state: SctpState) -> Option<SctpState> {

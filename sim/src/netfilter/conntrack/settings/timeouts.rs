@@ -1,6 +1,7 @@
 //! How long an entry lives after its last packet, by protocol and state.
 
-use crate::netfilter::conntrack::{SctpState, TcpState};
+use crate::ct::TcpState;
+use crate::netfilter::conntrack::SctpState;
 use crate::time::Duration;
 
 /// Timeouts in seconds, named as the sysctls.

@@ -1,9 +1,11 @@
-use crate::netfilter::Verdict;
-use crate::netfilter::conntrack::{Conntrack, Direction, PacketCt, Tuple};
+use crate::ct::PacketCt;
+use crate::drop_reason::DropReason;
+use crate::hook::Verdict;
+use crate::netfilter::conntrack::Conntrack;
 use crate::netfilter::fixture::{ETH0, ETH1, Fixture, Path, Rules, Seg, Snat, echo, ip, udp};
 use crate::netfilter::nat::NatRange;
 use crate::packet::Packet;
-use crate::trace::DropReason;
+use crate::tuple::{Direction, Tuple};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -5,10 +5,12 @@ use super::peer::PeerFlags;
 use super::table::{SegmentKind, Transition, transition};
 use super::window::{InWindow, before, tcp_in_window};
 use super::{Segment, TcpTrack};
+use crate::ct::TcpState;
 use crate::netfilter::conntrack::settings::seconds;
 use crate::netfilter::conntrack::track::Outcome;
-use crate::netfilter::conntrack::{ConntrackSettings, Direction, Status, TcpState};
+use crate::netfilter::conntrack::{ConntrackSettings, Status};
 use crate::time::Duration;
+use crate::tuple::Direction;
 use crate::wire::TcpFlags;
 
 /// What to do with a segment after the state table has spoken.

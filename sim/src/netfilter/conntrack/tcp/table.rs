@@ -1,6 +1,7 @@
 //! Which segment leads from which state to which (`tcp_conntracks`, net/netfilter/nf_conntrack_proto_tcp.c).
 
-use crate::netfilter::conntrack::{Direction, TcpState};
+use crate::ct::TcpState;
+use crate::tuple::Direction;
 use crate::wire::TcpFlags;
 
 /// What a segment is by its flags (`enum tcp_bit_set`).

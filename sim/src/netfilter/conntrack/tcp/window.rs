@@ -11,7 +11,9 @@
 use super::options::highest_sack;
 use super::peer::{Peer, PeerFlags};
 use super::{Segment, SegmentKind, TcpTrack};
-use crate::netfilter::conntrack::{ConntrackSettings, Direction, TcpState};
+use crate::ct::TcpState;
+use crate::netfilter::conntrack::ConntrackSettings;
+use crate::tuple::Direction;
 use crate::wire::TcpFlags;
 
 /// `a` comes before `b` in sequence space (RFC 9293 §3.4).

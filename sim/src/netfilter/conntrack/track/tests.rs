@@ -1,6 +1,7 @@
-use crate::netfilter::conntrack::{PacketCt, StateBits, TcpState, state_bits};
+use crate::ct::{PacketCt, TcpState};
+use crate::hook::{Hook, Verdict};
+use crate::netfilter::conntrack::{StateBits, state_bits};
 use crate::netfilter::fixture::{Fixture, Path, Rules, Seg, echo, entry_of, icmp_error, ip, ipv4, udp};
-use crate::netfilter::{Hook, Verdict};
 use crate::time::Duration;
 use crate::wire::protocol;
 use proptest::prelude::*;
