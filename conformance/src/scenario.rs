@@ -6,6 +6,7 @@
 mod document;
 mod duration;
 mod expectation;
+mod fault;
 mod mode;
 mod read;
 mod reference;
@@ -17,9 +18,10 @@ pub use expectation::{
     ConntrackExpectation, Dropped, Expectation, Expectations, FlowStatus, OutcomePattern, SourceSeen,
     Viewpoint,
 };
+pub use fault::FieldFault;
 pub use mode::{Family, ProxyMode};
 pub(crate) use read::nearest;
-pub use read::{FieldFault, ReadError, read};
+pub use read::{ReadError, read};
 pub use reference::{ObjectName, PortReference, Reference, Target};
 pub use share::Share;
 

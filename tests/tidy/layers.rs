@@ -1,7 +1,6 @@
 //! Who may import whom.
 
 use crate::project::{File, Finding};
-use crate::rust;
 
 /// Crates from the bottom up. A crate may import crates of lower rank only, so those of equal rank do not know each other.
 const RANKS: [(&str, u8); 5] =
@@ -38,9 +37,9 @@ pub(crate) fn manifests(files: &[File]) -> Vec<Finding> {
 pub(crate) fn paths(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
-        for (line, path) in rust::paths(&rust::code_of(&file.text)) {
+        for (line, path) in file.paths() {
             let imported = path.split("::").next().unwrap_or_default().replace('_', "-");
-            findings.extend(objection(file.crate_name(), &imported).map(|what| file.found(line, what)));
+            findings.extend(objection(file.crate_name(), &imported).map(|what| file.found(*line, what)));
         }
     }
     findings

@@ -3,7 +3,9 @@
 //! A check is a function from files to findings, and each has a test with a seeded violation: a check that finds nothing
 //! in a bad file would be worse than none.
 
+mod circles;
 mod layers;
+mod modules;
 mod project;
 mod purity;
 mod rust;
@@ -15,9 +17,10 @@ use project::{File, Finding};
 type Check = fn(&[File]) -> Vec<Finding>;
 
 /// Every check, by the name that a failure prints.
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("crates import only crates below them (Cargo.toml)", layers::manifests),
     ("crates import only crates below them (paths in code)", layers::paths),
+    ("files do not import each other in a circle", circles::of_files),
     ("only the arms and the command touch the outside", purity::outside_world),
     ("pure crates iterate in a defined order", purity::hash_maps),
     ("the simulator is not serialisable", purity::serde_in_sim),

@@ -1,7 +1,10 @@
 //! The files of the project, and what a check finds in them.
 
+use std::cell::OnceCell;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
+
+use crate::rust;
 
 /// A text file.
 pub(crate) struct File {
@@ -9,11 +12,28 @@ pub(crate) struct File {
     pub(crate) path: String,
     /// Its text.
     pub(crate) text: String,
+    syntax: OnceCell<syn::File>,
+    paths: OnceCell<Vec<(usize, String)>>,
 }
 
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self::of(path.to_owned(), text.to_owned())
+    }
+
+    fn of(path: String, text: String) -> Self {
+        Self { path, text, syntax: OnceCell::new(), paths: OnceCell::new() }
+    }
+
+    /// What a Rust file is made of.
+    pub(crate) fn syntax(&self) -> &syn::File {
+        let parse = || syn::parse_file(&self.text).unwrap_or_else(|error| panic!("{}: {error}", self.path));
+        self.syntax.get_or_init(parse)
+    }
+
+    /// Every path in a Rust file with its line: imports in full, and those in code, macros and attributes.
+    pub(crate) fn paths(&self) -> &[(usize, String)] {
+        self.paths.get_or_init(|| rust::paths(self.syntax()))
     }
 
     pub(crate) fn is_rust(&self) -> bool {
@@ -80,7 +100,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) {
         } else if kind.is_file() && !name.ends_with(".snap.new") && name != ".git" {
             // What is not UTF-8 is no text.
             if let Ok(text) = std::fs::read_to_string(entry.path()) {
-                files.push(File { path, text });
+                files.push(File::of(path, text));
             }
         }
     }

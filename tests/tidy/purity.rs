@@ -1,7 +1,6 @@
 //! Crates that only compute: no input or output, no clock, no threads, no order that changes between runs.
 
 use crate::project::{File, Finding};
-use crate::rust;
 
 /// What reaches outside of the program, or depends on when and where it runs.
 const OUTSIDE: [(&str, &str); 16] = [
@@ -66,10 +65,10 @@ fn is_open(file: &File, what: &str) -> bool {
 pub(crate) fn outside_world(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| is_pure(file)) {
-        for (line, path) in rust::paths(&rust::code_of(&file.text)) {
-            let reached = OUTSIDE.iter().find(|(outside, _)| is_within(&path, outside));
+        for (line, path) in file.paths() {
+            let reached = OUTSIDE.iter().find(|(outside, _)| is_within(path, outside));
             let reached = reached.filter(|(_, what)| !is_open(file, what));
-            findings.extend(reached.map(|(_, what)| file.found(line, format!("`{path}` reaches {what}"))));
+            findings.extend(reached.map(|(_, what)| file.found(*line, format!("`{path}` reaches {what}"))));
         }
     }
     findings
@@ -84,10 +83,9 @@ pub(crate) fn hash_maps(files: &[File]) -> Vec<Finding> {
     let is_ours = |file: &&File| matches!(file.crate_name(), "sim" | "proxy-core") && is_pure(file);
     let mut findings = Vec::new();
     for file in files.iter().filter(is_ours) {
-        for (line, path) in rust::paths(&rust::code_of(&file.text)) {
-            if is_within(&path, "std::collections::HashMap") || is_within(&path, "std::collections::HashSet")
-            {
-                findings.push(file.found(line, format!("`{path}` has no defined order")));
+        for (line, path) in file.paths() {
+            if is_within(path, "std::collections::HashMap") || is_within(path, "std::collections::HashSet") {
+                findings.push(file.found(*line, format!("`{path}` has no defined order")));
             }
         }
     }
@@ -98,13 +96,15 @@ pub(crate) fn hash_maps(files: &[File]) -> Vec<Finding> {
 pub(crate) fn serde_in_sim(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.crate_name() == "sim") {
-        let code = match file.path.ends_with("Cargo.toml") {
-            true => file.text.clone(),
-            false if file.is_rust() => rust::code_of(&file.text),
+        let named: Vec<(usize, &str)> = match file.path.ends_with("Cargo.toml") {
+            true => file.lines().collect(),
+            false if file.is_rust() => {
+                file.paths().iter().map(|(line, path)| (*line, path.as_str())).collect()
+            }
             false => continue,
         };
-        for (index, line) in code.lines().enumerate().filter(|(_, line)| line.contains("serde")) {
-            findings.push(file.found(index + 1, format!("serialisation in sim: {}", line.trim())));
+        for (line, name) in named.into_iter().filter(|(_, name)| name.contains("serde")) {
+            findings.push(file.found(line, format!("serialisation in sim: {name}")));
         }
     }
     findings

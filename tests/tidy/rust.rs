@@ -1,171 +1,223 @@
-//! As much of Rust's grammar as the checks need: code without comments and strings, and the paths that it names.
+//! What a Rust file names: its imports and the paths in its code.
 
-/// The code with every comment and the content of every string and character blanked out; lines keep their numbers.
-pub(crate) fn code_of(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut code = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < chars.len() {
-        let end = match chars[at] {
-            '/' if chars.get(at + 1) == Some(&'/') => find(&chars, at, |rest| rest[0] == '\n', 0),
-            '/' if chars.get(at + 1) == Some(&'*') => block_comment(&chars, at),
-            '"' => string(&chars, at),
-            'r' if is_raw_string(&chars, at) => raw_string(&chars, at),
-            '\'' if is_char_literal(&chars, at) => char_literal(&chars, at),
-            _ => {
-                code.push(chars[at]);
-                at += 1;
-                continue;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+use syn::{Attribute, ImplItemFn, Item, ItemUse, UseTree, Visibility};
+
+/// A path as it is written, without generic arguments.
+pub(crate) struct Path {
+    /// Line of its first segment.
+    pub(crate) line: usize,
+    pub(crate) segments: Vec<String>,
+}
+
+/// One leaf of a `use` tree.
+pub(crate) struct Import {
+    /// The name that it gets in its module; `*` for all names.
+    pub(crate) name: String,
+    pub(crate) path: Path,
+    /// `pub use` hands a name on; that alone does not make the module use it.
+    pub(crate) is_reexport: bool,
+}
+
+/// What the items of a module name. What child modules name is theirs.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) imports: Vec<Import>,
+    pub(crate) paths: Vec<Path>,
+    /// Test code and child modules count too.
+    has_everything: bool,
+}
+
+impl Names {
+    /// What a module names, without its test code.
+    pub(crate) fn of_module(items: &[Item]) -> Self {
+        let mut names = Self::default();
+        items.iter().for_each(|item| names.visit_item(item));
+        names
+    }
+
+    /// What a file names, with its test code and inline modules.
+    pub(crate) fn of_file(file: &syn::File) -> Self {
+        let mut names = Self { has_everything: true, ..Self::default() };
+        names.visit_file(file);
+        names
+    }
+
+    fn add_use(&mut self, tree: &UseTree, prefix: &[String], is_reexport: bool) {
+        let joined = |name: &syn::Ident| prefix.iter().cloned().chain([name.to_string()]).collect::<Vec<_>>();
+        let (name, segments, span) = match tree {
+            UseTree::Path(path) => return self.add_use(&path.tree, &joined(&path.ident), is_reexport),
+            UseTree::Group(group) => {
+                return group.items.iter().for_each(|tree| self.add_use(tree, prefix, is_reexport));
             }
+            UseTree::Name(name) if name.ident == "self" => {
+                (prefix.last().cloned().unwrap_or_default(), prefix.to_vec(), name.ident.span())
+            }
+            UseTree::Name(name) => (name.ident.to_string(), joined(&name.ident), name.ident.span()),
+            UseTree::Rename(name) if name.ident == "self" => {
+                (name.rename.to_string(), prefix.to_vec(), name.ident.span())
+            }
+            UseTree::Rename(name) => (name.rename.to_string(), joined(&name.ident), name.ident.span()),
+            UseTree::Glob(glob) => ("*".to_owned(), prefix.to_vec(), glob.star_token.spans[0]),
         };
-        code.extend(chars[at..end].iter().map(|&char| if char == '\n' { '\n' } else { ' ' }));
-        at = end;
+        self.imports.push(Import { name, path: path_at(span, segments), is_reexport });
     }
-    code
-}
 
-/// The first place from `at` on where `is_end` holds, plus `width`; the end of the text if there is none.
-fn find(chars: &[char], at: usize, is_end: impl Fn(&[char]) -> bool, width: usize) -> usize {
-    (at..chars.len()).find(|&at| is_end(&chars[at..])).map_or(chars.len(), |at| at + width)
-}
-
-fn block_comment(chars: &[char], at: usize) -> usize {
-    let (mut depth, mut at) = (0_usize, at);
-    while at < chars.len() {
-        match (chars[at], chars.get(at + 1)) {
-            ('/', Some('*')) => (depth, at) = (depth + 1, at + 2),
-            ('*', Some('/')) => (depth, at) = (depth - 1, at + 2),
-            _ => at += 1,
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    at
-}
-
-fn string(chars: &[char], at: usize) -> usize {
-    let mut at = at + 1;
-    while at < chars.len() && chars[at] != '"' {
-        at += if chars[at] == '\\' { 2 } else { 1 };
-    }
-    (at + 1).min(chars.len())
-}
-
-fn is_raw_string(chars: &[char], at: usize) -> bool {
-    let is_own_token =
-        at == 0 || !(chars[at - 1].is_alphanumeric() || chars[at - 1] == '_') || chars[at - 1] == 'b';
-    let quote = chars[at + 1..].iter().find(|&&char| char != '#');
-    is_own_token && quote == Some(&'"')
-}
-
-fn raw_string(chars: &[char], at: usize) -> usize {
-    let hashes = chars[at + 1..].iter().take_while(|&&char| char == '#').count();
-    let closes = |rest: &[char]| {
-        rest[0] == '"' && rest.len() > hashes && rest[1..=hashes].iter().all(|&char| char == '#')
-    };
-    find(chars, at + hashes + 2, closes, hashes + 1)
-}
-
-/// `'a'` and `'\n'`, not the lifetime `'a`.
-fn is_char_literal(chars: &[char], at: usize) -> bool {
-    chars.get(at + 1) == Some(&'\\') || chars.get(at + 2) == Some(&'\'')
-}
-
-fn char_literal(chars: &[char], at: usize) -> usize {
-    // The character after a backslash may be a quote itself.
-    let content = if chars.get(at + 1) == Some(&'\\') { at + 3 } else { at + 2 };
-    find(chars, content, |rest| rest[0] == '\'', 1)
-}
-
-/// Every path of the code with its line: those of `use` trees in full, and those written out in expressions and types.
-pub(crate) fn paths(code: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut rest = code;
-    let mut line = 1;
-    while let Some(at) = rest.find(|char: char| char.is_alphabetic() || char == '_') {
-        line += rest[..at].matches('\n').count();
-        rest = &rest[at..];
-        let len = path_len(rest);
-        let path = &rest[..len];
-        if path == "use" {
-            let end = rest.find(';').unwrap_or(rest.len());
-            let tree: String =
-                rest[len..end].chars().filter(|char| !char.is_whitespace() || *char == ' ').collect();
-            found.extend(use_tree("", &tree).into_iter().map(|path| (line, path)));
-            line += rest[..end].matches('\n').count();
-            rest = &rest[end..];
-        } else {
-            if path.contains("::") {
-                found.push((line, path.to_owned()));
+    /// Paths among the tokens of a macro or an attribute, whose grammar is its own.
+    fn add_tokens(&mut self, tokens: TokenStream) {
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Ident(first) => {
+                    let mut segments = vec![first.to_string()];
+                    while tokens.next_if(is_colon).is_some() {
+                        match tokens.next_if(|token| matches!(token, TokenTree::Ident(_))) {
+                            Some(next) => segments.push(next.to_string()),
+                            None => continue,
+                        }
+                    }
+                    self.paths.push(path_at(first.span(), segments));
+                }
+                TokenTree::Group(group) => self.add_tokens(group.stream()),
+                TokenTree::Punct(_) | TokenTree::Literal(_) => {}
             }
-            rest = &rest[len..];
         }
     }
-    found
 }
 
-fn path_len(text: &str) -> usize {
-    text.find(|char: char| !(char.is_alphanumeric() || char == '_' || char == ':')).unwrap_or(text.len())
+fn is_colon(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':')
 }
 
-/// `std::{fs, net::{IpAddr, TcpStream}}` as `std::fs`, `std::net::IpAddr`, `std::net::TcpStream`.
-fn use_tree(prefix: &str, tree: &str) -> Vec<String> {
-    let tree = tree.trim().trim_start_matches("::");
-    let Some(open) = tree.find('{') else {
-        let path = tree.split(" as ").next().unwrap_or_default().trim();
-        return vec![format!("{prefix}{path}")];
+fn path_at(span: Span, segments: Vec<String>) -> Path {
+    Path { line: span.start().line, segments }
+}
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let is_foreign = matches!(item, Item::Mod(_)) || is_test(attributes(item));
+        if self.has_everything || !is_foreign {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.add_use(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+        if self.has_everything || !is_test(&item.attrs) {
+            visit::visit_impl_item_fn(self, item);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.paths.extend(path.segments.first().map(|first| path_at(first.ident.span(), segments)));
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.visit_path(&call.path);
+        self.add_tokens(call.tokens.clone());
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        self.visit_path(attribute.path());
+        if let syn::Meta::List(list) = &attribute.meta {
+            self.add_tokens(list.tokens.clone());
+        }
+    }
+
+    // The path of `pub(super)` takes nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+}
+
+/// Whether these are attributes of test code.
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("test")
+            || attribute.path().is_ident("cfg")
+                && attribute.parse_args::<syn::Ident>().is_ok_and(|condition| condition == "test")
+    })
+}
+
+/// The attributes of an item.
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::ExternCrate(_)
+        | Item::ForeignMod(_)
+        | Item::TraitAlias(_)
+        | Item::Union(_)
+        | Item::Verbatim(_)
+        | _ => &[],
+    }
+}
+
+/// The name that an item defines, if it is no module and no test code.
+pub(crate) fn defined_name(item: &Item) -> Option<String> {
+    let name = match item {
+        Item::Const(item) => &item.ident,
+        Item::Enum(item) => &item.ident,
+        Item::Fn(item) => &item.sig.ident,
+        Item::Macro(item) => item.ident.as_ref()?,
+        Item::Static(item) => &item.ident,
+        Item::Struct(item) => &item.ident,
+        Item::Trait(item) => &item.ident,
+        Item::Type(item) => &item.ident,
+        Item::ExternCrate(_)
+        | Item::ForeignMod(_)
+        | Item::Impl(_)
+        | Item::Mod(_)
+        | Item::TraitAlias(_)
+        | Item::Union(_)
+        | Item::Use(_)
+        | Item::Verbatim(_)
+        | _ => return None,
     };
-    let inner = tree[open + 1..].strip_suffix('}').unwrap_or(&tree[open + 1..]);
-    let prefix = format!("{prefix}{}", &tree[..open]);
-    split_list(inner).into_iter().flat_map(|item| use_tree(&prefix, item)).collect()
+    (!is_test(attributes(item))).then(|| name.to_string())
 }
 
-/// Splits at the commas that no brace encloses.
-fn split_list(list: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut items) = (0_usize, 0, Vec::new());
-    for (at, char) in list.char_indices() {
-        match char {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                items.push(&list[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    items.push(&list[start..]);
-    items.retain(|item| !item.trim().is_empty());
-    items
-}
-
-#[test]
-fn comments_and_strings_are_no_code() {
-    for (text, words) in [
-        ("a // std::fs\nb", "a b"),
-        ("a /* x /* y */ z */ b", "a b"),
-        (r#"f("std::\"fs") b"#, "f( ) b"),
-        (r##"f(r#"a"b"#) c"##, "f( ) c"),
-        ("fn f<'a>(c: &'a str) { '\\'' }", "fn f<'a>(c: &'a str) { }"),
-        ("let c = '\"'; d", "let c = ; d"),
-    ] {
-        let code = code_of(text);
-        assert_eq!(code.len(), text.len(), "columns stay: {text}");
-        assert_eq!(code.split_whitespace().collect::<Vec<_>>().join(" "), words);
-    }
+/// Every path of a file with its line: imports in full, and those in code, macros and attributes.
+pub(crate) fn paths(file: &syn::File) -> Vec<(usize, String)> {
+    let names = Names::of_file(file);
+    let imported = names.imports.iter().map(|import| match import.name.as_str() {
+        "*" => (import.path.line, format!("{}::*", import.path.segments.join("::"))),
+        _ => (import.path.line, import.path.segments.join("::")),
+    });
+    imported.chain(names.paths.iter().map(|path| (path.line, path.segments.join("::")))).collect()
 }
 
 #[test]
 fn paths_are_found_wherever_they_stand() {
-    let code =
-        "use std::{fs, net::{IpAddr, TcpStream as S}};\npub use sim::trace;\nfn f() { std::env::var() }\n";
+    let text = "use std::{fs, net::{IpAddr, TcpStream as S}};\npub use sim::trace;\n// std::io\n\
+                #[derive(serde::Serialize)]\nstruct A<T: x::B>(Vec<y::C>);\n\
+                fn f() { std::env::var(\"std::io\");\n assert!(a.b == p::q(&z::W { v: 1 })) }\n";
+    let found: Vec<_> =
+        paths(&syn::parse_file(text).unwrap()).into_iter().filter(|(_, path)| path.contains("::")).collect();
     let expected = [
         (1, "std::fs"),
         (1, "std::net::IpAddr"),
         (1, "std::net::TcpStream"),
         (2, "sim::trace"),
-        (3, "std::env::var"),
+        (4, "serde::Serialize"),
+        (5, "x::B"),
+        (5, "y::C"),
+        (6, "std::env::var"),
+        (7, "p::q"),
+        (7, "z::W"),
     ];
-    assert_eq!(paths(code), expected.map(|(line, path)| (line, path.to_owned())));
+    assert_eq!(found, expected.map(|(line, path)| (line, path.to_owned())));
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proxy_core::objects::Protocol;
 
-use crate::scenario::read::{FieldFault, Reader};
+use crate::scenario::FieldFault;
+use crate::scenario::read::Reader;
 use crate::scenario::segment::{Line, Payload, parse_line};
 use crate::scenario::{Send, document};
 
