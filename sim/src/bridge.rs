@@ -117,7 +117,8 @@ fn br_flood(
 ) {
     cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::Flooded));
     let mut last = None;
-    for to in ns.bridge_ports(bridge) {
+    for index in (0..ns.devices.ports(bridge).len()).rev() {
+        let to = ns.devices.ports(bridge)[index];
         if !should_deliver(ns, cx, &packet, to, from) {
             continue;
         }

@@ -1,9 +1,15 @@
 //! Network devices of one netns.
 
+mod index;
+
 use crate::ids::{DeviceId, NetnsId};
 use crate::wire::MacAddr;
+use index::Index;
 use ipnet::Ipv4Net;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::OnceLock;
 
 /// What a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,14 +164,23 @@ impl Device {
 
 /// The devices of a netns, by index and name.
 #[derive(Clone, Debug, Default)]
-pub struct Devices(Vec<Device>);
+pub struct Devices {
+    all: Vec<Device>,
+    /// For look-up only; never iterated.
+    by_name: FxHashMap<Box<str>, DeviceId>,
+    /// Ports of bridges, in the order in which they joined.
+    ports: BTreeMap<DeviceId, Vec<DeviceId>>,
+    index: OnceLock<Index>,
+}
 
 impl Devices {
     /// Adds a device under the next free index. The caller has checked that the name is free.
     pub fn add(&mut self, name: &str, mac: MacAddr, mtu: u16, kind: DeviceKind) -> DeviceId {
         assert!(self.by_name(name).is_none(), "device name {name} is taken");
-        let id = DeviceId(u16::try_from(self.0.len() + 1).expect("fewer than 65,535 devices in a netns"));
-        self.0.push(Device {
+        let id = DeviceId(u16::try_from(self.all.len() + 1).expect("fewer than 65,535 devices in a netns"));
+        self.index.take();
+        self.by_name.insert(name.into(), id);
+        self.all.push(Device {
             id,
             name: name.into(),
             mac,
@@ -184,26 +199,80 @@ impl Devices {
 
     /// The device with that index. Indexes are handed out by [`Devices::add`] alone and never withdrawn.
     pub fn get(&self, id: DeviceId) -> &Device {
-        &self.0[usize::from(id.0) - 1]
+        &self.all[usize::from(id.0) - 1]
     }
 
-    /// As [`Devices::get`], to change it.
+    /// As [`Devices::get`], to change it. Its master is changed by [`Devices::set_master`].
     pub fn get_mut(&mut self, id: DeviceId) -> &mut Device {
-        &mut self.0[usize::from(id.0) - 1]
+        self.index.take();
+        &mut self.all[usize::from(id.0) - 1]
+    }
+
+    /// Makes a device a port of a bridge, or of none. Returns the bridge that it left (`br_add_if`, `br_del_if`,
+    /// net/bridge/br_if.c).
+    pub(crate) fn set_master(&mut self, port: DeviceId, bridge: Option<DeviceId>) -> Option<DeviceId> {
+        let left = std::mem::replace(&mut self.get_mut(port).master, bridge);
+        if let Some(ports) = left.and_then(|left| self.ports.get_mut(&left)) {
+            ports.retain(|joined| *joined != port);
+        }
+        if let Some(bridge) = bridge {
+            self.ports.entry(bridge).or_default().push(port);
+        }
+        left
+    }
+
+    /// The ports of a bridge, in the order in which they joined.
+    pub fn ports(&self, bridge: DeviceId) -> &[DeviceId] {
+        self.ports.get(&bridge).map_or(&[], Vec::as_slice)
     }
 
     /// The device of that name, if there is one.
     pub fn by_name(&self, name: &str) -> Option<&Device> {
-        self.0.iter().find(|device| &*device.name == name)
+        self.by_name.get(name).map(|id| self.get(*id))
     }
 
     /// All devices in the order of their indexes.
     pub fn iter(&self) -> impl Iterator<Item = &Device> {
-        self.0.iter()
+        #[cfg(test)]
+        visits::add(self.all.len());
+        self.all.iter()
     }
 
-    /// The device that holds this address, if one does.
+    /// The device that holds this address, if one does; the first, if several do.
     pub fn owner_of(&self, addr: Ipv4Addr) -> Option<&Device> {
-        self.0.iter().find(|device| device.addrs.iter().any(|held| held.net.addr() == addr))
+        self.index().owner_of(addr).map(|id| self.get(id))
+    }
+
+    /// Whether a hardware address is that of a bridge or of one of its ports.
+    pub fn is_local_mac(&self, bridge: DeviceId, mac: MacAddr) -> bool {
+        self.index().is_local_mac(bridge, mac)
+    }
+
+    /// Whether a bridge has a port that is up. Without one it has no carrier.
+    pub fn has_live_port(&self, bridge: DeviceId) -> bool {
+        self.ports(bridge).iter().any(|port| self.get(*port).is_up)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(self))
     }
 }
+
+/// How many devices were visited one after the other on this thread.
+#[cfg(test)]
+pub(crate) mod visits {
+    use std::cell::Cell;
+
+    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(devices: usize) {
+        COUNT.set(COUNT.get() + devices);
+    }
+
+    pub(crate) fn count() -> usize {
+        COUNT.get()
+    }
+}
+
+#[cfg(test)]
+mod tests;

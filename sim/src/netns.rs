@@ -45,8 +45,6 @@ pub struct Netns {
     pub sockets: Sockets,
     /// Rate limits of ICMP errors and redirects.
     pub icmp_limit: IcmpLimit,
-    /// Ports of bridges in the order in which they joined.
-    pub(crate) bridge_ports: Vec<(DeviceId, DeviceId)>,
     /// Buffer for what sockets ask for, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
     /// What came in, for whoever looks; see [`crate::world::World::open_tap`].
@@ -59,26 +57,11 @@ const BRIDGE_MTU: u16 = 1500;
 impl Netns {
     /// Gives a bridge the smallest MTU of its ports, unless it was given one (`br_mtu_auto_adjust`, net/bridge/br_if.c).
     pub(crate) fn br_mtu_auto_adjust(&mut self, bridge: DeviceId) {
-        let ports = self.devices.iter().filter(|device| device.master == Some(bridge));
-        let smallest = ports.map(|port| port.mtu).min().unwrap_or(BRIDGE_MTU);
+        let ports = self.devices.ports(bridge).iter();
+        let smallest = ports.map(|port| self.devices.get(*port).mtu).min().unwrap_or(BRIDGE_MTU);
         let device = self.devices.get_mut(bridge);
         if !device.is_mtu_fixed {
             device.mtu = smallest;
         }
-    }
-
-    /// Whether a bridge has a port that is up. Without one it has no carrier.
-    pub(crate) fn has_live_port(&self, bridge: DeviceId) -> bool {
-        self.bridge_ports.iter().any(|(master, port)| *master == bridge && self.devices.get(*port).is_up)
-    }
-
-    /// The ports of a bridge as flooding visits them: the one that joined last comes first.
-    pub(crate) fn bridge_ports(&self, bridge: DeviceId) -> Vec<DeviceId> {
-        self.bridge_ports
-            .iter()
-            .rev()
-            .filter(|(master, _)| *master == bridge)
-            .map(|(_, port)| *port)
-            .collect()
     }
 }

@@ -26,7 +26,7 @@ use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
 use crate::trace::{Level, Trace};
 use event::EventQueue;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 
 /// How a world begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +43,13 @@ pub struct World {
     now: Instant,
     queue: EventQueue,
     netns: Vec<Netns>,
-    links: BTreeMap<(NetnsId, DeviceId), Link>,
+    /// By sending netns and device. For look-up only; never iterated.
+    links: FxHashMap<(NetnsId, DeviceId), Link>,
     draws: Draws,
     trace: Trace,
     effects: Vec<Effect>,
-    flow_count: u32,
+    /// The netns whose socket started each flow; none for packets that no socket sent.
+    flow_starters: Vec<Option<NetnsId>>,
     /// None: timers expire exactly when they are due.
     timer_wheel: Option<TimerWheel>,
 }
@@ -59,11 +61,11 @@ impl World {
             now: Instant::START,
             queue: EventQueue::default(),
             netns: Vec::new(),
-            links: BTreeMap::new(),
+            links: FxHashMap::default(),
             draws: Draws::seeded(options.seed),
             trace: Trace::new(options.level),
             effects: Vec::new(),
-            flow_count: 0,
+            flow_starters: Vec::new(),
             timer_wheel: None,
         }
     }
@@ -78,7 +80,7 @@ impl World {
             draws: self.draws.clone(),
             trace: self.trace.without_events(),
             effects: self.effects.clone(),
-            flow_count: self.flow_count,
+            flow_starters: self.flow_starters.clone(),
             timer_wheel: self.timer_wheel,
         }
     }

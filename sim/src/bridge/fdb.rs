@@ -4,7 +4,7 @@ use crate::device::Devices;
 use crate::ids::DeviceId;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 
 /// How long a learned address is kept without being seen (`BR_DEFAULT_AGEING_TIME`, include/uapi/linux/if_bridge.h).
 const AGEING_TIME: Duration = Duration::from_secs(300);
@@ -21,7 +21,8 @@ pub enum FdbEntry {
 /// Learned addresses of all bridges of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Fdb {
-    learned: BTreeMap<(DeviceId, MacAddr), (DeviceId, Instant)>,
+    /// By bridge and address; the port, and when it was last seen. No order matters.
+    learned: FxHashMap<(DeviceId, MacAddr), (DeviceId, Instant)>,
 }
 
 impl Fdb {
@@ -33,8 +34,7 @@ impl Fdb {
 
     /// Where `mac` is (`br_fdb_find_rcu`); local addresses come before learned ones, as the kernel refuses to learn them.
     pub fn find(&self, devices: &Devices, bridge: DeviceId, mac: MacAddr, now: Instant) -> Option<FdbEntry> {
-        let is_own = |id: DeviceId| devices.get(id).mac == mac;
-        if is_own(bridge) || devices.iter().any(|port| port.master == Some(bridge) && is_own(port.id)) {
+        if devices.is_local_mac(bridge, mac) {
             return Some(FdbEntry::Local);
         }
         self.learned

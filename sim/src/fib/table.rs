@@ -211,12 +211,17 @@ impl Fib {
         self.lengths = self.entries.keys().fold(0, |bits, (Reverse(len), _)| bits | 1 << len);
     }
 
-    /// Every entry whose prefix holds `dst`, in the order of look-up. Does not allocate.
+    /// Every entry whose prefix holds `dst`, in the order of look-up. Visits only the prefix lengths that exist, and does not
+    /// allocate.
     fn covering(&self, dst: Ipv4Addr) -> impl Iterator<Item = &Entry> {
         let bits = u32::from(dst);
-        (0..=32_u8)
-            .rev()
-            .filter(|len| self.lengths & 1 << len != 0)
+        let mut lengths = self.lengths;
+        let longest_first = std::iter::from_fn(move || {
+            let len = 63_u32.checked_sub(lengths.leading_zeros())?;
+            lengths ^= 1 << len;
+            u8::try_from(len).ok()
+        });
+        longest_first
             .filter_map(move |len| {
                 let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
                 self.entries.get(&(Reverse(len), bits & mask))

@@ -4,7 +4,7 @@ use super::entry::{NeighState, Neighbour};
 use super::queue::{enqueue, fail_queue, report_failure, transmit};
 use super::solicit::{probes_max, retrans_time, set_timer, solicit};
 use crate::context::{Context, Effect};
-use crate::device::Devices;
+use crate::device::{Device, Devices};
 use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::ids::DeviceId;
@@ -49,18 +49,26 @@ impl NeighTable {
         packet: Packet,
     ) -> Resolution {
         let sysctls = routing.sysctls;
-        if let Some(mac) = fixed_address(routing, device, next_hop) {
-            return Resolution::Resolved(mac, packet);
-        }
         let key = (device, next_hop);
-        if !self.entries.contains_key(&key) && !self.make_room(cx.now, sysctls) {
-            cx.effects.push(Effect::End {
-                packet: QueuedPacket(packet),
-                terminal: Terminal::Dropped(DropReason::NeighTableFull),
-            });
-            return Resolution::Dropped;
+        let link = routing.devices.get(device);
+        if !link.has_arp() {
+            return Resolution::Resolved(address_without_arp(link, next_hop), packet);
         }
-        let entry = self.entries.entry(key).or_insert_with(|| Neighbour::new(cx.now));
+        // What kind of address the next hop is, is asked when its entry is made, and not again (`arp_constructor`).
+        let Some(entry) = self.entries.get_mut(&key) else {
+            if let Some(mac) = group_address(routing, next_hop) {
+                return Resolution::Resolved(mac, packet);
+            }
+            if !self.make_room(cx.now, sysctls) {
+                cx.effects.push(Effect::End {
+                    packet: QueuedPacket(packet),
+                    terminal: Terminal::Dropped(DropReason::NeighTableFull),
+                });
+                return Resolution::Dropped;
+            }
+            self.entries.insert(key, Neighbour::new(cx.now));
+            return self.ask(cx, routing, key, packet);
+        };
         entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         match entry.state {
             NeighState::Reachable | NeighState::Permanent | NeighState::Delay | NeighState::Probe => {
@@ -267,19 +275,11 @@ impl NeighTable {
     }
 }
 
-/// The address of a next hop that is not asked for: multicast, broadcast, and everything on a device without ARP.
-// Linux: arp_constructor, net/ipv4/arp.c; ip_eth_mc_map, include/net/ip.h.
-fn fixed_address(routing: Routing<'_>, device: DeviceId, next_hop: Ipv4Addr) -> Option<MacAddr> {
-    let device = routing.devices.get(device);
-    if device.is_loopback() {
-        return Some(MacAddr::ZERO);
-    }
+/// The hardware address of a multicast or broadcast next hop, which is not asked for.
+// Linux: arp_constructor, net/ipv4/arp.c.
+fn group_address(routing: Routing<'_>, next_hop: Ipv4Addr) -> Option<MacAddr> {
     match routing.fib.addr_type(next_hop) {
-        RouteKind::Multicast => {
-            let [_, b, c, d] = next_hop.octets();
-            Some(MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d]))
-        }
-        _ if !device.has_arp() => Some(device.mac),
+        RouteKind::Multicast => Some(multicast_mac(next_hop)),
         RouteKind::Broadcast => Some(MacAddr::BROADCAST),
         RouteKind::Unicast
         | RouteKind::Local
@@ -287,4 +287,16 @@ fn fixed_address(routing: Routing<'_>, device: DeviceId, next_hop: Ipv4Addr) -> 
         | RouteKind::Prohibit
         | RouteKind::Blackhole => None,
     }
+}
+
+/// The hardware address of any next hop on a device without ARP: its own, but for multicast, which the loopback does not have.
+// Linux: arp_constructor.
+fn address_without_arp(device: &Device, next_hop: Ipv4Addr) -> MacAddr {
+    if next_hop.is_multicast() && !device.is_loopback() { multicast_mac(next_hop) } else { device.mac }
+}
+
+/// Linux: `ip_eth_mc_map`, include/net/ip.h.
+const fn multicast_mac(group: Ipv4Addr) -> MacAddr {
+    let [_, b, c, d] = group.octets();
+    MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d])
 }

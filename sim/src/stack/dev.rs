@@ -67,7 +67,7 @@ pub(crate) fn dev_queue_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId,
     let kind = sender.kind.clone();
     // Linux: dev_deactivate, net/sched/sch_generic.c, puts noop_qdisc in place when the carrier goes; br_port_state_selection,
     // net/bridge/br_stp.c, takes the carrier from a bridge without a live port.
-    if kind == DeviceKind::Bridge && !ns.has_live_port(device) {
+    if kind == DeviceKind::Bridge && !ns.devices.has_live_port(device) {
         return kfree_skb(ns, cx, packet, DropReason::QdiscDrop);
     }
     cx.record(Some(packet.id), || {

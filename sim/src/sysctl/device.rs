@@ -180,8 +180,8 @@ impl DeviceSetting {
 pub(super) struct DeviceValues {
     all: [u32; ROWS.len()],
     default: [u32; ROWS.len()],
-    /// Values that a device has of its own; what is missing follows `default`.
-    own: BTreeMap<(DeviceId, DeviceSetting), u32>,
+    /// Values that a device has of its own, by device and setting; what is missing follows `default`.
+    own: Vec<[Option<u32>; ROWS.len()]>,
     /// How many devices there were when a default was first written.
     followers: BTreeMap<DeviceSetting, usize>,
 }
@@ -192,7 +192,7 @@ impl Default for DeviceValues {
         for row in &ROWS {
             values[row.setting as usize] = row.default;
         }
-        Self { all: values, default: values, own: BTreeMap::new(), followers: BTreeMap::new() }
+        Self { all: values, default: values, own: Vec::new(), followers: BTreeMap::new() }
     }
 }
 
@@ -206,7 +206,8 @@ impl DeviceValues {
     }
 
     pub(super) fn device(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
-        self.own.get(&(device, setting)).copied().unwrap_or(self.default[setting as usize])
+        let own = self.own.get(usize::from(device.0)).and_then(|own| own[setting as usize]);
+        own.unwrap_or(self.default[setting as usize])
     }
 
     pub(super) fn set_all(&mut self, setting: DeviceSetting, value: u32) {
@@ -214,7 +215,15 @@ impl DeviceValues {
     }
 
     pub(super) fn set_device(&mut self, setting: DeviceSetting, device: DeviceId, value: u32) {
-        self.own.insert((device, setting), value);
+        *self.own_mut(setting, device) = Some(value);
+    }
+
+    fn own_mut(&mut self, setting: DeviceSetting, device: DeviceId) -> &mut Option<u32> {
+        let index = usize::from(device.0);
+        if self.own.len() <= index {
+            self.own.resize(index + 1, [None; ROWS.len()]);
+        }
+        &mut self.own[index][setting as usize]
     }
 
     /// A new default reaches devices that do not exist yet. Of those that do, it reaches only those of which the value was
@@ -230,7 +239,7 @@ impl DeviceValues {
         };
         for device in devices.iter() {
             if device.had_addr || usize::from(device.id.0) > followers {
-                self.own.entry((device.id, setting)).or_insert(old);
+                self.own_mut(setting, device.id).get_or_insert(old);
             }
         }
         self.default[setting as usize] = value;

@@ -120,7 +120,6 @@ impl World {
             fdb: Fdb::default(),
             sockets: Sockets::default(),
             icmp_limit: IcmpLimit::default(),
-            bridge_ports: Vec::new(),
             socket_out: Vec::new(),
             tap: None,
         });
@@ -187,12 +186,8 @@ impl World {
     /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
     pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
         self.with_netns(netns, |ns, cx| {
-            let left = std::mem::replace(&mut ns.devices.get_mut(port).master, bridge);
-            ns.bridge_ports.retain(|(_, joined)| *joined != port);
+            let left = ns.devices.set_master(port, bridge);
             ns.fdb.flush_port(port);
-            if let Some(bridge) = bridge {
-                ns.bridge_ports.push((bridge, port));
-            }
             for bridge in [left, bridge].into_iter().flatten() {
                 ns.br_mtu_auto_adjust(bridge);
                 neigh_carrier_down(ns, cx, bridge);
@@ -323,7 +318,7 @@ impl World {
 
 /// A bridge forgets its neighbours when its last live port goes (`neigh_carrier_down`, net/core/neighbour.c).
 fn neigh_carrier_down(ns: &mut Netns, cx: &mut Context<'_>, bridge: DeviceId) {
-    if !ns.has_live_port(bridge) {
+    if !ns.devices.has_live_port(bridge) {
         ns.neigh.on_device_down(cx, bridge);
     }
 }

@@ -3,7 +3,7 @@
 use crate::ids::{DeviceId, NetnsId, SocketTimer};
 use crate::packet::QueuedPacket;
 use crate::time::Instant;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::Ipv4Addr;
 
@@ -23,50 +23,45 @@ pub(super) enum WorldEvent {
 #[derive(Clone, Debug)]
 pub(super) struct Scheduled {
     pub(super) at: Instant,
-    seq: u64,
     pub(super) netns: NetnsId,
     pub(super) event: WorldEvent,
-}
-
-// Equality and order are by (at, seq) alone; seq is unique.
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
-    }
 }
 
 /// Events by time, and among equals by the order in which they were scheduled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventQueue {
-    heap: BinaryHeap<Reverse<Scheduled>>,
+    /// When each event is due, its sequence number, and its slot. The heap moves these and not the packets.
+    heap: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    slots: Vec<Option<(NetnsId, WorldEvent)>>,
+    /// Slots without an event.
+    free: Vec<usize>,
     next_seq: u64,
 }
 
 impl EventQueue {
     pub(super) fn schedule(&mut self, at: Instant, netns: NetnsId, event: WorldEvent) {
-        self.heap.push(Reverse(Scheduled { at, seq: self.next_seq, netns, event }));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some((netns, event));
+                slot
+            }
+            None => {
+                self.slots.push(Some((netns, event)));
+                self.slots.len() - 1
+            }
+        };
+        self.heap.push(Reverse((at, self.next_seq, slot)));
         self.next_seq += 1;
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(scheduled)| scheduled.at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     pub(super) fn pop(&mut self) -> Option<Scheduled> {
-        self.heap.pop().map(|Reverse(scheduled)| scheduled)
+        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let (netns, event) = self.slots[slot].take().expect("a slot in the heap has an event");
+        self.free.push(slot);
+        Some(Scheduled { at, netns, event })
     }
 }

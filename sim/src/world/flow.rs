@@ -38,7 +38,7 @@ impl World {
     /// # Errors
     /// If no source port can be had.
     pub fn connect(&mut self, netns: NetnsId, spec: ConnectSpec) -> Result<FlowId, ConnectError> {
-        let flow = self.next_flow();
+        let flow = self.next_flow(Some(netns));
         self.with_netns(netns, |ns, cx| {
             // Linux: ip_route_connect, include/net/route.h. Without a route, connect(2) fails at once.
             let route = ip_output::ip_route_output(ns, cx, None, spec.dst);
@@ -75,7 +75,7 @@ impl World {
         request: Vec<u8>,
         deadline: Duration,
     ) -> Result<FlowId, SendAgainError> {
-        let flow = self.next_flow();
+        let flow = self.next_flow(Some(netns));
         let request = Request { flow, bytes: request, deadline };
         self.with_netns(netns, |ns, cx| {
             transport::with_sockets(ns, cx, |sockets, io| sockets.send_again(io, earlier, request))
@@ -83,15 +83,17 @@ impl World {
         Ok(flow)
     }
 
-    pub(super) fn next_flow(&mut self) -> FlowId {
-        let flow = FlowId(self.flow_count);
-        self.flow_count += 1;
+    /// A new flow; `starter` is the netns whose socket starts it, if one does.
+    pub(super) fn next_flow(&mut self, starter: Option<NetnsId>) -> FlowId {
+        let flow = FlowId(u32::try_from(self.flow_starters.len()).expect("fewer than 2^32 flows"));
+        self.flow_starters.push(starter);
         flow
     }
 
     /// How a flow ended; none while it has not.
     pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
-        self.netns.iter().find_map(|ns| ns.sockets.flow_result(flow))
+        let starter = *self.flow_starters.get(usize::try_from(flow.0).expect("u32 fits usize"))?;
+        self.netns(starter?).sockets.flow_result(flow)
     }
 
     /// A TCP server (`listen(2)`). `addr` none means every address of the netns.

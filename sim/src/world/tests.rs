@@ -2,6 +2,7 @@
 
 mod cluster;
 mod destinations;
+mod devices;
 mod laws;
 mod raw;
 

@@ -1,0 +1,41 @@
+//! What the packet path asks of all devices of a netns together, answered without visiting them.
+
+use super::Devices;
+use crate::ids::DeviceId;
+use crate::wire::MacAddr;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::net::Ipv4Addr;
+
+/// Look-ups over the devices of a netns; built when first asked for, dropped when a device changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    /// The first device that holds each address.
+    owners: FxHashMap<Ipv4Addr, DeviceId>,
+    /// Hardware addresses of bridges and of their ports, by bridge.
+    local_macs: FxHashSet<(DeviceId, MacAddr)>,
+}
+
+impl Index {
+    pub(super) fn new(devices: &Devices) -> Self {
+        let mut index = Self::default();
+        for device in devices.iter() {
+            for held in &device.addrs {
+                index.owners.entry(held.net.addr()).or_insert(device.id);
+            }
+            // A device that is no bridge is never asked for by this key.
+            index.local_macs.insert((device.id, device.mac));
+            if let Some(bridge) = device.master {
+                index.local_macs.insert((bridge, device.mac));
+            }
+        }
+        index
+    }
+
+    pub(super) fn owner_of(&self, addr: Ipv4Addr) -> Option<DeviceId> {
+        self.owners.get(&addr).copied()
+    }
+
+    pub(super) fn is_local_mac(&self, bridge: DeviceId, mac: MacAddr) -> bool {
+        self.local_macs.contains(&(bridge, mac))
+    }
+}
