@@ -1,6 +1,6 @@
 //! The command line. Names of subcommands and flags are stable.
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::backend::Backend;
 use conformance::scenario::{Family, ProxyMode};
@@ -113,7 +113,7 @@ pub(crate) struct HowArgs {
     #[arg(long, value_name = "FAMILY", value_parser = available_families(), default_value = "ipv4")]
     pub(crate) family: String,
     /// Seed for all random decisions
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Where to run. `kernel`: in network namespaces of this machine, as root, beside the simulator; every difference
     /// between the two is a failure
@@ -158,11 +158,11 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "K/N")]
     pub(crate) shard: Option<Shard>,
     /// Number of parallel runs [default: number of processors; on a kernel, twice that]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = jobs(), allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// On a kernel, rerun failures up to N times, since a busy machine may respond late. Reports the try that passed
     /// and what differed before [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>(0, 1_000), allow_negative_numbers = true)]
     pub(crate) retries: Option<usize>,
     /// Also write results as JUnit XML; `-` is standard output
     #[arg(long, value_name = "FILE")]
@@ -194,25 +194,25 @@ pub(crate) struct FuzzArgs {
     #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
     pub(crate) backend: Option<String>,
     /// Seed of the random clusters: cluster K of a seed is always the same
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Number of clusters
-    #[arg(long, value_name = "M", default_value_t = 100)]
+    #[arg(long, value_name = "M", default_value_t = 100, value_parser = number::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     pub(crate) runs: u64,
     /// Only the cluster with this number
-    #[arg(long, value_name = "K", conflicts_with = "runs")]
+    #[arg(long, value_name = "K", conflicts_with = "runs", value_parser = number::<u64>(0, u64::MAX - 1), allow_negative_numbers = true)]
     pub(crate) only: Option<u64>,
     /// Number of parallel runs [default: chosen for this machine]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = jobs(), allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Folder for the scenario files of failures, named fuzz-SEED-K.yaml
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) out: PathBuf,
     /// Stop after N failures; failures that do not recur because the machine was late do not count
-    #[arg(long, value_name = "N", default_value = "10")]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = number::<NonZeroU64>(1, u64::MAX), allow_negative_numbers = true)]
     pub(crate) max_failures: NonZeroU64,
     /// Maximum number of smaller clusters to try for each failure; 0 disables shrinking
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = number::<usize>(0, 1_000_000), allow_negative_numbers = true)]
     pub(crate) shrink: usize,
 }
 
@@ -311,6 +311,26 @@ fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {
 fn available_families() -> PossibleValuesParser {
     let available = Family::ALL.into_iter().filter(|family| family.is_available());
     PossibleValuesParser::new(available.map(Family::name))
+}
+
+/// Upper limit of `--jobs`. Each run has its own thread, and on a kernel its own namespaces and processes.
+const JOBS_MAX: u64 = 1_024;
+
+/// A number of parallel runs.
+fn jobs() -> impl TypedValueParser<Value = NonZeroUsize> {
+    number::<usize>(1, JOBS_MAX).try_map(NonZeroUsize::try_from)
+}
+
+/// A whole number from `least` to `most`.
+fn number<T>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: TryFrom<u64> + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let value = number.and_then(|number| T::try_from(number).ok());
+        value.ok_or_else(|| format!("expected a whole number from {least} to {most}"))
+    }
 }
 
 #[test]

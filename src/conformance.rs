@@ -148,7 +148,9 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
         }
     };
     run_all(cases, args.jobs, args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(|error| {
-        Stop::Told { exit: Exit::MachineLacks, message: format!("error: cannot run the suite: {error}") }
+        let help = "a smaller --jobs needs fewer threads";
+        let message = format!("error: cannot run the suite: {error}\nhelp: {help}");
+        Stop::Told { exit: Exit::MachineLacks, message }
     })
 }
 
@@ -183,6 +185,10 @@ impl Files {
     fn open(args: &ConformanceArgs) -> Result<Self, Stop> {
         if args.junit.as_deref() == Some("-") && args.json.as_deref() == Some("-") {
             return Err(Stop::bad_input("error: --junit and --json cannot both go to standard output"));
+        }
+        if args.junit.is_some() && args.junit == args.json {
+            let message = "error: --junit and --json cannot both go to the same file\nhelp: name two files";
+            return Err(Stop::bad_input(message));
         }
         let open = |name: &Option<String>| name.as_deref().map(Target::open).transpose();
         Ok(Self { junit: open(&args.junit)?, json: open(&args.json)? })

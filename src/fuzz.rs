@@ -23,6 +23,12 @@ const LABS_PER_PROCESSOR: usize = 6;
 
 pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let examined = examined(args)?;
+    // A folder that cannot be there is better known before the first run than after the first failure.
+    if args.out.exists() && !args.out.is_dir() {
+        let out = args.out.display();
+        return Err(Stop::bad_input(format!("error: cannot write to {out}: it is not a folder")));
+    }
+    fs::create_dir_all(&args.out).map_err(|error| cannot_write(&args.out, &error))?;
     let hunt = Hunt {
         seed: args.seed,
         examined: &examined,
@@ -52,6 +58,10 @@ fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
             Ok(backends.into_iter().map(Examined::Kernel).collect())
         }
     }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
+    Stop::bad_input(format!("error: cannot write {}: {error}", path.display()))
 }
 
 fn jobs(args: &FuzzArgs) -> usize {
@@ -140,9 +150,7 @@ impl<'a> Telling<'a> {
         }
         text.push_str(&caught.text);
         let path = self.args.out.join(format!("{}.yaml", (self.name)(index)));
-        let written = fs::create_dir_all(&self.args.out).and_then(|()| fs::write(&path, text));
-        written
-            .map_err(|error| Stop::bad_input(format!("error: cannot write {}: {error}", path.display())))?;
+        fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;
         Ok(path)
     }
 

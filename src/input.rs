@@ -4,7 +4,7 @@ use crate::exit::Stop;
 use crate::library;
 use conformance::diagnostic::{Source, Style};
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// File name extensions of manifests.
@@ -45,11 +45,7 @@ pub(crate) fn text(input: &str) -> Result<Source, Stop> {
 }
 
 fn standard_input() -> Result<Source, Stop> {
-    let mut text = String::new();
-    match io::stdin().lock().read_to_string(&mut text) {
-        Ok(_) => Ok(Source { name: "<stdin>".to_owned(), text }),
-        Err(error) => Err(Stop::bad_input(format!("error: cannot read standard input: {error}"))),
-    }
+    library::text_of("<stdin>".to_owned(), io::stdin().lock())
 }
 
 /// Manifests of a folder, ordered by name; subfolders are skipped, as in `kubectl apply -f`.

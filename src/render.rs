@@ -21,6 +21,7 @@ use std::path::Path;
 type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
+    refuse_stdin_twice(args)?;
     let cluster = cluster(&args.inputs)?;
     let version = args.kube_proxy_version.into();
     if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
@@ -41,6 +42,17 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
         None => print(&nodes, out)?,
     }
     Ok(Exit::AsExpected)
+}
+
+/// What has read standard input to its end leaves nothing to the next.
+fn refuse_stdin_twice(args: &RenderArgs) -> Result<(), Stop> {
+    let readers = args.inputs.iter().chain(&args.diff).filter(|input| *input == "-").count();
+    if readers > 1 {
+        let message = "error: standard input can be read once, and `-` is given twice\n\
+                       help: write one of the texts to a file and name the file";
+        return Err(Stop::bad_input(message));
+    }
+    Ok(())
 }
 
 /// Compares the expected rules of a node with a dump.

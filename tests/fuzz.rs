@@ -118,3 +118,12 @@ impl Random {
         usize::try_from(self.next() % range as u64).expect("below a usize")
     }
 }
+
+#[test]
+fn property_tests_take_the_same_cases_every_time() {
+    let seed = proptest::test_runner::Config::default().rng_seed;
+    assert!(
+        matches!(seed, proptest::test_runner::RngSeed::Fixed(_)),
+        "the seed of property tests is {seed}: run them with cargo from inside the repository, so that .cargo/config.toml holds"
+    );
+}

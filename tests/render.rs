@@ -35,6 +35,47 @@ fn every_node_has_a_folder_with_rules_and_a_script() {
 }
 
 #[test]
+fn unreadable_inputs_and_outputs_end_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("latin-1.yaml"), b"a: 1\nb: caf\xe9\n").expect("the folder can be written");
+    std::fs::write(path("file"), "").expect("the folder can be written");
+    let (latin_1, file, nothing) = (path("latin-1.yaml"), path("file"), path("nothing/"));
+    let cases = [
+        (vec!["-", "--node", "x", "--diff", "-"], "`-` is given twice"),
+        (vec!["-", "-"], "`-` is given twice"),
+        (vec![&*latin_1], "found the byte 0xe9 at line 2, column 7"),
+        (vec!["/dev/zero"], "/dev/zero has more than 256 MiB"),
+        (vec!["nodeport-local", "--node", "node-1", "--diff", "."], "Is a directory"),
+        (vec!["nodeport-local", "--out", &*file], "Not a directory"),
+        (vec![&*nothing], "there is no such file"),
+    ];
+    for (arguments, said) in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_hairpin"))
+            .arg("render")
+            .args(&arguments)
+            .output()
+            .expect("hairpin starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_pipe_can_be_named_as_a_file() {
+    let manifests = include_bytes!("../scenarios/nodeport-local.yaml");
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let reads = std::thread::spawn(move || {
+        Command::new(env!("CARGO_BIN_EXE_hairpin")).args(["render", "/dev/stdin"]).stdin(reader).output()
+    });
+    std::io::Write::write_all(&mut writer, manifests).expect("hairpin reads");
+    drop(writer);
+    let output = reads.join().expect("the thread ends").expect("hairpin starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_kernel_has_the_rules_after_setup_and_the_same_ones_after_a_second_setup() {
     let needs =
         [Requirement::Root, Requirement::Program("ip"), Requirement::Program("iptables"), Requirement::Netns];

@@ -3,6 +3,9 @@
 //! The tree is read once and then asked twice: serde reads typed documents from it ([`decode`]), and whoever finds
 //! fault with a field later finds its place by path ([`Node::locate`]). Scalars follow the YAML 1.2 core schema, plus
 //! the merge key `<<`, which manifests written for older readers use.
+//!
+//! Collections and text are shared: an alias is one more reference to its anchor, and a clone of a node costs nothing. A
+//! walk over the tree still meets the anchor once per alias, so [`parse`] bounds what the aliases of a text stand for.
 
 mod build;
 mod decode;
@@ -13,6 +16,9 @@ pub use decode::{DecodeError, DecodeFault, decode};
 pub use scalar::Scalar;
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
 
 /// Bytes of a source text.
 pub type Span = Range<usize>;
@@ -32,16 +38,17 @@ pub enum Value {
     /// Text, number, boolean or null.
     Scalar(Scalar),
     /// A list.
-    Sequence(Vec<Node>),
-    /// Keys and values, in the order of the text; no key twice.
-    Mapping(Vec<Entry>),
+    Sequence(Arc<[Node]>),
+    /// Keys and values.
+    Mapping(Arc<Mapping>),
 }
 
-/// One key of a mapping and its value.
+/// Entries by key, in the order of the text. A key is text; `1` and `"1"` are the same key.
+pub type Mapping = IndexMap<Arc<str>, Entry>;
+
+/// What a mapping has under one key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The key as text; `1` and `"1"` are the same key.
-    pub key: String,
     /// The place of the key.
     pub key_span: Span,
     /// The value.
@@ -66,6 +73,8 @@ pub struct Fault {
     pub message: String,
     /// The first use, if something is there twice.
     pub first: Option<Span>,
+    /// What to do about it; empty if the message says it.
+    pub help: &'static str,
 }
 
 impl Node {
@@ -76,14 +85,14 @@ impl Node {
 
     /// The entry under `key`, if this is a mapping that has it.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries().iter().find(|entry| entry.key == key)
+        self.mapping()?.get(key)
     }
 
-    /// The entries, if this is a mapping that has any.
-    pub fn entries(&self) -> &[Entry] {
+    /// The entries, if this is a mapping.
+    pub fn mapping(&self) -> Option<&Mapping> {
         match &self.value {
-            Value::Mapping(entries) => entries,
-            Value::Scalar(_) | Value::Sequence(_) => &[],
+            Value::Mapping(entries) => Some(entries),
+            Value::Scalar(_) | Value::Sequence(_) => None,
         }
     }
 
@@ -109,7 +118,7 @@ impl Node {
             Value::Scalar(_) => self.span.clone(),
             Value::Sequence(items) => items.first().map_or_else(|| self.span.clone(), Self::head),
             Value::Mapping(entries) => {
-                entries.first().map_or_else(|| self.span.clone(), |entry| entry.key_span.clone())
+                entries.first().map_or_else(|| self.span.clone(), |(_, entry)| entry.key_span.clone())
             }
         }
     }
@@ -149,6 +158,9 @@ impl Node {
     /// Takes one key or index off `path`. Of several keys that fit, the longest is meant, because keys may hold dots.
     fn step<'a, 'p>(&'a self, path: &'p str) -> Option<(PathStep<'a>, &'p str)> {
         let path = path.strip_prefix('.').unwrap_or(path);
+        if path.is_empty() {
+            return None;
+        }
         match &self.value {
             Value::Scalar(_) => None,
             Value::Sequence(items) => {
@@ -157,13 +169,12 @@ impl Node {
                 Some((PathStep { node, key_span: None }, after))
             }
             Value::Mapping(entries) => {
-                let fits = |entry: &&Entry| {
-                    path.strip_prefix(entry.key.as_str())
-                        .is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
-                };
-                let entry = entries.iter().filter(fits).max_by_key(|entry| entry.key.len())?;
+                let ends = path.rmatch_indices(['.', '[']).map(|(end, _)| end).filter(|end| *end > 0);
+                let (end, entry) = std::iter::once(path.len())
+                    .chain(ends)
+                    .find_map(|end| Some((end, entries.get(&path[..end])?)))?;
                 let key_span = Some(entry.key_span.clone());
-                Some((PathStep { node: &entry.value, key_span }, &path[entry.key.len()..]))
+                Some((PathStep { node: &entry.value, key_span }, &path[end..]))
             }
         }
     }

@@ -9,7 +9,6 @@ mod netns;
 mod router;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use router::{Command, Question, compare};
 
 fn commands(text: &str) -> Vec<Command> {
@@ -358,7 +357,7 @@ fn question() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, rng_seed: RngSeed::Fixed(0), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Whatever is typed, both sides refuse the same, hold the same routes and give the same answers.
     #[test]

@@ -7,7 +7,6 @@ mod netns;
 
 use ipnet::Ipv4Net;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use sim::device::{DeviceKind, Devices, Scope};
 use sim::sysctl::Sysctls;
 use sim::wire::MacAddr;
@@ -190,7 +189,7 @@ fn ask_simulator(steps: &[Step]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, rng_seed: RngSeed::Fixed(0), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// Values, their ranges, and whom they reach.
     #[test]

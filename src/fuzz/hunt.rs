@@ -105,9 +105,10 @@ impl Hunt<'_> {
         let (next, is_over) = (AtomicU64::new(indexes.start), AtomicBool::new(false));
         let (send, verdicts) = channel();
         thread::scope(|scope| {
-            for _ in 0..jobs {
+            let runs = usize::try_from(indexes.end.saturating_sub(indexes.start)).unwrap_or(usize::MAX);
+            for started in 0..jobs.min(runs) {
                 let send = send.clone();
-                scope.spawn(|| {
+                let work = || {
                     // A closed channel ends the loop as well.
                     let send = send;
                     while !is_over.load(Ordering::Relaxed) {
@@ -116,7 +117,13 @@ impl Hunt<'_> {
                             break;
                         }
                     }
-                });
+                };
+                // Where the machine has no more threads, those that it has do the work.
+                match thread::Builder::new().spawn_scoped(scope, work) {
+                    Ok(_) => {}
+                    Err(error) if started == 0 => return Err(Stop::lacking(&format!("no thread: {error}"))),
+                    Err(_) => break,
+                }
             }
             drop(send);
             let result = verdicts.iter().try_for_each(|(index, verdict)| {

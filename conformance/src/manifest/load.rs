@@ -214,7 +214,10 @@ fn suggest(diagnostic: Diagnostic, word: &str, known: &[&str]) -> Diagnostic {
 }
 
 fn yaml_fault(source: SourceId, fault: Fault) -> Diagnostic {
-    let diagnostic = Diagnostic::error(Place { source, span: fault.span }, fault.message);
+    let mut diagnostic = Diagnostic::error(Place { source, span: fault.span }, fault.message);
+    if !fault.help.is_empty() {
+        diagnostic = diagnostic.help(fault.help);
+    }
     match fault.first {
         Some(span) => diagnostic.related(Place { source, span }, "first here"),
         None => diagnostic,

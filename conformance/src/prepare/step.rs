@@ -244,8 +244,8 @@ impl Preparation {
     /// the last, which is the one too many.
     pub(super) fn written(&self, path: &str, is_meant: impl Fn(&str) -> bool) -> String {
         let node = self.scenario.as_ref().and_then(|origin| origin.node.at(path));
-        let key = node.and_then(|node| node.entries().iter().rfind(|entry| is_meant(&entry.key)));
-        format!("{path}.{}", key.map_or("", |entry| &entry.key))
+        let key = node.and_then(|node| node.mapping()?.keys().rfind(|key| is_meant(key)));
+        format!("{path}.{}", key.map_or("", |key| key))
     }
 
     /// The value, or a diagnostic at `path`.

@@ -174,6 +174,8 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance_max = (word.chars().count() / 3).max(1);
     known
         .iter()
+        // The distance is at least the difference in length, and costs the product of the lengths.
+        .filter(|candidate| word.chars().count().abs_diff(candidate.chars().count()) <= distance_max)
         .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= distance_max)
         .min_by_key(|(distance, _)| *distance)

@@ -189,7 +189,9 @@ pub fn run_all<'a>(
         // clock of the first would go on.
         side_by_side(cases.len(), jobs, |index| run(&cases[index]))
     } else {
-        let threads = ThreadPoolBuilder::new().num_threads(jobs.map_or(0, NonZeroUsize::get)).build();
+        // 0: as many as there are processors.
+        let threads = jobs.map_or(0, |jobs| jobs.get().min(cases.len()));
+        let threads = ThreadPoolBuilder::new().num_threads(threads).build();
         let threads = threads.map_err(|error| ArmError::Failed(error.to_string()))?;
         threads.install(|| cases.par_iter().map(run).collect())
     };

@@ -1,31 +1,33 @@
 //! From parser events to trees.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
+use indexmap::map::Entry as Slot;
 
-use super::{Entry, Fault, Node, Scalar, Span, Stream, Value};
+use super::{Entry, Fault, Mapping, Node, Scalar, Span, Stream, Value};
 
-/// Nodes that aliases may add to a document; a bound on "billion laughs".
-const ALIASED_NODES_MAX: usize = 100_000;
+/// Bytes that the aliases of one text may stand for, each counted as if it were written out. It bounds whoever walks the
+/// tree ("billion laughs"); the tree itself shares what an alias stands for.
+pub(super) const ALIASED_BYTES_MAX: usize = 4 << 20;
 
-/// Depth of nesting. Kubernetes manifests stay below 20.
-const DEPTH_MAX: usize = 64;
+/// Depth of nesting, through aliases as well. Kubernetes manifests stay below 20.
+pub(super) const DEPTH_MAX: usize = 64;
 
-/// Reads a text of any number of YAML documents.
+/// Reads a text of any number of YAML documents, in time and memory linear in its length.
 ///
 /// A fault ends its document, and the next document is read. Text that is no YAML at all is one fault.
 pub fn parse(text: &str) -> Stream {
     let options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut stream = Stream::default();
-    let mut document = Document::default();
+    let mut builder = Builder::default();
     loop {
         let event = match parser.next_event() {
             None => break,
-            Some(Ok((event, span))) => document.take(event, &bytes(&span)),
+            Some(Ok((event, span))) => builder.take(event, &bytes(&span)),
             Some(Err(error)) => Err(syntax_fault(text, &error)),
         };
         match event {
@@ -33,7 +35,7 @@ pub fn parse(text: &str) -> Stream {
             Ok(Some(root)) => stream.documents.extend((!is_empty(&root)).then_some(root)),
             Err(fault) => {
                 stream.faults.push(fault);
-                document = Document::default();
+                builder.start_document();
                 if !matches!(parser.proceed_next_document(), Ok(true)) {
                     break;
                 }
@@ -54,95 +56,165 @@ fn is_empty(root: &Node) -> bool {
 fn syntax_fault(text: &str, error: &granit_parser::ScanError) -> Fault {
     let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
     let end = text[at..].chars().next().filter(|next| *next != '\n').map_or(at, |next| at + next.len_utf8());
-    Fault { span: at..end, message: format!("this is not YAML: {}", error.info()), first: None }
+    fault(at..end, format!("this is not YAML: {}", error.info()))
 }
 
-/// A document that is being read.
+fn fault(span: Span, message: impl Into<String>) -> Fault {
+    Fault { span, message: message.into(), first: None, help: "" }
+}
+
+/// The text that is being read.
 #[derive(Default)]
-struct Document {
-    /// Collections that have begun and not ended, the outermost first.
+struct Builder {
+    /// Collections of the document that have begun and not ended, the outermost first.
     open: Vec<Open>,
-    anchors: BTreeMap<usize, Node>,
-    aliased_nodes: usize,
+    /// The document's anchors by the parser's number.
+    anchors: HashMap<usize, Complete>,
+    /// What the aliases of all documents so far stand for.
+    aliased_bytes: usize,
 }
 
 /// A collection that has begun.
 struct Open {
     start: usize,
     anchor: usize,
+    extent: Extent,
     content: Content,
 }
 
 enum Content {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<Entry>, key: Option<(String, Span)> },
+    Mapping { entries: Mapping, merges: Vec<Node>, key: Option<(Arc<str>, Span)> },
 }
 
-impl Document {
+impl Content {
+    /// The extent of a node as that of a child: the entries of a merge become the mapping's own, and nest no deeper.
+    fn as_child(&self, node: &Node, extent: Extent) -> Extent {
+        let levels_gone = match (self, &node.value) {
+            (Self::Mapping { key: Some((key, _)), .. }, Value::Mapping(_)) if &**key == MERGE => 1,
+            (Self::Mapping { key: Some((key, _)), .. }, Value::Sequence(_)) if &**key == MERGE => 2,
+            (Self::Mapping { .. } | Self::Sequence(_), _) => 0,
+        };
+        Extent { depth: extent.depth.saturating_sub(levels_gone), ..extent }
+    }
+}
+
+/// A node with all that is in it.
+#[derive(Clone)]
+struct Complete {
+    node: Node,
+    extent: Extent,
+}
+
+/// How much a walk over a node meets.
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    /// Bytes of the node with every alias written out.
+    bytes: usize,
+    /// Collections inside each other; 0 for a scalar.
+    depth: usize,
+}
+
+impl Extent {
+    /// With one more node in it.
+    fn add(&mut self, child: Self) {
+        self.bytes = self.bytes.saturating_add(child.bytes);
+        self.depth = self.depth.max(child.depth + 1);
+    }
+}
+
+impl Builder {
+    fn start_document(&mut self) {
+        self.open.clear();
+        self.anchors.clear();
+    }
+
     /// Takes the next event; gives the root when it is complete.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum is open")]
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<Option<Node>, Fault> {
         match event {
             Event::DocumentStart(..) => {
-                *self = Self::default();
+                self.start_document();
                 Ok(None)
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let is_plain = style == ScalarStyle::Plain && !is_string_tag(tag.as_ref());
-                let scalar = Scalar { text: text.into_owned(), is_plain };
-                self.complete(anchor, Node { span: span.clone(), value: Value::Scalar(scalar) })
+                // At least 1: an empty scalar is a node as well.
+                let extent = Extent { bytes: text.len() + 1, depth: 0 };
+                let value = Value::Scalar(Scalar { text: text.into(), is_plain });
+                self.complete(anchor, Complete { node: Node { span: span.clone(), value }, extent })
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.open(span.start, anchor, Content::Sequence(Vec::new()))
-            }
+            Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Content::Sequence(Vec::new())),
             Event::MappingStart(_, anchor, _) => {
-                self.open(span.start, anchor, Content::Mapping { entries: Vec::new(), key: None })
+                let content = Content::Mapping { entries: Mapping::new(), merges: Vec::new(), key: None };
+                self.open(span, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(Open { start, anchor, content }) = self.open.pop() else { return Ok(None) };
+                let Some(Open { start, anchor, extent, content }) = self.open.pop() else { return Ok(None) };
                 let value = match content {
-                    Content::Sequence(items) => Value::Sequence(items),
-                    Content::Mapping { entries, .. } => Value::Mapping(merged(entries)?),
+                    Content::Sequence(items) => Value::Sequence(items.into()),
+                    Content::Mapping { entries, merges, .. } => {
+                        Value::Mapping(merged(entries, merges)?.into())
+                    }
                 };
-                self.complete(anchor, Node { span: start..span.end.max(start), value })
+                let node = Node { span: start..span.end.max(start), value };
+                self.complete(anchor, Complete { node, extent })
             }
             Event::Alias(anchor) => {
-                let node = self.alias(anchor, span)?;
-                self.complete(0, node)
+                let target = self.alias(anchor, span)?;
+                self.complete(0, target)
             }
             // What is left opens and closes the stream, or is off by the options.
             _ => Ok(None),
         }
     }
 
-    fn open(&mut self, start: usize, anchor: usize, content: Content) -> Result<Option<Node>, Fault> {
-        self.open.push(Open { start, anchor, content });
+    fn open(&mut self, span: &Span, anchor: usize, content: Content) -> Result<Option<Node>, Fault> {
+        let extent = Extent { bytes: 1, depth: 1 };
+        self.open.push(Open { start: span.start, anchor, extent, content });
         Ok(None)
     }
 
-    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Node, Fault> {
-        let fault = |message: &str| Fault { span: span.clone(), message: message.to_owned(), first: None };
-        let node = self.anchors.get(&anchor).ok_or_else(|| fault("this alias is inside its own anchor"))?;
-        self.aliased_nodes += count(node);
-        if self.aliased_nodes > ALIASED_NODES_MAX {
-            return Err(fault(&format!(
-                "the aliases of this document stand for more than {ALIASED_NODES_MAX} nodes"
-            )));
+    /// What an alias stands for, at the place of the alias.
+    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Complete, Fault> {
+        let Some(Complete { node, extent }) = self.anchors.get(&anchor) else {
+            return Err(fault(span.clone(), "this alias is inside its own anchor"));
+        };
+        if self.open.len() + extent.depth > DEPTH_MAX {
+            let message =
+                format!("with what this alias stands for, nesting is deeper than {DEPTH_MAX} levels");
+            let help = "write out what it stands for, with fewer lists and mappings inside each other";
+            return Err(Fault { help, ..fault(span.clone(), message) });
         }
-        Ok(Node { span: span.clone(), value: node.value.clone() })
+        let aliased_bytes = self.aliased_bytes.saturating_add(extent.bytes);
+        if aliased_bytes > ALIASED_BYTES_MAX {
+            let message = format!(
+                "the aliases up to this one stand for more than {} MiB of YAML",
+                ALIASED_BYTES_MAX >> 20
+            );
+            let help = "use fewer aliases, or aliases of smaller anchors, or split the file";
+            return Err(Fault { help, ..fault(span.clone(), message) });
+        }
+        self.aliased_bytes = aliased_bytes;
+        Ok(Complete { node: Node { span: span.clone(), value: node.value.clone() }, extent: *extent })
     }
 
     /// Puts a complete node where it belongs: it is a key, a value, an item, or the root.
-    fn complete(&mut self, anchor: usize, node: Node) -> Result<Option<Node>, Fault> {
+    fn complete(&mut self, anchor: usize, complete: Complete) -> Result<Option<Node>, Fault> {
         if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+            self.anchors.insert(anchor, complete.clone());
         }
+        let Complete { node, extent } = complete;
         let Some(parent) = self.open.last_mut() else { return Ok(Some(node)) };
+        parent.extent.add(parent.content.as_child(&node, extent));
         match &mut parent.content {
             Content::Sequence(items) => items.push(node),
-            Content::Mapping { entries, key } => match key.take() {
+            Content::Mapping { entries, merges, key } => match key.take() {
                 None => *key = Some(as_key(node, entries)?),
-                Some((key, key_span)) => entries.push(Entry { key, key_span, value: node }),
+                Some((key, _)) if &*key == MERGE => merges.push(node),
+                Some((key, key_span)) => {
+                    entries.insert(key, Entry { key_span, value: node });
+                }
             },
         }
         Ok(None)
@@ -153,25 +225,16 @@ fn is_string_tag(tag: Option<&Cow<'_, Tag>>) -> bool {
     tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"))
 }
 
-fn as_key(node: Node, entries: &[Entry]) -> Result<(String, Span), Fault> {
-    let fault = |span: &Range<usize>, message: String, first| Fault { span: span.clone(), message, first };
+fn as_key(node: Node, entries: &Mapping) -> Result<(Arc<str>, Span), Fault> {
     let Value::Scalar(Scalar { text, .. }) = node.value else {
-        return Err(fault(&node.span, "a key must be a string, not a list or a mapping".into(), None));
+        return Err(fault(node.span, "a key must be a string, not a list or a mapping"));
     };
-    match entries.iter().find(|entry| entry.key == text && text != MERGE) {
+    match entries.get(&text) {
         Some(entry) => {
             let message = format!("the key {text:?} is in this mapping twice");
-            Err(fault(&node.span, message, Some(entry.key_span.clone())))
+            Err(Fault { first: Some(entry.key_span.clone()), ..fault(node.span, message) })
         }
         None => Ok((text, node.span)),
-    }
-}
-
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar(_) => 0,
-        Value::Sequence(items) => items.iter().map(count).sum(),
-        Value::Mapping(entries) => entries.iter().map(|entry| 1 + count(&entry.value)).sum(),
     }
 }
 
@@ -179,25 +242,22 @@ const MERGE: &str = "<<";
 
 /// Resolves merge keys: what they hold counts where the mapping itself has no such key
 /// (<https://yaml.org/type/merge.html>; earlier ones override later ones).
-fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Fault> {
-    if !entries.iter().any(|entry| entry.key == MERGE) {
-        return Ok(entries);
-    }
-    let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.key == MERGE);
+fn merged(mut own: Mapping, merges: Vec<Node>) -> Result<Mapping, Fault> {
     for merge in merges {
-        let sources = match merge.value.value {
-            Value::Mapping(_) => vec![merge.value],
+        let sources = match &merge.value {
             Value::Sequence(items) => items,
-            Value::Scalar(_) => vec![merge.value],
+            Value::Mapping(_) | Value::Scalar(_) => std::slice::from_ref(&merge),
         };
         for source in sources {
-            let Value::Mapping(source_entries) = source.value else {
-                let message = "the merge key << takes a mapping or a list of mappings".to_owned();
-                return Err(Fault { span: source.span, message, first: None });
+            let Value::Mapping(entries) = &source.value else {
+                return Err(fault(
+                    source.span.clone(),
+                    "the merge key << takes a mapping or a list of mappings",
+                ));
             };
-            for entry in source_entries {
-                if own.iter().all(|held| held.key != entry.key) {
-                    own.push(entry);
+            for (key, entry) in &**entries {
+                if let Slot::Vacant(slot) = own.entry(Arc::clone(key)) {
+                    slot.insert(entry.clone());
                 }
             }
         }

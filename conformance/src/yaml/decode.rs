@@ -4,6 +4,7 @@
 //! number. Every error has the place of the node, or of the key, that caused it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -241,7 +242,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 }
 
 struct Entries<'de> {
-    rest: std::slice::Iter<'de, Entry>,
+    rest: indexmap::map::Iter<'de, Arc<str>, Entry>,
     value: Option<&'de Node>,
 }
 
@@ -249,9 +250,9 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
-        let Some(entry) = self.rest.next() else { return Ok(None) };
+        let Some((key, entry)) = self.rest.next() else { return Ok(None) };
         self.value = Some(&entry.value);
-        let key = BorrowedStrDeserializer::<DecodeError>::new(&entry.key);
+        let key = BorrowedStrDeserializer::<DecodeError>::new(key);
         seed.deserialize(key).map(Some).map_err(|error| error.at(entry.key_span.clone()))
     }
 

@@ -1,10 +1,12 @@
 //! What a scalar means.
 
+use std::sync::Arc;
+
 /// A scalar as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
     /// The text, escapes resolved.
-    pub text: String,
+    pub text: Arc<str>,
     /// Written without quotes, so that it may be something else than a string.
     pub is_plain: bool,
 }
@@ -30,7 +32,7 @@ impl Scalar {
         if !self.is_plain {
             return Meaning::Text(&self.text);
         }
-        match self.text.as_str() {
+        match &*self.text {
             "" | "~" | "null" | "Null" | "NULL" => Meaning::Null,
             "true" | "True" | "TRUE" => Meaning::Bool(true),
             "false" | "False" | "FALSE" => Meaning::Bool(false),

@@ -119,19 +119,149 @@ fn a_fault_has_its_place_and_does_not_hide_the_next_document() {
 }
 
 #[test]
-fn aliases_and_merges_are_resolved_within_bounds() {
+fn aliases_and_merges_are_resolved() {
     let node = one("base: &b {x: 1, y: 2}\nown: {<<: *b, y: 3}\nlist: [*b]\n");
     assert_eq!(node.at("own.x").and_then(Node::text), Some("1"));
     assert_eq!(node.at("own.y").and_then(Node::text), Some("3"));
     assert_eq!(node.at("list[0].y").and_then(Node::text), Some("2"));
+    let node = one("{a: &a {x: 1}, b: &b {x: 2, y: 2}, own: {<<: [*a, *b], <<: {y: 3, z: 3}}}");
+    let own = ["x", "y", "z"].map(|key| node.at("own").and_then(|own| own.get(key)).and_then(Node::text));
+    assert_eq!(own, [Some("1"), Some("2"), Some("3")], "earlier sources of a merge override later ones");
+}
 
+#[test]
+fn an_alias_shares_what_it_stands_for() {
+    let node = one("a: &a [x, y]\nb: *a\nc: &c {k: v}\nd: *c\ne: &e long text\nf: *e\n");
+    let value = |key: &str| &node.get(key).unwrap().value;
+    let (Value::Sequence(a), Value::Sequence(b)) = (value("a"), value("b")) else { panic!() };
+    assert!(Arc::ptr_eq(a, b));
+    let (Value::Mapping(c), Value::Mapping(d)) = (value("c"), value("d")) else { panic!() };
+    assert!(Arc::ptr_eq(c, d));
+    let (Value::Scalar(e), Value::Scalar(f)) = (value("e"), value("f")) else { panic!() };
+    assert!(Arc::ptr_eq(&e.text, &f.text));
+}
+
+/// Nodes in memory that a document has: what aliases share counts once.
+fn nodes_in_memory(root: &Node) -> usize {
+    let mut seen = std::collections::HashSet::new();
+    let mut open = vec![root];
+    let mut count = 0;
+    while let Some(node) = open.pop() {
+        count += 1;
+        match &node.value {
+            Value::Scalar(_) => {}
+            Value::Sequence(items) if !seen.insert(items.as_ptr().cast::<()>()) => {}
+            Value::Sequence(items) => open.extend(items.iter()),
+            Value::Mapping(entries) if !seen.insert(Arc::as_ptr(entries).cast::<()>()) => {}
+            Value::Mapping(entries) => open.extend(entries.values().map(|entry| &entry.value)),
+        }
+    }
+    count
+}
+
+#[test]
+fn nested_anchors_take_the_memory_of_their_text() {
+    let items = vec!["x"; 1_000].join(", ");
+    let anchors: String = (0..60).map(|level| format!("&a{level} [")).collect();
+    let text = format!("{anchors}{items}{}", "]".repeat(60));
+    assert_eq!(nodes_in_memory(&one(&text)), 60 + 1_000);
+    // 100 aliases of 1,000 items are 100 nodes more.
+    let text = format!("- &a [{items}]\n{}", "- *a\n".repeat(100));
+    assert_eq!(nodes_in_memory(&one(&text)), 1 + 1_001 + 100);
+}
+
+/// `a0: &a0 [x, …]`, `a1: &a1 [*a0, …]` and so on: ten times as many nodes with every level.
+fn bomb(levels: usize) -> String {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..12 {
+    for level in 1..levels {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
     }
-    assert!(parse(&bomb).faults[0].message.contains("more than 100000 nodes"));
-    assert_eq!(parse(&"[".repeat(10_000)).faults.len(), 1);
+    bomb
+}
+
+#[test]
+fn what_aliases_stand_for_is_bounded() {
+    let too_much = "the aliases up to this one stand for more than 4 MiB of YAML";
+    let too_deep = "with what this alias stands for, nesting is deeper than 64 levels";
+    let long = "y".repeat(1 << 20);
+    let chain: String = (1..100).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
+    let cases = [
+        (bomb(30), too_much, 1),
+        (format!("- &s {long}\n{}", "- *s\n".repeat(5)), too_much, 1),
+        (format!("a0: &a0 {{k: v}}\n{}", chain.replace('[', "{<<: ").replace(']', ", k: w}")), "", 0),
+        (format!("a0: &a0 [x]\n{chain}"), too_deep, 1),
+        // The bound is that of the text: many documents are no way around it.
+        (vec![bomb(6); 10].join("---\n"), too_much, 9),
+    ];
+    for (text, message, faults) in cases {
+        let stream = parse(&text);
+        let head: String = text.chars().take(60).collect();
+        assert_eq!(stream.faults.len(), faults, "{head}");
+        for fault in &stream.faults {
+            assert_eq!(fault.message, message, "{head}");
+            assert!(text[fault.span.clone()].starts_with('*'), "{head}");
+            assert!(!fault.help.is_empty());
+        }
+    }
+    assert_eq!(parse(&bomb(5)).faults, [], "11,111 nodes may be meant");
+}
+
+#[test]
+fn deep_nesting_is_a_fault() {
+    for open in ["[", "- ", "{a: ", "? ", "[{a: "] {
+        let faults = parse(&open.repeat(100_000)).faults;
+        assert_eq!(faults.len(), 1, "{open}");
+    }
+    let nested: String = (0..2_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    assert_eq!(parse(&nested).faults.len(), 1);
+}
+
+/// Texts that are long in one way each, by the number of repetitions.
+fn long_texts(count: usize) -> [(&'static str, String); 9] {
+    let lines = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
+    [
+        ("keys", lines(&|number| format!("key-{number}: v\n"))),
+        ("keys in braces", format!("{{{}}}", lines(&|number| format!("key-{number}: v, ")))),
+        ("items", lines(&|number| format!("- item {number}\n"))),
+        ("documents", lines(&|number| format!("---\nname: x{number}\n"))),
+        ("broken documents", lines(&|_| "---\na: [1\n".to_owned())),
+        ("keys that are there twice", lines(&|_| "---\na: 1\na: 2\n".to_owned())),
+        ("anchors and aliases", lines(&|number| format!("- &a{number} v\n- *a{number}\n"))),
+        ("merges", format!("b: &b {{k: v}}\nown: {{<<: [{}]}}\n", vec!["*b"; count].join(", "))),
+        ("lines of text", format!("a: |\n{}", lines(&|number| format!("  line {number}\n")))),
+    ]
+}
+
+#[test]
+fn long_texts_are_read_in_linear_time() {
+    for ((name, short), (_, long)) in long_texts(2_000).into_iter().zip(long_texts(32_000)) {
+        let timed = |text: &str| {
+            let started = std::time::Instant::now();
+            let stream = parse(text);
+            (started.elapsed(), stream.documents.len() + stream.faults.len())
+        };
+        let (short, some) = timed(&short);
+        let (long, more) = timed(&long);
+        assert!(some >= 1 && more >= some, "{name}");
+        // 16 times as long; a quadratic step would take 256 times as long. A busy machine may be slow for a second.
+        let most = short * 100 + std::time::Duration::from_secs(2);
+        assert!(long < most, "{name}: {long:?} for 32,000 repetitions, and {short:?} for 2,000");
+    }
+}
+
+#[test]
+fn places_are_found_in_large_mappings() {
+    let text: String = (0..50_000).map(|number| format!("key-{number}.example.com/x: v\n")).collect();
+    let node = one(&text);
+    let started = std::time::Instant::now();
+    for number in 0..50_000 {
+        let path = format!("key-{number}.example.com/x");
+        let place = node.locate_key(&path);
+        assert_eq!(text[place], path);
+    }
+    // 50,000 comparisons for each of them would take a minute and more.
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -159,10 +289,15 @@ fn paths_find_the_deepest_part_that_exists() {
         ("metadata.labels.app.kubernetes.io/name", "web"),
         ("metadata.labels.app", "x"),
         ("status", "metadata"),
+        ("", "metadata"),
+        (".", "metadata"),
+        ("[0]", "metadata"),
     ];
     for (path, at) in cases {
         assert_eq!(&text[node.locate(path)], at, "{path}");
     }
+    let node_with_empty_key = one("{a: 1, '': {'': 2}}");
+    assert_eq!(node_with_empty_key.locate("spec"), node_with_empty_key.head());
     assert_eq!(&text[node.locate_key("metadata.labels.app.kubernetes.io/name")], "app.kubernetes.io/name");
 }
 

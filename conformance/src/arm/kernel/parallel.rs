@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const LABS_PER_PROCESSOR: usize = 2;
 
 /// Calls `run` with every number below `count`, on `workers` threads or twice as many as there are processors, and returns
-/// what each call gave, in the order of the numbers.
+/// what each call gave, in the order of the numbers. Where the machine has no more threads, those that it has do the work.
 ///
 /// # Panics
 /// If `run` does.
@@ -32,11 +32,12 @@ pub fn side_by_side<T: Send>(
         }
     };
     let mut done = thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers.min(count)).map(|_| scope.spawn(work)).collect();
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let threads: Vec<_> = (0..workers.min(count)).map_while(spawn).collect();
+        let own = if threads.is_empty() { work() } else { Vec::new() };
         let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
-        joined
-            .flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Vec<_>>()
+        let theirs = joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        own.into_iter().chain(theirs).collect::<Vec<_>>()
     });
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()

@@ -42,8 +42,6 @@ fn server() -> impl Strategy<Value = Server> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     /// However frames are lost, doubled and overtaken, each flow has an outcome, and at last nothing is left but servers. A
     /// server keeps a connection only if its client, which has closed, has given up telling it so.
     #[test]
