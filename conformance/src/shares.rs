@@ -20,7 +20,7 @@ pub struct Distribution {
 impl Distribution {
     /// Adds a path through all decisions.
     pub fn add(&mut self, outcome: Outcome, endpoint: Option<EndpointName>, weight: &Weight) {
-        *self.weights.entry((outcome, endpoint)).or_insert_with(zero) += weight;
+        *self.weights.entry((outcome, endpoint)).or_insert(Weight::ZERO) += weight;
     }
 
     /// The probability that this endpoint answers; `None` stands for nobody.
@@ -35,17 +35,8 @@ impl Distribution {
 
     fn sum(&self, is_meant: impl Fn(Outcome, Option<&EndpointName>) -> bool) -> Weight {
         let meant = self.weights.iter().filter(|((outcome, who), _)| is_meant(*outcome, who.as_ref()));
-        meant.fold(zero(), |sum, (_, weight)| sum + weight)
+        meant.map(|(_, weight)| weight).sum()
     }
-}
-
-fn zero() -> Weight {
-    Weight::from_integer(BigUint::ZERO)
-}
-
-/// A share as a weight.
-fn weight(share: Share) -> Weight {
-    Weight::new(share.numerator().into(), share.denominator().into())
 }
 
 /// Whether a weight is the share, as exactly as rules can say it.
@@ -53,10 +44,13 @@ fn weight(share: Share) -> Weight {
 /// kube-proxy prints probabilities with ten decimals, and the kernel rounds each to a multiple of 2^-31
 /// (`xt_statistic`; `numgen` and schedulers are finer). Each endpoint adds at most one such rule.
 fn is_exactly(actual: &Weight, share: Share, endpoint_count: usize) -> bool {
-    let expected = weight(share);
-    let difference = if *actual > expected { actual - expected } else { expected - actual };
-    let tolerance = Weight::new(BigUint::from(endpoint_count.max(1)), BigUint::from(1_u8) << 31_u32);
-    difference <= tolerance
+    // Both sides of |m/2^e - n/d| <= c/2^31, multiplied by 2^31 * 2^e * d.
+    let (numerator, denominator) = (BigUint::from(share.numerator()), BigUint::from(share.denominator()));
+    let exponent = actual.exponent();
+    let (actual, expected) = (actual.mantissa() * &denominator, numerator << exponent);
+    let difference = if actual > expected { actual - expected } else { expected - actual };
+    let tolerance = (denominator * endpoint_count.max(1)) << exponent;
+    difference << 31_u32 <= tolerance
 }
 
 /// Who answered how often, the expected ones first and in their order.
@@ -65,28 +59,31 @@ pub fn endpoint_shares(
     distribution: Option<&Distribution>,
     expected: Option<&[(EndpointName, Share)]>,
 ) -> Vec<EndpointShare> {
-    let mut names: Vec<Option<EndpointName>> =
-        expected.iter().flat_map(|shares| shares.iter()).map(|(name, _)| Some(name.clone())).collect();
-    let mut others: Vec<Option<EndpointName>> = flows.iter().map(|flow| flow.endpoint.clone()).collect();
-    others.extend(distribution.iter().flat_map(|all| all.weights.keys()).map(|(_, who)| who.clone()));
-    // Named endpoints before "nobody".
-    others.sort_by(|left, right| left.is_none().cmp(&right.is_none()).then_with(|| left.cmp(right)));
-    for name in others {
-        if !names.contains(&name) {
-            names.push(name);
-        }
+    let mut known: BTreeMap<Option<&EndpointName>, (u32, Weight)> = BTreeMap::new();
+    for flow in flows {
+        known.entry(flow.endpoint.as_ref()).or_insert((0, Weight::ZERO)).0 += 1;
+    }
+    for ((_, who), weight) in distribution.iter().flat_map(|all| &all.weights) {
+        known.entry(who.as_ref()).or_insert((0, Weight::ZERO)).1 += weight;
     }
     let total = count(flows.len());
-    let share = |name: Option<EndpointName>| EndpointShare {
-        expected: expected.and_then(|shares| {
-            shares.iter().find(|(expected, _)| Some(expected) == name.as_ref()).map(|(_, share)| *share)
-        }),
-        weight: distribution.map(|all| all.of_endpoint(name.as_ref())),
-        count: count(flows.iter().filter(|flow| flow.endpoint == name).count()),
+    let share = |endpoint: Option<&EndpointName>, expected, (count, weight)| EndpointShare {
+        endpoint: endpoint.cloned(),
+        expected,
+        weight: distribution.is_some().then_some(weight),
+        count,
         total,
-        endpoint: name,
     };
-    names.into_iter().map(share).collect()
+    let mut shares = Vec::new();
+    for (name, expected) in expected.into_iter().flatten() {
+        let seen = known.remove(&Some(name)).unwrap_or((0, Weight::ZERO));
+        shares.push(share(Some(name), Some(*expected), seen));
+    }
+    let nobody = known.remove(&None);
+    shares.extend(known.into_iter().map(|(name, seen)| share(name, None, seen)));
+    // Named endpoints before "nobody".
+    shares.extend(nobody.map(|seen| share(None, None, seen)));
+    shares
 }
 
 /// What is otherwise than the expected shares of endpoints say.
@@ -198,7 +195,7 @@ fn count(number: usize) -> u32 {
 /// The nearest floating point number; for people, never for a verdict.
 pub fn approximation(weight: &Weight) -> f64 {
     const BITS: u32 = 53;
-    let scaled: BigUint = (weight.numer() << BITS) / weight.denom();
+    let scaled = (weight.mantissa() << BITS) >> weight.exponent();
     // A probability has at most 54 bits now.
     let scaled = scaled.to_u64_digits().first().copied().unwrap_or(0);
     // Exact up to the last bit of a double.

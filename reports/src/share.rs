@@ -11,11 +11,17 @@ const DIGITS: u32 = 10;
 /// A probability as a decimal, rounded to nearest: `0.3333333335`. Computed without floating point.
 pub fn decimal(weight: &Weight) -> String {
     let scale = 10_u64.pow(DIGITS);
-    let scaled = (weight * Weight::from_integer(scale.into())).round().to_integer();
-    let (whole, places) = (&scaled / scale, &scaled % scale);
-    let text = format!("{whole}.{places:0>width$}", places = places.to_string(), width = DIGITS as usize);
+    let scaled = rounded(weight, scale);
+    let (whole, places) = (scaled / scale, scaled % scale);
+    let text = format!("{whole}.{places:0>width$}", width = DIGITS as usize);
     let shortened = text.trim_end_matches('0');
     shortened.strip_suffix('.').unwrap_or(shortened).to_owned()
+}
+
+/// A probability times `scale`, rounded to the nearest integer, halves up.
+fn rounded(weight: &Weight, scale: u64) -> u64 {
+    let doubled = ((weight.mantissa() * scale) << 1_u32) >> weight.exponent();
+    u64::try_from((doubled + 1_u8) >> 1_u32).unwrap_or(u64::MAX)
 }
 
 /// The simplest fraction that approximates a probability: `1/3` for 715827883/2147483648.
@@ -24,13 +30,24 @@ pub fn decimal(weight: &Weight) -> String {
 /// 2^31, so equal shares are never exactly equal. `None` if no fraction with a denominator up to 4096 is close enough.
 pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
     const MAX_DENOMINATOR: u64 = 4096;
-    let tolerance = Weight::new(1_u8.into(), (1_u64 << 26).into());
+    /// A weight may have thousands of bits. What is behind these is far less than the tolerance.
+    const BITS: u32 = 64;
+    const TOLERANCE: u128 = 1 << (BITS - 26);
+    let fixed = u128::try_from((weight.mantissa() << BITS) >> weight.exponent()).ok()?;
     (1..=MAX_DENOMINATOR).find_map(|denominator| {
-        let numerator = (weight * Weight::from_integer(denominator.into())).round().to_integer();
-        let fraction = Weight::new(numerator.clone(), denominator.into());
-        let distance = if &fraction > weight { &fraction - weight } else { weight - &fraction };
-        (distance <= tolerance).then(|| Some((u64::try_from(&numerator).ok()?, denominator)))?
+        let scaled = fixed * u128::from(denominator);
+        let numerator = (scaled + (1 << (BITS - 1))) >> BITS;
+        let distance = scaled.abs_diff(numerator << BITS);
+        let is_near = distance <= TOLERANCE * u128::from(denominator);
+        is_near.then(|| Some((u64::try_from(numerator).ok()?, denominator)))?
     })
+}
+
+/// The fraction itself, if it has at most `width_max` characters.
+pub fn fraction(weight: &Weight, width_max: usize) -> Option<String> {
+    // A digit needs more than three bits. Digits of larger denominators would be computed in vain.
+    let may_fit = weight.exponent() <= 4 * u64::try_from(width_max).unwrap_or(u64::MAX);
+    may_fit.then(|| weight.to_string()).filter(|text| text.len() <= width_max)
 }
 
 /// Tests the counts of a step against the exact weights. `None` if weights are unknown, or if only one endpoint can
@@ -47,23 +64,21 @@ mod tests {
     use super::{decimal, simplest};
     use sim::draws::Weight;
 
-    fn weight(numerator: u64, denominator: u64) -> Weight {
-        Weight::new(numerator.into(), denominator.into())
-    }
-
     #[test]
     fn probabilities_read_as_what_they_stand_for() {
-        for (numerator, denominator, as_decimal, as_fraction) in [
-            (0, 1, "0", Some((0, 1))),
-            (1, 1, "1", Some((1, 1))),
-            (1, 4, "0.25", Some((1, 4))),
-            (715_827_883, 1 << 31, "0.3333333335", Some((1, 3))),
-            (715_827_882, 1 << 31, "0.333333333", Some((1, 3))),
-            (u64::MAX - 1, u64::MAX, "1", Some((1, 1))),
+        for (numerator, exponent, as_decimal, as_fraction) in [
+            (0, 0, "0", Some((0, 1))),
+            (1, 0, "1", Some((1, 1))),
+            (1, 2, "0.25", Some((1, 4))),
+            (715_827_883, 31, "0.3333333335", Some((1, 3))),
+            (715_827_882, 31, "0.333333333", Some((1, 3))),
+            (u64::MAX, 64, "1", Some((1, 1))),
             // Between 0 and 1/4096: no simple fraction is close.
-            (1, 10_000, "0.0001", None),
+            (1, 13, "0.0001220703", None),
+            // Halves are rounded up: 0.00000000005.
+            (1, 11, "0.0004882813", Some((1, 2048))),
         ] {
-            let weight = weight(numerator, denominator);
+            let weight = Weight::new(numerator, exponent);
             assert_eq!(decimal(&weight), as_decimal, "{weight}");
             assert_eq!(simplest(&weight), as_fraction, "{weight}");
         }

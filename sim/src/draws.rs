@@ -6,9 +6,11 @@
 
 mod enumerate;
 mod seeded;
+mod weight;
 
-pub use enumerate::{Choice, Enumerate, Weight};
+pub use enumerate::{Choice, Enumerate};
 use seeded::Seeded;
+pub use weight::Weight;
 
 use crate::ids::NetnsId;
 use crate::time::Instant;

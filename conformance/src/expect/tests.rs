@@ -73,8 +73,8 @@ fn every_flow_must_end_as_expected() {
     );
     // A run may be lucky; the exact distribution is not.
     let mut distribution = Distribution::default();
-    for (outcome, parts) in [(Outcome::Connected, 3_u8), (Outcome::Timeout, 1)] {
-        distribution.add(outcome, None, &sim::draws::Weight::new(parts.into(), 4_u8.into()));
+    for (outcome, parts) in [(Outcome::Connected, 3), (Outcome::Timeout, 1)] {
+        distribution.add(outcome, None, &sim::draws::Weight::new(parts, 2));
     }
     let lucky = Observed { distribution: Some(distribution), ..observed(&[&connected]) };
     assert_eq!(

@@ -22,7 +22,8 @@ fn flow(outcome: Outcome, endpoint: Option<&str>) -> FlowObservation {
 }
 
 fn ratio(numerator: u64, denominator: u64) -> Weight {
-    Weight::new(numerator.into(), denominator.into())
+    assert!(denominator.is_power_of_two());
+    Weight::new(numerator, denominator.ilog2())
 }
 
 /// Three endpoints as chained `statistic` rules choose them.

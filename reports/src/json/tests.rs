@@ -44,21 +44,19 @@ fn a_document_reads_as_the_contract_says() {
 #[test]
 fn what_is_exact_is_what_the_rules_say_and_not_what_was_expected() {
     for (expected, weight, as_expected, as_exact) in [
-        (Some((1, 3)), Some((715_827_883, 1 << 31)), Some("1/3"), Some("1/3")),
-        (Some((1, 1)), Some((1, 2)), Some("1"), Some("1/2")),
-        (Some((1, 2)), Some((0, 1)), Some("1/2"), Some("0")),
-        (None, Some((1, 4)), None, Some("1/4")),
+        (Some((1, 3)), Some((715_827_883, 31)), Some("1/3"), Some("1/3")),
+        (Some((1, 1)), Some((1, 1)), Some("1"), Some("1/2")),
+        (Some((1, 2)), Some((0, 0)), Some("1/2"), Some("0")),
+        (None, Some((1, 2)), None, Some("1/4")),
         // A kernel reports no weight; no simple fraction is close to the other value.
         (Some((1, 2)), None, Some("1/2"), None),
-        (None, Some((1, 10_000)), None, None),
+        (None, Some((1, 13)), None, None),
     ] {
         let share = EndpointShare {
             endpoint: None,
             expected: expected
                 .and_then(|(numerator, denominator)| ExpectedShare::new(numerator, denominator)),
-            weight: weight.map(|(numerator, denominator): (u64, u64)| {
-                Weight::new(numerator.into(), denominator.into())
-            }),
+            weight: weight.map(|(numerator, exponent)| Weight::new(numerator, exponent)),
             count: 1,
             total: 2,
         };

@@ -40,11 +40,11 @@ fn unanswered(outcome: Outcome) -> FlowObservation {
     }
 }
 
-fn share(name: Option<&str>, weight: (u64, u64), count: u32) -> EndpointShare {
+fn share(name: Option<&str>, weight: (u64, u32), count: u32) -> EndpointShare {
     EndpointShare {
         endpoint: name.map(pod),
         expected: Share::new(1, 3).filter(|_| name.is_some()),
-        weight: Some(Weight::new(weight.0.into(), weight.1.into())),
+        weight: Some(Weight::new(weight.0, weight.1)),
         count,
         total: 64,
     }
@@ -73,9 +73,9 @@ pub(crate) fn passed() -> RunResult {
     }
     let balanced = StepResult {
         shares: vec![
-            share(Some("web-0"), (715_827_883, 1 << 31), 32),
-            share(Some("web-1"), (715_827_882, 1 << 31), 16),
-            share(Some("web-2"), (715_827_883, 1 << 31), 16),
+            share(Some("web-0"), (715_827_883, 31), 32),
+            share(Some("web-1"), (715_827_882, 31), 16),
+            share(Some("web-2"), (715_827_883, 31), 16),
         ],
         ..step("endpoints share the connections", flows)
     };

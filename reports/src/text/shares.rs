@@ -35,10 +35,7 @@ pub(super) fn write(f: &mut Formatter<'_>, shares: &[EndpointShare]) -> fmt::Res
 /// those are in the JSON document only.
 fn exact(weight: &Weight) -> String {
     const WIDTH_MAX: usize = 24;
-    let text = weight.to_string();
-    match share::simplest(weight) {
-        _ if text.len() <= WIDTH_MAX => text,
-        Some((numerator, denominator)) => format!("about {numerator}/{denominator}"),
-        None => "-".to_owned(),
-    }
+    let simplest =
+        || share::simplest(weight).map(|(numerator, denominator)| format!("about {numerator}/{denominator}"));
+    share::fraction(weight, WIDTH_MAX).or_else(simplest).unwrap_or_else(|| "-".to_owned())
 }

@@ -1,11 +1,8 @@
 //! Visiting every alternative of the decisions that select an endpoint, with exact weights.
 
+use super::Weight;
 use crate::time::Instant;
-use num_bigint::BigUint;
-use num_rational::Ratio;
-
-/// An exact probability.
-pub type Weight = Ratio<BigUint>;
+use std::sync::Arc;
 
 /// One decision on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +11,54 @@ pub struct Choice {
     pub taken: u32,
     /// When it was taken.
     pub at: Instant,
-    /// Weights of all alternatives; zero weights occur (a probability of 1 leaves no other alternative).
-    weights: Vec<Weight>,
+    odds: Odds,
+    /// The probability of the path up to here, this decision included. Paths that begin alike share it.
+    path_weight: Arc<Weight>,
+}
+
+/// The alternatives of a decision, and how probable each is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Odds {
+    /// 1 with probability `threshold` / 2^31, else 0.
+    Chance { threshold: u32 },
+    /// A number below `range`, by multiply and shift of a 32-bit number.
+    Below { range: u32 },
+}
+
+impl Odds {
+    /// How many of the equally likely numbers lead to an alternative, and the binary logarithm of how many there are.
+    fn numbers(self, alternative: u32) -> (u64, u32) {
+        match self {
+            Self::Chance { threshold } if alternative == 0 => (u64::from((1 << 31) - threshold), 31),
+            Self::Chance { threshold } => (u64::from(threshold), 31),
+            Self::Below { range } => {
+                // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i begins at ceil(i * 2^32 / range).
+                let begin = |index: u32| (u64::from(index) << 32).div_ceil(u64::from(range));
+                (begin(alternative + 1) - begin(alternative), 32)
+            }
+        }
+    }
+
+    const fn count(self) -> u32 {
+        match self {
+            Self::Chance { .. } => 2,
+            Self::Below { range } => range,
+        }
+    }
+
+    /// The first alternative from `from` on that has a weight: a probability of 1 leaves no other alternative.
+    fn possible_from(self, from: u32) -> Option<u32> {
+        (from..self.count()).find(|alternative| self.numbers(*alternative).0 > 0)
+    }
 }
 
 /// A path through the decisions of a run. Start with [`Enumerate::first`], run, go on with [`Enumerate::next_path`].
 #[derive(Clone, Debug, Default)]
 pub struct Enumerate {
-    prefix: Vec<u32>,
+    /// Decisions as an earlier path took them.
+    prefix: Vec<Choice>,
+    /// The alternative of the decision after the prefix; the first possible one if none.
+    turn: Option<u32>,
     taken: Vec<Choice>,
     has_faults: bool,
 }
@@ -34,7 +71,7 @@ impl Enumerate {
 
     /// The same path, to be run again: every decision as it was taken.
     pub fn again(&self) -> Self {
-        Self { prefix: self.taken.iter().map(|choice| choice.taken).collect(), ..Self::default() }
+        Self { prefix: self.taken.clone(), ..Self::default() }
     }
 
     /// The path to run next, or `None` when every alternative has been visited.
@@ -49,15 +86,11 @@ impl Enumerate {
     }
 
     fn next_path_of(&self, decided: &[Choice]) -> Option<Self> {
-        let mut prefix: Vec<u32> = decided.iter().map(|choice| choice.taken).collect();
-        while let Some(last) = prefix.pop() {
-            let later = possible_from(&self.taken[prefix.len()].weights, last + 1);
-            if let Some(next) = later {
-                prefix.push(next);
-                return Some(Self { prefix, ..Self::default() });
-            }
-        }
-        None
+        let mut turns = decided.iter().enumerate().rev();
+        let (kept, turn) = turns.find_map(|(kept, choice)| {
+            choice.odds.possible_from(choice.taken + 1).map(|alternative| (kept, alternative))
+        })?;
+        Some(Self { prefix: decided[..kept].to_vec(), turn: Some(turn), ..Self::default() })
     }
 
     /// The decisions taken so far, in order.
@@ -71,11 +104,7 @@ impl Enumerate {
         if self.has_faults {
             return None;
         }
-        let weights = self
-            .taken
-            .iter()
-            .map(|choice| choice.weights[usize::try_from(choice.taken).expect("u32 fits usize")].clone());
-        Some(weights.fold(Weight::from_integer(BigUint::from(1_u8)), |product, weight| product * weight))
+        Some(self.taken.last().map_or_else(Weight::one, |choice| (*choice.path_weight).clone()))
     }
 
     /// The seed is about to decide whether a fault happens to a frame, if that is open.
@@ -85,31 +114,27 @@ impl Enumerate {
 
     pub(super) fn chance(&mut self, at: Instant, threshold: u32) -> bool {
         // Alternative 0 is "no", so that the numbers of a path read as the booleans they stand for.
-        let yes = threshold.min(1 << 31);
-        let weights = vec![fraction(u64::from((1 << 31) - yes), 31), fraction(u64::from(yes), 31)];
-        self.choose(at, weights) == 1
+        self.choose(at, Odds::Chance { threshold: threshold.min(1 << 31) }) == 1
     }
 
     pub(super) fn below(&mut self, at: Instant, range: u32) -> u32 {
-        // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i begins at ceil(i * 2^32 / range).
-        let begin = |index: u32| (u64::from(index) << 32).div_ceil(u64::from(range));
-        self.choose(at, (0..range).map(|index| fraction(begin(index + 1) - begin(index), 32)).collect())
+        self.choose(at, Odds::Below { range })
     }
 
-    fn choose(&mut self, at: Instant, weights: Vec<Weight>) -> u32 {
-        let prescribed = self.prefix.get(self.taken.len()).copied();
-        let taken =
-            prescribed.or_else(|| possible_from(&weights, 0)).expect("the weights of a decision sum to one");
-        self.taken.push(Choice { taken, at, weights });
+    fn choose(&mut self, at: Instant, odds: Odds) -> u32 {
+        let position = self.taken.len();
+        let (taken, known) = match self.prefix.get(position) {
+            Some(choice) if choice.odds == odds => (choice.taken, Some(Arc::clone(&choice.path_weight))),
+            Some(choice) => (choice.taken, None),
+            None if position == self.prefix.len() && self.turn.is_some() => (self.turn.unwrap_or(0), None),
+            None => (odds.possible_from(0).expect("the weights of a decision sum to one"), None),
+        };
+        let path_weight = known.unwrap_or_else(|| {
+            let (numbers, log2_total) = odds.numbers(taken);
+            let weight = Weight::new(numbers, log2_total);
+            Arc::new(self.taken.last().map_or_else(|| weight.clone(), |last| &*last.path_weight * &weight))
+        });
+        self.taken.push(Choice { taken, at, odds, path_weight });
         taken
     }
-}
-
-fn possible_from(weights: &[Weight], from: u32) -> Option<u32> {
-    (from..u32::try_from(weights.len()).ok()?)
-        .find(|index| *weights[usize::try_from(*index).expect("u32 fits usize")].numer() > BigUint::ZERO)
-}
-
-fn fraction(numerator: u64, denominator_log2: u32) -> Weight {
-    Weight::new(BigUint::from(numerator), BigUint::from(1_u64 << denominator_log2))
 }

@@ -1,5 +1,4 @@
 use super::*;
-use num_bigint::BigUint;
 use std::collections::BTreeMap;
 
 const NODE: NetnsId = NetnsId(1);
@@ -13,15 +12,15 @@ fn distribution(program: impl Fn(&mut Draws) -> u32) -> BTreeMap<u32, Weight> {
         draws.enumerate(path);
         let result = program(&mut draws);
         let path = draws.enumerated().expect("the enumerate driver is at work");
-        *shares.entry(result).or_insert_with(|| Weight::from_integer(BigUint::ZERO)) +=
-            path.weight().expect("no fault was drawn");
+        *shares.entry(result).or_insert(Weight::ZERO) += &path.weight().expect("no fault was drawn");
         next = path.next_path();
     }
     shares
 }
 
 fn ratio(numerator: u64, denominator: u64) -> Weight {
-    Weight::new(numerator.into(), denominator.into())
+    assert!(denominator.is_power_of_two());
+    Weight::new(numerator, denominator.ilog2())
 }
 
 #[test]
@@ -49,7 +48,7 @@ fn a_certain_match_leaves_one_path() {
 #[test]
 fn numgen_weights_sum_to_one_and_differ_by_one_unit_at_most() {
     let shares = distribution(|draws| draws.below(NODE, Purpose::Numgen, 3));
-    assert_eq!(shares.values().cloned().fold(ratio(0, 1), |sum, weight| sum + weight), ratio(1, 1));
+    assert_eq!(shares.values().sum::<Weight>(), ratio(1, 1));
     assert_eq!(shares[&0], ratio(1_431_655_766, 1 << 32));
     assert_eq!(shares[&1], ratio(1_431_655_765, 1 << 32));
 }
