@@ -37,6 +37,7 @@ Exit codes:
   1    an expectation failed, or simulator and kernel differ
   2    invalid input or command line
   3    a prerequisite is missing on this machine
+  70   an internal error: a bug in hairpin
   141  the reader of the output closed it early, as `head` does: the results are unknown";
 
 /// Simulate Kubernetes Service networking packet by packet, using the rule text that a kernel would load

@@ -164,6 +164,7 @@ fn exit(finished: &[Finished<'_>]) -> Exit {
     let errors: Vec<&ArmError> = finished.iter().filter_map(|run| run.outcome.as_ref().err()).collect();
     match errors[..] {
         [] => Exit::AsExpected,
+        _ if errors.iter().any(|error| matches!(error, ArmError::Internal(_))) => Exit::Internal,
         _ if errors.iter().all(|error| matches!(error, ArmError::Refused(_))) => Exit::BadInput,
         _ => Exit::MachineLacks,
     }

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     BadInput = 2,
     /// This machine lacks what an arm needs.
     MachineLacks = 3,
+    /// A bug in hairpin (`EX_SOFTWARE` of sysexits.h).
+    Internal = 70,
     /// The reader of the output closed it early, so the results are unknown. 128 + SIGPIPE (13), as a shell reports a
     /// program killed by that signal: `set -o pipefail` must not take it for success.
     NobodyReads = 141,
@@ -44,6 +46,14 @@ impl Stop {
     /// This machine lacks a prerequisite.
     pub(crate) fn lacking(what: &impl Display) -> Self {
         Self::Told { exit: Exit::MachineLacks, message: format!("error: {what}") }
+    }
+
+    /// A bug in hairpin.
+    pub(crate) fn internal(what: impl Display) -> Self {
+        let message = format!(
+            "{what}\nhelp: this is a bug in hairpin; please report it with the input and this message"
+        );
+        Self::Told { exit: Exit::Internal, message }
     }
 
     /// Prints the message, and returns the exit code.

@@ -15,12 +15,16 @@ mod scenario;
 use cli::{Cli, Command, Lab};
 use exit::{Exit, Stop};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::read();
     let mut out = io::BufWriter::new(anstream::stdout().lock());
-    let result = run(&cli.command, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    // Where an assertion failed has been printed by then.
+    let result = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &mut out)))
+        .unwrap_or_else(|_| Err(Stop::internal("error: internal error: an assertion failed")))
+        .and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match result {
         Ok(exit) => exit.into(),
         Err(stop) => stop.report(&mut anstream::stderr().lock()).into(),

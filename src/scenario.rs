@@ -123,7 +123,7 @@ fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec
 
 fn options(args: &ScenarioArgs, mode: ProxyMode) -> RunOptions {
     let family = Family::parse(&args.how.family).unwrap_or(Family::Ipv4);
-    RunOptions { family, seed: args.how.seed, ..RunOptions::new(mode) }
+    RunOptions { family, seed: args.how.seed, is_recorded: args.trace.is_some(), ..RunOptions::new(mode) }
 }
 
 fn print(
@@ -156,9 +156,10 @@ fn trace(
 }
 
 fn stopped(argument: &str, error: ArmError) -> Stop {
-    let exit = match error {
-        ArmError::Refused(_) => Exit::BadInput,
-        ArmError::Missing(_) | ArmError::Failed(_) => Exit::MachineLacks,
-    };
-    Stop::Told { exit, message: format!("error: cannot run {argument}: {error}") }
+    let message = format!("error: cannot run {argument}: {error}");
+    match error {
+        ArmError::Refused(_) => Stop::bad_input(message),
+        ArmError::Missing(_) | ArmError::Failed(_) => Stop::Told { exit: Exit::MachineLacks, message },
+        ArmError::Internal(_) => Stop::internal(message),
+    }
 }

@@ -143,7 +143,7 @@ impl Lab {
 
     fn finish(&mut self, flow: sim::ids::FlowId) {
         self.world.run_until_finished(&[flow], self.world.now() + Duration::from_secs(2));
-        let outcome = self.world.flow_result(flow).map(|result| result.outcome);
+        let outcome = self.world.take_flow_result(flow).map(|result| result.outcome);
         assert_eq!(outcome, Some(Outcome::Connected));
     }
 }

@@ -105,9 +105,12 @@ pub enum ArmError {
     /// The machine lacks something; the message says what to install. Exit code 3.
     #[error("{0}")]
     Missing(String),
-    /// What we wrote was refused, or a tool failed. Exit code 3, and a bug report.
+    /// A tool of this machine, or the machine itself, failed. Exit code 3.
     #[error("{0}")]
     Failed(String),
+    /// A fault of hairpin: an assertion failed, or it refused what it had written itself. Exit code 70, and a bug report.
+    #[error("internal error: {0}")]
+    Internal(String),
 }
 
 impl ArmError {
@@ -118,6 +121,7 @@ impl ArmError {
             Self::Refused(message) => Self::Refused(told(message)),
             Self::Missing(message) => Self::Missing(message),
             Self::Failed(message) => Self::Failed(told(message)),
+            Self::Internal(message) => Self::Internal(told(message)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What a user can get wrong is found here, with its place, before anything runs.
 
+mod clock;
 mod expectation;
 mod name;
 mod plan;

@@ -30,12 +30,19 @@ pub struct RunOptions {
     pub seed: u64,
     /// What the simulator records. Hashes of different levels are different.
     pub level: Level,
+    /// Whether the run gives what was recorded ([`Run::recording`]), about 100 KB a connection. The hash needs no recording.
+    pub is_recorded: bool,
 }
 
 impl RunOptions {
     /// A mode, with everything else as it is by default: IPv4, seed 0, everything recorded.
     pub const fn new(mode: ProxyMode) -> Self {
-        Self { mode, family: Family::Ipv4, seed: 0, level: Level::Everything }
+        Self { mode, family: Family::Ipv4, seed: 0, level: Level::Everything, is_recorded: true }
+    }
+
+    /// As [`RunOptions::new`], without a recording.
+    pub const fn unrecorded(mode: ProxyMode) -> Self {
+        Self { is_recorded: false, ..Self::new(mode) }
     }
 }
 
@@ -44,7 +51,11 @@ impl RunOptions {
 /// # Errors
 /// See [`ArmError`].
 pub fn run_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
-    run(prepared, options, SimArm::new(options.seed, options.level))
+    let arm = match options.is_recorded {
+        true => SimArm::new(options.seed, options.level),
+        false => SimArm::unrecorded(options.seed, options.level),
+    };
+    run(prepared, options, arm)
 }
 
 /// Runs many on the simulator, on as many threads as there are processors. Worlds share nothing, so results are those
@@ -58,16 +69,18 @@ pub fn run_all_sim(cases: &[(&Prepared, RunOptions)]) -> Vec<Result<Run, ArmErro
 /// # Errors
 /// See [`ArmError`]; also if the two runs differ, which would be a fault of the simulator.
 pub fn run_twice_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
-    let first = run_sim(prepared, options)?;
-    let second = run_sim(prepared, options)?;
-    if first == second {
+    let unrecorded = RunOptions { is_recorded: false, ..*options };
+    let (first, second) = (run_sim(prepared, options)?, run_sim(prepared, &unrecorded)?);
+    if first.result == second.result {
         return Ok(first);
     }
-    let events = |run: &Run| run.recording.as_ref().map_or(&[][..], |recording| &recording.events).to_vec();
-    let (first, second) = (events(&first), events(&second));
+    // Their hashes differ, so that the events are wanted after all.
+    let recorded = RunOptions { is_recorded: true, ..*options };
+    let events = |run: Run| run.recording.map_or_else(Vec::new, |recording| recording.events);
+    let (first, second) = (events(run_sim(prepared, &recorded)?), events(run_sim(prepared, &recorded)?));
     let at = first.iter().zip(&second).take_while(|(first, second)| first == second).count();
     let event = |events: &[sim::trace::TraceEvent]| format!("{:?}", events.get(at));
-    Err(ArmError::Failed(format!(
+    Err(ArmError::Internal(format!(
         "two runs with seed {} differ from event {at} on: {} and {}",
         options.seed,
         event(&first),
@@ -84,7 +97,7 @@ pub fn run_against_kernel(
     options: &RunOptions,
     backend: Backend,
 ) -> Result<Run, ArmError> {
-    let mut arms = Against::new(backend, options.seed);
+    let mut arms = Against::new(backend, options.seed, options.is_recorded);
     let mut run = run(prepared, options, &mut arms)?;
     run.result.backend = Some(backend);
     run.result.disagreements = arms.disagreements().to_vec();
@@ -99,7 +112,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
     let topology = Topology::of(&prepared.cluster);
     let (proxies, rules) = Proxies::start(options.mode, &prepared.cluster)
         .map_err(|error| ArmError::Refused(error.to_string()))?;
-    let mut runner = Runner { arm, topology, proxies, cluster: prepared.cluster.clone(), mode: options.mode };
+    let mut runner = Runner { arm, topology, proxies, cluster: &prepared.cluster, mode: options.mode };
     runner.arm.build(&runner.topology)?;
     for (node, rules) in &rules {
         runner.arm.load(node, rules)?;
@@ -128,16 +141,16 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
 }
 
 /// A run that is under way.
-struct Runner<A> {
+struct Runner<'a, A> {
     arm: A,
     topology: Topology,
     proxies: Proxies,
-    cluster: Cluster,
+    cluster: &'a Cluster,
     mode: ProxyMode,
 }
 
-impl<A: Arm> Runner<A> {
-    fn step(&mut self, step: &PreparedStep) -> Result<StepResult, ArmError> {
+impl<'a, A: Arm> Runner<'a, A> {
+    fn step(&mut self, step: &'a PreparedStep) -> Result<StepResult, ArmError> {
         self.arm.step_begins();
         let nothing = PreparedExpectation::default();
         let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
@@ -243,7 +256,7 @@ impl<A: Arm> Runner<A> {
     }
 
     /// Pods come and go first, then every node's kube-proxy hears of it. Nothing is sent in between.
-    fn become_cluster(&mut self, next: &Cluster) -> Result<(), ArmError> {
+    fn become_cluster(&mut self, next: &'a Cluster) -> Result<(), ArmError> {
         let after = Topology::of(next);
         let changes = changes(&self.topology, &after);
         self.arm.rebuild(&changes, &after)?;
@@ -252,7 +265,7 @@ impl<A: Arm> Runner<A> {
         for (node, update) in &updates {
             self.arm.update(node, update)?;
         }
-        self.cluster = next.clone();
+        self.cluster = next;
         Ok(())
     }
 }

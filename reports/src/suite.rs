@@ -192,6 +192,7 @@ pub(crate) const fn error_kind(error: &ArmError) -> &'static str {
         ArmError::Refused(_) => "refused",
         ArmError::Missing(_) => "missing",
         ArmError::Failed(_) => "failed",
+        ArmError::Internal(_) => "internal",
     }
 }
 

@@ -8,6 +8,7 @@
 //! offload, SYN cookies, TCP Fast Open, urgent data, keepalive, and the growth of the receive window.
 
 mod app;
+mod busy_ports;
 mod flow;
 mod icmp;
 mod ping;
@@ -319,6 +320,11 @@ impl Sockets {
     /// How a flow ended; `None` while it goes on.
     pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
         self.flows.result(flow)
+    }
+
+    /// As [`Sockets::flow_result`], and forgets it.
+    pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
+        self.flows.take(flow)
     }
 
     /// Works on a connection, and then does what its new state asks of the table.

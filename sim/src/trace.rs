@@ -1,7 +1,8 @@
 //! The typed event stream of a run, and the account of every packet.
 //!
 //! Subsystems append; reports are pure folds over the stream. Each packet is created once and ends once, in exactly one
-//! [`Terminal`]. Recording is lazy: [`Trace::record`] takes a closure that runs only if its level is recorded.
+//! [`Terminal`]. Recording is lazy: [`Trace::record`] takes a closure that runs only if its level is recorded. The hash over
+//! all events is taken as they come, so that memory is needed only for the events that somebody will read ([`Kept`]).
 
 mod event;
 
@@ -24,6 +25,30 @@ pub enum Level {
     Everything,
 }
 
+/// Which of the recorded events stay in memory until they are read. The hash is over all of them either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// Only the ends of packets that were dropped or rejected.
+    Drops,
+    /// All of them.
+    All,
+}
+
+impl Kept {
+    const fn keeps(self, event: &Event) -> bool {
+        match self {
+            Self::Drops => matches!(
+                event,
+                Event::Packet(PacketEvent::Ended {
+                    terminal: Terminal::Dropped(_) | Terminal::Rejected(_),
+                    ..
+                })
+            ),
+            Self::All => true,
+        }
+    }
+}
+
 /// How many packets there are. `created = ended + in flight` holds at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -44,19 +69,29 @@ impl Ledger {
 #[derive(Clone, Debug)]
 pub struct Trace {
     level: Level,
+    kept: Kept,
+    /// What was recorded and is kept, and has not been taken yet.
     events: Vec<TraceEvent>,
+    /// Has seen everything that was recorded.
+    hasher: StableSipHasher128,
     ledger: Ledger,
 }
 
 impl Trace {
-    /// A recorder that keeps events up to `level`.
-    pub const fn new(level: Level) -> Self {
-        Self { level, events: Vec::new(), ledger: Ledger { created: 0, ended: 0 } }
+    /// A recorder of events up to `level`, which keeps them all.
+    pub fn new(level: Level) -> Self {
+        Self {
+            level,
+            kept: Kept::All,
+            events: Vec::new(),
+            hasher: StableSipHasher128::new(),
+            ledger: Ledger { created: 0, ended: 0 },
+        }
     }
 
     /// The same recorder, with nothing recorded yet. Packets that exist are still accounted for.
-    pub(crate) const fn without_events(&self) -> Self {
-        Self { level: self.level, events: Vec::new(), ledger: self.ledger }
+    pub(crate) fn without_events(&self) -> Self {
+        Self { ledger: self.ledger, kept: self.kept, ..Self::new(self.level) }
     }
 
     /// The level that is recorded.
@@ -69,9 +104,19 @@ impl Trace {
         self.level = level;
     }
 
-    /// What was recorded so far, in order.
+    /// Changes what is kept from here on.
+    pub const fn set_kept(&mut self, kept: Kept) {
+        self.kept = kept;
+    }
+
+    /// What was recorded so far and is kept, in order.
     pub fn events(&self) -> &[TraceEvent] {
         &self.events
+    }
+
+    /// Gives the events away that were kept so far. The hash stays over all of them.
+    pub fn take_events(&mut self) -> Vec<TraceEvent> {
+        std::mem::take(&mut self.events)
     }
 
     /// How many packets were created and ended so far.
@@ -89,7 +134,7 @@ impl Trace {
         event: impl FnOnce() -> Event,
     ) {
         if self.level == Level::Everything {
-            self.events.push(TraceEvent { at, netns, packet, event: event() });
+            self.push(TraceEvent { at, netns, packet, event: event() });
         }
     }
 
@@ -103,7 +148,14 @@ impl Trace {
         event: impl FnOnce() -> Event,
     ) {
         if self.level >= Level::Flows {
-            self.events.push(TraceEvent { at, netns, packet, event: event() });
+            self.push(TraceEvent { at, netns, packet, event: event() });
+        }
+    }
+
+    fn push(&mut self, event: TraceEvent) {
+        event.hash(&mut self.hasher);
+        if self.kept.keeps(&event.event) {
+            self.events.push(event);
         }
     }
 
@@ -146,11 +198,9 @@ impl Trace {
         self.record_flow(at, netns, Some(packet.id), || Event::Packet(PacketEvent::Ended { flow, terminal }));
     }
 
-    /// A hash over all recorded events, equal for equal runs on any machine.
+    /// A hash over all recorded events, kept or not, equal for equal runs on any machine.
     pub fn hash(&self) -> u64 {
-        let mut hasher = StableSipHasher128::new();
-        self.events.hash(&mut hasher);
-        hasher.finish::<TraceHash>().0
+        self.hasher.clone().finish::<TraceHash>().0
     }
 }
 

@@ -13,20 +13,21 @@ mod text;
 pub use build::{BuildError, VethEnd};
 pub use flow::ConnectSpec;
 pub use raw::RawSendError;
-pub use run::RunLimit;
+pub use run::{EVENTS_MAX, RunLimit};
 pub use text::LoadError;
 
 use crate::context::{Context, Effect};
 use crate::draws::Draws;
-use crate::ids::{DeviceId, NetnsId};
+use crate::ids::{DeviceId, FlowId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
 use crate::stack;
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
-use crate::trace::{Level, Trace};
+use crate::trace::{Kept, Level, Trace, TraceEvent};
 use event::EventQueue;
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// How a world begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,19 +38,23 @@ pub struct WorldOptions {
     pub level: Level,
 }
 
-/// A network of netns. Cloning forks it, with everything in flight: the fork and the original go on independently.
+/// A network of netns. Cloning forks it, with everything in flight: the fork and the original go on independently. A netns is
+/// shared by both until one of them changes it.
 #[derive(Clone, Debug)]
 pub struct World {
     now: Instant,
     queue: EventQueue,
-    netns: Vec<Netns>,
+    netns: Vec<Arc<Netns>>,
     /// By sending netns and device. For look-up only; never iterated.
-    links: FxHashMap<(NetnsId, DeviceId), Link>,
+    links: Arc<FxHashMap<(NetnsId, DeviceId), Link>>,
     draws: Draws,
     trace: Trace,
     effects: Vec<Effect>,
-    /// The netns whose socket started each flow; none for packets that no socket sent.
-    flow_starters: Vec<Option<NetnsId>>,
+    flow_count: u32,
+    /// The netns of each flow that has begun and whose result has not been taken. For look-up only; never iterated.
+    flows: FxHashMap<FlowId, NetnsId>,
+    /// Events that one wait may take; see [`RunLimit::Events`].
+    events_max: u64,
     /// None: timers expire exactly when they are due.
     timer_wheel: Option<TimerWheel>,
 }
@@ -61,11 +66,13 @@ impl World {
             now: Instant::START,
             queue: EventQueue::default(),
             netns: Vec::new(),
-            links: FxHashMap::default(),
+            links: Arc::default(),
             draws: Draws::seeded(options.seed),
             trace: Trace::new(options.level),
             effects: Vec::new(),
-            flow_starters: Vec::new(),
+            flow_count: 0,
+            flows: FxHashMap::default(),
+            events_max: EVENTS_MAX,
             timer_wheel: None,
         }
     }
@@ -76,11 +83,13 @@ impl World {
             now: self.now,
             queue: self.queue.clone(),
             netns: self.netns.clone(),
-            links: self.links.clone(),
+            links: Arc::clone(&self.links),
             draws: self.draws.clone(),
             trace: self.trace.without_events(),
             effects: self.effects.clone(),
-            flow_starters: self.flow_starters.clone(),
+            flow_count: self.flow_count,
+            flows: self.flows.clone(),
+            events_max: self.events_max,
             timer_wheel: self.timer_wheel,
         }
     }
@@ -93,7 +102,7 @@ impl World {
     /// From here on, timers expire as those of a kernel with such ticks do.
     pub fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.timer_wheel = Some(wheel);
-        self.netns.iter_mut().for_each(|netns| netns.icmp_limit.set_wheel(wheel));
+        self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).icmp_limit.set_wheel(wheel));
     }
 
     /// What was recorded so far, and the account of packets.
@@ -104,6 +113,26 @@ impl World {
     /// Changes what is recorded from here on.
     pub const fn set_level(&mut self, level: Level) {
         self.trace.set_level(level);
+    }
+
+    /// Changes which of the recorded events are kept from here on.
+    pub const fn set_kept(&mut self, kept: Kept) {
+        self.trace.set_kept(kept);
+    }
+
+    /// Gives the events away that were kept so far.
+    pub fn take_events(&mut self) -> Vec<TraceEvent> {
+        self.trace.take_events()
+    }
+
+    /// How many events one wait may take.
+    pub const fn events_max(&self) -> u64 {
+        self.events_max
+    }
+
+    /// Changes how many events one wait may take; [`EVENTS_MAX`] by default.
+    pub const fn set_events_max(&mut self, events_max: u64) {
+        self.events_max = events_max;
     }
 
     /// The source of random decisions, for instance to switch it to enumeration.
@@ -123,12 +152,17 @@ impl World {
 
     /// A netns to change.
     pub fn netns_mut(&mut self, id: NetnsId) -> &mut Netns {
-        &mut self.netns[index(id)]
+        Arc::make_mut(&mut self.netns[index(id)])
     }
 
     /// Every netns in the order of their ids.
-    pub fn all_netns(&self) -> &[Netns] {
-        &self.netns
+    pub fn all_netns(&self) -> impl Iterator<Item = &Netns> {
+        self.netns.iter().map(|netns| &**netns)
+    }
+
+    /// How many netns a fork and its original still share.
+    pub fn shared_netns(&self, other: &Self) -> usize {
+        self.netns.iter().zip(&other.netns).filter(|(own, others)| Arc::ptr_eq(own, others)).count()
     }
 
     /// Lets a netns act now, and carries out its effects.
@@ -146,7 +180,7 @@ impl World {
             trace: &mut self.trace,
             effects: &mut effects,
         };
-        let ns = &mut self.netns[index(id)];
+        let ns = Arc::make_mut(&mut self.netns[index(id)]);
         let result = act(ns, &mut cx);
         stack::carry_out(ns, &mut cx, 0);
         for effect in effects.drain(..) {

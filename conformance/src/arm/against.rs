@@ -63,17 +63,21 @@ pub struct Against {
     step_starts: Vec<Duration>,
     /// What both sides have seen, as far as it is compared.
     frames: Frames,
-    /// So many events of the simulator have been looked at.
-    events_seen: usize,
     disagreements: Vec<Disagreement>,
 }
 
 impl Against {
-    /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see.
-    pub fn new(backend: Backend, seed: u64) -> Self {
+    /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see. With `is_recorded` the run ends with the
+    /// recording of the simulator.
+    pub fn new(backend: Backend, seed: u64, is_recorded: bool) -> Self {
+        let mut sim = match is_recorded {
+            true => SimArm::new(seed, Level::Everything),
+            false => SimArm::unrecorded(seed, Level::Everything),
+        };
+        sim.keep_frames();
         Self {
             kernel: KernelArm::new(backend),
-            sim: SimArm::new(seed, Level::Everything),
+            sim,
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             losses: BTreeMap::new(),
             have_tables_parted: false,
@@ -81,7 +85,6 @@ impl Against {
             port_offset: 0,
             step_starts: Vec::new(),
             frames: Frames::default(),
-            events_seen: 0,
             disagreements: Vec::new(),
         }
     }
@@ -122,7 +125,7 @@ impl Against {
         }
         // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
         // a host may still send, is the same.
-        self.sim.catch_up(shown.begun().unwrap_or(begun));
+        self.sim.catch_up(shown.begun().unwrap_or(begun))?;
         let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
             self.note(Subject::Flow { number, sim: Box::new(sim), kernel: Box::new(kernel.clone()) });
@@ -132,10 +135,10 @@ impl Against {
 
     /// Waits until what the connections set in motion has come to rest. The simulator knows how long that will be.
     fn settle(&mut self) -> Result<(), ArmError> {
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         self.kernel.sleep(self.sim.unrest())?;
         self.kernel.settle()?;
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         Ok(())
     }
 
@@ -146,8 +149,7 @@ impl Against {
 
     /// Takes what both sides have seen since the last call.
     fn collect_frames(&mut self) -> Result<(), ArmError> {
-        let since = std::mem::replace(&mut self.events_seen, self.sim.event_count());
-        let (sim, kernel) = (self.sim.frames_since(since), self.kernel.take_frames()?);
+        let (sim, kernel) = (self.sim.take_frames(), self.kernel.take_frames()?);
         if !self.is_predictable() {
             // What was under way is lost on one side and not on the other; from the next step on they are compared again.
             self.frames = Frames::default();
@@ -222,11 +224,11 @@ impl Against {
 
     /// Compares what both sides have seen, the last moments as well: waits until what is undecided is decided.
     fn compare_all_frames(&mut self) -> Result<(), ArmError> {
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         let Some(until) = self.compare_frames()? else { return Ok(()) };
         // The moment itself still belongs to what is allowed.
         self.kernel.sleep((until + MOMENT).saturating_sub(self.kernel.elapsed()))?;
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         self.compare_frames().map(drop)
     }
 
@@ -245,7 +247,7 @@ impl Against {
         if self.is_predictable() {
             return self.compare_all_frames();
         }
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         self.collect_frames()
     }
 
@@ -355,7 +357,7 @@ impl Arm for &mut Against {
         let shown = Shown::new(plan, kernel.clone(), &frames);
         // As for a connection; but a script may wait before it sends first.
         let delay = plan.lines.first().map_or(Duration::ZERO, Line::delay);
-        self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay));
+        self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;
         let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
             self.note(Subject::Script { sim, kernel: kernel.clone() });
@@ -370,7 +372,7 @@ impl Arm for &mut Against {
 
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         if self.is_stale && self.is_predictable() {
-            self.sim.catch_up(self.kernel.elapsed());
+            self.sim.catch_up(self.kernel.elapsed())?;
             self.compare_tables()?;
         }
         self.kernel.conntrack(netns)
@@ -379,7 +381,7 @@ impl Arm for &mut Against {
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
         self.is_stale = true;
         self.kernel.sleep(duration)?;
-        self.sim.catch_up(self.kernel.elapsed());
+        self.sim.catch_up(self.kernel.elapsed())?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The simulator as an arm.
 
 mod build;
+mod endless;
 mod follow;
 mod script;
 
@@ -14,8 +15,9 @@ use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
 use sim::netfilter::conntrack::{Entry, Row, Status};
-use sim::socket::ClientProtocol;
-use sim::trace::{Event, Level, PacketEvent, Terminal};
+use sim::socket::{ClientProtocol, ConnectError};
+use sim::time::Instant;
+use sim::trace::{Event, Kept, Level, PacketEvent, Terminal};
 use sim::tuple::{Direction, L4Key, Tuple};
 use sim::wire::protocol;
 use sim::wire::rewrite::Side;
@@ -37,6 +39,12 @@ use crate::topology::{Change, Listener, Topology};
 /// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
 const SETTLING: Duration = Duration::from_millis(100);
 
+/// How long a client that finds no source port waits before it tries again.
+const PORT_WAIT: Duration = Duration::from_secs(1);
+
+/// How long it tries. A socket is in TIME_WAIT for 60 s (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
+const PORT_WAIT_MAX: Duration = Duration::from_secs(61);
+
 /// Paths through all decisions of one connection. More, and the exact distribution is left out.
 const PATHS_MAX: usize = 10_000;
 
@@ -47,23 +55,44 @@ pub struct SimArm {
     topology: Topology,
     ids: BTreeMap<NetnsName, NetnsId>,
     servers: BTreeMap<(NetnsName, Listener), SocketId>,
+    /// Events are kept to the end, for a [`Recording`]; else only as long as they are needed here.
+    is_recorded: bool,
+    /// Events before this one have been looked at by [`SimArm::take_frames`].
+    frames_taken: usize,
     step_starts: Vec<usize>,
 }
 
 impl SimArm {
-    /// An empty world with this seed. `level` is what is recorded: expectations about drops need [`Level::Flows`].
+    /// An empty world with this seed, whose run ends with a [`Recording`]. `level` is what is recorded: expectations about
+    /// drops need [`Level::Flows`].
     pub fn new(seed: u64, level: Level) -> Self {
         Self {
             world: World::new(WorldOptions { seed, level }),
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             ids: BTreeMap::new(),
             servers: BTreeMap::new(),
+            is_recorded: true,
+            frames_taken: 0,
             step_starts: Vec::new(),
         }
     }
 
+    /// As [`SimArm::new`], without a recording at the end: the hash is over all events, and memory is needed only for the
+    /// drops of a step.
+    pub fn unrecorded(seed: u64, level: Level) -> Self {
+        let mut arm = Self { is_recorded: false, ..Self::new(seed, level) };
+        arm.world.set_kept(Kept::Drops);
+        arm
+    }
+
+    /// Changes how many events one wait may take before the scenario is refused as endless; [`sim::world::EVENTS_MAX`] by
+    /// default.
+    pub const fn set_events_max(&mut self, events_max: u64) {
+        self.world.set_events_max(events_max);
+    }
+
     fn id(&self, netns: &NetnsName) -> Result<NetnsId, ArmError> {
-        self.ids.get(netns).copied().ok_or_else(|| ArmError::Failed(format!("{netns} was not built")))
+        self.ids.get(netns).copied().ok_or_else(|| ArmError::Internal(format!("{netns} was not built")))
     }
 
     fn node(&self, name: &str) -> Result<NetnsId, ArmError> {
@@ -75,7 +104,7 @@ impl SimArm {
         let options = RestoreOptions { noflush: true, counters: false };
         self.world
             .iptables_restore(netns, &format!("{node}/iptables.rules"), text, options)
-            .map_err(|error| ArmError::Failed(error.to_string()))
+            .map_err(|error| ArmError::Internal(error.to_string()))
     }
 
     /// The netns of an id.
@@ -83,26 +112,34 @@ impl SimArm {
         self.ids.iter().find(|(_, known)| **known == id).map(|(netns, _)| netns)
     }
 
-    /// Packets of these flows that were dropped, among the events from `start` on.
-    fn drops(&self, flows: &[FlowId], start: usize) -> Option<Vec<DropObservation>> {
+    /// Packets of these flows that were dropped, among the events from `start` on. Flows of one step have successive numbers.
+    fn drops(&mut self, flows: &[FlowId], start: usize) -> Option<Vec<DropObservation>> {
         if self.world.trace().level() == Level::Nothing {
             return None;
         }
         let mut drops = Vec::new();
-        for event in &self.world.trace().events()[start..] {
-            let Event::Packet(PacketEvent::Ended { flow: Some(flow), terminal }) = &event.event else {
-                continue;
-            };
-            let (Terminal::Dropped(reason) | Terminal::Rejected(reason)) = terminal else { continue };
-            if !flows.contains(flow) {
-                continue;
+        if let (Some(first), Some(last)) = (flows.first(), flows.last()) {
+            for event in &self.world.trace().events()[start..] {
+                let Event::Packet(PacketEvent::Ended { flow: Some(flow), terminal }) = &event.event else {
+                    continue;
+                };
+                let (Terminal::Dropped(reason) | Terminal::Rejected(reason)) = terminal else { continue };
+                if (first..=last).contains(&flow) {
+                    let netns = self.netns(event.netns).cloned();
+                    drops.extend(netns.map(|netns| DropObservation { netns, reason: *reason }));
+                }
             }
-            drops.extend(
-                self.netns(event.netns)
-                    .map(|netns| DropObservation { netns: netns.clone(), reason: *reason }),
-            );
+        }
+        if !self.is_recorded {
+            self.world.take_events();
         }
         Some(drops)
+    }
+
+    /// Lets time pass.
+    fn run_until(&mut self, until: Instant) -> Result<(), ArmError> {
+        let limit = self.world.run_until(until);
+        endless::check(&self.world, limit)
     }
 }
 
@@ -118,7 +155,9 @@ impl Arm for SimArm {
     fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
         let netns = self.node(node)?;
         for (name, value) in &rules.sysctls {
-            self.world.set_sysctl(netns, name, value).map_err(|error| ArmError::Failed(error.to_string()))?;
+            self.world
+                .set_sysctl(netns, name, value)
+                .map_err(|error| ArmError::Internal(error.to_string()))?;
         }
         for (index, command) in rules.commands.iter().enumerate() {
             let line = u32::try_from(index + 1).unwrap_or(u32::MAX);
@@ -126,7 +165,7 @@ impl Arm for SimArm {
                 Ok(_) => {}
                 // A chain to which two jumps lead is made twice; the second time is refused and harms nothing.
                 Err(error) if error.kind == RuleErrorKind::ChainExists => {}
-                Err(error) => return Err(ArmError::Failed(error.to_string())),
+                Err(error) => return Err(ArmError::Internal(error.to_string())),
             }
         }
         self.restore(node, &rules.restore)
@@ -169,8 +208,7 @@ impl Arm for SimArm {
             ids.push(id);
             flows.push(flow);
         }
-        let until = self.world.now() + SETTLING;
-        self.world.run_until(until);
+        self.run_until(self.world.now() + SETTLING)?;
         let drops = self.drops(&ids, start);
         Ok(Flows { flows, drops })
     }
@@ -216,27 +254,31 @@ impl Arm for SimArm {
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
-        let until = self.world.now() + duration;
-        self.world.run_until(until);
-        Ok(())
+        self.run_until(self.world.now() + duration)
     }
 
     fn step_begins(&mut self) {
+        if !self.is_recorded {
+            return;
+        }
         self.step_starts.push(self.world.trace().events().len());
     }
 
-    fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
-        let trace = self.world.trace();
-        if trace.level() == Level::Nothing {
+    fn finish(mut self) -> Result<(Option<u64>, Option<Recording>), ArmError> {
+        if self.world.trace().level() == Level::Nothing {
             return Ok((None, None));
+        }
+        let hash = Some(self.world.trace().hash());
+        if !self.is_recorded {
+            return Ok((hash, None));
         }
         let names = |netns: &sim::netns::Netns| NetnsNames {
             name: netns.name.to_string(),
             devices: netns.devices.iter().map(|device| device.name.to_string()).collect(),
         };
-        let netns = self.world.all_netns().iter().map(names).collect();
-        let recording = Recording { events: trace.events().to_vec(), netns, step_starts: self.step_starts };
-        Ok((Some(trace.hash()), Some(recording)))
+        let netns = self.world.all_netns().map(names).collect();
+        let recording = Recording { events: self.world.take_events(), netns, step_starts: self.step_starts };
+        Ok((hash, Some(recording)))
     }
 }
 
@@ -270,14 +312,15 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
         is_kept_open: false,
         may_broadcast: false,
     };
-    let flow = world.connect(netns, spec).map_err(|error| {
+    let flow = connect(world, netns, &spec).map_err(|error| {
         ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
     })?;
     // The deadline ends every flow, by a timer of its own.
     let until = world.now() + plan.timeout + Duration::from_secs(1);
-    world.run_until_finished(&[flow], until);
-    let Some(result) = world.flow_result(flow) else {
-        return Err(ArmError::Failed(format!(
+    let limit = world.run_until_finished(&[flow], until);
+    endless::check(world, limit)?;
+    let Some(result) = world.take_flow_result(flow) else {
+        return Err(ArmError::Internal(format!(
             "a flow to {} has no outcome after its deadline",
             plan.to_text
         )));
@@ -287,12 +330,26 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
     Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from, resolved }))
 }
 
+/// Connects as soon as there is a source port. A client that makes connection after connection to one destination has used up
+/// its ephemeral ports (28,232 unless `ip_local_port_range` says otherwise) before the first of them has left TIME_WAIT.
+fn connect(world: &mut World, netns: NetnsId, spec: &ConnectSpec) -> Result<FlowId, ConnectError> {
+    let give_up = world.now() + PORT_WAIT_MAX;
+    loop {
+        match world.connect(netns, spec.clone()) {
+            Err(ConnectError::AddressNotAvailable) if spec.src_port.is_none() && world.now() < give_up => {
+                world.run_until(world.now() + PORT_WAIT);
+            }
+            result => return result,
+        }
+    }
+}
+
 fn client_protocol(transport: Transport) -> Result<ClientProtocol, ArmError> {
     match transport {
         Transport::Tcp => Ok(ClientProtocol::Tcp),
         Transport::Udp => Ok(ClientProtocol::Udp),
         Transport::Icmp => Ok(ClientProtocol::IcmpEcho),
-        Transport::Sctp => Err(ArmError::Failed("SCTP is not yet executed".to_owned())),
+        Transport::Sctp => Err(ArmError::Internal("SCTP is not yet executed".to_owned())),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proxy_core::objects::Object;
 
 use super::Preparation;
+use super::clock::{Clock, SETTLING};
 use super::expectation::PreparedExpectation;
 use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
@@ -14,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::manifest::{self, ObjectKey, Origin};
 use crate::netns::NetnsName;
 use crate::observation::Transport;
+use crate::scenario::segment::Line;
 use crate::scenario::{
     Action, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
 };
@@ -60,6 +62,7 @@ impl Preparation {
     pub(super) fn steps(&mut self, scenario: &Scenario, cluster: &Cluster) -> Vec<PreparedStep> {
         let mut cluster = cluster.clone();
         let mut prepared = Vec::new();
+        let mut clock = Clock::default();
         for (index, step) in scenario.steps.iter().enumerate() {
             let path = format!("spec.steps[{index}]");
             let faults_before = self.diagnostics.len();
@@ -70,6 +73,11 @@ impl Preparation {
                 }
                 continue;
             };
+            if let Err(fault) = clock.advance(&format!("{path}.{}", step.action.keyword()), longest(&action))
+            {
+                self.scenario_fault(&fault);
+                return prepared;
+            }
             match &action {
                 PreparedAction::Cluster(next) => cluster = (**next).clone(),
                 PreparedAction::Set { cluster: Some(next), .. } => cluster = (**next).clone(),
@@ -256,5 +264,28 @@ impl Preparation {
     /// The value, or a diagnostic at the key of `path`.
     pub(super) fn found_key<T>(&mut self, path: &str, result: Result<T, FieldFault>) -> Option<T> {
         result.map_err(|fault| self.scenario_fault(&fault.at_key(path))).ok()
+    }
+}
+
+/// The longest time that a step may take.
+fn longest(action: &PreparedAction) -> Duration {
+    match action {
+        PreparedAction::Flows(plan) => {
+            let one = plan.timeout.saturating_add(SETTLING);
+            one.saturating_mul(plan.count).saturating_add(SETTLING)
+        }
+        PreparedAction::Resolve(plan) => {
+            let queries = plan.queries.iter().map(|query| query.timeout.saturating_add(SETTLING));
+            queries.fold(SETTLING, Duration::saturating_add)
+        }
+        PreparedAction::Script(plan) => {
+            let waits = plan.lines.iter().map(|line| match line {
+                Line::Send { delay, .. } => *delay,
+                Line::Expect(_) | Line::ExpectNothing => plan.timeout,
+            });
+            waits.fold(SETTLING, Duration::saturating_add)
+        }
+        PreparedAction::Sleep(duration) => *duration,
+        PreparedAction::Cluster(_) | PreparedAction::Set { .. } | PreparedAction::Look => Duration::ZERO,
     }
 }

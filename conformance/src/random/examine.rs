@@ -122,7 +122,9 @@ fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<O
         Ok(run) => run,
         Err(error @ ArmError::Missing(_)) => return Err(error),
         Err(ArmError::Refused(text)) => return Ok(Some(Finding { kind: FindingKind::Stopped, text })),
-        Err(ArmError::Failed(text)) => return Ok(Some(Finding { kind: failed, text })),
+        Err(ArmError::Failed(text) | ArmError::Internal(text)) => {
+            return Ok(Some(Finding { kind: failed, text }));
+        }
     };
     let disagreement = result
         .disagreements

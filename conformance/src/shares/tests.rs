@@ -92,16 +92,16 @@ fn without_exact_weights_counts_decide() {
 #[test]
 fn outcomes_have_shares_too() {
     let mut distribution = Distribution::default();
-    distribution.add(Outcome::Connected, Some(pod("web-0")), &ratio(2, 3));
-    distribution.add(Outcome::Refused(Refusal::TcpReset), None, &ratio(1, 3));
+    distribution.add(Outcome::Connected, Some(pod("web-0")), &ratio(3, 4));
+    distribution.add(Outcome::Refused(Refusal::TcpReset), None, &ratio(1, 4));
     let flows = [flow(Outcome::Connected, Some("web-0")), flow(Outcome::Refused(Refusal::TcpReset), None)];
     let check = |shares: &[(&str, &str)]| {
         let expected: Vec<_> =
             shares.iter().map(|(name, text)| (OutcomePattern::parse(name).unwrap(), share(text))).collect();
         lines(&check_outcomes(&flows, Some(&distribution), &expected))
     };
-    assert_eq!(check(&[("connected", "2/3"), ("refused", "1/3")]), "");
-    assert_eq!(check(&[("connected", "2/3"), ("refused/tcp-reset", "1/3")]), "");
+    assert_eq!(check(&[("connected", "3/4"), ("refused", "1/4")]), "");
+    assert_eq!(check(&[("connected", "3/4"), ("refused/tcp-reset", "1/4")]), "");
     insta::assert_snapshot!(check(&[("connected", "1/3"), ("timeout", "2/3")]));
 }
 
@@ -124,7 +124,7 @@ fn shares_name_the_expected_endpoints_first_and_nobody_last() {
 
 #[test]
 fn weights_are_approximated_for_people() {
-    for (numerator, denominator) in [(0, 1), (1, 1), (1, 3), (715_827_883, 1 << 31)] {
+    for (numerator, denominator) in [(0, 1), (1, 1), (1, 4), (715_827_883, 1 << 31)] {
         let exact = numerator as f64 / denominator as f64;
         assert!((approximation(&ratio(numerator, denominator)) - exact).abs() < 1e-15);
     }

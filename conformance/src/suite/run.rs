@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use sim::trace::Level;
 
 use super::filter::{Filter, Subject};
 use super::known::{KnownDifference, Verdict};
@@ -105,15 +104,14 @@ impl Selection {
 impl Case<'_> {
     fn run(&self) -> Result<RunResult, ArmError> {
         let options =
-            RunOptions { mode: self.mode, family: self.family, seed: self.seed, level: Level::Everything };
+            RunOptions { family: self.family, seed: self.seed, ..RunOptions::unrecorded(self.mode) };
         let prepared = &self.member.prepared;
         let run = || match self.backend {
             None => run_sim(prepared, &options),
             Some(backend) => run_against_kernel(prepared, &options, backend),
         };
         // An assertion that fails here says nothing about the other runs.
-        let panicked = |message| Err(ArmError::Failed(format!("an assertion failed: {message}")));
-        // Events are many, and a suite shows none.
+        let panicked = |message| Err(ArmError::Internal(format!("an assertion failed: {message}")));
         caught(run).unwrap_or_else(panicked).map(|Run { result, recording: _ }| result)
     }
 }

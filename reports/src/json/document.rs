@@ -34,7 +34,7 @@ pub struct NotRun {
     /// Seed of every random decision.
     pub seed: u64,
     /// Why: `refused` if the scenario is invalid, `missing` if the machine lacks a prerequisite, `failed` if a tool
-    /// failed.
+    /// failed, `internal` if hairpin has a bug.
     pub kind: String,
     /// The reason as text.
     pub text: String,

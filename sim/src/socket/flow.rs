@@ -97,6 +97,10 @@ impl Flows {
     pub(super) fn result(&self, flow: FlowId) -> Option<&FlowResult> {
         self.0.get(&flow)
     }
+
+    pub(super) fn take(&mut self, flow: FlowId) -> Option<FlowResult> {
+        self.0.remove(&flow)
+    }
 }
 
 /// The client's side of a socket: at most one exchange at a time.

@@ -15,7 +15,7 @@ impl Table {
     /// range's first are tried before the others, from a random offset on. A port is shared by connections to different
     /// destinations, but not with a socket that was bound to it.
     pub(super) fn tcp_source_port(
-        &self,
+        &mut self,
         io: &mut SocketIo<'_, '_>,
         src: Ipv4Addr,
         wanted: Option<u16>,
@@ -34,16 +34,27 @@ impl Table {
         // An even number of ports, so that parity survives the wrap.
         let count = if count > 1 { count & !1 } else { count };
         let offset = io.cx.draws.below(io.cx.netns, Purpose::EphemeralPort, count) & !1;
+        let mut probes = 0;
         for parity in 0..count.min(2) {
-            for step in (0..count).step_by(2) {
-                let nth = (offset + parity + step) % count;
-                let port = low + u16::try_from(nth).expect("below the number of ports");
-                if self.tcp_bound.contains_key(&port) || self.tcp_listeners_on(port).next().is_some() {
-                    continue;
-                }
-                let tuple = FourTuple { local: (src, port), remote };
-                if let Ok(reused) = self.tuple_is_free(io, tuple, false) {
-                    return Ok((port, reused));
+            let first = u32::from(low) + offset + parity;
+            let ranges = [(first, u32::from(low) + count), (u32::from(low) + parity, first)];
+            for (first, end) in ranges {
+                let mut from = first;
+                while let Some(port) = self.busy_ports.next_free(src, remote, from, end) {
+                    from = u32::from(port) + 2;
+                    if self.tcp_bound.contains_key(&port) || self.tcp_listeners_on(port).next().is_some() {
+                        continue;
+                    }
+                    let tuple = FourTuple { local: (src, port), remote };
+                    match self.tuple_is_free(io, tuple, false) {
+                        Ok(reused) => return Ok((port, reused)),
+                        // A port in TIME_WAIT that may be reused soon must be asked again.
+                        Err(_) if io.settings.tcp_tw_reuse == 1 || is_loopback(tuple) => {}
+                        Err(_) => {
+                            probes += 1;
+                            self.busy_ports.note(tuple, probes);
+                        }
+                    }
                 }
             }
         }
@@ -63,11 +74,10 @@ impl Table {
             return Err(ConnectError::AddressNotAvailable);
         };
         let Some((_, last)) = time_wait.ts_recent else { return Err(ConnectError::AddressNotAvailable) };
-        let is_loopback = tuple.local.0.is_loopback() || tuple.remote.0.is_loopback();
         let may_reuse = match io.settings.tcp_tw_reuse {
             0 => false,
             1 => true,
-            _ => is_loopback,
+            _ => is_loopback(tuple),
         };
         let is_past = time_wait.is_finished() && io.cx.now - last > Duration::from_secs(1);
         if is_chosen || (may_reuse && is_past) {
@@ -118,4 +128,8 @@ impl Table {
             .find(|ident| !self.ping.contains_key(ident))
             .ok_or(ConnectError::AddressNotAvailable)
     }
+}
+
+const fn is_loopback(tuple: FourTuple) -> bool {
+    tuple.local.0.is_loopback() || tuple.remote.0.is_loopback()
 }

@@ -1,6 +1,7 @@
 //! The sockets of a netns and how they are found.
 
 use super::app::Server;
+use super::busy_ports::BusyPorts;
 use super::ping::PingSocket;
 use super::tcp::{Connection, FourTuple, Listener, Request, TimeWait};
 use super::timer::Timers;
@@ -10,6 +11,7 @@ use crate::ids::SocketId;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// A socket.
 #[derive(Clone, Debug)]
@@ -17,7 +19,8 @@ pub(super) enum Socket {
     Listener(Listener),
     Request(Box<Request>),
     Connection(Box<Connection>),
-    TimeWait(Box<TimeWait>),
+    /// Shared with forks of the world: there are many, and they change little.
+    TimeWait(Arc<TimeWait>),
     Udp(Box<UdpSocket>),
     Ping(Box<PingSocket>),
 }
@@ -28,7 +31,7 @@ impl Socket {
             Self::Listener(_) => None,
             Self::Request(request) => Some(&mut request.timers),
             Self::Connection(connection) => Some(&mut connection.timers),
-            Self::TimeWait(time_wait) => Some(&mut time_wait.timers),
+            Self::TimeWait(time_wait) => Some(&mut Arc::make_mut(time_wait).timers),
             Self::Udp(socket) => Some(&mut socket.timers),
             Self::Ping(socket) => Some(&mut socket.timers),
         }
@@ -59,6 +62,8 @@ pub(super) struct Table {
     pub(super) tcp_bound: BTreeMap<u16, u32>,
     /// UDP sockets by local port, in order of creation.
     udp: BTreeMap<u16, Vec<SocketId>>,
+    /// Ephemeral ports in use towards destinations with many connections.
+    pub(super) busy_ports: BusyPorts,
     /// Ping sockets by identifier.
     pub(super) ping: BTreeMap<u16, SocketId>,
 }
@@ -174,7 +179,7 @@ impl Table {
 
     /// Puts a TIME_WAIT socket in the place of its connection.
     pub(super) fn replace_by_time_wait(&mut self, time_wait: TimeWait) {
-        self.sockets.insert(time_wait.id, Socket::TimeWait(Box::new(time_wait)));
+        self.sockets.insert(time_wait.id, Socket::TimeWait(Arc::new(time_wait)));
     }
 
     pub(super) fn insert_udp(&mut self, socket: UdpSocket) {
@@ -188,10 +193,10 @@ impl Table {
     }
 
     /// Takes a TIME_WAIT socket out, for a connection that inherits from it.
-    pub(super) fn take_time_wait(&mut self, id: SocketId) -> Option<Box<TimeWait>> {
+    pub(super) fn take_time_wait(&mut self, id: SocketId) -> Option<Arc<TimeWait>> {
         match self.sockets.remove(&id)? {
             Socket::TimeWait(time_wait) => {
-                self.tcp_established.remove(&time_wait.tuple);
+                self.forget_tuple(time_wait.tuple);
                 Some(time_wait)
             }
             Socket::Listener(_)
@@ -236,6 +241,7 @@ impl Table {
 
     fn forget_tuple(&mut self, tuple: FourTuple) {
         self.tcp_established.remove(&tuple);
+        self.busy_ports.release(tuple);
     }
 
     /// A port that a user bound is free for others again.

@@ -20,6 +20,7 @@ use crate::wire::MacAddr;
 use crate::xtables::Xtables;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// IP MTU of devices that are made here, as Linux gives a new veth or bridge (`ETH_DATA_LEN`).
@@ -105,7 +106,7 @@ impl World {
         let id = NetnsId(u32::try_from(self.netns.len()).expect("fewer than 2^32 netns"));
         let mut hooks = HookTable::default();
         hooks.register(|_| false, false);
-        self.netns.push(Netns {
+        self.netns.push(Arc::new(Netns {
             id,
             name: name.into(),
             devices: Devices::default(),
@@ -122,7 +123,7 @@ impl World {
             icmp_limit: IcmpLimit::default(),
             socket_out: Vec::new(),
             tap: None,
-        });
+        }));
         if let Some(wheel) = self.timer_wheel {
             self.netns_mut(id).icmp_limit.set_wheel(wheel);
         }
@@ -155,8 +156,9 @@ impl World {
             self.add_device(b.netns, b.name, b.mac, DeviceKind::Veth { peer_netns: a.netns, peer: a_id })?;
         self.netns_mut(a.netns).devices.get_mut(a_id).kind =
             DeviceKind::Veth { peer_netns: b.netns, peer: b_id };
-        self.links.insert((a.netns, a_id), link);
-        self.links.insert((b.netns, b_id), link);
+        let links = Arc::make_mut(&mut self.links);
+        links.insert((a.netns, a_id), link);
+        links.insert((b.netns, b_id), link);
         Ok((a_id, b_id))
     }
 
@@ -307,7 +309,7 @@ impl World {
     /// # Panics
     /// If the device is no veth.
     pub fn link_mut(&mut self, netns: NetnsId, device: DeviceId) -> &mut Link {
-        self.links.get_mut(&(netns, device)).expect("every veth has a link")
+        Arc::make_mut(&mut self.links).get_mut(&(netns, device)).expect("every veth has a link")
     }
 
     /// Names of netns and device, for reports.

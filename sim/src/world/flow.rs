@@ -38,8 +38,8 @@ impl World {
     /// # Errors
     /// If no source port can be had.
     pub fn connect(&mut self, netns: NetnsId, spec: ConnectSpec) -> Result<FlowId, ConnectError> {
-        let flow = self.next_flow(Some(netns));
-        self.with_netns(netns, |ns, cx| {
+        let flow = self.next_flow();
+        let opened = self.with_netns(netns, |ns, cx| {
             // Linux: ip_route_connect, include/net/route.h. Without a route, connect(2) fails at once.
             let route = ip_output::ip_route_output(ns, cx, None, spec.dst);
             let client = ClientSpec {
@@ -60,7 +60,9 @@ impl World {
                     Ok(())
                 }
             })
-        })?;
+        });
+        opened?;
+        self.flows.insert(flow, netns);
         Ok(flow)
     }
 
@@ -75,25 +77,32 @@ impl World {
         request: Vec<u8>,
         deadline: Duration,
     ) -> Result<FlowId, SendAgainError> {
-        let flow = self.next_flow(Some(netns));
+        let flow = self.next_flow();
         let request = Request { flow, bytes: request, deadline };
         self.with_netns(netns, |ns, cx| {
             transport::with_sockets(ns, cx, |sockets, io| sockets.send_again(io, earlier, request))
         })?;
+        self.flows.insert(flow, netns);
         Ok(flow)
     }
 
-    /// A new flow; `starter` is the netns whose socket starts it, if one does.
-    pub(super) fn next_flow(&mut self, starter: Option<NetnsId>) -> FlowId {
-        let flow = FlowId(u32::try_from(self.flow_starters.len()).expect("fewer than 2^32 flows"));
-        self.flow_starters.push(starter);
+    pub(super) fn next_flow(&mut self) -> FlowId {
+        let flow = FlowId(self.flow_count);
+        self.flow_count += 1;
         flow
     }
 
-    /// How a flow ended; none while it has not.
+    /// How a flow ended; none while it has not, and after its result was taken.
     pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
-        let starter = *self.flow_starters.get(usize::try_from(flow.0).expect("u32 fits usize"))?;
-        self.netns(starter?).sockets.flow_result(flow)
+        self.netns(*self.flows.get(&flow)?).sockets.flow_result(flow)
+    }
+
+    /// As [`World::flow_result`], and forgets the flow, which nobody can ask for again.
+    pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
+        let netns = *self.flows.get(&flow)?;
+        let result = self.netns_mut(netns).sockets.take_flow_result(flow)?;
+        self.flows.remove(&flow);
+        Some(result)
     }
 
     /// A TCP server (`listen(2)`). `addr` none means every address of the netns.

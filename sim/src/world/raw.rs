@@ -32,7 +32,7 @@ pub enum RawSendError {
 impl World {
     /// The identity of a flow that [`World::send_raw`] is told about.
     pub fn raw_flow(&mut self) -> FlowId {
-        self.next_flow(None)
+        self.next_flow()
     }
 
     /// Sends a packet from its IP header on, as a raw socket of that netns does. The route follows its destination alone. The

@@ -6,7 +6,7 @@ mod devices;
 mod laws;
 mod raw;
 
-use super::{ConnectSpec, VethEnd, World, WorldOptions};
+use super::{ConnectSpec, RunLimit, VethEnd, World, WorldOptions};
 use crate::drop_reason::DropReason;
 use crate::fib::Route;
 use crate::ids::{FlowId, NetnsId};
@@ -14,7 +14,7 @@ use crate::ipset::IpsetOptions;
 use crate::link::Link;
 use crate::socket::{ClientProtocol, Responder, Server};
 use crate::time::Duration;
-use crate::trace::{DeviceEvent, Event, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
+use crate::trace::{DeviceEvent, Event, Kept, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
 use crate::wire::{ETHERNET_HEADER_LEN, MacAddr, Tcp, TcpFlags};
 use crate::xtables::{RestoreOptions, RuleErrorKind};
 use std::net::Ipv4Addr;
@@ -288,6 +288,52 @@ fn a_lost_segment_is_sent_again() {
     );
     assert_eq!(outcome, Outcome::Connected);
     quiesce(&mut world);
+}
+
+#[test]
+fn a_fork_copies_only_what_it_changes() {
+    let Line { mut world, client, server, .. } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    for index in 0..100 {
+        world.add_netns(&format!("bystander-{index}"));
+    }
+    let mut fork = world.fork();
+    let all = world.all_netns().count();
+    assert_eq!(world.shared_netns(&fork), all);
+    let flow = fork.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
+    fork.run_until_finished(&[flow], fork.now() + Duration::from_secs(20));
+    assert_eq!(world.shared_netns(&fork), all - 3, "client, router and server");
+    assert_eq!(fork.take_flow_result(flow).map(|result| result.outcome), Some(Outcome::Connected));
+    assert_eq!(fork.take_flow_result(flow), None);
+}
+
+#[test]
+fn a_wait_that_takes_too_many_events_stops() {
+    let Line { mut world, client, server, .. } = line();
+    world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
+    let flow = world.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
+    let until = world.now() + Duration::from_secs(20);
+    world.set_events_max(5);
+    assert_eq!(world.run_until_finished(&[flow], until), RunLimit::Events);
+    assert!(world.now() < until);
+    world.set_events_max(1_000);
+    assert_eq!(world.run_until_finished(&[flow], until), RunLimit::Done, "what is left goes on");
+}
+
+#[test]
+fn the_hash_is_over_all_events_whatever_is_kept() {
+    let hash_and_kept = |kept| {
+        let Line { mut world, client, .. } = line();
+        world.set_kept(kept);
+        // Nobody listens: the SYN is rejected.
+        let flow = world.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
+        world.run_until_finished(&[flow], world.now() + Duration::from_secs(20));
+        (world.trace().hash(), world.take_events().len())
+    };
+    let ((all, all_kept), (drops, drops_kept)) = (hash_and_kept(Kept::All), hash_and_kept(Kept::Drops));
+    assert_eq!(all, drops);
+    assert!(all_kept > 50, "{all_kept}");
+    assert_eq!(drops_kept, 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn first_step(scenario: &str, tamper: Tamper) -> (Against, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
-    let mut against = Against::new(Backend::default(), 0);
+    let mut against = Against::new(Backend::default(), 0, false);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
     for (node, rules) in &rules {
         against.sim.load(node, rules).expect("rules");

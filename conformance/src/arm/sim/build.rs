@@ -18,7 +18,7 @@ use crate::topology::{Address, Change, Link as LinkPlan, Listener, NetnsPlan, Ro
 impl From<BuildError> for ArmError {
     /// What a topology holds is ours, so what is refused is our fault.
     fn from(error: BuildError) -> Self {
-        Self::Failed(error.to_string())
+        Self::Internal(error.to_string())
     }
 }
 
@@ -94,7 +94,11 @@ impl SimArm {
         suffixes
             .map(|suffix| format!("{name}{suffix}"))
             .find(|name| self.world.device(netns, name).is_err())
-            .ok_or_else(|| ArmError::Failed(format!("the device {name} was made anew too often")))
+            .ok_or_else(|| {
+                let message =
+                    format!("{name} was deleted and added again more than 26 times, which is not executed");
+                ArmError::Refused(message)
+            })
     }
 
     /// The device that has this name in the plan: the one that is up.
@@ -104,7 +108,7 @@ impl SimArm {
             device.name.strip_prefix(name).is_some_and(|suffix| suffix.len() <= 1) && device.is_up
         };
         let found = devices.iter().filter(is_named_so).last().map(|device| device.id);
-        found.ok_or_else(|| ArmError::Failed(format!("there is no device {name}")))
+        found.ok_or_else(|| ArmError::Internal(format!("there is no device {name}")))
     }
 
     fn configure(&mut self, netns: &NetnsName, plan: &NetnsPlan) -> Result<(), ArmError> {

@@ -8,7 +8,7 @@ use sim::hook::Family;
 use sim::ids::NetnsId;
 use sim::time::Instant;
 use sim::timer_wheel::TimerWheel;
-use sim::trace::{DeviceEvent, Event, Level, TraceEvent};
+use sim::trace::{DeviceEvent, Event, Kept, Level, TraceEvent};
 use sim::world::World;
 
 use super::script::run_script;
@@ -220,7 +220,8 @@ impl SimArm {
                 best = Some((parted, path.again()));
             }
         }
-        best.map(|(_, path)| path).ok_or_else(|| ArmError::Failed("an exchange can go in no way".to_owned()))
+        best.map(|(_, path)| path)
+            .ok_or_else(|| ArmError::Internal("an exchange can go in no way".to_owned()))
     }
 
     fn try_path<E: Exchange>(
@@ -232,6 +233,7 @@ impl SimArm {
         let netns = self.id(exchange.from())?;
         let mut world = self.world.fork();
         world.set_level(Level::Everything);
+        world.set_kept(Kept::All);
         world.draws_mut().follow(path.clone(), self.nat_ports(exchange.transport(), &shown.ports));
         let seen = exchange.run(&mut world, netns)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
@@ -254,11 +256,12 @@ impl SimArm {
     }
 
     /// Time passes until so much has passed since the beginning, if it has not yet.
-    pub(crate) fn catch_up(&mut self, elapsed: Duration) {
+    pub(crate) fn catch_up(&mut self, elapsed: Duration) -> Result<(), ArmError> {
         let until = Instant::START + elapsed;
         if self.world.now() < until {
-            self.world.run_until(until);
+            self.run_until(until)?;
         }
+        Ok(())
     }
 
     /// How long it takes from now on until no frame is sent for a while, if nobody does anything: zero if none will be.
@@ -266,6 +269,7 @@ impl SimArm {
     pub(crate) fn unrest(&self) -> Duration {
         let mut world = self.world.fork();
         world.set_level(Level::Everything);
+        world.set_kept(Kept::All);
         world.run_until(world.now() + UNREST_MAX);
         let last = world.trace().events().iter().rfind(|event| matches!(event.event, Event::Device(_)));
         last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()) + LATENESS_MAX)
@@ -281,14 +285,20 @@ impl SimArm {
         Ok(rules::counters(&xtables.save(Family::Ipv4, true)))
     }
 
-    /// How many events there have been so far.
-    pub(crate) fn event_count(&self) -> usize {
-        self.world.trace().events().len()
+    /// Frames on devices since the last call.
+    pub(crate) fn take_frames(&mut self) -> Vec<Frame> {
+        let frames = self.frames_of(&self.world.trace().events()[self.frames_taken..]);
+        if self.is_recorded {
+            self.frames_taken = self.world.trace().events().len();
+        } else {
+            self.world.take_events();
+        }
+        frames
     }
 
-    /// Frames on devices since so many events.
-    pub(crate) fn frames_since(&self, event_count: usize) -> Vec<Frame> {
-        self.frames_of(&self.world.trace().events()[event_count..])
+    /// From here on, keeps every event until its frame has been taken.
+    pub(crate) fn keep_frames(&mut self) {
+        self.world.set_kept(Kept::All);
     }
 
     /// The numbers with which searches for a free port began, by those who searched.

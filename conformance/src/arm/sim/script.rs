@@ -9,7 +9,7 @@ use sim::time::Instant;
 use sim::world::World;
 
 use super::super::script::{Silence, Wire, play, silencer};
-use super::ArmError;
+use super::{ArmError, endless};
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
@@ -31,7 +31,7 @@ pub(super) fn run_script(
 
 fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {
     let done = world.iptables_command(netns, &plan.from_text, 1, &silencer(plan, action));
-    done.map(drop).map_err(|error| ArmError::Failed(error.to_string()))
+    done.map(drop).map_err(|error| ArmError::Internal(error.to_string()))
 }
 
 struct SimWire<'a> {
@@ -50,7 +50,8 @@ impl Wire for SimWire<'_> {
     fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
         if self.arrived.is_empty() {
             let until = self.world.now() + within;
-            self.world.run_until_tapped(self.netns, until);
+            let limit = self.world.run_until_tapped(self.netns, until);
+            endless::check(self.world, limit)?;
             self.arrived.extend(self.world.take_tapped(self.netns));
         }
         Ok(self.arrived.pop_front())
@@ -58,8 +59,8 @@ impl Wire for SimWire<'_> {
 
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
         let until = self.world.now() + duration;
-        self.world.run_until(until);
-        Ok(())
+        let limit = self.world.run_until(until);
+        endless::check(self.world, limit)
     }
 
     fn now(&self) -> Duration {

@@ -136,7 +136,7 @@ fn check_panic(backend: Option<Backend>, retries: usize) {
     let verdicts: Vec<_> = finished.iter().map(|run| (run.verdict, run.tries())).collect();
     assert_eq!(verdicts, [(Verdict::Passed, 1), (Verdict::NotRun, retries + 1), (Verdict::Passed, 1)]);
     let told = "an assertion failed: the mode userspace has no rules in this version";
-    assert_eq!(finished[1].outcome, Err(ArmError::Failed(told.to_owned())));
+    assert_eq!(finished[1].outcome, Err(ArmError::Internal(told.to_owned())));
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtocolState {
     /// TCP: state and windows.
-    Tcp(Box<TcpTrack>),
+    Tcp(TcpTrack),
     /// UDP: since when it may be a stream.
     Udp(UdpTrack),
     /// SCTP: state and verification tags.

@@ -12,8 +12,10 @@ use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// How many entries an insertion looks at in search of expired ones. More than one, so that the search outruns insertion.
 const PURGE_PER_INSERT: usize = 2;
@@ -39,10 +41,11 @@ impl SourceKey {
 /// The conntrack table of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Conntrack {
-    entries: SlotMap<EntryId, Entry>,
+    /// Shared with forks of the world until one of them changes an entry.
+    entries: SlotMap<EntryId, Arc<Entry>>,
     by_tuple: FxHashMap<Tuple, (EntryId, Direction)>,
     /// Entries with a source binding, newest first.
-    by_source: FxHashMap<SourceKey, Vec<EntryId>>,
+    by_source: FxHashMap<SourceKey, SmallVec<[EntryId; 2]>>,
     /// Every confirmed entry once, and some that are gone; the front is looked at next.
     ring: VecDeque<EntryId>,
     /// No confirmed entry expires before.
@@ -54,12 +57,12 @@ pub struct Conntrack {
 impl Conntrack {
     /// An entry, if it has not been freed.
     pub fn entry(&self, id: EntryId) -> Option<&Entry> {
-        self.entries.get(id)
+        self.entries.get(id).map(|entry| &**entry)
     }
 
     /// As [`Conntrack::entry`], to change it.
     pub fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
-        self.entries.get_mut(id)
+        self.entries.get_mut(id).map(Arc::make_mut)
     }
 
     /// Entries that exist: confirmed, not yet confirmed, expired but not yet purged, and deleted but still held by a packet.
@@ -87,6 +90,7 @@ impl Conntrack {
         let mut live: Vec<&Entry> = self
             .entries
             .values()
+            .map(|entry| &**entry)
             .filter(|entry| entry.is_confirmed() && !entry.is_dying() && !entry.is_expired(now))
             .filter(|entry| !entry.status.contains(Status::NAT_CLASH))
             .collect();
@@ -102,7 +106,7 @@ impl Conntrack {
 
     /// Takes an entry out of the table (`nf_ct_delete`). It is freed when the last packet lets go of it. False if it was out before.
     pub fn delete(&mut self, id: EntryId) -> bool {
-        let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.is_dying()) else { return false };
+        let Some(entry) = self.entry_mut(id).filter(|entry| !entry.is_dying()) else { return false };
         entry.status.insert(Status::DYING);
         let (tuples, holders) = (entry.tuples, entry.holders);
         for tuple in &tuples {
@@ -181,13 +185,13 @@ impl Conntrack {
     }
 
     pub(super) fn hold_entry(&mut self, id: EntryId) {
-        if let Some(entry) = self.entries.get_mut(id) {
+        if let Some(entry) = self.entry_mut(id) {
             entry.holders += 1;
         }
     }
 
     pub(super) fn release_entry(&mut self, id: EntryId) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entry_mut(id) else { return };
         entry.holders = entry.holders.saturating_sub(1);
         if entry.holders == 0 && (entry.is_dying() || !entry.is_confirmed()) {
             self.free(id);
@@ -230,7 +234,7 @@ impl Conntrack {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        Some(self.entries.insert(Entry::new(original, reply, protocol, serial)))
+        Some(self.entries.insert(Arc::new(Entry::new(original, reply, protocol, serial))))
     }
 
     /// Makes an unconfirmed entry findable by both tuples. The caller has checked that neither is taken by a live entry.
@@ -252,7 +256,7 @@ impl Conntrack {
     }
 
     fn confirm_entry(&mut self, id: EntryId, now: Instant) -> Option<[Tuple; 2]> {
-        let entry = self.entries.get_mut(id)?;
+        let entry = self.entry_mut(id)?;
         entry.start_timer(now);
         entry.status.insert(Status::CONFIRMED);
         let tuples = entry.tuples;
@@ -270,7 +274,7 @@ impl Conntrack {
 
     /// Every change of an entry's timer is told here.
     pub(super) fn note_deadline(&mut self, id: EntryId) {
-        let Some(deadline) = self.entries.get(id).and_then(Entry::deadline) else { return };
+        let Some(deadline) = self.entry(id).and_then(Entry::deadline) else { return };
         if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
             self.earliest_deadline = Some(deadline);
         }
@@ -299,7 +303,7 @@ impl Conntrack {
             .get(&SourceKey::of(original))
             .into_iter()
             .flatten()
-            .map(|id| &self.entries[*id])
+            .map(|id| &*self.entries[*id])
             .filter(move |entry| !entry.is_expired(now))
     }
 }
@@ -329,7 +333,7 @@ impl Conntrack {
         for id in expired {
             self.delete(id);
         }
-        self.earliest_deadline = self.entries.values().filter_map(Entry::deadline).min();
+        self.earliest_deadline = self.entries.values().filter_map(|entry| entry.deadline()).min();
     }
 
     /// Deletes an entry that is not assured, to make room for a new one (`early_drop`, net/netfilter/nf_conntrack_core.c).

@@ -141,7 +141,7 @@ fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolSta
     match original.protocol {
         protocol::TCP => {
             let segment = Segment::parse(ip.payload()).ok_or("a TCP segment without its header")?;
-            Ok(ProtocolState::Tcp(Box::new(TcpTrack::begin(&segment, &ctx.sysctls.conntrack)?)))
+            Ok(ProtocolState::Tcp(TcpTrack::begin(&segment, &ctx.sysctls.conntrack)?))
         }
         protocol::UDP => Ok(ProtocolState::Udp(UdpTrack::begin(ctx.cx.now))),
         protocol::SCTP => sctp::Packet::parse(ip.payload())

@@ -13,6 +13,7 @@ use crate::socket::timer::Timers;
 use crate::socket::{SocketIo, Sockets};
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
+use std::sync::Arc;
 
 /// A socket that only answers what is left over (`struct tcp_timewait_sock`).
 #[derive(Clone, Debug)]
@@ -225,6 +226,7 @@ pub(super) fn segment_arrived(
     let Some(Socket::TimeWait(time_wait)) = sockets.table.get_mut(id) else {
         unreachable!("the caller has looked");
     };
+    let time_wait = Arc::make_mut(time_wait);
     match time_wait.process(io, segment) {
         Status::Ignore => Verdict::Taken,
         Status::Ack => {

@@ -1,0 +1,160 @@
+//! What large scenarios cost, from the text to the result: `cargo bench -p conformance --bench scale`.
+//!
+//! Each row is a limit that a user may meet. Times should grow as the numbers do, and no faster.
+
+use std::fmt::Write;
+
+use conformance::diagnostic::{Source, Style, render};
+use conformance::manifest;
+use conformance::prepare::{Prepared, prepare, settle};
+use conformance::runner::{RunOptions, run_sim};
+use conformance::scenario::ProxyMode;
+use divan::Bencher;
+
+fn main() {
+    divan::main();
+}
+
+const CLUSTER: &str = "
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node-1, containers: [{ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}
+";
+
+const CONNECT: &str =
+    "  - connect: {from: outside, to: \"node/node-1:30080\"}\n    expect: {outcome: connected}\n";
+
+fn scenario(steps: &str, objects: &str) -> String {
+    format!(
+        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: scale}}\nspec:\n  intent: scale\n  network:\n    \
+         externalHosts: [{{name: outside, ip: 192.168.0.100}}]\n  steps:\n{steps}{CLUSTER}{objects}"
+    )
+}
+
+fn prepared(text: String) -> Prepared {
+    let source = Source { name: "scale.yaml".into(), text };
+    prepare(manifest::load(vec![source]))
+        .unwrap_or_else(|refused| panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)))
+}
+
+fn run(text: String) -> bool {
+    let prepared = prepared(text);
+    run_sim(&prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs").result.passed()
+}
+
+/// Measures one run: they take long, and differ little.
+fn measure(bencher: Bencher<'_, '_>, text: impl Fn() -> String + Sync) {
+    bencher.with_inputs(text).bench_values(|text| assert!(run(text), "as expected"));
+}
+
+/// A NodePort with so many endpoints that do not exist: the exact shares need a connection to each.
+#[divan::bench(args = [30, 200, 1_000], sample_count = 1, sample_size = 1)]
+fn exact_shares_of_unreachable_endpoints(bencher: Bencher<'_, '_>, count: usize) {
+    let mut objects = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gone}
+spec: {type: NodePort, clusterIP: 10.96.0.20, ports: [{port: 80, nodePort: 30081}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: gone-1, labels: {kubernetes.io/service-name: gone}}
+addressType: IPv4
+ports: [{port: 80, protocol: TCP, name: ''}]
+endpoints:
+"
+    .to_owned();
+    for index in 0..count {
+        let (high, low) = (100 + index / 250, 2 + index % 250);
+        let _ = writeln!(objects, "- {{addresses: [10.244.{high}.{low}], nodeName: node-1}}");
+    }
+    measure(bencher, || scenario("  - connect: {from: outside, to: \"node/node-1:30081\"}\n", &objects));
+}
+
+/// A NodePort with so many Pods, all on one node.
+#[divan::bench(args = [30, 200], sample_count = 1, sample_size = 1)]
+fn exact_shares_of_pods(bencher: Bencher<'_, '_>, count: usize) {
+    let mut objects = String::new();
+    for index in 1..count {
+        let _ = write!(
+            objects,
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web-{index}, labels: {{app: web}}}}\n\
+             spec: {{nodeName: node-1, containers: [{{ports: [{{containerPort: 80}}]}}]}}\n"
+        );
+    }
+    measure(bencher, || scenario(CONNECT, &objects));
+}
+
+/// Steps of one connection each.
+#[divan::bench(args = [1_000, 4_000, 20_000], sample_count = 1, sample_size = 1)]
+fn steps(bencher: Bencher<'_, '_>, count: usize) {
+    measure(bencher, || scenario(&CONNECT.repeat(count), ""));
+}
+
+/// Connections of one step, more than there are ephemeral ports.
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_count = 1, sample_size = 1)]
+fn connections(bencher: Bencher<'_, '_>, count: usize) {
+    let steps = format!(
+        "  - connect: {{from: outside, to: \"node/node-1:30080\", count: {count}}}\n    expect: {{outcome: connected}}\n"
+    );
+    measure(bencher, || scenario(&steps, ""));
+}
+
+/// Keys of one mapping.
+#[divan::bench(args = [2_000, 20_000, 200_000], sample_count = 1, sample_size = 1)]
+fn keys(bencher: Bencher<'_, '_>, count: usize) {
+    let mut objects = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: keys}\ndata:\n".to_owned();
+    for index in 0..count {
+        let _ = writeln!(objects, "  key-{index}: value");
+    }
+    measure(bencher, || scenario(CONNECT, &objects));
+}
+
+/// Ports of Services, 60 each.
+#[divan::bench(args = [600, 6_000, 60_000], sample_count = 1, sample_size = 1)]
+fn service_ports(bencher: Bencher<'_, '_>, count: usize) {
+    const PORTS: usize = 60;
+    let mut objects = String::new();
+    for service in 0..count / PORTS {
+        let ports: Vec<String> = (0..PORTS)
+            .map(|port| format!("{{name: p{port}, port: {}, targetPort: 80}}", 1_000 + port))
+            .collect();
+        let _ = write!(
+            objects,
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: many-{service}}}\n\
+             spec: {{selector: {{app: web}}, ports: [{}]}}\n",
+            ports.join(", ")
+        );
+    }
+    bencher
+        .with_inputs(|| Source { name: "scale.yaml".into(), text: scenario(CONNECT, &objects) })
+        .bench_values(|source| assert!(settle(manifest::load(vec![source])).is_ok(), "the cluster is sound"));
+}
+
+/// Connections to a node that has so many other Pods.
+#[divan::bench(args = [0, 110, 240], sample_count = 1, sample_size = 1)]
+fn connections_beside_pods(bencher: Bencher<'_, '_>, count: usize) {
+    let mut objects = String::new();
+    for index in 0..count {
+        let _ = write!(
+            objects,
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: idle-{index}}}\nspec: {{nodeName: node-1}}\n"
+        );
+    }
+    let steps = "  - connect: {from: outside, to: \"node/node-1:30080\", count: 10000}\n";
+    let prepared = prepared(scenario(steps, &objects));
+    bencher.bench(|| run_sim(&prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs"));
+}

@@ -1,0 +1,151 @@
+//! Cost at scale, as counts: what is kept, how much is shared, and that large scenarios end at all. `cargo bench -p conformance
+//! --bench scale` prints the times.
+
+use std::fmt::Write;
+
+use conformance::arm::ArmError;
+use conformance::arm::sim::SimArm;
+use conformance::diagnostic::{Source, Style, render};
+use conformance::manifest;
+use conformance::prepare::{Prepared, prepare};
+use conformance::result::Run;
+use conformance::runner::{RunOptions, run, run_sim};
+use conformance::scenario::ProxyMode;
+use sim::draws::Weight;
+use sim::trace::Level;
+
+const NODES: &str = "
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
+status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {nodeName: node-1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node-2, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: other}
+spec: {nodeName: node-1, containers: [{ports: [{containerPort: 53, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80}]}
+";
+
+fn source(steps: &str, objects: &str) -> Source {
+    let text = format!(
+        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: scale}}\nspec:\n  intent: scale\n  network:\n    \
+         externalHosts: [{{name: outside, ip: 192.168.0.100}}]\n  steps:\n{steps}{NODES}{objects}"
+    );
+    Source { name: "scale.yaml".into(), text }
+}
+
+fn prepared(steps: &str, objects: &str) -> Prepared {
+    prepare(manifest::load(vec![source(steps, objects)])).unwrap_or_else(|refused| {
+        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
+    })
+}
+
+/// What is printed about a scenario that is refused.
+fn refused(steps: &str) -> String {
+    let refused = prepare(manifest::load(vec![source(steps, "")])).expect_err("it is refused");
+    render(&refused.diagnostics, &refused.sources, Style::Plain)
+}
+
+fn unrecorded(prepared: &Prepared) -> Run {
+    run_sim(prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs")
+}
+
+/// A Service with so many endpoints that do not exist, behind a NodePort.
+fn unreachable_endpoints(count: usize) -> String {
+    let mut text = "
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gone}
+spec: {type: NodePort, clusterIP: 10.96.0.20, ports: [{port: 80, nodePort: 30080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: gone-1, labels: {kubernetes.io/service-name: gone}}
+addressType: IPv4
+ports: [{port: 80, protocol: TCP, name: ''}]
+endpoints:
+"
+    .to_owned();
+    for index in 0..count {
+        let (high, low) = (index / 250, 2 + index % 250);
+        let _ = writeln!(text, "- {{addresses: [10.244.{}.{low}], nodeName: node-1}}", 100 + high);
+    }
+    text
+}
+
+#[test]
+fn exact_shares_of_a_thousand_unreachable_endpoints_are_one_together() {
+    let steps = "  - connect: {from: outside, to: \"node/node-1:30080\"}\n";
+    let run = unrecorded(&prepared(steps, &unreachable_endpoints(1_000)));
+    let shares = &run.result.steps[0].shares;
+    let weights: Vec<_> = shares.iter().map(|share| (share.endpoint.clone(), share.weight.clone())).collect();
+    assert_eq!(weights, [(None, Some(Weight::one()))], "every path was visited, and nothing was rounded");
+}
+
+#[test]
+fn nothing_is_kept_of_steps_that_are_over() {
+    let steps = "  - connect: {from: pod/client, to: service/web}\n".repeat(300);
+    let prepared = prepared(&steps, "");
+    let recorded = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap();
+    let unrecorded = unrecorded(&prepared);
+    assert_eq!(unrecorded.result, recorded.result, "the hash is the same");
+    assert_eq!(unrecorded.recording, None);
+    assert!(recorded.recording.is_some_and(|recording| recording.events.len() > 300 * 50));
+}
+
+#[test]
+fn more_connections_than_ephemeral_ports_wait_for_time_wait() {
+    let steps = "
+  - set: {pod/client: {sysctl: {net.ipv4.ip_local_port_range: 40000 40099}}}
+  - connect: {from: pod/client, to: service/web, count: 1000}
+    expect: {outcome: connected}
+";
+    let run = unrecorded(&prepared(steps, ""));
+    assert!(run.result.passed(), "{:?}", run.result.steps[1].failures);
+    assert_eq!(run.result.steps[1].flows.len(), 1_000);
+}
+
+#[test]
+fn servers_that_answer_each_other_end_the_run_with_what_they_send() {
+    let steps = "
+  - send: {from: pod/client, to: \"pod/web:53\", protocol: udp, sourcePort: 53, segments: [\"> udp (8) src 10.244.1.3\"]}
+  - sleep: 1h
+";
+    let prepared = prepared(steps, "");
+    let options = RunOptions::unrecorded(ProxyMode::Iptables);
+    let mut arm = SimArm::unrecorded(0, Level::Everything);
+    arm.set_events_max(20_000);
+    let ArmError::Refused(message) = run(&prepared, &options, arm).unwrap_err() else {
+        panic!("it is the scenario that does not end");
+    };
+    insta::assert_snapshot!(message);
+}
+
+#[test]
+fn a_scenario_that_outlasts_the_clock_is_refused_where_it_does() {
+    insta::assert_snapshot!(refused(&"  - sleep: 2500000h\n".repeat(3)));
+    let many = "  - connect: {from: outside, to: \"pod/web:80\", timeout: 2500000h, count: 2}\n";
+    insta::assert_snapshot!(refused(many));
+}

@@ -1,0 +1,123 @@
+//! Ephemeral ports that are in use towards one destination, so that a search need not ask for each of them.
+//!
+//! Only destinations towards which a search has met many ports in use have a set; whatever is not in it must be looked up.
+
+use super::Endpoint;
+use super::tcp::FourTuple;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Ports in use that a search may meet before the set is worth its memory.
+const PROBES_MIN: u32 = 64;
+
+const PORTS: u32 = 1 << 16;
+
+/// One bit for each port.
+type Bits = Box<[u64; 1024]>;
+
+/// Ports in use, by source address and destination.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BusyPorts(BTreeMap<(Ipv4Addr, Endpoint), Set>);
+
+#[derive(Clone, Debug)]
+struct Set {
+    bits: Bits,
+    len: u32,
+}
+
+impl BusyPorts {
+    /// The first port from `from` on, below `end`, at even distance from `from`, that is not known to be in use.
+    pub(super) fn next_free(&self, src: Ipv4Addr, remote: Endpoint, from: u32, end: u32) -> Option<u16> {
+        let end = end.min(PORTS);
+        let mut port = from;
+        let Some(set) = self.0.get(&(src, remote)) else { return as_port(port).filter(|_| port < end) };
+        while port < end {
+            let (word, bit) = place(port);
+            let same_parity = 0x5555_5555_5555_5555 << (port & 1);
+            let free = !set.bits[word] & same_parity & (u64::MAX << bit);
+            if free != 0 {
+                let found = port - bit + free.trailing_zeros();
+                return as_port(found).filter(|_| found < end);
+            }
+            port = port - bit + u64::BITS + (port & 1);
+        }
+        None
+    }
+
+    /// A search has found the tuple in the table; `probes` is how many it has found by now.
+    pub(super) fn note(&mut self, tuple: FourTuple, probes: u32) {
+        let key = (tuple.local.0, tuple.remote);
+        if probes < PROBES_MIN && !self.0.contains_key(&key) {
+            return;
+        }
+        let set = self.0.entry(key).or_insert_with(|| Set { bits: Box::new([0; 1024]), len: 0 });
+        let (word, bit) = place(u32::from(tuple.local.1));
+        set.len += u32::from(set.bits[word] >> bit & 1 == 0);
+        set.bits[word] |= 1 << bit;
+    }
+
+    /// The table does not hold the tuple any more.
+    pub(super) fn release(&mut self, tuple: FourTuple) {
+        let key = (tuple.local.0, tuple.remote);
+        let Some(set) = self.0.get_mut(&key) else { return };
+        let (word, bit) = place(u32::from(tuple.local.1));
+        set.len -= u32::from(set.bits[word] >> bit & 1 == 1);
+        set.bits[word] &= !(1 << bit);
+        if set.len == 0 {
+            self.0.remove(&key);
+        }
+    }
+}
+
+fn as_port(port: u32) -> Option<u16> {
+    u16::try_from(port).ok()
+}
+
+/// Word and bit of a port.
+const fn place(port: u32) -> (usize, u32) {
+    ((port / u64::BITS) as usize, port % u64::BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_skips_what_is_known_to_be_in_use() {
+        let (src, remote) = (Ipv4Addr::new(10, 0, 0, 1), (Ipv4Addr::new(10, 0, 0, 2), 80));
+        let tuple = |port| FourTuple { local: (src, port), remote };
+        let mut busy = BusyPorts::default();
+        busy.note(tuple(40_000), 1);
+        assert_eq!(
+            busy.next_free(src, remote, 40_000, 40_010),
+            Some(40_000),
+            "a short search remembers nothing"
+        );
+        for port in (40_000..50_000).step_by(2) {
+            busy.note(tuple(port), PROBES_MIN);
+        }
+        // (from, end, found)
+        let cases = [
+            (40_000, 60_000, Some(50_000)),
+            (40_000, 50_000, None),
+            (40_001, 60_000, Some(40_001)),
+            (49_998, 50_001, Some(50_000)),
+            (65_535, 65_536, Some(65_535)),
+            (65_536, 65_536, None),
+        ];
+        for (from, end, found) in cases {
+            assert_eq!(busy.next_free(src, remote, from, end), found, "{from} {end}");
+        }
+        assert_eq!(
+            busy.next_free(src, (remote.0, 81), 40_000, 60_000),
+            Some(40_000),
+            "of another destination"
+        );
+        busy.release(tuple(45_678));
+        assert_eq!(busy.next_free(src, remote, 40_000, 60_000), Some(45_678));
+        for port in 0..=u16::MAX {
+            busy.release(tuple(port));
+        }
+        assert!(busy.0.is_empty(), "nothing is kept of what is over");
+    }
+}
