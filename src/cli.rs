@@ -305,7 +305,7 @@ fn backends(also: &'static [&'static str]) -> PossibleValuesParser {
 
 /// Modes available in this version, and additional values.
 fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {
-    PossibleValuesParser::new(ProxyMode::AVAILABLE.map(ProxyMode::name).iter().chain(also))
+    PossibleValuesParser::new(ProxyMode::available().map(ProxyMode::name).chain(also.iter().copied()))
 }
 
 /// Families that this version can run.

@@ -9,33 +9,36 @@ use conformance::cluster::{Cluster, Node};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
 use conformance::prepare;
-use conformance::proxy::{NodeRules, plan, rules};
+use conformance::proxy::Planner;
+use conformance::scenario::ProxyMode;
 use proxy_core::ObjectError;
-use proxy_core::diff::{Diff, compare};
+use proxy_core::iptables::diff::{Diff, compare};
+use proxy_core::load::Load;
 use proxy_core::objects::IpFamily;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// The rules that one node loads, by family.
-type NodeFiles<'a> = (&'a str, Vec<(IpFamily, NodeRules)>);
+/// A node, and what it loads, by family.
+type NodeLoad<'a> = (&'a str, Vec<Vec<Load>>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     refuse_stdin_twice(args)?;
     let cluster = cluster(&args.inputs)?;
-    let version = args.kube_proxy_version.into();
+    let planner = Planner::new(&cluster).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
     if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
-        return diff(&cluster, node, args, dump, out);
+        return diff(&cluster, &planner, node, args, dump, out);
     }
-    let mut nodes: Vec<NodeFiles<'_>> = Vec::new();
+    let Some(generator) = ProxyMode::parse(&args.mode).and_then(ProxyMode::generator) else {
+        return Err(Stop::bad_input(format!("error: this version has no proxy mode {}", args.mode)));
+    };
+    let mut nodes: Vec<NodeLoad<'_>> = Vec::new();
     for node in nodes_of(&cluster, args.node.as_deref())? {
-        let rules = families(args.family)
-            .iter()
-            .map(|family| Ok((*family, rules(&cluster, node, *family, version)?)));
-        let rules = rules.collect::<Result<_, ObjectError>>().map_err(|error| {
-            Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
-        })?;
-        nodes.push((&node.name, rules));
+        let load = |family: &IpFamily| {
+            let plan = planner.plan(node, *family, args.kube_proxy_version.into());
+            plan.map(|plan| generator.load(&plan)).map_err(|error| would_not_start(node, &error))
+        };
+        nodes.push((&node.name, families(args.family).iter().map(load).collect::<Result<_, _>>()?));
     }
     match &args.out {
         Some(folder) => write_folders(folder, &args.mode, &nodes, out)?,
@@ -58,6 +61,7 @@ fn refuse_stdin_twice(args: &RenderArgs) -> Result<(), Stop> {
 /// Compares the expected rules of a node with a dump.
 fn diff(
     cluster: &Cluster,
+    planner: &Planner<'_>,
     name: &str,
     args: &RenderArgs,
     dump: &str,
@@ -74,9 +78,8 @@ fn diff(
     let source = input::text(dump)?;
     let mut findings = Vec::new();
     for node in nodes_of(cluster, Some(name))? {
-        let plan = plan(cluster, node, family, args.kube_proxy_version.into()).map_err(|error| {
-            Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
-        })?;
+        let plan = planner.plan(node, family, args.kube_proxy_version.into());
+        let plan = plan.map_err(|error| would_not_start(node, &error))?;
         let compared = compare(&plan, &source.text)
             .map_err(|error| Stop::bad_input(format!("error: {}: {error}", source.name)))?;
         findings.extend(compared.findings);
@@ -87,6 +90,10 @@ fn diff(
     }
     write!(out, "{}", Diff { findings })?;
     Ok(Exit::NotAsExpected)
+}
+
+fn would_not_start(node: &Node, error: &ObjectError) -> Stop {
+    Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
 }
 
 /// Reads manifests. Warnings go to standard error; errors end the command.
@@ -124,29 +131,31 @@ fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Node]
     }
 }
 
+/// The texts that a node loads, each with the file in which it is kept.
+fn files(families: &[Vec<Load>]) -> impl Iterator<Item = (&'static str, &str)> {
+    families.iter().flatten().filter_map(|load| match load {
+        Load::Text { tool, text } => Some((tool.file(), text.as_str())),
+        Load::Sysctl { .. } | Load::Ensure(_) => None,
+    })
+}
+
 /// Prints the rules of all nodes. Lines that begin with `#` are comments to iptables-restore.
-fn print(nodes: &[NodeFiles<'_>], out: &mut dyn Write) -> Result<(), Stop> {
-    for (name, rules) in nodes {
-        for (family, rules) in rules {
-            writeln!(out, "# {name}/{}", setup::file_name(*family))?;
-            out.write_all(rules.restore.as_bytes())?;
+fn print(nodes: &[NodeLoad<'_>], out: &mut dyn Write) -> Result<(), Stop> {
+    for (name, families) in nodes {
+        for (file, text) in files(families) {
+            writeln!(out, "# {name}/{file}")?;
+            out.write_all(text.as_bytes())?;
         }
     }
     Ok(())
 }
 
-fn write_folders(
-    folder: &Path,
-    mode: &str,
-    nodes: &[NodeFiles<'_>],
-    out: &mut dyn Write,
-) -> Result<(), Stop> {
-    for (name, rules) in nodes {
+fn write_folders(folder: &Path, mode: &str, nodes: &[NodeLoad<'_>], out: &mut dyn Write) -> Result<(), Stop> {
+    for (name, families) in nodes {
         let folder = folder.join(name);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
-        let rule_files =
-            rules.iter().map(|(family, rules)| (setup::file_name(*family), rules.restore.clone()));
-        for (file, text) in rule_files.chain([("setup.sh", setup::script(name, mode, rules))]) {
+        let setup = setup::script(name, mode, families);
+        for (file, text) in files(families).chain([("setup.sh", setup.as_str())]) {
             let path = folder.join(file);
             fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;
             writeln!(out, "{}", path.display())?;

@@ -9,7 +9,8 @@ use divan::{Bencher, counter::ItemsCount};
 use ipnet::Ipv4Net;
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
-use proxy_core::iptables;
+use proxy_core::generator::Generator;
+use proxy_core::load::Load;
 use proxy_core::objects::{
     Endpoint, EndpointPort, EndpointSlice, IpFamily, KubeProxyConfiguration, Object, ObjectMeta, Protocol,
     Service, ServicePort, ServiceSpec, ServiceType,
@@ -56,8 +57,8 @@ fn packets(bencher: Bencher, services: usize) {
 /// Loading the rules of a node.
 #[divan::bench(args = SERVICES, sample_count = 3, sample_size = 1)]
 fn load(bencher: Bencher, services: usize) {
-    let (commands, restore) = rules(services);
-    bencher.bench_local(|| loaded_node(&commands, &restore));
+    let load = rules(services);
+    bencher.bench_local(|| loaded_node(&load));
 }
 
 /// What most Services cost against fewest, as the median of several rounds.
@@ -93,8 +94,7 @@ struct Lab {
 
 impl Lab {
     fn new(services: usize) -> Self {
-        let (commands, restore) = rules(services);
-        let (mut world, node) = loaded_node(&commands, &restore);
+        let (mut world, node) = loaded_node(&rules(services));
         let [client, pod] = ["client", "pod"].map(|name| world.add_netns(name));
         join(&mut world, (client, "192.168.0.100/24"), (node, "eth0", "192.168.0.11/24"), 1);
         join(&mut world, (pod, "10.244.1.2/24"), (node, "veth0", "10.244.1.1/24"), 2);
@@ -161,21 +161,26 @@ fn join(world: &mut World, host: (NetnsId, &str), node: (NetnsId, &str, &str), n
     world.add_address(node.0, node_dev, net(node.2)).expect("a fresh address");
 }
 
-fn loaded_node(commands: &[String], restore: &str) -> (World, NetnsId) {
+fn loaded_node(load: &[Load]) -> (World, NetnsId) {
     let mut world = World::new(WorldOptions { seed: 0, level: Level::Nothing });
     let node = world.add_netns("node");
     world.set_sysctl(node, "net.ipv4.ip_forward", "1").expect("a known sysctl");
-    for (line, command) in (1..).zip(commands) {
-        // `-N` of a chain that is there fails, and harms nothing.
-        let _ = world.iptables_command(node, "jumps", line, command);
+    for load in load {
+        match load {
+            Load::Sysctl { .. } => {}
+            Load::Ensure(ensure) => {
+                // `-N` of a chain that is there fails, and harms nothing.
+                let _ = world.iptables_command(node, "jumps", 1, &ensure.command());
+            }
+            Load::Text { text, .. } => world
+                .iptables_restore(node, "restore", text, RestoreOptions { noflush: true, counters: true })
+                .expect("what proxy-core prints is valid"),
+        }
     }
-    world
-        .iptables_restore(node, "restore", restore, RestoreOptions { noflush: true, counters: true })
-        .expect("what proxy-core prints is valid");
     (world, node)
 }
 
-fn rules(services: usize) -> (Vec<String>, String) {
+fn rules(services: usize) -> Vec<Load> {
     let objects: Vec<Object> =
         (0..services).flat_map(|index| service(index, index + 1 == services)).collect();
     let cluster = Cluster::new(&objects).expect("valid objects");
@@ -184,8 +189,7 @@ fn rules(services: usize) -> (Vec<String>, String) {
     let mut machine = Machine::new("node");
     machine.node_ips = vec![NODE.into()];
     let config = NodeConfig::new(machine, &configuration, None).expect("a valid configuration");
-    let text = iptables::full(&Plan::new(&cluster, &config, IpFamily::V4));
-    (text.jumps, text.restore)
+    Generator::Iptables.load(&Plan::new(&cluster, &config, IpFamily::V4))
 }
 
 /// One Service with its slice. The last one has a NodePort and one endpoint, which is real.

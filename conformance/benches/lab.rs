@@ -60,12 +60,12 @@ fn built_and_torn_down(bencher: Bencher<'_, '_>) {
 fn built_loaded_and_torn_down(bencher: Bencher<'_, '_>, backend: Backend) {
     let cluster = three_nodes();
     let topology = Topology::of(&cluster);
-    let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("rules");
+    let (_, loads) = Proxies::start(ProxyMode::Iptables, &cluster).expect("rules");
     bencher.bench_local(|| {
         let mut arm = KernelArm::new(backend);
         arm.build(&topology).expect("built");
-        for (node, rules) in &rules {
-            arm.load(node, rules).expect("loaded");
+        for (node, load) in &loads {
+            arm.load(node, load).expect("loaded");
         }
     });
 }

@@ -10,12 +10,13 @@ pub mod sim;
 
 use std::time::Duration;
 
+use proxy_core::load::Load;
 use thiserror::Error;
 
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, Scripted};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
-use crate::proxy::{NodeRules, NodeUpdate};
+use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Topology};
@@ -31,11 +32,11 @@ pub trait Arm {
     /// See [`ArmError`].
     fn build(&mut self, topology: &Topology) -> Result<(), ArmError>;
 
-    /// Loads what kube-proxy loads at start on a node.
+    /// Loads what kube-proxy loads on a node, in order. Chains and jumps to be ensured are not there yet: the node is new.
     ///
     /// # Errors
     /// See [`ArmError`].
-    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError>;
+    fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError>;
 
     /// Does what kube-proxy does on a node when the cluster has changed.
     ///

@@ -130,7 +130,7 @@ fn can_run(scenario: &Scenario, mode: ProxyMode) -> bool {
 }
 
 fn available_modes() -> String {
-    ProxyMode::AVAILABLE.map(ProxyMode::name).join(", ")
+    ProxyMode::available().map(ProxyMode::name).collect::<Vec<_>>().join(", ")
 }
 
 fn origins(objects: &[LoadedObject]) -> BTreeMap<ObjectKey, Origin> {

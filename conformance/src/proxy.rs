@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net};
+use proxy_core::ObjectError;
 use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::generator::Generator;
+use proxy_core::load::Load;
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 use proxy_core::stale_flows::{FlowCleanup, Frontends};
 use proxy_core::version::KubeProxyVersion;
-use proxy_core::{ObjectError, iptables, sync};
 
 use crate::cluster::{Cluster, Node};
 use crate::scenario::ProxyMode;
@@ -19,6 +21,7 @@ use crate::scenario::ProxyMode;
 #[derive(Debug, Clone)]
 pub struct Proxies {
     mode: ProxyMode,
+    generator: Generator,
     nodes: BTreeMap<String, NodeProxy>,
 }
 
@@ -28,22 +31,11 @@ struct NodeProxy {
     plan: Plan,
 }
 
-/// What a node loads from nothing, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRules {
-    /// sysctls.
-    pub sysctls: Vec<(String, String)>,
-    /// `iptables` command lines. One that makes a chain which is there fails and harms nothing.
-    pub commands: Vec<String>,
-    /// Input of `iptables-restore --noflush`.
-    pub restore: String,
-}
-
 /// What a node does when the cluster has changed, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeUpdate {
-    /// Input of `iptables-restore --noflush`; empty if no rule changes.
-    pub restore: String,
+    /// What it loads; empty if no rule changes.
+    pub load: Vec<Load>,
     /// Every UDP entry for which [`Frontends::is_stale`] holds must go from the conntrack table.
     pub stale: Option<Frontends>,
 }
@@ -59,18 +51,18 @@ impl Proxies {
     pub fn start(
         mode: ProxyMode,
         cluster: &Cluster,
-    ) -> Result<(Self, BTreeMap<String, NodeRules>), ObjectError> {
-        assert!(mode.is_available(), "the mode {mode} has no rules in this version");
-        let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
+    ) -> Result<(Self, BTreeMap<String, Vec<Load>>), ObjectError> {
+        let generator = mode.generator().expect("only modes that are available are run");
+        let planner = Planner::new(cluster)?;
         let mut nodes = BTreeMap::new();
-        let mut rules = BTreeMap::new();
+        let mut loads = BTreeMap::new();
         for node in cluster.nodes() {
-            let config = node_config(cluster, node, KubeProxyVersion::default())?;
-            let plan = Plan::new(&model, &config, IpFamily::V4);
-            rules.insert(node.name.clone(), node_rules(&config, &plan));
+            let config = planner.config(node, KubeProxyVersion::default())?;
+            let plan = Plan::new(&planner.model, &config, IpFamily::V4);
+            loads.insert(node.name.clone(), generator.load(&plan));
             nodes.insert(node.name.clone(), NodeProxy { config, plan });
         }
-        Ok((Self { mode, nodes }, rules))
+        Ok((Self { mode, generator, nodes }, loads))
     }
 
     /// The mode.
@@ -87,56 +79,53 @@ impl Proxies {
         let mut updates = BTreeMap::new();
         for (name, node) in &mut self.nodes {
             let after = Plan::new(&model, &node.config, IpFamily::V4);
-            let sync = sync::between(&node.plan, &after);
+            let sync = self.generator.sync(&node.plan, &after);
             let stale = match sync.flows {
                 FlowCleanup::None => None,
                 FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
                 FlowCleanup::Commands(_) => unreachable!("the newest kube-proxy compares the whole table"),
             };
-            updates.insert(name.clone(), NodeUpdate { restore: sync.restore, stale });
+            updates.insert(name.clone(), NodeUpdate { load: sync.load, stale });
             node.plan = after;
         }
         Ok(updates)
     }
 }
 
-/// What a node loads from nothing for one family; for IPv4 it is what [`Proxies::start`] gives.
-///
-/// # Errors
-/// What `proxy-core` says about an object.
-pub fn rules(
-    cluster: &Cluster,
-    node: &Node,
-    family: IpFamily,
-    version: KubeProxyVersion,
-) -> Result<NodeRules, ObjectError> {
-    Ok(node_rules(&node_config(cluster, node, version)?, &plan(cluster, node, family, version)?))
+/// Plans what the nodes of a cluster do. The cluster's Services are read once for all of them.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    cluster: &'a Cluster,
+    model: proxy_core::cluster::Cluster,
 }
 
-/// What a node is to do for one family, before it is put into any rule language.
-///
-/// # Errors
-/// What `proxy-core` says about an object.
-pub fn plan(
-    cluster: &Cluster,
-    node: &Node,
-    family: IpFamily,
-    version: KubeProxyVersion,
-) -> Result<Plan, ObjectError> {
-    let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
-    Ok(Plan::new(&model, &node_config(cluster, node, version)?, family))
-}
+impl<'a> Planner<'a> {
+    /// For the nodes of this cluster.
+    ///
+    /// # Errors
+    /// What `proxy-core` says about an object.
+    pub fn new(cluster: &'a Cluster) -> Result<Self, ObjectError> {
+        Ok(Self { cluster, model: proxy_core::cluster::Cluster::new(cluster.objects())? })
+    }
 
-fn node_config(cluster: &Cluster, node: &Node, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {
-    let configuration = cluster.kube_proxy_configuration();
-    NodeConfig::new(machine(cluster, node, version), &configuration, cluster.node_object(&node.name))
-}
+    /// What a node does for one family, independent of the proxy mode.
+    ///
+    /// # Errors
+    /// What `proxy-core` says about the node's configuration.
+    pub fn plan(
+        &self,
+        node: &Node,
+        family: IpFamily,
+        version: KubeProxyVersion,
+    ) -> Result<Plan, ObjectError> {
+        Ok(Plan::new(&self.model, &self.config(node, version)?, family))
+    }
 
-fn node_rules(config: &NodeConfig, plan: &Plan) -> NodeRules {
-    let text = iptables::full(plan);
-    let mut sysctls = config.conntrack_sysctls.clone();
-    sysctls.extend(iptables::sysctls(plan));
-    NodeRules { sysctls, commands: text.jumps, restore: text.restore }
+    fn config(&self, node: &Node, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {
+        let configuration = self.cluster.kube_proxy_configuration();
+        let object = self.cluster.node_object(&node.name);
+        NodeConfig::new(machine(self.cluster, node, version), &configuration, object)
+    }
 }
 
 /// The machine that a node is, as [`crate::topology`] builds it.

@@ -110,12 +110,12 @@ pub fn run_against_kernel(
 /// See [`ArmError`].
 pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<Run, ArmError> {
     let topology = Topology::of(&prepared.cluster);
-    let (proxies, rules) = Proxies::start(options.mode, &prepared.cluster)
+    let (proxies, loads) = Proxies::start(options.mode, &prepared.cluster)
         .map_err(|error| ArmError::Refused(error.to_string()))?;
     let mut runner = Runner { arm, topology, proxies, cluster: &prepared.cluster, mode: options.mode };
     runner.arm.build(&runner.topology)?;
-    for (node, rules) in &rules {
-        runner.arm.load(node, rules)?;
+    for (node, load) in &loads {
+        runner.arm.load(node, load)?;
     }
     let mut steps = Vec::new();
     for (number, step) in (1..).zip(&prepared.steps) {

@@ -4,12 +4,14 @@
 use proptest::prelude::*;
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::generator::Generator;
+use proxy_core::iptables::sync;
+use proxy_core::load::Load;
 use proxy_core::objects::{
     Endpoint, EndpointPort, EndpointSlice, IpFamily, KubeProxyConfiguration, Object, ObjectMeta, Protocol,
     Service, ServicePort, ServiceSpec, ServiceType, TrafficPolicy,
 };
 use proxy_core::plan::Plan;
-use proxy_core::{iptables, sync};
 use sim::hook::Family;
 use sim::ipset::Ipset;
 use sim::xtables::{RestoreOptions, Xtables};
@@ -102,12 +104,16 @@ fn restore(tables: &mut Xtables, text: &str) {
 
 fn load(plan: &Plan) -> Xtables {
     let mut tables = Xtables::default();
-    let text = iptables::full(plan);
-    for (line, command) in (1..).zip(&text.jumps) {
-        // `-N` of a chain that is there fails, and harms nothing.
-        let _: Result<_, _> = tables.command(&mut Ipset::default(), "jumps", line, command);
+    for load in Generator::Iptables.load(plan) {
+        match load {
+            Load::Sysctl { .. } => {}
+            Load::Ensure(ensure) => {
+                // `-N` of a chain that is there fails, and harms nothing.
+                let _: Result<_, _> = tables.command(&mut Ipset::default(), "jumps", 1, &ensure.command());
+            }
+            Load::Text { text, .. } => restore(&mut tables, &text),
+        }
     }
-    restore(&mut tables, &text.restore);
     tables
 }
 
@@ -143,7 +149,7 @@ proptest! {
     fn a_sync_leaves_what_a_fresh_load_leaves(a in sketches(), b in sketches()) {
         let (before, after) = (plan(&a), plan(&b));
         let mut tables = load(&before);
-        let text = sync::between(&before, &after).restore;
+        let text = sync::between(&before, &after);
         if !text.is_empty() {
             restore(&mut tables, &text);
         }

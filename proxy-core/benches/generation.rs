@@ -7,12 +7,12 @@
 use divan::{Bencher, black_box};
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::iptables::{self, sync};
 use proxy_core::objects::{
     Endpoint, EndpointPort, EndpointSlice, IpFamily, KubeProxyConfiguration, Object, ObjectMeta, Service,
     ServicePort, ServiceSpec, ServiceType,
 };
 use proxy_core::plan::Plan;
-use proxy_core::{iptables, sync};
 
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 5;
@@ -106,7 +106,7 @@ fn full_2_plan(bencher: Bencher<'_, '_>) {
 fn full_3_text(bencher: Bencher<'_, '_>) {
     let cluster = Cluster::new(&objects()).expect("good objects");
     let plan = Plan::new(&cluster, &config(), IpFamily::V4);
-    bencher.bench_local(|| iptables::full(black_box(&plan)));
+    bencher.bench_local(|| iptables::restore(black_box(&plan)));
 }
 
 /// All of it: what kube-proxy does at a full sync, and reading the objects.
@@ -117,7 +117,7 @@ fn full_all(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         let cluster = Cluster::new(black_box(&objects)).expect("good objects");
         let plan = Plan::new(&cluster, &config, IpFamily::V4);
-        let text = iptables::full(&plan);
+        let text = iptables::restore(&plan);
         // Returned, so that taking them down is not counted.
         (cluster, plan, text)
     });

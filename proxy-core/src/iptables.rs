@@ -1,22 +1,22 @@
-//! The plan in the words of iptables: `iptables-restore --noflush` input, and the commands around it.
+//! iptables mode: the plan in the words of iptables.
 //!
 //! Which rule stands where is kube-proxy's iptables mode, pkg/proxy/iptables/proxier.go, `syncProxyRules`.
 //! That function cannot say in which order Services come; here they come in the order of their names.
 
+mod chain_name;
+pub mod diff;
 mod dispatch;
 mod fixed;
 mod jumps;
-mod lines;
 mod matches;
+mod rules;
 mod service_chains;
+pub mod sync;
 
-use std::fmt;
-
-pub(crate) use dispatch::{Dispatch, SharedChain, count_dispatch, dispatch};
-use lines::Lines;
+use rules::{Chain, RestoreText, TableRules};
 use service_chains::ServiceChains;
-pub(crate) use service_chains::{chain_names, chain_texts};
 
+use crate::load::{Load, Table, Tool};
 use crate::objects::IpFamily;
 use crate::plan::Plan;
 
@@ -25,87 +25,70 @@ use crate::plan::Plan;
 /// kube-proxy: `largeClusterEndpointsThreshold`, pkg/proxy/iptables/proxier.go.
 pub const LARGE_CLUSTER_ENDPOINTS: usize = 1000;
 
-/// What a node loads for one family, from nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IptablesText {
-    /// Commands that make the fixed chains and the jumps into them, to be run in this order before the
-    /// restore. A chain is made once per jump, as kube-proxy ensures it; `-N` of a chain that is there fails
-    /// and harms nothing.
-    pub jumps: Vec<String>,
-    /// Input for `iptables-restore --noflush` (or `ip6tables-restore`).
-    pub restore: String,
-}
-
-/// A table that kube-proxy writes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// `filter`.
-    Filter,
-    /// `nat`.
-    Nat,
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Filter => "filter",
-            Self::Nat => "nat",
-        })
-    }
-}
-
-/// Everything that a node loads for this plan, from nothing.
-pub fn full(plan: &Plan) -> IptablesText {
-    IptablesText { jumps: jumps::commands(plan.family), restore: restore(plan) }
-}
-
-/// sysctls that kube-proxy sets for this plan at start.
-pub fn sysctls(plan: &Plan) -> Vec<(String, String)> {
+/// Everything that a node loads for this plan, from nothing. The conntrack settings that every mode has come
+/// before it.
+///
+/// A chain is ensured once per jump, as kube-proxy does.
+pub fn load(plan: &Plan) -> impl Iterator<Item = Load> {
     // Without it the kernel takes packets that DNAT sends from 127.0.0.0/8 to a pod for martians.
-    let route_localnet = ("net.ipv4.conf.all.route_localnet".to_owned(), "1".to_owned());
-    if plan.node.localhost_node_ports { vec![route_localnet] } else { Vec::new() }
+    let route_localnet = plan
+        .node
+        .localhost_node_ports
+        .then(|| Load::Sysctl { name: "net.ipv4.conf.all.route_localnet".to_owned(), value: "1".to_owned() });
+    let restore = Load::Text { tool: restore_tool(plan.family), text: restore(plan) };
+    route_localnet.into_iter().chain(jumps::ensured(plan.family).map(Load::Ensure)).chain([restore])
 }
 
-/// The command that loads restore input of this family.
-pub fn restore_command(family: IpFamily) -> &'static str {
+/// Input of `iptables-restore --noflush` (or `ip6tables-restore`) that makes all rules of this plan, but for the
+/// jumps from built-in chains.
+pub fn restore(plan: &Plan) -> String {
+    let tables = tables(plan);
+    let size = |TableRules { chains, rules, .. }: &TableRules| chains.len() * 40 + rules.as_str().len() + 16;
+    let mut text = RestoreText::with_capacity(tables.iter().map(size).sum());
+    for TableRules { table, chains, rules } in &tables {
+        text.table(*table, chains.iter().map(Chain::as_str), [rules.as_str()]);
+    }
+    text.into_string()
+}
+
+/// The tool that loads restore input of this family.
+const fn restore_tool(family: IpFamily) -> Tool {
     match family {
-        IpFamily::V4 => "iptables-restore",
-        IpFamily::V6 => "ip6tables-restore",
+        IpFamily::V4 => Tool::IptablesRestore,
+        IpFamily::V6 => Tool::Ip6tablesRestore,
     }
 }
 
 /// Whether comments about single endpoints are left out.
-pub(crate) fn is_large_cluster(plan: &Plan) -> bool {
+fn is_large_cluster(plan: &Plan) -> bool {
     plan.endpoint_count > LARGE_CLUSTER_ENDPOINTS
 }
 
-fn restore(plan: &Plan) -> String {
+/// The chains and rules of this plan: filter, then nat.
+fn tables(plan: &Plan) -> [TableRules; 2] {
     let Plan { family, node, .. } = plan;
-    let chains: Vec<_> = plan.services.values().map(|service| ServiceChains::new(service)).collect();
-    let mut text = Lines::with_capacity(estimated_bytes(plan));
-    text.push_text("*filter\n");
-    fixed::declare_filter(&mut text, node, *family);
+    let mut filter = TableRules::with_capacity(Table::Filter, 4096);
+    fixed::declare_filter(&mut filter, node, *family);
     for service in plan.services.values() {
-        dispatch::write_filter(&mut text, service);
+        dispatch::write_filter(&mut filter.rules, service);
     }
-    fixed::write_filter(&mut text, node, *family);
-    text.push_text("COMMIT\n*nat\n");
-    fixed::declare_nat(&mut text);
-    for chain in chains.iter().flat_map(ServiceChains::names) {
-        text.concat(&[&[":", chain.as_str(), " - [0:0]"]]);
-    }
-    fixed::write_nat(&mut text, node);
+    fixed::write_filter(&mut filter.rules, node, *family);
+
+    let chains: Vec<_> = plan.services.values().map(|service| ServiceChains::new(service)).collect();
+    let mut nat = TableRules::with_capacity(Table::Nat, estimated_bytes(plan));
+    fixed::declare_nat(&mut nat);
+    nat.chains.extend(chains.iter().flat_map(ServiceChains::names).copied().map(Chain::OfService));
+    fixed::write_nat(&mut nat.rules, node);
     let large = is_large_cluster(plan);
     for (service, chains) in plan.services.values().zip(&chains) {
-        dispatch::write_nat(&mut text, service, node, *family);
-        chains.write(&mut text, service, node, large);
+        dispatch::write_nat(&mut nat.rules, service, node, *family);
+        chains.write(&mut nat.rules, service, node, large);
     }
-    fixed::write_node_port_tail(&mut text, node, *family);
-    text.push_text("COMMIT\n");
-    text.into_string()
+    fixed::write_node_port_tail(&mut nat.rules, node, *family);
+    [filter, nat]
 }
 
-/// About how long the text gets, so that it need not be moved while it grows.
+/// About how long the rules of the nat table get, so that they need not be moved while they grow.
 fn estimated_bytes(plan: &Plan) -> usize {
     const BYTES_PER_SERVICE: usize = 600;
     const BYTES_PER_ENDPOINT: usize = 500;

@@ -3,7 +3,7 @@
 //! Pure: no IO, no clock, no threads, no randomness. Data flows through the modules in this order:
 //!
 //! ```text
-//! objects -> service_port, endpoint -> traffic_policy -> plan -> iptables -> sync
+//! objects -> service_port, endpoint -> traffic_policy -> plan -> generator (iptables) -> load
 //! ```
 //!
 //! ```
@@ -12,7 +12,8 @@
 //! use proxy_core::controller::{ServiceNetwork, reconcile};
 //! use proxy_core::objects::{IpFamily, Kind, KubeProxyConfiguration, Object};
 //! use proxy_core::plan::Plan;
-//! use proxy_core::{iptables, sync};
+//! use proxy_core::generator::Generator;
+//! use proxy_core::load::Load;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let service = Object::deserialize_as(
@@ -22,10 +23,14 @@
 //! let objects = reconcile(&[service], &ServiceNetwork::default())?;
 //! let config = NodeConfig::new(Machine::new("node-1"), &KubeProxyConfiguration::default(), None)?;
 //! let plan = Plan::new(&Cluster::new(&objects)?, &config, IpFamily::V4);
-//! assert!(iptables::full(&plan).restore.contains("default/web has no endpoints"));
+//! let load = Generator::Iptables.load(&plan);
+//! let Some(Load::Text { text, .. }) = load.last() else { panic!("rules are loaded last") };
+//! assert!(text.contains("default/web has no endpoints"));
 //!
 //! let empty = Plan::new(&Cluster::new(&[])?, &config, IpFamily::V4);
-//! assert!(sync::between(&plan, &empty).restore.starts_with("*filter\n-D KUBE-SERVICES "));
+//! let sync = Generator::Iptables.sync(&plan, &empty);
+//! let [Load::Text { text, .. }] = &*sync.load else { panic!("one restore") };
+//! assert!(text.starts_with("*filter\n-D KUBE-SERVICES "));
 //! # Ok(())
 //! # }
 //! ```
@@ -34,17 +39,17 @@ mod address;
 pub mod cluster;
 pub mod config;
 pub mod controller;
-pub mod diff;
 pub mod endpoint;
 mod error;
+pub mod generator;
 pub mod health_check;
 pub mod iptables;
+pub mod load;
 pub mod names;
 pub mod objects;
 pub mod plan;
 pub mod service_port;
 pub mod stale_flows;
-pub mod sync;
 pub mod traffic_policy;
 mod validate;
 pub mod version;

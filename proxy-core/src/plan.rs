@@ -51,6 +51,8 @@ pub struct NodePlan {
     pub has_nfacct: bool,
     /// Masquerade picks ports at random.
     pub random_fully: bool,
+    /// conntrack sysctls that kube-proxy sets at start, in order; name and value.
+    pub conntrack_sysctls: Vec<(String, String)>,
     /// Stale conntrack entries are found by going through the table, not by what changed.
     pub reconciles_conntrack: bool,
 }
@@ -365,6 +367,7 @@ impl NodePlan {
             drops_invalid: !config.tcp_be_liberal,
             has_nfacct: config.has_nfacct,
             random_fully: config.kube_proxy_version.always_random_fully() || config.has_random_fully,
+            conntrack_sysctls: config.conntrack_sysctls.clone(),
             reconciles_conntrack: config.kube_proxy_version.reconciles_conntrack(),
         }
     }

@@ -146,7 +146,7 @@ fn what_kube_proxy_passes_over_is_passed_over() {
         let config = NodeConfig::new(Machine::new("a"), &KubeProxyConfiguration::default(), None).unwrap();
         let plan = Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V4);
         assert_eq!(plan.endpoint_count, 0, "{to}");
-        assert!(iptables::full(&plan).restore.contains("prod/web:http has no endpoints"), "{to}");
+        assert!(iptables::restore(&plan).contains("prod/web:http has no endpoints"), "{to}");
     }
 }
 
@@ -166,7 +166,7 @@ fn the_longest_names_fit() {
     );
     let objects = manifests::read(&format!("{service}---\n{slice}"));
     let config = NodeConfig::new(Machine::new("a"), &KubeProxyConfiguration::default(), None).unwrap();
-    let text = iptables::full(&Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V6)).restore;
+    let text = iptables::restore(&Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V6));
     assert!(text.contains("KUBE-SVL-") && text.contains("KUBE-FW-"), "{text}");
     rule_syntax::check(&text).unwrap();
     for backend in Backend::ALL {
@@ -334,7 +334,7 @@ proptest! {
             }
             Ok(cluster) => {
                 for family in FAMILIES {
-                    let text = iptables::full(&Plan::new(&cluster, &config, family)).restore;
+                    let text = iptables::restore(&Plan::new(&cluster, &config, family));
                     rule_syntax::check(&text).map_err(TestCaseError::fail)?;
                     restore_model::Ruleset::default().restore(&text).map_err(TestCaseError::fail)?;
                 }
@@ -358,7 +358,7 @@ fn the_real_tools_take_what_is_no_error() {
             config.has_nfacct = false;
             taken += 1;
             for family in FAMILIES {
-                let text = iptables::full(&Plan::new(&cluster, &config, family)).restore;
+                let text = iptables::restore(&Plan::new(&cluster, &config, family));
                 let restore = backend.command(family, "-restore");
                 netns
                     .run(&[&restore, "--noflush", "--test"], &text)

@@ -8,7 +8,7 @@ mod manifests;
 
 use case::Case;
 use proxy_core::cluster::Cluster;
-use proxy_core::diff::{self, FindingKind, Subject};
+use proxy_core::iptables::diff::{self, FindingKind, Subject};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 
@@ -162,7 +162,7 @@ fn a_service_that_changed_is_named() {
         let config = case.config(update);
         let before = Plan::new(&Cluster::new(&case.input).unwrap(), &config, IpFamily::V4);
         let after = Plan::new(&Cluster::new(update).unwrap(), &config, IpFamily::V4);
-        let found = diff::compare(&after, &proxy_core::iptables::full(&before).restore).unwrap();
+        let found = diff::compare(&after, &proxy_core::iptables::restore(&before)).unwrap();
         let changed = after.change_since(&before);
         for finding in found.findings {
             match &finding.subject {

@@ -7,6 +7,8 @@
 mod case;
 #[path = "support/clusters.rs"]
 mod clusters;
+#[path = "support/commands.rs"]
+mod commands;
 #[path = "support/manifests.rs"]
 mod manifests;
 #[path = "support/netns.rs"]
@@ -18,9 +20,10 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use proxy_core::cluster::Cluster;
 use proxy_core::config::NodeConfig;
+use proxy_core::iptables::{self, sync};
+use proxy_core::load::Ensure;
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
-use proxy_core::{iptables, sync};
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
@@ -29,9 +32,9 @@ fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
 }
 
 fn load(netns: &Netns, backend: Backend, plan: &Plan) {
-    let text = iptables::full(plan);
-    netns.run_jumps(backend, plan.family, &text.jumps);
-    netns.restore(backend, plan.family, &text.restore).unwrap();
+    let jumps: Vec<_> = commands::ensured(plan).iter().map(Ensure::command).collect();
+    netns.run_jumps(backend, plan.family, &jumps);
+    netns.restore(backend, plan.family, &iptables::restore(plan)).unwrap();
 }
 
 /// The machine that rules are loaded on: nfacct counters need a kernel module that few kernels have, and any
@@ -56,7 +59,7 @@ fn recorded_cases_load_and_read_back_as_recorded() {
             if let Some(update) = &case.update {
                 let config = on_this_machine(case.config(update));
                 let sync = sync::between(&plan(&case.input, &config, family), &plan(update, &config, family));
-                netns.restore(Backend::Nft, family, &sync.restore).unwrap();
+                netns.restore(Backend::Nft, family, &sync).unwrap();
             }
             let path = folder.join(file);
             if path.is_file() {
@@ -105,11 +108,11 @@ fn a_sync_leads_the_kernel_to_the_new_state() {
                 let [before, after] = [&before, &after].map(|objects| plan(objects, &config, family));
                 load(&synced, backend, &before);
                 let sync = sync::between(&before, &after);
-                synced.restore(backend, family, &sync.restore).unwrap_or_else(|error| {
-                    panic!("{error}\n{}\nthen\n{}", iptables::full(&before).restore, sync.restore)
+                synced.restore(backend, family, &sync).unwrap_or_else(|error| {
+                    panic!("{error}\n{}\nthen\n{}", iptables::restore(&before), sync)
                 });
                 load(&fresh, backend, &after);
-                assert_same(&fresh.save(backend, family), &synced.save(backend, family), &sync.restore);
+                assert_same(&fresh.save(backend, family), &synced.save(backend, family), &sync);
             }
         }
     }

@@ -5,6 +5,8 @@
 
 #[path = "support/case.rs"]
 mod case;
+#[path = "support/commands.rs"]
+mod commands;
 #[path = "support/compare.rs"]
 mod compare;
 #[path = "support/manifests.rs"]
@@ -16,7 +18,6 @@ use case::Case;
 use proxy_core::cluster::Cluster;
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
-use proxy_core::sync;
 use proxy_core::{health_check, iptables};
 use restore_model::Ruleset;
 
@@ -62,11 +63,11 @@ fn differences(case: &Case) -> String {
         let recorded = recorded(case, file);
         let before = plan(case, &case.input, family);
         let mut states = Vec::new();
-        let mut rules = ruleset(&iptables::full(&before).restore);
+        let mut rules = ruleset(&iptables::restore(&before));
         if let Some(update) = &case.update {
             let after = plan(case, update, family);
-            states.push(("full rules after the update", ruleset(&iptables::full(&after).restore)));
-            rules.restore(&sync::between(&before, &after).restore).unwrap();
+            states.push(("full rules after the update", ruleset(&iptables::restore(&after))));
+            rules.restore(&iptables::sync::between(&before, &after)).unwrap();
             states.push(("full rules, then the sync", rules));
         } else {
             states.push(("full rules", rules));
@@ -85,9 +86,9 @@ fn sync_differences(case: &Case) -> String {
     let mut report = String::new();
     let Some(update) = &case.update else { return report };
     for (family, file) in families(case) {
-        let sync = sync::between(&plan(case, &case.input, family), &plan(case, update, family));
+        let sync = iptables::sync::between(&plan(case, &case.input, family), &plan(case, update, family));
         let theirs = case.recorded(file);
-        for line in sync.restore.lines().filter(|line| line.starts_with(':') || line.starts_with("-X")) {
+        for line in sync.lines().filter(|line| line.starts_with(':') || line.starts_with("-X")) {
             if !theirs.lines().any(|recorded| recorded == line) {
                 report += &format!("{}: {file}: the sync need not have: {line}\n", case.name());
             }
@@ -120,8 +121,9 @@ fn health_differences(case: &Case) -> String {
 
 fn jump_differences(case: &Case) -> String {
     let mut report = String::new();
-    let of_family = |(family, _)| iptables::full(&plan(case, &case.input, family)).jumps;
-    let jumps: Vec<_> = families(case).into_iter().flat_map(of_family).collect();
+    let of_family = |(family, _)| commands::ensured(&plan(case, &case.input, family));
+    let ensured = families(case).into_iter().flat_map(of_family);
+    let jumps: Vec<_> = ensured.map(|ensure| ensure.command()).collect();
     let recorded = case.recorded("iptables-jumps.txt");
     for (index, (expected, found)) in recorded.lines().zip(&jumps).enumerate() {
         if expected != found {

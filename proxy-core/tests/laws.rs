@@ -3,6 +3,8 @@
 
 #[path = "support/clusters.rs"]
 mod clusters;
+#[path = "support/commands.rs"]
+mod commands;
 #[path = "support/compare.rs"]
 mod compare;
 #[path = "support/manifests.rs"]
@@ -13,9 +15,11 @@ mod restore_model;
 use proptest::prelude::*;
 use proxy_core::cluster::Cluster;
 use proxy_core::config::NodeConfig;
+use proxy_core::generator::Generator;
+use proxy_core::iptables::{self, sync};
+use proxy_core::load::{Ensure, Load};
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
-use proxy_core::{iptables, sync};
 use restore_model::Ruleset;
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
@@ -26,20 +30,25 @@ fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
 
 /// The state of a node: the chains that the jumps lead to, then the restore input.
 fn loaded(plan: &Plan) -> Ruleset {
-    let text = iptables::full(plan);
     let mut rules = Ruleset::default();
-    for command in &text.jumps {
-        rules.make_chain(command);
+    for ensure in commands::ensured(plan) {
+        if let Ensure::Chain { table, chain, .. } = ensure {
+            rules.make_chain(&table.to_string(), chain);
+        }
     }
-    rules.restore(&text.restore).unwrap();
+    rules.restore(&iptables::restore(plan)).unwrap();
     rules
 }
 
-fn check_sync(before: &Plan, after: &Plan, sync: &sync::Sync) {
+fn loads(plan: &Plan) -> Vec<Load> {
+    Generator::Iptables.load(plan)
+}
+
+fn check_sync(before: &Plan, after: &Plan, sync: &str) {
     let mut rules = loaded(before);
-    rules.restore(&sync.restore).unwrap_or_else(|error| panic!("{error}\n{}", sync.restore));
+    rules.restore(sync).unwrap_or_else(|error| panic!("{error}\n{sync}"));
     let differences = compare::differences(&loaded(after), &rules);
-    assert_eq!(differences, "", "after\n{}", sync.restore);
+    assert_eq!(differences, "", "after\n{sync}");
 }
 
 proptest! {
@@ -52,7 +61,7 @@ proptest! {
             let [before, after] = [&before, &after].map(|objects| plan(objects, &config, family));
             let sync = sync::between(&before, &after);
             check_sync(&before, &after, &sync);
-            prop_assert_eq!(sync.restore.is_empty(), loaded(&before) == loaded(&after));
+            prop_assert_eq!(sync.is_empty(), loaded(&before) == loaded(&after));
         }
     }
 
@@ -83,7 +92,7 @@ proptest! {
                 let old = current.clone();
                 let change = current.update(&cluster, &config, &services);
                 prop_assert_eq!(&change, &current.change_since(&old));
-                rules.restore(&sync::of_change(&current, &change).restore).unwrap();
+                rules.restore(&sync::of_change(&current, &change)).unwrap();
             }
             prop_assert_eq!(&current, &plan(&after, &config, family));
             prop_assert_eq!(compare::differences(&loaded(&current), &rules), "");
@@ -94,7 +103,7 @@ proptest! {
     #[test]
     fn order_never_matters((objects, shuffled) in clusters::cluster().prop_flat_map(|objects| (Just(objects.clone()), Just(objects).prop_shuffle())), config in clusters::config()) {
         for family in FAMILIES {
-            prop_assert_eq!(iptables::full(&plan(&objects, &config, family)), iptables::full(&plan(&shuffled, &config, family)));
+            prop_assert_eq!(loads(&plan(&objects, &config, family)), loads(&plan(&shuffled, &config, family)));
         }
     }
 }
@@ -139,8 +148,8 @@ fn a_sync_follows_the_size_of_the_cluster() {
     large.extend(uniform_cluster(11, 1).split_off(20));
     let [small, large] = [small, large].map(|objects| plan(&objects, &config, IpFamily::V4));
     assert_eq!((small.endpoint_count, large.endpoint_count), (1000, 1001));
-    assert!(iptables::full(&small).restore.contains(" -> 10.244.0.0:80"));
-    assert!(!iptables::full(&large).restore.contains(" -> "));
+    assert!(iptables::restore(&small).contains(" -> 10.244.0.0:80"));
+    assert!(!iptables::restore(&large).contains(" -> "));
     for (before, after) in [(&small, &large), (&large, &small)] {
         check_sync(before, after, &sync::between(before, after));
     }

@@ -6,10 +6,10 @@ mod manifests;
 
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::generator::Generator;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
 use proxy_core::stale_flows::{FlowCleanup, UdpFlow};
-use proxy_core::sync;
 use proxy_core::version::KubeProxyVersion;
 
 fn service(name: &str, address: &str, protocol: &str) -> String {
@@ -43,7 +43,9 @@ fn plan(yaml: &str, version: KubeProxyVersion) -> Plan {
 /// Flows that are stale after an update, written `destination>answering`; `None` if nobody looks.
 fn stale(before: &str, after: &str, flows: &[&str]) -> Option<Vec<String>> {
     let [before, after] = [before, after].map(|yaml| plan(yaml, KubeProxyVersion::Newest));
-    let FlowCleanup::Reconcile(reconciliation) = sync::between(&before, &after).flows else { return None };
+    let FlowCleanup::Reconcile(reconciliation) = Generator::Iptables.sync(&before, &after).flows else {
+        return None;
+    };
     let frontends = reconciliation.frontends(&after);
     let is_stale = |flow: &&&str| {
         let (original, reply) = flow.split_once('>').unwrap();
@@ -122,7 +124,7 @@ fn older_kube_proxies_delete_by_event() {
     let state = |endpoints: &[&str]| [web.as_str(), &slice("web", "UDP", endpoints)].concat();
     let commands = |before: &str, after: &str| {
         let [before, after] = [before, after].map(|yaml| plan(yaml, KubeProxyVersion::V1_31));
-        match sync::between(&before, &after).flows {
+        match Generator::Iptables.sync(&before, &after).flows {
             FlowCleanup::Commands(commands) => commands.join("\n"),
             FlowCleanup::None => String::new(),
             FlowCleanup::Reconcile(_) => panic!("v1.31 does not reconcile"),

@@ -6,11 +6,12 @@ mod manifests;
 
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
+use proxy_core::generator::Generator;
+use proxy_core::iptables;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
 use proxy_core::stale_flows::FlowCleanup;
 use proxy_core::version::{DIFFERENCES, KubeProxyVersion};
-use proxy_core::{iptables, sync};
 
 const SERVICE: &str = "apiVersion: v1
 kind: Service
@@ -54,7 +55,7 @@ fn plan(version: KubeProxyVersion, yaml: &str) -> Plan {
 }
 
 fn texts(yaml: &str) -> [String; 2] {
-    VERSIONS.map(|version| iptables::full(&plan(version, yaml)).restore)
+    VERSIONS.map(|version| iptables::restore(&plan(version, yaml)))
 }
 
 fn all() -> String {
@@ -112,7 +113,7 @@ fn node_port_addresses_have_keywords() {
 fn stale_flows_are_deleted_by_event_or_by_comparison() {
     let one = SLICE.replace("- {addresses: [10.244.0.2], nodeName: b, hints: {forNodes: [{name: b}]}}\n", "");
     let flows = |version: KubeProxyVersion, before: &str, after: &str| {
-        sync::between(&plan(version, before), &plan(version, after)).flows
+        Generator::Iptables.sync(&plan(version, before), &plan(version, after)).flows
     };
     let [old, new] = VERSIONS.map(|version| flows(version, &all(), &[SERVICE, &one].concat()));
     let commands = [

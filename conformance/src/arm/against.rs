@@ -13,6 +13,8 @@ use pace::{hastened, neigh_sysctls, new_devices};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proxy_core::load::Load;
+
 use super::kernel::KernelArm;
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError};
@@ -22,7 +24,7 @@ use crate::frame::{Comparison, Direction, Frame, Side, compare};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
-use crate::proxy::{NodeRules, NodeUpdate};
+use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
 use crate::scenario::segment::Line;
@@ -293,9 +295,9 @@ impl Arm for &mut Against {
         Ok(())
     }
 
-    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
-        self.kernel.load(node, rules)?;
-        self.sim.load(node, rules)
+    fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
+        self.kernel.load(node, load)?;
+        self.sim.load(node, load)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {

@@ -35,7 +35,7 @@ pub(crate) trait Wire {
     fn now(&self) -> Duration;
 }
 
-/// The command line that makes the sender's own TCP or UDP deaf for the port of a script, or hear again. It would answer what
+/// Input of `iptables-restore --noflush` that makes the sender's own TCP or UDP deaf for the port of a script, or hear again. It would answer what
 /// it did not send with a RST or an ICMP error. A packet socket sees frames before this rule does.
 pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
     let flag = match action {
@@ -43,7 +43,7 @@ pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
         Silence::Ends => "-D",
     };
     let protocol = plan.transport.name();
-    format!("iptables -t raw {flag} PREROUTING -p {protocol} --dport {} -j DROP", plan.source_port)
+    format!("*raw\n{flag} PREROUTING -p {protocol} --dport {} -j DROP\nCOMMIT\n", plan.source_port)
 }
 
 /// What [`silencer`] does.

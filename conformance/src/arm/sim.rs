@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use proxy_core::load::{Ensure, Load, Tool};
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
@@ -21,8 +22,8 @@ use sim::trace::{Event, Kept, Level, PacketEvent, Terminal};
 use sim::tuple::{Direction, L4Key, Tuple};
 use sim::wire::protocol;
 use sim::wire::rewrite::Side;
-use sim::world::{ConnectSpec, World, WorldOptions};
-use sim::xtables::{RestoreOptions, RuleErrorKind};
+use sim::world::{BuildError, ConnectSpec, World, WorldOptions};
+use sim::xtables::{RestoreOptions, RuleError, RuleErrorKind};
 
 use super::{Arm, ArmError};
 use crate::netns::NetnsName;
@@ -31,7 +32,7 @@ use crate::observation::{
     read_answer,
 };
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
-use crate::proxy::{NodeRules, NodeUpdate};
+use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Topology};
@@ -47,6 +48,20 @@ const PORT_WAIT_MAX: Duration = Duration::from_secs(61);
 
 /// Paths through all decisions of one connection. More, and the exact distribution is left out.
 const PATHS_MAX: usize = 10_000;
+
+/// What lines of chains and jumps are counted in, as a file is for lines of text: the first jump that a node makes is line 1.
+const JUMPS: &str = "jumps";
+
+/// Why something was not loaded.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Sysctl(#[from] BuildError),
+    #[error(transparent)]
+    Rules(#[from] RuleError),
+    #[error("IPv6 is not yet executed")]
+    NotExecuted,
+}
 
 /// A simulated world.
 #[derive(Debug)]
@@ -99,12 +114,26 @@ impl SimArm {
         self.id(&NetnsName::Node(name.to_owned()))
     }
 
-    fn restore(&mut self, node: &str, text: &str) -> Result<(), ArmError> {
-        let netns = self.node(node)?;
-        let options = RestoreOptions { noflush: true, counters: false };
-        self.world
-            .iptables_restore(netns, &format!("{node}/iptables.rules"), text, options)
-            .map_err(|error| ArmError::Internal(error.to_string()))
+    /// Loads one thing. `jumps` counts those that were made.
+    fn load_one(&mut self, netns: NetnsId, load: &Load, jumps: &mut u32) -> Result<(), LoadError> {
+        match load {
+            Load::Sysctl { name, value } => Ok(self.world.set_sysctl(netns, name, value)?),
+            Load::Ensure(ensure) => self.ensure(netns, ensure, jumps),
+            Load::Text { tool: Tool::IptablesRestore, text } => {
+                let options = RestoreOptions { noflush: true, counters: false };
+                Ok(self.world.iptables_restore(netns, Tool::IptablesRestore.file(), text, options)?)
+            }
+            Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted),
+        }
+    }
+
+    fn ensure(&mut self, netns: NetnsId, ensure: &Ensure, jumps: &mut u32) -> Result<(), LoadError> {
+        *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
+        match self.world.iptables_command(netns, JUMPS, *jumps, &ensure.command()) {
+            // A chain to which two jumps lead is ensured twice.
+            Err(error) if error.kind == RuleErrorKind::ChainExists => Ok(()),
+            result => result.map(drop).map_err(LoadError::from),
+        }
     }
 
     /// The netns of an id.
@@ -152,29 +181,16 @@ impl Arm for SimArm {
         self.build_all(topology)
     }
 
-    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
+    fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
         let netns = self.node(node)?;
-        for (name, value) in &rules.sysctls {
-            self.world
-                .set_sysctl(netns, name, value)
-                .map_err(|error| ArmError::Internal(error.to_string()))?;
-        }
-        for (index, command) in rules.commands.iter().enumerate() {
-            let line = u32::try_from(index + 1).unwrap_or(u32::MAX);
-            match self.world.iptables_command(netns, &format!("{node}/setup.sh"), line, command) {
-                Ok(_) => {}
-                // A chain to which two jumps lead is made twice; the second time is refused and harms nothing.
-                Err(error) if error.kind == RuleErrorKind::ChainExists => {}
-                Err(error) => return Err(ArmError::Internal(error.to_string())),
-            }
-        }
-        self.restore(node, &rules.restore)
+        let mut jumps = 0;
+        load.iter()
+            .try_for_each(|load| self.load_one(netns, load, &mut jumps))
+            .map_err(|error| ArmError::Internal(format!("{node}: {error}")))
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
-        if !update.restore.is_empty() {
-            self.restore(node, &update.restore)?;
-        }
+        self.load(node, &update.load)?;
         if let Some(frontends) = &update.stale {
             let (netns, now) = (self.node(node)?, self.world.now());
             let conntrack = &mut self.world.netns_mut(netns).conntrack;

@@ -42,7 +42,7 @@ impl Cluster {
     /// The scheduler: a Pod without a node goes where the fewest of its siblings are, as long as that node has room.
     fn bind(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
         let names: Vec<String> = self.state.nodes.iter().map(|node| node.name.clone()).collect();
-        let mut load = Load::default();
+        let mut load = Occupancy::default();
         for key in keys {
             if let Some(pod) = self.stored.get(key).and_then(as_pod)
                 && !pod.spec.node_name.is_empty()
@@ -239,12 +239,12 @@ impl Cluster {
 
 /// How many Pods are on each node: all of them, and those of one Deployment (or of none).
 #[derive(Default)]
-struct Load {
+struct Occupancy {
     all: BTreeMap<String, u32>,
     siblings: BTreeMap<Option<ObjectKey>, BTreeMap<String, u32>>,
 }
 
-impl Load {
+impl Occupancy {
     fn add(&mut self, owner: Option<&ObjectKey>, node: &str) {
         *self.all.entry(node.to_owned()).or_default() += 1;
         *self.siblings.entry(owner.cloned()).or_default().entry(node.to_owned()).or_default() += 1;

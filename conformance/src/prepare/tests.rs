@@ -186,7 +186,7 @@ fn a_good_sample_is_prepared() {
         panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
     });
     assert_eq!(prepared.warnings, []);
-    assert_eq!(prepared.modes, ProxyMode::AVAILABLE);
+    assert_eq!(prepared.modes, ProxyMode::available().collect::<Vec<_>>());
     insta::assert_debug_snapshot!(prepared.steps);
 }
 

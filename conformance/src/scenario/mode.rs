@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use proxy_core::generator::Generator;
+
 /// How kube-proxy implements Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProxyMode {
@@ -19,9 +21,6 @@ impl ProxyMode {
     /// Every mode, in the order in which they are reported.
     pub const ALL: [Self; 4] = [Self::Iptables, Self::Ipvs, Self::Nftables, Self::Userspace];
 
-    /// Modes that this version can run.
-    pub const AVAILABLE: [Self; 1] = [Self::Iptables];
-
     /// Its name in files and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,9 +36,22 @@ impl ProxyMode {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
+    /// What generates its rules; `None` if this version cannot run it.
+    pub const fn generator(self) -> Option<Generator> {
+        match self {
+            Self::Iptables => Some(Generator::Iptables),
+            Self::Ipvs | Self::Nftables | Self::Userspace => None,
+        }
+    }
+
     /// Whether this version can run it.
-    pub fn is_available(self) -> bool {
-        Self::AVAILABLE.contains(&self)
+    pub const fn is_available(self) -> bool {
+        self.generator().is_some()
+    }
+
+    /// Modes that this version can run.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|mode| mode.is_available())
     }
 }
 

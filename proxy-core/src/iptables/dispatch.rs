@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::Table;
-use super::lines::Lines;
+use super::chain_name::{ChainKind, Hash};
 use super::matches::{Layer4, ToVip};
-use crate::names::{ChainKind, Hash};
+use super::rules::Rules;
+use crate::load::Table;
 use crate::objects::{IpFamily, Protocol};
 use crate::plan::{EndpointSet, External, NodePlan, Plan, ServicePlan, Treatment};
 
@@ -62,19 +62,18 @@ impl SharedChain {
 /// The rules of one service port in the chains that all Services share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Dispatch {
-    filter: Lines,
-    nat: Lines,
+    filter: Rules,
+    nat: Rules,
 }
 
 impl Dispatch {
     /// The rules in one chain, without the words that append them.
     pub(crate) fn rules(&self, chain: SharedChain) -> impl Iterator<Item = &str> {
-        let lines = match chain.table() {
+        let rules = match chain.table() {
             Table::Filter => &self.filter,
             Table::Nat => &self.nat,
         };
-        let appended = lines.as_str().lines().filter_map(|line| line.strip_prefix("-A "));
-        appended.filter_map(move |line| line.strip_prefix(chain.name())?.strip_prefix(' '))
+        rules.iter().filter(move |line| line.chain == chain.name()).map(|line| line.rule)
     }
 }
 
@@ -120,7 +119,7 @@ pub(crate) fn count_dispatch(
 
 /// Writes the rules of one service port in the shared chains of the filter table. What was rewritten in the
 /// nat table no longer has the VIP as destination, so these rules meet what was not.
-pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
+pub(super) fn write_filter(filter: &mut Rules, service: &ServicePlan) {
     write_refused_vip(filter, "KUBE-SERVICES", service, service.internal, service.cluster_ip);
     if let Some(external) = &service.external {
         for vip in external.external_ips.iter().chain(&external.load_balancer_vips) {
@@ -132,7 +131,7 @@ pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
             let what = format!("traffic not accepted by {firewall}");
             for vip in external.load_balancer_vips.iter().copied() {
                 let to = ToVip { service, vip, what: &what };
-                filter.push(format_args!("-A KUBE-PROXY-FIREWALL {to} -j DROP"));
+                filter.push("KUBE-PROXY-FIREWALL", format_args!("{to} -j DROP"));
             }
         }
     }
@@ -140,18 +139,17 @@ pub(super) fn write_filter(filter: &mut Lines, service: &ServicePlan) {
         // The answer tells whether there are local endpoints; the question must get through in any case. It
         // is HTTP, hence TCP whatever the Service carries.
         let comment = format!("-m comment --comment \"{} health check node port\"", service.name);
-        filter.push(format_args!(
-            "-A KUBE-NODEPORTS {comment} {} --dport {port} -j ACCEPT",
-            Layer4(Protocol::Tcp)
-        ));
+        let tcp = Layer4(Protocol::Tcp);
+        filter.push("KUBE-NODEPORTS", format_args!("{comment} {tcp} --dport {port} -j ACCEPT"));
     }
 }
 
 /// Writes the rules of one service port in the shared chains of the nat table.
-pub(super) fn write_nat(nat: &mut Lines, service: &ServicePlan, node: &NodePlan, family: IpFamily) {
+pub(super) fn write_nat(nat: &mut Rules, service: &ServicePlan, node: &NodePlan, family: IpFamily) {
     let hash = Hash::of_service_port(&service.name);
     let mut write = |vip: IpAddr, what: &str, kind: ChainKind| {
-        nat.push(format_args!("-A KUBE-SERVICES {} -j {}", ToVip { service, vip, what }, hash.chain(kind)));
+        let to = ToVip { service, vip, what };
+        nat.push("KUBE-SERVICES", format_args!("{to} -j {}", hash.chain(kind)));
     };
     if let Treatment::Serve(set) = service.internal {
         write(service.cluster_ip, "cluster IP", chain_kind(set));
@@ -166,17 +164,13 @@ pub(super) fn write_nat(nat: &mut Lines, service: &ServicePlan, node: &NodePlan,
     }
     let Some(port) = external.node_port else { return };
     // NodePorts are not subject to source ranges.
-    let head = format!(
-        "-A KUBE-NODEPORTS -m comment --comment {} {}",
-        service.name,
-        Layer4(service.name.protocol())
-    );
+    let head = format!("-m comment --comment {} {}", service.name, Layer4(service.name.protocol()));
     let chain = hash.chain(ChainKind::External);
     if counts_localhost(node, family) {
         let counter = "-m nfacct --nfacct-name localhost_nps_accepted_pkts";
-        nat.push(format_args!("{head} -d 127.0.0.0/8 --dport {port} {counter} -j {chain}"));
+        nat.push("KUBE-NODEPORTS", format_args!("{head} -d 127.0.0.0/8 --dport {port} {counter} -j {chain}"));
     }
-    nat.push(format_args!("{head} --dport {port} -j {chain}"));
+    nat.push("KUBE-NODEPORTS", format_args!("{head} --dport {port} -j {chain}"));
 }
 
 /// Whether packets to NodePorts on 127.0.0.0/8 are counted, for the users who will miss them in nftables
@@ -191,24 +185,24 @@ fn is_guarded(service: &ServicePlan, external: &External) -> bool {
 }
 
 fn write_refused_vip(
-    filter: &mut Lines,
+    filter: &mut Rules,
     chain: &str,
     service: &ServicePlan,
     treatment: Treatment,
     vip: IpAddr,
 ) {
     if let Some((what, target)) = refusal(treatment) {
-        filter.push(format_args!("-A {chain} {} -j {target}", ToVip { service, vip, what }));
+        filter.push(chain, format_args!("{} -j {target}", ToVip { service, vip, what }));
     }
 }
 
 /// For every local address, even those that take no NodePort traffic.
-fn write_refused_node_port(filter: &mut Lines, service: &ServicePlan, external: &External) {
+fn write_refused_node_port(filter: &mut Rules, service: &ServicePlan, external: &External) {
     if let (Some(port), Some((what, target))) = (external.node_port, refusal(external.treatment)) {
         let name = &service.name;
         let comment = format!("-m comment --comment \"{name} {what}\"");
         let to = format!("-m addrtype --dst-type LOCAL {} --dport {port}", Layer4(name.protocol()));
-        filter.push(format_args!("-A KUBE-EXTERNAL-SERVICES {comment} {to} -j {target}"));
+        filter.push("KUBE-EXTERNAL-SERVICES", format_args!("{comment} {to} -j {target}"));
     }
 }
 

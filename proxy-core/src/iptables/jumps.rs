@@ -1,6 +1,6 @@
 //! The jumps from the built-in chains.
 
-use super::Table;
+use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
 
 /// One jump. It is put before all rules of its built-in chain when it is made, so the last one stands first.
@@ -54,19 +54,22 @@ const JUMPS: [Jump; 14] = [
     all_packets(Table::Filter, "OUTPUT", "KUBE-FIREWALL", ""),
 ];
 
-/// The commands that make every jump and, before it, the chain that it leads to.
-pub(super) fn commands(family: IpFamily) -> Vec<String> {
-    let tool = match family {
-        IpFamily::V4 => "iptables",
-        IpFamily::V6 => "ip6tables",
-    };
-    let mut commands = Vec::with_capacity(2 * JUMPS.len());
-    for Jump { table, from, to, only_new, comment } in &JUMPS {
-        let state = if *only_new { " -m conntrack --ctstate NEW" } else { "" };
-        let comment =
-            if comment.is_empty() { String::new() } else { format!(" -m comment --comment \"{comment}\"") };
-        commands.push(format!("{tool} -t {table} -N {to}"));
-        commands.push(format!("{tool} -t {table} -I {from}{state}{comment} -j {to}"));
+/// Every jump and, before it, the chain that it leads to.
+pub(super) fn ensured(family: IpFamily) -> impl Iterator<Item = Ensure> {
+    JUMPS.iter().flat_map(move |jump| {
+        let Jump { table, from, to, .. } = *jump;
+        [Ensure::Chain { family, table, chain: to }, Ensure::Jump { family, table, from, rule: jump.rule() }]
+    })
+}
+
+impl Jump {
+    /// Matches and target.
+    fn rule(&self) -> String {
+        let state = if self.only_new { "-m conntrack --ctstate NEW " } else { "" };
+        let comment = match self.comment {
+            "" => String::new(),
+            comment => format!("-m comment --comment \"{comment}\" "),
+        };
+        format!("{state}{comment}-j {}", self.to)
     }
-    commands
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::chain_name::{ChainKind, ChainName, Hash};
 use super::dispatch::chain_kind;
-use super::lines::Lines;
 use super::matches::{ExternalDestinations, IfLocal, IfNotLocal, Probability, ToVip};
+use super::rules::Rules;
 use crate::endpoint::Endpoint;
-use crate::names::{ChainKind, ChainName, Hash};
 use crate::objects::TrafficPolicy;
 use crate::plan::{EndpointSet, External, Masquerade, NodePlan, ServicePlan, SourceRanges, Treatment};
 
@@ -28,14 +28,14 @@ pub(crate) fn chain_texts(
 ) -> BTreeMap<ChainName, String> {
     let Some(service) = service else { return BTreeMap::new() };
     let chains = ServiceChains::new(service);
-    let mut lines = Lines::default();
-    chains.write(&mut lines, service, node, large);
+    let mut rules = Rules::default();
+    chains.write(&mut rules, service, node, large);
     let mut texts: BTreeMap<ChainName, String> =
         chains.names().map(|chain| (*chain, String::new())).collect();
     let by_text: BTreeMap<&str, ChainName> = chains.names().map(|chain| (chain.as_str(), *chain)).collect();
-    for line in lines.as_str().split_inclusive('\n') {
-        let text = line.split(' ').nth(1).and_then(|chain| texts.get_mut(by_text.get(chain)?));
-        text.expect("every line appends to a chain of the service port").push_str(line);
+    for line in rules.iter() {
+        let text = by_text.get(line.chain).and_then(|chain| texts.get_mut(chain));
+        text.expect("every rule is in a chain of the service port").push_str(line.text);
     }
     texts
 }
@@ -71,8 +71,8 @@ impl ServiceChains {
     }
 
     /// Writes the rules of all chains. `large`: leave comments about single endpoints out.
-    pub(super) fn write(&self, lines: &mut Lines, service: &ServicePlan, node: &NodePlan, large: bool) {
-        let mut writer = Writer { lines, chains: self, service, node, large };
+    pub(super) fn write(&self, rules: &mut Rules, service: &ServicePlan, node: &NodePlan, large: bool) {
+        let mut writer = Writer { rules, chains: self, service, node, large };
         if let Some(external) = service.external.as_ref().filter(|_| service.has_endpoints()) {
             writer.write_external(external);
             if let Some(ranges) = &external.source_ranges {
@@ -91,7 +91,7 @@ impl ServiceChains {
 }
 
 struct Writer<'a> {
-    lines: &'a mut Lines,
+    rules: &'a mut Rules,
     chains: &'a ServiceChains,
     service: &'a ServicePlan,
     node: &'a NodePlan,
@@ -107,24 +107,26 @@ impl Writer<'_> {
         match external.policy {
             TrafficPolicy::Cluster => {
                 // The endpoint may be on another node: the reply must come back this way.
-                self.lines.push(format_args!("-A {chain} {} -j KUBE-MARK-MASQ", about("masquerade traffic")));
+                self.rules
+                    .push(chain.as_str(), format_args!("{} -j KUBE-MARK-MASQ", about("masquerade traffic")));
             }
             TrafficPolicy::Local => {
                 if let Some(local) = &self.node.local_traffic {
                     // As if it had gone up to an external balancer and come back: not subject to the policy.
                     let pods = IfLocal(local);
-                    self.lines.push(format_args!("-A {chain} {} {pods} -j {cluster}", about("pod traffic")));
+                    self.rules
+                        .push(chain.as_str(), format_args!("{} {pods} -j {cluster}", about("pod traffic")));
                 }
                 // The node may use the VIP as its source.
                 let from_node = "-m addrtype --src-type LOCAL";
                 let masquerade = about("masquerade LOCAL traffic");
-                self.lines.push(format_args!("-A {chain} {masquerade} {from_node} -j KUBE-MARK-MASQ"));
+                self.rules.push(chain.as_str(), format_args!("{masquerade} {from_node} -j KUBE-MARK-MASQ"));
                 let route = about("route LOCAL traffic");
-                self.lines.push(format_args!("-A {chain} {route} {from_node} -j {cluster}"));
+                self.rules.push(chain.as_str(), format_args!("{route} {from_node} -j {cluster}"));
             }
         }
         if let Treatment::Serve(set) = external.treatment {
-            self.lines.push(format_args!("-A {chain} -j {}", self.chains.hash.chain(chain_kind(set))));
+            self.rules.push(chain.as_str(), format_args!("-j {}", self.chains.hash.chain(chain_kind(set))));
         }
     }
 
@@ -136,13 +138,14 @@ impl Writer<'_> {
         let next = self.chains.hash.chain(ChainKind::External);
         let comment = format!("-m comment --comment \"{name} loadbalancer IP\"");
         for range in &ranges.ranges {
-            self.lines.push(format_args!("-A {chain} {comment} -s {range} -j {next}"));
+            self.rules.push(chain.as_str(), format_args!("{comment} -s {range} -j {next}"));
         }
         for vip in external.load_balancer_vips.iter().filter(|_| ranges.admits_vips) {
-            self.lines.push(format_args!("-A {chain} {comment} -s {vip} -j {next}"));
+            self.rules.push(chain.as_str(), format_args!("{comment} -s {vip} -j {next}"));
         }
         let rest = "will be dropped by KUBE-PROXY-FIREWALL";
-        self.lines.push(format_args!("-A {chain} -m comment --comment \"other traffic to {name} {rest}\""));
+        self.rules
+            .push(chain.as_str(), format_args!("-m comment --comment \"other traffic to {name} {rest}\""));
     }
 
     /// The choice among a set of endpoints.
@@ -152,9 +155,9 @@ impl Writer<'_> {
             self.write_cluster_ip_masquerade(chain);
         }
         let (head, comment_end) = if self.large {
-            (format!("-A {chain} "), "")
+            (String::new(), "")
         } else {
-            (format!("-A {chain} -m comment --comment \"{} -> ", self.service.name), "\" ")
+            (format!("-m comment --comment \"{} -> ", self.service.name), "\" ")
         };
         let members = self.service.indexes_in(set);
         let reachable = self.service.categories.all_reachable.iter().zip(&self.chains.of_endpoints);
@@ -170,17 +173,17 @@ impl Writer<'_> {
         if let Some(seconds) = self.service.affinity_seconds {
             let known = format!(" --rcheck --seconds {seconds} --reap -j ");
             for (head, target) in &choices {
-                self.lines.concat(&[head, &["-m recent --name ", target, &known, target]]);
+                self.rules.concat(chain.as_str(), &[head, &["-m recent --name ", target, &known, target]]);
             }
         }
         for (position, (head, target)) in choices.iter().enumerate() {
             let jump = ["-j ", target];
             match choices.len() - position {
-                1 => self.lines.concat(&[head, &jump]),
+                1 => self.rules.concat(chain.as_str(), &[head, &jump]),
                 left => {
                     let probability = Probability::of_one_in(left);
                     let random = ["-m statistic --mode random --probability ", probability.as_str(), " "];
-                    self.lines.concat(&[head, &random, &jump]);
+                    self.rules.concat(chain.as_str(), &[head, &random, &jump]);
                 }
             }
         }
@@ -191,9 +194,11 @@ impl Writer<'_> {
         let to = ToVip { service: self.service, vip: self.service.cluster_ip, what: "cluster IP" };
         match (self.service.internal_masquerade, &self.node.local_traffic) {
             (Masquerade::Never, _) | (Masquerade::UnlessFromPods, None) => {}
-            (Masquerade::Always, _) => self.lines.push(format_args!("-A {chain} {to} -j KUBE-MARK-MASQ")),
+            (Masquerade::Always, _) => {
+                self.rules.push(chain.as_str(), format_args!("{to} -j KUBE-MARK-MASQ"))
+            }
             (Masquerade::UnlessFromPods, Some(local)) => {
-                self.lines.push(format_args!("-A {chain} {to} {} -j KUBE-MARK-MASQ", IfNotLocal(local)));
+                self.rules.push(chain.as_str(), format_args!("{to} {} -j KUBE-MARK-MASQ", IfNotLocal(local)));
             }
         }
     }
@@ -202,19 +207,15 @@ impl Writer<'_> {
         let chain = chain.as_str();
         let protocol = self.service.name.protocol().lower();
         let name = self.service.name.as_str();
-        let head: &[&str] = if self.large {
-            &["-A ", chain, " "]
-        } else {
-            &["-A ", chain, " -m comment --comment ", name, " "]
-        };
+        let head: &[&str] = if self.large { &[] } else { &["-m comment --comment ", name, " "] };
         // An endpoint that is sent to itself would answer itself directly, past the un-NAT.
-        self.lines.concat(&[head, &["-s ", endpoint.address_text(), " -j KUBE-MARK-MASQ"]]);
+        self.rules.concat(chain, &[head, &["-s ", endpoint.address_text(), " -j KUBE-MARK-MASQ"]]);
         let remember: &[&str] = if self.service.affinity_seconds.is_some() {
             &["-m recent --name ", chain, " --set "]
         } else {
             &[]
         };
         let dnat = ["-m ", protocol, " -p ", protocol, " -j DNAT --to-destination ", &endpoint.text];
-        self.lines.concat(&[head, remember, &dnat]);
+        self.rules.concat(chain, &[head, remember, &dnat]);
     }
 }

@@ -40,12 +40,9 @@ impl Ruleset {
         Ok(())
     }
 
-    /// Does what `iptables -t TABLE -N CHAIN` does; other commands are passed over.
-    pub(crate) fn make_chain(&mut self, command: &str) {
-        let words: Vec<_> = command.split(' ').collect();
-        if let ["-t", table, "-N", chain] = words[1..] {
-            self.0.entry(table.to_owned()).or_default().entry(chain.to_owned()).or_default();
-        }
+    /// Makes sure of a chain.
+    pub(crate) fn make_chain(&mut self, table: &str, chain: &str) {
+        self.0.entry(table.to_owned()).or_default().entry(chain.to_owned()).or_default();
     }
 
     /// The chains of one table.

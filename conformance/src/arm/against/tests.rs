@@ -26,8 +26,11 @@ fn first_step(scenario: &str, tamper: Tamper) -> (Against, Option<FlowPlan>) {
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
     for (node, rules) in &rules {
         against.sim.load(node, rules).expect("rules");
-        let tampered = NodeRules { restore: tamper(rules.restore.clone()), ..rules.clone() };
-        against.kernel.load(node, &tampered).expect("rules");
+        let tampered = rules.iter().cloned().map(|load| match load {
+            Load::Text { tool, text } => Load::Text { tool, text: tamper(text) },
+            load @ (Load::Sysctl { .. } | Load::Ensure(_)) => load,
+        });
+        against.kernel.load(node, &tampered.collect::<Vec<_>>()).expect("rules");
     }
     let timeout = Duration::from_millis(300);
     let mut arm = &mut against;

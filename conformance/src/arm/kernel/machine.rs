@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use proxy_core::load::{Load, Tool};
 use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
@@ -17,7 +18,7 @@ use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
-use super::rules::counters;
+use super::rules::{RestoreInput, counters};
 use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
@@ -29,7 +30,7 @@ use crate::observation::{
     ConntrackObservation, Flows, Mismatch, RawFlow, RuleCounter, Scripted, Transport, read_answer,
 };
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
-use crate::proxy::{NodeRules, NodeUpdate};
+use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Change, Listener, Topology};
@@ -297,17 +298,29 @@ impl Arm for KernelArm {
         Ok(())
     }
 
-    fn load(&mut self, node: &str, rules: &NodeRules) -> Result<(), ArmError> {
+    fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
         let netns = self.node(node)?;
-        let own = rules.sysctls.iter().filter(|(name, _)| !OF_THE_MACHINE.contains(&&**name));
-        netns.set_sysctls(own.map(|(name, value)| (&**name, &**value)))?;
-        Ok(self.backend.load(netns, &rules.commands, &rules.restore)?)
+        let mut sysctls = Vec::new();
+        let mut input = RestoreInput::default();
+        for load in load {
+            match load {
+                Load::Sysctl { name, value } => sysctls.push((&**name, &**value)),
+                Load::Ensure(ensure) => input.ensure(ensure),
+                Load::Text { tool: Tool::IptablesRestore, text } => input.push(text),
+                Load::Text { tool: Tool::Ip6tablesRestore, .. } => {
+                    return Err(ArmError::Failed("IPv6 is not yet executed".to_owned()));
+                }
+            }
+        }
+        netns.set_sysctls(sysctls.into_iter().filter(|(name, _)| !OF_THE_MACHINE.contains(name)))?;
+        match input.finish() {
+            input if input.is_empty() => Ok(()),
+            input => Ok(self.backend.restore(netns, &input, false)?),
+        }
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
-        if !update.restore.is_empty() {
-            self.backend.restore(self.node(node)?, &update.restore, false)?;
-        }
+        self.load(node, &update.load)?;
         update.stale.as_ref().map_or(Ok(()), |frontends| self.delete_stale(node, frontends))
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use proxy_core::load::{Ensure, Table};
+
 use super::lab::{LabError, LabNetns};
 use super::requirement::Requirement;
 use crate::backend::Backend;
@@ -47,16 +49,6 @@ impl Backend {
         netns.run(self.restore_program(), args, text.as_bytes()).map(drop)
     }
 
-    /// Carries out `iptables` command lines, in order, and then loads what `iptables-restore --noflush` reads, all by one
-    /// process: what stands behind the table in a command line is what `iptables-restore` takes as a line. A command that
-    /// makes a chain which an earlier one has made is passed over.
-    ///
-    /// # Errors
-    /// What the tool says; it counts lines from the first command's on.
-    pub fn load(self, netns: &LabNetns, commands: &[String], restore: &str) -> Result<(), LabError> {
-        self.restore(netns, &format!("{}{restore}", as_restore(commands)), false)
-    }
-
     /// What is loaded, with counters (`iptables-save -c`).
     ///
     /// # Errors
@@ -66,26 +58,54 @@ impl Backend {
     }
 }
 
-/// Command lines as input of `iptables-restore --noflush`. One that names no table is left as it is, for the tool to refuse.
-fn as_restore(lines: &[String]) -> String {
-    let mut made = BTreeSet::new();
-    let mut text = String::new();
-    let mut open = "";
-    for line in lines {
-        let command = line.strip_prefix("iptables -t ").and_then(|rest| rest.split_once(' '));
-        let (table, command) = command.unwrap_or(("filter", line));
-        if command.starts_with("-N ") && !made.insert((table, command)) {
-            continue;
+/// Input of `iptables-restore --noflush` on a node that has nothing loaded yet. Chains, jumps and text that follow each other
+/// are one input for one process, because starting the tool takes longer than most of its work.
+#[derive(Debug, Default)]
+pub(super) struct RestoreInput {
+    text: String,
+    open: Option<Table>,
+    made: BTreeSet<(Table, &'static str)>,
+}
+
+impl RestoreInput {
+    /// Makes a chain, once, or a jump.
+    pub(super) fn ensure(&mut self, ensure: &Ensure) {
+        match ensure {
+            Ensure::Chain { table, chain, .. } => {
+                if self.made.insert((*table, chain)) {
+                    self.line(*table, &format!("-N {chain}"));
+                }
+            }
+            Ensure::Jump { table, from, rule, .. } => self.line(*table, &format!("-I {from} {rule}")),
         }
-        if table != open {
-            text.push_str(if open.is_empty() { "" } else { "COMMIT\n" });
-            text.push_str(&format!("*{table}\n"));
-            open = table;
-        }
-        text.push_str(&format!("{command}\n"));
     }
-    text.push_str(if open.is_empty() { "" } else { "COMMIT\n" });
-    text
+
+    /// Adds whole tables.
+    pub(super) fn push(&mut self, text: &str) {
+        self.close();
+        self.text.push_str(text);
+    }
+
+    /// The input; empty if there is nothing to load.
+    pub(super) fn finish(mut self) -> String {
+        self.close();
+        self.text
+    }
+
+    fn line(&mut self, table: Table, line: &str) {
+        if self.open != Some(table) {
+            self.close();
+            self.open = Some(table);
+            self.text.push_str(&format!("*{table}\n"));
+        }
+        self.text.extend([line, "\n"]);
+    }
+
+    fn close(&mut self) {
+        if self.open.take().is_some() {
+            self.text.push_str("COMMIT\n");
+        }
+    }
 }
 
 /// Reads how often each rule matched out of what `iptables-save -c` printed, in its order.
@@ -110,22 +130,33 @@ pub fn counters(saved: &str) -> Vec<RuleCounter> {
 
 #[cfg(test)]
 mod tests {
+    use proxy_core::objects::IpFamily;
+
     use super::*;
 
     #[test]
-    fn command_lines_are_one_input() {
-        let lines = [
-            "iptables -t filter -N A",
-            "iptables -t filter -I INPUT -m comment --comment \"a b\" -j A",
-            "iptables -t filter -N A",
-            "iptables -t filter -I FORWARD -j A",
-            "iptables -t nat -N A",
-        ];
+    fn chains_and_jumps_are_one_input() {
+        let family = IpFamily::V4;
+        let chain = |table, chain| Ensure::Chain { family, table, chain };
+        let jump =
+            |from, rule: &str| Ensure::Jump { family, table: Table::Filter, from, rule: rule.to_owned() };
+        let mut input = RestoreInput::default();
+        for ensure in [
+            chain(Table::Filter, "A"),
+            jump("INPUT", "-m comment --comment \"a b\" -j A"),
+            chain(Table::Filter, "A"),
+            jump("FORWARD", "-j A"),
+            chain(Table::Nat, "A"),
+        ] {
+            input.ensure(&ensure);
+        }
+        input.push("*nat\n-A A -j RETURN\nCOMMIT\n");
         assert_eq!(
-            as_restore(&lines.map(str::to_owned)),
-            "*filter\n-N A\n-I INPUT -m comment --comment \"a b\" -j A\n-I FORWARD -j A\nCOMMIT\n*nat\n-N A\nCOMMIT\n"
+            input.finish(),
+            "*filter\n-N A\n-I INPUT -m comment --comment \"a b\" -j A\n-I FORWARD -j A\nCOMMIT\n*nat\n-N A\nCOMMIT\n\
+             *nat\n-A A -j RETURN\nCOMMIT\n"
         );
-        assert_eq!(as_restore(&[]), "");
+        assert_eq!(RestoreInput::default().finish(), "");
     }
 
     #[test]

@@ -32,12 +32,12 @@ pub(super) fn run_script(
     backend: Backend,
     plan: &ScriptPlan,
 ) -> Result<Option<Mismatch>, ArmError> {
-    backend.load(netns, &[silencer(plan, Silence::Begins)], "")?;
+    backend.restore(netns, &silencer(plan, Silence::Begins), false)?;
     let capture = Capture::open(netns)?;
     let socket = netns.enter(open_socket)?.map_err(|errno| failed(netns, errno))?;
     let mut wire = KernelWire { netns, capture, socket, arrived: VecDeque::new(), since: Instant::now() };
     let mismatch = play(plan, &mut wire)?;
-    backend.load(netns, &[silencer(plan, Silence::Ends)], "")?;
+    backend.restore(netns, &silencer(plan, Silence::Ends), false)?;
     Ok(mismatch)
 }
 

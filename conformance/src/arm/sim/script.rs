@@ -7,6 +7,7 @@ use std::time::Duration;
 use sim::ids::{FlowId, NetnsId};
 use sim::time::Instant;
 use sim::world::World;
+use sim::xtables::RestoreOptions;
 
 use super::super::script::{Silence, Wire, play, silencer};
 use super::{ArmError, endless};
@@ -30,8 +31,9 @@ pub(super) fn run_script(
 }
 
 fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {
-    let done = world.iptables_command(netns, &plan.from_text, 1, &silencer(plan, action));
-    done.map(drop).map_err(|error| ArmError::Internal(error.to_string()))
+    let options = RestoreOptions { noflush: true, counters: false };
+    let done = world.iptables_restore(netns, "script", &silencer(plan, action), options);
+    done.map_err(|error| ArmError::Internal(error.to_string()))
 }
 
 struct SimWire<'a> {

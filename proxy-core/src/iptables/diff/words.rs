@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::dump::{Chains, Rule, chain_kind};
 use super::{Finding, FindingKind, Subject};
-use crate::iptables::Table;
-use crate::names::ChainKind;
+use crate::iptables::chain_name::ChainKind;
+use crate::load::Table;
 
 /// What the absence of a fixed chain or of one of its rules does.
 pub(super) fn missing_fixed_chain(chain: &str) -> &'static str {

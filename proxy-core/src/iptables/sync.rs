@@ -1,9 +1,9 @@
-//! What to write when a plan changes: the least that turns the rules of one plan into those of another.
+//! Restore input for a plan that changes: the least that turns the rules of one plan into those of another.
 //!
 //! Real kube-proxy writes the shared chains anew at every sync; here a rule in them is inserted or deleted
 //! only where a Service's own dispatch changes, and a chain of a Service is written only if its rules differ.
 //! Each table is still one transaction, and one that does not fit is refused as a whole: where the node's
-//! rules are not those of the plan before, load everything ([`crate::iptables::full`]), as kube-proxy does
+//! rules are not those of the plan before, load everything ([`super::load`]), as kube-proxy does
 //! after a failed sync.
 
 mod shared_chains;
@@ -12,40 +12,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::iptables::{self, SharedChain, Table, chain_names, chain_texts, dispatch, is_large_cluster};
-use crate::names::ChainName;
+use super::chain_name::ChainName;
+use super::dispatch::{SharedChain, dispatch};
+use super::fixed::LOCALHOST_GUARD;
+use super::rules::{Chain, RestoreText, TableRules};
+use super::service_chains::{chain_names, chain_texts};
+use super::{LARGE_CLUSTER_ENDPOINTS, is_large_cluster, restore_tool, tables};
+use crate::load::{Load, Table};
 use crate::plan::{Plan, PlanChange, ServiceChange};
-use crate::stale_flows::FlowCleanup;
 use shared_chains::SharedChains;
 
-/// What to do on a node when its plan changes, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sync {
-    /// Input for `iptables-restore --noflush` (or `ip6tables-restore`); empty if no rule changes.
-    pub restore: String,
-    /// conntrack entries to delete after the restore.
-    pub flows: FlowCleanup,
+/// What a node loads, for restore input of a sync: nothing, if that is empty.
+pub(crate) fn load(plan: &Plan, restore: String) -> Vec<Load> {
+    let is_needed = !restore.is_empty();
+    is_needed.then(|| Load::Text { tool: restore_tool(plan.family), text: restore }).into_iter().collect()
 }
 
-/// What to do when a plan becomes another plan of the same node and family. Reads both plans whole, but does
-/// not write more than [`of_change`].
+/// Restore input that turns the rules of one plan into those of another plan of the same node and family; empty
+/// if no rule changes. Reads both plans whole, but does not write more than [`of_change`].
 ///
 /// # Panics
 /// If the plans are of different families: no rules turn one into the other.
-pub fn between(before: &Plan, after: &Plan) -> Sync {
+pub fn between(before: &Plan, after: &Plan) -> String {
     assert_eq!(before.family, after.family, "a sync is within one family");
-    let change = after.change_since(before);
     if before.node == after.node {
-        return of_change(after, &change);
+        of_change(after, &after.change_since(before))
+    } else {
+        rewrite(before, after)
     }
-    let flows = FlowCleanup::after(after, &change);
-    Sync { restore: rewrite(before, after), flows }
 }
 
-/// What to do after [`Plan::update`] changed a plan to `after`. Cost is that of the change, as long as no
+/// Restore input after [`Plan::update`] changed a plan to `after`. Cost is that of the change, as long as no
 /// rule enters a shared chain; then all service ports are counted to find its place.
-pub fn of_change(after: &Plan, change: &PlanChange) -> Sync {
-    let large_before = change.endpoint_count_before > iptables::LARGE_CLUSTER_ENDPOINTS;
+pub fn of_change(after: &Plan, change: &PlanChange) -> String {
+    let large_before = change.endpoint_count_before > LARGE_CLUSTER_ENDPOINTS;
     let large_after = is_large_cluster(after);
     let mut writer = Writer::new(after);
     writer.write_shared_chains(&change.services);
@@ -59,7 +59,7 @@ pub fn of_change(after: &Plan, change: &PlanChange) -> Sync {
             writer.write_service(&service, large_before, large_after);
         }
     }
-    Sync { restore: writer.finish(), flows: FlowCleanup::after(after, change) }
+    writer.finish()
 }
 
 /// Every service port, those that do not change included.
@@ -77,29 +77,21 @@ fn all_services(after: &Plan, change: &PlanChange) -> impl Iterator<Item = Servi
 
 /// The whole new rule set, and the end of what only the old one had: for a change of the node itself.
 fn rewrite(before: &Plan, after: &Plan) -> String {
-    let new = iptables::full(after).restore;
+    let [filter, nat] = tables(after);
     let kept = chains_of_plan(after);
     let stale: Vec<ChainName> = chains_of_plan(before).difference(&kept).copied().collect();
-    let mut text = String::with_capacity(new.len() + stale.len() * 64);
-    let (filter, nat) = new.split_once("*nat\n").expect("full rules have a nat table");
-    let (filter_head, filter_rules) = filter.split_at("*filter\n".len());
-    text.push_str(filter_head);
+    let mut text = RestoreText::default();
     // The guard of 127.0.0.0/8 is no part of rules without it: empty it. It stays, for built-in chains jump
     // to it.
-    if !filter_rules.contains(":KUBE-FIREWALL ") {
-        text.push_str(":KUBE-FIREWALL - [0:0]\n");
-    }
-    text.push_str(filter_rules);
-    text.push_str("*nat\n");
-    for chain in &stale {
-        writeln!(text, ":{chain} - [0:0]").expect("a String takes everything");
-    }
-    text.push_str(nat.strip_suffix("COMMIT\n").expect("the nat table is committed last"));
-    for chain in &stale {
-        writeln!(text, "-X {chain}").expect("a String takes everything");
-    }
-    text.push_str("COMMIT\n");
-    text
+    let guard = Chain::Fixed(LOCALHOST_GUARD);
+    let emptied = Some(guard).filter(|guard| !filter.chains.contains(guard));
+    let TableRules { table, chains, rules } = &filter;
+    text.table(*table, emptied.iter().chain(chains).map(Chain::as_str), [rules.as_str()]);
+    let deletions: String = stale.iter().map(|chain| format!("-X {chain}\n")).collect();
+    let TableRules { table, chains, rules } = &nat;
+    let chains = stale.iter().map(ChainName::as_str).chain(chains.iter().map(Chain::as_str));
+    text.table(*table, chains, [rules.as_str(), &deletions]);
+    text.into_string()
 }
 
 fn chains_of_plan(plan: &Plan) -> BTreeSet<ChainName> {
@@ -112,9 +104,9 @@ struct Writer<'a> {
     /// Edits of shared chains, per table.
     filter_edits: String,
     nat_edits: String,
-    /// Chains of Services: lines that make or empty them, their rules, and the lines that delete them. A
+    /// Chains of Services: those that are made or emptied, their rules, and the lines that delete chains. A
     /// chain can be deleted only when nothing jumps to it any more.
-    declarations: String,
+    declared: Vec<ChainName>,
     rules: String,
     deletions: String,
 }
@@ -125,7 +117,7 @@ impl<'a> Writer<'a> {
             plan,
             filter_edits: String::new(),
             nat_edits: String::new(),
-            declarations: String::new(),
+            declared: Vec::new(),
             rules: String::new(),
             deletions: String::new(),
         }
@@ -151,27 +143,25 @@ impl<'a> Writer<'a> {
         let after = chain_texts(service.after.as_deref(), &self.plan.node, large_after);
         for (chain, rules) in &after {
             if before.get(chain) != Some(rules) {
-                writeln!(self.declarations, ":{chain} - [0:0]").expect("a String takes everything");
+                self.declared.push(*chain);
                 self.rules.push_str(rules);
             }
         }
         for chain in before.keys().filter(|chain| !after.contains_key(chain)) {
-            writeln!(self.declarations, ":{chain} - [0:0]").expect("a String takes everything");
+            self.declared.push(*chain);
             writeln!(self.deletions, "-X {chain}").expect("a String takes everything");
         }
     }
 
     fn finish(self) -> String {
-        let mut text = String::new();
+        let mut text = RestoreText::default();
         if !self.filter_edits.is_empty() {
-            text.extend(["*filter\n", &self.filter_edits, "COMMIT\n"]);
+            text.table(Table::Filter, std::iter::empty(), [self.filter_edits.as_str()]);
         }
-        let nat = [&self.declarations, &self.rules, &self.nat_edits, &self.deletions];
-        if nat.iter().any(|part| !part.is_empty()) {
-            text.push_str("*nat\n");
-            text.extend(nat.map(String::as_str));
-            text.push_str("COMMIT\n");
+        let nat = [&self.rules, &self.nat_edits, &self.deletions].map(String::as_str);
+        if !self.declared.is_empty() || nat.iter().any(|part| !part.is_empty()) {
+            text.table(Table::Nat, self.declared.iter().map(ChainName::as_str), nat);
         }
-        text
+        text.into_string()
     }
 }

@@ -1,13 +1,15 @@
-//! Chains and rules, from `iptables-save` and from our own restore input.
+//! Chains and rules, from `iptables-save` and from a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 pub(crate) use super::saved_rule::Rule;
-use crate::iptables::Table;
-use crate::names::{CHAIN_PREFIXES, ChainKind};
+use crate::iptables::chain_name::{CHAIN_PREFIXES, ChainKind};
+use crate::iptables::{jumps, tables};
+use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
+use crate::plan::Plan;
 
 /// A line that no `iptables-save` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -71,19 +73,25 @@ impl Chains {
         Ok(chains)
     }
 
-    /// Reads our own restore input, and the commands that make the jumps.
-    pub(super) fn read_restore(restore: &str, jumps: &[String], family: IpFamily) -> Self {
-        let mut chains = Self::read_dump(restore, family).expect("what we print has the same form");
-        for command in jumps {
-            let words: Vec<&str> = command.splitn(6, ' ').collect();
-            let table = if words.get(2) == Some(&"nat") { Table::Nat } else { Table::Filter };
-            match words.get(3..) {
-                Some(["-I", chain, rule]) => chains.add(table, chain, Some(rule), family),
-                Some(["-N", chain]) => chains.add(table, chain, None, family),
-                Some(_) | None => {}
+    /// What a plan wants, the jumps from built-in chains included.
+    pub(super) fn of_plan(plan: &Plan) -> Self {
+        let mut wanted = Self::default();
+        for rules in tables(plan) {
+            for chain in &rules.chains {
+                wanted.add(rules.table, chain.as_str(), None, plan.family);
+            }
+            for line in rules.rules.iter() {
+                wanted.add(rules.table, line.chain, Some(line.rule), plan.family);
             }
         }
-        chains
+        wanted.find_owners();
+        for ensure in jumps::ensured(plan.family) {
+            match ensure {
+                Ensure::Chain { family, table, chain } => wanted.add(table, chain, None, family),
+                Ensure::Jump { family, table, from, rule } => wanted.add(table, from, Some(&rule), family),
+            }
+        }
+        wanted
     }
 
     pub(super) fn has(&self, table: Table, chain: &str) -> bool {

@@ -12,8 +12,8 @@ use std::fmt;
 
 pub use dump::DumpError;
 
-use crate::iptables::{self, Table};
-use crate::names::ChainKind;
+use super::chain_name::ChainKind;
+use crate::load::Table;
 use crate::plan::Plan;
 use dump::{Chains, Rule};
 
@@ -110,8 +110,7 @@ impl fmt::Display for Diff {
 /// The first line of `dump` that no `iptables-save` prints.
 pub fn compare(plan: &Plan, dump: &str) -> Result<Diff, DumpError> {
     let loaded = Chains::read_dump(dump, plan.family)?;
-    let text = iptables::full(plan);
-    let wanted = Chains::read_restore(&text.restore, &text.jumps, plan.family);
+    let wanted = Chains::of_plan(plan);
     let mut comparison = Comparison { wanted: &wanted, loaded: &loaded, findings: Vec::new() };
     comparison.compare_jumps();
     comparison.compare_fixed_chains();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Bound;
 
-use crate::iptables::{Dispatch, SharedChain, count_dispatch};
+use crate::iptables::dispatch::{Dispatch, SharedChain, count_dispatch};
 use crate::names::ServicePortName;
 use crate::plan::Plan;
 

@@ -1,0 +1,174 @@
+//! What is written to a table: chains, and rules in them.
+
+use std::fmt;
+
+use super::chain_name::ChainName;
+use crate::load::Table;
+
+/// What restore input says about one table.
+#[derive(Debug)]
+pub(super) struct TableRules {
+    /// The table.
+    pub(super) table: Table,
+    /// Chains that are made, or emptied if they exist.
+    pub(super) chains: Vec<Chain>,
+    /// Rules that are then appended.
+    pub(super) rules: Rules,
+}
+
+impl TableRules {
+    /// Nothing yet, with room for so many bytes of rules.
+    pub(super) fn with_capacity(table: Table, bytes: usize) -> Self {
+        Self {
+            table,
+            chains: Vec::new(),
+            rules: Rules { text: String::with_capacity(bytes), ends: Vec::new() },
+        }
+    }
+
+    /// Declares fixed chains.
+    pub(super) fn declare(&mut self, chains: impl IntoIterator<Item = &'static str>) {
+        self.chains.extend(chains.into_iter().map(Chain::Fixed));
+    }
+}
+
+/// A chain of kube-proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chain {
+    /// It exists whatever the Services.
+    Fixed(&'static str),
+    /// It belongs to one service port.
+    OfService(ChainName),
+}
+
+impl Chain {
+    /// The name.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Fixed(name) => name,
+            Self::OfService(name) => name.as_str(),
+        }
+    }
+}
+
+/// Rules, as the lines that append them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Rules {
+    text: String,
+    /// Where each rule's words begin, and where its line ends.
+    ends: Vec<(usize, usize)>,
+}
+
+/// One of [`Rules`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'a> {
+    /// The chain.
+    pub(super) chain: &'a str,
+    /// The rule, without the words that append it.
+    pub(super) rule: &'a str,
+    /// `-A CHAIN RULE` and the line break.
+    pub(super) text: &'a str,
+}
+
+const APPEND: &str = "-A ";
+
+impl Rules {
+    /// Appends a rule to a chain.
+    pub(super) fn push(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
+        let start = self.begin(chain);
+        fmt::Write::write_fmt(&mut self.text, rule).expect("a String takes everything");
+        self.end(start);
+    }
+
+    /// Appends a rule made of these parts, given in groups; faster than formatting, for the rules that come by
+    /// the hundred thousand.
+    pub(super) fn concat(&mut self, chain: &str, groups: &[&[&str]]) {
+        let start = self.begin(chain);
+        for part in groups.iter().copied().flatten() {
+            self.text.push_str(part);
+        }
+        self.end(start);
+    }
+
+    /// Every rule, in the order of writing.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
+        self.ends.iter().scan(0, |from, (rule, end)| {
+            let start = std::mem::replace(from, *end);
+            Some(Line {
+                chain: &self.text[start + APPEND.len()..rule - 1],
+                rule: &self.text[*rule..end - 1],
+                text: &self.text[start..*end],
+            })
+        })
+    }
+
+    /// All lines.
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the words of the rule begin.
+    fn begin(&mut self, chain: &str) -> usize {
+        for part in [APPEND, chain, " "] {
+            self.text.push_str(part);
+        }
+        self.text.len()
+    }
+
+    fn end(&mut self, start: usize) {
+        self.text.push('\n');
+        self.ends.push((start, self.text.len()));
+    }
+}
+
+/// Restore input, table by table.
+#[derive(Debug, Default)]
+pub(super) struct RestoreText(String);
+
+impl RestoreText {
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(String::with_capacity(bytes))
+    }
+
+    /// Adds a table: chains to make or empty, and lines.
+    pub(super) fn table<'a>(
+        &mut self,
+        table: Table,
+        chains: impl Iterator<Item = &'a str>,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) {
+        let name = match table {
+            Table::Filter => "*filter\n",
+            Table::Nat => "*nat\n",
+        };
+        self.0.push_str(name);
+        for chain in chains {
+            self.0.extend([":", chain, " - [0:0]\n"]);
+        }
+        self.0.extend(lines);
+        self.0.push_str("COMMIT\n");
+    }
+
+    /// The text.
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_back_as_they_were_written() {
+        let mut rules = Rules::default();
+        rules.push("A", format_args!("-j {}", "B"));
+        rules.concat("LONGER", &[&["-s ", "10.0.0.1"], &[" -j A"]]);
+        let lines: Vec<_> = rules.iter().map(|line| (line.chain, line.rule, line.text)).collect();
+        let expected =
+            [("A", "-j B", "-A A -j B\n"), ("LONGER", "-s 10.0.0.1 -j A", "-A LONGER -s 10.0.0.1 -j A\n")];
+        assert_eq!(lines, expected);
+        assert_eq!(rules.as_str(), expected.map(|(_, _, text)| text).concat());
+    }
+}

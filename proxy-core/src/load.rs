@@ -1,0 +1,116 @@
+//! What a node loads, as an ordered list: text for its tools, and the few commands that are not text.
+//!
+//! Neutral: every proxy mode yields such a list ([`crate::generator`]), and whoever loads it needs one row per
+//! tool, whatever the mode.
+
+use std::fmt;
+
+use crate::objects::IpFamily;
+
+/// One thing that a node loads. Each is loaded when the one before it has been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Load {
+    /// Sets a sysctl: `sysctl NAME=VALUE`.
+    Sysctl {
+        /// The name, with dots: `net.ipv4.conf.all.route_localnet`.
+        name: String,
+        /// The value.
+        value: String,
+    },
+    /// Makes sure of a chain or of a jump, by the command `iptables` or `ip6tables`.
+    Ensure(Ensure),
+    /// Gives text to a tool.
+    Text {
+        /// The tool.
+        tool: Tool,
+        /// What it reads.
+        text: String,
+    },
+}
+
+/// Something that is made by the command `iptables` (or `ip6tables`) unless it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ensure {
+    /// A chain: `iptables -t TABLE -N CHAIN`.
+    ///
+    /// kube-proxy: `EnsureChain`, pkg/util/iptables/iptables.go.
+    Chain {
+        /// The family of the table.
+        family: IpFamily,
+        /// The table.
+        table: Table,
+        /// The chain.
+        chain: &'static str,
+    },
+    /// A rule that is inserted before all others of its chain: `iptables -t TABLE -I CHAIN RULE`.
+    ///
+    /// kube-proxy: `EnsureRule` with `Prepend`, pkg/util/iptables/iptables.go.
+    Jump {
+        /// The family of the table.
+        family: IpFamily,
+        /// The table.
+        table: Table,
+        /// The chain that gets the rule.
+        from: &'static str,
+        /// The rule without its chain: matches and `-j TARGET`.
+        rule: String,
+    },
+}
+
+impl Ensure {
+    /// The command line that makes it where it does not exist: `iptables -t nat -N KUBE-SERVICES`.
+    pub fn command(&self) -> String {
+        let program = self.program();
+        match self {
+            Self::Chain { table, chain, .. } => format!("{program} -t {table} -N {chain}"),
+            Self::Jump { table, from, rule, .. } => format!("{program} -t {table} -I {from} {rule}"),
+        }
+    }
+
+    /// The program: `iptables` or `ip6tables`.
+    pub const fn program(&self) -> &'static str {
+        match self {
+            Self::Chain { family, .. } | Self::Jump { family, .. } => match family {
+                IpFamily::V4 => "iptables",
+                IpFamily::V6 => "ip6tables",
+            },
+        }
+    }
+}
+
+/// A tool that loads text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tool {
+    /// `iptables-restore --noflush`.
+    IptablesRestore,
+    /// `ip6tables-restore --noflush`.
+    Ip6tablesRestore,
+}
+
+impl Tool {
+    /// The name of the file that the text is kept in.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::IptablesRestore => "iptables.rules",
+            Self::Ip6tablesRestore => "ip6tables.rules",
+        }
+    }
+}
+
+/// A table of iptables that kube-proxy writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// `filter`.
+    Filter,
+    /// `nat`.
+    Nat,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        })
+    }
+}
