@@ -9,11 +9,13 @@ use sim::packet::Origin;
 use sim::route::{RouteKind, RouteResult};
 use sim::time::Instant;
 use sim::trace::{
-    DeviceEvent, Event, HookEvent, PacketEvent, RuleAction, RuleEvent, RuleRef, Terminal, TraceEvent,
+    DeviceEvent, Event, HookEvent, PacketEvent, RuleAction, RuleEvent, RuleRef, RuleSource, Terminal,
+    TraceEvent,
 };
 use sim::tuple::{L4Key, Tuple};
 use sim::wire::{TcpFlags, build, protocol};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 pub(crate) type Addr = (Ipv4Addr, u16);
 
@@ -158,8 +160,7 @@ impl Script {
                 table,
                 chain: chain.into(),
                 number: 1,
-                line,
-                text: text.into(),
+                source: Arc::new(RuleSource { file: "rules".into(), line, text: text.into() }),
             },
             action,
         }))

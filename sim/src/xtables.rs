@@ -147,18 +147,19 @@ impl Xtables {
         command: &str,
     ) -> Result<CommandOutcome, RuleError> {
         let mut tool = Tool::command(Family::Ipv4);
-        let result = self.run(sets, line, command, &mut tool);
-        self.recent.sweep();
         let file: Arc<str> = file.into();
+        let result = self.run(sets, &file, line, command, &mut tool);
+        self.recent.sweep();
         result.map_err(|failure| match failure {
             CommandFailure::Text(problem) => problem.in_line(tool, &file, line, command),
-            CommandFailure::Table(refusal) => refusal.into_error(tool, &file),
+            CommandFailure::Table(refusal) => refusal.into_error(tool),
         })
     }
 
     fn run(
         &mut self,
         sets: &mut Ipset,
+        file: &Arc<str>,
         line: u32,
         command: &str,
         tool: &mut &'static str,
@@ -176,7 +177,7 @@ impl Xtables {
         }
         let kind = table_kind(parsed.table).map_err(CommandFailure::Text)?;
         let mut table = tables.get(kind).cloned().unwrap_or_else(|| Table::new(kind));
-        let origin = Origin { line, text: command.trim_ascii() };
+        let origin = Origin { file, line, text: command.trim_ascii() };
         let outcome = apply::apply(&mut table, parsed, &origin).map_err(CommandFailure::Text)?;
         validate::check(&table).map_err(CommandFailure::Table)?;
         table.settle(lists, sets);

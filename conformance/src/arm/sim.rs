@@ -49,7 +49,7 @@ const PORT_WAIT_MAX: Duration = Duration::from_secs(61);
 /// Paths through all decisions of one connection. More, and the exact distribution is left out.
 const PATHS_MAX: usize = 10_000;
 
-/// What lines of chains and jumps are counted in, as a file is for lines of text: the first jump that a node makes is line 1.
+/// The name of the list of jumps, as [`Tool::file`] is for text: the first jump that a node makes is `jumps:1`.
 const JUMPS: &str = "jumps";
 
 /// Why something was not loaded.
@@ -75,6 +75,8 @@ pub struct SimArm {
     /// Events before this one have been looked at by [`SimArm::take_frames`].
     frames_taken: usize,
     step_starts: Vec<usize>,
+    /// How often each node was told of a change.
+    syncs: BTreeMap<String, u32>,
 }
 
 impl SimArm {
@@ -89,6 +91,7 @@ impl SimArm {
             is_recorded: true,
             frames_taken: 0,
             step_starts: Vec::new(),
+            syncs: BTreeMap::new(),
         }
     }
 
@@ -114,25 +117,40 @@ impl SimArm {
         self.id(&NetnsName::Node(name.to_owned()))
     }
 
-    /// Loads one thing. `jumps` counts those that were made.
-    fn load_one(&mut self, netns: NetnsId, load: &Load, jumps: &mut u32) -> Result<(), LoadError> {
-        match load {
-            Load::Sysctl { name, value } => Ok(self.world.set_sysctl(netns, name, value)?),
-            Load::Ensure(ensure) => self.ensure(netns, ensure, jumps),
-            Load::Text { tool: Tool::IptablesRestore, text } => {
-                let options = RestoreOptions { noflush: true, counters: false };
-                Ok(self.world.iptables_restore(netns, Tool::IptablesRestore.file(), text, options)?)
-            }
-            Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted),
-        }
+    /// Loads things in order. `prefix` stands before the names of their texts.
+    fn load_all(&mut self, node: &str, prefix: &str, load: &[Load]) -> Result<(), ArmError> {
+        let netns = self.node(node)?;
+        let mut jumps = 0;
+        load.iter()
+            .try_for_each(|load| self.load_one(netns, prefix, load, &mut jumps))
+            .map_err(|error| ArmError::Internal(format!("{node}: {error}")))
     }
 
-    fn ensure(&mut self, netns: NetnsId, ensure: &Ensure, jumps: &mut u32) -> Result<(), LoadError> {
-        *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
-        match self.world.iptables_command(netns, JUMPS, *jumps, &ensure.command()) {
-            // A chain to which two jumps lead is ensured twice.
-            Err(error) if error.kind == RuleErrorKind::ChainExists => Ok(()),
-            result => result.map(drop).map_err(LoadError::from),
+    /// Loads one thing. `jumps` counts those that were made.
+    fn load_one(
+        &mut self,
+        netns: NetnsId,
+        prefix: &str,
+        load: &Load,
+        jumps: &mut u32,
+    ) -> Result<(), LoadError> {
+        match load {
+            Load::Sysctl { name, value } => Ok(self.world.set_sysctl(netns, name, value)?),
+            Load::Ensure(ensure) => {
+                *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
+                let source = format!("{prefix}{JUMPS}");
+                match self.world.iptables_command(netns, &source, *jumps, &ensure.command()) {
+                    // A chain to which two jumps lead is ensured twice.
+                    Err(error) if error.kind == RuleErrorKind::ChainExists => Ok(()),
+                    result => result.map(drop).map_err(LoadError::from),
+                }
+            }
+            Load::Text { tool: tool @ Tool::IptablesRestore, text } => {
+                let options = RestoreOptions { noflush: true, counters: false };
+                let source = format!("{prefix}{}", tool.file());
+                Ok(self.world.iptables_restore(netns, &source, text, options)?)
+            }
+            Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted),
         }
     }
 
@@ -182,15 +200,14 @@ impl Arm for SimArm {
     }
 
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
-        let netns = self.node(node)?;
-        let mut jumps = 0;
-        load.iter()
-            .try_for_each(|load| self.load_one(netns, load, &mut jumps))
-            .map_err(|error| ArmError::Internal(format!("{node}: {error}")))
+        self.load_all(node, "", load)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
-        self.load(node, &update.load)?;
+        let number = self.syncs.entry(node.to_owned()).or_default();
+        *number += 1;
+        let prefix = format!("sync-{number}/");
+        self.load_all(node, &prefix, &update.load)?;
         if let Some(frontends) = &update.stale {
             let (netns, now) = (self.node(node)?, self.world.now());
             let conntrack = &mut self.world.netns_mut(netns).conntrack;

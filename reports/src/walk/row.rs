@@ -27,8 +27,8 @@ use std::net::IpAddr;
 pub struct Row {
     /// The place in the stack: `PREROUTING nat`, `route`, `eth0 in`.
     pub place: String,
-    /// Line number in the rule text, for a rule.
-    pub line: Option<u32>,
+    /// Where the rule was loaded from, for a rule: `iptables.rules:31`.
+    pub source: Option<String>,
     /// What happened.
     pub text: String,
     /// The effect, where the text does not already say it.
@@ -39,7 +39,7 @@ pub struct Row {
 
 impl Row {
     fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { place: place.into(), line: None, text: text.into(), effect: None, tone: Tone::Plain }
+        Self { place: place.into(), source: None, text: text.into(), effect: None, tone: Tone::Plain }
     }
 
     fn tone(self, tone: Tone) -> Self {

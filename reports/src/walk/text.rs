@@ -8,7 +8,7 @@
 //!   node-1
 //!     0.000050  eth0 in               192.168.0.100.40000 > 192.168.0.11.30080: S 0:0(0) win 64240
 //!               PREROUTING            in eth0
-//!               PREROUTING nat           12  -A PREROUTING -j KUBE-SERVICES
+//!               PREROUTING nat               jumps:11  -A PREROUTING -j KUBE-SERVICES
 //! ```
 
 pub mod steps;
@@ -62,8 +62,8 @@ impl<'a> WalkText<'a> {
 const TIME_WIDTH: usize = 8;
 /// Width of the column for the place in the stack.
 const PLACE_WIDTH: usize = 22;
-/// Width of the column for line numbers of rules.
-const LINE_WIDTH: usize = 5;
+/// Width of the column that says where a rule was loaded from: `iptables.rules:31`.
+const SOURCE_WIDTH: usize = 17;
 
 impl Display for WalkText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -161,12 +161,12 @@ impl WalkText<'_> {
         *clock = Some(at);
         let place = self.paint(Tone::Dim, format_args!("{:PLACE_WIDTH$}", row.place));
         write!(f, "    {time:TIME_WIDTH$}  {place}")?;
-        if let Some(line) = row.line {
-            write!(f, "{line:>LINE_WIDTH$}  ")?;
+        if let Some(source) = &row.source {
+            write!(f, "{source:>SOURCE_WIDTH$}  ")?;
         }
         writeln!(f, "{}", self.paint(row.tone, &row.text))?;
         if let Some(effect) = &row.effect {
-            let indent = row.text.len() - row.text.trim_start().len() + LINE_WIDTH + 2;
+            let indent = row.text.len() - row.text.trim_start().len() + SOURCE_WIDTH + 2;
             let change = self.paint(Tone::Change, effect);
             writeln!(f, "    {:TIME_WIDTH$}  {:PLACE_WIDTH$}{:indent$}=> {change}", "", "", "")?;
         }

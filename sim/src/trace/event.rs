@@ -182,10 +182,19 @@ pub struct RuleRef {
     pub chain: Arc<str>,
     /// Position within its chain, from 1.
     pub number: u32,
-    /// Line of the text that the rule came from, from 1.
+    /// From which text it came.
+    pub source: Arc<RuleSource>,
+}
+
+/// The text that a rule was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RuleSource {
+    /// The name that the loader gave the text: `iptables.rules`.
+    pub file: Arc<str>,
+    /// Line of that text, from 1.
     pub line: u32,
     /// The rule as it was written, without its line break.
-    pub text: Arc<str>,
+    pub text: Box<str>,
 }
 
 /// What a rule or a chain did.

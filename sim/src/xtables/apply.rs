@@ -12,6 +12,7 @@ use super::save;
 use super::targets::Target;
 use super::validate::wrong_table;
 use super::words::Value;
+use crate::trace::RuleSource;
 use std::sync::Arc;
 
 /// What a command came to.
@@ -25,6 +26,7 @@ pub enum CommandOutcome {
 
 /// Where the text of a rule stands.
 pub(super) struct Origin<'o> {
+    pub(super) file: &'o Arc<str>,
     pub(super) line: u32,
     pub(super) text: &'o str,
 }
@@ -169,12 +171,10 @@ fn check_place(table: &Table, rule: &ParsedRule<'_>, target: &Target) -> Parse<(
 }
 
 fn new_rules(table: &Table, rule: ParsedRule<'_>, origin: &Origin<'_>, count: Count) -> Parse<Vec<NewRule>> {
-    let text: Arc<str> = origin.text.into();
+    let Origin { file, line, text } = *origin;
+    let source = Arc::new(RuleSource { file: Arc::clone(file), line, text: text.into() });
     let specs = specs(table, rule)?;
-    Ok(specs
-        .into_iter()
-        .map(|spec| NewRule { spec, line: origin.line, text: Arc::clone(&text), count })
-        .collect())
+    Ok(specs.into_iter().map(|spec| NewRule { spec, source: Arc::clone(&source), count }).collect())
 }
 
 fn zero(table: &mut Table, chain: Option<Value<'_>>, number: Option<u32>) -> Parse<()> {

@@ -221,8 +221,7 @@ impl<'w> Walk<'w> {
                 table: kind.name(),
                 chain: Arc::clone(&frame.chain.name),
                 number: u32::try_from(number + 1).unwrap_or(u32::MAX),
-                line: rule.line,
-                text: Arc::clone(&rule.text),
+                source: Arc::clone(&rule.source),
             };
             Event::Rule(RuleEvent::Matched { rule, action: action() })
         });

@@ -36,7 +36,16 @@ pub(super) fn restore(
 ) -> Result<(), RuleError> {
     let file: Arc<str> = file.into();
     let tool = Tool::restore(family);
-    let mut restorer = Restorer { tables, lists, sets, family, options, open: None, words: Vec::new() };
+    let mut restorer = Restorer {
+        tables,
+        lists,
+        sets,
+        family,
+        file: Arc::clone(&file),
+        options,
+        open: None,
+        words: Vec::new(),
+    };
     let mut number = 0;
     for line in text.split_terminator('\n') {
         number += 1;
@@ -61,7 +70,7 @@ impl Failure {
     fn in_line(self, tool: &'static str, file: &Arc<str>, number: u32, line: &str) -> RuleError {
         match self {
             Self::Here(problem) => problem.in_line(tool, file, number, line),
-            Self::Earlier(refusal) => refusal.into_error(tool, file),
+            Self::Earlier(refusal) => refusal.into_error(tool),
         }
     }
 }
@@ -71,6 +80,8 @@ struct Restorer<'r, 't> {
     lists: &'r mut RecentLists,
     sets: &'r mut Ipset,
     family: Family,
+    /// The name of the text.
+    file: Arc<str>,
     options: RestoreOptions,
     /// The table between its name and `COMMIT`.
     open: Option<Table>,
@@ -179,7 +190,7 @@ impl<'t> Restorer<'_, 't> {
             return Ok(());
         }
         parsed.counters = parsed.counters.or(count);
-        let origin = Origin { line: number, text: line[from..].trim_ascii() };
+        let origin = Origin { file: &self.file, line: number, text: line[from..].trim_ascii() };
         if let parse::Command::ListRules(_) = parsed.command {
             let problem =
                 Problem::new(RuleErrorKind::Unsupported, from, "a command that changes rules", "`-S`");

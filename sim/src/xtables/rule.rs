@@ -4,6 +4,7 @@ use super::matches::Match;
 use super::targets::Target;
 use super::value::{AddrMask, print_addr_mask, protocol_name};
 use crate::ipset::SetId;
+use crate::trace::RuleSource;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -73,10 +74,8 @@ pub(super) struct Rule {
     pub(super) spec: RuleSpec,
     /// Where its packets and bytes are counted, and the key of the states of its matches.
     pub(super) slot: u32,
-    /// Line of the text from which it came, from 1.
-    pub(super) line: u32,
-    /// As it was written, without counters and line break.
-    pub(super) text: Arc<str>,
+    /// From which text it came.
+    pub(super) source: Arc<RuleSource>,
 }
 
 impl RuleSpec {

@@ -13,6 +13,7 @@ use super::rule::{Rule, RuleSpec};
 use super::targets::Target;
 use crate::hook::Hook;
 use crate::ipset::{Ipset, SetId};
+use crate::trace::RuleSource;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 
@@ -176,8 +177,7 @@ struct NameChanges {
 #[derive(Debug)]
 pub(super) struct NewRule {
     pub(super) spec: RuleSpec,
-    pub(super) line: u32,
-    pub(super) text: Arc<str>,
+    pub(super) source: Arc<RuleSource>,
     pub(super) count: Count,
 }
 
@@ -260,7 +260,7 @@ impl Table {
 
     /// Puts a rule before position `at` (from 0).
     pub(super) fn insert_rule(&mut self, id: ChainId, at: usize, new: NewRule) {
-        let NewRule { spec, line, text, count } = new;
+        let NewRule { spec, source, count } = new;
         let taken = recents(&spec).cloned();
         self.name_changes.taken.extend(taken);
         self.name_changes.taken_sets.extend(spec.sets());
@@ -268,7 +268,7 @@ impl Table {
         let slot = self.counters.allocate(count);
         let chains = Arc::make_mut(&mut self.chains);
         chains.refer(&spec.target, 1);
-        chains.chain_mut(id).rules_mut().insert(at, Rule { spec, slot, line, text });
+        chains.chain_mut(id).rules_mut().insert(at, Rule { spec, slot, source });
     }
 
     /// Takes the rule at position `at` (from 0) away.

@@ -5,6 +5,7 @@ use super::kind::TableKind;
 use super::rule::Rule;
 use super::ruleset::{ChainId, Chains, Table, jumped_to};
 use crate::hook::Hook;
+use crate::trace::RuleSource;
 use std::sync::Arc;
 
 /// A set of hooks.
@@ -46,9 +47,8 @@ impl HookMask {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) kind: RuleErrorKind,
-    /// Line of the rule's own text.
-    pub(super) line: u32,
-    pub(super) text: Arc<str>,
+    /// Where the rule stands.
+    source: Arc<RuleSource>,
     pub(super) expected: String,
     pub(super) found: String,
 }
@@ -118,8 +118,7 @@ impl Walk<'_> {
 fn loops(rule: &Rule, chain: &str) -> Box<Refusal> {
     Box::new(Refusal {
         kind: RuleErrorKind::Refused,
-        line: rule.line,
-        text: Arc::clone(&rule.text),
+        source: Arc::clone(&rule.source),
         expected: "jumps that do not come back to where they began".to_owned(),
         found: format!("a loop through {chain}"),
     })
@@ -129,8 +128,7 @@ fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<Refusal>> {
     let refuse = |name: &str, allowed: HookMask| {
         Err(Box::new(Refusal {
             kind: RuleErrorKind::Refused,
-            line: rule.line,
-            text: Arc::clone(&rule.text),
+            source: Arc::clone(&rule.source),
             expected: format!("{name} reached from {} only", allowed.names()),
             found: format!("a chain that is reached from {}", hooks.names()),
         }))
@@ -155,16 +153,16 @@ pub(super) fn wrong_table(target: &super::targets::Target, kind: TableKind) -> O
 
 impl Refusal {
     /// The error about the line from which the rule came. Its column is the rule's first.
-    pub(super) fn into_error(self, tool: &'static str, file: &Arc<str>) -> super::error::RuleError {
+    pub(super) fn into_error(self, tool: &'static str) -> super::error::RuleError {
         super::error::RuleError {
             kind: self.kind,
             tool,
-            file: Arc::clone(file),
-            line: self.line,
+            file: Arc::clone(&self.source.file),
+            line: self.source.line,
             column: 1,
             expected: self.expected.into(),
             found: self.found.into(),
-            help: Some(format!("the rule is `{}`", self.text).into()),
+            help: Some(format!("the rule is `{}`", self.source.text).into()),
         }
     }
 }

@@ -46,8 +46,8 @@ pub(super) fn rule(step: &Step<'_>, event: &RuleEvent) -> Row {
     match event {
         RuleEvent::Matched { rule, action } => Row {
             place: at_hook(step.hook, rule.table),
-            line: Some(rule.line),
-            text: format!("{:indent$}{}", "", rule.text, indent = 2 * step.depth),
+            source: Some(format!("{}:{}", rule.source.file, rule.source.line)),
+            text: format!("{:indent$}{}", "", rule.source.text, indent = 2 * step.depth),
             effect: effect(rule, action),
             tone: tone(action),
         },
@@ -61,9 +61,9 @@ pub(super) fn rule(step: &Step<'_>, event: &RuleEvent) -> Row {
 /// The effect of the target. A verdict that the rule text spells out, such as `-j ACCEPT`, is not repeated; one that a
 /// map selected is.
 fn effect(rule: &RuleRef, action: &RuleAction) -> Option<String> {
-    let is_chosen_by_map = rule.text.contains(" vmap ");
+    let is_chosen_by_map = rule.source.text.contains(" vmap ");
     let unless_written = |word: &str| {
-        let says_so = rule.text.split([' ', ';']).any(|it| it.eq_ignore_ascii_case(word));
+        let says_so = rule.source.text.split([' ', ';']).any(|it| it.eq_ignore_ascii_case(word));
         (is_chosen_by_map || !says_so).then(|| word.to_owned())
     };
     match action {

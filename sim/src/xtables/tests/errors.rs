@@ -169,6 +169,22 @@ fn rules() {
     }
 }
 
+/// A rule of an earlier text may become wrong by a later one: the error names the text in which it stands.
+#[test]
+fn a_rule_is_named_by_its_own_text() {
+    let mut tables = Xtables::default();
+    let mut load = |file, text| {
+        let options = RestoreOptions { noflush: true, counters: false };
+        tables.restore(&mut Ipset::default(), Family::Ipv4, file, text, options)
+    };
+    load("first", "*nat\n:A -\n-A A -j MASQUERADE\nCOMMIT\n").unwrap();
+    let error = load("second", "*nat\n-A PREROUTING -j A\nCOMMIT\n").unwrap_err();
+    assert_eq!((&*error.file, error.line), ("first", 3), "{error}");
+    let command = "iptables -t nat -A PREROUTING -j A";
+    let error = tables.command(&mut Ipset::default(), "jumps", 1, command).unwrap_err();
+    assert_eq!((&*error.file, error.line), ("first", 3), "{error}");
+}
+
 #[test]
 fn what_the_kernel_refuses_at_commit_names_the_rule() {
     check(

@@ -4,6 +4,7 @@ use super::net::Net;
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Verdict};
 use crate::netfilter::fixture::{Seg, udp};
+use crate::trace::{Event, RuleEvent};
 use crate::xtables::TableKind;
 
 /// Sends a SYN through FORWARD; checks what matched and whether it passed.
@@ -99,4 +100,19 @@ fn a_new_policy_begins_to_count_anew() {
     assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
     net.xtables.command(&mut net.ipset, "f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
     assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
+}
+
+#[test]
+fn lines_are_counted_in_the_text_of_the_rule() {
+    let mut net = Net::new("*filter\n:A -\n-A A -j ACCEPT\nCOMMIT\n");
+    let jump = "iptables -A FORWARD -j A";
+    net.xtables.command(&mut net.ipset, "jumps", 7, jump).unwrap();
+    net.forwards(&Seg::new("10.0.0.1:1000", "10.0.0.2:80", "S").bytes());
+    let mut matched = Vec::new();
+    for event in net.trace.events() {
+        if let Event::Rule(RuleEvent::Matched { rule, .. }) = &event.event {
+            matched.push((&*rule.source.file, rule.source.line));
+        }
+    }
+    assert_eq!(matched, [("jumps", 7), ("rules", 3)]);
 }
