@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::backend::Backend;
-use conformance::scenario::{Family, ProxyMode};
+use conformance::scenario::{IpFamilies, ProxyMode};
 use conformance::suite::shard::Shard;
 use proxy_core::version::KubeProxyVersion;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -310,8 +310,8 @@ fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {
 
 /// Families that this version can run.
 fn available_families() -> PossibleValuesParser {
-    let available = Family::ALL.into_iter().filter(|family| family.is_available());
-    PossibleValuesParser::new(available.map(Family::name))
+    let available = IpFamilies::ALL.into_iter().filter(|family| family.is_available());
+    PossibleValuesParser::new(available.map(IpFamilies::name))
 }
 
 /// Upper limit of `--jobs`. Each run has its own thread, and on a kernel its own namespaces and processes.

@@ -7,10 +7,10 @@ use crate::{input, kernel, scenario};
 use conformance::arm::ArmError;
 use conformance::backend::Backend;
 use conformance::diagnostic::{Source, render as render_diagnostics};
-use conformance::scenario::{Family, ProxyMode};
+use conformance::scenario::{IpFamilies, ProxyMode};
 use conformance::suite::SCENARIOS;
 use conformance::suite::filter::{self, Filter};
-use conformance::suite::known::{KNOWN_DIFFERENCES, Verdict};
+use conformance::suite::known::{CaseStatus, KNOWN_DIFFERENCES};
 use conformance::suite::run::{Case, Finished, Member, Selection, run_all};
 use reports::palette::Palette;
 use reports::suite::SuiteText;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
     let members = members(args)?;
     let selection = Selection {
         mode: ProxyMode::parse(&args.how.mode),
-        family: Family::parse(&args.how.family).unwrap_or(Family::Ipv4),
+        family: IpFamilies::parse(&args.how.family).unwrap_or(IpFamilies::Ipv4),
         backends: backends(args),
         filter,
         shard: None,
@@ -114,7 +114,7 @@ fn backends(args: &ConformanceArgs) -> Vec<Backend> {
 fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
     let everything = Selection {
         mode: ProxyMode::parse(&args.how.mode),
-        family: Family::Ipv4,
+        family: IpFamilies::Ipv4,
         backends: Vec::new(),
         filter: None,
         shard: None,
@@ -157,7 +157,7 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
 /// A failure takes precedence over a run that could not be completed.
 fn exit(finished: &[Finished<'_>]) -> Exit {
     let is_otherwise =
-        |run: &Finished<'_>| matches!(run.verdict, Verdict::Failed | Verdict::UnexpectedPass(_));
+        |run: &Finished<'_>| matches!(run.verdict, CaseStatus::Failed | CaseStatus::UnexpectedPass(_));
     if finished.iter().any(is_otherwise) {
         return Exit::NotAsExpected;
     }

@@ -6,8 +6,8 @@ use crate::cli::{Against, FuzzArgs};
 use crate::exit::{Exit, Stop};
 use crate::kernel;
 use crate::progress::Progress;
-use conformance::random::{Examined, FindingKind, examine};
-use hunt::{Caught, Hunt, Recurrence, Verdict};
+use conformance::random::{AnomalyKind, Examined, examine};
+use hunt::{Caught, Hunt, HuntResult, Recurrence};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -85,7 +85,7 @@ struct Telling<'a> {
     progress: Progress,
     started: Instant,
     /// Verdicts of clusters that finished before an earlier one.
-    waiting: BTreeMap<u64, Verdict>,
+    waiting: BTreeMap<u64, HuntResult>,
     next: u64,
     ended: u64,
     bad: u64,
@@ -116,12 +116,12 @@ impl<'a> Telling<'a> {
     }
 
     /// Takes a verdict; returns false if no more are wanted.
-    fn take(&mut self, index: u64, verdict: Verdict) -> Result<bool, Stop> {
+    fn take(&mut self, index: u64, verdict: HuntResult) -> Result<bool, Stop> {
         self.ended += 1;
         self.progress.step(&self.rate());
         self.waiting.insert(index, verdict);
         while let Some(verdict) = self.waiting.remove(&self.next) {
-            if let Verdict::Bad(caught) = verdict {
+            if let HuntResult::Bad(caught) = verdict {
                 self.bad += 1;
                 self.seldom += u64::from(caught.recurrence == Recurrence::SeldomAsMachineWasLate);
                 self.tell(self.next, &caught)?;
@@ -212,17 +212,17 @@ fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
 
 /// True if `hairpin scenario` detects this kind of failure. It runs a scenario once, and does not check the life cycle
 /// of packets.
-const fn is_shown_by_scenario(kind: FindingKind) -> bool {
+const fn is_shown_by_scenario(kind: AnomalyKind) -> bool {
     match kind {
-        FindingKind::Indeterminate | FindingKind::PacketLife => false,
-        FindingKind::Refused
-        | FindingKind::Stopped
-        | FindingKind::Panicked
-        | FindingKind::Flow
-        | FindingKind::Frame
-        | FindingKind::Conntrack
-        | FindingKind::Counters
-        | FindingKind::Choices => true,
+        AnomalyKind::Indeterminate | AnomalyKind::PacketLife => false,
+        AnomalyKind::Refused
+        | AnomalyKind::Stopped
+        | AnomalyKind::Panicked
+        | AnomalyKind::Flow
+        | AnomalyKind::Frame
+        | AnomalyKind::Conntrack
+        | AnomalyKind::Counters
+        | AnomalyKind::Choices => true,
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use clap::Parser as _;
     use conformance::backend::Backend;
-    use conformance::random::Finding;
+    use conformance::random::Anomaly;
 
     #[test]
     fn only_what_a_machine_was_late_for_may_pass() {
@@ -256,9 +256,9 @@ mod tests {
             let Command::Fuzz(args) = command else { panic!("not `hairpin fuzz`") };
             let mut out = Vec::new();
             let mut telling = Telling::new(&args, &|index| format!("w-{index}"), 0..1, &mut out);
-            let finding = Finding { kind: FindingKind::Frame, text: String::new() };
+            let finding = Anomaly { kind: AnomalyKind::Frame, text: String::new() };
             let caught = Caught { examined: Examined::Sim, finding, text: String::new(), recurrence };
-            let more = telling.take(0, Verdict::Bad(Box::new(caught))).expect("the file can be written");
+            let more = telling.take(0, HuntResult::Bad(Box::new(caught))).expect("the file can be written");
             assert!(more);
             assert_eq!(telling.end(1).expect("the summary can be written"), expected, "{recurrence:?}");
             let out = String::from_utf8(out).expect("text");
@@ -273,7 +273,7 @@ mod tests {
         for (examined, kind, recurrence, expected) in [
             (
                 Examined::Sim,
-                FindingKind::Stopped,
+                AnomalyKind::Stopped,
                 again,
                 "cluster 42: the run could not go on, smallest of 7 failing clusters
   this\n  and that
@@ -284,7 +284,7 @@ mod tests {
             ),
             (
                 Examined::Sim,
-                FindingKind::Indeterminate,
+                AnomalyKind::Indeterminate,
                 Recurrence::SeldomUnexplained,
                 "cluster 42: two runs differ, intermittently: it passed in most of three more runs, which is a bug as well
   this\n  and that
@@ -294,7 +294,7 @@ mod tests {
             ),
             (
                 kernel,
-                FindingKind::PacketLife,
+                AnomalyKind::PacketLife,
                 again,
                 "cluster 42: a packet did not begin and end once, smallest of 7 failing clusters
   this\n  and that
@@ -304,7 +304,7 @@ mod tests {
             ),
             (
                 kernel,
-                FindingKind::Frame,
+                AnomalyKind::Frame,
                 Recurrence::SeldomAsMachineWasLate,
                 "cluster 42: frames differ, intermittently: it passed in most of three more runs
   this\n  and that
@@ -314,7 +314,7 @@ mod tests {
     hairpin fuzz --seed 3 --only 42 --against kernel --backend nft\n\n",
             ),
         ] {
-            let finding = Finding { kind, text: "this\nand that".to_owned() };
+            let finding = Anomaly { kind, text: "this\nand that".to_owned() };
             let caught = Caught { examined, finding, text: String::new(), recurrence };
             assert_eq!(words(3, 42, Path::new("out/w.yaml"), &caught), expected);
         }

@@ -11,7 +11,7 @@ use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
 use conformance::result::{Recording, Run, RunResult};
 use conformance::runner::{RunOptions, run_against_kernel, run_all_sim};
-use conformance::scenario::{Family, ProxyMode};
+use conformance::scenario::{IpFamilies, ProxyMode};
 use reports::json;
 use reports::names::Names;
 use reports::palette::Palette;
@@ -122,7 +122,7 @@ fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec
 }
 
 fn options(args: &ScenarioArgs, mode: ProxyMode) -> RunOptions {
-    let family = Family::parse(&args.how.family).unwrap_or(Family::Ipv4);
+    let family = IpFamilies::parse(&args.how.family).unwrap_or(IpFamilies::Ipv4);
     RunOptions { family, seed: args.how.seed, is_recorded: args.trace.is_some(), ..RunOptions::new(mode) }
 }
 

@@ -19,9 +19,9 @@ use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Topology};
+use crate::topology::{Topology, TopologyChange};
 
-/// Runs scenarios. The simulator, this machine's kernel, and a kernel in a virtual machine do.
+/// Runs scenarios. The simulator and this machine's kernel do.
 pub trait Arm {
     /// Which one it is.
     fn kind(&self) -> ArmKind;
@@ -48,7 +48,7 @@ pub trait Arm {
     ///
     /// # Errors
     /// See [`ArmError`].
-    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError>;
+    fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError>;
 
     /// Changes a sysctl, a hairpin flag or a link.
     ///

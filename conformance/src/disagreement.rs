@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::frame::Difference;
+use crate::frame::FrameDifference;
 use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow, RuleCounter};
 use crate::scenario::OutcomePattern;
 
@@ -12,12 +12,12 @@ pub struct Disagreement {
     /// In which step, from 1.
     pub step: usize,
     /// What it is.
-    pub subject: Subject,
+    pub kind: DisagreementKind,
 }
 
 /// What arms can disagree about.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Subject {
+pub enum DisagreementKind {
     /// What a client and its server saw, though the simulator could choose any endpoint.
     Flow {
         /// Which connection of the step, from 1.
@@ -35,7 +35,7 @@ pub enum Subject {
         kernel: Option<Mismatch>,
     },
     /// A frame on a device.
-    Frame(Box<Difference>),
+    Frame(Box<FrameDifference>),
     /// The conntrack table of a node.
     Conntrack {
         /// The node.
@@ -65,18 +65,18 @@ pub enum Subject {
 impl fmt::Display for Disagreement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "step {}: ", self.step)?;
-        match &self.subject {
-            Subject::Flow { number, sim, kernel } => {
+        match &self.kind {
+            DisagreementKind::Flow { number, sim, kernel } => {
                 write!(formatter, "connection {number}: simulator: {}; kernel: {}", Seen(sim), Seen(kernel))
             }
-            Subject::Script { sim, kernel } => {
+            DisagreementKind::Script { sim, kernel } => {
                 let words = |side: &Option<Mismatch>| {
                     side.as_ref().map_or_else(|| "as it is written".to_owned(), ToString::to_string)
                 };
                 write!(formatter, "the script: simulator: {}; kernel: {}", words(sim), words(kernel))
             }
-            Subject::Frame(difference) => difference.fmt(formatter),
-            Subject::Conntrack { node, only_sim, only_kernel } => {
+            DisagreementKind::Frame(difference) => difference.fmt(formatter),
+            DisagreementKind::Conntrack { node, only_sim, only_kernel } => {
                 write!(formatter, "conntrack of {node}:")?;
                 for (name, entries) in [("simulator", only_sim), ("kernel", only_kernel)] {
                     for entry in entries {
@@ -85,7 +85,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            Subject::Counters { node, rules } => {
+            DisagreementKind::Counters { node, rules } => {
                 write!(formatter, "rules of {node}:")?;
                 for (sim, kernel) in rules {
                     let Some(RuleCounter { table, rule, .. }) = sim.as_ref().or(kernel.as_ref()) else {
@@ -100,7 +100,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            Subject::Choices { rows, p_value } => {
+            DisagreementKind::Choices { rows, p_value } => {
                 write!(formatter, "the kernel chooses otherwise than the rules say (p = {p_value:.1e}):")?;
                 for (endpoint, share, count) in rows {
                     let name = endpoint.as_ref().map_or("nobody".to_owned(), ToString::to_string);

@@ -31,7 +31,7 @@ pub struct Observed {
 
 /// What did not hold, and what could not be seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Evaluation {
     /// What did not hold.
     pub failures: Vec<Failure>,
     /// What could not be seen.
@@ -66,8 +66,8 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
 }
 
 /// Compares what was expected with what was seen.
-pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Verdict {
-    let mut verdict = Verdict::default();
+pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Evaluation {
+    let mut verdict = Evaluation::default();
     verdict.failures.extend(observed.mismatch.as_ref().map(|mismatch| Failure {
         subject: Subject::Segments,
         expected: format!("line {}: {}", mismatch.number, mismatch.line),

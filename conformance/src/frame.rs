@@ -1,7 +1,7 @@
 //! Frames on devices, as both a simulator and a kernel show them, and their comparison.
 //!
 //! Bytes of the two are never equal: addresses of hardware, identifications, sequence numbers and time stamps are drawn at
-//! random, and TCP may put an acknowledgment of its own before data or not. [`Summary`] keeps what must be equal,
+//! random, and TCP may put an acknowledgment of its own before data or not. [`FrameSummary`] keeps what must be equal,
 //! [`compare`] goes device by device.
 
 use std::time::Duration;
@@ -34,10 +34,13 @@ mod attempt;
 mod compare;
 mod summary;
 
-pub use attempt::{Attempt, Hop, Opening, Place, TranslatedPort, attempts, parted, translated_ports};
-pub use compare::{Comparison, Conversation, Difference, Side, compare};
+pub use attempt::{
+    Appearance, Attempt, FlowStart, Sighting, TranslatedPort, attempts, parted, translated_ports,
+};
+pub use compare::{Comparison, Conversation, FrameDifference, Observer, compare};
 pub use summary::{
-    Body, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpOption, TcpSummary,
+    Body, FrameSummary, IcmpRest, InitialSeqs, IpSummary, OptionSummary, PayloadSummary, SeqSummary,
+    TcpSummary,
 };
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub struct LoadedScenario {
     /// The scenario.
     pub scenario: Scenario,
     /// Where it stands.
-    pub origin: Origin,
+    pub origin: SourceNode,
 }
 
 /// An object and its place.
@@ -43,12 +43,12 @@ pub struct LoadedObject {
     /// The object.
     pub object: Object,
     /// Where it stands.
-    pub origin: Origin,
+    pub origin: SourceNode,
 }
 
 /// The tree that a document was read from, by which the places of its fields are found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
+pub struct SourceNode {
     /// The text.
     pub source: SourceId,
     /// The document, the item of a list, or the manifest inside a step.
@@ -92,7 +92,7 @@ pub const fn is_namespaced(kind: Kind) -> bool {
     }
 }
 
-impl Origin {
+impl SourceNode {
     /// The place of the document's beginning.
     pub fn head(&self) -> Place {
         Place { source: self.source, span: self.node.head() }

@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, Problem};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source, SourceId, has_errors};
-use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Origin, expected_words};
-use crate::scenario::{Family, FieldFault, Network, ProxyMode, Scenario};
+use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, SourceNode, expected_words};
+use crate::scenario::{FieldFault, IpFamilies, Network, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
 /// A scenario that can run.
@@ -59,7 +59,7 @@ pub enum Unavailable {
     Mode(ProxyMode),
     /// This version has no such family.
     #[error("address family {0} is not available in this version; available: ipv4")]
-    Family(Family),
+    IpFamilies(IpFamilies),
 }
 
 /// Makes a scenario ready to run.
@@ -133,15 +133,15 @@ fn available_modes() -> String {
     ProxyMode::available().map(ProxyMode::name).collect::<Vec<_>>().join(", ")
 }
 
-fn origins(objects: &[LoadedObject]) -> BTreeMap<ObjectKey, Origin> {
+fn origins(objects: &[LoadedObject]) -> BTreeMap<ObjectKey, SourceNode> {
     objects.iter().map(|loaded| (ObjectKey::of(&loaded.object), loaded.origin.clone())).collect()
 }
 
 /// The work of [`prepare`]: diagnostics are collected, and places found.
 struct Preparation {
     /// Where each object stands that has been seen so far.
-    origins: BTreeMap<ObjectKey, Origin>,
-    scenario: Option<Origin>,
+    origins: BTreeMap<ObjectKey, SourceNode>,
+    scenario: Option<SourceNode>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -228,8 +228,10 @@ impl Preparation {
             Some(origin) => origin.fault(&problem.fault),
             // An object that no manifest holds, such as a derived slice, or no scenario.
             None => {
-                let place =
-                    self.scenario.as_ref().map_or(Place { source: SourceId(0), span: 0..0 }, Origin::head);
+                let place = self
+                    .scenario
+                    .as_ref()
+                    .map_or(Place { source: SourceId(0), span: 0..0 }, SourceNode::head);
                 let fault = &problem.fault;
                 let text = if fault.path.is_empty() { fault.message.clone() } else { fault.to_string() };
                 Diagnostic::error(place, text).expected(expected_words(&fault.expected))
@@ -262,7 +264,7 @@ impl Preparation {
 
     /// What does not keep the scenario from running.
     fn scenario_warning(&mut self, fault: &FieldFault) {
-        let warning = |origin: &Origin| Diagnostic { severity: Severity::Warning, ..origin.fault(fault) };
+        let warning = |origin: &SourceNode| Diagnostic { severity: Severity::Warning, ..origin.fault(fault) };
         self.diagnostics.extend(self.scenario.as_ref().map(warning));
     }
 }

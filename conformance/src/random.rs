@@ -10,7 +10,7 @@ mod strategy;
 mod text;
 mod world;
 
-pub use examine::{Examined, Finding, FindingKind, examine};
+pub use examine::{Anomaly, AnomalyKind, Examined, examine};
 pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{

@@ -8,7 +8,7 @@ use sim::trace::TraceEvent;
 use crate::backend::Backend;
 use crate::disagreement::Disagreement;
 use crate::observation::{EndpointName, FlowObservation};
-use crate::scenario::{Family, ProxyMode, Share};
+use crate::scenario::{IpFamilies, ProxyMode, Share};
 
 /// One scenario in one mode and family with one seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ pub struct RunResult {
     /// How kube-proxy implemented Services.
     pub mode: ProxyMode,
     /// Address families.
-    pub family: Family,
+    pub family: IpFamilies,
     /// By what it ran.
     pub arm: ArmKind,
     /// Which iptables loaded the rules; `None` where none did.
@@ -51,20 +51,17 @@ pub enum ArmKind {
     Sim,
     /// Network namespaces of this machine's kernel.
     Kernel,
-    /// A kernel in a virtual machine.
-    Vm,
 }
 
 impl ArmKind {
     /// Every arm, in the order in which they are reported.
-    pub const ALL: [Self; 3] = [Self::Sim, Self::Kernel, Self::Vm];
+    pub const ALL: [Self; 2] = [Self::Sim, Self::Kernel];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sim => "sim",
             Self::Kernel => "kernel",
-            Self::Vm => "vm",
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
-use crate::arm::against::Against;
+use crate::arm::against::PairedArm;
 use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
@@ -15,7 +15,7 @@ use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripte
 use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan};
 use crate::proxy::Proxies;
 use crate::result::{Run, RunResult, StepResult, Subject};
-use crate::scenario::{Family, ProxyMode};
+use crate::scenario::{IpFamilies, ProxyMode};
 use crate::shares;
 use crate::topology::{Topology, changes};
 
@@ -25,7 +25,7 @@ pub struct RunOptions {
     /// How kube-proxy implements Services; one of [`Prepared::modes`].
     pub mode: ProxyMode,
     /// Address families; must be available.
-    pub family: Family,
+    pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
     /// What the simulator records. Hashes of different levels are different.
@@ -37,7 +37,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// A mode, with everything else as it is by default: IPv4, seed 0, everything recorded.
     pub const fn new(mode: ProxyMode) -> Self {
-        Self { mode, family: Family::Ipv4, seed: 0, level: Level::Everything, is_recorded: true }
+        Self { mode, family: IpFamilies::Ipv4, seed: 0, level: Level::Everything, is_recorded: true }
     }
 
     /// As [`RunOptions::new`], without a recording.
@@ -97,7 +97,7 @@ pub fn run_against_kernel(
     options: &RunOptions,
     backend: Backend,
 ) -> Result<Run, ArmError> {
-    let mut arms = Against::new(backend, options.seed, options.is_recorded);
+    let mut arms = PairedArm::new(backend, options.seed, options.is_recorded);
     let mut run = run(prepared, options, &mut arms)?;
     run.result.backend = Some(backend);
     run.result.disagreements = arms.disagreements().to_vec();

@@ -19,7 +19,7 @@ pub use expectation::{
     Viewpoint,
 };
 pub use fault::FieldFault;
-pub use mode::{Family, ProxyMode};
+pub use mode::{IpFamilies, ProxyMode};
 pub(crate) use read::nearest;
 pub use read::{ReadError, read};
 pub use reference::{ObjectName, PortReference, Reference, Target};
@@ -162,7 +162,7 @@ pub enum Action {
     /// Objects are deleted.
     Delete(Vec<ObjectReference>),
     /// Things change without a manifest.
-    Set(Vec<Setting>),
+    Set(Vec<SetChange>),
     /// Virtual time passes.
     Sleep(Duration),
     /// Nothing; the state is looked at.
@@ -201,7 +201,7 @@ pub struct Send {
     /// How long each packet that must come is waited for; 1 s by default.
     pub timeout: Duration,
     /// What is sent and what must come, in order.
-    pub segments: Vec<segment::Line>,
+    pub segments: Vec<segment::ScriptLine>,
 }
 
 /// Sending ICMP echo requests.
@@ -246,16 +246,16 @@ pub struct ObjectReference {
 
 /// One change without a manifest.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Setting {
+pub struct SetChange {
     /// Whose.
     pub target: Target,
     /// What.
-    pub change: Change,
+    pub change: SetChangeKind,
 }
 
 /// What can change without a manifest.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum SetChangeKind {
     /// Whether a Pod is ready, as its readiness probe would say.
     Ready(bool),
     /// The hairpin flag of a Pod's bridge port.

@@ -14,7 +14,7 @@
 mod change;
 mod plan;
 
-pub use change::{Change, changes};
+pub use change::{TopologyChange, changes};
 pub(crate) use plan::is_executed;
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct Topology {
 
 /// One of the links of a topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link<'a> {
+pub enum LinkPlan<'a> {
     /// The bridge of a network namespace.
     Bridge(&'a NetnsName, &'a Bridge),
     /// A veth pair.
@@ -66,16 +66,16 @@ impl Topology {
     /// Every link, in the order in which they are made: as on a real node, where the uplink is there before the CNI plugin
     /// makes its bridge, and the bridge before the first Pod. The kernel goes through devices in the order in which they were
     /// made, for instance when it looks for an address to masquerade with (`inet_select_addr`, net/ipv4/devinet.c).
-    pub fn links(&self) -> Vec<Link<'_>> {
+    pub fn links(&self) -> Vec<LinkPlan<'_>> {
         let mut bridges: BTreeMap<&NetnsName, &Bridge> =
             self.netns.iter().filter_map(|(netns, plan)| Some((netns, plan.bridge.as_ref()?))).collect();
         let mut links = Vec::new();
         for veth in &self.veths {
             let master = bridges.remove_entry(&veth.port.netns).filter(|_| veth.master.is_some());
-            links.extend(master.map(|(netns, bridge)| Link::Bridge(netns, bridge)));
-            links.push(Link::Veth(veth));
+            links.extend(master.map(|(netns, bridge)| LinkPlan::Bridge(netns, bridge)));
+            links.push(LinkPlan::Veth(veth));
         }
-        links.extend(bridges.into_iter().map(|(netns, bridge)| Link::Bridge(netns, bridge)));
+        links.extend(bridges.into_iter().map(|(netns, bridge)| LinkPlan::Bridge(netns, bridge)));
         links
     }
 }

@@ -2,7 +2,7 @@
 
 use conformance::diagnostic::{Style, render};
 use conformance::scenario::ProxyMode;
-use conformance::suite::filter::{Filter, Subject, source};
+use conformance::suite::filter::{Candidate, Filter, source};
 
 /// An expression as a user might type it.
 pub(crate) fn run(bytes: &[u8]) {
@@ -11,7 +11,7 @@ pub(crate) fn run(bytes: &[u8]) {
         Ok(filter) => {
             let requirements = ["service.hairpin".to_owned()];
             let subject =
-                Subject { name: "hairpin-off", requirements: &requirements, mode: ProxyMode::Iptables };
+                Candidate { name: "hairpin-off", requirements: &requirements, mode: ProxyMode::Iptables };
             let negated = Filter::Not(Box::new(filter.clone()));
             assert_ne!(filter.matches(&subject), negated.matches(&subject));
         }

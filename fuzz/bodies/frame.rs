@@ -1,14 +1,14 @@
 //! Frames: reading them never panics, and rewriting keeps valid checksums valid.
 
-use reports::frame::{Kind, Summary};
+use reports::frame::{FrameLine, PacketKind};
 use sim::wire::rewrite::{Side, set_addr, set_port};
 use sim::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4, arp::Arp};
 use std::net::Ipv4Addr;
 
 /// A frame from its Ethernet header on.
 pub(crate) fn run(frame: &[u8]) {
-    let _ = Summary::new(frame).to_string();
-    let _ = Kind(frame).to_string();
+    let _ = FrameLine::new(frame).to_string();
+    let _ = PacketKind(frame).to_string();
     let Some(payload) = frame.get(ETHERNET_HEADER_LEN..) else { return };
     if let Some(arp) = Arp::parse(payload) {
         assert_eq!(Arp::parse(&arp.emit()), Some(arp), "ARP is read as it was written");

@@ -23,7 +23,7 @@ impl fmt::Display for KubeProxyVersion {
 
 /// One thing in which releases differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Difference {
+pub struct VersionDifference {
     /// What is looked at.
     pub what: &'static str,
     /// What v1.31 does.
@@ -35,32 +35,32 @@ pub struct Difference {
 }
 
 /// All differences that are reproduced. Each row has its predicate on [`KubeProxyVersion`] below.
-pub const DIFFERENCES: [Difference; 5] = [
-    Difference {
+pub const DIFFERENCES: [VersionDifference; 5] = [
+    VersionDifference {
         what: "KUBE-POSTROUTING: MASQUERADE --random-fully",
         v1_31: "only if iptables is 1.6.2 or later",
         newest: "always",
         reason: "no supported distribution has an older iptables",
     },
-    Difference {
+    VersionDifference {
         what: "loadBalancerSourceRanges that hold a /0 of the family",
         v1_31: "ranges like any other: a KUBE-FW chain that lets everything through",
         newest: "the same as no ranges: no KUBE-FW chain and no KUBE-PROXY-FIREWALL rule",
         reason: "ipset refuses a /0 entry; kubernetes#132722",
     },
-    Difference {
+    VersionDifference {
         what: "endpoint hints `forNodes`",
         v1_31: "not read",
         newest: "if every ready endpoint has them and one names this node, they win over zone hints",
         reason: "KEP-3015, trafficDistribution PreferSameNode; gate PreferSameTrafficDistribution",
     },
-    Difference {
+    VersionDifference {
         what: "nodePortAddresses keywords",
         v1_31: "`primary`, alone in the list",
         newest: "`primary`, `localhost` and `all`, mixed with CIDRs",
         reason: "KEP-6032 needs loopback to be asked for by name; kubernetes 1.37",
     },
-    Difference {
+    VersionDifference {
         what: "stale conntrack entries of UDP Services",
         v1_31: "`conntrack -D` for the Services and endpoints that changed in this sync",
         newest: "the whole table is compared with the serving endpoints; deleted Services count",

@@ -8,7 +8,7 @@ mod manifests;
 
 use case::Case;
 use proxy_core::cluster::Cluster;
-use proxy_core::iptables::diff::{self, FindingKind, Subject};
+use proxy_core::iptables::diff::{self, FindingKind, Scope};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 
@@ -166,15 +166,15 @@ fn a_service_that_changed_is_named() {
         let changed = after.change_since(&before);
         for finding in found.findings {
             match &finding.subject {
-                Subject::Service(name) => {
+                Scope::Service(name) => {
                     assert!(
                         changed.services.iter().any(|change| change.name.as_str() == name),
                         "{finding:?}"
                     );
                 }
                 // The restore input alone has no jumps.
-                Subject::Node => assert_eq!(finding.kind, FindingKind::Missing, "{finding:?}"),
-                Subject::Chain(_) => panic!("{finding:?}"),
+                Scope::Node => assert_eq!(finding.kind, FindingKind::Missing, "{finding:?}"),
+                Scope::Chain(_) => panic!("{finding:?}"),
             }
         }
     }

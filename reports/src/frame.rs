@@ -18,7 +18,7 @@ mod icmp;
 /// ARP, Request who-has 10.244.1.2 tell 10.244.1.1
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Summary<'a> {
+pub struct FrameLine<'a> {
     frame: &'a [u8],
     origins: Origins,
 }
@@ -33,7 +33,7 @@ pub struct Origins {
     pub acknowledgment: u32,
 }
 
-impl<'a> Summary<'a> {
+impl<'a> FrameLine<'a> {
     /// Formats a frame with absolute TCP numbers.
     pub fn new(frame: &'a [u8]) -> Self {
         Self { frame, origins: Origins::default() }
@@ -45,7 +45,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-impl Display for Summary<'_> {
+impl Display for FrameLine<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Some(ethernet) = Ethernet::new_checked(self.frame) else {
             return write!(f, "frame of {} bytes, too short for Ethernet", self.frame.len());
@@ -117,13 +117,13 @@ fn tcp(f: &mut Formatter<'_>, tcp: &Tcp<&[u8]>, origins: Origins) -> fmt::Result
 /// 10.244.1.2 > 192.168.0.100: tcp P. with data
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Kind<'a>(pub &'a [u8]);
+pub struct PacketKind<'a>(pub &'a [u8]);
 
-impl Display for Kind<'_> {
+impl Display for PacketKind<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let l3 = self.0.get(ETHERNET_HEADER_LEN..).unwrap_or_default();
         let (Some(headers), Some(ip)) = (Headers::parse(l3), Ipv4::new_checked(l3)) else {
-            return Summary::new(self.0).fmt(f);
+            return FrameLine::new(self.0).fmt(f);
         };
         write!(f, "{} > {}: {}", headers.src, headers.dst, protocol_name(headers.protocol))?;
         match headers.l4 {

@@ -5,7 +5,7 @@ use crate::suite::{arm_of, error_kind, reproduce};
 use crate::text::{disagreements, failures};
 use conformance::arm::ArmError;
 use conformance::result::RunResult;
-use conformance::suite::known::Verdict;
+use conformance::suite::known::CaseStatus;
 use conformance::suite::run::{Case, Finished};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use std::fmt::{self, Display, Formatter};
@@ -64,7 +64,7 @@ fn test_case(run: &Finished<'_>) -> TestCase {
         test.add_property(("traceHash", format!("{hash:016x}").as_str()));
     }
     test.add_property(("reproduce", reproduce(case).to_string().as_str()));
-    if let (Verdict::KnownDifference(_), Ok(result)) = (verdict, outcome) {
+    if let (CaseStatus::KnownDifference(_), Ok(result)) = (verdict, outcome) {
         test.set_system_out(Told(result).to_string());
     }
     test
@@ -78,25 +78,25 @@ fn status(run: &Finished<'_>) -> TestCaseStatus {
         status
     };
     match (run.verdict, &run.outcome) {
-        (Verdict::Passed, _) => {
+        (CaseStatus::Passed, _) => {
             let mut status = TestCaseStatus::success();
             status.add_reruns(run.earlier.iter().map(flaky));
             status
         }
-        (Verdict::KnownDifference(reason), _) => {
+        (CaseStatus::KnownDifference(reason), _) => {
             let mut status = TestCaseStatus::skipped();
             status.set_type("known-difference").set_message(reason);
             status
         }
-        (Verdict::UnexpectedPass(reason), _) => {
+        (CaseStatus::UnexpectedPass(reason), _) => {
             let message = format!("passed, but listed as a known difference: {reason}");
             unsuccessful(NonSuccessKind::Failure, "unexpected-pass", message, again)
         }
-        (Verdict::Failed | Verdict::NotRun, Ok(result)) => {
+        (CaseStatus::Failed | CaseStatus::NotRun, Ok(result)) => {
             let message = first_line(result);
             unsuccessful(NonSuccessKind::Failure, "failure", message, format!("{}\n{again}", Told(result)))
         }
-        (Verdict::Failed | Verdict::NotRun, Err(error)) => {
+        (CaseStatus::Failed | CaseStatus::NotRun, Err(error)) => {
             unsuccessful(NonSuccessKind::Error, error_kind(error), error.to_string(), again)
         }
     }

@@ -2,7 +2,7 @@
 
 use conformance::backend::Backend;
 use conformance::result::{ArmKind, RunResult};
-use conformance::scenario::{Family, ProxyMode};
+use conformance::scenario::{IpFamilies, ProxyMode};
 use std::fmt::{self, Display, Formatter};
 
 /// `hairpin scenario nodeport-local --mode iptables --family ipv4 --seed 0`.
@@ -13,7 +13,7 @@ pub struct Reproduce<'a> {
     /// How kube-proxy implements Services.
     pub mode: ProxyMode,
     /// Address families.
-    pub family: Family,
+    pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
     /// The arm to run on.
@@ -37,7 +37,7 @@ impl Display for Reproduce<'_> {
         write!(f, "hairpin scenario {scenario} --mode {mode} --family {family} --seed {seed}")?;
         match arm {
             ArmKind::Sim => {}
-            ArmKind::Kernel | ArmKind::Vm => write!(f, " --against {arm}")?,
+            ArmKind::Kernel => write!(f, " --against {arm}")?,
         }
         backend.map_or(Ok(()), |backend| write!(f, " --backend {backend}"))
     }

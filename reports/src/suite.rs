@@ -6,7 +6,7 @@ use crate::text::steps::{table, write_table};
 use crate::text::{OUT_OF_MODEL, disagreements, failures};
 use conformance::arm::ArmError;
 use conformance::result::{ArmKind, RunResult};
-use conformance::suite::known::Verdict;
+use conformance::suite::known::CaseStatus;
 use conformance::suite::run::{Case, Finished};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -85,24 +85,24 @@ impl<'a> SuiteText<'a> {
         let Finished { case, outcome, verdict, .. } = run;
         let title = self.paint(Tone::Heading, run_title(case));
         match (verdict, outcome) {
-            (Verdict::Passed, _) => return self.first_try(f, run),
-            (Verdict::KnownDifference(reason), _) => {
+            (CaseStatus::Passed, _) => return self.first_try(f, run),
+            (CaseStatus::KnownDifference(reason), _) => {
                 return writeln!(f, "\n{title}: known difference: {reason}");
             }
-            (Verdict::UnexpectedPass(reason), _) => {
+            (CaseStatus::UnexpectedPass(reason), _) => {
                 let told = self.paint(Tone::Bad, "passed, but listed as a known difference");
                 writeln!(f, "\n{title}: {told}: {reason}")?;
                 writeln!(f, "remove it from the list of known differences")?;
             }
-            (Verdict::NotRun, Err(error)) => {
+            (CaseStatus::NotRun, Err(error)) => {
                 writeln!(f, "\n{title}: {}: {error}", self.paint(Tone::Bad, "not completed"))?;
             }
-            (Verdict::Failed | Verdict::NotRun, Ok(result)) => {
+            (CaseStatus::Failed | CaseStatus::NotRun, Ok(result)) => {
                 writeln!(f, "\n{title}: {}", self.paint(Tone::Bad, "failed"))?;
                 failures::write(f, self.palette, &result.steps)?;
                 disagreements::write(f, self.palette, &result.disagreements)?;
             }
-            (Verdict::Failed, Err(_)) => {}
+            (CaseStatus::Failed, Err(_)) => {}
         }
         writeln!(f, "{}", self.paint(Tone::Dim, format!("reproduce: {}", reproduce(case))))
     }
@@ -146,24 +146,24 @@ impl Display for SuiteText<'_> {
     }
 }
 
-const fn verdict_word(verdict: Verdict) -> &'static str {
+const fn verdict_word(verdict: CaseStatus) -> &'static str {
     match verdict {
-        Verdict::Passed => "passed",
-        Verdict::Failed => "FAILED",
-        Verdict::KnownDifference(_) => "known difference",
-        Verdict::UnexpectedPass(_) => "PASSED, known difference",
-        Verdict::NotRun => "NOT RUN",
+        CaseStatus::Passed => "passed",
+        CaseStatus::Failed => "FAILED",
+        CaseStatus::KnownDifference(_) => "known difference",
+        CaseStatus::UnexpectedPass(_) => "PASSED, known difference",
+        CaseStatus::NotRun => "NOT RUN",
     }
 }
 
 /// The position in the summary line, and the text there.
-const fn summary_word(verdict: Verdict) -> (usize, &'static str) {
+const fn summary_word(verdict: CaseStatus) -> (usize, &'static str) {
     match verdict {
-        Verdict::Passed => (0, "passed"),
-        Verdict::Failed => (1, "failed"),
-        Verdict::KnownDifference(_) => (2, "known difference"),
-        Verdict::UnexpectedPass(_) => (3, "passed despite known difference"),
-        Verdict::NotRun => (4, "not completed"),
+        CaseStatus::Passed => (0, "passed"),
+        CaseStatus::Failed => (1, "failed"),
+        CaseStatus::KnownDifference(_) => (2, "known difference"),
+        CaseStatus::UnexpectedPass(_) => (3, "passed despite known difference"),
+        CaseStatus::NotRun => (4, "not completed"),
     }
 }
 

@@ -41,7 +41,7 @@ impl<'a> RunText<'a> {
         writeln!(f, "mode {}{backend}, family {}, seed {}, on {arm}", run.mode, run.family, run.seed)?;
         match run.arm {
             ArmKind::Sim => writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}"))),
-            ArmKind::Kernel | ArmKind::Vm => Ok(()),
+            ArmKind::Kernel => Ok(()),
         }
     }
 
@@ -58,7 +58,7 @@ impl<'a> RunText<'a> {
             ArmKind::Sim if !self.run.steps.iter().all(StepResult::passed) => {
                 writeln!(f, "\npacket trace: {} --trace", self.reproduce)
             }
-            ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
+            ArmKind::Sim | ArmKind::Kernel => Ok(()),
         }
     }
 
@@ -101,7 +101,6 @@ const fn arm_name(arm: ArmKind) -> &'static str {
     match arm {
         ArmKind::Sim => "the simulator",
         ArmKind::Kernel => "this machine's kernel, with the simulator beside it",
-        ArmKind::Vm => "a virtual machine's kernel",
     }
 }
 

@@ -1,7 +1,7 @@
 //! The packet walk: a fold of the event stream into journeys, hops and steps.
 //!
 //! A [`Walk`] groups packets by the flow that a scenario step started. Each packet has one [`Journey`]; a journey is a
-//! sequence of [`Hop`]s, one for each netns the packet entered; a hop is a sequence of [`Step`]s in the order of
+//! sequence of [`Hop`]s, one for each netns the packet entered; a hop is a sequence of [`WalkStep`]s in the order of
 //! events. The fold adds what the stream leaves implicit: the hook of each step and the jump depth of each rule. It
 //! decides nothing, so any output format can be built on it.
 
@@ -32,7 +32,7 @@ pub struct Walk<'a> {
     /// Packets that neither belong to a flow nor were caused by a packet of one, in order of creation.
     pub strays: Vec<Journey<'a>>,
     /// Events outside of packet processing: timeouts, neighbours that failed.
-    pub background: Vec<(NetnsId, Step<'a>)>,
+    pub background: Vec<(NetnsId, WalkStep<'a>)>,
 }
 
 impl<'a> Walk<'a> {
@@ -128,30 +128,30 @@ pub struct Hop<'a> {
     /// The netns.
     pub netns: NetnsId,
     /// What happened there, in order.
-    pub steps: Vec<Step<'a>>,
+    pub steps: Vec<WalkStep<'a>>,
 }
 
 impl Hop<'_> {
     /// The device through which the packet entered; `None` if it was created here.
     pub fn entered_by(&self) -> Option<DeviceId> {
         match self.steps.first()?.kind {
-            StepKind::Device(DeviceEvent::Received { device, .. }) => Some(*device),
-            StepKind::Device(DeviceEvent::Transmitted { .. })
-            | StepKind::Bridge(_)
-            | StepKind::Hook(_)
-            | StepKind::Rule(_)
-            | StepKind::Conntrack(_)
-            | StepKind::Nat(_)
-            | StepKind::Route(_)
-            | StepKind::Neigh(_)
-            | StepKind::Socket(_) => None,
+            WalkStepKind::Device(DeviceEvent::Received { device, .. }) => Some(*device),
+            WalkStepKind::Device(DeviceEvent::Transmitted { .. })
+            | WalkStepKind::Bridge(_)
+            | WalkStepKind::Hook(_)
+            | WalkStepKind::Rule(_)
+            | WalkStepKind::Conntrack(_)
+            | WalkStepKind::Nat(_)
+            | WalkStepKind::Route(_)
+            | WalkStepKind::Neigh(_)
+            | WalkStepKind::Socket(_) => None,
         }
     }
 }
 
 /// One thing that happened to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step<'a> {
+pub struct WalkStep<'a> {
     /// The time.
     pub at: Instant,
     /// The hook being traversed.
@@ -159,12 +159,12 @@ pub struct Step<'a> {
     /// Jump depth of a rule's chain; zero for steps other than rules.
     pub depth: usize,
     /// What happened.
-    pub kind: StepKind<'a>,
+    pub kind: WalkStepKind<'a>,
 }
 
 /// The event of a step. Creation and end of a packet are not steps but [`Beginning`] and [`Ending`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepKind<'a> {
+pub enum WalkStepKind<'a> {
     /// A frame passed a device.
     Device(&'a DeviceEvent),
     /// A bridge decided.

@@ -2,7 +2,7 @@
 
 use crate::exit::Stop;
 use conformance::arm::ArmError;
-use conformance::random::{Examined, Finding, FindingKind, generate, shrink};
+use conformance::random::{Anomaly, AnomalyKind, Examined, generate, shrink};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -17,7 +17,7 @@ const RUN_AGAIN: u32 = 3;
 const AGAIN_ON_KERNEL: u32 = 2;
 
 /// Runs a scenario text; [`conformance::random::examine`], except in tests.
-type Examine<'a> = dyn Fn(&str, Examined) -> Result<Option<Finding>, ArmError> + Sync + 'a;
+type Examine<'a> = dyn Fn(&str, Examined) -> Result<Option<Anomaly>, ArmError> + Sync + 'a;
 
 /// Which clusters to run, and how.
 pub(super) struct Hunt<'a> {
@@ -32,7 +32,7 @@ pub(super) struct Hunt<'a> {
 }
 
 /// The result of a cluster.
-pub(super) enum Verdict {
+pub(super) enum HuntResult {
     Good,
     Bad(Box<Caught>),
 }
@@ -42,7 +42,7 @@ pub(super) struct Caught {
     /// The arm that it ran on.
     pub(super) examined: Examined,
     /// The failure of the smallest cluster.
-    pub(super) finding: Finding,
+    pub(super) finding: Anomaly,
     /// The scenario text of the smallest cluster.
     pub(super) text: String,
     pub(super) recurrence: Recurrence,
@@ -63,24 +63,24 @@ impl Recurrence {
     /// Classifies a failure that occurred once. The simulator does not depend on the machine. On a kernel, a late
     /// machine makes observations differ and tools fail, but it fails no assertion, and does not affect the simulator's
     /// events.
-    const fn of_once(examined: Examined, kind: FindingKind) -> Self {
+    const fn of_once(examined: Examined, kind: AnomalyKind) -> Self {
         match (examined, kind) {
             (Examined::Sim, _)
             | (
                 Examined::Kernel(_),
-                FindingKind::Refused
-                | FindingKind::Panicked
-                | FindingKind::Indeterminate
-                | FindingKind::PacketLife,
+                AnomalyKind::Refused
+                | AnomalyKind::Panicked
+                | AnomalyKind::Indeterminate
+                | AnomalyKind::PacketLife,
             ) => Self::SeldomUnexplained,
             (
                 Examined::Kernel(_),
-                FindingKind::Stopped
-                | FindingKind::Flow
-                | FindingKind::Frame
-                | FindingKind::Conntrack
-                | FindingKind::Counters
-                | FindingKind::Choices,
+                AnomalyKind::Stopped
+                | AnomalyKind::Flow
+                | AnomalyKind::Frame
+                | AnomalyKind::Conntrack
+                | AnomalyKind::Counters
+                | AnomalyKind::Choices,
             ) => Self::SeldomAsMachineWasLate,
         }
     }
@@ -100,7 +100,7 @@ impl Hunt<'_> {
         &self,
         indexes: Range<u64>,
         jobs: usize,
-        mut take: impl FnMut(u64, Verdict) -> Result<bool, Stop>,
+        mut take: impl FnMut(u64, HuntResult) -> Result<bool, Stop>,
     ) -> Result<(), Stop> {
         let (next, is_over) = (AtomicU64::new(indexes.start), AtomicBool::new(false));
         let (send, verdicts) = channel();
@@ -136,13 +136,13 @@ impl Hunt<'_> {
     }
 
     /// Runs a cluster beside others.
-    fn run(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+    fn run(&self, text: &str, examined: Examined) -> Result<Option<Anomaly>, ArmError> {
         let _shared = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         (self.examine)(text, examined)
     }
 
     /// Reruns a cluster alone until it has failed again: once on the simulator, in most of the runs on a kernel.
-    fn again(&self, text: &str, examined: Examined) -> Result<Option<Finding>, ArmError> {
+    fn again(&self, text: &str, examined: Examined) -> Result<Option<Anomaly>, ArmError> {
         let _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         let mut more = match examined {
             Examined::Sim => 1,
@@ -160,17 +160,17 @@ impl Hunt<'_> {
     }
 
     /// Runs one cluster; a failure is run again, then shrunk until `is_over`.
-    fn world(&self, index: u64, is_over: &AtomicBool) -> Result<Verdict, ArmError> {
+    fn world(&self, index: u64, is_over: &AtomicBool) -> Result<HuntResult, ArmError> {
         let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
         let examined = self.examined[turn];
         let mut tree = generate(self.seed, index);
         let text = tree.current().text(&self.name(index));
-        let Some(first) = self.run(&text, examined)? else { return Ok(Verdict::Good) };
+        let Some(first) = self.run(&text, examined)? else { return Ok(HuntResult::Good) };
         let Some(again) = self.again(&text, examined)? else {
             // Smaller clusters would not be conclusive either.
             let recurrence = Recurrence::of_once(examined, first.kind);
             let caught = Caught { examined, finding: first, text, recurrence };
-            return Ok(Verdict::Bad(Box::new(caught)));
+            return Ok(HuntResult::Bad(Box::new(caught)));
         };
         let mut finding = again;
         let mut fault = None;
@@ -196,7 +196,7 @@ impl Hunt<'_> {
         let text = shrunk.world.text(&self.name(index));
         let recurrence = Recurrence::Again { worlds: shrunk.tried + 1 };
         let caught = Caught { examined, finding, text, recurrence };
-        Ok(Verdict::Bad(Box::new(caught)))
+        Ok(HuntResult::Bad(Box::new(caught)))
     }
 }
 

@@ -28,10 +28,9 @@ const THREADS: &str = "threads";
 const PURE: [&str; 4] = ["sim", "proxy-core", "reports", "conformance"];
 
 /// Parts of pure crates that may reach outside.
-const DOORS: [(&str, Opens); 5] = [
-    // The arms run on this machine's kernel or on a virtual machine, and files come in through one door.
+const DOORS: [(&str, Opens); 4] = [
+    // The kernel arm runs on this machine, and files come in through one door.
     ("conformance/src/arm/kernel", Opens::Everything),
-    ("conformance/src/arm/vm", Opens::Everything),
     ("conformance/src/files", Opens::Everything),
     // Many worlds at once, each on one thread.
     ("conformance/src/runner.rs", Opens::Only(THREADS)),

@@ -19,17 +19,17 @@ use super::kernel::KernelArm;
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError};
 use crate::backend::Backend;
-use crate::disagreement::{Disagreement, Subject};
-use crate::frame::{Comparison, Direction, Frame, Side, compare};
+use crate::disagreement::{Disagreement, DisagreementKind};
+use crate::frame::{Comparison, Direction, Frame, Observer, compare};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
-use crate::scenario::segment::Line;
+use crate::scenario::segment::ScriptLine;
 use crate::shares::Distribution;
-use crate::topology::{Change, Topology};
+use crate::topology::{Topology, TopologyChange};
 use sim::trace::Level;
 
 /// The first of the ports that clients use; ephemeral ones, as their kernel would choose.
@@ -50,7 +50,7 @@ struct Frames {
 
 /// The kernel, and the simulator beside it.
 #[derive(Debug)]
-pub struct Against {
+pub struct PairedArm {
     kernel: KernelArm,
     sim: SimArm,
     topology: Topology,
@@ -68,7 +68,7 @@ pub struct Against {
     disagreements: Vec<Disagreement>,
 }
 
-impl Against {
+impl PairedArm {
     /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see. With `is_recorded` the run ends with the
     /// recording of the simulator.
     pub fn new(backend: Backend, seed: u64, is_recorded: bool) -> Self {
@@ -96,8 +96,8 @@ impl Against {
         &self.disagreements
     }
 
-    fn note(&mut self, subject: Subject) {
-        self.disagreements.push(Disagreement { step: self.step_starts.len(), subject });
+    fn note(&mut self, kind: DisagreementKind) {
+        self.disagreements.push(Disagreement { step: self.step_starts.len(), kind });
     }
 
     /// The plan of one connection, with a port that no other has had lately.
@@ -130,7 +130,11 @@ impl Against {
         self.sim.catch_up(shown.begun().unwrap_or(begun))?;
         let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
-            self.note(Subject::Flow { number, sim: Box::new(sim), kernel: Box::new(kernel.clone()) });
+            self.note(DisagreementKind::Flow {
+                number,
+                sim: Box::new(sim),
+                kernel: Box::new(kernel.clone()),
+            });
         }
         Ok(kernel)
     }
@@ -164,15 +168,15 @@ impl Against {
     }
 
     /// The link of a Pod goes with it; should the Pod come back, it has another, which loses nothing.
-    fn forget_links(&mut self, changes: &[Change]) -> Result<(), ArmError> {
-        let lossy = |change: &Change| match change {
-            Change::RemovePod(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
-            Change::RemovePod(_)
-            | Change::AddPod(_)
-            | Change::AddAddress(..)
-            | Change::AddRoute(..)
-            | Change::Close(..)
-            | Change::Open(..) => None,
+    fn forget_links(&mut self, changes: &[TopologyChange]) -> Result<(), ArmError> {
+        let lossy = |change: &TopologyChange| match change {
+            TopologyChange::RemovePod(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
+            TopologyChange::RemovePod(_)
+            | TopologyChange::AddPod(_)
+            | TopologyChange::AddAddress(..)
+            | TopologyChange::AddRoute(..)
+            | TopologyChange::Close(..)
+            | TopologyChange::Open(..) => None,
         };
         let gone: Vec<NetnsName> = changes.iter().filter_map(lossy).collect();
         if !gone.is_empty() {
@@ -204,21 +208,21 @@ impl Against {
         let Comparison { differences, undecided_until } =
             compare(side("simulator", sim), side("kernel", kernel), now);
         for difference in differences {
-            let is_same = |known: &Disagreement| match &known.subject {
-                Subject::Frame(known) => {
+            let is_same = |known: &Disagreement| match &known.kind {
+                DisagreementKind::Frame(known) => {
                     (&known.netns, &known.device, known.conversation)
                         == (&difference.netns, &difference.device, difference.conversation)
                 }
-                Subject::Flow { .. }
-                | Subject::Script { .. }
-                | Subject::Conntrack { .. }
-                | Subject::Counters { .. }
-                | Subject::Choices { .. } => false,
+                DisagreementKind::Flow { .. }
+                | DisagreementKind::Script { .. }
+                | DisagreementKind::Conntrack { .. }
+                | DisagreementKind::Counters { .. }
+                | DisagreementKind::Choices { .. } => false,
             };
             if !self.disagreements.iter().any(is_same) {
                 let step = self.step_starts.iter().filter(|start| **start <= difference.at).count();
-                let subject = Subject::Frame(Box::new(difference));
-                self.disagreements.push(Disagreement { step, subject });
+                let kind = DisagreementKind::Frame(Box::new(difference));
+                self.disagreements.push(Disagreement { step, kind });
             }
         }
         Ok(undecided_until)
@@ -274,11 +278,11 @@ impl Against {
     }
 }
 
-fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Side<'a> {
-    Side { name, frames }
+fn side<'a>(name: &'a str, frames: &'a [Frame]) -> Observer<'a> {
+    Observer { name, frames }
 }
 
-impl Arm for &mut Against {
+impl Arm for &mut PairedArm {
     fn kind(&self) -> ArmKind {
         ArmKind::Kernel
     }
@@ -306,7 +310,7 @@ impl Arm for &mut Against {
         self.sim.update(node, update)
     }
 
-    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+    fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         let after = hastened(after);
         self.is_stale = true;
         self.forget_links(changes)?;
@@ -358,11 +362,11 @@ impl Arm for &mut Against {
         let frames = self.without_lost(frames);
         let shown = Shown::new(plan, kernel.clone(), &frames);
         // As for a connection; but a script may wait before it sends first.
-        let delay = plan.lines.first().map_or(Duration::ZERO, Line::delay);
+        let delay = plan.lines.first().map_or(Duration::ZERO, ScriptLine::delay);
         self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;
         let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
-            self.note(Subject::Script { sim, kernel: kernel.clone() });
+            self.note(DisagreementKind::Script { sim, kernel: kernel.clone() });
         }
         self.compare_all()?;
         Ok(Scripted { mismatch: kernel, drops: None })

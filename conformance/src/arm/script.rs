@@ -10,7 +10,7 @@ use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, Tcp
 use super::ArmError;
 use crate::observation::{Mismatch, Transport};
 use crate::prepare::ScriptPlan;
-use crate::scenario::segment::{IcmpError, Line, Packet, Payload, Segment};
+use crate::scenario::segment::{ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment};
 
 pub(crate) use build::is_of_script;
 
@@ -61,15 +61,15 @@ pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mis
     let mut mismatch = None;
     for (line, number) in plan.lines.iter().zip(1..) {
         let found = match line {
-            Line::Send { delay, packet, is_checksum_bad } => {
+            ScriptLine::Send { delay, packet, is_checksum_bad } => {
                 wire.wait(*delay)?;
                 let bytes =
                     build::packet(plan, number, packet, *is_checksum_bad, player.peer_initial.unwrap_or(0));
                 let is_sent = wire.send(&bytes, *plan.to.ip())?;
                 (!is_sent).then(|| "the sender's own kernel does not send it".to_owned())
             }
-            Line::Expect(expected) => player.await_packet(wire, Some(expected))?,
-            Line::ExpectNothing => player.await_packet(wire, None)?,
+            ScriptLine::Expect(expected) => player.await_packet(wire, Some(expected))?,
+            ScriptLine::ExpectNothing => player.await_packet(wire, None)?,
         };
         if let Some(found) = found {
             mismatch = Some(Mismatch { number, line: line.to_string(), found });
@@ -89,7 +89,7 @@ struct Player<'a> {
 
 /// A packet that came for the script.
 struct Arrival {
-    packet: Packet,
+    packet: ScriptPacket,
     /// Who sent it; for an ICMP error, to whom the packet went that it is about.
     peer: SocketAddrV4,
 }
@@ -99,7 +99,7 @@ impl Player<'_> {
     fn await_packet(
         &mut self,
         wire: &mut impl Wire,
-        expected: Option<&Packet>,
+        expected: Option<&ScriptPacket>,
     ) -> Result<Option<String>, ArmError> {
         let deadline = wire.now() + self.plan.timeout;
         loop {
@@ -118,7 +118,7 @@ impl Player<'_> {
     }
 
     /// What is wrong with what came.
-    fn judge(&self, expected: &Packet, arrival: &Arrival) -> Option<String> {
+    fn judge(&self, expected: &ScriptPacket, arrival: &Arrival) -> Option<String> {
         let found = &arrival.packet;
         let is_same = |named: Option<u8>, found: Option<u8>| named.is_none() || named == found;
         let fits = same_payload(&expected.payload, &found.payload)
@@ -134,28 +134,28 @@ impl Player<'_> {
     }
 
     /// What came, as a line would say it, with everything that the expected line speaks of.
-    fn words(&self, arrival: &Arrival, expected: Option<&Packet>) -> String {
+    fn words(&self, arrival: &Arrival, expected: Option<&ScriptPacket>) -> String {
         let mut packet = arrival.packet.clone();
-        let named = |is_named: fn(&Packet) -> bool| expected.is_some_and(is_named);
+        let named = |is_named: fn(&ScriptPacket) -> bool| expected.is_some_and(is_named);
         packet.ttl = packet.ttl.filter(|_| named(|expected| expected.ttl.is_some()));
         packet.src = packet.src.filter(|_| named(|expected| expected.src.is_some()));
         packet.dont_fragment =
             packet.dont_fragment.filter(|_| named(|expected| expected.dont_fragment.is_some()));
-        if let Payload::Tcp(segment) = &mut packet.payload {
+        if let ScriptPayload::Tcp(segment) = &mut packet.payload {
             let own = expected.and_then(|expected| match &expected.payload {
-                Payload::Tcp(own) => Some(own),
-                Payload::Udp { .. } | Payload::Icmp(_) => None,
+                ScriptPayload::Tcp(own) => Some(own),
+                ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) => None,
             });
             segment.window = segment.window.filter(|_| own.is_some_and(|own| own.window.is_some()));
             if own.is_none_or(|own| own.options.is_empty()) {
                 segment.options.clear();
             }
         }
-        let mut words = Line::Expect(packet).to_string();
+        let mut words = ScriptLine::Expect(packet).to_string();
         if !self.is_from_peer(arrival) {
             let about = match arrival.packet.payload {
-                Payload::Icmp(_) => "about a packet to",
-                Payload::Tcp(_) | Payload::Udp { .. } => "from",
+                ScriptPayload::Icmp(_) => "about a packet to",
+                ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => "from",
             };
             words.push_str(&format!(", {about} {}", arrival.peer));
         }
@@ -173,22 +173,22 @@ impl Player<'_> {
             (protocol::TCP, Transport::Tcp) => {
                 let tcp =
                     Tcp::new_checked(ip.payload()).filter(|tcp| tcp.dst_port() == self.plan.source_port)?;
-                (Payload::Tcp(self.segment(&tcp)), SocketAddrV4::new(ip.src(), tcp.src_port()))
+                (ScriptPayload::Tcp(self.segment(&tcp)), SocketAddrV4::new(ip.src(), tcp.src_port()))
             }
             (protocol::UDP, Transport::Udp) => {
                 let udp =
                     Udp::new_checked(ip.payload()).filter(|udp| udp.dst_port() == self.plan.source_port)?;
                 let len = u16::try_from(udp.payload().len()).unwrap_or(u16::MAX);
-                (Payload::Udp { len }, SocketAddrV4::new(ip.src(), udp.src_port()))
+                (ScriptPayload::Udp { len }, SocketAddrV4::new(ip.src(), udp.src_port()))
             }
             (protocol::ICMP, _) => {
                 let icmp = Icmpv4::new_checked(ip.payload()).filter(Icmpv4::is_error)?;
-                let error = IcmpError { icmp_type: icmp.icmp_type(), code: icmp.code() };
-                (Payload::Icmp(error), self.quoted(icmp.payload())?)
+                let error = ScriptIcmpError { icmp_type: icmp.icmp_type(), code: icmp.code() };
+                (ScriptPayload::Icmp(error), self.quoted(icmp.payload())?)
             }
             _ => return None,
         };
-        let packet = Packet {
+        let packet = ScriptPacket {
             payload,
             ttl: Some(ip.ttl()),
             src: Some(ip.src()),
@@ -211,12 +211,12 @@ impl Player<'_> {
     }
 
     /// The segment with numbers that count from the initial ones, which a SYN tells.
-    fn segment(&mut self, tcp: &Tcp<&[u8]>) -> Segment {
+    fn segment(&mut self, tcp: &Tcp<&[u8]>) -> ScriptSegment {
         let flags = tcp.flags();
         if flags.contains(TcpFlags::SYN) {
             self.peer_initial = Some(tcp.sequence());
         }
-        Segment {
+        ScriptSegment {
             flags,
             seq: tcp.sequence().wrapping_sub(self.peer_initial.unwrap_or(0)),
             len: u16::try_from(tcp.payload().len()).unwrap_or(u16::MAX),
@@ -227,30 +227,30 @@ impl Player<'_> {
     }
 }
 
-fn is_pure_ack(packet: &Packet) -> bool {
+fn is_pure_ack(packet: &ScriptPacket) -> bool {
     match &packet.payload {
-        Payload::Tcp(segment) => segment.flags == TcpFlags::ACK && segment.len == 0,
-        Payload::Udp { .. } | Payload::Icmp(_) => false,
+        ScriptPayload::Tcp(segment) => segment.flags == TcpFlags::ACK && segment.len == 0,
+        ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) => false,
     }
 }
 
 /// Whether the line names a sender other than the one that was asked.
-fn is_from_elsewhere(expected: &Packet) -> bool {
+fn is_from_elsewhere(expected: &ScriptPacket) -> bool {
     match expected.payload {
-        Payload::Tcp(_) | Payload::Udp { .. } => expected.src.is_some(),
+        ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => expected.src.is_some(),
         // Who sends an error is one thing, to whom the packet went that it is about is another.
-        Payload::Icmp(_) => false,
+        ScriptPayload::Icmp(_) => false,
     }
 }
 
-fn same_payload(expected: &Payload, found: &Payload) -> bool {
+fn same_payload(expected: &ScriptPayload, found: &ScriptPayload) -> bool {
     match (expected, found) {
-        (Payload::Tcp(expected), Payload::Tcp(found)) => {
+        (ScriptPayload::Tcp(expected), ScriptPayload::Tcp(found)) => {
             let window = expected.window.or(found.window);
             let options = if expected.options.is_empty() { &found.options } else { &expected.options };
-            *found == Segment { window, options: options.clone(), ..expected.clone() }
+            *found == ScriptSegment { window, options: options.clone(), ..expected.clone() }
         }
-        (Payload::Udp { .. } | Payload::Icmp(_) | Payload::Tcp(_), _) => expected == found,
+        (ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) | ScriptPayload::Tcp(_), _) => expected == found,
     }
 }
 

@@ -35,7 +35,7 @@ use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Listener, Topology};
+use crate::topology::{Listener, Topology, TopologyChange};
 
 /// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -216,7 +216,7 @@ impl Arm for SimArm {
         Ok(())
     }
 
-    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+    fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         self.apply_changes(changes, after)
     }
 

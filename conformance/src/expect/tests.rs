@@ -136,7 +136,7 @@ fn drops_count_where_they_are_meant_and_flooded_frames_do_not() {
         &PreparedExpectation { dropped: Some((node.clone(), None)), ..Default::default() },
         &Observed::default(),
     );
-    assert_eq!(blind, Verdict { failures: Vec::new(), unseen: vec![Subject::Dropped] });
+    assert_eq!(blind, Evaluation { failures: Vec::new(), unseen: vec![Subject::Dropped] });
 }
 
 #[test]

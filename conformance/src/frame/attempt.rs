@@ -14,21 +14,21 @@ use super::{Direction, Frame};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Where it was seen, in the order of the frames; never empty.
-    pub hops: Vec<Hop>,
+    pub hops: Vec<Sighting>,
 }
 
 /// A packet at a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hop {
+pub struct Sighting {
     /// When.
     pub at: Duration,
     /// Where, and what it looked like there.
-    pub place: Place,
+    pub place: Appearance,
 }
 
 /// Where a packet was seen, and what it looked like there. Ports of an echo request are its identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Appearance {
     /// The node's name.
     pub netns: String,
     /// The device.
@@ -54,7 +54,7 @@ pub struct TranslatedPort {
 
 /// By which packets a client begins flows.
 #[derive(Debug, Clone, Copy)]
-pub enum Opening<'a> {
+pub enum FlowStart<'a> {
     /// By a SYN, a datagram that carries this, or an echo request.
     Request(&'a [u8]),
     /// By any TCP segment or UDP datagram of which this says so, given the protocol's number and the packet without its IP
@@ -65,13 +65,13 @@ pub enum Opening<'a> {
 /// The packets by which a client begins a flow, in order.
 ///
 /// A packet that no device ever saw, because the client's own rules dropped it, is not among them.
-pub fn attempts(frames: &[Frame], client: &str, opening: Opening<'_>) -> Vec<Attempt> {
+pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<Attempt> {
     let mut attempts: Vec<((u8, u16, u32), Attempt)> = Vec::new();
     for frame in frames {
-        let Some(packet) = Packet::of(frame, opening) else { continue };
+        let Some(packet) = FirstPacket::of(frame, opening) else { continue };
         // Somebody else's segment may have the same identification, but not the same sequence number as well.
         let key = (packet.protocol, packet.ident, packet.seq);
-        let hop = Hop { at: frame.at, place: packet.place };
+        let hop = Sighting { at: frame.at, place: packet.place };
         match attempts.iter_mut().find(|(known, _)| *known == key) {
             Some((_, attempt)) => attempt.hops.push(hop),
             None if hop.place.netns == client && hop.place.direction == Direction::Transmitted => {
@@ -99,7 +99,7 @@ pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
     let mut ports: Vec<TranslatedPort> = Vec::new();
     for attempt in attempts {
         let mut before = own;
-        for Hop { place, .. } in &attempt.hops {
+        for Sighting { place, .. } in &attempt.hops {
             let (netns, after) = (&place.netns, place.src.1);
             let port = TranslatedPort { netns: netns.clone(), before, after };
             let is_known =
@@ -114,7 +114,7 @@ pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
         .iter()
         .flat_map(|attempt| &attempt.hops)
         .filter(|hop| ports.iter().all(|port| port.netns != hop.place.netns))
-        .map(|Hop { place, .. }| TranslatedPort {
+        .map(|Sighting { place, .. }| TranslatedPort {
             netns: place.netns.clone(),
             before: place.src.1,
             after: place.src.1,
@@ -131,9 +131,9 @@ pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
 impl Attempt {
     /// As [`parted`]. Bridges flood their ports in any order, so the order of hops does not count.
     fn parted(&self, other: &Self) -> Option<Duration> {
-        let mut theirs: Vec<&Place> = other.hops.iter().map(|hop| &hop.place).collect();
+        let mut theirs: Vec<&Appearance> = other.hops.iter().map(|hop| &hop.place).collect();
         let mut last = None;
-        for Hop { at, place } in &self.hops {
+        for Sighting { at, place } in &self.hops {
             let Some(same) = theirs.iter().position(|their| *their == place) else { return Some(*at) };
             theirs.swap_remove(same);
             last = Some(*at);
@@ -143,22 +143,22 @@ impl Attempt {
     }
 }
 
-struct Packet {
+struct FirstPacket {
     protocol: u8,
     ident: u16,
     /// Sequence number of a TCP segment.
     seq: u32,
-    place: Place,
+    place: Appearance,
 }
 
-impl Packet {
+impl FirstPacket {
     /// The packet of a frame, if a flow may begin by it.
-    fn of(frame: &Frame, opening: Opening<'_>) -> Option<Self> {
+    fn of(frame: &Frame, opening: FlowStart<'_>) -> Option<Self> {
         let is_ip = Ethernet::new_checked(&*frame.bytes)?.ethertype() == EtherType::Ipv4;
         let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
         let is_opening = match opening {
-            Opening::Request(request) => is_request(&ip, request),
-            Opening::Any(is_meant) => is_meant(ip.protocol(), ip.payload()),
+            FlowStart::Request(request) => is_request(&ip, request),
+            FlowStart::Any(is_meant) => is_meant(ip.protocol(), ip.payload()),
         };
         let (src_port, dst_port, seq) = match ip.protocol() {
             protocol::TCP => {
@@ -175,7 +175,7 @@ impl Packet {
             }
             _ => return None,
         };
-        let place = Place {
+        let place = Appearance {
             netns: frame.netns.clone(),
             device: frame.device.clone(),
             direction: frame.direction,

@@ -9,12 +9,13 @@ use sim::wire::arp::ArpOperation;
 use sim::wire::{MacAddr, TcpFlags};
 
 use super::{
-    Body, Direction, Frame, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary, TcpSummary,
+    Body, Direction, Frame, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
+    TcpSummary,
 };
 
 /// One of the two that are compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Side<'a> {
+pub struct Observer<'a> {
     /// What it is called: `simulator`, `kernel`.
     pub name: &'a str,
     /// Every frame that it saw, in its order.
@@ -23,7 +24,7 @@ pub struct Side<'a> {
 
 /// The first difference on a device, within one conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct FrameDifference {
     /// The node's name.
     pub netns: String,
     /// The device.
@@ -35,9 +36,9 @@ pub struct Difference {
     /// Position of the frame among those of its conversation and direction that count, from 1.
     pub position: usize,
     /// Name of the first side, and what it saw there; `None` for nothing more.
-    pub left: (String, Option<Summary>),
+    pub left: (String, Option<FrameSummary>),
     /// The same of the second side.
-    pub right: (String, Option<Summary>),
+    pub right: (String, Option<FrameSummary>),
 }
 
 /// What a comparison comes to.
@@ -45,7 +46,7 @@ pub struct Difference {
 pub struct Comparison {
     /// At most one frame for each device, direction and conversation, in the order of time, so that the cause comes before its
     /// effects.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<FrameDifference>,
     /// By when everything that may yet become a difference is one, unless the other side does the same. `None`: there is nothing
     /// of that sort.
     pub undecided_until: Option<Duration>,
@@ -61,7 +62,7 @@ pub struct Comparison {
 ///
 /// Clocks of the two sides begin together, and it is `now` on both. What one has sent a moment ago the other may be about to
 /// send; so it is no difference for 0.1 s and an eighth of the conversation's age.
-pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Comparison {
+pub fn compare(left: Observer<'_>, right: Observer<'_>, now: Duration) -> Comparison {
     let (left_threads, right_threads) = (threads(left.frames), threads(right.frames));
     let keys: BTreeSet<_> = left_threads.keys().chain(right_threads.keys()).collect();
     let mut comparison = Comparison::default();
@@ -74,7 +75,7 @@ pub fn compare(left: Side<'_>, right: Side<'_>, now: Duration) -> Comparison {
         let begun = first_at(&first).into_iter().chain(first_at(&second)).min().unwrap_or(at);
         let decided_at = at.saturating_add(lateness(at.saturating_sub(begun)));
         if decided_at < now {
-            comparison.differences.push(Difference {
+            comparison.differences.push(FrameDifference {
                 netns: key.netns.to_owned(),
                 device: key.device.to_owned(),
                 conversation: key.conversation,
@@ -106,7 +107,7 @@ fn first_at(thread: &Thread) -> Option<Duration> {
 }
 
 /// Frames of one conversation on one device, in their order, with their times.
-type Thread = Vec<(Duration, Summary)>;
+type Thread = Vec<(Duration, FrameSummary)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key<'a> {
@@ -140,14 +141,15 @@ impl Conversation {
 
     fn of_packet(ip: &IpSummary) -> Self {
         let ports = match &ip.payload {
-            Payload::Icmp { rest: IcmpRest::Error { quote: Some(quote), .. }, .. } => {
+            PayloadSummary::Icmp { rest: IcmpRest::Error { quote: Some(quote), .. }, .. } => {
                 return Self::of_packet(quote);
             }
-            Payload::Icmp { rest: IcmpRest::Query { id, .. }, .. } => (*id, *id),
-            Payload::Tcp(_) | Payload::Udp { .. } | Payload::Ports { .. } => {
+            PayloadSummary::Icmp { rest: IcmpRest::Query { id, .. }, .. } => (*id, *id),
+            PayloadSummary::Tcp(_) | PayloadSummary::Udp { .. } | PayloadSummary::Ports { .. } => {
                 ip.payload.ports().unwrap_or_default()
             }
-            Payload::Icmp { rest: IcmpRest::Error { quote: None, .. }, .. } | Payload::Other { .. } => (0, 0),
+            PayloadSummary::Icmp { rest: IcmpRest::Error { quote: None, .. }, .. }
+            | PayloadSummary::Other { .. } => (0, 0),
         };
         let mut ends = [(ip.src, ports.0), (ip.dst, ports.1)];
         ends.sort_unstable();
@@ -159,7 +161,7 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     let initial = InitialSeqs::of(frames);
     let mut threads: BTreeMap<Key<'_>, Thread> = BTreeMap::new();
     for frame in frames {
-        let Some(summary) = Summary::of(frame, &initial) else { continue };
+        let Some(summary) = FrameSummary::of(frame, &initial) else { continue };
         let conversation = Conversation::of(&summary.body);
         let direction = (conversation != Conversation::Arp).then_some(frame.direction);
         let key = Key { netns: &frame.netns, device: &frame.device, direction, conversation };
@@ -182,7 +184,7 @@ struct Parting {
     position: usize,
     /// When the earlier of the two frames was there.
     at: Duration,
-    sides: (Option<Summary>, Option<Summary>),
+    sides: (Option<FrameSummary>, Option<FrameSummary>),
 }
 
 fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Option<Parting> {
@@ -190,11 +192,13 @@ fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Optio
         Conversation::Arp => arp_parting(first, second),
         Conversation::Ip(_) | Conversation::Other(_) => {
             let is_same =
-                |((_, left), (_, right)): &(&(Duration, Summary), &(Duration, Summary))| left == right;
+                |((_, left), (_, right)): &(&(Duration, FrameSummary), &(Duration, FrameSummary))| {
+                    left == right
+                };
             let position = first.iter().zip(second).take_while(is_same).count();
             let (left, right) = (first.get(position), second.get(position));
             let at = parted_at(left, right)?;
-            let frame = |side: Option<&(Duration, Summary)>| side.map(|(_, frame)| frame.clone());
+            let frame = |side: Option<&(Duration, FrameSummary)>| side.map(|(_, frame)| frame.clone());
             Some(Parting { position, at, sides: (frame(left), frame(right)) })
         }
     }
@@ -202,7 +206,10 @@ fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Optio
 
 /// When that of two frames was there which shows that the sides differ: the earlier one. But an acknowledgment may yet be
 /// found superfluous, when the later segment that the other side has got already comes here too.
-fn parted_at(left: Option<&(Duration, Summary)>, right: Option<&(Duration, Summary)>) -> Option<Duration> {
+fn parted_at(
+    left: Option<&(Duration, FrameSummary)>,
+    right: Option<&(Duration, FrameSummary)>,
+) -> Option<Duration> {
     match (left, right) {
         (Some((left_at, left)), Some((right_at, right))) => {
             Some(match (may_be_spare(left), may_be_spare(right)) {
@@ -216,13 +223,13 @@ fn parted_at(left: Option<&(Duration, Summary)>, right: Option<&(Duration, Summa
     }
 }
 
-fn may_be_spare(frame: &Summary) -> bool {
+fn may_be_spare(frame: &FrameSummary) -> bool {
     acknowledgment(frame).is_some_and(|(_, tcp, _)| tcp.is_pure_ack() && !ends_handshake(tcp))
 }
 
 /// The earliest question or answer that only one side has.
 fn arp_parting(first: &Thread, second: &Thread) -> Option<Parting> {
-    let is_in = |frame: &Summary, thread: &Thread| thread.iter().any(|(_, other)| other == frame);
+    let is_in = |frame: &FrameSummary, thread: &Thread| thread.iter().any(|(_, other)| other == frame);
     let alone = |thread: &Thread, other: &Thread| {
         let own = thread.iter().enumerate().filter(|(_, (_, frame))| !is_in(frame, other));
         own.map(|(position, (at, frame))| (*at, position, frame.clone())).min_by_key(|(at, ..)| *at)
@@ -237,7 +244,7 @@ fn arp_parting(first: &Thread, second: &Thread) -> Option<Parting> {
 }
 
 /// Leaves out pure acknowledgments that a later segment of the same direction makes superfluous.
-fn without_spare_acks(mut frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summary)> {
+fn without_spare_acks(mut frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duration, FrameSummary)> {
     let mut highest: BTreeMap<StreamKey, SeqSummary> = BTreeMap::new();
     let mut is_kept = Vec::with_capacity(frames.len());
     for (_, frame) in frames.iter().rev() {
@@ -262,8 +269,10 @@ fn without_spare_acks(mut frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Su
 /// One direction of a connection on one way through a device: with a hairpin, the same segment passes twice.
 type StreamKey = (Direction, MacAddr, MacAddr, [u8; 4], [u8; 4], (u16, u16));
 
-fn acknowledgment(frame: &Summary) -> Option<(StreamKey, &TcpSummary, SeqSummary)> {
-    let Body::Ipv4(IpSummary { src, dst, payload: Payload::Tcp(tcp), .. }) = &frame.body else { return None };
+fn acknowledgment(frame: &FrameSummary) -> Option<(StreamKey, &TcpSummary, SeqSummary)> {
+    let Body::Ipv4(IpSummary { src, dst, payload: PayloadSummary::Tcp(tcp), .. }) = &frame.body else {
+        return None;
+    };
     let key = (frame.direction, frame.src, frame.dst, src.octets(), dst.octets(), tcp.ports);
     tcp.ack.map(|ack| (key, tcp, ack))
 }
@@ -274,8 +283,8 @@ fn ends_handshake(tcp: &TcpSummary) -> bool {
 }
 
 /// Each question and each answer once; those that confirm a known neighbour are left out.
-fn askers_and_answerers(frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summary)> {
-    let mut known: BTreeMap<_, (Duration, Summary)> = BTreeMap::new();
+fn askers_and_answerers(frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duration, FrameSummary)> {
+    let mut known: BTreeMap<_, (Duration, FrameSummary)> = BTreeMap::new();
     // Questions to neighbours that are known already. Several may be open at once.
     let mut confirmed = Vec::new();
     for (at, frame) in frames {
@@ -296,7 +305,7 @@ fn askers_and_answerers(frames: Vec<(Duration, Summary)>) -> Vec<(Duration, Summ
     known.into_values().collect()
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for FrameDifference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { netns, device, conversation: _, at: _, position, left, right } = self;
         write!(formatter, "{netns} {device}, frame {position}:")?;

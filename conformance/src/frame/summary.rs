@@ -6,7 +6,7 @@
 mod options;
 mod words;
 
-pub use options::TcpOption;
+pub use options::OptionSummary;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ use super::{Direction, Frame};
 
 /// A frame without what is free.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct FrameSummary {
     /// Which way.
     pub direction: Direction,
     /// Sender on the link.
@@ -61,12 +61,12 @@ pub struct IpSummary {
     /// Offset in bytes, and whether more fragments follow; `None` for a whole packet.
     pub fragment: Option<(u16, bool)>,
     /// What it carries.
-    pub payload: Payload,
+    pub payload: PayloadSummary,
 }
 
 /// What an IPv4 packet carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
+pub enum PayloadSummary {
     /// A TCP segment.
     Tcp(TcpSummary),
     /// A UDP datagram.
@@ -133,7 +133,7 @@ pub struct TcpSummary {
     /// Acknowledgment number, where ACK is set.
     pub ack: Option<SeqSummary>,
     /// Options in their order, without padding.
-    pub options: Vec<TcpOption>,
+    pub options: Vec<OptionSummary>,
     /// Bytes of data.
     pub len: usize,
 }
@@ -201,7 +201,7 @@ fn quoted_header_len(quote: &[u8]) -> Option<usize> {
     is_whole.then_some(header_len)
 }
 
-impl Summary {
+impl FrameSummary {
     /// The summary of a frame; `None` for bytes that are no frame.
     pub fn of(frame: &Frame, initial: &InitialSeqs) -> Option<Self> {
         let ethernet = Ethernet::new_checked(&*frame.bytes)?;
@@ -221,8 +221,8 @@ impl IpSummary {
     fn of(ip: &Ipv4<&[u8]>, payload: &[u8], initial: &InitialSeqs) -> Self {
         let is_fragment = ip.fragment_offset() > 0 || ip.more_fragments();
         let payload = match ip.fragment_offset() {
-            0 => Payload::of(ip.protocol(), payload, initial),
-            _ => Payload::Other { protocol: ip.protocol(), len: payload.len() },
+            0 => PayloadSummary::of(ip.protocol(), payload, initial),
+            _ => PayloadSummary::Other { protocol: ip.protocol(), len: payload.len() },
         };
         Self {
             src: ip.src(),
@@ -242,7 +242,7 @@ impl IpSummary {
     }
 }
 
-impl Payload {
+impl PayloadSummary {
     fn of(number: u8, bytes: &[u8], initial: &InitialSeqs) -> Self {
         let other = || Self::Other { protocol: number, len: bytes.len() };
         match number {
@@ -271,13 +271,13 @@ impl IcmpRest {
     }
 }
 
-fn cut_off(number: u8, bytes: &[u8]) -> Payload {
+fn cut_off(number: u8, bytes: &[u8]) -> PayloadSummary {
     match *bytes {
         [a, b, c, d, ..] => {
             let ports = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-            Payload::Ports { protocol: number, ports }
+            PayloadSummary::Ports { protocol: number, ports }
         }
-        _ => Payload::Other { protocol: number, len: bytes.len() },
+        _ => PayloadSummary::Other { protocol: number, len: bytes.len() },
     }
 }
 
@@ -300,7 +300,7 @@ impl TcpSummary {
     }
 }
 
-impl Payload {
+impl PayloadSummary {
     /// Source and destination port, where the packet shows them.
     pub const fn ports(&self) -> Option<(u16, u16)> {
         match self {

@@ -102,14 +102,14 @@ impl Capture {
     /// One line for each frame.
     fn listing(&self) -> String {
         let initial = InitialSeqs::of(&self.frames);
-        let lines = self.frames.iter().filter_map(|frame| Summary::of(frame, &initial));
+        let lines = self.frames.iter().filter_map(|frame| FrameSummary::of(frame, &initial));
         lines.map(|line| format!("{line}\n")).collect()
     }
 }
 
 fn differences(left: &Capture, right: &Capture) -> String {
-    let left = Side { name: "simulator", frames: &left.frames };
-    let right = Side { name: "kernel", frames: &right.frames };
+    let left = Observer { name: "simulator", frames: &left.frames };
+    let right = Observer { name: "kernel", frames: &right.frames };
     compare(left, right, Duration::MAX)
         .differences
         .iter()
@@ -169,8 +169,8 @@ fn what_one_side_has_just_sent_the_other_may_be_about_to_send() {
     kernel.handshake();
     // Sent again 800 ms after the first.
     simulator.tcp(true, TcpFlags::SYN, 0, 0, &[]).frames[3].at = Duration::from_millis(800);
-    fn sides<'a>(first: &'a Capture, second: &'a Capture) -> [Side<'a>; 2] {
-        [("simulator", first), ("kernel", second)].map(|(name, side)| Side { name, frames: &side.frames })
+    fn sides<'a>(first: &'a Capture, second: &'a Capture) -> [Observer<'a>; 2] {
+        [("simulator", first), ("kernel", second)].map(|(name, side)| Observer { name, frames: &side.frames })
     }
     for (now, is_told) in [(800, false), (1_000, false), (1_001, true)] {
         for [left, right] in [sides(&simulator, &kernel), sides(&kernel, &simulator)] {
@@ -201,7 +201,7 @@ fn what_is_asked_late_is_told_when_as_much_has_passed_as_the_questions_are_old()
     let kernel = questions(&[(1_000, [10, 0, 0, 9]), (9_000, [10, 0, 0, 2])]);
     let now = |millis| {
         let [left, right] = [("simulator", &simulator), ("kernel", &kernel)]
-            .map(|(name, side)| Side { name, frames: &side.frames });
+            .map(|(name, side)| Observer { name, frames: &side.frames });
         let comparison = compare(left, right, Duration::from_millis(millis));
         (comparison.differences.len(), comparison.undecided_until)
     };

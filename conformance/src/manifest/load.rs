@@ -3,7 +3,7 @@
 use proxy_core::objects::{Kind, Object, TypeMeta};
 
 use super::kinds::IGNORED_KINDS;
-use super::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Origin, expected_words};
+use super::{LoadedObject, LoadedScenario, Manifests, ObjectKey, SourceNode, expected_words};
 use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
 use crate::scenario::{self, ReadError};
 use crate::yaml::{self, DecodeError, DecodeFault, Fault, Node, Value};
@@ -16,7 +16,7 @@ pub fn load(sources: Vec<Source>) -> Manifests {
         let stream = yaml::parse(&source.text);
         manifests.diagnostics.extend(stream.faults.into_iter().map(|fault| yaml_fault(source_id, fault)));
         for node in stream.documents {
-            manifests.take(Origin { source: source_id, node });
+            manifests.take(SourceNode { source: source_id, node });
         }
     }
     manifests.sources = sources;
@@ -29,7 +29,7 @@ pub fn load(sources: Vec<Source>) -> Manifests {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_object(origin: &Origin) -> Result<Option<Object>, Box<Diagnostic>> {
+pub fn read_object(origin: &SourceNode) -> Result<Option<Object>, Box<Diagnostic>> {
     match what_it_is(origin, None)? {
         Document::Object(kind) => object(kind, origin).map(Some),
         Document::Ignored(_) => Ok(None),
@@ -52,13 +52,17 @@ enum Document {
 }
 
 impl Manifests {
-    fn take(&mut self, origin: Origin) {
+    fn take(&mut self, origin: SourceNode) {
         if let Err(diagnostic) = self.try_take(origin, None) {
             self.diagnostics.push(*diagnostic);
         }
     }
 
-    fn try_take(&mut self, origin: Origin, default_type: Option<&TypeMeta>) -> Result<(), Box<Diagnostic>> {
+    fn try_take(
+        &mut self,
+        origin: SourceNode,
+        default_type: Option<&TypeMeta>,
+    ) -> Result<(), Box<Diagnostic>> {
         match what_it_is(&origin, default_type)? {
             Document::Scenario => match scenario::read(&origin.node) {
                 Ok(scenario) => self.scenarios.push(LoadedScenario { scenario, origin }),
@@ -75,7 +79,7 @@ impl Manifests {
                     )
                 })?;
                 for item in items {
-                    let origin = Origin { source: origin.source, node: item.clone() };
+                    let origin = SourceNode { source: origin.source, node: item.clone() };
                     if let Err(diagnostic) = self.try_take(origin, item_type.as_ref()) {
                         self.diagnostics.push(*diagnostic);
                     }
@@ -96,7 +100,7 @@ impl Manifests {
     }
 }
 
-fn what_it_is(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<Document, Box<Diagnostic>> {
+fn what_it_is(origin: &SourceNode, default_type: Option<&TypeMeta>) -> Result<Document, Box<Diagnostic>> {
     if !matches!(origin.node.value, Value::Mapping(_)) {
         return Err(Diagnostic::error(origin.head(), "this is no manifest")
             .expected("expected a mapping with apiVersion, kind and metadata")
@@ -129,7 +133,7 @@ fn what_it_is(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<Docume
     }
 }
 
-fn type_meta(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<TypeMeta, Box<Diagnostic>> {
+fn type_meta(origin: &SourceNode, default_type: Option<&TypeMeta>) -> Result<TypeMeta, Box<Diagnostic>> {
     let field = |name: &str, default: Option<&str>| {
         match (origin.node.get(name), default) {
         (Some(node), _) => yaml::decode::<String>(node).map_err(|error| Box::new(decode_error(origin, &error))),
@@ -144,7 +148,7 @@ fn type_meta(origin: &Origin, default_type: Option<&TypeMeta>) -> Result<TypeMet
     })
 }
 
-fn hairpin_kind(origin: &Origin, type_meta: &TypeMeta) -> Result<Document, Box<Diagnostic>> {
+fn hairpin_kind(origin: &SourceNode, type_meta: &TypeMeta) -> Result<Document, Box<Diagnostic>> {
     if type_meta.api_version != scenario::API_VERSION {
         return Err(Diagnostic::error(
             origin.value("apiVersion"),
@@ -164,7 +168,7 @@ fn hairpin_kind(origin: &Origin, type_meta: &TypeMeta) -> Result<Document, Box<D
     Ok(Document::Scenario)
 }
 
-fn unknown_kind(origin: &Origin, kind: &str) -> Diagnostic {
+fn unknown_kind(origin: &SourceNode, kind: &str) -> Diagnostic {
     let known: Vec<&str> = Kind::all().map(Kind::name).chain([scenario::KIND]).collect();
     let diagnostic = Diagnostic::error(origin.value("kind"), format!("unknown kind {kind:?}"))
         .expected(format!("expected one of {}", known.join(", ")));
@@ -176,7 +180,7 @@ fn unknown_kind(origin: &Origin, kind: &str) -> Diagnostic {
     }
 }
 
-fn object(kind: Kind, origin: &Origin) -> Result<Object, Box<Diagnostic>> {
+fn object(kind: Kind, origin: &SourceNode) -> Result<Object, Box<Diagnostic>> {
     let object =
         Object::deserialize_as(kind, &origin.node).map_err(|error| Box::new(decode_error(origin, &error)))?;
     match object.metadata() {
@@ -190,7 +194,7 @@ fn object(kind: Kind, origin: &Origin) -> Result<Object, Box<Diagnostic>> {
     }
 }
 
-fn decode_error(origin: &Origin, error: &DecodeError) -> Diagnostic {
+fn decode_error(origin: &SourceNode, error: &DecodeError) -> Diagnostic {
     let span = error.span.clone().unwrap_or_else(|| origin.node.head());
     let place = Place { source: origin.source, span };
     let diagnostic = Diagnostic::error(place, error.to_string());

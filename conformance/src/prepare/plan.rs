@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::netns::NetnsName;
 use crate::observation::Transport;
-use crate::scenario::segment::Line;
+use crate::scenario::segment::ScriptLine;
 use crate::scenario::{ObjectName, Share};
 
 /// What clients send.
@@ -65,7 +65,7 @@ pub struct ScriptPlan {
     /// How long each packet that must come is waited for.
     pub timeout: Duration,
     /// What is sent and what must come, in order.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ScriptLine>,
 }
 
 /// A change without a manifest.

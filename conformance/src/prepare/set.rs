@@ -5,33 +5,33 @@ use super::step::PreparedAction;
 use super::{Preparation, resolve, sysctl};
 use crate::cluster::{Cluster, Pod};
 use crate::netns::NetnsName;
-use crate::scenario::{Change, Cni, FieldFault, ObjectName, Setting, Target};
+use crate::scenario::{Cni, FieldFault, ObjectName, SetChange, SetChangeKind, Target};
 use crate::topology::Topology;
 
 impl Preparation {
     pub(super) fn set(
         &mut self,
         path: &str,
-        settings: &[Setting],
+        settings: &[SetChange],
         cluster: &Cluster,
     ) -> Option<PreparedAction> {
         let topology = Topology::of(cluster);
         let mut next: Option<Cluster> = None;
         let mut changes = Vec::new();
-        for Setting { target, change } in settings {
+        for SetChange { target, change } in settings {
             let path = self.written(path, |key| Target::parse(key).as_ref() == Ok(target));
             match change {
-                Change::Ready(is_ready) => {
+                SetChangeKind::Ready(is_ready) => {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
                     let settled = next.as_ref().unwrap_or(cluster).set_ready(&pod.name, *is_ready);
                     next = Some(self.settled(settled.expect("the Pod has been found"))?);
                 }
-                Change::Hairpin(is_on) => {
+                SetChangeKind::Hairpin(is_on) => {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
                     let pod = self.found_key(&format!("{path}.hairpin"), with_hairpin_flag(cluster, pod));
                     changes.extend(pod.map(|pod| StateChange::Hairpin { pod, is_on: *is_on }));
                 }
-                Change::Sysctl { name, value } => {
+                SetChangeKind::Sysctl { name, value } => {
                     let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
                         continue;
                     };
@@ -45,7 +45,7 @@ impl Preparation {
                         }),
                     }
                 }
-                Change::Link { latency, loss } => {
+                SetChangeKind::Link { latency, loss } => {
                     let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
                         continue;
                     };

@@ -12,10 +12,10 @@ use super::expectation::PreparedExpectation;
 use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
-use crate::manifest::{self, ObjectKey, Origin};
+use crate::manifest::{self, ObjectKey, SourceNode};
 use crate::netns::NetnsName;
 use crate::observation::Transport;
-use crate::scenario::segment::Line;
+use crate::scenario::segment::ScriptLine;
 use crate::scenario::{
     Action, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
 };
@@ -205,7 +205,7 @@ impl Preparation {
         let mut objects: Vec<Object> = Vec::new();
         let mut is_sound = true;
         for manifest in manifests {
-            let origin = Origin { source, node: manifest.node.clone() };
+            let origin = SourceNode { source, node: manifest.node.clone() };
             match manifest::read_object(&origin) {
                 Ok(Some(object)) => {
                     self.origins.insert(ObjectKey::of(&object), origin);
@@ -280,8 +280,8 @@ fn longest(action: &PreparedAction) -> Duration {
         }
         PreparedAction::Script(plan) => {
             let waits = plan.lines.iter().map(|line| match line {
-                Line::Send { delay, .. } => *delay,
-                Line::Expect(_) | Line::ExpectNothing => plan.timeout,
+                ScriptLine::Send { delay, .. } => *delay,
+                ScriptLine::Expect(_) | ScriptLine::ExpectNothing => plan.timeout,
             });
             waits.fold(SETTLING, Duration::saturating_add)
         }

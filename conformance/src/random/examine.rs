@@ -10,7 +10,7 @@ use crate::arm::ArmError;
 use crate::backend::Backend;
 use crate::caught::caught;
 use crate::diagnostic::{Source, Style, has_errors, render};
-use crate::disagreement::{Disagreement, Subject};
+use crate::disagreement::{Disagreement, DisagreementKind};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
 use crate::result::{Recording, Run};
@@ -30,16 +30,16 @@ pub enum Examined {
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct Anomaly {
     /// What sort of thing.
-    pub kind: FindingKind,
+    pub kind: AnomalyKind,
     /// All about it, in lines.
     pub text: String,
 }
 
 /// What can be wrong with a world; while it is made smaller, this must not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FindingKind {
+pub enum AnomalyKind {
     /// The text is no scenario that can run.
     Refused,
     /// An arm could not go on.
@@ -62,7 +62,7 @@ pub enum FindingKind {
     Choices,
 }
 
-impl FindingKind {
+impl AnomalyKind {
     /// In a few words.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl FindingKind {
     }
 }
 
-impl fmt::Display for FindingKind {
+impl fmt::Display for AnomalyKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -90,18 +90,18 @@ impl fmt::Display for FindingKind {
 ///
 /// # Errors
 /// [`ArmError::Missing`], if this machine lacks something.
-pub fn examine(text: &str, by: Examined) -> Result<Option<Finding>, ArmError> {
-    let panicked = |text| Ok(Some(Finding { kind: FindingKind::Panicked, text }));
+pub fn examine(text: &str, by: Examined) -> Result<Option<Anomaly>, ArmError> {
+    let panicked = |text| Ok(Some(Anomaly { kind: AnomalyKind::Panicked, text }));
     caught(|| run(text, by)).unwrap_or_else(panicked)
 }
 
-fn run(text: &str, by: Examined) -> Result<Option<Finding>, ArmError> {
+fn run(text: &str, by: Examined) -> Result<Option<Anomaly>, ArmError> {
     let source = Source { name: "world.yaml".to_owned(), text: text.to_owned() };
     let prepared = match prepare(manifest::load(vec![source])) {
         Ok(prepared) => prepared,
         Err(refused) => {
             let text = render(&refused.diagnostics, &refused.sources, Style::Plain);
-            return Ok(Some(Finding { kind: FindingKind::Refused, text }));
+            return Ok(Some(Anomaly { kind: AnomalyKind::Refused, text }));
         }
     };
     assert!(!has_errors(&prepared.warnings), "what is prepared has no errors");
@@ -113,34 +113,34 @@ fn run(text: &str, by: Examined) -> Result<Option<Finding>, ArmError> {
     Ok(None)
 }
 
-fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<Option<Finding>, ArmError> {
+fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<Option<Anomaly>, ArmError> {
     let (run, failed) = match by {
-        Examined::Sim => (run_twice_sim(prepared, options), FindingKind::Indeterminate),
-        Examined::Kernel(backend) => (run_against_kernel(prepared, options, backend), FindingKind::Stopped),
+        Examined::Sim => (run_twice_sim(prepared, options), AnomalyKind::Indeterminate),
+        Examined::Kernel(backend) => (run_against_kernel(prepared, options, backend), AnomalyKind::Stopped),
     };
     let Run { result, recording } = match run {
         Ok(run) => run,
         Err(error @ ArmError::Missing(_)) => return Err(error),
-        Err(ArmError::Refused(text)) => return Ok(Some(Finding { kind: FindingKind::Stopped, text })),
+        Err(ArmError::Refused(text)) => return Ok(Some(Anomaly { kind: AnomalyKind::Stopped, text })),
         Err(ArmError::Failed(text) | ArmError::Internal(text)) => {
-            return Ok(Some(Finding { kind: failed, text }));
+            return Ok(Some(Anomaly { kind: failed, text }));
         }
     };
     let disagreement = result
         .disagreements
         .first()
-        .map(|first| Finding { kind: kind_of(first), text: told(&result.disagreements) });
+        .map(|first| Anomaly { kind: kind_of(first), text: told(&result.disagreements) });
     Ok(disagreement.or_else(|| recording.as_ref().and_then(packet_lives)))
 }
 
-fn kind_of(disagreement: &Disagreement) -> FindingKind {
-    match &disagreement.subject {
+fn kind_of(disagreement: &Disagreement) -> AnomalyKind {
+    match &disagreement.kind {
         // Random worlds have no scripts.
-        Subject::Flow { .. } | Subject::Script { .. } => FindingKind::Flow,
-        Subject::Frame(_) => FindingKind::Frame,
-        Subject::Conntrack { .. } => FindingKind::Conntrack,
-        Subject::Counters { .. } => FindingKind::Counters,
-        Subject::Choices { .. } => FindingKind::Choices,
+        DisagreementKind::Flow { .. } | DisagreementKind::Script { .. } => AnomalyKind::Flow,
+        DisagreementKind::Frame(_) => AnomalyKind::Frame,
+        DisagreementKind::Conntrack { .. } => AnomalyKind::Conntrack,
+        DisagreementKind::Counters { .. } => AnomalyKind::Counters,
+        DisagreementKind::Choices { .. } => AnomalyKind::Choices,
     }
 }
 
@@ -153,7 +153,7 @@ fn told(disagreements: &[Disagreement]) -> String {
 }
 
 /// Every packet begins once, and ends once at most: some are still on their way at the end.
-fn packet_lives(recording: &Recording) -> Option<Finding> {
+fn packet_lives(recording: &Recording) -> Option<Anomaly> {
     let mut has_ended: BTreeMap<PacketId, bool> = BTreeMap::new();
     for event in &recording.events {
         let (Event::Packet(life), Some(packet)) = (&event.event, event.packet) else { continue };
@@ -167,7 +167,7 @@ fn packet_lives(recording: &Recording) -> Option<Finding> {
         };
         if let Some(wrong) = wrong {
             let text = format!("packet {packet:?} {wrong}, at {:?}", event.at);
-            return Some(Finding { kind: FindingKind::PacketLife, text });
+            return Some(Anomaly { kind: AnomalyKind::PacketLife, text });
         }
     }
     None

@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Document {
+pub(super) struct RawDocument {
     #[serde(rename = "apiVersion")]
     _api_version: IgnoredAny,
     #[serde(rename = "kind")]
     _kind: IgnoredAny,
     pub(super) metadata: Metadata,
-    pub(super) spec: Spec,
+    pub(super) spec: RawSpec,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,20 +29,20 @@ pub(super) struct Metadata {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Spec {
+pub(super) struct RawSpec {
     pub(super) intent: String,
     #[serde(default)]
     pub(super) requirements: Vec<String>,
     #[serde(default)]
     pub(super) proxy_modes: Vec<String>,
     #[serde(default)]
-    pub(super) network: Network,
-    pub(super) steps: Vec<Step>,
+    pub(super) network: RawNetwork,
+    pub(super) steps: Vec<RawStep>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Network {
+pub(super) struct RawNetwork {
     pub(super) cni: Option<String>,
     #[serde(rename = "clusterCIDR")]
     pub(super) cluster_cidr: Option<String>,
@@ -53,47 +53,47 @@ pub(super) struct Network {
     pub(super) gateway: Option<String>,
     pub(super) hairpin: Option<bool>,
     pub(super) sysctls: IndexMap<String, Text>,
-    pub(super) external_hosts: Vec<ExternalHost>,
+    pub(super) external_hosts: Vec<RawExternalHost>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ExternalHost {
+pub(super) struct RawExternalHost {
     pub(super) name: String,
     pub(super) ip: String,
     pub(super) gateway: Option<String>,
     #[serde(default)]
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Vec<RawRoute>,
     #[serde(default)]
     pub(super) listen: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Route {
+pub(super) struct RawRoute {
     pub(super) to: String,
     pub(super) via: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Step {
+pub(super) struct RawStep {
     pub(super) name: Option<String>,
-    pub(super) connect: Option<Connect>,
-    pub(super) send: Option<Send>,
-    pub(super) ping: Option<Ping>,
-    pub(super) resolve: Option<Resolve>,
+    pub(super) connect: Option<RawConnect>,
+    pub(super) send: Option<RawSend>,
+    pub(super) ping: Option<RawPing>,
+    pub(super) resolve: Option<RawResolve>,
     /// Read from the tree, because each manifest's kind decides how.
     pub(super) apply: Option<IgnoredAny>,
     pub(super) delete: Option<OneOrMany>,
-    pub(super) set: Option<IndexMap<String, Setting>>,
+    pub(super) set: Option<IndexMap<String, RawSetChange>>,
     pub(super) sleep: Option<Text>,
-    pub(super) expect: Option<Expectations>,
+    pub(super) expect: Option<RawExpectations>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Connect {
+pub(super) struct RawConnect {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) protocol: Option<String>,
@@ -104,7 +104,7 @@ pub(super) struct Connect {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Send {
+pub(super) struct RawSend {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) protocol: Option<String>,
@@ -115,7 +115,7 @@ pub(super) struct Send {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Ping {
+pub(super) struct RawPing {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) count: Option<u32>,
@@ -124,21 +124,21 @@ pub(super) struct Ping {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Resolve {
+pub(super) struct RawResolve {
     pub(super) from: String,
     pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Setting {
+pub(super) struct RawSetChange {
     pub(super) ready: Option<bool>,
     pub(super) hairpin: Option<bool>,
     pub(super) sysctl: Option<IndexMap<String, Text>>,
-    pub(super) link: Option<Link>,
+    pub(super) link: Option<RawLink>,
 }
 
-impl Setting {
+impl RawSetChange {
     pub(super) const fn is_empty(&self) -> bool {
         self.ready.is_none() && self.hairpin.is_none() && self.sysctl.is_none() && self.link.is_none()
     }
@@ -146,7 +146,7 @@ impl Setting {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Link {
+pub(super) struct RawLink {
     pub(super) latency: Option<Text>,
     pub(super) loss: Option<Text>,
 }
@@ -154,39 +154,39 @@ pub(super) struct Link {
 /// Either what is expected, or what is expected by mode; never both.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Expectations {
-    pub(super) default: Option<Expectation>,
-    pub(super) iptables: Option<Expectation>,
-    pub(super) ipvs: Option<Expectation>,
-    pub(super) nftables: Option<Expectation>,
-    pub(super) userspace: Option<Expectation>,
+pub(super) struct RawExpectations {
+    pub(super) default: Option<RawExpectation>,
+    pub(super) iptables: Option<RawExpectation>,
+    pub(super) ipvs: Option<RawExpectation>,
+    pub(super) nftables: Option<RawExpectation>,
+    pub(super) userspace: Option<RawExpectation>,
     pub(super) outcome: Option<String>,
     pub(super) outcomes: Option<IndexMap<String, Text>>,
     pub(super) endpoints: Option<IndexMap<String, Text>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
-    pub(super) dropped: Option<Dropped>,
-    pub(super) conntrack: Option<Vec<Conntrack>>,
+    pub(super) dropped: Option<RawDropped>,
+    pub(super) conntrack: Option<Vec<RawConntrack>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Expectation {
+pub(super) struct RawExpectation {
     pub(super) outcome: Option<String>,
     pub(super) outcomes: Option<IndexMap<String, Text>>,
     pub(super) endpoints: Option<IndexMap<String, Text>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
-    pub(super) dropped: Option<Dropped>,
-    pub(super) conntrack: Option<Vec<Conntrack>>,
+    pub(super) dropped: Option<RawDropped>,
+    pub(super) conntrack: Option<Vec<RawConntrack>>,
 }
 
-impl Expectations {
+impl RawExpectations {
     /// The parts that stand directly under `expect`.
-    pub(super) fn take_plain(&mut self) -> Expectation {
-        Expectation {
+    pub(super) fn take_plain(&mut self) -> RawExpectation {
+        RawExpectation {
             outcome: self.outcome.take(),
             outcomes: self.outcomes.take(),
             endpoints: self.endpoints.take(),
@@ -199,7 +199,7 @@ impl Expectations {
     }
 }
 
-impl Expectation {
+impl RawExpectation {
     /// Whether no part is there. Parts may still expect nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.outcome.is_none()
@@ -215,14 +215,14 @@ impl Expectation {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Dropped {
+pub(super) struct RawDropped {
     pub(super) on: String,
     pub(super) reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Conntrack {
+pub(super) struct RawConntrack {
     pub(super) on: String,
     pub(super) protocol: Option<String>,
     pub(super) from: Option<String>,

@@ -63,7 +63,7 @@ impl fmt::Display for ProxyMode {
 
 /// Address families of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
+pub enum IpFamilies {
     /// IPv4 alone.
     Ipv4,
     /// IPv6 alone.
@@ -72,7 +72,7 @@ pub enum Family {
     Dual,
 }
 
-impl Family {
+impl IpFamilies {
     /// Every choice, in the order in which they are reported.
     pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Dual];
 
@@ -96,7 +96,7 @@ impl Family {
     }
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for IpFamilies {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use thiserror::Error;
 
-use super::document::{Document, Text};
+use super::document::{RawDocument, Text};
 use super::reference::is_name;
 use super::{FieldFault, ProxyMode, Reference, Scenario, Share, Target, parse_duration};
 use crate::yaml::{self, DecodeError, Node};
@@ -32,7 +32,7 @@ pub enum ReadError {
 /// # Errors
 /// The first thing that has a wrong shape, or else every field that is at fault.
 pub fn read(node: &Node) -> Result<Scenario, ReadError> {
-    let document: Document = yaml::decode(node)?;
+    let document: RawDocument = yaml::decode(node)?;
     let mut reader = Reader::default();
     let spec = document.spec;
     if !is_name(&document.metadata.name) {

@@ -13,18 +13,18 @@ pub use parse::parse_line;
 
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ScriptLine {
     /// `> …`: the script sends this.
     Send {
         /// How long it waits before.
         delay: Duration,
         /// What it sends.
-        packet: Packet,
+        packet: ScriptPacket,
         /// The checksum of TCP or UDP is wrong.
         is_checksum_bad: bool,
     },
     /// `< …`: this comes next.
-    Expect(Packet),
+    Expect(ScriptPacket),
     /// `< nothing`: nothing comes.
     ExpectNothing,
 }
@@ -32,9 +32,9 @@ pub enum Line {
 /// A packet, as far as a line speaks of it. A field that is `None` is what it usually is in a packet that is sent, and not
 /// looked at in one that comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
+pub struct ScriptPacket {
     /// What it carries.
-    pub payload: Payload,
+    pub payload: ScriptPayload,
     /// Time to live, in hops.
     pub ttl: Option<u8>,
     /// Source address.
@@ -45,22 +45,22 @@ pub struct Packet {
 
 /// What a packet of a script carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload {
+pub enum ScriptPayload {
     /// A TCP segment.
-    Tcp(Segment),
+    Tcp(ScriptSegment),
     /// A UDP datagram.
     Udp {
         /// Bytes of data.
         len: u16,
     },
     /// An ICMP error about a packet of the script.
-    Icmp(IcmpError),
+    Icmp(ScriptIcmpError),
 }
 
 /// A TCP segment. Numbers count from the initial sequence number of whoever sent the byte, which for one that is not known is
 /// zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
+pub struct ScriptSegment {
     /// Control bits.
     pub flags: TcpFlags,
     /// Sequence number of the first byte.
@@ -72,12 +72,12 @@ pub struct Segment {
     /// Window as it stands, before scaling.
     pub window: Option<u16>,
     /// Options. None are sent if there are none; what comes may then have any.
-    pub options: Vec<TcpOption>,
+    pub options: Vec<ScriptTcpOption>,
 }
 
 /// An option of a TCP segment (RFC 9293 §3.1, RFC 7323, RFC 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TcpOption {
+pub enum ScriptTcpOption {
     /// `mss 1460`: maximum segment size.
     Mss(u16),
     /// `wscale 7`: by how many bits the window is shifted.
@@ -92,7 +92,7 @@ pub enum TcpOption {
 
 /// Type and code of an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IcmpError {
+pub struct ScriptIcmpError {
     /// Such as 3, destination unreachable.
     pub icmp_type: u8,
     /// Such as 3, port.
@@ -100,9 +100,9 @@ pub struct IcmpError {
 }
 
 /// Names of ICMP errors.
-const ICMP_NAMES: [(&str, IcmpError); 7] = {
-    const fn unreachable(code: u8) -> IcmpError {
-        IcmpError { icmp_type: icmp_type::DEST_UNREACHABLE, code }
+const ICMP_NAMES: [(&str, ScriptIcmpError); 7] = {
+    const fn unreachable(code: u8) -> ScriptIcmpError {
+        ScriptIcmpError { icmp_type: icmp_type::DEST_UNREACHABLE, code }
     }
     [
         ("unreachable/network", unreachable(unreachable_code::NET)),
@@ -111,11 +111,11 @@ const ICMP_NAMES: [(&str, IcmpError); 7] = {
         ("unreachable/port", unreachable(unreachable_code::PORT)),
         ("unreachable/message-size", unreachable(unreachable_code::FRAGMENTATION_NEEDED)),
         ("unreachable/prohibited", unreachable(unreachable_code::ADMIN_PROHIBITED)),
-        ("time-exceeded", IcmpError { icmp_type: icmp_type::TIME_EXCEEDED, code: 0 }),
+        ("time-exceeded", ScriptIcmpError { icmp_type: icmp_type::TIME_EXCEEDED, code: 0 }),
     ]
 };
 
-impl Line {
+impl ScriptLine {
     /// How long the script waits before it sends; zero for what must come.
     pub const fn delay(&self) -> Duration {
         match self {
@@ -125,7 +125,7 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for ScriptLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Send { delay, packet, is_checksum_bad } => {
@@ -150,7 +150,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-impl fmt::Display for Packet {
+impl fmt::Display for ScriptPacket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.payload)?;
         if let Some(ttl) = self.ttl {
@@ -167,7 +167,7 @@ impl fmt::Display for Packet {
     }
 }
 
-impl fmt::Display for Payload {
+impl fmt::Display for ScriptPayload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(segment) => segment.fmt(formatter),
@@ -177,7 +177,7 @@ impl fmt::Display for Payload {
     }
 }
 
-impl fmt::Display for Segment {
+impl fmt::Display for ScriptSegment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { flags, seq, len, ack, window, options } = self;
         write!(formatter, "{flags} {seq}:{}({len})", seq.wrapping_add(u32::from(*len)))?;
@@ -195,7 +195,7 @@ impl fmt::Display for Segment {
     }
 }
 
-impl fmt::Display for TcpOption {
+impl fmt::Display for ScriptTcpOption {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mss(size) => write!(formatter, "mss {size}"),
@@ -207,7 +207,7 @@ impl fmt::Display for TcpOption {
     }
 }
 
-impl fmt::Display for IcmpError {
+impl fmt::Display for ScriptIcmpError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match ICMP_NAMES.iter().find(|(_, error)| error == self) {
             Some((name, _)) => formatter.write_str(name),

@@ -41,7 +41,7 @@ pub enum Pattern {
 
 /// What a filter looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject<'a> {
+pub struct Candidate<'a> {
     /// The scenario's name.
     pub name: &'a str,
     /// Requirements that it covers.
@@ -60,7 +60,7 @@ impl Filter {
     }
 
     /// Whether it means this run.
-    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+    pub fn matches(&self, subject: &Candidate<'_>) -> bool {
         match self {
             Self::Name(pattern) => pattern.matches(subject.name),
             Self::Requirement(pattern) => subject.requirements.iter().any(|one| pattern.matches(one)),

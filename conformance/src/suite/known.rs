@@ -23,7 +23,7 @@ pub const KNOWN_DIFFERENCES: [KnownDifference; 0] = [];
 
 /// What a run comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
+pub enum CaseStatus {
     /// Every expectation held, and all arms agree.
     Passed,
     /// Something is otherwise than expected.
@@ -36,7 +36,7 @@ pub enum Verdict {
     NotRun,
 }
 
-impl Verdict {
+impl CaseStatus {
     /// What the outcome of a run comes to, if these differences are known. `backend` is `None` on the simulator, of which no
     /// difference is known.
     pub fn of(

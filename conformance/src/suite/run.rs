@@ -6,8 +6,8 @@ use std::time::Duration;
 use rayon::ThreadPoolBuilder;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::filter::{Filter, Subject};
-use super::known::{KnownDifference, Verdict};
+use super::filter::{Candidate, Filter};
+use super::known::{CaseStatus, KnownDifference};
 use super::shard::Shard;
 use crate::arm::ArmError;
 use crate::arm::kernel::{side_by_side, timed};
@@ -16,7 +16,7 @@ use crate::caught::caught;
 use crate::prepare::Prepared;
 use crate::result::{Run, RunResult};
 use crate::runner::{RunOptions, run_against_kernel, run_sim};
-use crate::scenario::{Family, ProxyMode};
+use crate::scenario::{IpFamilies, ProxyMode};
 
 /// A scenario of a suite.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Selection {
     /// One mode, or every one that each scenario is about.
     pub mode: Option<ProxyMode>,
     /// Address families.
-    pub family: Family,
+    pub family: IpFamilies,
     /// Back ends of iptables on this machine's kernel; none: on the simulator.
     pub backends: Vec<Backend>,
     /// Only what it means.
@@ -52,7 +52,7 @@ pub struct Case<'a> {
     /// How kube-proxy implements Services.
     pub mode: ProxyMode,
     /// Address families.
-    pub family: Family,
+    pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
     /// Which iptables loads the rules on this machine's kernel; `None`: it runs on the simulator alone.
@@ -67,7 +67,7 @@ pub struct Finished<'a> {
     /// What it says, or why it could not be run to its end.
     pub outcome: Result<RunResult, ArmError>,
     /// What that comes to.
-    pub verdict: Verdict,
+    pub verdict: CaseStatus,
     /// What earlier runs of it came to, the first run first. None of them was as expected.
     pub earlier: Vec<Result<RunResult, ArmError>>,
     /// How long it took; `None` from the simulator, where nothing depends on the machine.
@@ -95,7 +95,7 @@ impl Selection {
 
     fn means(&self, member: &Member, mode: ProxyMode) -> bool {
         let scenario = &member.prepared.scenario;
-        let subject = Subject { name: &scenario.name, requirements: &scenario.requirements, mode };
+        let subject = Candidate { name: &scenario.name, requirements: &scenario.requirements, mode };
         self.mode.is_none_or(|asked| asked == mode)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
     }
@@ -127,7 +127,7 @@ impl<'a> Finished<'a> {
             }
         };
         let verdict =
-            Verdict::of(&outcome, &case.member.prepared.scenario.name, case.mode, case.backend, known);
+            CaseStatus::of(&outcome, &case.member.prepared.scenario.name, case.mode, case.backend, known);
         Self { case: *case, outcome, verdict, earlier: Vec::new(), elapsed }
     }
 

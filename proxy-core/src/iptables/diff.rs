@@ -28,7 +28,7 @@ pub struct Diff {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// Whom it concerns.
-    pub subject: Subject,
+    pub subject: Scope,
     /// In which way it differs.
     pub kind: FindingKind,
     /// Where: table and chain.
@@ -41,7 +41,7 @@ pub struct Finding {
 
 /// Whom a finding concerns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub enum Scope {
     /// No Service in particular.
     Node,
     /// A service port, as its rules name it: `namespace/name:port`.
@@ -63,7 +63,7 @@ pub enum FindingKind {
     Misplaced,
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for Scope {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node => formatter.write_str("node"),
@@ -153,7 +153,7 @@ impl Comparison<'_> {
             for rule in rules.iter().filter(|rule| !loaded.contains(rule)) {
                 let target = rule.target().unwrap_or_default();
                 let words = format!("packets in {chain} do not reach {target}");
-                self.push(Subject::Node, FindingKind::Missing, table, chain, words, Some(rule));
+                self.push(Scope::Node, FindingKind::Missing, table, chain, words, Some(rule));
             }
         }
     }
@@ -163,22 +163,22 @@ impl Comparison<'_> {
             let (wanted, loaded) = (self.wanted.rules(table, chain), self.loaded.rules(table, chain));
             if !self.loaded.has(table, chain) && self.wanted.has(table, chain) {
                 let words = words::missing_fixed_chain(chain).to_owned();
-                self.push(Subject::Node, FindingKind::Missing, table, chain, words, None);
+                self.push(Scope::Node, FindingKind::Missing, table, chain, words, None);
                 continue;
             }
             let differences = Differences::between(wanted, loaded);
             for rule in differences.missing {
                 let words = words::missing_fixed_chain(chain).to_owned();
-                self.push(Subject::Node, FindingKind::Missing, table, chain, words, Some(rule));
+                self.push(Scope::Node, FindingKind::Missing, table, chain, words, Some(rule));
             }
             // The kubelet writes to KUBE-FIREWALL, too.
             for rule in differences.extra.into_iter().filter(|_| chain != "KUBE-FIREWALL") {
                 let words = "kube-proxy would not have written this".to_owned();
-                self.push(Subject::Node, FindingKind::Extra, table, chain, words, Some(rule));
+                self.push(Scope::Node, FindingKind::Extra, table, chain, words, Some(rule));
             }
             if differences.is_reordered {
                 let words = "the rules stand in another order".to_owned();
-                self.push(Subject::Node, FindingKind::Misplaced, table, chain, words, None);
+                self.push(Scope::Node, FindingKind::Misplaced, table, chain, words, None);
             }
         }
     }
@@ -193,7 +193,7 @@ impl Comparison<'_> {
                 let wanted = wanted_by.get(owner).unwrap_or(&none);
                 let loaded = loaded_by.get(owner).unwrap_or(&none);
                 let differences = Differences::between(wanted, loaded);
-                let subject = owner.map_or(Subject::Node, |owner| Subject::Service(owner.to_owned()));
+                let subject = owner.map_or(Scope::Node, |owner| Scope::Service(owner.to_owned()));
                 for rule in differences.missing {
                     let words = words::missing_in_shared(table, chain, rule);
                     self.push(subject.clone(), FindingKind::Missing, table, chain, words, Some(rule));
@@ -220,7 +220,7 @@ impl Comparison<'_> {
             && rules.any(|rule| rule.target() != Some("KUBE-NODEPORTS"))
         {
             let words = "the jump to NodePorts is not the last rule: it hides the rules after it".to_owned();
-            self.push(Subject::Node, FindingKind::Misplaced, table, chain, words, Some(first));
+            self.push(Scope::Node, FindingKind::Misplaced, table, chain, words, Some(first));
         }
     }
 
@@ -243,7 +243,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn compare_service_chain(&mut self, subject: &Subject, chain: &str, wanted: &[Rule]) {
+    fn compare_service_chain(&mut self, subject: &Scope, chain: &str, wanted: &[Rule]) {
         let differences = Differences::between(wanted, self.loaded.rules(Table::Nat, chain));
         // What is chosen with another probability, or is now the last, is no other choice.
         let targets = |rules: &[&Rule]| -> BTreeSet<String> {
@@ -273,16 +273,16 @@ impl Comparison<'_> {
         owner.is_none_or(|owner| self.wanted.services().contains(owner))
     }
 
-    fn subject_of(&self, chains: &Chains, chain: &str) -> Subject {
+    fn subject_of(&self, chains: &Chains, chain: &str) -> Scope {
         match chains.owner(chain) {
-            Some(owner) => Subject::Service(owner.to_owned()),
-            None => Subject::Chain(chain.to_owned()),
+            Some(owner) => Scope::Service(owner.to_owned()),
+            None => Scope::Chain(chain.to_owned()),
         }
     }
 
     fn push(
         &mut self,
-        subject: Subject,
+        subject: Scope,
         kind: FindingKind,
         table: Table,
         chain: &str,

@@ -1,4 +1,4 @@
-use super::{Kind, Summary};
+use super::{FrameLine, PacketKind};
 use crate::sample::{segment, udp};
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{MacAddr, TcpFlags, build, icmpv4::icmp_type, protocol};
@@ -25,8 +25,8 @@ fn icmp(icmp_type: u8, code: u8, rest: [u8; 4], payload: &[u8]) -> Vec<u8> {
 }
 
 fn check(frame: &[u8], summary: &str, kind: &str) {
-    assert_eq!(Summary::new(frame).to_string(), summary);
-    assert_eq!(Kind(frame).to_string(), kind);
+    assert_eq!(FrameLine::new(frame).to_string(), summary);
+    assert_eq!(PacketKind(frame).to_string(), kind);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn tcp_reads_as_packetdrill_writes_it() {
 #[test]
 fn sequence_numbers_wrap() {
     let frame = segment(CLIENT, SERVER, TcpFlags::PSH, u32::MAX, 0, b"ab");
-    assert!(Summary::new(&frame).to_string().contains(" 4294967295:1(2) "), "{}", Summary::new(&frame));
+    assert!(FrameLine::new(&frame).to_string().contains(" 4294967295:1(2) "), "{}", FrameLine::new(&frame));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn icmp_errors_name_what_they_quote() {
         (icmp_type::TIME_EXCEEDED, 0, [0; 4], quote, "ICMP time exceeded in-transit, length 41"),
     ] {
         let frame = icmp(icmp_type, code, rest, payload);
-        assert_eq!(Summary::new(&frame).to_string(), format!("10.96.0.10 > 192.168.0.100: {summary}"));
+        assert_eq!(FrameLine::new(&frame).to_string(), format!("10.96.0.10 > 192.168.0.100: {summary}"));
     }
 }
 
@@ -107,8 +107,8 @@ fn arp_asks_and_answers() {
 
 #[test]
 fn what_cannot_be_read_is_said_to_be_so() {
-    assert_eq!(Summary::new(&[0; 3]).to_string(), "frame of 3 bytes, too short for Ethernet");
-    assert_eq!(Summary::new(&[0; 20]).to_string(), "IP, malformed, length 6");
+    assert_eq!(FrameLine::new(&[0; 3]).to_string(), "frame of 3 bytes, too short for Ethernet");
+    assert_eq!(FrameLine::new(&[0; 20]).to_string(), "IP, malformed, length 6");
     let cut = &segment(CLIENT, SERVER, TcpFlags::SYN, 0, 0, b"")[..40];
-    assert_eq!(Summary::new(cut).to_string(), "IP, malformed, length 26");
+    assert_eq!(FrameLine::new(cut).to_string(), "IP, malformed, length 26");
 }

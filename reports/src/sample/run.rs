@@ -1,10 +1,10 @@
 //! Hand-made run results for tests.
 
 use conformance::backend::Backend;
-use conformance::disagreement::{Disagreement, Subject as DisagreementSubject};
+use conformance::disagreement::{Disagreement, DisagreementKind};
 use conformance::observation::{EndpointName, FlowObservation, Outcome, Refusal, Transport};
 use conformance::result::{ArmKind, EndpointShare, Failure, RunResult, StepResult, Subject};
-use conformance::scenario::{Family, ObjectName, ProxyMode, Share};
+use conformance::scenario::{IpFamilies, ObjectName, ProxyMode, Share};
 use sim::draws::Weight;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -93,7 +93,7 @@ pub(crate) fn passed() -> RunResult {
         intent: "externalTrafficPolicy Local preserves the client address".into(),
         requirements: vec!["service.external-traffic-policy.local".into()],
         mode: ProxyMode::Iptables,
-        family: Family::Ipv4,
+        family: IpFamilies::Ipv4,
         arm: ArmKind::Sim,
         backend: None,
         seed: 0,
@@ -132,8 +132,7 @@ pub(crate) fn failed() -> RunResult {
 /// A kernel run whose choices do not fit the exact shares.
 pub(crate) fn disputed() -> RunResult {
     let rows = vec![(Some(pod("web-0")), 0.5, 0), (Some(pod("web-1")), 0.5, 64)];
-    let disagreement =
-        Disagreement { step: 1, subject: DisagreementSubject::Choices { rows, p_value: 1e-20 } };
+    let disagreement = Disagreement { step: 1, kind: DisagreementKind::Choices { rows, p_value: 1e-20 } };
     RunResult {
         arm: ArmKind::Kernel,
         backend: Some(Backend::Nft),

@@ -4,8 +4,8 @@ use super::run::{disputed, failed, passed};
 use conformance::arm::ArmError;
 use conformance::backend::Backend;
 use conformance::prepare::prepare;
-use conformance::scenario::{Family, ProxyMode};
-use conformance::suite::known::Verdict;
+use conformance::scenario::{IpFamilies, ProxyMode};
+use conformance::suite::known::CaseStatus;
 use conformance::suite::run::{Case, Finished, Member};
 use conformance::suite::{BuiltIn, find};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) fn members() -> Vec<Member> {
 }
 
 fn case(member: &Member, backend: Option<Backend>) -> Case<'_> {
-    Case { member, mode: ProxyMode::Iptables, family: Family::Ipv4, seed: 0, backend }
+    Case { member, mode: ProxyMode::Iptables, family: IpFamilies::Ipv4, seed: 0, backend }
 }
 
 /// One passed and one failed run.
@@ -38,7 +38,7 @@ pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
         earlier: Vec::new(),
         elapsed: None,
     };
-    vec![finished(0, passed(), Verdict::Passed), finished(1, failed(), Verdict::Failed)]
+    vec![finished(0, passed(), CaseStatus::Passed), finished(1, failed(), CaseStatus::Failed)]
 }
 
 /// Runs on two back ends with the same flows as on the simulator, some of them with differences.
@@ -47,11 +47,11 @@ pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
     let missing =
         || Err(ArmError::Missing("the kernel cannot delay frames: load the module `sch_netem`".into()));
     [
-        (0, Backend::Legacy, Ok(passed()), Verdict::Passed),
-        (0, Backend::Nft, Ok(disputed()), Verdict::Failed),
-        (1, Backend::Legacy, Ok(disputed()), Verdict::KnownDifference(REASON)),
-        (1, Backend::Nft, Ok(passed()), Verdict::UnexpectedPass(REASON)),
-        (2, Backend::Legacy, missing(), Verdict::NotRun),
+        (0, Backend::Legacy, Ok(passed()), CaseStatus::Passed),
+        (0, Backend::Nft, Ok(disputed()), CaseStatus::Failed),
+        (1, Backend::Legacy, Ok(disputed()), CaseStatus::KnownDifference(REASON)),
+        (1, Backend::Nft, Ok(passed()), CaseStatus::UnexpectedPass(REASON)),
+        (2, Backend::Legacy, missing(), CaseStatus::NotRun),
     ]
     .into_iter()
     .map(|(index, backend, outcome, verdict)| Finished {

@@ -1,7 +1,7 @@
 //! The fold over the event stream.
 
 use super::sequence::Sequences;
-use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Step, StepKind, Walk};
+use super::{Acceptance, Beginning, Ending, FlowWalk, Hop, Journey, Opening, Walk, WalkStep, WalkStepKind};
 use sim::hook::Hook;
 use sim::ids::{FlowId, NetnsId, PacketId};
 use sim::time::Instant;
@@ -20,9 +20,9 @@ pub(super) fn fold(events: &[TraceEvent]) -> Walk<'_> {
 struct Fold<'a> {
     flows: BTreeMap<FlowId, FlowWalk<'a>>,
     packets: BTreeMap<PacketId, Track<'a>>,
-    background: Vec<(NetnsId, Step<'a>)>,
+    background: Vec<(NetnsId, WalkStep<'a>)>,
     /// Route lookups made before their packet existed, for the netns and time of the latest event.
-    lookups: Vec<(NetnsId, Step<'a>)>,
+    lookups: Vec<(NetnsId, WalkStep<'a>)>,
     sequences: Sequences,
 }
 
@@ -38,23 +38,23 @@ impl<'a> Fold<'a> {
     fn take(&mut self, event: &'a TraceEvent) {
         let kind = match &event.event {
             Event::Packet(packet) => return self.take_packet(event, packet),
-            Event::Device(it) => StepKind::Device(it),
-            Event::Bridge(it) => StepKind::Bridge(it),
-            Event::Hook(it) => StepKind::Hook(it),
-            Event::Rule(it) => StepKind::Rule(it),
-            Event::Conntrack(it) => StepKind::Conntrack(it),
-            Event::Nat(it) => StepKind::Nat(it),
-            Event::Route(it) => StepKind::Route(it),
-            Event::Neigh(it) => StepKind::Neigh(it),
+            Event::Device(it) => WalkStepKind::Device(it),
+            Event::Bridge(it) => WalkStepKind::Bridge(it),
+            Event::Hook(it) => WalkStepKind::Hook(it),
+            Event::Rule(it) => WalkStepKind::Rule(it),
+            Event::Conntrack(it) => WalkStepKind::Conntrack(it),
+            Event::Nat(it) => WalkStepKind::Nat(it),
+            Event::Route(it) => WalkStepKind::Route(it),
+            Event::Neigh(it) => WalkStepKind::Neigh(it),
             Event::Socket(it) => {
                 let is_told_by_flow = self.take_socket(event.netns, it);
                 if is_told_by_flow && event.packet.is_none() {
                     return;
                 }
-                StepKind::Socket(it)
+                WalkStepKind::Socket(it)
             }
         };
-        let step = Step { at: event.at, hook: None, depth: 0, kind };
+        let step = WalkStep { at: event.at, hook: None, depth: 0, kind };
         match event.packet {
             Some(id) => self.track(id).take_step(event.netns, step),
             None => self.take_background(event.netns, step),
@@ -63,8 +63,8 @@ impl<'a> Fold<'a> {
 
     /// Attaches a route lookup to a packet. A socket looks up its route before it creates a packet; the first packet of
     /// the same netns and time takes such steps along.
-    fn take_background(&mut self, netns: NetnsId, step: Step<'a>) {
-        if let StepKind::Route(_) = step.kind {
+    fn take_background(&mut self, netns: NetnsId, step: WalkStep<'a>) {
+        if let WalkStepKind::Route(_) = step.kind {
             self.settle_lookups(netns, step.at);
             self.lookups.push((netns, step));
         } else {
@@ -162,31 +162,31 @@ impl<'a> Track<'a> {
         }
     }
 
-    fn take_step(&mut self, netns: NetnsId, step: Step<'a>) {
+    fn take_step(&mut self, netns: NetnsId, step: WalkStep<'a>) {
         if self.journey.hops.last().is_none_or(|hop| hop.netns != netns) {
             self.journey.hops.push(Hop { netns, steps: Vec::new() });
             self.hook = None;
         }
-        if let StepKind::Hook(HookEvent::Entered { hook, .. }) = step.kind {
+        if let WalkStepKind::Hook(HookEvent::Entered { hook, .. }) = step.kind {
             self.hook = Some(*hook);
             self.chains.clear();
         }
         let depth = match step.kind {
-            StepKind::Rule(RuleEvent::Matched { rule, action }) => self.enter_chain(&rule.chain, action),
-            StepKind::Rule(RuleEvent::Policy { .. })
-            | StepKind::Device(_)
-            | StepKind::Bridge(_)
-            | StepKind::Hook(_)
-            | StepKind::Conntrack(_)
-            | StepKind::Nat(_)
-            | StepKind::Route(_)
-            | StepKind::Neigh(_)
-            | StepKind::Socket(_) => 0,
+            WalkStepKind::Rule(RuleEvent::Matched { rule, action }) => self.enter_chain(&rule.chain, action),
+            WalkStepKind::Rule(RuleEvent::Policy { .. })
+            | WalkStepKind::Device(_)
+            | WalkStepKind::Bridge(_)
+            | WalkStepKind::Hook(_)
+            | WalkStepKind::Conntrack(_)
+            | WalkStepKind::Nat(_)
+            | WalkStepKind::Route(_)
+            | WalkStepKind::Neigh(_)
+            | WalkStepKind::Socket(_) => 0,
         };
         if let Some(hop) = self.journey.hops.last_mut() {
-            push_step(&mut hop.steps, Step { hook: self.hook, depth, ..step });
+            push_step(&mut hop.steps, WalkStep { hook: self.hook, depth, ..step });
         }
-        if let StepKind::Hook(HookEvent::Accepted { .. } | HookEvent::Dropped { .. }) = step.kind {
+        if let WalkStepKind::Hook(HookEvent::Accepted { .. } | HookEvent::Dropped { .. }) = step.kind {
             self.hook = None;
         }
     }
@@ -218,10 +218,11 @@ impl<'a> Track<'a> {
 
 /// Appends a step. A NAT rule is recorded after the binding that it created; the rule is moved before it, so that the
 /// cause comes first.
-fn push_step<'a>(steps: &mut Vec<Step<'a>>, step: Step<'a>) {
-    let is_nat_rule = matches!(step.kind, StepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }));
+fn push_step<'a>(steps: &mut Vec<WalkStep<'a>>, step: WalkStep<'a>) {
+    let is_nat_rule =
+        matches!(step.kind, WalkStepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }));
     let follows_binding =
-        steps.last().is_some_and(|last| matches!(last.kind, StepKind::Nat(NatEvent::Bound { .. })));
+        steps.last().is_some_and(|last| matches!(last.kind, WalkStepKind::Nat(NatEvent::Bound { .. })));
     let at = if is_nat_rule && follows_binding { steps.len() - 1 } else { steps.len() };
     steps.insert(at, step);
 }

@@ -10,8 +10,8 @@ mod socket;
 
 pub use packet::origin;
 
-use super::{Ending, Hop, Journey, Step, StepKind};
-use crate::frame::{Kind, Origins, Summary};
+use super::{Ending, Hop, Journey, WalkStep, WalkStepKind};
+use crate::frame::{FrameLine, Origins, PacketKind};
 use crate::names::Names;
 use crate::palette::Tone;
 use sim::hook::Hook;
@@ -98,7 +98,7 @@ impl<'a> Words<'a> {
     /// The rows of a hop, each with its time.
     pub fn rows(&self, hop: &Hop<'_>) -> Vec<(Instant, Row)> {
         let mut rows: Vec<(Instant, Row)> = Vec::with_capacity(hop.steps.len());
-        let mut before: Option<&Step<'_>> = None;
+        let mut before: Option<&WalkStep<'_>> = None;
         for step in &hop.steps {
             match join(before, step) {
                 Join::Apart => {
@@ -121,17 +121,17 @@ impl<'a> Words<'a> {
     }
 
     /// One step as text.
-    pub fn row(&self, netns: NetnsId, step: &Step<'_>) -> Row {
+    pub fn row(&self, netns: NetnsId, step: &WalkStep<'_>) -> Row {
         match step.kind {
-            StepKind::Device(event) => device::device(self, netns, event),
-            StepKind::Bridge(event) => device::bridge(self, netns, event),
-            StepKind::Hook(event) => rule::hook(self, netns, event),
-            StepKind::Rule(event) => rule::rule(step, event),
-            StepKind::Conntrack(event) => conntrack::row(self, step, event),
-            StepKind::Nat(event) => nat::row(self, step, event),
-            StepKind::Route(event) => route::route(self, netns, event),
-            StepKind::Neigh(event) => route::neigh(self, netns, event),
-            StepKind::Socket(event) => socket::row(self, event),
+            WalkStepKind::Device(event) => device::device(self, netns, event),
+            WalkStepKind::Bridge(event) => device::bridge(self, netns, event),
+            WalkStepKind::Hook(event) => rule::hook(self, netns, event),
+            WalkStepKind::Rule(event) => rule::rule(step, event),
+            WalkStepKind::Conntrack(event) => conntrack::row(self, step, event),
+            WalkStepKind::Nat(event) => nat::row(self, step, event),
+            WalkStepKind::Route(event) => route::route(self, netns, event),
+            WalkStepKind::Neigh(event) => route::neigh(self, netns, event),
+            WalkStepKind::Socket(event) => socket::row(self, event),
         }
     }
 
@@ -147,8 +147,8 @@ impl<'a> Words<'a> {
     /// A frame in one line.
     pub fn frame(&self, frame: &[u8]) -> String {
         match self.detail {
-            Detail::Exact => Summary::counted_from(frame, self.origins).to_string(),
-            Detail::Alike => Kind(frame).to_string(),
+            Detail::Exact => FrameLine::counted_from(frame, self.origins).to_string(),
+            Detail::Alike => PacketKind(frame).to_string(),
         }
     }
 
@@ -184,15 +184,16 @@ enum Join {
     Said,
 }
 
-fn join(before: Option<&Step<'_>>, step: &Step<'_>) -> Join {
+fn join(before: Option<&WalkStep<'_>>, step: &WalkStep<'_>) -> Join {
     match (before.map(|step| step.kind), step.kind) {
-        (Some(StepKind::Hook(HookEvent::Entered { .. })), StepKind::Hook(HookEvent::Accepted { .. })) => {
-            Join::Accepted
-        }
+        (
+            Some(WalkStepKind::Hook(HookEvent::Entered { .. })),
+            WalkStepKind::Hook(HookEvent::Accepted { .. }),
+        ) => Join::Accepted,
         // Conntrack creates an entry and then finds it.
         (
-            Some(StepKind::Conntrack(ConntrackEvent::New { entry: made, .. })),
-            StepKind::Conntrack(ConntrackEvent::Found { entry: found, .. }),
+            Some(WalkStepKind::Conntrack(ConntrackEvent::New { entry: made, .. })),
+            WalkStepKind::Conntrack(ConntrackEvent::Found { entry: found, .. }),
         ) if made == found => Join::Said,
         _ => Join::Apart,
     }

@@ -1,5 +1,5 @@
 use super::text::{Repeats, WalkText};
-use super::{StepKind, Walk};
+use super::{Walk, WalkStepKind};
 use crate::names::Names;
 use crate::palette::Palette;
 use crate::sample::{Addr, Script, route, segment, tuple};
@@ -273,9 +273,10 @@ fn a_nat_rule_comes_before_the_binding_that_it_made() {
     let walk = Walk::fold(&script.events);
     let steps = &walk.flows[0].journeys[0].hops[1].steps;
     let rule = steps.iter().position(|step| {
-        matches!(step.kind, StepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }))
+        matches!(step.kind, WalkStepKind::Rule(RuleEvent::Matched { action: RuleAction::Nat, .. }))
     });
-    let binding = steps.iter().position(|step| matches!(step.kind, StepKind::Nat(NatEvent::Bound { .. })));
+    let binding =
+        steps.iter().position(|step| matches!(step.kind, WalkStepKind::Nat(NatEvent::Bound { .. })));
     assert_eq!(rule.map(|at| at + 1), binding);
 }
 

@@ -3,11 +3,11 @@ use conformance::backend::Backend;
 use std::sync::atomic::AtomicUsize;
 
 /// Runs one cluster that fails in its first `bad_runs` runs. Returns what was caught, and the number of runs.
-fn hunt(examined: Examined, kind: FindingKind, bad_runs: usize) -> (Option<Recurrence>, usize) {
+fn hunt(examined: Examined, kind: AnomalyKind, bad_runs: usize) -> (Option<Recurrence>, usize) {
     let runs = AtomicUsize::new(0);
     let examine = |_: &str, _: Examined| {
         let is_bad = runs.fetch_add(1, Ordering::Relaxed) < bad_runs;
-        Ok(is_bad.then(|| Finding { kind, text: String::new() }))
+        Ok(is_bad.then(|| Anomaly { kind, text: String::new() }))
     };
     let hunt =
         Hunt { seed: 0, examined: &[examined], examine: &examine, shrink_tries: 5, machine: RwLock::new(()) };
@@ -15,8 +15,8 @@ fn hunt(examined: Examined, kind: FindingKind, bad_runs: usize) -> (Option<Recur
     let take = |index, verdict| {
         assert_eq!(index, 3);
         recurrence = match verdict {
-            Verdict::Good => None,
-            Verdict::Bad(caught) => Some(caught.recurrence),
+            HuntResult::Good => None,
+            HuntResult::Bad(caught) => Some(caught.recurrence),
         };
         Ok(true)
     };
@@ -29,16 +29,16 @@ fn only_a_late_machine_excuses_what_seldom_comes_again() {
     let kernel = Examined::Kernel(Backend::Legacy);
     let once = 1 + RUN_AGAIN as usize;
     for (examined, kind, bad_runs, expected, runs) in [
-        (Examined::Sim, FindingKind::Indeterminate, 0, None, 1),
+        (Examined::Sim, AnomalyKind::Indeterminate, 0, None, 1),
         // The simulator must fail in every run or in none.
-        (Examined::Sim, FindingKind::Indeterminate, 1, Some(Recurrence::SeldomUnexplained), once),
-        (Examined::Sim, FindingKind::Stopped, 1, Some(Recurrence::SeldomUnexplained), once),
-        (Examined::Sim, FindingKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
-        (kernel, FindingKind::Frame, 1, Some(Recurrence::SeldomAsMachineWasLate), once),
-        (kernel, FindingKind::Frame, 2, Some(Recurrence::SeldomAsMachineWasLate), once),
-        (kernel, FindingKind::Frame, 3, Some(Recurrence::Again { worlds: 6 }), 8),
+        (Examined::Sim, AnomalyKind::Indeterminate, 1, Some(Recurrence::SeldomUnexplained), once),
+        (Examined::Sim, AnomalyKind::Stopped, 1, Some(Recurrence::SeldomUnexplained), once),
+        (Examined::Sim, AnomalyKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
+        (kernel, AnomalyKind::Frame, 1, Some(Recurrence::SeldomAsMachineWasLate), once),
+        (kernel, AnomalyKind::Frame, 2, Some(Recurrence::SeldomAsMachineWasLate), once),
+        (kernel, AnomalyKind::Frame, 3, Some(Recurrence::Again { worlds: 6 }), 8),
         // Late frames cannot fail an assertion.
-        (kernel, FindingKind::Panicked, 1, Some(Recurrence::SeldomUnexplained), once),
+        (kernel, AnomalyKind::Panicked, 1, Some(Recurrence::SeldomUnexplained), once),
     ] {
         assert_eq!(hunt(examined, kind, bad_runs), (expected, runs), "{examined:?} {kind} {bad_runs}");
     }

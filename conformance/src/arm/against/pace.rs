@@ -2,7 +2,7 @@
 
 use crate::arm::kernel::KernelArm;
 use crate::netns::NetnsName;
-use crate::topology::{Change, NetnsPlan, Topology};
+use crate::topology::{NetnsPlan, Topology, TopologyChange};
 
 /// What every device with addresses is given, on both arms.
 const NEIGH_SYSCTLS: [(&str, &str); 2] = [
@@ -61,14 +61,14 @@ pub(super) fn neigh_sysctls(device: &str) -> impl Iterator<Item = (String, Strin
 }
 
 /// Devices that a change gives their first address, by network namespace: those of routed ports.
-pub(super) fn new_devices(changes: &[Change]) -> Vec<(NetnsName, String)> {
-    let device = |change: &Change| match change {
-        Change::AddAddress(netns, address) => Some((netns.clone(), address.device.clone())),
-        Change::RemovePod(_)
-        | Change::AddPod(_)
-        | Change::AddRoute(..)
-        | Change::Close(..)
-        | Change::Open(..) => None,
+pub(super) fn new_devices(changes: &[TopologyChange]) -> Vec<(NetnsName, String)> {
+    let device = |change: &TopologyChange| match change {
+        TopologyChange::AddAddress(netns, address) => Some((netns.clone(), address.device.clone())),
+        TopologyChange::RemovePod(_)
+        | TopologyChange::AddPod(_)
+        | TopologyChange::AddRoute(..)
+        | TopologyChange::Close(..)
+        | TopologyChange::Open(..) => None,
     };
     changes.iter().filter_map(device).collect()
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Against;
+use super::PairedArm;
 use crate::arm::{Arm, ArmError};
-use crate::disagreement::Subject;
+use crate::disagreement::DisagreementKind;
 use crate::netns::NetnsName;
 use crate::observation::{Answer, ConntrackObservation, EndpointName, RawFlow, RuleCounter};
 use crate::prepare::FlowPlan;
@@ -19,7 +19,7 @@ const SIGNIFICANCE: f64 = 1e-10;
 /// Fewer connections than this say nothing about probabilities.
 const COUNT_MIN: u32 = 30;
 
-impl Against {
+impl PairedArm {
     pub(super) fn compare_tables(&mut self) -> Result<(), ArmError> {
         self.is_stale = false;
         if self.have_tables_parted {
@@ -47,7 +47,7 @@ impl Against {
             }
             let (only_sim, only_kernel) = found;
             if !only_sim.is_empty() || !only_kernel.is_empty() {
-                self.note(Subject::Conntrack { node: node.to_string(), only_sim, only_kernel });
+                self.note(DisagreementKind::Conntrack { node: node.to_string(), only_sim, only_kernel });
             }
         }
         Ok(())
@@ -77,7 +77,7 @@ impl Against {
                 rules.extend(pairs.filter(differs));
             }
             if !rules.is_empty() {
-                self.note(Subject::Counters { node, rules });
+                self.note(DisagreementKind::Counters { node, rules });
             }
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Against {
         if let Some(test) = GTest::new(&counts, &expected).filter(|test| test.p_value < SIGNIFICANCE) {
             let rows =
                 shares.into_iter().map(|(endpoint, (share, count))| (endpoint, share, count)).collect();
-            self.note(Subject::Choices { rows, p_value: test.p_value });
+            self.note(DisagreementKind::Choices { rows, p_value: test.p_value });
         }
         Ok(())
     }

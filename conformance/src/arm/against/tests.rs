@@ -18,11 +18,11 @@ fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
 }
 
 /// Both arms after that step, and its connections, if it has some.
-fn first_step(scenario: &str, tamper: Tamper) -> (Against, Option<FlowPlan>) {
+fn first_step(scenario: &str, tamper: Tamper) -> (PairedArm, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
-    let mut against = Against::new(Backend::default(), 0, false);
+    let mut against = PairedArm::new(Backend::default(), 0, false);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
     for (node, rules) in &rules {
         against.sim.load(node, rules).expect("rules");
@@ -48,18 +48,18 @@ fn first_step(scenario: &str, tamper: Tamper) -> (Against, Option<FlowPlan>) {
 }
 
 fn kinds(disagreements: &[Disagreement]) -> Vec<&'static str> {
-    let kinds: BTreeSet<_> = disagreements.iter().map(|one| kind(&one.subject)).collect();
+    let kinds: BTreeSet<_> = disagreements.iter().map(|one| kind(&one.kind)).collect();
     kinds.into_iter().collect()
 }
 
-const fn kind(subject: &Subject) -> &'static str {
+const fn kind(subject: &DisagreementKind) -> &'static str {
     match subject {
-        Subject::Flow { .. } => "flow",
-        Subject::Script { .. } => "script",
-        Subject::Frame(_) => "frame",
-        Subject::Conntrack { .. } => "conntrack",
-        Subject::Counters { .. } => "counters",
-        Subject::Choices { .. } => "choices",
+        DisagreementKind::Flow { .. } => "flow",
+        DisagreementKind::Script { .. } => "script",
+        DisagreementKind::Frame(_) => "frame",
+        DisagreementKind::Conntrack { .. } => "conntrack",
+        DisagreementKind::Counters { .. } => "counters",
+        DisagreementKind::Choices { .. } => "choices",
     }
 }
 
@@ -156,7 +156,7 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
     ];
     for (what, scenario, tamper, expected) in cases {
         let found = disagreements(scenario, tamper);
-        let mut kinds: BTreeSet<_> = found.iter().map(|one| kind(&one.subject)).collect();
+        let mut kinds: BTreeSet<_> = found.iter().map(|one| kind(&one.kind)).collect();
         if !expected.is_empty() && !expected.contains(&"counters") {
             // Whether a rule meets what is sent again is a matter of time.
             kinds.remove("counters");

@@ -1,9 +1,9 @@
 //! From a topology to a wired lab.
 
 use super::lab::{Lab, LabError};
-use super::wiring::{self, End, Wiring};
+use super::wiring::{self, LinkEnd, Wiring};
 use crate::netns::NetnsName;
-use crate::topology::{Change, Link, NetnsPlan, Topology, Veth};
+use crate::topology::{LinkPlan, NetnsPlan, Topology, TopologyChange, Veth};
 
 /// Makes the namespaces of a topology and everything in them but the listeners.
 ///
@@ -19,8 +19,8 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
     }
     for link in topology.links() {
         match link {
-            Link::Bridge(netns, bridge) => wiring.bridge(&netns.to_string(), &bridge.name, bridge.mac),
-            Link::Veth(veth) => attach(&mut wiring, veth),
+            LinkPlan::Bridge(netns, bridge) => wiring.bridge(&netns.to_string(), &bridge.name, bridge.mac),
+            LinkPlan::Veth(veth) => attach(&mut wiring, veth),
         }
     }
     for (netns, plan) in &topology.netns {
@@ -38,11 +38,11 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
 pub(super) fn rebuild(
     lab: &mut Lab,
     before: &Topology,
-    changes: &[Change],
+    changes: &[TopologyChange],
     after: &Topology,
 ) -> Result<(), LabError> {
     for change in changes {
-        if let Change::RemovePod(netns) = change {
+        if let TopologyChange::RemovePod(netns) = change {
             // The kernel deletes a namespace in the background; until then its devices would still be there.
             for Veth { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
                 lab.netns(&port.netns.to_string()).run("ip", &["link", "del", "dev", &port.device], b"")?;
@@ -71,9 +71,9 @@ fn settle(lab: &Lab, topology: &Topology) -> Result<(), LabError> {
     Ok(())
 }
 
-fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {
+fn plan_change(wiring: &mut Wiring, change: &TopologyChange, after: &Topology) {
     match change {
-        Change::AddPod(netns) => {
+        TopologyChange::AddPod(netns) => {
             let plan = &after.netns[netns];
             begin(wiring, &netns.to_string(), plan);
             for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
@@ -81,24 +81,24 @@ fn plan_change(wiring: &mut Wiring, change: &Change, after: &Topology) {
             }
             finish(wiring, &netns.to_string(), plan);
         }
-        Change::AddAddress(netns, address) => {
+        TopologyChange::AddAddress(netns, address) => {
             wiring.address(&netns.to_string(), &address.device, address.net)
         }
-        Change::AddRoute(netns, route) => {
+        TopologyChange::AddRoute(netns, route) => {
             wiring.route(&netns.to_string(), route.to, route.via, &route.device);
         }
-        Change::RemovePod(_) | Change::Close(..) | Change::Open(..) => {}
+        TopologyChange::RemovePod(_) | TopologyChange::Close(..) | TopologyChange::Open(..) => {}
     }
 }
 
-fn added_pod(change: &Change) -> Option<&NetnsName> {
+fn added_pod(change: &TopologyChange) -> Option<&NetnsName> {
     match change {
-        Change::AddPod(netns) => Some(netns),
-        Change::RemovePod(_)
-        | Change::AddAddress(..)
-        | Change::AddRoute(..)
-        | Change::Close(..)
-        | Change::Open(..) => None,
+        TopologyChange::AddPod(netns) => Some(netns),
+        TopologyChange::RemovePod(_)
+        | TopologyChange::AddAddress(..)
+        | TopologyChange::AddRoute(..)
+        | TopologyChange::Close(..)
+        | TopologyChange::Open(..) => None,
     }
 }
 
@@ -112,8 +112,8 @@ fn begin(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
 fn attach(wiring: &mut Wiring, Veth { port, leaf, master }: &Veth) {
     let (port_node, leaf_node) = (port.netns.to_string(), leaf.netns.to_string());
     wiring.veth(
-        End { node: &port_node, device: &port.device, mac: port.mac },
-        End { node: &leaf_node, device: &leaf.device, mac: leaf.mac },
+        LinkEnd { node: &port_node, device: &port.device, mac: port.mac },
+        LinkEnd { node: &leaf_node, device: &leaf.device, mac: leaf.mac },
         master.as_ref().map(|(bridge, is_hairpin)| (bridge.as_str(), *is_hairpin)),
     );
 }

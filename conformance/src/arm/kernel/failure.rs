@@ -40,26 +40,16 @@ fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
     REMEDIES.into_iter().find(|(known, _)| *known == errno).map(|(_, remedy)| remedy)
 }
 
-impl From<LabError> for ArmError {
-    fn from(error: LabError) -> Self {
-        failed(&error)
-    }
-}
+/// Errors of the machine, which end a run.
+trait MachineError: Error + 'static {}
 
-impl From<CaptureError> for ArmError {
-    fn from(error: CaptureError) -> Self {
-        failed(&error)
-    }
-}
+impl MachineError for LabError {}
+impl MachineError for CaptureError {}
+impl MachineError for ServerError {}
+impl MachineError for ClockMoved {}
 
-impl From<ServerError> for ArmError {
-    fn from(error: ServerError) -> Self {
-        failed(&error)
-    }
-}
-
-impl From<ClockMoved> for ArmError {
-    fn from(error: ClockMoved) -> Self {
+impl<E: MachineError> From<E> for ArmError {
+    fn from(error: E) -> Self {
         failed(&error)
     }
 }

@@ -33,7 +33,7 @@ use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Change, Listener, Topology};
+use crate::topology::{Listener, Topology, TopologyChange};
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
@@ -324,10 +324,10 @@ impl Arm for KernelArm {
         update.stale.as_ref().map_or(Ok(()), |frontends| self.delete_stale(node, frontends))
     }
 
-    fn rebuild(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+    fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         self.drain()?;
         for change in changes {
-            if let Change::RemovePod(netns) = change {
+            if let TopologyChange::RemovePod(netns) = change {
                 // A namespace lives as long as a socket of it does.
                 let (gone, stay) =
                     std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
@@ -342,7 +342,7 @@ impl Arm for KernelArm {
         build::rebuild(&mut running.lab, &self.topology, changes, after)?;
         for change in changes {
             match change {
-                Change::AddPod(netns) => {
+                TopologyChange::AddPod(netns) => {
                     let running = self.running_mut()?;
                     let capture = Capture::open(running.lab.netns(&netns.to_string()))?;
                     running.captures.insert(netns.to_string(), capture);
@@ -350,9 +350,11 @@ impl Arm for KernelArm {
                         self.open(netns, listener)?;
                     }
                 }
-                Change::Open(netns, listener) => self.open(netns, listener)?,
-                Change::Close(netns, listener) => self.close(netns, listener)?,
-                Change::RemovePod(_) | Change::AddAddress(..) | Change::AddRoute(..) => {}
+                TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
+                TopologyChange::Close(netns, listener) => self.close(netns, listener)?,
+                TopologyChange::RemovePod(_)
+                | TopologyChange::AddAddress(..)
+                | TopologyChange::AddRoute(..) => {}
             }
         }
         self.topology = after.clone();

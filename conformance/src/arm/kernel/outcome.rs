@@ -9,7 +9,9 @@ use sim::wire::TcpFlags;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
 use super::client::{End, Report, Request};
-use crate::frame::{Body, Direction, Frame, IcmpRest, InitialSeqs, IpSummary, Payload, SeqSummary, Summary};
+use crate::frame::{
+    Body, Direction, Frame, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
+};
 use crate::observation::{Outcome, Refusal, Transport, Unreachable};
 
 /// The outcome of an exchange. `frames` are those that the client's namespace saw meanwhile.
@@ -71,7 +73,7 @@ fn is_prohibited(errno: Errno, icmp_errors: &[(u8, u8)]) -> bool {
 fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
     let initial = InitialSeqs::of(frames);
     let arrived = frames.iter().filter(|frame| frame.direction == Direction::Received);
-    arrived.filter_map(move |frame| match Summary::of(frame, &initial)?.body {
+    arrived.filter_map(move |frame| match FrameSummary::of(frame, &initial)?.body {
         Body::Ipv4(ip) => Some(ip),
         Body::Arp(_) | Body::Other { .. } => None,
     })
@@ -81,24 +83,29 @@ fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
 /// translates, the capture sees answers before they are translated back.
 fn was_reset(frames: &[Frame]) -> bool {
     received(frames).any(|ip| match &ip.payload {
-        Payload::Tcp(tcp) => tcp.flags.contains(TcpFlags::RST) && tcp.ack == Some(SeqSummary::FromInitial(1)),
-        Payload::Udp { .. } | Payload::Icmp { .. } | Payload::Ports { .. } | Payload::Other { .. } => false,
+        PayloadSummary::Tcp(tcp) => {
+            tcp.flags.contains(TcpFlags::RST) && tcp.ack == Some(SeqSummary::FromInitial(1))
+        }
+        PayloadSummary::Udp { .. }
+        | PayloadSummary::Icmp { .. }
+        | PayloadSummary::Ports { .. }
+        | PayloadSummary::Other { .. } => false,
     })
 }
 
 /// Type and code of the ICMP errors about an exchange that reached the client, in order.
 pub fn icmp_errors(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> Vec<(u8, u8)> {
     let about_us = |ip: IpSummary| match ip.payload {
-        Payload::Icmp { icmp_type, code, rest: IcmpRest::Error { quote: Some(quote), .. } } => {
+        PayloadSummary::Icmp { icmp_type, code, rest: IcmpRest::Error { quote: Some(quote), .. } } => {
             let is_ours =
                 quote.dst == *remote.ip() && quote.payload.ports() == Some((local.port(), remote.port()));
             is_ours.then_some((icmp_type, code))
         }
-        Payload::Icmp { .. }
-        | Payload::Tcp(_)
-        | Payload::Udp { .. }
-        | Payload::Ports { .. }
-        | Payload::Other { .. } => None,
+        PayloadSummary::Icmp { .. }
+        | PayloadSummary::Tcp(_)
+        | PayloadSummary::Udp { .. }
+        | PayloadSummary::Ports { .. }
+        | PayloadSummary::Other { .. } => None,
     };
     received(frames).filter_map(about_us).collect()
 }

@@ -40,7 +40,7 @@ pub(super) struct NewDevice<'a> {
 
 /// Something that changes in one namespace. It is shown in the words of `ip`.
 #[derive(Debug, Clone)]
-pub(super) enum Order {
+pub(super) enum IpCommand {
     Up { device: String },
     Master { port: String, bridge: String },
     Hairpin { port: String, is_on: bool },
@@ -85,30 +85,30 @@ impl Rtnetlink {
     }
 
     /// Carries out what is to be changed in the namespace.
-    pub(super) fn carry_out(&self, order: &Order) -> io::Result<()> {
+    pub(super) fn carry_out(&self, order: &IpCommand) -> io::Result<()> {
         match order {
-            Order::Up { device } => {
+            IpCommand::Up { device } => {
                 let mut link = known_link(device)?;
                 link.header.flags = LinkFlags::Up;
                 link.header.change_mask = LinkFlags::Up;
                 self.change(link)
             }
-            Order::Master { port, bridge } => {
+            IpCommand::Master { port, bridge } => {
                 let mut link = known_link(port)?;
                 link.attributes.push(LinkAttribute::Controller(index_of(bridge)?));
                 self.change(link)
             }
-            Order::Hairpin { port, is_on } => {
+            IpCommand::Hairpin { port, is_on } => {
                 let mut link = known_link(port)?;
                 let settings = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(*is_on)]);
                 let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(settings)];
                 link.attributes.push(LinkAttribute::LinkInfo(info));
                 self.change(link)
             }
-            Order::Address { device, net } => {
+            IpCommand::Address { device, net } => {
                 self.make(RouteNetlinkMessage::NewAddress(address(device, *net)?))
             }
-            Order::Route { to, via, device } => {
+            IpCommand::Route { to, via, device } => {
                 self.make(RouteNetlinkMessage::NewRoute(route(*to, *via, device)?))
             }
         }
@@ -217,7 +217,7 @@ fn route(to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) -> io::Result<RouteMe
     Ok(message)
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for IpCommand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Up { device } => write!(formatter, "ip link set dev {device} up"),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::lab::Lab;
 use super::requirement::{always, missing};
-use super::wiring::{End, Wiring};
+use super::wiring::{LinkEnd, Wiring};
 use sim::wire::MacAddr;
 
 /// Whether this machine can run labs. If not, says on the terminal what it lacks and which test was skipped; with
@@ -24,7 +24,7 @@ pub(crate) fn can_run(test: &str) -> bool {
 pub(crate) fn pair() -> Lab {
     let lab = Lab::create(["a", "b"]).expect("a lab");
     let mut wiring = Wiring::default();
-    let end = |node, last| End { node, device: "eth0", mac: MacAddr([2, 0, 0, 0, 0, last]) };
+    let end = |node, last| LinkEnd { node, device: "eth0", mac: MacAddr([2, 0, 0, 0, 0, last]) };
     wiring.veth(end("a", 1), end("b", 2), None);
     for (node, address) in [("a", "10.0.0.1/24"), ("b", "10.0.0.2/24")] {
         wiring.begin(node);

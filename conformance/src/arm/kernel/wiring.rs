@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use sim::wire::MacAddr;
 
 use super::lab::{Lab, LabError, LabNetns};
-use super::rtnetlink::{NewDevice, Order, Rtnetlink};
+use super::rtnetlink::{IpCommand, NewDevice, Rtnetlink};
 
 /// What every namespace of a lab gets before its devices.
 const QUIET: [(&str, &str); 3] = [
@@ -30,7 +30,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// One end of a veth pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End<'a> {
+pub struct LinkEnd<'a> {
     /// The node whose namespace it is in.
     pub node: &'a str,
     /// Its name there.
@@ -44,13 +44,13 @@ pub struct End<'a> {
 pub struct Wiring {
     /// Bridges and veth pairs in the order in which they are made, with the nodes' names still in place of their
     /// namespaces'.
-    links: Vec<Link>,
+    links: Vec<NewLink>,
     /// Parts by node.
     nodes: IndexMap<String, Part>,
 }
 
 #[derive(Debug, Clone)]
-enum Link {
+enum NewLink {
     Bridge(OwnedEnd),
     Veth(OwnedEnd, OwnedEnd),
 }
@@ -67,7 +67,7 @@ struct OwnedEnd {
 struct Part {
     is_new: bool,
     early_sysctls: Vec<(String, String)>,
-    orders: Vec<Order>,
+    orders: Vec<IpCommand>,
     sysctls: Vec<(String, String)>,
     /// Devices that have a link, and are to be waited for.
     devices: Vec<String>,
@@ -91,43 +91,43 @@ impl Wiring {
 
     /// A bridge without spanning tree and without multicast snooping: both send frames of their own.
     pub fn bridge(&mut self, node: &str, device: &str, mac: MacAddr) {
-        self.links.push(Link::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
-        self.part(node).orders.push(Order::Up { device: device.to_owned() });
+        self.links.push(NewLink::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
+        self.part(node).orders.push(IpCommand::Up { device: device.to_owned() });
     }
 
     /// A veth pair; `master` makes the first end a port of a bridge, with or without the hairpin flag. Both ends come up.
-    pub fn veth(&mut self, port: End<'_>, leaf: End<'_>, master: Option<(&str, bool)>) {
-        let owned = |end: End<'_>| OwnedEnd {
+    pub fn veth(&mut self, port: LinkEnd<'_>, leaf: LinkEnd<'_>, master: Option<(&str, bool)>) {
+        let owned = |end: LinkEnd<'_>| OwnedEnd {
             node: end.node.to_owned(),
             device: end.device.to_owned(),
             mac: end.mac,
         };
-        self.links.push(Link::Veth(owned(port), owned(leaf)));
+        self.links.push(NewLink::Veth(owned(port), owned(leaf)));
         if let Some((bridge, is_hairpin)) = master {
-            let order = Order::Master { port: port.device.to_owned(), bridge: bridge.to_owned() };
+            let order = IpCommand::Master { port: port.device.to_owned(), bridge: bridge.to_owned() };
             self.part(port.node).orders.push(order);
             self.hairpin(port.node, port.device, is_hairpin);
         }
         for end in [port, leaf] {
             let part = self.part(end.node);
-            part.orders.push(Order::Up { device: end.device.to_owned() });
+            part.orders.push(IpCommand::Up { device: end.device.to_owned() });
             part.devices.push(end.device.to_owned());
         }
     }
 
     /// The hairpin flag of a bridge port.
     pub fn hairpin(&mut self, node: &str, port: &str, is_on: bool) {
-        self.part(node).orders.push(Order::Hairpin { port: port.to_owned(), is_on });
+        self.part(node).orders.push(IpCommand::Hairpin { port: port.to_owned(), is_on });
     }
 
     /// Gives a device an address.
     pub fn address(&mut self, node: &str, device: &str, address: Ipv4Net) {
-        self.part(node).orders.push(Order::Address { device: device.to_owned(), net: address });
+        self.part(node).orders.push(IpCommand::Address { device: device.to_owned(), net: address });
     }
 
     /// A route through a next hop, or to what is on the link.
     pub fn route(&mut self, node: &str, to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) {
-        self.part(node).orders.push(Order::Route { to, via, device: device.to_owned() });
+        self.part(node).orders.push(IpCommand::Route { to, via, device: device.to_owned() });
     }
 
     fn part(&mut self, node: &str) -> &mut Part {
@@ -143,7 +143,7 @@ impl Wiring {
         for (netns, part) in parts().filter(|(_, part)| part.is_new || !part.early_sysctls.is_empty()) {
             netns.enter(|| part.begin(netns))??;
         }
-        if let Some(Link::Bridge(first) | Link::Veth(first, _)) = self.links.first() {
+        if let Some(NewLink::Bridge(first) | NewLink::Veth(first, _)) = self.links.first() {
             // Inside a namespace of the lab: then the machine's own is not even asked.
             let netns = lab.netns(&first.node);
             let opened = netns.enter(Rtnetlink::open)?;
@@ -161,8 +161,8 @@ impl Wiring {
     fn make_links(&self, lab: &Lab, rtnetlink: &Rtnetlink) -> Result<(), LabError> {
         self.links.iter().try_for_each(|link| {
             let (end, kind, made) = match link {
-                Link::Bridge(end) => (end, "bridge", rtnetlink.add_bridge(end.new_device(lab))),
-                Link::Veth(end, peer) => {
+                NewLink::Bridge(end) => (end, "bridge", rtnetlink.add_bridge(end.new_device(lab))),
+                NewLink::Veth(end, peer) => {
                     (end, "veth", rtnetlink.add_veth(end.new_device(lab), peer.new_device(lab)))
                 }
             };
@@ -185,7 +185,7 @@ impl Part {
         if self.is_new {
             // The kernel waits its turn for this. To write `ip_forward` right after it does not need to: where another lab
             // is at it, the kernel makes the thread try again and again (`devinet_sysctl_forward`, net/ipv4/devinet.c).
-            let lo = Order::Up { device: "lo".to_owned() };
+            let lo = IpCommand::Up { device: "lo".to_owned() };
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
             rtnetlink.carry_out(&lo).map_err(|source| netns.refused(lo.to_string(), source))?;
         }

@@ -7,7 +7,7 @@ use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
 
 use super::INITIAL_SEQ;
 use crate::prepare::{REQUEST, ScriptPlan};
-use crate::scenario::segment::{Packet, Payload, Segment, TcpOption};
+use crate::scenario::segment::{ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption};
 
 /// What a host sends whose author says nothing else: TTL and window of Linux.
 const TTL: u8 = 64;
@@ -30,18 +30,18 @@ mod kind {
 pub(super) fn packet(
     plan: &ScriptPlan,
     number: usize,
-    packet: &Packet,
+    packet: &ScriptPacket,
     is_checksum_bad: bool,
     peer_initial: u32,
 ) -> Vec<u8> {
     let src = SocketAddrV4::new(packet.src.unwrap_or(plan.client), plan.source_port);
     let (protocol, mut l4, checksum_at) = match &packet.payload {
-        Payload::Tcp(segment) => (protocol::TCP, tcp(src, plan.to, segment, peer_initial), 16),
-        Payload::Udp { len } => {
+        ScriptPayload::Tcp(segment) => (protocol::TCP, tcp(src, plan.to, segment, peer_initial), 16),
+        ScriptPayload::Udp { len } => {
             let ends = ((*src.ip(), src.port()), (*plan.to.ip(), plan.to.port()));
             (protocol::UDP, build::udp(ends.0, ends.1, &filler(0, *len)), 6)
         }
-        Payload::Icmp(_) => unreachable!("no line sends ICMP"),
+        ScriptPayload::Icmp(_) => unreachable!("no line sends ICMP"),
     };
     if is_checksum_bad {
         l4[checksum_at] ^= 0x08;
@@ -58,7 +58,7 @@ pub(super) fn packet(
     build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN)
 }
 
-fn tcp(src: SocketAddrV4, dst: SocketAddrV4, segment: &Segment, peer_initial: u32) -> Vec<u8> {
+fn tcp(src: SocketAddrV4, dst: SocketAddrV4, segment: &ScriptSegment, peer_initial: u32) -> Vec<u8> {
     let options = write_options(&segment.options);
     let header_words = u8::try_from(5 + options.len() / 4).unwrap_or(15);
     let ack = segment.ack.map_or(0, |ack| peer_initial.wrapping_add(ack));
@@ -98,18 +98,18 @@ pub(crate) fn is_of_script(protocol: u8, l4: &[u8]) -> bool {
 }
 
 /// Padded to whole words.
-fn write_options(options: &[TcpOption]) -> Vec<u8> {
+fn write_options(options: &[ScriptTcpOption]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for option in options {
         match *option {
-            TcpOption::Mss(size) => {
+            ScriptTcpOption::Mss(size) => {
                 bytes.extend_from_slice(&[kind::MSS, 4]);
                 bytes.extend_from_slice(&size.to_be_bytes());
             }
-            TcpOption::WindowScale(shift) => bytes.extend_from_slice(&[kind::WINDOW_SCALE, 3, shift]),
-            TcpOption::SackPermitted => bytes.extend_from_slice(&[kind::SACK_PERMITTED, 2]),
-            TcpOption::Nop => bytes.push(kind::NOP),
-            TcpOption::Other(_) => unreachable!("no line sends an option without a name"),
+            ScriptTcpOption::WindowScale(shift) => bytes.extend_from_slice(&[kind::WINDOW_SCALE, 3, shift]),
+            ScriptTcpOption::SackPermitted => bytes.extend_from_slice(&[kind::SACK_PERMITTED, 2]),
+            ScriptTcpOption::Nop => bytes.push(kind::NOP),
+            ScriptTcpOption::Other(_) => unreachable!("no line sends an option without a name"),
         }
     }
     bytes.resize(bytes.len().next_multiple_of(4), kind::END);
@@ -117,7 +117,7 @@ fn write_options(options: &[TcpOption]) -> Vec<u8> {
 }
 
 /// The options of a segment, as far as they are well-formed.
-pub(super) fn read_options(mut bytes: &[u8]) -> Vec<TcpOption> {
+pub(super) fn read_options(mut bytes: &[u8]) -> Vec<ScriptTcpOption> {
     let mut options = Vec::new();
     loop {
         let len = match *bytes {
@@ -131,11 +131,11 @@ pub(super) fn read_options(mut bytes: &[u8]) -> Vec<TcpOption> {
             return options;
         };
         options.push(match *option {
-            [kind::NOP] => TcpOption::Nop,
-            [kind::MSS, _, high, low] => TcpOption::Mss(u16::from_be_bytes([high, low])),
-            [kind::WINDOW_SCALE, _, shift] => TcpOption::WindowScale(shift),
-            [kind::SACK_PERMITTED, _] => TcpOption::SackPermitted,
-            [kind, ..] => TcpOption::Other(kind),
+            [kind::NOP] => ScriptTcpOption::Nop,
+            [kind::MSS, _, high, low] => ScriptTcpOption::Mss(u16::from_be_bytes([high, low])),
+            [kind::WINDOW_SCALE, _, shift] => ScriptTcpOption::WindowScale(shift),
+            [kind::SACK_PERMITTED, _] => ScriptTcpOption::SackPermitted,
+            [kind, ..] => ScriptTcpOption::Other(kind),
             [] => return options,
         });
         bytes = rest;

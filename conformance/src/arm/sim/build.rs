@@ -13,7 +13,7 @@ use super::super::ArmError;
 use super::SimArm;
 use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Address, Change, Link as LinkPlan, Listener, NetnsPlan, Route, Topology, Veth};
+use crate::topology::{Address, LinkPlan, Listener, NetnsPlan, Route, Topology, TopologyChange, Veth};
 
 impl From<BuildError> for ArmError {
     /// What a topology holds is ours, so what is refused is our fault.
@@ -42,11 +42,15 @@ impl SimArm {
         Ok(())
     }
 
-    pub(super) fn apply_changes(&mut self, changes: &[Change], after: &Topology) -> Result<(), ArmError> {
+    pub(super) fn apply_changes(
+        &mut self,
+        changes: &[TopologyChange],
+        after: &Topology,
+    ) -> Result<(), ArmError> {
         for change in changes {
             match change {
-                Change::RemovePod(netns) => self.remove(netns)?,
-                Change::AddPod(netns) => {
+                TopologyChange::RemovePod(netns) => self.remove(netns)?,
+                TopologyChange::AddPod(netns) => {
                     let plan = &after.netns[netns];
                     self.add_netns(netns, plan)?;
                     for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
@@ -54,10 +58,10 @@ impl SimArm {
                     }
                     self.configure(netns, plan)?;
                 }
-                Change::AddAddress(netns, address) => self.add_address(netns, address)?,
-                Change::AddRoute(netns, route) => self.add_route(netns, route)?,
-                Change::Close(netns, listener) => self.close(netns, listener)?,
-                Change::Open(netns, listener) => self.open(netns, listener)?,
+                TopologyChange::AddAddress(netns, address) => self.add_address(netns, address)?,
+                TopologyChange::AddRoute(netns, route) => self.add_route(netns, route)?,
+                TopologyChange::Close(netns, listener) => self.close(netns, listener)?,
+                TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
             }
         }
         self.topology = after.clone();

@@ -16,7 +16,9 @@ use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
 use crate::arm::kernel::rules;
 use crate::arm::script::is_of_script;
-use crate::frame::{Attempt, Direction, Frame, Opening, TranslatedPort, attempts, parted, translated_ports};
+use crate::frame::{
+    Attempt, Direction, FlowStart, Frame, TranslatedPort, attempts, parted, translated_ports,
+};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Mismatch, RawFlow, RuleCounter, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan};
@@ -44,7 +46,7 @@ pub(crate) trait Exchange {
     fn source_port(&self) -> u16;
 
     /// By which packets flows begin in it.
-    fn opening(&self) -> Opening<'_>;
+    fn opening(&self) -> FlowStart<'_>;
 
     /// From its beginning to its end.
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<Self::Seen, ArmError>;
@@ -65,8 +67,8 @@ impl Exchange for FlowPlan {
         self.source_port.unwrap_or(0)
     }
 
-    fn opening(&self) -> Opening<'_> {
-        Opening::Request(&self.request)
+    fn opening(&self) -> FlowStart<'_> {
+        FlowStart::Request(&self.request)
     }
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<RawFlow, ArmError> {
@@ -89,8 +91,8 @@ impl Exchange for ScriptPlan {
         self.source_port
     }
 
-    fn opening(&self) -> Opening<'_> {
-        Opening::Any(is_of_script)
+    fn opening(&self) -> FlowStart<'_> {
+        FlowStart::Any(is_of_script)
     }
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<Option<Mismatch>, ArmError> {

@@ -37,12 +37,12 @@ fn frame((ident, at, place, src_port, dst): Row, payload: &[u8]) -> Frame {
 }
 
 fn attempts_of(rows: &[Row]) -> Vec<Attempt> {
-    attempts(&frames(rows), "pod", Opening::Request(REQUEST))
+    attempts(&frames(rows), "pod", FlowStart::Request(REQUEST))
 }
 
 /// One line for each attempt, hop by hop.
 fn listing(attempts: &[Attempt]) -> Vec<String> {
-    let hop = |hop: &Hop| {
+    let hop = |hop: &Sighting| {
         format!("{} {} {}->{}", hop.place.netns, hop.place.device, hop.place.src.1, hop.place.dst.0)
     };
     attempts.iter().map(|attempt| attempt.hops.iter().map(hop).collect::<Vec<_>>().join(", ")).collect()
@@ -63,7 +63,7 @@ fn first_packets_are_followed_by_their_identification() {
     captured.push(frame((9, 6, "pod eth0 >", 53, 9), b"pod/a 1 2\n"));
     captured.push(Frame { bytes: vec![0; 20].into(), ..captured[0].clone() });
     assert_eq!(
-        listing(&attempts(&captured, "pod", Opening::Request(REQUEST))),
+        listing(&attempts(&captured, "pod", FlowStart::Request(REQUEST))),
         [
             "pod eth0 4001->10.0.0.9, node veth 4001->10.0.0.9, node eth0 5001->10.0.0.3",
             "pod eth0 4001->10.0.0.9, node eth0 5001->10.0.0.4"

@@ -7,7 +7,7 @@ use super::{InitialSeqs, SeqSummary};
 /// An option of a TCP segment. What a host may announce depends on its routes, devices and settings; but time stamps count from
 /// a secret number for each pair of hosts (`secure_tcp_ts_off`, net/core/secure_seq.c).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TcpOption {
+pub enum OptionSummary {
     /// The largest segment that the sender takes, in bytes of data (RFC 9293 §3.7.1).
     Mss(u16),
     /// By how many bits windows are shifted (RFC 7323 §2.2).
@@ -28,7 +28,7 @@ pub enum TcpOption {
 }
 
 /// Options in their order, but for end (0) and padding (1), as RFC 9293 §3.2 numbers them. What is malformed ends the list.
-pub(super) fn read(mut bytes: &[u8], initial: &InitialSeqs) -> Vec<TcpOption> {
+pub(super) fn read(mut bytes: &[u8], initial: &InitialSeqs) -> Vec<OptionSummary> {
     let mut options = Vec::new();
     loop {
         match *bytes {
@@ -36,7 +36,7 @@ pub(super) fn read(mut bytes: &[u8], initial: &InitialSeqs) -> Vec<TcpOption> {
             [1, ref rest @ ..] => bytes = rest,
             [kind, len, ..] if len >= 2 && bytes.len() >= usize::from(len) => {
                 let (option, rest) = bytes.split_at(usize::from(len));
-                options.push(TcpOption::of(kind, &option[2..], initial));
+                options.push(OptionSummary::of(kind, &option[2..], initial));
                 bytes = rest;
             }
             [_, ..] => return options,
@@ -44,7 +44,7 @@ pub(super) fn read(mut bytes: &[u8], initial: &InitialSeqs) -> Vec<TcpOption> {
     }
 }
 
-impl TcpOption {
+impl OptionSummary {
     fn of(kind: u8, data: &[u8], initial: &InitialSeqs) -> Self {
         match (kind, data) {
             (2, [a, b]) => Self::Mss(u16::from_be_bytes([*a, *b])),
@@ -65,7 +65,7 @@ fn blocks(data: &[u8], initial: &InitialSeqs) -> Vec<(SeqSummary, SeqSummary)> {
     blocks.iter().map(|&[a, b, c, d, e, f, g, h]| (number([a, b, c, d]), number([e, f, g, h]))).collect()
 }
 
-impl fmt::Display for TcpOption {
+impl fmt::Display for OptionSummary {
     /// In the words of tcpdump.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,10 +6,10 @@ use std::net::Ipv4Addr;
 use sim::wire::arp::ArpOperation;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
-use super::{Body, IcmpRest, IpSummary, Payload, SeqSummary, Summary, TcpSummary};
+use super::{Body, FrameSummary, IcmpRest, IpSummary, PayloadSummary, SeqSummary, TcpSummary};
 use crate::frame::Direction;
 
-impl fmt::Display for Summary {
+impl fmt::Display for FrameSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.direction {
             Direction::Received => "in ",
@@ -61,7 +61,7 @@ impl fmt::Display for IpSummary {
     }
 }
 
-impl fmt::Display for Payload {
+impl fmt::Display for PayloadSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(tcp) => tcp.fmt(formatter),

@@ -47,7 +47,7 @@ struct Printer<'a> {
 }
 
 /// Where a step goes to.
-struct Place {
+struct StepTarget {
     /// The reference without a port.
     name: String,
     port: String,
@@ -58,7 +58,7 @@ impl Printer<'_> {
     fn step(&mut self, step: &RandomStep) -> Option<Value> {
         Some(match step {
             RandomStep::Connect { from, to, protocol, count, has_source_port } => {
-                let Place { name, port, protocol } = self.place(*to, *protocol);
+                let StepTarget { name, port, protocol } = self.place(*to, *protocol);
                 json!({"connect": {
                     "from": self.party(*from),
                     "to": format!("{name}:{port}"),
@@ -69,7 +69,7 @@ impl Printer<'_> {
                 }})
             }
             RandomStep::Ping { from, to } => {
-                let Place { name, .. } = self.place(*to, Protocol::Tcp);
+                let StepTarget { name, .. } = self.place(*to, Protocol::Tcp);
                 json!({"ping": {"from": self.party(*from), "to": name, "timeout": TIMEOUT}})
             }
             RandomStep::ApplyPod { slot, pod } => {
@@ -157,7 +157,7 @@ impl Printer<'_> {
         format!("host/{name}")
     }
 
-    fn place(&self, to: RandomDestination, protocol: Protocol) -> Place {
+    fn place(&self, to: RandomDestination, protocol: Protocol) -> StepTarget {
         use RandomDestination as D;
         match to {
             D::Service(slot, port) => self.by_port(slot, port, |slot, service| match service {
@@ -178,18 +178,18 @@ impl Printer<'_> {
                 None => "198.51.100.1".to_owned(),
             }),
             D::Pod(slot) => match pick(&self.pods, slot) {
-                Some((slot, pod)) => Place {
+                Some((slot, pod)) => StepTarget {
                     name: format!("pod/{}", pod_name(slot)),
                     port: objects::pod_port(slot, pod, protocol).to_string(),
                     protocol,
                 },
-                None => Place { name: "10.244.1.2".to_owned(), port: "8080".to_owned(), protocol },
+                None => StepTarget { name: "10.244.1.2".to_owned(), port: "8080".to_owned(), protocol },
             },
             D::Host(slot) => {
                 let port = if protocol == Protocol::Udp { "53" } else { "443" };
-                Place { name: self.host_name(slot), port: port.to_owned(), protocol }
+                StepTarget { name: self.host_name(slot), port: port.to_owned(), protocol }
             }
-            D::HealthCheck(node, slot) => Place {
+            D::HealthCheck(node, slot) => StepTarget {
                 name: format!("node/{}", self.world.node_name(node)),
                 port: objects::health_check_port(slot).to_string(),
                 protocol: Protocol::Tcp,
@@ -206,17 +206,22 @@ impl Printer<'_> {
     }
 
     /// A Service by one of its ports, if there is one; a likely port otherwise.
-    fn by_port(&self, slot: u8, port: u8, name: impl FnOnce(u8, Option<&RandomService>) -> String) -> Place {
+    fn by_port(
+        &self,
+        slot: u8,
+        port: u8,
+        name: impl FnOnce(u8, Option<&RandomService>) -> String,
+    ) -> StepTarget {
         let (slot, service) = self.service(slot);
         let (index, protocol) = port_of(service, port);
         let port = objects::port_number(index, protocol).to_string();
-        Place { name: name(slot, service), port, protocol }
+        StepTarget { name: name(slot, service), port, protocol }
     }
 
-    fn by_node_port(&self, slot: u8, port: u8, name: String) -> Place {
+    fn by_node_port(&self, slot: u8, port: u8, name: String) -> StepTarget {
         let (slot, service) = self.service(slot);
         let (index, protocol) = port_of(service, port);
-        Place { name, port: objects::node_port(slot, index).to_string(), protocol }
+        StepTarget { name, port: objects::node_port(slot, index).to_string(), protocol }
     }
 
     fn service(&self, slot: u8) -> (u8, Option<&RandomService>) {
@@ -234,6 +239,6 @@ fn port_of(service: Option<&RandomService>, index: u8) -> (u8, Protocol) {
     last.map_or((0, Protocol::Tcp), |(index, port)| (index, port.protocol))
 }
 
-fn closed(name: String, protocol: Protocol) -> Place {
-    Place { name, port: "9".to_owned(), protocol }
+fn closed(name: String, protocol: Protocol) -> StepTarget {
+    StepTarget { name, port: "9".to_owned(), protocol }
 }

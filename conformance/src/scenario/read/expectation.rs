@@ -14,7 +14,7 @@ use crate::scenario::{
 };
 
 impl Reader {
-    pub(super) fn expectations(&mut self, path: &str, mut raw: document::Expectations) -> Expectations {
+    pub(super) fn expectations(&mut self, path: &str, mut raw: document::RawExpectations) -> Expectations {
         let plain = raw.take_plain();
         let variants = [
             (ProxyMode::Iptables, raw.iptables),
@@ -42,7 +42,7 @@ impl Reader {
         Expectations { default, by_mode }
     }
 
-    fn expectation(&mut self, path: &str, raw: document::Expectation) -> Expectation {
+    fn expectation(&mut self, path: &str, raw: document::RawExpectation) -> Expectation {
         if raw.is_empty() {
             self.expects_nothing(
                 path,
@@ -161,7 +161,7 @@ impl Reader {
         }
     }
 
-    fn conntracks(&mut self, path: &str, raw: &[document::Conntrack]) -> Vec<ConntrackExpectation> {
+    fn conntracks(&mut self, path: &str, raw: &[document::RawConntrack]) -> Vec<ConntrackExpectation> {
         if raw.is_empty() {
             self.expects_nothing(path, "what to count, such as {on: node-1, entries: 0}");
         }
@@ -169,7 +169,7 @@ impl Reader {
         raw.filter_map(|(index, raw)| self.conntrack(&format!("{path}[{index}]"), raw)).collect()
     }
 
-    fn conntrack(&mut self, path: &str, raw: &document::Conntrack) -> Option<ConntrackExpectation> {
+    fn conntrack(&mut self, path: &str, raw: &document::RawConntrack) -> Option<ConntrackExpectation> {
         let on = self.target(&format!("{path}.on"), &raw.on);
         let protocol =
             raw.protocol.as_ref().and_then(|text| self.protocol(&format!("{path}.protocol"), text));

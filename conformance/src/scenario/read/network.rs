@@ -13,7 +13,7 @@ const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vx
 const CLUSTER_PREFIX_MAX: u8 = 24;
 
 impl Reader {
-    pub(super) fn network(&mut self, raw: document::Network) -> Network {
+    pub(super) fn network(&mut self, raw: document::RawNetwork) -> Network {
         let mut network = Network::default();
         if let Some(cni) = &raw.cni {
             let known = CNIS.map(|(name, _)| name);
@@ -52,7 +52,7 @@ impl Reader {
         network
     }
 
-    fn external_host(&mut self, path: &str, raw: document::ExternalHost) -> Option<ExternalHost> {
+    fn external_host(&mut self, path: &str, raw: document::RawExternalHost) -> Option<ExternalHost> {
         if !is_name(&raw.name) || raw.name.parse::<std::net::IpAddr>().is_ok() {
             let fault = FieldFault::new(format!("{:?} cannot be the name of a host", raw.name));
             self.fault(

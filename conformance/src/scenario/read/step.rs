@@ -10,8 +10,8 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Change, Connect, Expectation, Manifest, ObjectReference, Ping, Resolve, Send, Setting, Step,
-    Target,
+    Action, Connect, Expectation, Manifest, ObjectReference, Ping, Resolve, Send, SetChange, SetChangeKind,
+    Step, Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -22,12 +22,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const COUNT_MAX: u32 = 100_000;
 
 impl Reader {
-    pub(super) fn steps(&mut self, raw: Vec<document::Step>, root: &Node) -> Vec<Step> {
+    pub(super) fn steps(&mut self, raw: Vec<document::RawStep>, root: &Node) -> Vec<Step> {
         let steps = raw.into_iter().enumerate();
         steps.filter_map(|(index, step)| self.step(&format!("spec.steps[{index}]"), step, root)).collect()
     }
 
-    fn step(&mut self, path: &str, mut raw: document::Step, root: &Node) -> Option<Step> {
+    fn step(&mut self, path: &str, mut raw: document::RawStep, root: &Node) -> Option<Step> {
         let expect = raw.expect.take().map(|expect| self.expectations(&format!("{path}.expect"), expect));
         let keywords = keywords(&raw);
         if keywords.len() > 1 {
@@ -53,7 +53,7 @@ impl Reader {
     }
 
     /// All actions of a step; `None` for one that is at fault.
-    fn actions(&mut self, path: &str, raw: &mut document::Step, root: &Node) -> Vec<Option<Action>> {
+    fn actions(&mut self, path: &str, raw: &mut document::RawStep, root: &Node) -> Vec<Option<Action>> {
         let mut actions = Vec::new();
         if let Some(connect) = raw.connect.take() {
             actions.push(self.connect(&format!("{path}.connect"), &connect).map(Action::Connect));
@@ -97,7 +97,7 @@ impl Reader {
         self.faults.push(FieldFault::new("this step does nothing").expected(expected).at_key(path));
     }
 
-    fn connect(&mut self, path: &str, raw: &document::Connect) -> Option<Connect> {
+    fn connect(&mut self, path: &str, raw: &document::RawConnect) -> Option<Connect> {
         let from = self.reference(&format!("{path}.from"), &raw.from);
         let to = self.reference(&format!("{path}.to"), &raw.to);
         let protocol = self.transport(path, raw.protocol.as_deref());
@@ -113,7 +113,7 @@ impl Reader {
         Some(Connect { from, to, protocol, count, source_port: raw.source_port, timeout: timeout? })
     }
 
-    fn ping(&mut self, path: &str, raw: &document::Ping) -> Option<Ping> {
+    fn ping(&mut self, path: &str, raw: &document::RawPing) -> Option<Ping> {
         let from = self.reference(&format!("{path}.from"), &raw.from);
         let to = self.reference(&format!("{path}.to"), &raw.to);
         let count = self.count(&format!("{path}.count"), raw.count);
@@ -187,7 +187,7 @@ impl Reader {
         }
     }
 
-    fn setting(&mut self, path: &str, key: &str, raw: document::Setting) -> Vec<Setting> {
+    fn setting(&mut self, path: &str, key: &str, raw: document::RawSetChange) -> Vec<SetChange> {
         let path = format!("{path}.{key}");
         let Some(target) = self.key(&path, Target::parse(key)) else { return Vec::new() };
         let mut changes = Vec::new();
@@ -195,9 +195,10 @@ impl Reader {
             self.changes_nothing(&path, "ready, hairpin, sysctl or link");
         }
         let is_pod = matches!(target, Target::Pod(_));
-        for (field, change) in
-            [("ready", raw.ready.map(Change::Ready)), ("hairpin", raw.hairpin.map(Change::Hairpin))]
-        {
+        for (field, change) in [
+            ("ready", raw.ready.map(SetChangeKind::Ready)),
+            ("hairpin", raw.hairpin.map(SetChangeKind::Hairpin)),
+        ] {
             if change.is_some() && !is_pod {
                 let fault = FieldFault::new(format!("only a Pod has {field:?}")).expected("pod/NAME");
                 self.faults.push(fault.at_key(&path));
@@ -208,7 +209,9 @@ impl Reader {
             if sysctls.is_empty() {
                 self.changes_nothing(&format!("{path}.sysctl"), "sysctls by their names");
             }
-            changes.extend(sysctls.into_iter().map(|(name, value)| Change::Sysctl { name, value: value.0 }));
+            changes.extend(
+                sysctls.into_iter().map(|(name, value)| SetChangeKind::Sysctl { name, value: value.0 }),
+            );
         }
         if let Some(link) = raw.link {
             let path = format!("{path}.link");
@@ -217,14 +220,14 @@ impl Reader {
             }
             let latency = link.latency.and_then(|text| self.duration(&format!("{path}.latency"), &text));
             let loss = link.loss.and_then(|text| self.share(&format!("{path}.loss"), &text));
-            changes.push(Change::Link { latency, loss });
+            changes.push(SetChangeKind::Link { latency, loss });
         }
         if matches!(target, Target::Service(_) | Target::Address(_)) {
             let fault = FieldFault::new(format!("{target} has no settings"))
                 .expected("pod/NAME, node/NAME or host/NAME");
             self.faults.push(fault.at_key(&path));
         }
-        changes.into_iter().map(|change| Setting { target: target.clone(), change }).collect()
+        changes.into_iter().map(|change| SetChange { target: target.clone(), change }).collect()
     }
 
     fn changes_nothing(&mut self, path: &str, expected: &str) {
@@ -274,7 +277,7 @@ impl Reader {
 }
 
 /// The actions that a step names.
-fn keywords(raw: &document::Step) -> Vec<&'static str> {
+fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
     let actions = [
         ("connect", raw.connect.is_some()),
         ("send", raw.send.is_some()),

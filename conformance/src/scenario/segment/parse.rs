@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sim::wire::TcpFlags;
 
-use super::{ICMP_NAMES, IcmpError, Line, Packet, Payload, Segment, TcpOption};
+use super::{
+    ICMP_NAMES, ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption,
+};
 use crate::scenario::read::unknown_word;
 use crate::scenario::{FieldFault, parse_duration};
 
@@ -23,13 +25,13 @@ const RANGE: &str = "START:END(LENGTH), such as 1:9(8)";
 ///
 /// # Errors
 /// What is wrong with it; the path of the fault is left empty.
-pub fn parse_line(text: &str) -> Result<Line, FieldFault> {
+pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     let (delay, rest) = delay(text.trim())?;
     let wrong = || FieldFault::new(format!("{text:?} is no line of a script")).expected(SHAPE);
     if let Some(rest) = rest.strip_prefix('>') {
         let mut words = Words::of(rest);
         let (packet, is_checksum_bad) = packet(&mut words, true)?;
-        return Ok(Line::Send { delay, packet, is_checksum_bad });
+        return Ok(ScriptLine::Send { delay, packet, is_checksum_bad });
     }
     let rest = rest.strip_prefix('<').ok_or_else(wrong)?;
     if !delay.is_zero() {
@@ -37,10 +39,10 @@ pub fn parse_line(text: &str) -> Result<Line, FieldFault> {
             .help("what comes is waited for, up to the step's timeout"));
     }
     if rest.trim() == "nothing" {
-        return Ok(Line::ExpectNothing);
+        return Ok(ScriptLine::ExpectNothing);
     }
     let (packet, _) = packet(&mut Words::of(rest), false)?;
-    Ok(Line::Expect(packet))
+    Ok(ScriptLine::Expect(packet))
 }
 
 /// `+0.5`, if the line begins so, and the rest.
@@ -86,7 +88,7 @@ impl<'a> Iterator for Words<'a> {
 }
 
 /// Everything after the direction, and whether the checksum is to be wrong.
-fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(Packet, bool), FieldFault> {
+fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), FieldFault> {
     let shape = "flags such as S, S., P. or R, or udp, or icmp";
     let first = words.next().ok_or_else(|| FieldFault::new("the line ends here").expected(shape))?;
     let payload = match first {
@@ -94,11 +96,11 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(Packet, bool), FieldF
         "icmp" if is_sent => {
             return Err(FieldFault::new("ICMP cannot be sent").expected("a TCP segment or a UDP datagram"));
         }
-        "icmp" => Payload::Icmp(icmp(words.value(first, "the name of an error")?)?),
-        "udp" => Payload::Udp { len: udp(words.value(first, "(LENGTH), such as (8)")?)? },
-        flags => Payload::Tcp(segment(flags, words)?),
+        "icmp" => ScriptPayload::Icmp(icmp(words.value(first, "the name of an error")?)?),
+        "udp" => ScriptPayload::Udp { len: udp(words.value(first, "(LENGTH), such as (8)")?)? },
+        flags => ScriptPayload::Tcp(segment(flags, words)?),
     };
-    let mut packet = Packet { payload, ttl: None, src: None, dont_fragment: None };
+    let mut packet = ScriptPacket { payload, ttl: None, src: None, dont_fragment: None };
     let mut is_checksum_bad = false;
     let mut seen: Vec<&str> = Vec::new();
     while let Some(word) = words.next() {
@@ -113,7 +115,7 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(Packet, bool), FieldF
             _ => option(&mut packet, word, words)?,
         }
     }
-    if let Payload::Tcp(segment) = &packet.payload
+    if let ScriptPayload::Tcp(segment) = &packet.payload
         && segment.ack.is_some() != segment.flags.contains(TcpFlags::ACK)
     {
         let fault =
@@ -124,7 +126,7 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(Packet, bool), FieldF
 }
 
 /// One of the words behind the packet itself, with its value.
-fn option(packet: &mut Packet, word: &str, words: &mut Words<'_>) -> Result<(), FieldFault> {
+fn option(packet: &mut ScriptPacket, word: &str, words: &mut Words<'_>) -> Result<(), FieldFault> {
     match (word, &mut packet.payload) {
         ("ttl", _) => {
             packet.ttl = Some(number(words.value(word, "1 to 255")?, "a TTL from 1 to 255", 1..=255)?)
@@ -138,21 +140,21 @@ fn option(packet: &mut Packet, word: &str, words: &mut Words<'_>) -> Result<(), 
             return Err(FieldFault::new("df and nodf are said both"));
         }
         ("df" | "nodf", _) => packet.dont_fragment = Some(word == "df"),
-        ("ack", Payload::Tcp(segment)) => {
+        ("ack", ScriptPayload::Tcp(segment)) => {
             segment.ack = Some(number(words.value(word, "a number")?, "a number of 32 bits", 0..=u32::MAX)?);
         }
-        ("win", Payload::Tcp(segment)) => {
+        ("win", ScriptPayload::Tcp(segment)) => {
             segment.window =
                 Some(number(words.value(word, "a number")?, "a number of 16 bits", 0..=u16::MAX)?);
         }
-        (options, Payload::Tcp(segment)) if options.starts_with('<') => {
+        (options, ScriptPayload::Tcp(segment)) if options.starts_with('<') => {
             segment.options = tcp_options(options)?
         }
-        (_, Payload::Tcp(_)) => {
+        (_, ScriptPayload::Tcp(_)) => {
             let known = ["ack", "win", "ttl", "src", "df", "nodf", "bad-checksum", "<mss 1460>"];
             return Err(unknown_word("word", word, &known));
         }
-        (_, Payload::Udp { .. } | Payload::Icmp(_)) => {
+        (_, ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_)) => {
             return Err(unknown_word("word", word, &["ttl", "src", "df", "nodf", "bad-checksum"]));
         }
     }
@@ -170,7 +172,7 @@ fn number<T: std::str::FromStr + PartialOrd>(
     number.filter(|number| range.contains(number)).ok_or_else(fault)
 }
 
-fn segment(letters: &str, words: &mut Words<'_>) -> Result<Segment, FieldFault> {
+fn segment(letters: &str, words: &mut Words<'_>) -> Result<ScriptSegment, FieldFault> {
     let flags = tcp_flags(letters)?;
     let range = words.value(letters, RANGE)?;
     let fault = || FieldFault::new(format!("{range:?} is no range of sequence numbers")).expected(RANGE);
@@ -183,7 +185,7 @@ fn segment(letters: &str, words: &mut Words<'_>) -> Result<Segment, FieldFault> 
     if end != right {
         return Err(fault().expected(format!("{seq}:{right}({len}): the end is the start and the length")));
     }
-    Ok(Segment { flags, seq, len, ack: None, window: None, options: Vec::new() })
+    Ok(ScriptSegment { flags, seq, len, ack: None, window: None, options: Vec::new() })
 }
 
 /// The letters that tcpdump prints, each once.
@@ -226,40 +228,42 @@ fn udp(text: &str) -> Result<u16, FieldFault> {
 }
 
 /// A name, or type and code as `3/9`.
-fn icmp(text: &str) -> Result<IcmpError, FieldFault> {
+fn icmp(text: &str) -> Result<ScriptIcmpError, FieldFault> {
     if let Some((_, error)) = ICMP_NAMES.iter().find(|(name, _)| *name == text) {
         return Ok(*error);
     }
     let numbers = text.split_once('/').and_then(|(icmp_type, code)| {
-        Some(IcmpError { icmp_type: icmp_type.parse().ok()?, code: code.parse().ok()? })
+        Some(ScriptIcmpError { icmp_type: icmp_type.parse().ok()?, code: code.parse().ok()? })
     });
     numbers.ok_or_else(|| unknown_word("ICMP error", text, &ICMP_NAMES.map(|(name, _)| name)))
 }
 
 /// `<mss 1460,sackOK,nop,wscale 7>`.
-fn tcp_options(text: &str) -> Result<Vec<TcpOption>, FieldFault> {
+fn tcp_options(text: &str) -> Result<Vec<ScriptTcpOption>, FieldFault> {
     let expected = "<…> with mss N, sackOK, nop or wscale N, and commas between them";
     let fault = || FieldFault::new(format!("{text:?} are no options")).expected(expected);
     let inner = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or_else(fault)?;
     let mut options = Vec::new();
     for option in inner.split(',') {
         options.push(match option.trim().split_once(' ').unwrap_or((option.trim(), "")) {
-            ("mss", size) => TcpOption::Mss(number(size.trim(), "mss N", 0..=u16::MAX)?),
-            ("wscale", shift) => TcpOption::WindowScale(number(shift.trim(), "wscale N up to 14", 0..=14)?),
-            ("sackOK", "") => TcpOption::SackPermitted,
-            ("nop", "") => TcpOption::Nop,
+            ("mss", size) => ScriptTcpOption::Mss(number(size.trim(), "mss N", 0..=u16::MAX)?),
+            ("wscale", shift) => {
+                ScriptTcpOption::WindowScale(number(shift.trim(), "wscale N up to 14", 0..=14)?)
+            }
+            ("sackOK", "") => ScriptTcpOption::SackPermitted,
+            ("nop", "") => ScriptTcpOption::Nop,
             (_, _) => return Err(fault()),
         });
     }
     // A header has room for 40 bytes of options (RFC 9293 §3.1).
-    let len: usize = options.iter().map(TcpOption::len).sum();
+    let len: usize = options.iter().map(ScriptTcpOption::len).sum();
     if len > 40 {
         return Err(fault().expected("options of at most 40 bytes"));
     }
     Ok(options)
 }
 
-impl TcpOption {
+impl ScriptTcpOption {
     /// Bytes in the header.
     const fn len(&self) -> usize {
         match self {

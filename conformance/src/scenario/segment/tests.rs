@@ -74,43 +74,44 @@ fn what_is_no_line_is_told() {
     insta::assert_snapshot!(said.concat());
 }
 
-fn any_option() -> impl Strategy<Value = TcpOption> {
+fn any_option() -> impl Strategy<Value = ScriptTcpOption> {
     prop_oneof![
-        any::<u16>().prop_map(TcpOption::Mss),
-        (0..=14_u8).prop_map(TcpOption::WindowScale),
-        Just(TcpOption::SackPermitted),
-        Just(TcpOption::Nop),
+        any::<u16>().prop_map(ScriptTcpOption::Mss),
+        (0..=14_u8).prop_map(ScriptTcpOption::WindowScale),
+        Just(ScriptTcpOption::SackPermitted),
+        Just(ScriptTcpOption::Nop),
     ]
 }
 
-fn any_segment() -> impl Strategy<Value = Payload> {
+fn any_segment() -> impl Strategy<Value = ScriptPayload> {
     let options = proptest::collection::vec(any_option(), 0..8);
     (any::<u8>(), any::<u32>(), 0..=1400_u16, any::<u32>(), any::<Option<u16>>(), options).prop_map(
         |(flags, seq, len, ack, window, options)| {
             let flags = TcpFlags(flags);
             let ack = flags.contains(TcpFlags::ACK).then_some(ack);
-            Payload::Tcp(Segment { flags, seq, len, ack, window, options })
+            ScriptPayload::Tcp(ScriptSegment { flags, seq, len, ack, window, options })
         },
     )
 }
 
-fn any_line() -> impl Strategy<Value = Line> {
-    let udp = || (0..=1400_u16).prop_map(|len| Payload::Udp { len });
-    let icmp = any::<(u8, u8)>().prop_map(|(icmp_type, code)| Payload::Icmp(IcmpError { icmp_type, code }));
-    let packet = |payload: BoxedStrategy<Payload>| {
+fn any_line() -> impl Strategy<Value = ScriptLine> {
+    let udp = || (0..=1400_u16).prop_map(|len| ScriptPayload::Udp { len });
+    let icmp = any::<(u8, u8)>()
+        .prop_map(|(icmp_type, code)| ScriptPayload::Icmp(ScriptIcmpError { icmp_type, code }));
+    let packet = |payload: BoxedStrategy<ScriptPayload>| {
         let src = any::<Option<u32>>().prop_map(|bits| bits.map(Ipv4Addr::from_bits));
         (payload, proptest::option::of(1..=255_u8), src, any::<Option<bool>>())
-            .prop_map(|(payload, ttl, src, dont_fragment)| Packet { payload, ttl, src, dont_fragment })
+            .prop_map(|(payload, ttl, src, dont_fragment)| ScriptPacket { payload, ttl, src, dont_fragment })
     };
     let sent = (packet(prop_oneof![any_segment(), udp()].boxed()), 0..600_000_000_000_u64, any::<bool>());
     prop_oneof![
-        sent.prop_map(|(packet, nanos, is_checksum_bad)| Line::Send {
+        sent.prop_map(|(packet, nanos, is_checksum_bad)| ScriptLine::Send {
             delay: Duration::from_nanos(nanos),
             packet,
             is_checksum_bad
         }),
-        packet(prop_oneof![any_segment(), udp(), icmp].boxed()).prop_map(Line::Expect),
-        Just(Line::ExpectNothing),
+        packet(prop_oneof![any_segment(), udp(), icmp].boxed()).prop_map(ScriptLine::Expect),
+        Just(ScriptLine::ExpectNothing),
     ]
 }
 
@@ -122,6 +123,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_parser_panic(text in "[-+<>.:, ()SRPFa-z0-9µ]{0,40}") {
-        let _: Result<Line, FieldFault> = parse_line(&text);
+        let _: Result<ScriptLine, FieldFault> = parse_line(&text);
     }
 }

@@ -15,7 +15,7 @@ fn meant(expression: &str) -> Vec<String> {
     let mut meant = Vec::new();
     for (name, requirement) in scenarios {
         for mode in [ProxyMode::Iptables, ProxyMode::Nftables] {
-            if filter.matches(&Subject { name, requirements: &[requirement.to_owned()], mode }) {
+            if filter.matches(&Candidate { name, requirements: &[requirement.to_owned()], mode }) {
                 meant.push(format!("{name}/{mode}"));
             }
         }

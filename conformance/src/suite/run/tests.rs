@@ -20,7 +20,7 @@ static MEMBERS: LazyLock<Vec<Member>> = LazyLock::new(|| {
 });
 
 fn everything() -> Selection {
-    Selection { mode: None, family: Family::Ipv4, backends: Vec::new(), filter: None, shard: None }
+    Selection { mode: None, family: IpFamilies::Ipv4, backends: Vec::new(), filter: None, shard: None }
 }
 
 fn names(cases: &[Case<'_>]) -> Vec<String> {
@@ -74,7 +74,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let alone = run(1);
     assert_eq!(run(4), alone);
     for finished in &alone {
-        assert_eq!(finished.verdict, Verdict::Passed, "{}", finished.case.member.name);
+        assert_eq!(finished.verdict, CaseStatus::Passed, "{}", finished.case.member.name);
         assert_eq!((finished.elapsed, finished.tries()), (None, 1));
         let hash = finished.outcome.as_ref().expect("it ran").trace_hash;
         assert!(hash.is_some_and(|hash| hash != 0));
@@ -108,9 +108,9 @@ fn on_a_kernel_what_is_not_as_expected_is_run_again() {
     let row =
         KnownDifference { scenario: "bad", mode: ProxyMode::Iptables, backend: Backend::Nft, reason: REASON };
     for (retries, known, verdict, tries) in [
-        (0, &[][..], Verdict::Failed, 1),
-        (2, &[], Verdict::Failed, 3),
-        (2, &[row], Verdict::KnownDifference(REASON), 1),
+        (0, &[][..], CaseStatus::Failed, 1),
+        (2, &[], CaseStatus::Failed, 3),
+        (2, &[row], CaseStatus::KnownDifference(REASON), 1),
     ] {
         let heard = Mutex::new(Vec::new());
         let is_done = |case: &Case<'_>| heard.lock().expect("nobody panicked").push(case.member.name.clone());
@@ -119,7 +119,7 @@ fn on_a_kernel_what_is_not_as_expected_is_run_again() {
             let run: &Finished<'_> = &finished[index];
             (run.verdict, run.tries(), run.elapsed.is_some())
         };
-        assert_eq!([seen(0), seen(1)], [(Verdict::Passed, 1, true), (verdict, tries, true)]);
+        assert_eq!([seen(0), seen(1)], [(CaseStatus::Passed, 1, true), (verdict, tries, true)]);
         let mut heard = heard.into_inner().expect("nobody panicked");
         heard.sort();
         assert_eq!(heard, ["bad", "good"]);
@@ -134,7 +134,10 @@ fn check_panic(backend: Option<Backend>, retries: usize) {
     let asserted = Case { mode: ProxyMode::Userspace, ..good };
     let finished = run_all(&[good, asserted, good], None, retries, &[], &|_| {}).expect("there are threads");
     let verdicts: Vec<_> = finished.iter().map(|run| (run.verdict, run.tries())).collect();
-    assert_eq!(verdicts, [(Verdict::Passed, 1), (Verdict::NotRun, retries + 1), (Verdict::Passed, 1)]);
+    assert_eq!(
+        verdicts,
+        [(CaseStatus::Passed, 1), (CaseStatus::NotRun, retries + 1), (CaseStatus::Passed, 1)]
+    );
     let told = "an assertion failed: the mode userspace has no rules in this version";
     assert_eq!(finished[1].outcome, Err(ArmError::Internal(told.to_owned())));
 }
@@ -151,7 +154,7 @@ fn a_panic_on_a_kernel_is_what_one_case_came_to() {
     }
 }
 
-fn as_expected(verdicts: &[Verdict]) -> Vec<bool> {
+fn as_expected(verdicts: &[CaseStatus]) -> Vec<bool> {
     verdicts.iter().map(|verdict| verdict.is_as_expected()).collect()
 }
 
@@ -159,25 +162,25 @@ fn as_expected(verdicts: &[Verdict]) -> Vec<bool> {
 fn a_known_difference_must_fail() {
     const REASON: &str = "for a test";
     let members = good_and_bad();
-    let run = |known: &[KnownDifference]| -> Vec<Verdict> {
+    let run = |known: &[KnownDifference]| -> Vec<CaseStatus> {
         let cases = everything().cases(&members, 0);
         let finished = run_all(&cases, None, 0, known, &|_| {}).expect("there are threads");
         // As it would be judged on the kernel: no differences of the simulator alone are known.
         let judged = |run: &Finished<'_>| {
             let Case { member, mode, .. } = run.case;
-            Verdict::of(&run.outcome, &member.name, mode, Some(Backend::Nft), known)
+            CaseStatus::of(&run.outcome, &member.name, mode, Some(Backend::Nft), known)
         };
-        assert_eq!(finished[0].verdict, Verdict::Passed);
-        assert_eq!(finished[1].verdict, Verdict::Failed);
+        assert_eq!(finished[0].verdict, CaseStatus::Passed);
+        assert_eq!(finished[1].verdict, CaseStatus::Failed);
         finished.iter().map(judged).collect()
     };
     let row = |scenario, mode, backend| KnownDifference { scenario, mode, backend, reason: REASON };
     let verdicts = run(&[]);
-    assert_eq!(verdicts, [Verdict::Passed, Verdict::Failed]);
+    assert_eq!(verdicts, [CaseStatus::Passed, CaseStatus::Failed]);
     assert_eq!(as_expected(&verdicts), [true, false]);
     let verdicts =
         run(&[row("bad", ProxyMode::Iptables, Backend::Nft), row("good", ProxyMode::Iptables, Backend::Nft)]);
-    assert_eq!(verdicts, [Verdict::UnexpectedPass(REASON), Verdict::KnownDifference(REASON)]);
+    assert_eq!(verdicts, [CaseStatus::UnexpectedPass(REASON), CaseStatus::KnownDifference(REASON)]);
     assert_eq!(as_expected(&verdicts), [false, true]);
     // Rows about another mode, another back end or another scenario say nothing.
     let verdicts = run(&[
@@ -185,11 +188,11 @@ fn a_known_difference_must_fail() {
         row("bad", ProxyMode::Iptables, Backend::Legacy),
         row("ba", ProxyMode::Iptables, Backend::Nft),
     ]);
-    assert_eq!(verdicts, [Verdict::Passed, Verdict::Failed]);
+    assert_eq!(verdicts, [CaseStatus::Passed, CaseStatus::Failed]);
     let error = Err(ArmError::Failed("it broke".to_owned()));
     let known = [row("bad", ProxyMode::Iptables, Backend::Nft)];
-    let verdict = Verdict::of(&error, "bad", ProxyMode::Iptables, Some(Backend::Nft), &known);
-    assert_eq!(verdict, Verdict::NotRun, "what could not be run is no known difference");
+    let verdict = CaseStatus::of(&error, "bad", ProxyMode::Iptables, Some(Backend::Nft), &known);
+    assert_eq!(verdict, CaseStatus::NotRun, "what could not be run is no known difference");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::dump::{Chains, Rule, chain_kind};
-use super::{Finding, FindingKind, Subject};
+use super::{Finding, FindingKind, Scope};
 use crate::iptables::chain_name::ChainKind;
 use crate::load::Table;
 
@@ -136,7 +136,7 @@ pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded
     let mut kept: Vec<Finding> = Vec::new();
     let mut whole: BTreeMap<String, Finding> = BTreeMap::new();
     for finding in findings {
-        let Subject::Service(name) = &finding.subject else {
+        let Scope::Service(name) = &finding.subject else {
             kept.push(finding);
             continue;
         };

@@ -2,12 +2,12 @@
 
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
-use crate::walk::Step;
+use crate::walk::WalkStep;
 use sim::ct::{CtInfo, TcpState};
 use sim::trace::ConntrackEvent;
 use sim::tuple::Tuple;
 
-pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &ConntrackEvent) -> Row {
+pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &ConntrackEvent) -> Row {
     let place = at_hook(step.hook, "conntrack");
     match event {
         ConntrackEvent::New { entry: _, original } => {

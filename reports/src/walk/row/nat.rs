@@ -2,12 +2,12 @@
 
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
-use crate::walk::Step;
+use crate::walk::WalkStep;
 use sim::trace::NatEvent;
 use sim::tuple::{Direction, Tuple};
 use sim::wire::rewrite::Side;
 
-pub(super) fn row(words: &Words<'_>, step: &Step<'_>, event: &NatEvent) -> Row {
+pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &NatEvent) -> Row {
     let place = at_hook(step.hook, "nat");
     match event {
         NatEvent::Bound { entry: _, manip, old_reply, new_reply } if old_reply == new_reply => {

@@ -2,7 +2,7 @@
 
 use super::{Row, Words, at_hook};
 use crate::palette::Tone;
-use crate::walk::Step;
+use crate::walk::WalkStep;
 use sim::drop_reason::DropReason;
 use sim::hook::Family;
 use sim::ids::{DeviceId, NetnsId};
@@ -42,7 +42,7 @@ fn kernel_name(reason: DropReason) -> String {
     reason.kernel_name().map_or_else(String::new, |name| format!(" ({name})"))
 }
 
-pub(super) fn rule(step: &Step<'_>, event: &RuleEvent) -> Row {
+pub(super) fn rule(step: &WalkStep<'_>, event: &RuleEvent) -> Row {
     match event {
         RuleEvent::Matched { rule, action } => Row {
             place: at_hook(step.hook, rule.table),

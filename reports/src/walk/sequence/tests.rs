@@ -1,4 +1,4 @@
-use crate::frame::Summary;
+use crate::frame::FrameLine;
 use crate::sample::{Addr, Script, segment};
 use crate::walk::Walk;
 use sim::packet::Origin;
@@ -23,7 +23,7 @@ fn numbers(packets: &[Packet]) -> Vec<String> {
     let walk = Walk::fold(&script.events);
     let summary = |journey: &crate::walk::Journey<'_>| {
         let beginning = journey.beginning.expect("every packet was created");
-        let text = Summary::counted_from(beginning.frame, journey.origins.unwrap_or_default()).to_string();
+        let text = FrameLine::counted_from(beginning.frame, journey.origins.unwrap_or_default()).to_string();
         text.split(": ").last().unwrap_or_default().replace(" win 64240", "")
     };
     walk.flows[0].journeys.iter().map(summary).collect()

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::arm::kernel::client::{self, Request, exchange};
 use crate::arm::kernel::testing::can_run;
-use crate::arm::kernel::wiring::{End, Wiring};
+use crate::arm::kernel::wiring::{LinkEnd, Wiring};
 use crate::observation::Transport;
 use sim::wire::MacAddr;
 
@@ -24,8 +24,8 @@ fn host_state() -> String {
 fn bridged() -> Wiring {
     let mut wiring = Wiring::default();
     let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
-    let a = End { node: "a", device: "eth0", mac: mac(1) };
-    let b = End { node: "b", device: "veth0", mac: mac(2) };
+    let a = LinkEnd { node: "a", device: "eth0", mac: mac(1) };
+    let b = LinkEnd { node: "b", device: "veth0", mac: mac(2) };
     wiring.begin("a");
     wiring.begin("b");
     wiring.bridge("b", "cni0", mac(3));

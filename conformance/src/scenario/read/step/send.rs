@@ -6,7 +6,7 @@ use proxy_core::objects::Protocol;
 
 use crate::scenario::FieldFault;
 use crate::scenario::read::Reader;
-use crate::scenario::segment::{Line, Payload, parse_line};
+use crate::scenario::segment::{ScriptLine, ScriptPayload, parse_line};
 use crate::scenario::{Send, document};
 
 /// How long a script waits for what must come. Everything that answers at once does so well before, and a script that waits
@@ -14,7 +14,7 @@ use crate::scenario::{Send, document};
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reader {
-    pub(super) fn send(&mut self, path: &str, raw: &document::Send) -> Option<Send> {
+    pub(super) fn send(&mut self, path: &str, raw: &document::RawSend) -> Option<Send> {
         let from = self.reference(&format!("{path}.from"), &raw.from);
         let to = self.reference(&format!("{path}.to"), &raw.to);
         let protocol = self.transport(path, raw.protocol.as_deref());
@@ -38,18 +38,18 @@ impl Reader {
 }
 
 /// A script has one protocol, and what comes for others is not seen by it.
-fn of_another_protocol(line: &Line, protocol: Protocol) -> Option<FieldFault> {
+fn of_another_protocol(line: &ScriptLine, protocol: Protocol) -> Option<FieldFault> {
     let packet = match line {
-        Line::Send { packet, .. } | Line::Expect(packet) => packet,
-        Line::ExpectNothing => return None,
+        ScriptLine::Send { packet, .. } | ScriptLine::Expect(packet) => packet,
+        ScriptLine::ExpectNothing => return None,
     };
     let is_wrong = match (&packet.payload, protocol) {
-        (Payload::Tcp(_), Protocol::Udp) | (Payload::Udp { .. }, Protocol::Tcp) => true,
+        (ScriptPayload::Tcp(_), Protocol::Udp) | (ScriptPayload::Udp { .. }, Protocol::Tcp) => true,
         // That SCTP is not executed is said where the step is prepared; another protocol would not mend the line.
-        (Payload::Tcp(_) | Payload::Udp { .. }, Protocol::Sctp)
-        | (Payload::Tcp(_), Protocol::Tcp)
-        | (Payload::Udp { .. }, Protocol::Udp)
-        | (Payload::Icmp(_), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => false,
+        (ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. }, Protocol::Sctp)
+        | (ScriptPayload::Tcp(_), Protocol::Tcp)
+        | (ScriptPayload::Udp { .. }, Protocol::Udp)
+        | (ScriptPayload::Icmp(_), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => false,
     };
     let name = protocol.lower();
     let fault = || FieldFault::new(format!("this is no line of a script whose protocol is {name}"));
