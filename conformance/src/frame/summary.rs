@@ -190,15 +190,8 @@ fn initial_seq(ip: &Ipv4<&[u8]>, payload: &[u8]) -> Option<u32> {
 fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
     let icmp = Icmpv4::new_checked(ip.payload()).filter(|_| ip.protocol() == protocol::ICMP)?;
     let quote = icmp.payload();
-    let header_len = quoted_header_len(quote).filter(|_| icmp.is_error())?;
-    initial_seq(&Ipv4::new_unchecked(quote), &quote[header_len..])
-}
-
-/// The length of the IPv4 header that a quote begins with, if all of it is there.
-fn quoted_header_len(quote: &[u8]) -> Option<usize> {
-    let header_len = usize::from(quote.first()? & 0x0f) * 4;
-    let is_whole = header_len >= sim::wire::ipv4::IPV4_HEADER_LEN && quote.len() >= header_len;
-    is_whole.then_some(header_len)
+    let quoted = Ipv4::new_quoted(quote).filter(|_| icmp.is_error())?;
+    initial_seq(&quoted, &quote[quoted.header_len()..])
 }
 
 impl FrameSummary {
@@ -237,8 +230,8 @@ impl IpSummary {
 
     /// The packet that an ICMP error quotes: a header, and as much of the rest as the sender kept.
     fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
-        let header_len = quoted_header_len(bytes)?;
-        Some(Box::new(Self::of(&Ipv4::new_unchecked(bytes), &bytes[header_len..], initial)))
+        let quoted = Ipv4::new_quoted(bytes)?;
+        Some(Box::new(Self::of(&quoted, &bytes[quoted.header_len()..], initial)))
     }
 }
 

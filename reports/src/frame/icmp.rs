@@ -57,13 +57,9 @@ impl Quoted {
     /// Parses the quoted header. RFC 792 quotes only eight transport bytes, so the total length in the header is
     /// ignored.
     fn read(quote: &[u8]) -> Option<Self> {
-        let header_len = usize::from(*quote.first()? & 0x0f) * 4;
-        if quote[0] >> 4 != 4 || header_len < 20 || quote.len() < header_len {
-            return None;
-        }
-        let ip = Ipv4::new_unchecked(quote);
+        let ip = Ipv4::new_quoted(quote)?;
         let has_ports = matches!(ip.protocol(), protocol::TCP | protocol::UDP | protocol::SCTP);
-        let port = quote.get(header_len + 2..header_len + 4).filter(|_| has_ports);
+        let port = quote.get(ip.header_len() + 2..ip.header_len() + 4).filter(|_| has_ports);
         let dst_port = port.map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
         Some(Self { dst: ip.dst(), proto: ip.protocol(), dst_port })
     }
