@@ -1,6 +1,10 @@
-//! The bodies of the fuzz targets on their seeds and on a few thousand mutations of them: the same ones in every run.
-//! `cargo fuzz run TARGET` in `fuzz/` searches for hours; this keeps the targets from rotting and finds the obvious at once.
+//! The bodies of the fuzz targets on their seeds and on a few thousand inputs made from them, the same ones in every run.
+//! `fuzz/run` searches for hours; this keeps the targets alive and finds what is obvious.
 
+#[path = "../fuzz/bodies/dns.rs"]
+mod dns;
+#[path = "../fuzz/bodies/dump.rs"]
+mod dump;
 #[path = "../fuzz/bodies/filter.rs"]
 mod filter;
 #[path = "../fuzz/bodies/frame.rs"]
@@ -9,18 +13,37 @@ mod frame;
 mod ipset;
 #[path = "../fuzz/bodies/manifest.rs"]
 mod manifest;
+#[path = "../fuzz/bodies/places.rs"]
+mod places;
+#[path = "../fuzz/bodies/rules.rs"]
+mod rules;
+#[path = "../fuzz/bodies/scenario.rs"]
+mod scenario;
+#[path = "../fuzz/bodies/segment.rs"]
+mod segment;
+#[path = "../fuzz/bodies/world.rs"]
+mod world;
+#[path = "../fuzz/bodies/yaml.rs"]
+mod yaml;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 type Body = fn(&[u8]);
 
-/// Targets with the number of mutations of each seed; together they take a second or two.
-const TARGETS: [(&str, Body, u64); 4] = [
+/// Targets with the number of inputs made of each seed; together they take some seconds.
+const TARGETS: [(&str, Body, u64); 11] = [
+    ("dns", dns::run, 400),
+    ("dump", dump::run, 60),
     ("filter", filter::run, 2_000),
     ("frame", frame::run, 2_000),
     ("ipset", ipset::run, 300),
-    ("manifest", manifest::run, 30),
+    ("manifest", manifest::run, 25),
+    ("rules", rules::run, 60),
+    ("scenario", scenario::run, 25),
+    ("segment", segment::run, 400),
+    ("world", world::run, 25),
+    ("yaml", yaml::run, 200),
 ];
 
 #[test]
@@ -32,7 +55,12 @@ fn bodies_hold_on_seeds_and_mutations() {
             hold(target, body, seed);
             for mutation in 0..mutations {
                 let mut random = Random(mutation << 16 | index as u64);
-                hold(target, body, &mutate(&mut random, seed, &seeds));
+                let input = match mutation % 4 {
+                    0 => mutate_lines(&mut random, seed, &seeds),
+                    1 => words_of(&mut random, &seeds),
+                    _ => mutate(&mut random, seed, &seeds),
+                };
+                hold(target, body, &input);
             }
         }
     }
@@ -57,11 +85,11 @@ fn hold(target: &str, body: Body, input: &[u8]) {
     }
 }
 
-/// The files of `fuzz/seeds/TARGET`, by name; for manifests also the scenarios.
+/// The files of `fuzz/seeds/TARGET`, by name; for manifests and scenarios also the built-in scenarios.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seeds = files(&root.join("fuzz/seeds").join(target));
-    if target == "manifest" {
+    if ["manifest", "scenario"].contains(&target) {
         seeds.extend(files(&root.join("scenarios")));
     }
     seeds
@@ -100,6 +128,52 @@ fn mutate(random: &mut Random, seed: &[u8], seeds: &[Vec<u8>]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// One to four lines dropped, repeated, moved, or taken from another seed, or a number in one replaced.
+fn mutate_lines(random: &mut Random, seed: &[u8], seeds: &[Vec<u8>]) -> Vec<u8> {
+    let lines_of =
+        |text: &[u8]| text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let mut lines = lines_of(seed);
+    for _ in 0..=random.below(4) {
+        let at = random.below(lines.len() + 1);
+        let line = lines.get(at).cloned().unwrap_or_default();
+        match random.below(5) {
+            0 if at < lines.len() => drop(lines.remove(at)),
+            1 => lines.insert(at, line),
+            2 => lines.insert(random.below(lines.len() + 1), line),
+            3 if at < lines.len() => lines[at] = with_another_number(random, &line),
+            _ => {
+                let other = lines_of(&seeds[random.below(seeds.len())]);
+                if !other.is_empty() {
+                    lines.insert(at, other[random.below(other.len())].clone());
+                }
+            }
+        }
+    }
+    lines.concat()
+}
+
+/// The line with its last number replaced by one at an edge.
+fn with_another_number(random: &mut Random, line: &[u8]) -> Vec<u8> {
+    const NUMBERS: [&str; 9] =
+        ["0", "-1", "255", "256", "65535", "65536", "4294967296", "18446744073709551616", "1.5"];
+    let Some(end) = line.iter().rposition(u8::is_ascii_digit) else { return line.to_vec() };
+    let start = line[..end].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
+    [&line[..start], NUMBERS[random.below(NUMBERS.len())].as_bytes(), &line[end + 1..]].concat()
+}
+
+/// Up to forty words of all seeds, with what stood behind each of them.
+fn words_of(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..random.below(40) {
+        let seed = &seeds[random.below(seeds.len())];
+        let words: Vec<&[u8]> = seed.split_inclusive(|byte| byte.is_ascii_whitespace()).collect();
+        if !words.is_empty() {
+            text.extend_from_slice(words[random.below(words.len())]);
+        }
+    }
+    text
 }
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).

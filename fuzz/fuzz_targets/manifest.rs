@@ -1,7 +1,9 @@
-//! Manifests and scenarios.
+//! Manifests.
 #![no_main]
 
 #[path = "../bodies/manifest.rs"]
 mod body;
+#[path = "../bodies/places.rs"]
+mod places;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

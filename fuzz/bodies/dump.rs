@@ -1,0 +1,36 @@
+//! Dumps for `render --diff`: whatever the text, it is compared or the error names a line of it.
+
+use conformance::diagnostic::Source;
+use conformance::manifest::load;
+use conformance::prepare::settle;
+use conformance::proxy::Planner;
+use conformance::suite;
+use proxy_core::iptables::diff::compare;
+use proxy_core::objects::IpFamily;
+use proxy_core::plan::Plan;
+use proxy_core::version::KubeProxyVersion;
+use std::sync::LazyLock;
+
+static PLAN: LazyLock<Plan> = LazyLock::new(|| {
+    let scenario = suite::find("nodeport-local").expect("a scenario that is built in");
+    let source = Source { name: scenario.file(), text: scenario.text.to_owned() };
+    let (cluster, ..) = settle(load(vec![source])).expect("a scenario without mistakes");
+    let node = cluster.node("node-1").expect("it has this node");
+    let planner = Planner::new(&cluster).expect("objects without mistakes");
+    planner.plan(node, IpFamily::V4, KubeProxyVersion::Newest).expect("kube-proxy starts")
+});
+
+/// What `iptables-save` might print on a node.
+pub(crate) fn run(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match compare(&PLAN, text) {
+        Ok(diff) => {
+            assert_eq!(diff.to_string().is_empty(), diff.findings.is_empty(), "every finding is printed");
+            assert!(diff.findings.is_sorted(), "findings are in order");
+        }
+        Err(error) => {
+            assert!((1..=text.lines().count() + 1).contains(&error.line), "{error}");
+            assert!(!error.expected.is_empty(), "{error}");
+        }
+    }
+}
