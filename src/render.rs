@@ -80,8 +80,10 @@ fn diff(
     for node in nodes_of(cluster, Some(name))? {
         let plan = planner.plan(node, family, args.kube_proxy_version.into());
         let plan = plan.map_err(|error| would_not_start(node, &error))?;
-        let compared = compare(&plan, &source.text)
-            .map_err(|error| Stop::bad_input(format!("error: {}: {error}", source.name)))?;
+        let compared = compare(&plan, &source.text).map_err(|error| {
+            let help = "give what iptables-save (or ip6tables-save) prints on the node, as root and whole";
+            Stop::bad_input(format!("error: {}: {error}\nhelp: {help}", source.name))
+        })?;
         findings.extend(compared.findings);
     }
     if findings.is_empty() {

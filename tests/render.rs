@@ -174,7 +174,20 @@ fn a_node_is_compared_with_what_it_should_have() {
     let (code, words) = diff(&without_dnat.join("\n"));
     assert_eq!(code, Some(1));
     assert!(words.contains("missing in nat") && words.contains("DNAT"), "{words}");
-    let (code, words) = diff("what is this");
-    assert_eq!(code, Some(2));
-    assert!(words.contains("line 1"), "the place is said: {words}");
+    for (dump, place) in [
+        ("what is this", "dump: line 1: expected a table"),
+        ("", "dump: line 1: expected a table"),
+        ("*nat\n:KUBE-SERVICES - [0:0]\n", "dump: line 3: expected COMMIT"),
+        (
+            "*nat\n-A X -m comment --comment \"open\nCOMMIT\n",
+            "dump: line 2: expected a closing quotation mark",
+        ),
+    ] {
+        let (code, words) = diff(dump);
+        assert_eq!(code, Some(2), "{dump:?}: {words}");
+        assert!(
+            words.contains(place) && words.contains("help: give what iptables-save"),
+            "{dump:?}: {words}"
+        );
+    }
 }

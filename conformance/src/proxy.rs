@@ -52,7 +52,8 @@ impl Proxies {
         mode: ProxyMode,
         cluster: &Cluster,
     ) -> Result<(Self, BTreeMap<String, Vec<Load>>), ObjectError> {
-        let generator = mode.generator().expect("only modes that are available are run");
+        assert!(mode.is_available(), "the mode {mode} has no rules in this version");
+        let generator = mode.generator().expect("a mode that is available has a generator");
         let planner = Planner::new(cluster)?;
         let mut nodes = BTreeMap::new();
         let mut loads = BTreeMap::new();

@@ -12,6 +12,7 @@ mod defaults;
 mod endpoint_slices;
 mod mirror;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
@@ -87,17 +88,25 @@ fn services(objects: &[Object]) -> impl Iterator<Item = &Service> {
     })
 }
 
-/// The EndpointSlices among the objects that belong to this Service.
-fn slices_of<'a>(objects: &'a [Object], service: &'a Service) -> impl Iterator<Item = &'a EndpointSlice> {
+/// The Services to which these EndpointSlices belong, by namespace and name.
+fn owners<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> BTreeSet<(&'a str, &'a str)> {
+    let owner = |slice: &'a EndpointSlice| {
+        let service = slice.metadata.labels.get(SERVICE_NAME)?;
+        Some((slice.metadata.namespace(), service.as_str()))
+    };
+    slices.filter_map(owner).collect()
+}
+
+/// Namespace and name.
+fn name_of(service: &Service) -> (&str, &str) {
+    (service.metadata.namespace(), &service.metadata.name)
+}
+
+/// The EndpointSlices among the objects.
+fn slices(objects: &[Object]) -> impl Iterator<Item = &EndpointSlice> {
     objects.iter().filter_map(|object| match object {
-        Object::EndpointSlice(slice)
-            if slice.metadata.namespace() == service.metadata.namespace()
-                && slice.metadata.labels.get(SERVICE_NAME) == Some(&service.metadata.name) =>
-        {
-            Some(slice)
-        }
-        Object::EndpointSlice(_)
-        | Object::Namespace(_)
+        Object::EndpointSlice(slice) => Some(slice),
+        Object::Namespace(_)
         | Object::Node(_)
         | Object::Pod(_)
         | Object::Deployment(_)

@@ -47,6 +47,7 @@ impl Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slice {
     family: IpFamily,
+    /// Sorted by name and protocol.
     ports: Vec<SlicePort>,
     endpoints: Vec<SliceEndpoint>,
 }
@@ -56,6 +57,13 @@ struct SlicePort {
     name: Box<str>,
     protocol: Protocol,
     number: u16,
+}
+
+impl SlicePort {
+    /// What service ports find it by.
+    fn key(&self) -> (&str, Protocol) {
+        (&self.name, self.protocol)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +94,9 @@ pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, S
     if HIDING_LABELS.iter().any(|label| metadata.labels.contains_key(*label)) {
         return Ok(None);
     }
-    let ports = read_ports(slice, &fields)?;
+    let mut ports = read_ports(slice, &fields)?;
+    // Stable: ports of one name and protocol stay in their order.
+    ports.sort_by(|left, right| left.key().cmp(&right.key()));
     let mut endpoints = Vec::with_capacity(slice.endpoints.len());
     for (index, endpoint) in slice.endpoints.iter().enumerate() {
         endpoints.extend(read_endpoint(endpoint, index, family, &fields)?);
@@ -110,8 +120,9 @@ pub(crate) fn endpoints_of_port<'a>(
 ) -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     for slice in slices.filter(|slice| slice.family == family) {
-        let ports = slice.ports.iter().filter(|port| *port.name == *port_name && port.protocol == protocol);
-        for port in ports {
+        let key = (port_name, protocol);
+        let first = slice.ports.partition_point(|port| port.key() < key);
+        for port in slice.ports[first..].iter().take_while(|port| port.key() == key) {
             endpoints
                 .extend(slice.endpoints.iter().map(|endpoint| seen_from(node_name, endpoint, port.number)));
         }

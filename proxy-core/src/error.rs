@@ -40,7 +40,7 @@ impl ObjectError {
 }
 
 /// The text in quotes, printable.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", printable(text))
 }
 

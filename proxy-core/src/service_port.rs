@@ -1,5 +1,6 @@
 //! What one port of a Service asks for, in one address family.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -89,9 +90,13 @@ pub fn service_ports(service: &Service) -> Result<[Vec<ServicePort>; 2], ObjectE
     let health_check_node_port = health_check_node_port(service, &fields)?;
     let service_name = ServiceName::new(service.metadata.namespace(), &service.metadata.name);
     let mut families = [Vec::new(), Vec::new()];
+    let mut names = BTreeSet::new();
     for (index, port) in spec.ports.iter().enumerate() {
-        let (name, number, node_port) =
-            port_numbers(&service_name, spec.ports.as_slice(), index, port, &fields)?;
+        let (name, number, node_port) = port_numbers(&service_name, index, port, &fields)?;
+        if !names.insert((port.name.as_str(), port.protocol)) {
+            let path = format!("spec.ports[{index}].name");
+            return Err(fields.error(&path, &port.name, "a name that no other port of the Service has"));
+        }
         for family in [IpFamily::V4, IpFamily::V6] {
             let Some(cluster_ip) = cluster_ips[family as usize] else { continue };
             families[family as usize].push(ServicePort {
@@ -193,7 +198,6 @@ fn cluster_ips(service: &Service, fields: &Fields<'_>) -> Result<[Option<IpAddr>
 
 fn port_numbers(
     service: &ServiceName,
-    ports: &[ApiServicePort],
     index: usize,
     port: &ApiServicePort,
     fields: &Fields<'_>,
@@ -201,10 +205,6 @@ fn port_numbers(
     let path = |field: &str| format!("spec.ports[{index}].{field}");
     if !port.name.is_empty() {
         validate::label(&port.name).map_err(|expected| fields.error(&path("name"), &port.name, expected))?;
-    }
-    let same = |other: &ApiServicePort| other.name == port.name && other.protocol == port.protocol;
-    if ports[..index].iter().any(same) {
-        return Err(fields.error(&path("name"), &port.name, "a name that no other port of the Service has"));
     }
     let number = validate::port(port.port)
         .ok_or_else(|| fields.error(&path("port"), &port.port.to_string(), validate::PORT))?;

@@ -1,6 +1,6 @@
 //! Services: addresses, ports and endpoints, and what the API server would refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proxy_core::config::{Machine, NodeConfig};
@@ -112,31 +112,29 @@ impl Cluster {
     /// Selectors that find nothing, and named ports that nobody has.
     fn check_targets(&self, problems: &mut Vec<Problem>) {
         let index = PodsByLabel::new(self.stored.values().filter_map(as_pod));
+        let owners: BTreeSet<_> =
+            self.stored.values().filter_map(super::as_slice).filter_map(owner).collect();
         for service in self.stored.values().filter_map(as_service) {
             if service.spec.selector.is_empty() || service.spec.service_type == ServiceType::ExternalName {
                 continue;
             }
             let selected = index.selected_by(service);
-            let is_of_service = |slice: &EndpointSlice| {
-                slice.metadata.namespace() == service.metadata.namespace()
-                    && slice.metadata.labels.get("kubernetes.io/service-name") == Some(&service.metadata.name)
-            };
-            if selected.is_empty() && !self.stored.values().filter_map(super::as_slice).any(is_of_service) {
+            let name = (service.metadata.namespace(), service.metadata.name.as_str());
+            if selected.is_empty() && !owners.contains(&name) {
                 let fault =
                     FieldFault::new(format!("the selector of Service {} finds no Pod", key(service).name));
                 problems.push(Problem::warning(key(service), fault.at("spec.selector")));
                 continue;
             }
+            let ports = || selected.iter().flat_map(|pod| containers(pod)).flat_map(|one| &one.ports);
+            let named: BTreeSet<_> = ports().map(|one| (one.name.as_str(), one.protocol)).collect();
             for (index, port) in service.spec.ports.iter().enumerate() {
                 let Some(IntOrString::String(name)) = &port.target_port else { continue };
-                let ports: Vec<_> =
-                    selected.iter().flat_map(|pod| containers(pod)).flat_map(|one| &one.ports).collect();
-                let has_it = ports.iter().any(|one| one.name == *name && one.protocol == port.protocol);
-                if has_it || selected.is_empty() {
+                if named.contains(&(name.as_str(), port.protocol)) || selected.is_empty() {
                     continue;
                 }
                 let known: Vec<&str> =
-                    ports.iter().map(|one| one.name.as_str()).filter(|name| !name.is_empty()).collect();
+                    ports().map(|one| one.name.as_str()).filter(|name| !name.is_empty()).collect();
                 let fault = FieldFault::new(format!(
                     "none of the selected Pods has a {} port named {name:?}",
                     port.protocol.lower()
@@ -177,6 +175,12 @@ impl<'a> PodsByLabel<'a> {
         let found = fewest.into_iter().flatten().copied();
         found.filter(|pod| selects(service, &pod.metadata)).collect()
     }
+}
+
+/// Namespace and name of the Service that a slice belongs to.
+fn owner(slice: &EndpointSlice) -> Option<(&str, &str)> {
+    let service = slice.metadata.labels.get("kubernetes.io/service-name")?;
+    Some((slice.metadata.namespace(), service))
 }
 
 fn twice(what: &str, other: &ObjectKey, service: &Service) -> FieldFault {

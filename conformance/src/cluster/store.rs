@@ -1,5 +1,7 @@
 //! Applying and deleting, as the API server does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proxy_core::objects::{EndpointSlice, Kind, Node, Object, ObjectReference, Pod, Service, ServiceType};
 
 use super::Cluster;
@@ -112,12 +114,16 @@ fn keep_service(service: &mut Service, before: &Service) {
     if spec.service_type == ServiceType::ClusterIP {
         return;
     }
-    for index in 0..spec.ports.len() {
-        let port = &spec.ports[index];
-        let same = old.ports.iter().find(|other| other.port == port.port && other.protocol == port.protocol);
-        let Some(kept) = same.map(|same| same.node_port).filter(|_| port.node_port == 0) else { continue };
-        if spec.ports.iter().all(|port| port.node_port != kept) {
-            spec.ports[index].node_port = kept;
+    let mut known = BTreeMap::new();
+    for port in &old.ports {
+        known.entry((port.port, port.protocol)).or_insert(port.node_port);
+    }
+    let mut taken: BTreeSet<i32> = spec.ports.iter().map(|port| port.node_port).collect();
+    for port in spec.ports.iter_mut().filter(|port| port.node_port == 0) {
+        if let Some(kept) = known.get(&(port.port, port.protocol))
+            && taken.insert(*kept)
+        {
+            port.node_port = *kept;
         }
     }
     if spec.health_check_node_port == 0 && spec.external_traffic_policy == old.external_traffic_policy {

@@ -1,13 +1,13 @@
 //! ClusterIPs, NodePorts and healthCheckNodePorts for Services that ask for none in particular.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::ServiceNetwork;
+use super::{ServiceNetwork, name_of};
 use crate::address::{family_of, family_of_net, parse_ip};
 use crate::error::ObjectError;
 use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Service, ServiceType, TrafficPolicy};
@@ -78,6 +78,7 @@ impl Taken {
     fn claim_ports(&mut self, service: &Service) -> Result<(), ObjectError> {
         let fields = Fields::new(Kind::Service, &service.metadata);
         let mut own = BTreeSet::new();
+        let mut with_protocol = BTreeSet::new();
         let mut claim = |path: &str, number: i32, shared: bool| {
             let Some(port) = crate::validate::port(number) else { return Ok(()) };
             let is_first_of_service = own.insert(port);
@@ -88,18 +89,11 @@ impl Taken {
         };
         for (index, port) in service.spec.ports.iter().enumerate() {
             // One NodePort may serve several protocols of one Service.
-            let before = &service.spec.ports[..index];
-            let shared = !before
-                .iter()
-                .any(|other| other.node_port == port.node_port && other.protocol == port.protocol);
+            let shared = with_protocol.insert((port.node_port, port.protocol));
             claim(&format!("spec.ports[{index}].nodePort"), port.node_port, shared)?;
         }
         claim("spec.healthCheckNodePort", service.spec.health_check_node_port, false)
     }
-}
-
-fn name_of(service: &Service) -> (&str, &str) {
-    (service.metadata.namespace(), &service.metadata.name)
 }
 
 fn choose_families(service: &mut Service, network: &ServiceNetwork) -> Result<(), ObjectError> {
@@ -218,16 +212,20 @@ fn allocate_node_ports(
         ServiceType::LoadBalancer => spec.allocate_load_balancer_node_ports.unwrap_or(true),
         ServiceType::ClusterIP | ServiceType::ExternalName => false,
     };
+    let mut siblings: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+    for (index, port) in service.spec.ports.iter().enumerate().filter(|_| wanted) {
+        siblings.entry(port.port).or_default().push(index);
+    }
     for index in 0..service.spec.ports.len() {
-        let port = &service.spec.ports[index];
+        let ports = &service.spec.ports;
+        let port = &ports[index];
         if !wanted || port.node_port != 0 {
             continue;
         }
         // Ports of one number and different protocols share their NodePort.
+        let others = siblings[&port.port].iter().map(|other| &ports[*other]);
         let shared =
-            service.spec.ports.iter().find(|other| {
-                other.port == port.port && other.protocol != port.protocol && other.node_port != 0
-            });
+            others.filter(|other| other.protocol != port.protocol).find(|other| other.node_port != 0);
         let node_port = match shared {
             Some(other) => other.node_port,
             None => free_port(service, &format!("spec.ports[{index}].nodePort"), network, taken)?,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{HEADLESS, MANAGED_BY, SERVICE_NAME, services, slices_of};
+use super::{HEADLESS, MANAGED_BY, SERVICE_NAME, name_of, owners, services};
 use crate::address::{family_of, parse_ip};
 use crate::error::ObjectError;
 use crate::objects::{
     AddressType, Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
-    IntOrString, IpFamily, Kind, Node, Object, ObjectMeta, ObjectReference, Pod, Service, ServicePort,
-    ServiceType,
+    IntOrString, IpFamily, Kind, Node, Object, ObjectMeta, ObjectReference, Pod, Protocol, Service,
+    ServicePort, ServiceType,
 };
 use crate::validate::Fields;
 
@@ -21,20 +21,22 @@ use crate::validate::Fields;
 /// A Pod's address that is none.
 pub fn endpoint_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectError> {
     let cluster = Pods::new(objects);
+    let given = owners(super::slices(objects));
     let mut slices = Vec::new();
     for service in services(objects) {
         let selects =
             !service.spec.selector.is_empty() && service.spec.service_type != ServiceType::ExternalName;
-        if selects && slices_of(objects, service).next().is_none() {
+        if selects && !given.contains(&name_of(service)) {
             slices.extend(cluster.slices_of(service)?);
         }
     }
     Ok(slices)
 }
 
-/// Pods and Nodes by name.
+/// Pods by label and Nodes by name.
 struct Pods<'a> {
-    pods: BTreeMap<(&'a str, &'a str), &'a Pod>,
+    /// By namespace, label and its value; in the order of their names.
+    pods: BTreeMap<(&'a str, &'a str, &'a str), BTreeMap<&'a str, &'a Pod>>,
     nodes: BTreeMap<&'a str, &'a Node>,
 }
 
@@ -44,7 +46,10 @@ impl<'a> Pods<'a> {
         for object in objects {
             match object {
                 Object::Pod(pod) => {
-                    found.pods.insert((pod.metadata.namespace(), &pod.metadata.name), pod);
+                    for (label, value) in &pod.metadata.labels {
+                        let pods = found.pods.entry((pod.metadata.namespace(), label, value)).or_default();
+                        pods.insert(&pod.metadata.name, pod);
+                    }
                 }
                 Object::Node(node) => {
                     found.nodes.insert(&node.metadata.name, node);
@@ -102,14 +107,20 @@ impl<'a> Pods<'a> {
     }
 
     /// Pods that the selector matches and that can be endpoints, in the order of their names.
-    fn pods_of(&self, service: &Service) -> impl Iterator<Item = &'a Pod> {
+    fn pods_of(&self, service: &Service) -> Vec<&'a Pod> {
         let namespace = service.metadata.namespace();
-        self.pods.values().copied().filter(move |pod| {
-            let labels = &pod.metadata.labels;
-            pod.metadata.namespace() == namespace
-                && service.spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-                && is_endpoint(pod)
-        })
+        let selector = &service.spec.selector;
+        let mut fewest: Option<&BTreeMap<&str, &'a Pod>> = None;
+        for (label, value) in selector {
+            let Some(pods) = self.pods.get(&(namespace, label.as_str(), value.as_str())) else {
+                return Vec::new();
+            };
+            fewest = Some(fewest.filter(|fewest| fewest.len() <= pods.len()).unwrap_or(pods));
+        }
+        let candidates = fewest.into_iter().flat_map(BTreeMap::values).copied();
+        let is_selected =
+            |pod: &Pod| selector.iter().all(|(label, value)| pod.metadata.labels.get(label) == Some(value));
+        candidates.filter(|pod| is_selected(pod) && is_endpoint(pod)).collect()
     }
 
     /// Kubernetes: `podToEndpoint`, staging/src/k8s.io/endpointslice/utils.go.
@@ -186,11 +197,12 @@ fn publishes_hostname(service: &Service, pod: &Pod) -> bool {
 /// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A port whose name the Pod does
 /// not know is left out.
 fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
+    let named = named_ports(pod);
     let ports = service.spec.ports.iter().filter_map(|port| {
         Some(EndpointPort {
             name: Some(port.name.clone()),
             protocol: port.protocol,
-            port: Some(find_port(pod, port)?),
+            port: Some(find_port(&named, port)?),
             app_protocol: port.app_protocol.clone(),
         })
     });
@@ -199,21 +211,26 @@ fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
 
 /// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Sidecars may name ports, other init
 /// containers may not.
-fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
+fn find_port(named: &NamedPorts<'_>, port: &ServicePort) -> Option<i32> {
     match &port.target_port {
         None => Some(port.port),
         Some(IntOrString::Int(number)) => Some(*number),
-        Some(IntOrString::String(name)) => {
-            let sidecars = pod.spec.init_containers.iter().filter(|init| init.restart_policy == "Always");
-            pod.spec
-                .containers
-                .iter()
-                .chain(sidecars)
-                .flat_map(|container| &container.ports)
-                .find(|known| known.name == *name && known.protocol == port.protocol)
-                .map(|known| known.container_port)
-        }
+        Some(IntOrString::String(name)) => named.get(&(name.as_str(), port.protocol)).copied(),
     }
+}
+
+/// Container ports by name and protocol.
+type NamedPorts<'a> = BTreeMap<(&'a str, Protocol), i32>;
+
+/// The ports that a Pod names. Of ports with one name the first counts.
+fn named_ports(pod: &Pod) -> NamedPorts<'_> {
+    let sidecars = pod.spec.init_containers.iter().filter(|init| init.restart_policy == "Always");
+    let containers = pod.spec.containers.iter().chain(sidecars);
+    let mut named = NamedPorts::new();
+    for port in containers.flat_map(|container| &container.ports) {
+        named.entry((&port.name, port.protocol)).or_insert(port.container_port);
+    }
+    named
 }
 
 /// Kubernetes: staging/src/k8s.io/endpointslice/trafficdist/trafficdist.go. Ready endpoints only.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::endpoint_slices::{address_type, family_word};
-use super::{MANAGED_BY, SERVICE_NAME, services, slices_of};
+use super::{MANAGED_BY, SERVICE_NAME, name_of, owners, services};
 use crate::address::{family_of, parse_ip};
 use crate::error::ObjectError;
 use crate::objects::{
@@ -23,15 +23,17 @@ const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 /// # Errors
 /// An address that is none.
 pub fn mirrored_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectError> {
-    let services: BTreeMap<_, _> = services(objects)
-        .map(|service| ((service.metadata.namespace(), service.metadata.name.as_str()), service))
-        .collect();
+    let services: BTreeMap<_, _> = services(objects).map(|service| (name_of(service), service)).collect();
+    let is_mirror = |slice: &&EndpointSlice| {
+        slice.metadata.labels.get(MANAGED_BY).is_some_and(|manager| manager == MIRRORING)
+    };
+    let has_mirror = owners(super::slices(objects).filter(is_mirror));
     let mut slices = Vec::new();
     for object in objects {
         let Object::Endpoints(endpoints) = object else { continue };
         let metadata = &endpoints.metadata;
         let Some(service) = services.get(&(metadata.namespace(), metadata.name.as_str())) else { continue };
-        if is_mirrored(endpoints, service) && !has_mirror(objects, service) {
+        if is_mirrored(endpoints, service) && !has_mirror.contains(&name_of(service)) {
             slices.extend(mirror(endpoints)?);
         }
     }
@@ -46,11 +48,6 @@ fn is_mirrored(endpoints: &Endpoints, service: &Service) -> bool {
         && service.spec.service_type != ServiceType::ExternalName
         && metadata.labels.get(SKIP_LABEL).is_none_or(|value| value != "true")
         && !metadata.annotations.contains_key(LEADER_ANNOTATION)
-}
-
-fn has_mirror(objects: &[Object], service: &Service) -> bool {
-    slices_of(objects, service)
-        .any(|slice| slice.metadata.labels.get(MANAGED_BY).is_some_and(|manager| manager == MIRRORING))
 }
 
 fn mirror(endpoints: &Endpoints) -> Result<Vec<EndpointSlice>, ObjectError> {

@@ -4,23 +4,39 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
+use super::saved_rule;
 pub(crate) use super::saved_rule::Rule;
+use crate::error::quoted;
 use crate::iptables::chain_name::{CHAIN_PREFIXES, ChainKind};
 use crate::iptables::{jumps, tables};
 use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
 use crate::plan::Plan;
 
-/// A line that no `iptables-save` prints.
+/// A text that no `iptables-save` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("line {line}: expected {expected}, found {found:?}")]
+#[error("line {line}: expected {expected}, found {found}")]
 pub struct DumpError {
-    /// The line, from 1.
+    /// The line, from 1; the one after the last if something is missing at the end.
     pub line: usize,
-    /// What it says.
+    /// What it says, in quotes and shortened, or `the end of the text`.
     pub found: Box<str>,
     /// What would have been right.
-    pub expected: &'static str,
+    pub expected: Box<str>,
+}
+
+impl DumpError {
+    fn in_line(index: usize, line: &str, expected: impl Into<Box<str>>) -> Self {
+        Self { line: index + 1, found: quoted(line).into(), expected: expected.into() }
+    }
+
+    fn at_end(dump: &str, expected: impl Into<Box<str>>) -> Self {
+        Self {
+            line: dump.lines().count() + 1,
+            found: "the end of the text".into(),
+            expected: expected.into(),
+        }
+    }
 }
 
 /// The chains of the two tables that kube-proxy uses.
@@ -37,40 +53,54 @@ impl Chains {
     /// Reads what `iptables-save` prints.
     pub(super) fn read_dump(dump: &str, family: IpFamily) -> Result<Self, DumpError> {
         let mut chains = Self::default();
-        let mut table: Option<&str> = None;
+        let mut open: Option<&str> = None;
+        let mut is_empty = true;
         for (index, line) in dump.lines().enumerate() {
             let line = line.trim_end();
-            let error = |expected| DumpError { line: index + 1, found: line.into(), expected };
-            if line.is_empty() || line.starts_with('#') || line == "COMMIT" {
+            if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Some(name) = line.strip_prefix('*') {
-                table = Some(name);
-                continue;
+            let error = |expected: String| DumpError::in_line(index, line, expected);
+            is_empty = false;
+            match (open, line.strip_prefix('*')) {
+                (None, Some(name)) => open = Some(name),
+                (None, None) => return Err(error(A_TABLE.to_owned())),
+                (Some(table), Some(_)) => return Err(error(end_of(table))),
+                (Some(_), None) if line == "COMMIT" => open = None,
+                (Some(table), None) => chains.read_line(table, line, family).map_err(error)?,
             }
-            let table = match table {
-                Some("filter") => Some(Table::Filter),
-                Some("nat") => Some(Table::Nat),
-                Some(_) => None,
-                None => return Err(error("a table such as *nat")),
-            };
-            // `iptables-save -c` puts counters before a rule.
-            let rule =
-                line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, rule)| rule);
-            let (chain, rule) = if let Some(declaration) = line.strip_prefix(':') {
-                (declaration.split(' ').next().unwrap_or_default(), None)
-            } else if let Some(append) = rule.strip_prefix("-A ") {
-                let (chain, rule) = append.split_once(' ').unwrap_or((append, ""));
-                (chain, Some(rule))
-            } else {
-                return Err(error("a chain (:NAME), a rule (-A NAME), COMMIT or a comment"));
-            };
-            if let Some(table) = table {
-                chains.add(table, chain, rule, family);
-            }
+        }
+        match open {
+            Some(table) => return Err(DumpError::at_end(dump, end_of(table))),
+            None if is_empty => return Err(DumpError::at_end(dump, A_TABLE)),
+            None => {}
         }
         chains.find_owners();
         Ok(chains)
+    }
+
+    /// Reads the declaration of a chain, or a rule; says what was expected if the line is neither.
+    fn read_line(&mut self, table: &str, line: &str, family: IpFamily) -> Result<(), String> {
+        // `iptables-save -c` puts counters before a rule.
+        let rule =
+            line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, rule)| rule);
+        let (chain, rule) = if let Some(declaration) = line.strip_prefix(':') {
+            (declaration.split(' ').next().unwrap_or_default(), None)
+        } else if let Some(append) = rule.strip_prefix("-A ") {
+            let (chain, rule) = append.split_once(' ').unwrap_or((append, ""));
+            (chain, Some(rule))
+        } else {
+            return Err("a chain (:NAME), a rule (-A NAME), COMMIT or a comment".to_owned());
+        };
+        if rule.is_some_and(|rule| !saved_rule::is_closed(rule)) {
+            return Err("a closing quotation mark".to_owned());
+        }
+        match table {
+            "filter" => self.add(Table::Filter, chain, rule, family),
+            "nat" => self.add(Table::Nat, chain, rule, family),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What a plan wants, the jumps from built-in chains included.
@@ -175,6 +205,12 @@ impl Chains {
         }
         self.owners = owners;
     }
+}
+
+const A_TABLE: &str = "a table such as *nat";
+
+fn end_of(table: &str) -> String {
+    format!("COMMIT, which ends the table {table}")
 }
 
 /// What a chain of a Service is for; `None` for other chains.

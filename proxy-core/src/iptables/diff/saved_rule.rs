@@ -163,19 +163,42 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
     }
 }
 
-/// Splits at spaces outside of quotes, and takes the quotes off.
+/// Whether every quotation mark that opens a word has one that closes it.
+pub(super) fn is_closed(rule: &str) -> bool {
+    let mut rest = rule.trim_start();
+    while let Some((_, after)) = next_word(rest) {
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// Splits at spaces outside of quotes, and takes the quotes off. What an open quote begins is left out.
 fn split(rule: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = rule.trim_start();
-    while !rest.is_empty() {
-        let (word, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => rest.split_once(' ').unwrap_or((rest, "")),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
+    while let Some((word, after)) = next_word(rest) {
+        words.push(word);
+        rest = after;
     }
     words
+}
+
+/// The first word and what follows; `None` at the end and at an open quote. In quotes a backslash stands before quotes
+/// and backslashes (`xtables_save_string`, libxtables/xtables.c).
+fn next_word(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (word, after) = text.split_once(' ').unwrap_or((text, ""));
+        return (!word.is_empty()).then(|| (word.to_owned(), after.trim_start()));
+    };
+    let mut word = String::new();
+    let mut characters = quoted.char_indices();
+    loop {
+        match characters.next()? {
+            (end, '"') => return Some((word, quoted[end + 1..].trim_start())),
+            (_, '\\') => word.push(characters.next()?.1),
+            (_, character) => word.push(character),
+        }
+    }
 }
 
 /// Linux keeps round(p * 2^31); iptables prints that fraction with 11 digits.
