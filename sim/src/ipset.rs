@@ -15,7 +15,9 @@
 //! From text to answer: `restore` reads commands, `header` and `element` what belongs to types of sets, `set` keeps elements,
 //! `gc` takes out those whose time is over, and `lookup` asks, adds and deletes for packets.
 
+mod address;
 mod element;
+mod entry;
 mod gc;
 mod header;
 mod icmp;
@@ -172,5 +174,28 @@ impl Ipset {
         let first = Arc::clone(&self.slot(one).set);
         let second = std::mem::replace(&mut self.slot_mut(other).set, first);
         self.slot_mut(one).set = second;
+    }
+
+    /// Takes out of a set what was swept up to `now`. Comes before everything that may see the difference.
+    fn collect(&mut self, id: SetId, now: Instant) {
+        let Some(mut gc) = self.set(id).gc else { return };
+        let Some(swept) = gc.sweep(now) else { return };
+        self.set_mut(id).gc = Some(gc);
+        self.remove_expired(id, swept);
+    }
+
+    /// Takes out what has expired by then (`set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c; `mtype_gc_do`).
+    fn remove_expired(&mut self, id: SetId, by: Instant) {
+        let gone: Vec<SetId> = match &mut self.set_mut(id).elements {
+            Elements::Keyed(keyed) => {
+                keyed.remove_expired(by);
+                Vec::new()
+            }
+            Elements::List(members) => {
+                let expired = members.extract_if(.., |Member { entry, .. }| entry.is_expired(by));
+                expired.map(|member| member.set).collect()
+            }
+        };
+        gone.into_iter().for_each(|set| self.release(set));
     }
 }

@@ -11,6 +11,7 @@
 //! `apply` and `restore` change a copy of a table, `validate` says what the kernel would say, and `eval` walks the table.
 
 mod apply;
+mod chain;
 mod counters;
 mod eval;
 mod index;

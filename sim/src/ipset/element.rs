@@ -1,15 +1,15 @@
 //! Elements as text: `10.0.0.1,tcp:80,10.1.0.0/16`, with ranges where a type takes them.
 
+use super::address::{address, family_name, low_half, prefix_length, range_v4};
 use super::header::{Header, SetType};
 use super::icmp;
 use super::keys::{self, Key, print_addr};
 use crate::hook::Family;
 use crate::text::error::Parse;
-use crate::text::value::{number, port, protocol, protocol_name, ranged};
+use crate::text::value::{number, port, protocol, protocol_name};
 use crate::text::words::Value;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 use std::fmt::Write as _;
-use std::net::Ipv6Addr;
 
 pub(super) const UDPLITE: u8 = 136;
 pub(super) const ICMPV6: u8 = 58;
@@ -153,10 +153,6 @@ impl Span {
     }
 }
 
-fn low_half(addr: u128) -> u32 {
-    u32::try_from(addr & u128::from(u32::MAX)).unwrap_or_default()
-}
-
 fn example(header: &Header) -> &'static str {
     let is_ipv4 = header.family() != Some(Family::Ipv6);
     match (header.set_type, is_ipv4) {
@@ -174,14 +170,6 @@ fn example(header: &Header) -> &'static str {
         (SetType::HashIpPortNet, true) => "10.0.0.1,tcp:80,10.0.0.0/24",
         (SetType::HashIpPortNet, false) => "fd00::1,tcp:80,fd00::/64",
         (SetType::ListSet, _) => "NAME",
-    }
-}
-
-/// The name of a family after `family`.
-pub(super) const fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "inet",
-        Family::Ipv6 | Family::Bridge => "inet6",
     }
 }
 
@@ -220,52 +208,6 @@ fn network(family: Family, value: Value<'_>) -> Parse<Span> {
         },
         Family::Ipv6 | Family::Bridge => host(family, value),
     }
-}
-
-/// `10.0.0.0/24` or `10.0.0.0-10.0.0.255`, in either order; `None` for what is neither.
-pub(super) fn range_v4(value: Value<'_>) -> Parse<Option<(u32, u32)>> {
-    let number = |text| address(Family::Ipv4, value.part(text)).map(low_half);
-    if let Some((addr, prefix)) = value.text.split_once('/') {
-        let hosts = !keys::mask(Family::Ipv4, prefix_length(Family::Ipv4, value.part(prefix))?);
-        let (addr, hosts) = (number(addr)?, low_half(hosts));
-        return Ok(Some((addr & !hosts, addr | hosts)));
-    }
-    let Some((from, to)) = value.text.split_once('-') else { return Ok(None) };
-    let (from, to) = (number(from)?, number(to)?);
-    Ok(Some((from.min(to), from.max(to))))
-}
-
-fn prefix_length(family: Family, value: Value<'_>) -> Parse<u8> {
-    let width = keys::bits(family);
-    Ok(u8::try_from(ranged(value, 0..=width.into())?).unwrap_or(width))
-}
-
-/// An address, in brackets or not. Host names are refused: what they mean depends on a resolver.
-fn address(family: Family, value: Value<'_>) -> Parse<u128> {
-    let inner = value.text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value.text);
-    let (addr, expected) = match family {
-        Family::Ipv4 => (addr_v4(inner).map(u128::from), "an IPv4 address"),
-        Family::Ipv6 | Family::Bridge => (inner.parse().ok().map(Ipv6Addr::to_bits), "an IPv6 address"),
-    };
-    addr.ok_or_else(|| {
-        let problem = value.expected(expected);
-        let is_name = inner.starts_with(|first: char| first.is_ascii_alphabetic()) && !inner.contains(':');
-        if is_name { problem.help("host names depend on a resolver; write the address") } else { problem }
-    })
-}
-
-/// Up to four numbers between dots; the last one fills what is left (`inet_aton`).
-fn addr_v4(text: &str) -> Option<u32> {
-    let parts: Vec<u64> = text.split('.').map(number_of_addr).collect::<Option<_>>()?;
-    let (last, heads) = parts.split_last()?;
-    let left = 32_u32.checked_sub(8 * u32::try_from(heads.len()).ok()?).filter(|left| *left > 0)?;
-    let is_in_range = heads.iter().all(|head| *head < 256) && *last < 1 << left;
-    let high = heads.iter().fold(0, |high, head| high << 8 | head);
-    u32::try_from(high << left | last).ok().filter(|_| is_in_range)
-}
-
-fn number_of_addr(text: &str) -> Option<u64> {
-    if text.is_empty() { None } else { number(text) }
 }
 
 /// `80`, `tcp:80`, `udp:53-60`, `icmp:echo-request`, `gre:0`; TCP where there is no protocol.

@@ -5,9 +5,6 @@
 //! CPU (`INIT_DEFERRABLE_WORK`); here all of a set is swept at once and in time.
 
 use super::header::{Header, Storage};
-use super::list::Member;
-use super::set::Elements;
-use super::{Ipset, SetId};
 use crate::time::{Duration, Instant};
 
 /// `IPSET_GC_TIME`, include/linux/netfilter/ipset/ip_set.h.
@@ -37,36 +34,11 @@ impl Gc {
     }
 
     /// The time of the last sweep up to `now`, if there was one since this was last called.
-    fn sweep(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn sweep(&mut self, now: Instant) -> Option<Instant> {
         let since = now.as_nanos().checked_sub(self.next.as_nanos())?;
         let period = u64::try_from(self.period.as_nanos()).expect("three minutes at most");
         let last = Instant::from_nanos(now.as_nanos() - since % period);
         self.next = last + self.period;
         Some(last)
-    }
-}
-
-impl Ipset {
-    /// Takes out of a set what was swept up to `now`. Comes before everything that may see the difference.
-    pub(super) fn collect(&mut self, id: SetId, now: Instant) {
-        let Some(mut gc) = self.set(id).gc else { return };
-        let Some(swept) = gc.sweep(now) else { return };
-        self.set_mut(id).gc = Some(gc);
-        self.remove_expired(id, swept);
-    }
-
-    /// Takes out what has expired by then (`set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c; `mtype_gc_do`).
-    pub(super) fn remove_expired(&mut self, id: SetId, by: Instant) {
-        let gone: Vec<SetId> = match &mut self.set_mut(id).elements {
-            Elements::Keyed(keyed) => {
-                keyed.remove_expired(by);
-                Vec::new()
-            }
-            Elements::List(members) => {
-                let expired = members.extract_if(.., |Member { entry, .. }| entry.is_expired(by));
-                expired.map(|member| member.set).collect()
-            }
-        };
-        gone.into_iter().for_each(|set| self.release(set));
     }
 }

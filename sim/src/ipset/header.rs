@@ -2,7 +2,7 @@
 
 mod options;
 
-use super::element::family_name;
+use super::address::family_name;
 use super::keys::{self, Key};
 use super::words::Line;
 use crate::hook::Family;

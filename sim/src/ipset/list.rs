@@ -1,7 +1,7 @@
 //! `list:set`: sets of sets, which are asked one after another (net/netfilter/ipset/ip_set_list_set.c).
 
 use super::SetId;
-use super::set::{Entry, Failure};
+use super::entry::{Entry, Failure};
 
 /// A set in a list.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 //! Linux: `ip_set_test`, `ip_set_add` and `ip_set_del`, net/netfilter/ipset/ip_set_core.c, and `*_kadt` of the types.
 
 use super::element::{ICMPV6, UDPLITE};
+use super::entry::{Additions, Entry, Failure};
 use super::header::{Header, SetType, Storage};
 use super::keys::{self, Key, number_of};
-use super::set::{Additions, Elements, Entry, Failure};
+use super::set::Elements;
 use super::{Ipset, SetId};
 use crate::hook::Family;
 use crate::packet::Packet;

@@ -7,9 +7,10 @@
 //! Linux user space: `restore`, lib/ipset.c, and `ipset_cmd`, lib/session.c.
 
 use super::element::Spec;
+use super::entry::{Additions, Failure};
 use super::header::{Header, MAX_TIMEOUT, SetType, counter};
 use super::list::{self, Added, Neighbour, Place};
-use super::set::{Additions, Elements, Failure, MAX_PER_LINE};
+use super::set::{Elements, MAX_PER_LINE};
 use super::words::{Line, once, restore_words};
 use super::{Ipset, SetId};
 use crate::text::error::{Parse, Problem, RuleError, RuleErrorKind};

@@ -1,9 +1,10 @@
 //! `ipset save`: sets as text that `ipset restore` takes.
 
 use super::element;
+use super::entry::Entry;
 use super::header::Header;
 use super::list::Member;
-use super::set::{Elements, Entry};
+use super::set::Elements;
 use super::{Ipset, SetId};
 use crate::time::Instant;
 use std::fmt::Write as _;

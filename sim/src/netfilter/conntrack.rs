@@ -24,6 +24,7 @@ mod table;
 mod tcp;
 mod track;
 mod udp;
+mod verdict;
 
 pub use confirm::nf_conntrack_confirm;
 pub use counters::Counters;

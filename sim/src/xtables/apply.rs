@@ -2,12 +2,13 @@
 //!
 //! Linux user space: `do_command4`, iptables/iptables.c, and the functions of libiptc that it calls.
 
+use super::chain::ChainId;
 use super::counters::Count;
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::kind::TableKind;
 use super::parse::{Command, Line, ParsedRule, ParsedTarget};
 use super::rule::RuleSpec;
-use super::ruleset::{ChainId, NewRule, Table};
+use super::ruleset::{NewRule, Table};
 use super::save;
 use super::targets::Target;
 use super::validate::wrong_table;

@@ -1,14 +1,16 @@
 //! Walking a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
 
+use super::chain::ChainId;
 use super::counters::Counters;
 use super::index::Candidates;
 use super::kind::TableKind;
 use super::look::{Look, States};
 use super::matches::Answer;
 use super::recent_lists::RecentLists;
-use super::rule::{DeviceMatch, Rule};
-use super::ruleset::{Base, Chain, ChainId, Chains, Table};
+use super::rule::Rule;
+use super::ruleset::{Base, Chain, Chains, Table};
 use super::targets::{Outcome, Target};
+use super::value::DeviceMatch;
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Verdict};
 use crate::netfilter::EvalCtx;

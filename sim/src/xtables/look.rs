@@ -1,10 +1,10 @@
 //! What a match sees while it looks at a packet.
 
-use super::matches::Bucket;
 use super::recent_lists::RecentLists;
 use crate::hook::Family;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
+use crate::time::Instant;
 use crate::wire::Headers;
 use std::collections::BTreeMap;
 
@@ -17,8 +17,13 @@ pub(super) struct States(BTreeMap<(u32, u8), MatchState>);
 pub(super) enum MatchState {
     /// `statistic --mode nth`: packets since the last match.
     Nth(u32),
-    /// `limit`.
-    Limit(Bucket),
+    /// `limit`: what is left in the bucket.
+    Limit {
+        /// When `credit` was counted.
+        at: Instant,
+        /// In the kernel's units; see `limit.rs`.
+        credit: u32,
+    },
 }
 
 impl States {

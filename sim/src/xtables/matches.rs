@@ -13,16 +13,14 @@ mod recent;
 mod set;
 mod statistic;
 
-pub(super) use limit::Bucket;
-
 pub(super) use recent::Recent;
 pub(super) use set::Named;
 
+use super::chain::HookMask;
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::look::Look;
 use super::options::{Call, Opt};
 use super::recent_lists::RecentLists;
-use super::validate::HookMask;
 use super::value::protocol_name;
 use super::words::Value;
 use crate::hook::Family;

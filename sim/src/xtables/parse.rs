@@ -6,7 +6,7 @@
 mod base;
 mod rule;
 
-pub(super) use rule::{ParsedRule, ParsedTarget, device_name};
+pub(super) use rule::{ParsedRule, ParsedTarget};
 
 use super::counters::Count;
 use super::error::{Parse, Problem, RuleErrorKind};

@@ -2,30 +2,11 @@
 
 use super::matches::Match;
 use super::targets::Target;
-use super::value::{AddrMask, print_addr_mask, protocol_name};
+use super::value::{AddrMask, DeviceMatch, print_addr_mask, protocol_name};
 use crate::ipset::SetId;
 use crate::trace::RuleSource;
 use std::fmt::Write as _;
 use std::sync::Arc;
-
-/// A device name that a rule asks for; a `+` at the end stands for any rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DeviceMatch {
-    pub(super) name: Box<str>,
-    pub(super) is_inverted: bool,
-}
-
-impl DeviceMatch {
-    /// Linux: `ifname_compare_aligned`, include/linux/netfilter/x_tables.h. A missing device has the empty name.
-    pub(super) fn matches(&self, device: &str) -> bool {
-        name_matches(&self.name, device) != self.is_inverted
-    }
-}
-
-/// Whether a device name is the pattern, or begins as it where that ends in `+`.
-pub(super) fn name_matches(pattern: &str, device: &str) -> bool {
-    pattern.strip_suffix('+').map_or_else(|| pattern == device, |head| device.starts_with(head))
-}
 
 /// The part of a rule that every rule has (`struct ipt_ip`, include/uapi/linux/netfilter_ipv4/ip_tables.h).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +80,7 @@ impl RuleSpec {
     /// Appends the rule as `iptables-save` prints it after `-A CHAIN`. `chain_name` resolves the chain of a jump.
     ///
     /// Linux: `save_rule`, iptables/iptables.c, and `save_rule_details`, iptables/xshared.c.
-    pub(super) fn print(&self, out: &mut String, chain_name: impl Fn(super::ruleset::ChainId) -> Arc<str>) {
+    pub(super) fn print(&self, out: &mut String, chain_name: impl Fn(super::chain::ChainId) -> Arc<str>) {
         let ip = &self.ip;
         print_addr_mask(out, "-s", &ip.src, ip.src_inverted);
         print_addr_mask(out, "-d", &ip.dst, ip.dst_inverted);

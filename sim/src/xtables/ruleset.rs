@@ -3,6 +3,7 @@
 //! Rules are immutable and shared by all copies of a world; counters and the states of matches are apart. A change is made on
 //! a copy of the table, which replaces the table only when all of it has succeeded.
 
+use super::chain::ChainId;
 use super::counters::{Count, Counters};
 use super::index::Index;
 use super::kind::TableKind;
@@ -16,16 +17,6 @@ use crate::ipset::{Ipset, SetId};
 use crate::trace::RuleSource;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
-
-/// Identity of a chain within its table. It is reused once the chain has been deleted, which needs that no rule names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ChainId(u32);
-
-impl ChainId {
-    pub(super) fn index(self) -> usize {
-        usize::try_from(self.0).expect("a u32 fits usize")
-    }
-}
 
 /// What a base chain has and a user-defined one has not.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,8 @@
 //! of the back end for nf_tables in version 1.8.9.
 
 use super::FamilyTables;
-use super::ruleset::{ChainId, Table};
+use super::chain::ChainId;
+use super::ruleset::Table;
 use std::fmt::Write as _;
 use std::sync::Arc;
 

@@ -7,11 +7,11 @@ mod nat;
 mod reject;
 mod set;
 
+use super::chain::ChainId;
+use super::chain::HookMask;
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::kind::TableKind;
 use super::options::{Call, Opt};
-use super::ruleset::ChainId;
-use super::validate::HookMask;
 use super::words::Value;
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Hook, Verdict};

@@ -1,47 +1,12 @@
 //! What the kernel checks when a table is loaded: loops, and targets and matches where they may not be reached.
 
+use super::chain::{ChainId, HookMask};
 use super::error::RuleErrorKind;
 use super::kind::TableKind;
 use super::rule::Rule;
-use super::ruleset::{ChainId, Chains, Table, jumped_to};
-use crate::hook::Hook;
+use super::ruleset::{Chains, Table, jumped_to};
 use crate::trace::RuleSource;
 use std::sync::Arc;
-
-/// A set of hooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HookMask(u8);
-
-impl HookMask {
-    pub(super) const ALL: Self = Self(0b1_1111);
-
-    pub(super) const fn of(hooks: &[Hook]) -> Self {
-        let mut mask = 0;
-        let mut index = 0;
-        while index < hooks.len() {
-            mask |= 1 << hooks[index] as u8;
-            index += 1;
-        }
-        Self(mask)
-    }
-
-    const fn is_within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
-    }
-
-    const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn names(self) -> String {
-        let names: Vec<&str> = Hook::ALL
-            .into_iter()
-            .filter(|hook| self.0 & 1 << *hook as u8 != 0)
-            .map(Hook::chain_name)
-            .collect();
-        names.join(", ")
-    }
-}
 
 /// A rule that the kernel would not load, with where it stands.
 #[derive(Debug)]

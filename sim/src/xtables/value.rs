@@ -231,3 +231,30 @@ pub(super) fn print_string(out: &mut String, text: &str) {
     }
     out.push('"');
 }
+
+/// A device name that a rule asks for; a `+` at the end stands for any rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceMatch {
+    pub(super) name: Box<str>,
+    pub(super) is_inverted: bool,
+}
+
+impl DeviceMatch {
+    /// Linux: `ifname_compare_aligned`, include/linux/netfilter/x_tables.h. A missing device has the empty name.
+    pub(super) fn matches(&self, device: &str) -> bool {
+        name_matches(&self.name, device) != self.is_inverted
+    }
+}
+
+/// Whether a device name is the pattern, or begins as it where that ends in `+`.
+pub(super) fn name_matches(pattern: &str, device: &str) -> bool {
+    pattern.strip_suffix('+').map_or_else(|| pattern == device, |head| device.starts_with(head))
+}
+
+/// A device name or pattern of at most 15 bytes (`xtables_parse_interface`, libxtables/xtables.c).
+pub(super) fn device_name(value: Value<'_>) -> Parse<&str> {
+    if value.text.is_empty() || value.text.len() > 15 {
+        return Err(value.expected("a device name of 1 to 15 bytes"));
+    }
+    Ok(value.text)
+}

@@ -2,7 +2,7 @@
 
 use super::{Extensions, MAX_TIMEOUT, SetType, Storage};
 use crate::hook::Family;
-use crate::ipset::element::range_v4;
+use crate::ipset::address::range_v4;
 use crate::ipset::keys;
 use crate::ipset::words::{Line, once};
 use crate::text::error::{Parse, Problem, RuleErrorKind};

@@ -2,7 +2,7 @@
 
 mod table;
 
-use super::track::Outcome;
+use super::verdict::ProtocolVerdict;
 use super::{ConntrackSettings, Status};
 use crate::tuple::Direction;
 use crate::wire::{be16, be32};
@@ -163,7 +163,7 @@ pub(super) fn sctp_packet(
     packet: &Packet,
     direction: Direction,
     settings: &ConntrackSettings,
-) -> Outcome {
+) -> ProtocolVerdict {
     // Chunks with rules of their own about the tag, which follow in check_tag.
     let is_special = packet.has(&[
         chunk::INIT,
@@ -175,7 +175,7 @@ pub(super) fn sctp_packet(
         chunk::HEARTBEAT_ACK,
     ]);
     if !is_special && packet.tag != track.tags[direction as usize] {
-        return Outcome::Invalid(WRONG_TAG);
+        return ProtocolVerdict::Invalid(WRONG_TAG);
     }
     let mut keeps_timer = false;
     for chunk in &packet.chunks {
@@ -185,12 +185,14 @@ pub(super) fn sctp_packet(
                 keeps_timer = true;
                 continue;
             }
-            TagCheck::Wrong => return Outcome::Invalid(WRONG_TAG),
+            TagCheck::Wrong => return ProtocolVerdict::Invalid(WRONG_TAG),
         }
         let old = track.state;
-        let Some(new) = transition(direction, chunk.kind, old) else { return Outcome::Invalid(WRONG_STATE) };
+        let Some(new) = transition(direction, chunk.kind, old) else {
+            return ProtocolVerdict::Invalid(WRONG_STATE);
+        };
         if !learn_tag(track, chunk, direction) {
-            return Outcome::Invalid(WRONG_TAG);
+            return ProtocolVerdict::Invalid(WRONG_TAG);
         }
         // An INIT that is sent again does not renew the timer, as a SYN does not.
         if chunk.kind == chunk::INIT
@@ -204,7 +206,7 @@ pub(super) fn sctp_packet(
             status.insert(Status::ASSURED);
         }
     }
-    Outcome::Accept { refresh: (!keeps_timer).then(|| settings.timeouts.sctp(track.state)) }
+    ProtocolVerdict::Accept { refresh: (!keeps_timer).then(|| settings.timeouts.sctp(track.state)) }
 }
 
 /// What the verification tag says about one chunk.

@@ -4,6 +4,7 @@ use super::icmp::{self, IcmpKind};
 use super::sctp::{self, SctpTrack, sctp_packet};
 use super::tcp::{self, Segment, TcpTrack, tcp_packet};
 use super::udp::{UdpTrack, udp_packet};
+use super::verdict::ProtocolVerdict;
 use super::{ProtocolState, Status};
 use crate::ct::{CtInfo, PacketCt};
 use crate::drop_reason::DropReason;
@@ -11,28 +12,9 @@ use crate::hook::{Hook, Verdict};
 use crate::ids::EntryId;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
-use crate::time::Duration;
 use crate::trace::{ConntrackEvent, Event};
 use crate::tuple::{Direction, Tuple};
 use crate::wire::{Headers, L4, checksum, protocol};
-
-/// What a protocol makes of a packet of its flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It belongs to the flow. The timer starts again with this, or goes on.
-    Accept {
-        /// The new timeout.
-        refresh: Option<Duration>,
-    },
-    /// It does not.
-    Invalid(&'static str),
-    /// It does not, and the entry gets this timeout.
-    InvalidWithTimeout(&'static str, Option<Duration>),
-    /// It begins a new flow under the same tuple: the entry goes, and the packet is looked up again (`NF_REPEAT`).
-    Repeat,
-    /// It belongs to the flow and ends it: the entry goes.
-    Kill,
-}
 
 /// Finds the entry of a packet, or makes one (`nf_conntrack_in`, net/netfilter/nf_conntrack_core.c).
 ///
@@ -170,7 +152,7 @@ fn handle_packet(
     let state_before = entry.tcp_state();
     let outcome = judge(ctx, packet, id, direction);
     match outcome {
-        Outcome::Accept { refresh } => {
+        ProtocolVerdict::Accept { refresh } => {
             let entry = ctx.conntrack.entry_mut(id)?;
             if let Some(timeout) = refresh {
                 entry.refresh(timeout, now);
@@ -180,19 +162,19 @@ fn handle_packet(
             }
             ctx.conntrack.note_deadline(id);
         }
-        Outcome::Kill => {
+        ProtocolVerdict::Kill => {
             delete(ctx, packet, id);
             if direction == Direction::Reply {
                 ctx.conntrack.entry_mut(id)?.status.insert(Status::SEEN_REPLY);
             }
         }
-        Outcome::Repeat => {
+        ProtocolVerdict::Repeat => {
             delete(ctx, packet, id);
             ctx.conntrack.release_entry(id);
             return None;
         }
-        Outcome::Invalid(why) => return Some(refuse(ctx, packet, id, why)),
-        Outcome::InvalidWithTimeout(why, timeout) => {
+        ProtocolVerdict::Invalid(why) => return Some(refuse(ctx, packet, id, why)),
+        ProtocolVerdict::InvalidWithTimeout(why, timeout) => {
             if let Some(timeout) = timeout {
                 ctx.conntrack.entry_mut(id)?.set_timeout(timeout, now);
                 ctx.conntrack.note_deadline(id);
@@ -214,26 +196,28 @@ fn handle_packet(
 }
 
 /// Linux: `nf_conntrack_handle_packet`.
-fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) -> Outcome {
+fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) -> ProtocolVerdict {
     let (now, settings) = (ctx.cx.now, &ctx.sysctls.conntrack);
     let ip = packet.ipv4();
-    let Some(entry) = ctx.conntrack.entry_mut(id) else { return Outcome::Invalid("its entry is gone") };
+    let Some(entry) = ctx.conntrack.entry_mut(id) else {
+        return ProtocolVerdict::Invalid("its entry is gone");
+    };
     let remaining = entry.remaining(now);
     let number = entry.tuples[0].protocol;
     match &mut entry.protocol {
         ProtocolState::Tcp(track) => match Segment::parse(ip.payload()) {
             Some(segment) => tcp_packet(track, &mut entry.status, &segment, direction, settings, remaining),
-            None => Outcome::Invalid("a TCP segment without its header"),
+            None => ProtocolVerdict::Invalid("a TCP segment without its header"),
         },
         ProtocolState::Udp(track) => udp_packet(*track, &mut entry.status, &settings.timeouts, now),
         ProtocolState::Sctp(track) => match sctp::Packet::parse(ip.payload()) {
             Some(chunks) => sctp_packet(track, &mut entry.status, &chunks, direction, settings),
-            None => Outcome::Invalid("an SCTP packet whose chunks cannot stand together"),
+            None => ProtocolVerdict::Invalid("an SCTP packet whose chunks cannot stand together"),
         },
         ProtocolState::Stateless => {
             let timeouts = &settings.timeouts;
             let timeout = if number == protocol::ICMP { timeouts.icmp } else { timeouts.generic };
-            Outcome::Accept { refresh: Some(super::settings::seconds(timeout)) }
+            ProtocolVerdict::Accept { refresh: Some(super::settings::seconds(timeout)) }
         }
     }
 }

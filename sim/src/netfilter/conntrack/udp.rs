@@ -1,7 +1,7 @@
 //! Tracking UDP (net/netfilter/nf_conntrack_proto_udp.c).
 
 use super::settings::{ConntrackTimeouts, seconds};
-use super::track::Outcome;
+use super::verdict::ProtocolVerdict;
 use super::{Entry, Status};
 use crate::time::{Duration, Instant};
 use crate::tuple::{Direction, Tuple};
@@ -28,15 +28,15 @@ pub(super) fn udp_packet(
     status: &mut Status,
     timeouts: &ConntrackTimeouts,
     now: Instant,
-) -> Outcome {
+) -> ProtocolVerdict {
     if !status.contains(Status::SEEN_REPLY) || now <= track.stream_from {
-        return Outcome::Accept { refresh: Some(seconds(timeouts.udp)) };
+        return ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp)) };
     }
     // An entry that lost a clash times out soon, and may be deleted to make room at any time.
     if !status.contains(Status::NAT_CLASH) {
         status.insert(Status::ASSURED);
     }
-    Outcome::Accept { refresh: Some(seconds(timeouts.udp_stream)) }
+    ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp_stream)) }
 }
 
 /// Whether two entries of this protocol that want the same tuples can be reconciled (`allow_clash`): the datagrams of one

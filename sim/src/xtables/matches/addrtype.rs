@@ -3,10 +3,10 @@
 use crate::hook::Hook;
 use crate::ids::DeviceId;
 use crate::route::RouteKind;
+use crate::xtables::chain::HookMask;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::validate::HookMask;
 use crate::xtables::value::is_beginning_of;
 use crate::xtables::words::Value;
 use std::fmt::Write as _;

@@ -33,14 +33,6 @@ impl Default for Limit {
     }
 }
 
-/// What is left of a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::xtables) struct Bucket {
-    /// When `credit` was counted.
-    at: Instant,
-    credit: u32,
-}
-
 impl Limit {
     pub(super) const OPTIONS: &'static [Opt] =
         &[Opt::value("limit", LIMIT), Opt::value("limit-burst", BURST)];
@@ -93,14 +85,16 @@ impl Limit {
     // Linux: limit_mt, net/netfilter/xt_limit.c
     pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
         let now = look.ctx.cx.now;
-        let initial = MatchState::Limit(Bucket { at: now, credit: self.full() });
+        let initial = MatchState::Limit { at: now, credit: self.full() };
         let state = look.states.get_or_insert(look.key, initial);
-        let MatchState::Limit(bucket) = state else { unreachable!("a rule never changes its matches") };
-        let increase = credits_until(now).wrapping_sub(credits_until(bucket.at));
-        bucket.credit = bucket.credit.wrapping_add(increase).min(self.full());
-        bucket.at = now;
-        let spent = bucket.credit.checked_sub(self.cost());
-        bucket.credit = spent.unwrap_or(bucket.credit);
+        let MatchState::Limit { at, credit } = state else {
+            unreachable!("a rule never changes its matches")
+        };
+        let increase = credits_until(now).wrapping_sub(credits_until(*at));
+        *credit = credit.wrapping_add(increase).min(self.full());
+        *at = now;
+        let spent = credit.checked_sub(self.cost());
+        *credit = spent.unwrap_or(*credit);
         spent.is_some()
     }
 }

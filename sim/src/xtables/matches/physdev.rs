@@ -1,11 +1,11 @@
 //! `physdev`: the ports by which a bridged packet came and will go (net/netfilter/xt_physdev.c).
 
 use crate::hook::Hook;
+use crate::xtables::chain::HookMask;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::rule::name_matches;
-use crate::xtables::validate::HookMask;
+use crate::xtables::value::{device_name, name_matches};
 use std::fmt::Write as _;
 
 const IN: u8 = 0;
@@ -39,7 +39,7 @@ impl Physdev {
         if call.id > OUT {
             return Ok(());
         }
-        let name = crate::xtables::parse::device_name(call.value)?.into();
+        let name = device_name(call.value)?.into();
         *(if call.id == IN { &mut self.in_port } else { &mut self.out_port }) = name;
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! Putting a rule together from its options.
 
 use crate::hook::Family;
+use crate::xtables::chain::ChainId;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::matches::Match;
 use crate::xtables::options::{Call, Opt, check_complete};
 use crate::xtables::recent_lists::RecentLists;
-use crate::xtables::rule::{DeviceMatch, IpPart, RuleSpec};
-use crate::xtables::ruleset::ChainId;
+use crate::xtables::rule::{IpPart, RuleSpec};
 use crate::xtables::targets::Target;
-use crate::xtables::value::{AddrMask, addr_mask};
+use crate::xtables::value::{AddrMask, DeviceMatch, addr_mask, device_name};
 use crate::xtables::words::Value;
 use smallvec::SmallVec;
 
@@ -294,14 +294,6 @@ fn once(at: usize, option: &str, is_second: bool) -> Parse<()> {
 fn device(value: Value<'_>, is_inverted: bool) -> Parse<Option<Box<DeviceMatch>>> {
     let name = device_name(value)?;
     Ok((name != "+" || is_inverted).then(|| Box::new(DeviceMatch { name: name.into(), is_inverted })))
-}
-
-/// A device name or pattern of at most 15 bytes (`xtables_parse_interface`, libxtables/xtables.c).
-pub(in crate::xtables) fn device_name(value: Value<'_>) -> Parse<&str> {
-    if value.text.is_empty() || value.text.len() > 15 {
-        return Err(value.expected("a device name of 1 to 15 bytes"));
-    }
-    Ok(value.text)
 }
 
 /// A target of a rule, with jumps resolved by `find`.

@@ -7,7 +7,7 @@ use super::window::{InWindow, before, tcp_in_window};
 use super::{Segment, TcpTrack};
 use crate::ct::TcpState;
 use crate::netfilter::conntrack::settings::seconds;
-use crate::netfilter::conntrack::track::Outcome;
+use crate::netfilter::conntrack::verdict::ProtocolVerdict;
 use crate::netfilter::conntrack::{ConntrackSettings, Status};
 use crate::time::Duration;
 use crate::tuple::Direction;
@@ -20,7 +20,7 @@ enum Step {
     /// As that, without looking at the window.
     SkipWindow(TcpState),
     /// Done.
-    Done(Outcome),
+    Done(ProtocolVerdict),
 }
 
 /// Judges a segment of a tracked connection (`nf_conntrack_tcp_packet`). `remaining` is the time that the entry has left.
@@ -31,11 +31,11 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
     direction: Direction,
     settings: &ConntrackSettings,
     remaining: Duration,
-) -> Outcome {
+) -> ProtocolVerdict {
     let mut old = track.state;
     let step = match transition(direction, segment.kind, old) {
         Transition::To(TcpState::SynSent) if old >= TcpState::TimeWait && track.may_reopen(direction) => {
-            return Outcome::Repeat;
+            return ProtocolVerdict::Repeat;
         }
         Transition::To(TcpState::SynSent) if old < TcpState::TimeWait => Step::CheckWindow(TcpState::SynSent),
         Transition::Ignore | Transition::To(TcpState::SynSent) => {
@@ -49,9 +49,9 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
             }
         }
         Transition::To(state) => step_to(track, *status, segment, direction, settings, state),
-        Transition::Invalid => {
-            Step::Done(Outcome::Invalid("a TCP segment that does not fit the state of its connection"))
-        }
+        Transition::Invalid => Step::Done(ProtocolVerdict::Invalid(
+            "a TCP segment that does not fit the state of its connection",
+        )),
     };
     let new = match step {
         Step::Done(outcome) => return outcome,
@@ -61,7 +61,7 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
             InWindow::Ignore => return PASS,
             InWindow::Invalid(why) => {
                 let refresh = after_invalid(track, *status, segment, direction, settings, remaining);
-                return Outcome::InvalidWithTimeout(why, refresh);
+                return ProtocolVerdict::InvalidWithTimeout(why, refresh);
             }
         },
     };
@@ -69,7 +69,7 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
 }
 
 /// The segment passes and changes nothing.
-const PASS: Outcome = Outcome::Accept { refresh: None };
+const PASS: ProtocolVerdict = ProtocolVerdict::Accept { refresh: None };
 
 /// What the state table cannot know about the way to `state`.
 fn step_to(
@@ -195,7 +195,9 @@ fn reset(
             return Step::CheckWindow(new);
         }
         if before(segment.sequence, receiver.max_ack) && !settings.tcp_ignore_invalid_rst {
-            return Step::Done(Outcome::Invalid("a TCP RST below what its receiver has acknowledged"));
+            return Step::Done(ProtocolVerdict::Invalid(
+                "a TCP RST below what its receiver has acknowledged",
+            ));
         }
         let ends_train =
             last.kind == SegmentKind::Ack && last.direction == direction && segment.sequence == last.end;
@@ -252,7 +254,7 @@ fn accepted(
     direction: Direction,
     settings: &ConntrackSettings,
     (old, new): (TcpState, TcpState),
-) -> Outcome {
+) -> ProtocolVerdict {
     track.last.kind = segment.kind;
     track.last.direction = direction;
     track.state = new;
@@ -263,11 +265,11 @@ fn accepted(
     if !status.contains(Status::SEEN_REPLY) {
         // If the only reply is a RST, there never was a connection.
         if segment.has(TcpFlags::RST) {
-            return Outcome::Kill;
+            return ProtocolVerdict::Kill;
         }
         // Else a client that uses its port again could keep the entry, and its NAT binding, for ever. Since Linux 5.14.
         if segment.kind == SegmentKind::Syn && old == TcpState::SynSent {
-            return Outcome::Accept { refresh: None };
+            return ProtocolVerdict::Accept { refresh: None };
         }
         if new == TcpState::Established {
             timeout = timeout.min(seconds(settings.timeouts.tcp_unacknowledged));
@@ -275,7 +277,7 @@ fn accepted(
     } else if new == TcpState::Established && (old == TcpState::SynRecv || old == TcpState::Established) {
         status.insert(Status::ASSURED);
     }
-    Outcome::Accept { refresh: Some(timeout) }
+    ProtocolVerdict::Accept { refresh: Some(timeout) }
 }
 
 fn timeout_of(track: &TcpTrack, segment: &Segment, settings: &ConntrackSettings) -> Duration {

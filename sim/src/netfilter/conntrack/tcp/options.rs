@@ -1,7 +1,5 @@
 //! The TCP options that windows depend on (RFC 9293 §3.1, RFC 7323, RFC 2018).
 
-use crate::wire::be32;
-
 /// RFC 7323 §2.3.
 const MAX_SCALE: u8 = 14;
 
@@ -29,17 +27,8 @@ impl SynOptions {
     }
 }
 
-/// The highest right edge among `ack` and the blocks of a SACK option (`tcp_sack`).
-pub(super) fn highest_sack(options: &[u8], ack: u32) -> u32 {
-    let blocks = iter(options).find(|(kind, data)| *kind == 5 && !data.is_empty() && data.len() % 8 == 0);
-    let Some((_, data)) = blocks else { return ack };
-    data.chunks_exact(8)
-        .map(|block| be32(block, 4))
-        .fold(ack, |highest, right| if super::window::after(right, highest) { right } else { highest })
-}
-
 /// Kind and data of each option, up to the end of the list or the first that does not fit.
-fn iter(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn iter(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = options;
     std::iter::from_fn(move || {
         loop {

@@ -8,13 +8,13 @@
 //! 3. does it acknowledge nothing that the receiver has not sent?
 //! 4. is what it acknowledges not all too old?
 
-use super::options::highest_sack;
+use super::options;
 use super::peer::{Peer, PeerFlags};
 use super::{Segment, SegmentKind, TcpTrack};
 use crate::ct::TcpState;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::tuple::Direction;
-use crate::wire::TcpFlags;
+use crate::wire::{TcpFlags, be32};
 
 /// `a` comes before `b` in sequence space (RFC 9293 §3.4).
 pub(super) const fn before(a: u32, b: u32) -> bool {
@@ -225,4 +225,14 @@ fn count_retransmissions(track: &mut TcpTrack, segment: &Segment, direction: Dir
     last.end = claim.end;
     last.window = segment.window;
     track.retransmissions = 0;
+}
+
+/// The highest right edge among `ack` and the blocks of a SACK option (`tcp_sack`).
+fn highest_sack(options: &[u8], ack: u32) -> u32 {
+    let blocks =
+        options::iter(options).find(|(kind, data)| *kind == 5 && !data.is_empty() && data.len() % 8 == 0);
+    let Some((_, data)) = blocks else { return ack };
+    data.chunks_exact(8)
+        .map(|block| be32(block, 4))
+        .fold(ack, |highest, right| if after(right, highest) { right } else { highest })
 }
