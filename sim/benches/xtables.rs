@@ -6,16 +6,13 @@
 
 use divan::{Bencher, black_box};
 use sim::context::Context;
-use sim::device::{DeviceKind, Devices};
+use sim::device::DeviceKind;
 use sim::draws::Draws;
-use sim::fib::Fib;
 use sim::hook::{Family, Hook, HookState, Verdict};
 use sim::ids::{DeviceId, NetnsId};
 use sim::ipset::Ipset;
-use sim::netfilter::EvalCtx;
-use sim::netfilter::conntrack::Conntrack;
+use sim::netns::{AtHook, Netns};
 use sim::packet::{Origin, Packet};
-use sim::sysctl::Sysctls;
 use sim::time::Instant;
 use sim::trace::{Level, Trace};
 use sim::wire::build::{self, Ipv4Fields};
@@ -182,31 +179,18 @@ fn walk_past_all_services(bencher: Bencher<'_, '_>, services: u32) {
 }
 
 struct Bed {
-    xtables: Xtables,
-    devices: Devices,
-    fib: Fib,
-    sysctls: Sysctls,
-    ipset: Ipset,
-    conntrack: Conntrack,
+    ns: Netns,
     draws: Draws,
     trace: Trace,
 }
 
 impl Bed {
     fn new(xtables: Xtables) -> Self {
-        let mut devices = Devices::default();
-        devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
-        devices.add("eth0", MacAddr::ZERO, 1_500, DeviceKind::Dummy);
-        Self {
-            xtables,
-            devices,
-            fib: Fib::default(),
-            sysctls: Sysctls::default(),
-            ipset: Ipset::default(),
-            conntrack: Conntrack::default(),
-            draws: Draws::seeded(0),
-            trace: Trace::new(Level::Nothing),
-        }
+        let mut ns = Netns::new(NetnsId(0), "bed");
+        ns.xtables = xtables;
+        ns.devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
+        ns.devices.add("eth0", MacAddr::ZERO, 1_500, DeviceKind::Dummy);
+        Self { ns, draws: Draws::seeded(0), trace: Trace::new(Level::Nothing) }
     }
 
     fn syn(&mut self, (dst, port): (Ipv4Addr, u16)) -> Packet {
@@ -237,15 +221,7 @@ impl Bed {
             in_dev: Some(DeviceId(2)),
             out_dev: None,
         };
-        let mut ctx = EvalCtx {
-            cx: &mut cx,
-            state,
-            devices: &self.devices,
-            fib: &self.fib,
-            sysctls: &self.sysctls,
-            ipset: &mut self.ipset,
-            conntrack: &mut self.conntrack,
-        };
-        self.xtables.eval(Family::Ipv4, TableKind::Nat, &mut ctx, packet)
+        let AtHook { mut ctx, xtables, .. } = self.ns.at_hook(&mut cx, state);
+        xtables.eval(Family::Ipv4, TableKind::Nat, &mut ctx, packet)
     }
 }

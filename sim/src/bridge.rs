@@ -3,13 +3,11 @@
 //! Spanning tree, VLAN filtering and IGMP snooping are not modelled: every port that is up forwards, and group frames are
 //! flooded.
 
-mod fdb;
 mod netfilter;
-
-pub use fdb::{Fdb, FdbEntry};
 
 use crate::context::Context;
 use crate::drop_reason::DropReason;
+use crate::fdb::FdbEntry;
 use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};

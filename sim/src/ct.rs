@@ -2,6 +2,7 @@
 
 use crate::ids::EntryId;
 use crate::tuple::Direction;
+use crate::wire::rewrite::Side;
 
 /// Relation of a packet to its entry (`enum ip_conntrack_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +103,107 @@ impl TcpState {
             Self::TimeWait => "TIME_WAIT",
             Self::Close => "CLOSE",
             Self::SynSent2 => "SYN_SENT2",
+        }
+    }
+}
+
+/// SCTP state of an entry (`enum sctp_conntrack`). It is the state of the association, not of one of its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SctpState {
+    /// Nothing seen.
+    None,
+    /// INIT seen, or SHUTDOWN COMPLETE.
+    Closed,
+    /// INIT ACK seen.
+    CookieWait,
+    /// COOKIE ECHO seen.
+    CookieEchoed,
+    /// COOKIE ACK seen.
+    Established,
+    /// SHUTDOWN seen from the originator.
+    ShutdownSent,
+    /// SHUTDOWN seen from the other end.
+    ShutdownRecd,
+    /// SHUTDOWN ACK seen.
+    ShutdownAckSent,
+    /// HEARTBEAT seen on a new path.
+    HeartbeatSent,
+}
+
+impl SctpState {
+    /// As `conntrack -L` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Closed => "CLOSED",
+            Self::CookieWait => "COOKIE_WAIT",
+            Self::CookieEchoed => "COOKIE_ECHOED",
+            Self::Established => "ESTABLISHED",
+            Self::ShutdownSent => "SHUTDOWN_SENT",
+            Self::ShutdownRecd => "SHUTDOWN_RECD",
+            Self::ShutdownAckSent => "SHUTDOWN_ACK_SENT",
+            Self::HeartbeatSent => "HEARTBEAT_SENT",
+        }
+    }
+}
+
+/// What happened to a flow (`enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CtStatus(u16);
+
+impl CtStatus {
+    /// `IPS_SEEN_REPLY`: packets went both ways.
+    pub const SEEN_REPLY: Self = Self(1 << 0);
+    /// `IPS_ASSURED`: not deleted to make room.
+    pub const ASSURED: Self = Self(1 << 1);
+    /// `IPS_CONFIRMED`: in the table.
+    pub const CONFIRMED: Self = Self(1 << 2);
+    /// `IPS_SRC_NAT`: the source is translated in the original direction.
+    pub const SRC_NAT: Self = Self(1 << 3);
+    /// `IPS_DST_NAT`: the destination is translated in the original direction.
+    pub const DST_NAT: Self = Self(1 << 4);
+    /// `IPS_SRC_NAT_DONE`: the source has its binding, which may be a null binding.
+    pub const SRC_NAT_DONE: Self = Self(1 << 5);
+    /// `IPS_DST_NAT_DONE`.
+    pub const DST_NAT_DONE: Self = Self(1 << 6);
+    /// `IPS_DYING`: left the table; some packet still holds it.
+    pub const DYING: Self = Self(1 << 7);
+    /// `IPS_FIXED_TIMEOUT`: packets do not renew it.
+    pub const FIXED_TIMEOUT: Self = Self(1 << 8);
+    /// `IPS_NAT_CLASH`: lost a clash, and is found in the reply direction only.
+    pub const NAT_CLASH: Self = Self(1 << 9);
+    /// `IPS_NAT_MASK`.
+    pub const NAT: Self = Self(Self::SRC_NAT.0 | Self::DST_NAT.0);
+    /// `IPS_NAT_DONE_MASK`.
+    pub const NAT_DONE: Self = Self(Self::SRC_NAT_DONE.0 | Self::DST_NAT_DONE.0);
+
+    /// Every bit of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Some bit of `other` is set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub(crate) const fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// The bit that says that one side is translated.
+    pub(crate) const fn translated(side: Side) -> Self {
+        match side {
+            Side::Src => Self::SRC_NAT,
+            Side::Dst => Self::DST_NAT,
+        }
+    }
+
+    /// The bit that says that one side has its binding.
+    pub(crate) const fn bound(side: Side) -> Self {
+        match side {
+            Side::Src => Self::SRC_NAT_DONE,
+            Side::Dst => Self::DST_NAT_DONE,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::Terminal;
-use queue::{Place, Queue};
+use queue::{Placement, Queue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -102,17 +102,17 @@ impl Defrag {
             cx.effects.push(Effect::DefragTimer { at: deadline });
         }
         match queue.place(&packet) {
-            Place::Wrong => {
+            Placement::Wrong => {
                 let queue = self.queues.remove(&key)?;
                 end_all(cx, queue.into_parts(), DropReason::FragmentWrong);
                 end(cx, packet, Terminal::Dropped(DropReason::FragmentWrong));
                 None
             }
-            Place::Known => {
+            Placement::Known => {
                 end(cx, packet, Terminal::Dropped(DropReason::FragmentKnown));
                 None
             }
-            Place::At { offset, end } => {
+            Placement::At { offset, end } => {
                 queue.insert(offset, end, packet);
                 if !queue.is_whole() {
                     return None;

@@ -18,7 +18,7 @@ pub use input::{InputKey, error_code, is_redirect_due, route_input};
 pub use output::{OutputKey, route_me_harder, route_output};
 pub use route::{FibError, Route, Selector, TableId};
 pub use source::{confirm_address, select_source};
-pub use table::{Entry, Fib};
+pub use table::{Fib, FibEntry};
 
 use crate::device::Devices;
 use crate::sysctl::Sysctls;

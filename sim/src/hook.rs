@@ -58,6 +58,8 @@ impl fmt::Display for Hook {
 pub struct Priority(pub i32);
 
 impl Priority {
+    /// `NF_IP_PRI_FIRST`.
+    pub const FIRST: Self = Self(i32::MIN);
     /// `NF_IP_PRI_CONNTRACK_DEFRAG`.
     pub const CONNTRACK_DEFRAG: Self = Self(-400);
     /// `NF_IP_PRI_RAW`.
@@ -78,7 +80,7 @@ impl Priority {
     pub const CONNTRACK_CONFIRM: Self = Self(i32::MAX);
 }
 
-/// What one hook entry says about a packet (`NF_ACCEPT`, `NF_DROP`, `NF_STOLEN`).
+/// What rules, conntrack or NAT say about a packet (`NF_ACCEPT`, `NF_DROP`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Verdict {
@@ -86,8 +88,6 @@ pub enum Verdict {
     Accept,
     /// The packet ends here.
     Drop(DropReason),
-    /// The entry took the packet over; nobody else may touch it.
-    Stolen,
 }
 
 /// Where in the stack a packet is while rules look at it (`struct nf_hook_state`).

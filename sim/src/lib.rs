@@ -37,6 +37,8 @@
 //! | [`netfilter`] | conntrack and NAT |
 //! | [`ipset`] | sets of addresses and ports, which rules ask |
 //! | [`xtables`] | iptables: its text, and its evaluation |
+//! | [`fdb`] | the forwarding databases of bridges |
+//! | [`hook_table`] | who sees packets at which hook, and in what order |
 //! | [`netns`] | all of that for one namespace |
 //! | [`stack`] | the path of an IPv4 packet; `stack::hooks` is the only file that names every subsystem |
 //! | [`bridge`] | the software bridge, and br_netfilter |
@@ -49,8 +51,10 @@ pub mod defrag;
 pub mod device;
 pub mod draws;
 pub mod drop_reason;
+pub mod fdb;
 pub mod fib;
 pub mod hook;
+pub mod hook_table;
 pub mod icmp_limit;
 pub mod ids;
 pub mod ipset;

@@ -1,16 +1,19 @@
 //! A network namespace: what Linux keeps in `struct net`.
 
-use crate::bridge::Fdb;
+use crate::context::Context;
 use crate::defrag::Defrag;
 use crate::device::Devices;
+use crate::fdb::Fdb;
 use crate::fib::Fib;
+use crate::hook::HookState;
+use crate::hook_table::{BR_NETFILTER, HookTable};
 use crate::icmp_limit::IcmpLimit;
 use crate::ids::{DeviceId, NetnsId};
 use crate::ipset::Ipset;
 use crate::neigh::NeighTable;
+use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::Conntrack;
 use crate::socket::{SocketOut, Sockets};
-use crate::stack::hooks::HookTable;
 use crate::sysctl::Sysctls;
 use crate::xtables::Xtables;
 
@@ -51,10 +54,62 @@ pub struct Netns {
     pub(crate) tap: Option<Vec<Box<[u8]>>>,
 }
 
+/// A netns while a packet is at a hook of it, taken apart so that rules may change what is theirs.
+#[derive(Debug)]
+pub struct AtHook<'a, 'b> {
+    /// What rules, conntrack and NAT see.
+    pub ctx: EvalCtx<'a, 'b>,
+    /// iptables.
+    pub xtables: &'a mut Xtables,
+    /// Who stands at the hooks.
+    pub hooks: &'a HookTable,
+}
+
 /// MTU of a bridge without ports (`ETH_DATA_LEN`).
 const BRIDGE_MTU: u16 = 1500;
 
 impl Netns {
+    /// A netns without devices and rules, with Linux's default settings. br_netfilter is loaded.
+    pub fn new(id: NetnsId, name: &str) -> Self {
+        let mut hooks = HookTable::default();
+        BR_NETFILTER.into_iter().for_each(|ops| hooks.register(ops));
+        Self {
+            id,
+            name: name.into(),
+            devices: Devices::default(),
+            fib: Fib::default(),
+            neigh: NeighTable::default(),
+            sysctls: Sysctls::default(),
+            defrag: Defrag::default(),
+            hooks,
+            conntrack: Conntrack::default(),
+            ipset: Ipset::default(),
+            xtables: Xtables::default(),
+            fdb: Fdb::default(),
+            sockets: Sockets::default(),
+            icmp_limit: IcmpLimit::default(),
+            socket_out: Vec::new(),
+            tap: None,
+        }
+    }
+
+    /// Takes the netns apart for a packet at a hook.
+    pub const fn at_hook<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>, state: HookState) -> AtHook<'a, 'b> {
+        AtHook {
+            ctx: EvalCtx {
+                cx,
+                state,
+                devices: &self.devices,
+                fib: &self.fib,
+                sysctls: &self.sysctls,
+                ipset: &mut self.ipset,
+                conntrack: &mut self.conntrack,
+            },
+            xtables: &mut self.xtables,
+            hooks: &self.hooks,
+        }
+    }
+
     /// Gives a bridge the smallest MTU of its ports, unless it was given one (`br_mtu_auto_adjust`, net/bridge/br_if.c).
     pub(crate) fn br_mtu_auto_adjust(&mut self, bridge: DeviceId) {
         let ports = self.devices.ports(bridge).iter();

@@ -9,6 +9,8 @@
 
 mod app;
 mod busy_ports;
+mod datagram;
+mod err;
 mod flow;
 mod icmp;
 mod ping;
@@ -44,7 +46,7 @@ pub type Endpoint = (Ipv4Addr, u16);
 pub struct SocketIo<'a, 'b> {
     /// Time, draws and recording.
     pub cx: &'a mut Context<'b>,
-    /// Wishes, in order; the stack executes them after the call.
+    /// Effects, in order; the stack carries them out after the call.
     pub out: &'a mut Vec<SocketOut>,
     /// Settings of the netns.
     pub settings: SocketSettings,
@@ -171,9 +173,9 @@ impl Sockets {
     /// If no source port can be had; the flow then has no result.
     pub fn connect(&mut self, io: &mut SocketIo<'_, '_>, spec: ClientSpec) -> Result<SocketId, ConnectError> {
         match spec.protocol {
-            ClientProtocol::Tcp => tcp::connect(self, io, spec),
-            ClientProtocol::Udp => udp::connect(self, io, spec),
-            ClientProtocol::IcmpEcho => ping::connect(self, io, spec),
+            ClientProtocol::Tcp => tcp::ipv4::connect(self, io, spec),
+            ClientProtocol::Udp => datagram::udp_connect(self, io, spec),
+            ClientProtocol::IcmpEcho => datagram::ping_connect(self, io, spec),
         }
     }
 
@@ -259,17 +261,17 @@ impl Sockets {
 
     /// Receives a TCP segment that `ip_rcv` has validated and that is addressed to this host.
     pub fn tcp_v4_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-        tcp::receive(self, io, packet)
+        tcp::ipv4::receive(self, io, packet)
     }
 
     /// Receives a UDP datagram that `ip_rcv` has validated and that is addressed to this host.
     pub fn udp_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-        udp::receive(self, io, packet)
+        datagram::udp_rcv(self, io, packet)
     }
 
     /// Receives an ICMP echo reply whose checksum is right.
     pub fn icmp_rcv_echo_reply(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-        ping::receive(self, io, packet)
+        datagram::ping_rcv(self, io, packet)
     }
 
     /// Receives an ICMP error. `quoted` is the packet that it is about, from its IP header on, as much of it as was quoted;
@@ -282,7 +284,7 @@ impl Sockets {
         next_hop_mtu: u16,
         quoted: &[u8],
     ) {
-        icmp::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
+        err::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
     }
 
     /// A timer has expired. Stale ones do nothing.

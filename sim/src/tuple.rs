@@ -1,7 +1,7 @@
 //! The key of a flow in one direction (`struct nf_conntrack_tuple`).
 
 use crate::wire::rewrite::Side;
-use crate::wire::{Headers, Icmpv4, Ipv4, L4, be16, protocol};
+use crate::wire::{Headers, Icmpv4, L4, Quote, protocol};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -77,17 +77,18 @@ impl Tuple {
     /// The tuple of the packet that an ICMP error quotes, which may be cut off anywhere behind its ports
     /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header.
     pub fn of_quote(l3: &[u8]) -> Option<Self> {
-        let ip = Ipv4::new_quoted(l3)?;
+        let quote = Quote::parse(l3)?;
+        let ip = quote.ip;
         if ip.fragment_offset() > 0 {
             return None;
         }
-        let (number, bytes) = (ip.protocol(), &l3[ip.header_len()..]);
+        let number = ip.protocol();
         let l4 = match number {
-            protocol::TCP | protocol::UDP | protocol::SCTP if bytes.len() >= 4 => {
-                L4Key::Ports { src: be16(bytes, 0), dst: be16(bytes, 2) }
+            protocol::TCP | protocol::UDP | protocol::SCTP => {
+                let (src, dst) = quote.ports()?;
+                L4Key::Ports { src, dst }
             }
-            protocol::TCP | protocol::UDP | protocol::SCTP => return None,
-            protocol::ICMP => Icmpv4::new_checked(bytes).map(|icmp| L4Key::Icmp {
+            protocol::ICMP => Icmpv4::new_checked(quote.l4).map(|icmp| L4Key::Icmp {
                 id: icmp.id(),
                 icmp_type: icmp.icmp_type(),
                 code: icmp.code(),

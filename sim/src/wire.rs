@@ -10,15 +10,19 @@ pub mod ethernet;
 pub mod headers;
 pub mod icmpv4;
 pub mod ipv4;
+pub mod quote;
 pub mod rewrite;
 pub mod tcp;
+pub mod tcp_option;
 pub mod udp;
 
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr};
 pub use headers::{Headers, L4};
 pub use icmpv4::Icmpv4;
 pub use ipv4::Ipv4;
+pub use quote::Quote;
 pub use tcp::{Tcp, TcpFlags};
+pub use tcp_option::TcpOption;
 pub use udp::Udp;
 
 /// IP protocol numbers that the simulator knows (IANA "Protocol Numbers").

@@ -43,9 +43,9 @@ use crate::ipset::Ipset;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::text::error;
-use apply::Origin;
+use apply::RuleText;
 use error::{Parse, Problem};
-use parse::Setting;
+use parse::CommandContext;
 use recent_lists::RecentLists;
 use ruleset::Table;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl Xtables {
         let family = tool_family(&words, command.len()).map_err(CommandFailure::Text)?;
         *tool = Tool::command(family);
         let (tables, lists) = self.family_mut(family);
-        let setting = Setting { family, is_restore: false, lists, sets };
+        let setting = CommandContext { family, is_restore: false, lists, sets };
         let parsed = parse::parse(&words[1..], command.len(), setting).map_err(CommandFailure::Text)?;
         if parsed.is_for_other_family {
             let problem =
@@ -178,7 +178,7 @@ impl Xtables {
         }
         let kind = table_kind(parsed.table).map_err(CommandFailure::Text)?;
         let mut table = tables.get(kind).cloned().unwrap_or_else(|| Table::new(kind));
-        let origin = Origin { file, line, text: command.trim_ascii() };
+        let origin = RuleText { file, line, text: command.trim_ascii() };
         let outcome = apply::apply(&mut table, parsed, &origin).map_err(CommandFailure::Text)?;
         validate::check(&table).map_err(CommandFailure::Table)?;
         table.settle(lists, sets);

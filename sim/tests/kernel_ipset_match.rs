@@ -23,21 +23,19 @@ use nix::sys::socket::{
 use random::Random;
 use saved_sets::comparable;
 use sim::context::Context;
-use sim::device::{DeviceKind, Devices, Scope};
+use sim::device::{DeviceKind, Scope};
 use sim::draws::Draws;
-use sim::fib::{Fib, add_address};
+use sim::fib::add_address;
 use sim::hook::{Family, Hook, HookState};
 use sim::ids::{DeviceId, NetnsId};
-use sim::ipset::{Ipset, IpsetOptions};
-use sim::netfilter::EvalCtx;
-use sim::netfilter::conntrack::Conntrack;
+use sim::ipset::IpsetOptions;
+use sim::netns::{AtHook, Netns};
 use sim::packet::Origin;
-use sim::sysctl::Sysctls;
 use sim::time::{Duration, Instant};
 use sim::trace::{Level, Trace};
 use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::{MacAddr, protocol};
-use sim::xtables::{RestoreOptions, TableKind, Xtables};
+use sim::xtables::{RestoreOptions, TableKind};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -201,20 +199,18 @@ impl Case {
 
     fn simulate(&self) -> Outcome {
         let start = Instant::START + Duration::from_secs(1000);
-        let (mut ipset, mut xtables) = (Ipset::default(), Xtables::default());
-        if let Err(error) = ipset.restore(start, "sets", &self.sets, IpsetOptions::default()) {
+        let mut ns = Netns::new(NetnsId(0), "simulated");
+        if let Err(error) = ns.ipset.restore(start, "sets", &self.sets, IpsetOptions::default()) {
             // A set that is full stays so; the kernel says the same.
             assert!(error.to_string().contains("maxelem"), "{error}\n{}", self.sets);
         }
         if let Err(error) =
-            xtables.restore(&mut ipset, Family::Ipv4, "rules", &self.rules, RestoreOptions::default())
+            ns.xtables.restore(&mut ns.ipset, Family::Ipv4, "rules", &self.rules, RestoreOptions::default())
         {
             panic!("{error}\n{}", self.rules);
         }
-        let (mut devices, mut fib) = (Devices::default(), Fib::default());
-        let lo = devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
-        add_address(&mut devices, &mut fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
-        let (sysctls, mut conntrack) = (Sysctls::default(), Conntrack::default());
+        let lo = ns.devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
+        add_address(&mut ns.devices, &mut ns.fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
         let (mut draws, mut trace) = (Draws::seeded(0), Trace::new(Level::Nothing));
         let now = start + self.pause;
         for bytes in &self.packets {
@@ -226,18 +222,10 @@ impl Case {
             let mut cx = Context { now, netns, draws: &mut draws, trace: &mut trace, effects: &mut effects };
             let out_dev = Some(DeviceId::LOOPBACK);
             let state = HookState { family: Family::Ipv4, hook: Hook::Output, in_dev: None, out_dev };
-            let mut ctx = EvalCtx {
-                cx: &mut cx,
-                state,
-                devices: &devices,
-                fib: &fib,
-                sysctls: &sysctls,
-                ipset: &mut ipset,
-                conntrack: &mut conntrack,
-            };
+            let AtHook { mut ctx, xtables, .. } = ns.at_hook(&mut cx, state);
             _ = xtables.eval(Family::Ipv4, TableKind::Filter, &mut ctx, &mut packet);
         }
-        (counted(&xtables.save(Family::Ipv4, true)), comparable(&ipset.save(now)))
+        (counted(&ns.xtables.save(Family::Ipv4, true)), comparable(&ns.ipset.save(now)))
     }
 
     fn ask_kernel(&self, backend: &str) -> Outcome {

@@ -8,21 +8,18 @@
 mod netns;
 
 use sim::context::Context;
-use sim::device::{DeviceKind, Devices, Scope};
+use sim::device::{DeviceKind, Scope};
 use sim::draws::Draws;
-use sim::fib::{Fib, add_address};
+use sim::fib::add_address;
 use sim::hook::{Family, Hook, HookState};
 use sim::ids::{DeviceId, NetnsId};
-use sim::ipset::Ipset;
-use sim::netfilter::EvalCtx;
-use sim::netfilter::conntrack::Conntrack;
+use sim::netns::{AtHook, Netns};
 use sim::packet::Origin;
-use sim::sysctl::Sysctls;
 use sim::time::{Duration, Instant};
 use sim::trace::{Level, Trace};
 use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::{MacAddr, protocol};
-use sim::xtables::{RestoreOptions, TableKind, Xtables};
+use sim::xtables::{RestoreOptions, TableKind};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -164,16 +161,14 @@ fn script(text: &str, datagrams: &[Datagram]) -> String {
 
 /// As [`script`], here.
 fn simulate(text: &str, datagrams: &[Datagram]) -> String {
-    let mut xtables = Xtables::default();
+    let mut ns = Netns::new(NetnsId(0), "simulated");
     if let Err(error) =
-        xtables.restore(&mut Ipset::default(), Family::Ipv4, "text", text, RestoreOptions::default())
+        ns.xtables.restore(&mut ns.ipset, Family::Ipv4, "text", text, RestoreOptions::default())
     {
         panic!("{error}\n{text}");
     }
-    let (mut devices, mut fib) = (Devices::default(), Fib::default());
-    let lo = devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
-    add_address(&mut devices, &mut fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
-    let (sysctls, mut conntrack, mut ipset) = (Sysctls::default(), Conntrack::default(), Ipset::default());
+    let lo = ns.devices.add("lo", MacAddr::ZERO, 65_535, DeviceKind::Loopback);
+    add_address(&mut ns.devices, &mut ns.fib, lo, "127.0.0.1/8".parse().unwrap(), Scope::Host).unwrap();
     let (mut draws, mut trace) = (Draws::seeded(0), Trace::new(Level::Nothing));
     let mut now = Instant::START + Duration::from_secs(100_000);
     for datagram in datagrams {
@@ -189,18 +184,10 @@ fn simulate(text: &str, datagrams: &[Datagram]) -> String {
             in_dev: None,
             out_dev: Some(DeviceId::LOOPBACK),
         };
-        let mut ctx = EvalCtx {
-            cx: &mut cx,
-            state,
-            devices: &devices,
-            fib: &fib,
-            sysctls: &sysctls,
-            ipset: &mut ipset,
-            conntrack: &mut conntrack,
-        };
+        let AtHook { mut ctx, xtables, .. } = ns.at_hook(&mut cx, state);
         _ = xtables.eval(Family::Ipv4, TableKind::Filter, &mut ctx, &mut packet);
     }
-    let saved = xtables.save(Family::Ipv4, true);
+    let saved = ns.xtables.save(Family::Ipv4, true);
     saved.lines().filter(|line| line.starts_with('[')).map(|line| format!("{line}\n")).collect()
 }
 

@@ -5,7 +5,9 @@ mod build;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
+use sim::wire::{
+    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpFlags, Udp, protocol,
+};
 
 use super::ArmError;
 use crate::observation::{Mismatch, Transport};
@@ -199,9 +201,8 @@ impl Player<'_> {
 
     /// To whom the quoted packet went, if it is one of the script's.
     fn quoted(&self, quote: &[u8]) -> Option<SocketAddrV4> {
-        let ip = Ipv4::new_quoted(quote)?;
-        let [a, b, c, d, ..] = *quote.get(ip.header_len()..)? else { return None };
-        let (src_port, dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        let quote = Quote::parse(quote)?;
+        let (ip, (src_port, dst_port)) = (quote.ip, quote.ports()?);
         let is_own = match self.plan.transport {
             Transport::Tcp => ip.protocol() == protocol::TCP,
             Transport::Udp => ip.protocol() == protocol::UDP,

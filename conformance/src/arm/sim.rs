@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use proxy_core::load::{Ensure, Load, Tool};
 use proxy_core::stale_flows::{Frontends, UdpFlow};
+use sim::ct::CtStatus;
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
-use sim::netfilter::conntrack::{Entry, Row, Status};
+use sim::netfilter::conntrack::{Entry, Row};
 use sim::socket::{ClientProtocol, ConnectError};
 use sim::time::Instant;
 use sim::trace::{Event, Kept, Level, PacketEvent, Terminal};
@@ -325,8 +326,8 @@ fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
             reply: ends(&row.reply),
             icmp: icmp_key(&row.original).zip(icmp_key(&row.reply)),
             tcp_state: row.tcp_state,
-            is_replied: row.status.contains(Status::SEEN_REPLY),
-            is_assured: row.status.contains(Status::ASSURED),
+            is_replied: row.status.contains(CtStatus::SEEN_REPLY),
+            is_assured: row.status.contains(CtStatus::ASSURED),
             mark: row.mark,
         })
     };

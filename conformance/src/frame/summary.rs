@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 use sim::wire::arp::Arp;
 use sim::wire::{
-    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, TcpFlags, Udp, protocol,
+    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Quote, Tcp, TcpFlags, Udp, protocol,
 };
 
 use super::{Direction, Frame};
@@ -189,9 +189,8 @@ fn initial_seq(ip: &Ipv4<&[u8]>, payload: &[u8]) -> Option<u32> {
 /// The sequence number of a SYN that an ICMP error is about.
 fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
     let icmp = Icmpv4::new_checked(ip.payload()).filter(|_| ip.protocol() == protocol::ICMP)?;
-    let quote = icmp.payload();
-    let quoted = Ipv4::new_quoted(quote).filter(|_| icmp.is_error())?;
-    initial_seq(&quoted, &quote[quoted.header_len()..])
+    let quote = Quote::parse(icmp.payload()).filter(|_| icmp.is_error())?;
+    initial_seq(&quote.ip, quote.l4)
 }
 
 impl FrameSummary {
@@ -230,8 +229,8 @@ impl IpSummary {
 
     /// The packet that an ICMP error quotes: a header, and as much of the rest as the sender kept.
     fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
-        let quoted = Ipv4::new_quoted(bytes)?;
-        Some(Box::new(Self::of(&quoted, &bytes[quoted.header_len()..], initial)))
+        let Quote { ip, l4 } = Quote::parse(bytes)?;
+        Some(Box::new(Self::of(&ip, l4, initial)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 
 /// Where a fragment belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Placement {
     /// Its payload fills these bytes; a last fragment's `end` is the length of the whole.
     At {
         /// First byte.
@@ -123,7 +123,7 @@ impl Queue {
     }
 
     /// Finds out where a fragment belongs, and what it says about the length of the whole (`ip_frag_queue`).
-    pub(super) fn place(&mut self, packet: &Packet) -> Place {
+    pub(super) fn place(&mut self, packet: &Packet) -> Placement {
         let ip = packet.ipv4();
         let offset = u32::from(ip.fragment_offset());
         let mut end = offset + payload_len(&ip);
@@ -132,29 +132,29 @@ impl Queue {
             end &= !7;
             if end > self.len {
                 if self.has_last {
-                    return Place::Wrong;
+                    return Placement::Wrong;
                 }
                 self.len = end;
             }
         } else {
             if end < self.len || (self.has_last && end != self.len) {
-                return Place::Wrong;
+                return Placement::Wrong;
             }
             self.has_last = true;
             self.len = end;
         }
-        if end == offset { Place::Wrong } else { self.find_gap(offset, end) }
+        if end == offset { Placement::Wrong } else { self.find_gap(offset, end) }
     }
 
     /// Linux: `inet_frag_queue_insert`.
-    fn find_gap(&self, offset: u32, end: u32) -> Place {
+    fn find_gap(&self, offset: u32, end: u32) -> Placement {
         if self.tail_end < end {
-            return if offset < self.tail_end { Place::Wrong } else { Place::At { offset, end } };
+            return if offset < self.tail_end { Placement::Wrong } else { Placement::At { offset, end } };
         }
         match self.runs.iter().find(|(first, behind)| offset < *behind && end > *first) {
-            None => Place::At { offset, end },
-            Some((first, behind)) if offset >= *first && end <= *behind => Place::Known,
-            Some(_) => Place::Wrong,
+            None => Placement::At { offset, end },
+            Some((first, behind)) if offset >= *first && end <= *behind => Placement::Known,
+            Some(_) => Placement::Wrong,
         }
     }
 

@@ -3,7 +3,7 @@
 //! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
 
 use super::source::select_source;
-use super::{Entry, Fib, Routing};
+use super::{Fib, FibEntry, Routing};
 use crate::device::{Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
@@ -125,7 +125,7 @@ fn forward(
     devices: &Devices,
     sysctls: &Sysctls,
     key: &InputKey,
-    entry: &Entry,
+    entry: &FibEntry,
 ) -> Result<RouteResult, DropReason> {
     if !matches!(entry.route.kind, RouteKind::Unicast | RouteKind::Broadcast) {
         return Err(DropReason::IpInvalidDestination);

@@ -1,7 +1,7 @@
 //! Routing of packets that this netns makes (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
 
 use super::source::select_source;
-use super::{Entry, Fib};
+use super::{Fib, FibEntry};
 use crate::device::{Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
@@ -134,7 +134,7 @@ fn make_route(
     devices: &Devices,
     sysctls: &Sysctls,
     key: &OutputKey,
-    entry: Option<&Entry>,
+    entry: Option<&FibEntry>,
 ) -> Result<RouteResult, DropReason> {
     let device = key.oif.ok_or(DropReason::IpNoRouteOut)?;
     let source = key.src.unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -146,11 +146,11 @@ fn make_route(
     } else if key.dst.is_multicast() {
         // A default route does not make a multicast go to its gateway.
         let entry = entry.filter(|entry| entry.route.dst.prefix_len() >= 4);
-        (RouteKind::Multicast, entry.and_then(Entry::gateway))
+        (RouteKind::Multicast, entry.and_then(FibEntry::gateway))
     } else if key.dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     } else {
-        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(Entry::gateway))
+        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(FibEntry::gateway))
     };
     Ok(RouteResult { kind, device, gateway, source })
 }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 /// A route in a table (`struct fib_alias` and `struct fib_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct FibEntry {
     /// The table that holds it.
     pub table: TableId,
     /// The route, as it was added.
@@ -53,7 +53,7 @@ impl From<Scope> for NextHopScope {
 pub struct Fib {
     /// Entries by destination, longer prefixes first. Those of one destination are in the order of look-up: local table
     /// before main table, lower metric before higher, then as added (`fib_find_alias`, net/ipv4/fib_trie.c).
-    entries: BTreeMap<(Reverse<u8>, u32), Vec<Entry>>,
+    entries: BTreeMap<(Reverse<u8>, u32), Vec<FibEntry>>,
     /// Bit `n` is set if a prefix of length `n` exists.
     lengths: u64,
     /// The user added a local route (`fib_has_custom_local_routes`), so that the short cut of `fib_validate_source` is off.
@@ -102,7 +102,7 @@ impl Fib {
     /// # Errors
     /// [`FibError::NotFound`].
     // Linux: fib_table_delete, net/ipv4/fib_trie.c; fib_nh_match, net/ipv4/fib_semantics.c.
-    pub fn remove(&mut self, table: TableId, dst: Ipv4Net, selector: Selector) -> Result<Entry, FibError> {
+    pub fn remove(&mut self, table: TableId, dst: Ipv4Net, selector: Selector) -> Result<FibEntry, FibError> {
         let position = self
             .at(dst)
             .iter()
@@ -112,7 +112,7 @@ impl Fib {
     }
 
     /// The routes of a table, in the order of their destinations.
-    pub fn routes(&self, table: TableId) -> impl Iterator<Item = &Entry> {
+    pub fn routes(&self, table: TableId) -> impl Iterator<Item = &FibEntry> {
         let mut keys: Vec<_> = self.entries.iter().collect();
         keys.sort_by_key(|((Reverse(len), addr), _)| (*addr, *len));
         keys.into_iter().flat_map(|(_, entries)| entries).filter(move |entry| entry.table == table)
@@ -123,7 +123,7 @@ impl Fib {
     /// # Errors
     /// [`DropReason::IpNoRouteIn`] if there is none; [`DropReason::RouteUnreachable`], [`DropReason::RouteProhibited`] or
     /// [`DropReason::RouteBlackhole`] if the route says so.
-    pub fn lookup(&self, dst: Ipv4Addr) -> Result<&Entry, DropReason> {
+    pub fn lookup(&self, dst: Ipv4Addr) -> Result<&FibEntry, DropReason> {
         self.lookup_on(dst, None, Scope::Universe)
     }
 
@@ -134,7 +134,7 @@ impl Fib {
         dst: Ipv4Addr,
         device: Option<DeviceId>,
         scope: Scope,
-    ) -> Result<&Entry, DropReason> {
+    ) -> Result<&FibEntry, DropReason> {
         let found = self.covering(dst).find(|entry| {
             entry.route.scope >= scope
                 && (refusal(entry.route.kind).is_some()
@@ -182,7 +182,7 @@ impl Fib {
     pub(super) fn append_kernel(&mut self, device: &Device, table: TableId, route: Route) {
         let nexthop_scope =
             if route.scope == Scope::Host { NextHopScope::Nowhere } else { NextHopScope::Host };
-        let entry = Entry { table, route, device: Some(device.id), nexthop_scope, is_kernel: true };
+        let entry = FibEntry { table, route, device: Some(device.id), nexthop_scope, is_kernel: true };
         let is_there = self
             .at(route.dst)
             .iter()
@@ -203,7 +203,7 @@ impl Fib {
     }
 
     /// Keeps the entries for which `keep` holds.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&FibEntry) -> bool) {
         self.entries.retain(|_, entries| {
             entries.retain(&mut keep);
             !entries.is_empty()
@@ -213,7 +213,7 @@ impl Fib {
 
     /// Every entry whose prefix holds `dst`, in the order of look-up. Visits only the prefix lengths that exist, and does not
     /// allocate.
-    fn covering(&self, dst: Ipv4Addr) -> impl Iterator<Item = &Entry> {
+    fn covering(&self, dst: Ipv4Addr) -> impl Iterator<Item = &FibEntry> {
         let bits = u32::from(dst);
         let mut lengths = self.lengths;
         let longest_first = std::iter::from_fn(move || {
@@ -229,19 +229,19 @@ impl Fib {
             .flatten()
     }
 
-    fn at(&self, dst: Ipv4Net) -> &[Entry] {
+    fn at(&self, dst: Ipv4Net) -> &[FibEntry] {
         self.entries.get(&key(dst)).map_or(&[], Vec::as_slice)
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: FibEntry) {
         let entries = self.entries.entry(key(entry.route.dst)).or_default();
-        let order = |entry: &Entry| (entry.table, entry.route.metric);
+        let order = |entry: &FibEntry| (entry.table, entry.route.metric);
         let at = entries.partition_point(|other| order(other) <= order(&entry));
         entries.insert(at, entry);
         self.lengths |= 1 << entry.route.dst.prefix_len();
     }
 
-    fn remove_at(&mut self, dst: Ipv4Net, position: usize) -> Entry {
+    fn remove_at(&mut self, dst: Ipv4Net, position: usize) -> FibEntry {
         let entries = self.entries.get_mut(&key(dst)).expect("the caller found an entry here");
         let removed = entries.remove(position);
         if entries.is_empty() {
@@ -252,7 +252,7 @@ impl Fib {
     }
 
     // Linux: fib_create_info and fib_props, net/ipv4/fib_semantics.c.
-    fn check(&self, devices: &Devices, table: TableId, route: Route) -> Result<Entry, FibError> {
+    fn check(&self, devices: &Devices, table: TableId, route: Route) -> Result<FibEntry, FibError> {
         if route.dst.addr() != route.dst.network() {
             return Err(FibError::HostBits);
         }
@@ -264,7 +264,7 @@ impl Fib {
                 return Err(FibError::RefusingRouteHasNextHop);
             }
             let nexthop_scope = NextHopScope::Universe;
-            return Ok(Entry { table, route, device: None, nexthop_scope, is_kernel: false });
+            return Ok(FibEntry { table, route, device: None, nexthop_scope, is_kernel: false });
         }
         let (device, nexthop_scope) = self.check_next_hop(devices, &route)?;
         let is_own = |addr| self.addr_type(addr) == RouteKind::Local;
@@ -272,7 +272,7 @@ impl Fib {
         if route.source.is_some_and(|source| !names_itself(source) && !is_own(source)) {
             return Err(FibError::InvalidSource);
         }
-        Ok(Entry { table, route, device: Some(device), nexthop_scope, is_kernel: false })
+        Ok(FibEntry { table, route, device: Some(device), nexthop_scope, is_kernel: false })
     }
 
     // Linux: fib_check_nh and its parts, net/ipv4/fib_semantics.c.
@@ -320,7 +320,7 @@ impl Fib {
     }
 }
 
-impl Entry {
+impl FibEntry {
     /// The gateway, if its next hop is one: a gateway that is an own address makes the destinations direct.
     // Linux: rt_set_nexthop, net/ipv4/route.c, takes `nhc_gw` if `nhc_scope` is RT_SCOPE_LINK.
     pub fn gateway(&self) -> Option<Ipv4Addr> {
@@ -338,7 +338,7 @@ impl Entry {
 }
 
 impl Selector {
-    fn matches(&self, entry: &Entry) -> bool {
+    fn matches(&self, entry: &FibEntry) -> bool {
         let agrees = |wanted: Option<Ipv4Addr>, has| wanted.is_none_or(|wanted| has == Some(wanted));
         self.kind.is_none_or(|kind| entry.route.kind == kind)
             && self.scope.is_none_or(|scope| entry.route.scope == scope)

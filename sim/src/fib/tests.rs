@@ -74,7 +74,7 @@ impl Host {
         lines.join("\n")
     }
 
-    fn show_entry(&self, entry: &Entry) -> String {
+    fn show_entry(&self, entry: &FibEntry) -> String {
         let Route { dst, kind, scope, via, source, metric, .. } = entry.route;
         let mut words = Vec::new();
         if kind != RouteKind::Unicast {

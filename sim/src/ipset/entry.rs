@@ -5,7 +5,7 @@ use crate::time::{Duration, Instant};
 
 /// What an element has beside its key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct ElementData {
     /// When it goes; `None` is never.
     expires: Option<Instant>,
     /// An exception: what it covers is not in the set.
@@ -25,7 +25,7 @@ pub(super) struct Additions {
     pub(super) is_exception: bool,
 }
 
-impl Entry {
+impl ElementData {
     pub(super) fn new(additions: &Additions, extensions: &Extensions, now: Instant) -> Self {
         let mut entry = Self::default();
         entry.renew(additions, extensions, now);

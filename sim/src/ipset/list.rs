@@ -1,18 +1,18 @@
 //! `list:set`: sets of sets, which are asked one after another (net/netfilter/ipset/ip_set_list_set.c).
 
 use super::SetId;
-use super::entry::{Entry, Failure};
+use super::entry::{ElementData, Failure};
 
 /// A set in a list.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) set: SetId,
-    pub(super) entry: Entry,
+    pub(super) entry: ElementData,
 }
 
 /// A set to add or delete, and its neighbour if one is named.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct MemberSpec {
     pub(super) set: SetId,
     pub(super) neighbour: Option<Neighbour>,
 }
@@ -41,9 +41,9 @@ fn position(members: &[Member], set: SetId) -> Option<usize> {
 // Linux: list_set_uadd
 pub(super) fn add(
     members: &mut Vec<Member>,
-    place: Place,
+    place: MemberSpec,
     exist: bool,
-    renew: impl FnOnce(&mut Entry),
+    renew: impl FnOnce(&mut ElementData),
 ) -> Result<Added, Failure> {
     let at = match place.neighbour {
         None => members.len(),
@@ -57,14 +57,14 @@ pub(super) fn add(
         renew(&mut members[known].entry);
         return Ok(Added::Again);
     }
-    let mut entry = Entry::default();
+    let mut entry = ElementData::default();
     renew(&mut entry);
     members.insert(at, Member { set: place.set, entry });
     Ok(Added::New)
 }
 
 // Linux: list_set_udel
-pub(super) fn del(members: &mut Vec<Member>, place: Place) -> Result<(), Failure> {
+pub(super) fn del(members: &mut Vec<Member>, place: MemberSpec) -> Result<(), Failure> {
     let missing = if place.neighbour.is_some() { Failure::NoNeighbour } else { Failure::Missing };
     let Some(at) = position(members, place.set) else { return Err(missing) };
     if !stands(members, at, place.neighbour) {

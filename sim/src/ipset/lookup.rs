@@ -3,7 +3,7 @@
 //! Linux: `ip_set_test`, `ip_set_add` and `ip_set_del`, net/netfilter/ipset/ip_set_core.c, and `*_kadt` of the types.
 
 use super::element::{ICMPV6, UDPLITE};
-use super::entry::{Additions, Entry, Failure};
+use super::entry::{Additions, ElementData, Failure};
 use super::header::{Header, SetType, Storage};
 use super::keys::{self, Key, number_of};
 use super::set::Elements;
@@ -369,12 +369,12 @@ impl Ipset {
     }
 }
 
-const fn found(entry: &Entry) -> Found {
+const fn found(entry: &ElementData) -> Found {
     if entry.is_exception { Found::Exception } else { Found::Element }
 }
 
 /// Counts a packet in an element and says whether its counters are what the rule asks for (`ip_set_match_extensions`).
-fn count(entry: &mut Entry, question: &Question, packet: &Shown<'_>) -> bool {
+fn count(entry: &mut ElementData, question: &Question, packet: &Shown<'_>) -> bool {
     if !question.keeps_counters {
         entry.packets = entry.packets.wrapping_add(1);
         entry.bytes = entry.bytes.wrapping_add(packet.len.into());

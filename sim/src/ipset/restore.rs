@@ -9,7 +9,7 @@
 use super::element::Spec;
 use super::entry::{Additions, Failure};
 use super::header::{Header, MAX_TIMEOUT, SetType, counter};
-use super::list::{self, Added, Neighbour, Place};
+use super::list::{self, Added, MemberSpec, Neighbour};
 use super::set::{Elements, MAX_PER_LINE};
 use super::words::{Line, once, restore_words};
 use super::{Ipset, SetId};
@@ -261,7 +261,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     /// Linux: `list_set_uadt`, net/netfilter/ipset/ip_set_list_set.c.
-    fn place(&self, member: &MemberName) -> Result<Place, Failure> {
+    fn place(&self, member: &MemberName) -> Result<MemberSpec, Failure> {
         let set = self.ipset.find(&member.name).ok_or(Failure::NoSuchSet)?;
         if self.ipset.set(set).header.set_type == SetType::ListSet {
             return Err(Failure::IsList);
@@ -276,7 +276,7 @@ impl<'t> Restorer<'_, 't> {
                 })
             }
         };
-        Ok(Place { set, neighbour })
+        Ok(MemberSpec { set, neighbour })
     }
 
     /// Sends the lines that wait.
@@ -306,7 +306,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    fn add_member(&mut self, run: &Run<'_>, place: Place, additions: &Additions) -> Result<(), Failure> {
+    fn add_member(&mut self, run: &Run<'_>, place: MemberSpec, additions: &Additions) -> Result<(), Failure> {
         self.ipset.remove_expired(run.set, self.now);
         let now = self.now;
         let set = self.ipset.set_mut(run.set);
@@ -321,7 +321,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    fn del_member(&mut self, run: &Run<'_>, place: Place) -> Result<(), Failure> {
+    fn del_member(&mut self, run: &Run<'_>, place: MemberSpec) -> Result<(), Failure> {
         self.ipset.remove_expired(run.set, self.now);
         let Elements::List(members) = &mut self.ipset.set_mut(run.set).elements else { return Ok(()) };
         match list::del(members, place) {

@@ -1,7 +1,7 @@
 //! `ipset save`: sets as text that `ipset restore` takes.
 
 use super::element;
-use super::entry::Entry;
+use super::entry::ElementData;
 use super::header::Header;
 use super::list::Member;
 use super::set::Elements;
@@ -44,7 +44,7 @@ fn save_set(out: &mut String, ipset: &Ipset, id: SetId, now: Instant) {
 }
 
 /// The rest of an `add` line.
-fn print_entry(out: &mut String, header: &Header, entry: &Entry, now: Instant) {
+fn print_entry(out: &mut String, header: &Header, entry: &ElementData, now: Instant) {
     if header.extensions.timeout.is_some() {
         _ = write!(out, " timeout {}", entry.seconds_left(now));
     }

@@ -1,7 +1,7 @@
 //! A set: its elements, and what adding and deleting them comes to.
 
 use super::element::Spec;
-use super::entry::{Additions, Entry, Failure};
+use super::entry::{Additions, ElementData, Failure};
 use super::gc::Gc;
 use super::header::{Extensions, Header, SetType, Storage};
 use super::keys::Key;
@@ -38,7 +38,7 @@ impl Elements {
 /// Elements by key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keyed {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, ElementData>,
     /// Prefix lengths of networks, longest first, each with the number of elements that have it (`struct net_prefixes`).
     prefixes: Vec<(u8, u32)>,
 }
@@ -48,15 +48,15 @@ pub(super) const MAX_PER_LINE: u32 = 1 << 20;
 
 impl Keyed {
     /// The elements that have not expired, in the order of their keys.
-    pub(super) fn valid(&self, now: Instant) -> impl Iterator<Item = (&Key, &Entry)> {
+    pub(super) fn valid(&self, now: Instant) -> impl Iterator<Item = (&Key, &ElementData)> {
         self.entries.iter().filter(move |(_, entry)| !entry.is_expired(now))
     }
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&ElementData> {
         self.entries.get(key).filter(|entry| !entry.is_expired(now))
     }
 
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut ElementData> {
         self.entries.get_mut(key)
     }
 
@@ -65,7 +65,7 @@ impl Keyed {
         self.prefixes.first().map(|(prefix, _)| *prefix)
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
+    fn insert(&mut self, key: Key, entry: ElementData) {
         if self.entries.insert(key, entry).is_none() {
             match self.prefixes.binary_search_by(|(known, _)| key.prefix.cmp(known)) {
                 Ok(at) => self.prefixes[at].1 += 1,
@@ -74,7 +74,7 @@ impl Keyed {
         }
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Entry> {
+    fn remove(&mut self, key: &Key) -> Option<ElementData> {
         let entry = self.entries.remove(key)?;
         if let Ok(at) = self.prefixes.binary_search_by(|(known, _)| key.prefix.cmp(known)) {
             self.prefixes[at].1 -= 1;
@@ -159,7 +159,7 @@ impl Set {
                 return Err(Failure::Full);
             }
         }
-        keyed.insert(key, Entry::new(additions, &header.extensions, now));
+        keyed.insert(key, ElementData::new(additions, &header.extensions, now));
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl Set {
     }
 
     /// The element with a key that has not expired.
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&ElementData> {
         match &self.elements {
             Elements::Keyed(keyed) => keyed.get(key, now),
             Elements::List(_) => None,

@@ -28,9 +28,8 @@ mod verdict;
 
 pub use confirm::nf_conntrack_confirm;
 pub use counters::Counters;
-pub use entry::{Entry, ProtocolState, Status};
+pub use entry::{Entry, ProtocolState};
 pub use listing::Row;
-pub use sctp::SctpState;
 pub use settings::{ConntrackSettings, ConntrackTimeouts};
 pub use state::{StateBits, state_bits};
 pub use table::Conntrack;

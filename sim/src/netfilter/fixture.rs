@@ -1,24 +1,25 @@
 //! A netns with conntrack and NAT and nothing else, for tests: packets go through the hooks by hand.
 
-use super::conntrack::{Conntrack, Entry, Row, nf_conntrack_confirm, nf_conntrack_in};
-use super::nat::{self, NatRange, NatStep};
+use super::conntrack::{Entry, Row, nf_conntrack_confirm, nf_conntrack_in};
+use super::nat::{self, NatRange, nf_nat_inet_fn};
 use crate::context::Context;
 use crate::ct::{CtInfo, PacketCt};
-use crate::device::{DeviceKind, Devices, InterfaceAddr, Scope};
+use crate::device::{DeviceKind, InterfaceAddr, Scope};
 use crate::draws::Draws;
-use crate::fib::Fib;
 use crate::hook::{Family, Hook, HookState, Verdict};
 use crate::ids::{DeviceId, EntryId, NetnsId};
 use crate::netfilter::EvalCtx;
+use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
 use crate::route::{RouteKind, RouteResult};
-use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
 use crate::trace::{ConntrackEvent, Event, Level, Trace};
 use crate::tuple::Tuple;
 use crate::wire::build::{self, Ipv4Fields};
+use crate::wire::rewrite::Side;
 use crate::wire::{Headers, MacAddr, TcpFlags, protocol};
 use std::net::Ipv4Addr;
+use std::ops::{Deref, DerefMut};
 
 /// An address from four numbers in a string.
 pub(crate) fn ip(text: &str) -> Ipv4Addr {
@@ -227,44 +228,50 @@ pub(crate) fn entry_of(ct: PacketCt) -> EntryId {
 #[derive(Debug)]
 pub(crate) struct Fixture {
     pub(crate) now: Instant,
-    pub(crate) devices: Devices,
-    pub(crate) sysctls: Sysctls,
-    pub(crate) ipset: crate::ipset::Ipset,
-    pub(crate) conntrack: Conntrack,
+    ns: Netns,
     pub(crate) draws: Draws,
     pub(crate) trace: Trace,
     pub(crate) out_dev: DeviceId,
     /// NAT is in use, as when some rule names it.
     pub(crate) has_nat: bool,
-    pub(crate) fib: Fib,
 }
 
 pub(crate) const ETH0: DeviceId = DeviceId(2);
 pub(crate) const ETH1: DeviceId = DeviceId(3);
 
+impl Deref for Fixture {
+    type Target = Netns;
+
+    fn deref(&self) -> &Netns {
+        &self.ns
+    }
+}
+
+impl DerefMut for Fixture {
+    fn deref_mut(&mut self) -> &mut Netns {
+        &mut self.ns
+    }
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let mut devices = Devices::default();
+        let mut ns = Netns::new(NetnsId(0), "tested");
         for (name, net, scope) in [
             ("lo", "127.0.0.1/8", Scope::Host),
             ("eth0", "10.0.0.254/24", Scope::Universe),
             ("eth1", "192.168.0.254/24", Scope::Universe),
         ] {
-            let id = devices.add(name, MacAddr::ZERO, 1500, DeviceKind::Dummy);
+            let id = ns.devices.add(name, MacAddr::ZERO, 1500, DeviceKind::Dummy);
             let addr = InterfaceAddr { net: net.parse().unwrap(), scope, is_secondary: false };
-            devices.get_mut(id).addrs.push(addr);
+            ns.devices.get_mut(id).addrs.push(addr);
         }
         Self {
             now: Instant::START + Duration::from_secs(1000),
-            devices,
-            sysctls: Sysctls::default(),
-            ipset: crate::ipset::Ipset::default(),
-            conntrack: Conntrack::default(),
+            ns,
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Everything),
             out_dev: ETH1,
             has_nat: true,
-            fib: Fib::default(),
         }
     }
 
@@ -304,44 +311,22 @@ impl Fixture {
             trace: &mut self.trace,
             effects: &mut effects,
         };
-        function(&mut EvalCtx {
-            cx: &mut cx,
-            state,
-            devices: &self.devices,
-            fib: &self.fib,
-            sysctls: &self.sysctls,
-            ipset: &mut self.ipset,
-            conntrack: &mut self.conntrack,
-        })
+        function(&mut self.ns.at_hook(&mut cx, state).ctx)
     }
 
     /// The NAT entry of a hook.
     pub(crate) fn nat(&mut self, hook: Hook, packet: &mut Packet, rules: &Rules) -> Verdict {
-        let manip = nat::manip_of(hook);
         self.at(hook, |ctx| {
-            match nat::nat_begin(ctx, packet, manip) {
-                NatStep::Skip => return Verdict::Accept,
-                NatStep::Drop(reason) => return Verdict::Drop(reason),
-                NatStep::Translate => return nat::nat_packet(ctx, packet, manip),
-                NatStep::WalkChains => {}
-            }
-            let verdict = match (hook, rules.dnat, rules.snat) {
+            nf_nat_inet_fn(ctx, packet, [rules], |ctx, packet, rules| match (hook, rules.dnat, rules.snat) {
                 (Hook::Prerouting | Hook::Output, Some(range), _) => {
-                    nat::setup_info(ctx, packet, &range, manip)
+                    nat::setup_info(ctx, packet, &range, Side::Dst)
                 }
                 (Hook::Postrouting | Hook::Input, _, Some(Snat::To(range))) => {
-                    nat::setup_info(ctx, packet, &range, manip)
+                    nat::setup_info(ctx, packet, &range, Side::Src)
                 }
                 (Hook::Postrouting, _, Some(Snat::Masquerade(range))) => nat::masquerade(ctx, packet, &range),
                 _ => Verdict::Accept,
-            };
-            if verdict != Verdict::Accept {
-                return verdict;
-            }
-            match nat::null_binding(ctx, packet, manip) {
-                Verdict::Accept => nat::nat_packet(ctx, packet, manip),
-                stopped @ (Verdict::Drop(_) | Verdict::Stolen) => stopped,
-            }
+            })
         })
     }
 

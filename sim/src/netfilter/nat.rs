@@ -5,26 +5,26 @@
 //! says. Rules are asked only while a flow has no binding for that side; when none of them answers, the flow gets a *null
 //! binding*, which keeps the address but still sees to it that no two flows have replies that look the same.
 //!
-//! The dispatcher of the hooks calls, in this order: [`nat_begin`]; its chains, if that says so; [`null_binding`], if no chain
-//! has called [`setup_info`], [`masquerade`] or [`redirect`]; and [`nat_packet`].
+//! [`nf_nat_inet_fn`] is the entry of every hook. Chains call [`setup_info`], [`masquerade`] or [`redirect`].
 
 mod bind;
 mod jhash;
 mod manip;
 mod unique;
 
-pub use bind::{masquerade, null_binding, redirect, setup_info};
-pub use manip::nat_packet;
+pub use bind::{masquerade, redirect, setup_info};
 
-use crate::ct::{CtInfo, PacketCt};
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
-use crate::hook::Hook;
+use crate::hook::{Hook, Priority, Verdict};
 use crate::netfilter::EvalCtx;
-use crate::netfilter::conntrack::{Entry, Status, delete};
+use crate::netfilter::conntrack::{Entry, delete};
 use crate::packet::Packet;
 use crate::tuple::Direction;
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;
+use bind::null_binding;
+use manip::nat_packet;
 use std::net::Ipv4Addr;
 
 /// How ports are chosen (`NF_NAT_RANGE_*`, include/uapi/linux/netfilter/nf_nat.h).
@@ -93,23 +93,74 @@ impl NatRange {
     }
 }
 
-/// What the NAT entry of a hook has to do with a packet.
+/// Where NAT stands, with its priorities (`nf_nat_ipv4_ops`, net/netfilter/nf_nat_proto.c): destinations before routing, sources
+/// after it.
+pub const HOOKS: [(Hook, Priority); 4] = [
+    (Hook::Prerouting, Priority::NAT_DST),
+    (Hook::Input, Priority::NAT_SRC),
+    (Hook::Output, Priority::NAT_DST),
+    (Hook::Postrouting, Priority::NAT_SRC),
+];
+
+/// NAT as an entry of a hook (`nf_nat_inet_fn`, net/netfilter/nf_nat_core.c): asks its chains, in their order, while the flow
+/// has no binding for this side, and translates the packet. `ask` walks one chain.
+pub fn nf_nat_inet_fn<Chain>(
+    ctx: &mut EvalCtx,
+    packet: &mut Packet,
+    chains: impl IntoIterator<Item = Chain>,
+    ask: impl FnMut(&mut EvalCtx, &mut Packet, Chain) -> Verdict,
+) -> Verdict {
+    let manip = manip_of(ctx.state.hook);
+    match nat_begin(ctx, packet, manip) {
+        NatStep::Skip => Verdict::Accept,
+        NatStep::Drop(reason) => Verdict::Drop(reason),
+        NatStep::Translate => nat_packet(ctx, packet, manip),
+        NatStep::AskChains => match ask_chains(ctx, packet, manip, chains, ask) {
+            Verdict::Accept => nat_packet(ctx, packet, manip),
+            dropped @ Verdict::Drop(_) => dropped,
+        },
+    }
+}
+
+/// Until one of the chains has bound the flow. If none has, it gets a null binding.
+fn ask_chains<Chain>(
+    ctx: &mut EvalCtx,
+    packet: &mut Packet,
+    manip: Side,
+    chains: impl IntoIterator<Item = Chain>,
+    mut ask: impl FnMut(&mut EvalCtx, &mut Packet, Chain) -> Verdict,
+) -> Verdict {
+    for chain in chains {
+        let verdict = ask(ctx, packet, chain);
+        if verdict != Verdict::Accept || is_bound(ctx, packet, manip) {
+            return verdict;
+        }
+    }
+    null_binding(ctx, packet, manip)
+}
+
+fn is_bound(ctx: &EvalCtx, packet: &Packet, manip: Side) -> bool {
+    let PacketCt::Entry { id, .. } = packet.meta.ct else { return false };
+    ctx.conntrack.entry(id).is_some_and(|entry| is_initialised(entry, manip))
+}
+
+/// What NAT has to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum NatStep {
+enum NatStep {
     /// Nothing, or it is done already.
     Skip,
     /// [`nat_packet`].
     Translate,
-    /// Ask the chains, then [`null_binding`] if none has set up a binding, then [`nat_packet`].
-    WalkChains,
+    /// [`ask_chains`], then [`nat_packet`].
+    AskChains,
     /// Drop the packet.
     Drop(DropReason),
 }
 
 /// The binding that a hook is about (`HOOK2MANIP`, include/net/netfilter/nf_nat.h): the source where packets leave or are
 /// delivered, the destination where they come in or are made.
-pub const fn manip_of(hook: Hook) -> Side {
+const fn manip_of(hook: Hook) -> Side {
     match hook {
         Hook::Postrouting | Hook::Input => Side::Src,
         Hook::Prerouting | Hook::Output | Hook::Forward => Side::Dst,
@@ -118,12 +169,12 @@ pub const fn manip_of(hook: Hook) -> Side {
 
 /// The flow has its binding for that side (`nf_nat_initialized`), be it a null binding.
 pub const fn is_initialised(entry: &Entry, manip: Side) -> bool {
-    entry.status().contains(Status::bound(manip))
+    entry.status().contains(CtStatus::bound(manip))
 }
 
 /// The first half of `nf_nat_ipv4_fn` and `nf_nat_inet_fn`: what has to be done with this packet. ICMP errors about a flow are
 /// translated at once.
-pub fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
+fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return NatStep::Skip };
     let Some(entry) = ctx.conntrack.entry(id) else { return NatStep::Skip };
     let is_bound = is_initialised(entry, manip);
@@ -146,7 +197,7 @@ pub fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep
         CtInfo::Established | CtInfo::EstablishedReply => false,
     };
     if asks_rules && !is_bound {
-        return NatStep::WalkChains;
+        return NatStep::AskChains;
     }
     if has_moved {
         // The address belongs to the device by which the flow used to leave.

@@ -3,15 +3,9 @@
 //! Linux: net/ipv4/ping.c. The echo reply itself is the stack's business (`icmp_echo`).
 
 use super::flow::{Client, Flows, Pending};
-use super::table::Socket;
 use super::timer::Timers;
-use super::{
-    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketIo,
-    SocketOut, Sockets,
-};
-use crate::drop_reason::DropReason;
+use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::ids::{SocketId, TimerKind};
-use crate::packet::Packet;
 use crate::trace::Outcome;
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{Icmpv4, build, protocol};
@@ -31,56 +25,45 @@ pub(super) struct PingSocket {
     sequence: u16,
 }
 
-/// Opens a client socket and sends its request.
-pub(super) fn connect(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    spec: ClientSpec,
-) -> Result<SocketId, ConnectError> {
-    let ident = sockets.table.ping_ident(io, spec.src_port)?;
-    let id = sockets.table.next_id();
-    let mut socket = PingSocket {
-        id,
-        ident,
-        timers: Timers::default(),
-        client: Client { is_kept_open: spec.is_kept_open, pending: None },
-        src: spec.src,
-        dst: spec.dst,
-        sequence: 0,
-    };
-    let sent = socket.send_again(io, spec.request);
-    debug_assert!(sent.is_ok(), "a new socket can send");
-    sockets.table.insert_ping(socket);
-    Ok(id)
-}
-
-/// Receives an echo reply whose checksum the stack has verified (`ping_rcv`).
-pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-    let ip = packet.ipv4();
-    let (src, dst) = (ip.src(), ip.dst());
-    let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
-        return Delivery::Dropped(DropReason::IcmpChecksum);
-    };
-    let Sockets { table, flows } = sockets;
-    let Some(id) = table.ping.get(&icmp.id()).copied() else { return Delivery::NoSocket };
-    let Some(Socket::Ping(socket)) = table.get_mut(id) else {
-        unreachable!("the index names ping sockets");
-    };
-    if socket.src != dst {
-        return Delivery::NoSocket;
+impl PingSocket {
+    /// A client, which sends its request.
+    pub(super) fn client(io: &mut SocketIo<'_, '_>, id: SocketId, ident: u16, spec: ClientSpec) -> Self {
+        let mut socket = Self {
+            id,
+            ident,
+            timers: Timers::default(),
+            client: Client { is_kept_open: spec.is_kept_open, pending: None },
+            src: spec.src,
+            dst: spec.dst,
+            sequence: 0,
+        };
+        let sent = socket.send_again(io, spec.request);
+        debug_assert!(sent.is_ok(), "a new socket can send");
+        socket
     }
-    if icmp.sequence() == socket.sequence
-        && let Some(pending) = &mut socket.client.pending
-    {
-        pending.add_reply((src, 0), icmp.payload());
-        if socket.finish(io, flows, Outcome::Connected) {
-            table.remove(id);
+
+    /// Whether its requests have that source.
+    pub(super) fn is_from(&self, addr: Ipv4Addr) -> bool {
+        self.src == addr
+    }
+
+    /// An echo reply with its identifier. True if the socket is closed now.
+    pub(super) fn reply_arrived(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        src: Ipv4Addr,
+        icmp: &Icmpv4<&[u8]>,
+    ) -> bool {
+        match &mut self.client.pending {
+            Some(pending) if icmp.sequence() == self.sequence => {
+                pending.add_reply((src, 0), icmp.payload());
+                self.finish(io, flows, Outcome::Connected)
+            }
+            Some(_) | None => false,
         }
     }
-    Delivery::Delivered(id)
-}
 
-impl PingSocket {
     /// Sends another request, with the next sequence number.
     pub(super) fn send_again(
         &mut self,

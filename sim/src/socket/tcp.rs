@@ -8,6 +8,7 @@ mod connection;
 mod delack;
 mod err;
 mod input;
+pub(super) mod ipv4;
 mod listen;
 mod output;
 mod receive;
@@ -21,19 +22,17 @@ mod timewait;
 
 pub(super) use connection::{Connection, State};
 pub(super) use listen::{Listener, Request};
-pub(super) use segment::{FourTuple, Segment};
+pub(super) use segment::FourTuple;
 pub(super) use timewait::TimeWait;
 
-use super::table::Socket;
-use super::{ClientSpec, ConnectError, Delivery, SocketIo, SocketOut, Sockets};
+use super::{SocketIo, SocketOut};
 use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
 use crate::fib::{OutputKey, Routing, route_output};
 use crate::ids::{FlowId, PacketId, SocketId};
-use crate::packet::Packet;
 use crate::time::Instant;
-use crate::wire::{TcpFlags, protocol};
-use segment::{Options, Outgoing};
+use crate::wire::protocol;
+use segment::Outgoing;
 use seq::Seq;
 
 /// Bytes of the timestamps option with its padding (`TCPOLEN_TSTAMP_ALIGNED`).
@@ -43,68 +42,9 @@ const HEADERS_LEN: u16 = 40;
 /// The MTU of Ethernet, in bytes.
 const ETHERNET_MTU: u16 = 1_500;
 
-/// Opens a client socket and sends its SYN (`tcp_v4_connect`, net/ipv4/tcp_ipv4.c).
-pub(super) fn connect(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    spec: ClientSpec,
-) -> Result<SocketId, ConnectError> {
-    let remote = (spec.dst, spec.dst_port);
-    let (port, reused) = sockets.table.tcp_source_port(io, spec.src, spec.src_port, remote)?;
-    let tuple = FourTuple { local: (spec.src, port), remote };
-    let inherited = reused.and_then(|id| sockets.table.take_time_wait(id));
-    let id = sockets.table.next_id();
-    let mut connection = Connection::connect(io, id, tuple, spec, inherited.as_deref());
-    connection.send_syn(io);
-    sockets.table.insert_connection(connection);
-    Ok(id)
-}
-
-/// Receives a segment (`tcp_v4_rcv`, net/ipv4/tcp_ipv4.c).
-pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-    let segment = match Segment::parse(packet) {
-        Ok(segment) => segment,
-        Err(reason) => return Delivery::Dropped(reason),
-    };
-    let Some(id) = sockets.table.tcp_lookup(segment.tuple) else {
-        if segment.has(TcpFlags::RST) {
-            return Delivery::Dropped(DropReason::NoSocket);
-        }
-        send_reset(io, &segment);
-        return Delivery::NoSocket;
-    };
-    deliver(sockets, io, id, &segment)
-}
-
-fn deliver(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    id: SocketId,
-    segment: &Segment<'_>,
-) -> Delivery {
-    let verdict = match sockets.table.get(id) {
-        Some(Socket::Connection(_)) => sockets
-            .with_connection(io, id, |connection, io, flows| connection.segment_arrived(io, flows, segment)),
-        Some(Socket::Listener(_)) => listen::syn_arrived(sockets, io, id, segment),
-        Some(Socket::Request(_)) => listen::ack_arrived(sockets, io, id, segment),
-        Some(Socket::TimeWait(_)) => timewait::segment_arrived(sockets, io, id, segment),
-        Some(Socket::Udp(_) | Socket::Ping(_)) | None => unreachable!("the TCP table names TCP sockets"),
-    };
-    match verdict {
-        Verdict::Taken => Delivery::Delivered(id),
-        Verdict::Drop(reason) => Delivery::Dropped(reason),
-        Verdict::Reset(reason) => {
-            send_reset(io, segment);
-            Delivery::Dropped(reason)
-        }
-        Verdict::Child(child) => deliver(sockets, io, child, segment),
-        Verdict::Listener(listener) => deliver(sockets, io, listener, segment),
-    }
-}
-
 /// What became of a segment at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Disposition {
     /// The socket took it.
     Taken,
     /// Nothing more happens.
@@ -115,32 +55,6 @@ enum Verdict {
     Child(SocketId),
     /// The listener handles it.
     Listener(SocketId),
-}
-
-/// Answers a segment by a RST, unless it is one (`tcp_v4_send_reset`; RFC 9293 §3.5.2).
-fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
-    if segment.has(TcpFlags::RST) {
-        return;
-    }
-    let (seq, ack, flags) = if segment.has(TcpFlags::ACK) {
-        (segment.ack, Seq(0), TcpFlags::RST)
-    } else {
-        (Seq(0), segment.end_seq(), TcpFlags::RST.union(TcpFlags::ACK))
-    };
-    let reset = Outgoing {
-        tuple: segment.tuple,
-        seq,
-        ack,
-        flags,
-        window: 0,
-        options: Options::default(),
-        sack: &[],
-        payload: &[],
-    };
-    io.send_segment(
-        &reset,
-        Sender { ident: 0, socket: None, flow: segment.flow, cause: Some(segment.packet) },
-    );
 }
 
 /// On whose behalf a segment goes out.

@@ -4,17 +4,11 @@
 
 use super::app::Server;
 use super::flow::{Client, Flows, Pending};
-use super::table::Socket;
 use super::timer::Timers;
-use super::{
-    ClientProtocol, ClientSpec, ConnectError, Delivery, Endpoint, Request, SendAgainError, SocketIo,
-    SocketOut, Sockets,
-};
-use crate::drop_reason::DropReason;
+use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
-use crate::packet::Packet;
 use crate::trace::{Event, Outcome, SocketEvent};
-use crate::wire::{Udp, build, checksum, protocol};
+use crate::wire::{build, protocol};
 use std::net::Ipv4Addr;
 
 /// A UDP socket.
@@ -45,85 +39,13 @@ struct Connected {
     ident: u16,
 }
 
-/// Opens a client socket and sends its request.
-pub(super) fn connect(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    spec: ClientSpec,
-) -> Result<SocketId, ConnectError> {
-    let port = sockets.table.udp_source_port(io, spec.src, spec.src_port)?;
-    let id = sockets.table.next_id();
-    let connected = Connected {
-        client: Client { is_kept_open: spec.is_kept_open, pending: None },
-        local: (spec.src, port),
-        remote: (spec.dst, spec.dst_port),
-        flow: spec.request.flow,
-        ident: io.ident(),
-    };
-    let mut socket = UdpSocket {
-        id,
-        addr: Some(spec.src),
-        port,
-        timers: Timers::default(),
-        role: Role::Client(connected),
-    };
-    let sent = socket.send_again(io, spec.request);
-    debug_assert!(sent.is_ok(), "a new socket can send");
-    sockets.table.insert_udp(socket);
-    Ok(id)
-}
-
-/// Receives a datagram (`__udp4_lib_rcv`).
-pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-    let ip = packet.ipv4();
-    let (src, dst) = (ip.src(), ip.dst());
-    let l3 = packet.l3();
-    let bytes = &l3[ip.header_len()..usize::from(ip.total_len())];
-    let Some(udp) = Udp::new_checked(bytes) else { return Delivery::Dropped(DropReason::UdpChecksum) };
-    if !is_checksum_valid(src, dst, &udp, bytes) {
-        return Delivery::Dropped(DropReason::UdpChecksum);
-    }
-    let (local, remote) = ((dst, udp.dst_port()), (src, udp.src_port()));
-    let Some(id) = lookup(sockets, local, remote) else { return Delivery::NoSocket };
-    let Sockets { table, flows } = sockets;
-    if let Some(Socket::Udp(socket)) = table.get_mut(id) {
-        let datagram =
-            Datagram { packet: packet.id, flow: packet.flow, local, remote, payload: udp.payload() };
-        if socket.datagram_arrived(io, flows, &datagram) {
-            table.remove(id);
-        }
-    }
-    Delivery::Delivered(id)
-}
-
 /// A datagram that arrived, seen from here.
-struct Datagram<'p> {
-    packet: PacketId,
-    flow: Option<FlowId>,
-    local: Endpoint,
-    remote: Endpoint,
-    payload: &'p [u8],
-}
-
-/// The socket for a datagram: a connected one goes before one bound to the address, and that before one on all addresses
-/// (`compute_score`).
-fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
-    sockets
-        .table
-        .udp_on(local.1)
-        .filter_map(|socket| Some((socket.score(local, remote)?, socket.id)))
-        // The first of the best: later sockets of equal score do not exist, bind(2) refuses them.
-        .max_by_key(|(score, id)| (*score, std::cmp::Reverse(*id)))
-        .map(|(_, id)| id)
-}
-
-/// RFC 768: a checksum of zero means that the sender made none.
-fn is_checksum_valid(src: Ipv4Addr, dst: Ipv4Addr, udp: &Udp<&[u8]>, bytes: &[u8]) -> bool {
-    let covered = &bytes[..usize::from(udp.length())];
-    udp.checksum() == 0
-        || checksum::finish(
-            checksum::pseudo_header(src, dst, protocol::UDP, udp.length()) + checksum::sum(covered),
-        ) == 0
+pub(super) struct Datagram<'p> {
+    pub(super) packet: PacketId,
+    pub(super) flow: Option<FlowId>,
+    pub(super) local: Endpoint,
+    pub(super) remote: Endpoint,
+    pub(super) payload: &'p [u8],
 }
 
 impl UdpSocket {
@@ -131,7 +53,24 @@ impl UdpSocket {
         Self { id, addr, port, timers: Timers::default(), role: Role::Server(server) }
     }
 
-    fn score(&self, local: Endpoint, remote: Endpoint) -> Option<u32> {
+    /// A client, which sends its request.
+    pub(super) fn client(io: &mut SocketIo<'_, '_>, id: SocketId, port: u16, spec: ClientSpec) -> Self {
+        let connected = Connected {
+            client: Client { is_kept_open: spec.is_kept_open, pending: None },
+            local: (spec.src, port),
+            remote: (spec.dst, spec.dst_port),
+            flow: spec.request.flow,
+            ident: io.ident(),
+        };
+        let (addr, timers) = (Some(spec.src), Timers::default());
+        let mut socket = Self { id, addr, port, timers, role: Role::Client(connected) };
+        let sent = socket.send_again(io, spec.request);
+        debug_assert!(sent.is_ok(), "a new socket can send");
+        socket
+    }
+
+    /// How well it fits a datagram between these two; `None` if it does not (`compute_score`).
+    pub(super) fn score(&self, local: Endpoint, remote: Endpoint) -> Option<u32> {
         if self.port != local.1 || self.addr.is_some_and(|addr| addr != local.0) {
             return None;
         }
@@ -142,7 +81,7 @@ impl UdpSocket {
     }
 
     /// True if the socket is closed now.
-    fn datagram_arrived(
+    pub(super) fn datagram_arrived(
         &mut self,
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,

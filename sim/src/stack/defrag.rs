@@ -1,6 +1,6 @@
 //! Where IP puts fragments together (net/ipv4/ip_fragment.c, net/ipv4/netfilter/nf_defrag_ipv4.c).
 
-use super::hooks::Stopped;
+use super::hooks::Handled;
 use super::{carry_out, icmp, kfree_skb};
 use crate::context::Context;
 use crate::ct::PacketCt;
@@ -24,9 +24,9 @@ pub(super) fn ipv4_conntrack_defrag(
     cx: &mut Context,
     state: HookState,
     packet: Packet,
-) -> Result<Packet, Stopped> {
+) -> Handled {
     if packet.meta.ct == PacketCt::Untracked {
-        return Ok(packet);
+        return Handled::Next(packet);
     }
     // Linux: nf_ct_defrag_user.
     let user = match state.hook {
@@ -35,7 +35,7 @@ pub(super) fn ipv4_conntrack_defrag(
             if packet.meta.bridge.is_some() { DefragUser::ConntrackBridgeIn } else { DefragUser::ConntrackIn }
         }
     };
-    whole(ns, cx, user, packet).ok_or(Stopped)
+    whole(ns, cx, user, packet).map_or(Handled::Stolen, Handled::Next)
 }
 
 /// A packet that is whole, or that this fragment makes whole (`ip_defrag`).

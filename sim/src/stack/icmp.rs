@@ -13,7 +13,8 @@ use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Setting;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::icmp_type;
-use crate::wire::{Icmpv4, Ipv4, protocol};
+use crate::wire::quote::QUOTED_MIN;
+use crate::wire::{Icmpv4, Ipv4, Quote, protocol};
 use std::net::Ipv4Addr;
 
 /// `IPTOS_TOS_MASK` (include/uapi/linux/ip.h).
@@ -194,9 +195,7 @@ fn icmp_unreach(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };
     let (icmp_type, code, mtu) = (icmp.icmp_type(), icmp.code(), icmp.next_hop_mtu());
     let quoted = icmp.payload();
-    // A quote must hold the inner header and eight bytes more (icmp_socket_deliver).
-    let inner_len = quoted.first().map_or(0, |byte| usize::from(byte & 0x0f) * 4);
-    if inner_len < 20 || quoted.len() < inner_len + 8 {
+    if Quote::parse(quoted).is_none_or(|quote| quote.l4.len() < QUOTED_MIN) {
         return kfree_skb(ns, cx, packet, DropReason::IpHeader);
     }
     transport::with_sockets(ns, cx, |sockets, io| sockets.icmp_err(io, icmp_type, code, mtu, quoted));

@@ -1,23 +1,14 @@
 //! Building netns, devices and links, and changing them later.
 
 use super::{World, index};
-use crate::bridge::Fdb;
 use crate::context::Context;
-use crate::defrag::Defrag;
-use crate::device::{AddrError, DeviceKind, Devices, Scope};
-use crate::fib::{Fib, FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
-use crate::icmp_limit::IcmpLimit;
+use crate::device::{AddrError, DeviceKind, Scope};
+use crate::fib::{FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
 use crate::ids::{DeviceId, NetnsId};
-use crate::ipset::Ipset;
 use crate::link::Link;
-use crate::neigh::NeighTable;
-use crate::netfilter::conntrack::Conntrack;
 use crate::netns::Netns;
-use crate::socket::Sockets;
-use crate::stack::hooks::HookTable;
-use crate::sysctl::{SysctlError, Sysctls};
+use crate::sysctl::SysctlError;
 use crate::wire::MacAddr;
-use crate::xtables::Xtables;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -104,26 +95,7 @@ impl World {
     /// A new netns: its loopback is up and has 127.0.0.1/8, its settings are Linux's defaults.
     pub fn add_netns(&mut self, name: &str) -> NetnsId {
         let id = NetnsId(u32::try_from(self.netns.len()).expect("fewer than 2^32 netns"));
-        let mut hooks = HookTable::default();
-        hooks.register(|_| false, false);
-        self.netns.push(Arc::new(Netns {
-            id,
-            name: name.into(),
-            devices: Devices::default(),
-            fib: Fib::default(),
-            neigh: NeighTable::default(),
-            sysctls: Sysctls::default(),
-            defrag: Defrag::default(),
-            hooks,
-            conntrack: Conntrack::default(),
-            ipset: Ipset::default(),
-            xtables: Xtables::default(),
-            fdb: Fdb::default(),
-            sockets: Sockets::default(),
-            icmp_limit: IcmpLimit::default(),
-            socket_out: Vec::new(),
-            tap: None,
-        }));
+        self.netns.push(Arc::new(Netns::new(id, name)));
         if let Some(wheel) = self.timer_wheel {
             self.netns_mut(id).icmp_limit.set_wheel(wheel);
         }

@@ -2,10 +2,11 @@
 
 use super::World;
 use crate::hook::Family;
+use crate::hook_table;
 use crate::ids::NetnsId;
 use crate::ipset::IpsetOptions;
 use crate::netns::Netns;
-use crate::xtables::{CommandOutcome, RestoreOptions, RuleError};
+use crate::xtables::{CommandOutcome, RestoreOptions, RuleError, TableKind};
 
 /// Why text was not loaded. Nothing of the iptables table at fault was changed.
 pub type LoadError = RuleError;
@@ -57,10 +58,20 @@ impl World {
     }
 }
 
+/// Registers what the rules of a netns need by now.
 fn register_hooks(ns: &mut Netns) {
-    let xtables = &ns.xtables;
+    let (family, xtables) = (Family::Ipv4, &ns.xtables);
+    for table in TableKind::ALL.into_iter().filter(|table| xtables.has_table(family, *table)) {
+        ns.hooks.register_table(family, table);
+    }
     // A nat table alone does not begin to track (ipt_nat_register_lookups, net/ipv4/netfilter/iptable_nat.c); rules do that
     // refer to conntrack or translate (nf_ct_netns_get in their checkentry).
-    let uses_conntrack = xtables.uses_conntrack(Family::Ipv4);
-    ns.hooks.register(|table| xtables.has_table(Family::Ipv4, table), uses_conntrack);
+    let uses_conntrack = xtables.uses_conntrack(family);
+    for ops in hook_table::CONNTRACK {
+        if uses_conntrack {
+            ns.hooks.register(ops);
+        } else {
+            ns.hooks.unregister(ops);
+        }
+    }
 }

@@ -26,14 +26,14 @@ pub enum CommandOutcome {
 }
 
 /// Where the text of a rule stands.
-pub(super) struct Origin<'o> {
+pub(super) struct RuleText<'o> {
     pub(super) file: &'o Arc<str>,
     pub(super) line: u32,
     pub(super) text: &'o str,
 }
 
 /// Carries out a command. The table is a copy that is thrown away if that fails.
-pub(super) fn apply(table: &mut Table, line: Line<'_>, origin: &Origin<'_>) -> Parse<CommandOutcome> {
+pub(super) fn apply(table: &mut Table, line: Line<'_>, origin: &RuleText<'_>) -> Parse<CommandOutcome> {
     let count = line.counters.unwrap_or_default();
     match line.command {
         Command::Append(chain) => {
@@ -171,8 +171,13 @@ fn check_place(table: &Table, rule: &ParsedRule<'_>, target: &Target) -> Parse<(
     Ok(())
 }
 
-fn new_rules(table: &Table, rule: ParsedRule<'_>, origin: &Origin<'_>, count: Count) -> Parse<Vec<NewRule>> {
-    let Origin { file, line, text } = *origin;
+fn new_rules(
+    table: &Table,
+    rule: ParsedRule<'_>,
+    origin: &RuleText<'_>,
+    count: Count,
+) -> Parse<Vec<NewRule>> {
+    let RuleText { file, line, text } = *origin;
     let source = Arc::new(RuleSource { file: Arc::clone(file), line, text: text.into() });
     let specs = specs(table, rule)?;
     Ok(specs.into_iter().map(|spec| NewRule { spec, source: Arc::clone(&source), count }).collect())
@@ -235,7 +240,7 @@ fn rename(table: &mut Table, old: Value<'_>, new: Value<'_>) -> Parse<()> {
     Ok(())
 }
 
-fn delete_chain(table: &mut Table, chain: Option<Value<'_>>, origin: &Origin<'_>) -> Parse<()> {
+fn delete_chain(table: &mut Table, chain: Option<Value<'_>>, origin: &RuleText<'_>) -> Parse<()> {
     let everything = Value { text: origin.text, at: 0 };
     let ids = match chain {
         Some(chain) => vec![find(table, chain)?],

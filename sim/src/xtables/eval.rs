@@ -9,7 +9,7 @@ use super::matches::Answer;
 use super::recent_lists::RecentLists;
 use super::rule::Rule;
 use super::ruleset::{Base, Chain, Chains, Table};
-use super::targets::{Outcome, Target};
+use super::targets::{Target, TargetVerdict};
 use super::value::DeviceMatch;
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Verdict};
@@ -43,7 +43,7 @@ pub(super) fn ipt_do_table(
         counters,
         states,
         recent,
-        place: Place { family, kind },
+        place: TableRef { family, kind },
         headers,
         in_name,
         out_name,
@@ -57,7 +57,7 @@ pub(super) fn ipt_do_table(
 
 /// Family and table, which every event names.
 #[derive(Clone, Copy)]
-struct Place {
+struct TableRef {
     family: Family,
     kind: TableKind,
 }
@@ -67,7 +67,7 @@ struct Walk<'w> {
     counters: &'w mut Counters,
     states: &'w mut States,
     recent: &'w mut RecentLists,
-    place: Place,
+    place: TableRef,
     headers: Headers,
     in_name: &'w str,
     out_name: &'w str,
@@ -150,7 +150,7 @@ impl<'w> Walk<'w> {
                 | Target::Trace) => {
                     let (outcome, action) = target.act(ctx, packet, &self.headers);
                     self.record(ctx, packet, &frame, number, rule, || action);
-                    if let Outcome::Done(verdict) = outcome {
+                    if let TargetVerdict::Done(verdict) = outcome {
                         return verdict;
                     }
                 }
@@ -198,7 +198,7 @@ impl<'w> Walk<'w> {
     fn policy(&mut self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
         let Base { hook, is_accept, slot } = self.base;
         self.counters.add(slot, self.headers.total_len);
-        let Place { family, kind } = self.place;
+        let TableRef { family, kind } = self.place;
         ctx.cx.record(Some(packet.id), || {
             let chain = hook.chain_name().into();
             Event::Rule(RuleEvent::Policy { family, table: kind.name(), chain, is_accept })
@@ -216,7 +216,7 @@ impl<'w> Walk<'w> {
         rule: &Rule,
         action: impl FnOnce() -> RuleAction,
     ) {
-        let Place { family, kind } = self.place;
+        let TableRef { family, kind } = self.place;
         ctx.cx.record(Some(packet.id), || {
             let rule = RuleRef {
                 family,

@@ -1,6 +1,7 @@
 //! The five tables of a family, with the hooks at which each is registered.
 
 use crate::hook::{Hook, Priority};
+use crate::netfilter::nat;
 
 /// A table of a family. Declared in the order in which `iptables-save` prints tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,12 +58,7 @@ impl TableKind {
             }
             // Linux: nf_nat_ipv4_ops, net/ipv4/netfilter/iptable_nat.c. These two priorities are those of the nat hook
             // itself, which calls the table only for flows that have no binding yet.
-            Self::Nat => &[
-                (Prerouting, Priority::NAT_DST),
-                (Input, Priority::NAT_SRC),
-                (Output, Priority::NAT_DST),
-                (Postrouting, Priority::NAT_SRC),
-            ],
+            Self::Nat => &nat::HOOKS,
         }
     }
 

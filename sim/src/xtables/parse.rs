@@ -71,7 +71,7 @@ pub(super) struct Line<'w> {
 }
 
 /// What the reader of a command has to know.
-pub(super) struct Setting<'s> {
+pub(super) struct CommandContext<'s> {
     pub(super) family: Family,
     /// The command is a line of a restored text.
     pub(super) is_restore: bool,
@@ -82,7 +82,7 @@ pub(super) struct Setting<'s> {
 }
 
 /// Reads the words of a command. `end` is the byte offset of the end of the line.
-pub(super) fn parse<'w>(words: &'w [Word<'_>], end: usize, setting: Setting<'_>) -> Parse<Line<'w>> {
+pub(super) fn parse<'w>(words: &'w [Word<'_>], end: usize, setting: CommandContext<'_>) -> Parse<Line<'w>> {
     let mut parser = Parser {
         words,
         next: 0,
@@ -115,7 +115,7 @@ struct Parser<'w, 't, 's> {
     rule_option: Option<Value<'w>>,
     is_for_other_family: bool,
     rule: RuleReader<'w>,
-    setting: Setting<'s>,
+    setting: CommandContext<'s>,
 }
 
 /// An option as it was written.
@@ -180,12 +180,12 @@ impl<'w> Parser<'w, '_, '_> {
         if let Some((extension, id)) = self.rule.option(name) {
             return self.extension(extension, id, written);
         }
-        let base = OPTIONS.iter().enumerate().map(|(index, option)| (option.long, Place::Base(index)));
+        let base = OPTIONS.iter().enumerate().map(|(index, option)| (option.long, FoundOption::Base(index)));
         let extensions =
-            self.rule.options().map(|(name, extension, id)| (name, Place::Extension(extension, id)));
+            self.rule.options().map(|(name, extension, id)| (name, FoundOption::Extension(extension, id)));
         match options::find(name, base.chain(extensions)) {
-            Found::One(Place::Base(index)) => self.base(&OPTIONS[index], written),
-            Found::One(Place::Extension(extension, id)) => self.extension(extension, id, written),
+            Found::One(FoundOption::Base(index)) => self.base(&OPTIONS[index], written),
+            Found::One(FoundOption::Extension(extension, id)) => self.extension(extension, id, written),
             // A protocol brings its own match along when an option is not known otherwise (`load_proto`).
             Found::None | Found::Ambiguous(..) if self.rule.load_protocol_match(self.setting.family) => {
                 self.long(name, written)
@@ -435,7 +435,7 @@ impl<'w> Parser<'w, '_, '_> {
 
 /// Where an option was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum FoundOption {
     Base(usize),
     Extension(usize, u8),
 }

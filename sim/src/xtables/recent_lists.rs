@@ -35,12 +35,12 @@ pub(super) struct RecentList {
     /// Moments that are kept of an address.
     max_stamps: usize,
     /// The longest unseen first.
-    entries: Vec<Entry>,
+    entries: Vec<RecentEntry>,
 }
 
 /// An address in a list.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct RecentEntry {
     pub(super) addr: IpAddr,
     pub(super) ttl: u8,
     /// Moments, as a ring.
@@ -135,7 +135,7 @@ impl RecentList {
         if self.entries.len() >= MAX_ENTRIES {
             self.entries.remove(0);
         }
-        self.entries.push(Entry { addr, ttl, stamps: vec![now], next: 1 });
+        self.entries.push(RecentEntry { addr, ttl, stamps: vec![now], next: 1 });
     }
 
     /// Notes that an address was seen now, which makes it the latest (`recent_entry_update`).
@@ -164,8 +164,9 @@ impl RecentList {
 
     /// Forgets the longest unseen address if it was not seen within `window`: one at a time (`recent_entry_reap`).
     pub(super) fn reap(&mut self, window: Duration, now: Instant) {
-        let is_old =
-            |entry: &Entry| entry.next > 0 && !is_within(entry.stamps[entry.next - 1], Some(window), now);
+        let is_old = |entry: &RecentEntry| {
+            entry.next > 0 && !is_within(entry.stamps[entry.next - 1], Some(window), now)
+        };
         if self.entries.first().is_some_and(is_old) {
             self.entries.remove(0);
         }

@@ -2,11 +2,11 @@
 //!
 //! Linux user space: `ip46tables_restore_main`, iptables/iptables-restore.c.
 
-use super::apply::{Origin, apply, check_length, check_new_name, policy_of_base};
+use super::apply::{RuleText, apply, check_length, check_new_name, policy_of_base};
 use super::counters::Count;
 use super::error::{Parse, Problem, RuleError, RuleErrorKind};
 use super::kind::TableKind;
-use super::parse::{self, Setting};
+use super::parse::{self, CommandContext};
 use super::recent_lists::RecentLists;
 use super::ruleset::Table;
 use super::validate;
@@ -184,13 +184,14 @@ impl<'t> Restorer<'_, 't> {
     fn rule(&mut self, table: &mut Table, line: &'t str, number: u32) -> Parse<()> {
         let (count, from) = rule_counters(line, self.options.counters)?;
         restore_words(line, from, &mut self.words)?;
-        let setting = Setting { family: self.family, is_restore: true, lists: self.lists, sets: self.sets };
+        let setting =
+            CommandContext { family: self.family, is_restore: true, lists: self.lists, sets: self.sets };
         let mut parsed = parse::parse(&self.words, line.len(), setting)?;
         if parsed.is_for_other_family {
             return Ok(());
         }
         parsed.counters = parsed.counters.or(count);
-        let origin = Origin { file: &self.file, line: number, text: line[from..].trim_ascii() };
+        let origin = RuleText { file: &self.file, line: number, text: line[from..].trim_ascii() };
         if let parse::Command::ListRules(_) = parsed.command {
             let problem =
                 Problem::new(RuleErrorKind::Unsupported, from, "a command that changes rules", "`-S`");

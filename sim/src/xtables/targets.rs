@@ -51,7 +51,7 @@ pub(super) enum Target {
 
 /// What follows from a target that acted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TargetVerdict {
     /// `XT_CONTINUE`: the next rule.
     Continue,
     /// The table is done.
@@ -245,24 +245,24 @@ impl Target {
         ctx: &mut EvalCtx<'_, '_>,
         packet: &mut Packet,
         headers: &Headers,
-    ) -> (Outcome, RuleAction) {
+    ) -> (TargetVerdict, RuleAction) {
         match self {
             Self::None | Self::Return | Self::Jump(_) | Self::Goto(_) | Self::Log(_) | Self::Trace => {
-                (Outcome::Continue, RuleAction::Continue)
+                (TargetVerdict::Continue, RuleAction::Continue)
             }
-            Self::Accept => (Outcome::Done(Verdict::Accept), RuleAction::Accept),
-            Self::Drop => (Outcome::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Drop),
-            Self::Connmark(one) => (Outcome::Continue, one.act(ctx, packet)),
-            Self::Ct(one) => (Outcome::Continue, one.act(packet)),
-            Self::Mark(one) => (Outcome::Continue, one.act(packet)),
-            Self::Nat(one) => (Outcome::Done(one.act(ctx, packet)), RuleAction::Nat),
+            Self::Accept => (TargetVerdict::Done(Verdict::Accept), RuleAction::Accept),
+            Self::Drop => (TargetVerdict::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Drop),
+            Self::Connmark(one) => (TargetVerdict::Continue, one.act(ctx, packet)),
+            Self::Ct(one) => (TargetVerdict::Continue, one.act(packet)),
+            Self::Mark(one) => (TargetVerdict::Continue, one.act(packet)),
+            Self::Nat(one) => (TargetVerdict::Done(one.act(ctx, packet)), RuleAction::Nat),
             Self::Reject(one) => {
                 one.act(ctx, packet, headers);
-                (Outcome::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Reject)
+                (TargetVerdict::Done(Verdict::Drop(DropReason::NetfilterDrop)), RuleAction::Reject)
             }
             Self::Set(one) => {
                 one.act(ctx, packet, headers);
-                (Outcome::Continue, RuleAction::Continue)
+                (TargetVerdict::Continue, RuleAction::Continue)
             }
         }
     }

@@ -4,7 +4,9 @@ use crate::netns;
 use ipnet::Ipv4Net;
 use sim::device::{DeviceKind, Devices, Scope};
 use sim::drop_reason::DropReason;
-use sim::fib::{self, Entry, Fib, InputKey, OutputKey, Route, Selector, TableId, route_input, route_output};
+use sim::fib::{
+    self, Fib, FibEntry, InputKey, OutputKey, Route, Selector, TableId, route_input, route_output,
+};
 use sim::ids::{DeviceId, NetnsId};
 use sim::route::{RouteKind, RouteResult};
 use sim::sysctl::Sysctls;
@@ -280,7 +282,7 @@ impl Host {
         lines.join("\n")
     }
 
-    fn show_route(&self, entry: &Entry) -> String {
+    fn show_route(&self, entry: &FibEntry) -> String {
         let Route { dst, kind, scope, via, source, metric, is_onlink, .. } = entry.route;
         let mut line =
             if kind == RouteKind::Unicast { String::new() } else { format!("{} ", kind_name(kind)) };

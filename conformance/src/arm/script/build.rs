@@ -3,7 +3,8 @@
 use std::net::SocketAddrV4;
 
 use sim::wire::build::{self, Ipv4Fields};
-use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
+use sim::wire::tcp_option::kind;
+use sim::wire::{self, ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
 
 use super::INITIAL_SEQ;
 use crate::prepare::{REQUEST, ScriptPlan};
@@ -16,15 +17,6 @@ const WINDOW: u16 = 64_240;
 /// IP identifications of scripts begin here. They are never zero, for which a kernel would put in one of its own where DF is
 /// not set.
 const FIRST_IDENT: u16 = 0x4000;
-
-/// Kinds of TCP options (RFC 9293 §3.1, RFC 7323 §2.2, RFC 2018 §2).
-mod kind {
-    pub(super) const END: u8 = 0;
-    pub(super) const NOP: u8 = 1;
-    pub(super) const MSS: u8 = 2;
-    pub(super) const WINDOW_SCALE: u8 = 3;
-    pub(super) const SACK_PERMITTED: u8 = 4;
-}
 
 /// The packet of the line of that number, from its IP header on.
 pub(super) fn packet(
@@ -117,27 +109,15 @@ fn write_options(options: &[ScriptTcpOption]) -> Vec<u8> {
 }
 
 /// The options of a segment, as far as they are well-formed.
-pub(super) fn read_options(mut bytes: &[u8]) -> Vec<ScriptTcpOption> {
-    let mut options = Vec::new();
-    loop {
-        let len = match *bytes {
-            [] | [kind::END, ..] => return options,
-            [kind::NOP, ..] => 1,
-            [_, len, ..] => usize::from(len),
-            [_] => return options,
-        };
-        let Some((option, rest)) = bytes.split_at_checked(len).filter(|(option, _)| !option.is_empty())
-        else {
-            return options;
-        };
-        options.push(match *option {
-            [kind::NOP] => ScriptTcpOption::Nop,
-            [kind::MSS, _, high, low] => ScriptTcpOption::Mss(u16::from_be_bytes([high, low])),
-            [kind::WINDOW_SCALE, _, shift] => ScriptTcpOption::WindowScale(shift),
-            [kind::SACK_PERMITTED, _] => ScriptTcpOption::SackPermitted,
-            [kind, ..] => ScriptTcpOption::Other(kind),
-            [] => return options,
-        });
-        bytes = rest;
-    }
+pub(super) fn read_options(list: &[u8]) -> Vec<ScriptTcpOption> {
+    let read = |option| match option {
+        wire::TcpOption::Nop => ScriptTcpOption::Nop,
+        wire::TcpOption::Mss(mss) => ScriptTcpOption::Mss(mss),
+        wire::TcpOption::WindowScale(shift) => ScriptTcpOption::WindowScale(shift),
+        wire::TcpOption::SackPermitted => ScriptTcpOption::SackPermitted,
+        wire::TcpOption::Sack(_) => ScriptTcpOption::Other(kind::SACK),
+        wire::TcpOption::Timestamps(..) => ScriptTcpOption::Other(kind::TIMESTAMPS),
+        wire::TcpOption::Other { kind, .. } => ScriptTcpOption::Other(kind),
+    };
+    wire::TcpOption::iter(list).map(read).collect()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sim::wire::TcpOption;
+
 use super::{InitialSeqs, SeqSummary};
 
 /// An option of a TCP segment. What a host may announce depends on its routes, devices and settings; but time stamps count from
@@ -27,42 +29,27 @@ pub enum OptionSummary {
     },
 }
 
-/// Options in their order, but for end (0) and padding (1), as RFC 9293 §3.2 numbers them. What is malformed ends the list.
-pub(super) fn read(mut bytes: &[u8], initial: &InitialSeqs) -> Vec<OptionSummary> {
-    let mut options = Vec::new();
-    loop {
-        match *bytes {
-            [] | [0, ..] => return options,
-            [1, ref rest @ ..] => bytes = rest,
-            [kind, len, ..] if len >= 2 && bytes.len() >= usize::from(len) => {
-                let (option, rest) = bytes.split_at(usize::from(len));
-                options.push(OptionSummary::of(kind, &option[2..], initial));
-                bytes = rest;
-            }
-            [_, ..] => return options,
-        }
-    }
+/// Options in their order, without padding. What is malformed ends the list.
+pub(super) fn read(list: &[u8], initial: &InitialSeqs) -> Vec<OptionSummary> {
+    TcpOption::iter(list).filter_map(|option| OptionSummary::of(option, initial)).collect()
 }
 
 impl OptionSummary {
-    fn of(kind: u8, data: &[u8], initial: &InitialSeqs) -> Self {
-        match (kind, data) {
-            (2, [a, b]) => Self::Mss(u16::from_be_bytes([*a, *b])),
-            (3, [shift]) => Self::WindowScale(*shift),
-            (4, []) => Self::SackPermitted,
-            (5, data) if !data.is_empty() && data.len().is_multiple_of(8) => {
-                Self::Sack(blocks(data, initial))
+    /// `None` for padding.
+    fn of(option: TcpOption<'_>, initial: &InitialSeqs) -> Option<Self> {
+        Some(match option {
+            TcpOption::Nop => return None,
+            TcpOption::Mss(mss) => Self::Mss(mss),
+            TcpOption::WindowScale(shift) => Self::WindowScale(shift),
+            TcpOption::SackPermitted => Self::SackPermitted,
+            TcpOption::Sack(blocks) => {
+                let summary = |(first, end)| (initial.summary(first), initial.summary(end));
+                Self::Sack(blocks.iter().map(summary).collect())
             }
-            (8, [_, _, _, _, _, _, _, _]) => Self::Timestamps,
-            (kind, data) => Self::Other { kind, data: data.to_vec() },
-        }
+            TcpOption::Timestamps(..) => Self::Timestamps,
+            TcpOption::Other { kind, data } => Self::Other { kind, data: data.to_vec() },
+        })
     }
-}
-
-fn blocks(data: &[u8], initial: &InitialSeqs) -> Vec<(SeqSummary, SeqSummary)> {
-    let (blocks, _) = data.as_chunks::<8>();
-    let number = |bytes: [u8; 4]| initial.summary(u32::from_be_bytes(bytes));
-    blocks.iter().map(|&[a, b, c, d, e, f, g, h]| (number([a, b, c, d]), number([e, f, g, h]))).collect()
 }
 
 impl fmt::Display for OptionSummary {

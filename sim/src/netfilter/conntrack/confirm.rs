@@ -1,8 +1,7 @@
 //! A new entry enters the table, when its first packet has come through every rule.
 
-use super::Status;
 use super::udp::allows_clash;
-use crate::ct::PacketCt;
+use crate::ct::{CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::Verdict;
 use crate::ids::EntryId;
@@ -77,8 +76,8 @@ fn resolve_clash(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner:
     }
     let Some(entry) = ctx.conntrack.entry_mut(loser) else { return false };
     entry.set_timeout(CLASH_TIMEOUT, now);
-    entry.status_mut().insert(Status::FIXED_TIMEOUT);
-    entry.status_mut().insert(Status::NAT_CLASH);
+    entry.status_mut().insert(CtStatus::FIXED_TIMEOUT);
+    entry.status_mut().insert(CtStatus::NAT_CLASH);
     ctx.conntrack.insert_reply_only(loser, now);
     true
 }

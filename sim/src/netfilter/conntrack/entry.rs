@@ -3,71 +3,11 @@
 use super::sctp::SctpTrack;
 use super::tcp::TcpTrack;
 use super::udp::UdpTrack;
+use crate::ct::{CtStatus, TcpState};
 use crate::ids::DeviceId;
+use crate::netfilter::conntrack::ConntrackTimeouts;
 use crate::time::{Duration, Instant};
 use crate::tuple::{Direction, Tuple};
-use crate::wire::rewrite::Side;
-
-/// What happened to a flow (`enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Status(u16);
-
-impl Status {
-    /// `IPS_SEEN_REPLY`: packets went both ways.
-    pub const SEEN_REPLY: Self = Self(1 << 0);
-    /// `IPS_ASSURED`: not deleted to make room.
-    pub const ASSURED: Self = Self(1 << 1);
-    /// `IPS_CONFIRMED`: in the table.
-    pub const CONFIRMED: Self = Self(1 << 2);
-    /// `IPS_SRC_NAT`: the source is translated in the original direction.
-    pub const SRC_NAT: Self = Self(1 << 3);
-    /// `IPS_DST_NAT`: the destination is translated in the original direction.
-    pub const DST_NAT: Self = Self(1 << 4);
-    /// `IPS_SRC_NAT_DONE`: the source has its binding, which may be a null binding.
-    pub const SRC_NAT_DONE: Self = Self(1 << 5);
-    /// `IPS_DST_NAT_DONE`.
-    pub const DST_NAT_DONE: Self = Self(1 << 6);
-    /// `IPS_DYING`: left the table; some packet still holds it.
-    pub const DYING: Self = Self(1 << 7);
-    /// `IPS_FIXED_TIMEOUT`: packets do not renew it.
-    pub const FIXED_TIMEOUT: Self = Self(1 << 8);
-    /// `IPS_NAT_CLASH`: lost a clash, and is found in the reply direction only.
-    pub const NAT_CLASH: Self = Self(1 << 9);
-    /// `IPS_NAT_MASK`.
-    pub const NAT: Self = Self(Self::SRC_NAT.0 | Self::DST_NAT.0);
-    /// `IPS_NAT_DONE_MASK`.
-    pub const NAT_DONE: Self = Self(Self::SRC_NAT_DONE.0 | Self::DST_NAT_DONE.0);
-
-    /// Every bit of `other` is set.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Some bit of `other` is set.
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    pub(crate) const fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// The bit that says that one side is translated.
-    pub(crate) const fn translated(side: Side) -> Self {
-        match side {
-            Side::Src => Self::SRC_NAT,
-            Side::Dst => Self::DST_NAT,
-        }
-    }
-
-    /// The bit that says that one side has its binding.
-    pub(crate) const fn bound(side: Side) -> Self {
-        match side {
-            Side::Src => Self::SRC_NAT_DONE,
-            Side::Dst => Self::DST_NAT_DONE,
-        }
-    }
-}
 
 /// What the protocol of a flow remembers (`union nf_conntrack_proto`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +35,7 @@ enum Timer {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) tuples: [Tuple; 2],
-    pub(super) status: Status,
+    pub(super) status: CtStatus,
     pub(super) protocol: ProtocolState,
     /// Device by which a masqueraded flow leaves (`masq_index`).
     pub(crate) masquerade_device: Option<DeviceId>,
@@ -112,7 +52,7 @@ impl Entry {
     pub(super) fn new(original: Tuple, reply: Tuple, protocol: ProtocolState, serial: u64) -> Self {
         Self {
             tuples: [original, reply],
-            status: Status::default(),
+            status: CtStatus::default(),
             protocol,
             masquerade_device: None,
             serial,
@@ -128,7 +68,7 @@ impl Entry {
     }
 
     /// What happened so far.
-    pub const fn status(&self) -> Status {
+    pub const fn status(&self) -> CtStatus {
         self.status
     }
 
@@ -139,12 +79,12 @@ impl Entry {
 
     /// In the table.
     pub const fn is_confirmed(&self) -> bool {
-        self.status.contains(Status::CONFIRMED)
+        self.status.contains(CtStatus::CONFIRMED)
     }
 
     /// Left the table.
     pub const fn is_dying(&self) -> bool {
-        self.status.contains(Status::DYING)
+        self.status.contains(CtStatus::DYING)
     }
 
     /// Time until it ends; zero if it has. Before confirmation, the time that it will be given.
@@ -187,7 +127,7 @@ impl Entry {
 
     /// Linux: `__nf_ct_refresh_acct`, net/netfilter/nf_conntrack_core.c.
     pub(super) fn refresh(&mut self, timeout: Duration, now: Instant) {
-        if !self.status.contains(Status::FIXED_TIMEOUT) {
+        if !self.status.contains(CtStatus::FIXED_TIMEOUT) {
             self.set_timeout(timeout, now);
         }
     }
@@ -198,7 +138,38 @@ impl Entry {
         self.tuples[Direction::Reply as usize] = reply;
     }
 
-    pub(crate) const fn status_mut(&mut self) -> &mut Status {
+    pub(crate) const fn status_mut(&mut self) -> &mut CtStatus {
         &mut self.status
+    }
+
+    /// The TCP state, if it is a TCP flow.
+    pub fn tcp_state(&self) -> Option<TcpState> {
+        self.tcp().map(TcpTrack::state)
+    }
+
+    pub(crate) fn tcp(&self) -> Option<&TcpTrack> {
+        match &self.protocol {
+            ProtocolState::Tcp(track) => Some(track),
+            ProtocolState::Udp(_) | ProtocolState::Sctp(_) | ProtocolState::Stateless => None,
+        }
+    }
+
+    /// Linux: `nf_conntrack_tcp_set_closing`. The timeout that it gets, if it gets another.
+    pub(super) fn set_closing(&mut self, timeouts: &ConntrackTimeouts) -> Option<Duration> {
+        let ProtocolState::Tcp(track) = &mut self.protocol else { return None };
+        if !self.status.contains(CtStatus::CONFIRMED) {
+            return None;
+        }
+        let changed = track.set_closing();
+        (changed && !self.status.contains(CtStatus::FIXED_TIMEOUT)).then(|| timeouts.tcp(TcpState::Close))
+    }
+
+    /// The other entry is the same flow, seen the same way or the other way round (`nf_ct_can_merge`).
+    pub(super) fn can_merge(&self, loser: &Self) -> bool {
+        let tuples = |entry: &Self| -> (Tuple, Tuple) {
+            (*entry.tuple(Direction::Original), *entry.tuple(Direction::Reply))
+        };
+        let (original, reply) = tuples(self);
+        tuples(loser) == (original, reply) || tuples(loser) == (reply, original)
     }
 }

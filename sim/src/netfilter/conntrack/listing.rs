@@ -1,7 +1,7 @@
 //! The table as `conntrack -L` prints it.
 
-use super::{Conntrack, Entry, ProtocolState, SctpState, Status};
-use crate::ct::TcpState;
+use super::{Conntrack, Entry, ProtocolState};
+use crate::ct::{CtStatus, SctpState, TcpState};
 use crate::time::Instant;
 use crate::tuple::{Direction, L4Key, Tuple};
 use crate::wire::protocol;
@@ -20,8 +20,8 @@ pub struct Row {
     pub tcp_state: Option<TcpState>,
     /// SCTP state, of SCTP flows.
     pub sctp_state: Option<SctpState>,
-    /// Status bits.
-    pub status: Status,
+    /// CtStatus bits.
+    pub status: CtStatus,
     /// The conntrack mark.
     pub mark: u32,
     /// The table, and the packets that hold it.
@@ -67,11 +67,11 @@ impl fmt::Display for Row {
             write!(f, "{} ", state.name())?;
         }
         fmt_tuple(f, &self.original)?;
-        if !self.status.contains(Status::SEEN_REPLY) {
+        if !self.status.contains(CtStatus::SEEN_REPLY) {
             f.write_str("[UNREPLIED] ")?;
         }
         fmt_tuple(f, &self.reply)?;
-        if self.status.contains(Status::ASSURED) {
+        if self.status.contains(CtStatus::ASSURED) {
             f.write_str("[ASSURED] ")?;
         }
         write!(f, "mark={} use={}", self.mark, self.use_count)

@@ -2,52 +2,13 @@
 
 mod table;
 
+use super::ConntrackSettings;
 use super::verdict::ProtocolVerdict;
-use super::{ConntrackSettings, Status};
+use crate::ct::{CtStatus, SctpState};
 use crate::tuple::Direction;
 use crate::wire::{be16, be32};
 use smallvec::SmallVec;
 use table::transition;
-
-/// SCTP state of an entry (`enum sctp_conntrack`). It is the state of the association, not of one of its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SctpState {
-    /// Nothing seen.
-    None,
-    /// INIT seen, or SHUTDOWN COMPLETE.
-    Closed,
-    /// INIT ACK seen.
-    CookieWait,
-    /// COOKIE ECHO seen.
-    CookieEchoed,
-    /// COOKIE ACK seen.
-    Established,
-    /// SHUTDOWN seen from the originator.
-    ShutdownSent,
-    /// SHUTDOWN seen from the other end.
-    ShutdownRecd,
-    /// SHUTDOWN ACK seen.
-    ShutdownAckSent,
-    /// HEARTBEAT seen on a new path.
-    HeartbeatSent,
-}
-
-impl SctpState {
-    /// As `conntrack -L` prints it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::Closed => "CLOSED",
-            Self::CookieWait => "COOKIE_WAIT",
-            Self::CookieEchoed => "COOKIE_ECHOED",
-            Self::Established => "ESTABLISHED",
-            Self::ShutdownSent => "SHUTDOWN_SENT",
-            Self::ShutdownRecd => "SHUTDOWN_RECD",
-            Self::ShutdownAckSent => "SHUTDOWN_ACK_SENT",
-            Self::HeartbeatSent => "HEARTBEAT_SENT",
-        }
-    }
-}
 
 /// Chunk types that change the state; the others, such as DATA and SACK, change nothing.
 mod chunk {
@@ -159,7 +120,7 @@ const WRONG_STATE: &str = "an SCTP chunk that does not fit the state of its asso
 /// Judges a packet of a tracked association (`nf_conntrack_sctp_packet`).
 pub(super) fn sctp_packet(
     track: &mut SctpTrack,
-    status: &mut Status,
+    status: &mut CtStatus,
     packet: &Packet,
     direction: Direction,
     settings: &ConntrackSettings,
@@ -197,13 +158,13 @@ pub(super) fn sctp_packet(
         // An INIT that is sent again does not renew the timer, as a SYN does not.
         if chunk.kind == chunk::INIT
             && (old, new) == (SctpState::Closed, SctpState::Closed)
-            && status.contains(Status::CONFIRMED)
+            && status.contains(CtStatus::CONFIRMED)
         {
             keeps_timer = true;
         }
         track.state = new;
         if old != new && new == SctpState::Established {
-            status.insert(Status::ASSURED);
+            status.insert(CtStatus::ASSURED);
         }
     }
     ProtocolVerdict::Accept { refresh: (!keeps_timer).then(|| settings.timeouts.sctp(track.state)) }

@@ -1,7 +1,7 @@
 //! What rules ask of a packet's entry.
 
-use super::{Conntrack, Status};
-use crate::ct::{CtInfo, PacketCt};
+use super::Conntrack;
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::packet::Packet;
 
 /// Connection tracking states of a packet, as `-m conntrack --ctstate` and `ct state` test them: exactly one of the first
@@ -52,7 +52,9 @@ pub fn state_bits(conntrack: &Conntrack, packet: &Packet) -> StateBits {
                 CtInfo::Related | CtInfo::RelatedReply => StateBits::RELATED,
                 CtInfo::New => StateBits::NEW,
             };
-            state.union(has(Status::SRC_NAT, StateBits::SNAT)).union(has(Status::DST_NAT, StateBits::DNAT))
+            state
+                .union(has(CtStatus::SRC_NAT, StateBits::SNAT))
+                .union(has(CtStatus::DST_NAT, StateBits::DNAT))
         }
     }
 }

@@ -4,9 +4,10 @@
 //! confirmed entries can be found by tuple. Nothing runs when a timeout ends: an expired entry is invisible from that
 //! moment, and a few entries are looked at on each insertion, so that the memory of expired ones stays bounded.
 
-use super::{Counters, Entry, ProtocolState, Status};
-use crate::ct::{CtInfo, PacketCt};
+use super::{Counters, Entry, ProtocolState};
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::ids::{DeviceId, EntryId};
+use crate::netfilter::conntrack::ConntrackTimeouts;
 use crate::packet::{Meta, Packet};
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
@@ -55,6 +56,17 @@ pub struct Conntrack {
 }
 
 impl Conntrack {
+    /// The firewall has answered a segment with a RST: its flow is closed, whatever its ends believe (`nf_ct_set_closing`).
+    /// `refused` is the metadata of that segment. An unconfirmed flow is left alone.
+    pub fn set_closing(&mut self, refused: &Meta, timeouts: &ConntrackTimeouts, now: Instant) {
+        let PacketCt::Entry { id, .. } = refused.ct else { return };
+        let Some(entry) = self.entry_mut(id) else { return };
+        if let Some(timeout) = entry.set_closing(timeouts) {
+            entry.set_timeout(timeout, now);
+            self.note_deadline(id);
+        }
+    }
+
     /// An entry, if it has not been freed.
     pub fn entry(&self, id: EntryId) -> Option<&Entry> {
         self.entries.get(id).map(|entry| &**entry)
@@ -92,7 +104,7 @@ impl Conntrack {
             .values()
             .map(|entry| &**entry)
             .filter(|entry| entry.is_confirmed() && !entry.is_dying() && !entry.is_expired(now))
-            .filter(|entry| !entry.status.contains(Status::NAT_CLASH))
+            .filter(|entry| !entry.status.contains(CtStatus::NAT_CLASH))
             .collect();
         live.sort_by_key(|entry| entry.serial);
         live
@@ -107,7 +119,7 @@ impl Conntrack {
     /// Takes an entry out of the table (`nf_ct_delete`). It is freed when the last packet lets go of it. False if it was out before.
     pub fn delete(&mut self, id: EntryId) -> bool {
         let Some(entry) = self.entry_mut(id).filter(|entry| !entry.is_dying()) else { return false };
-        entry.status.insert(Status::DYING);
+        entry.status.insert(CtStatus::DYING);
         let (tuples, holders) = (entry.tuples, entry.holders);
         for tuple in &tuples {
             if self.by_tuple.get(tuple).is_some_and(|(holder, _)| *holder == id) {
@@ -201,7 +213,7 @@ impl Conntrack {
     /// Linux: `nf_conntrack_free`, net/netfilter/nf_conntrack_core.c.
     fn free(&mut self, id: EntryId) {
         let Some(entry) = self.entries.remove(id) else { return };
-        if !entry.status.contains(Status::SRC_NAT_DONE) {
+        if !entry.status.contains(CtStatus::SRC_NAT_DONE) {
             return;
         }
         let key = SourceKey::of(entry.tuple(Direction::Original));
@@ -258,7 +270,7 @@ impl Conntrack {
     fn confirm_entry(&mut self, id: EntryId, now: Instant) -> Option<[Tuple; 2]> {
         let entry = self.entry_mut(id)?;
         entry.start_timer(now);
-        entry.status.insert(Status::CONFIRMED);
+        entry.status.insert(CtStatus::CONFIRMED);
         let tuples = entry.tuples;
         self.note_deadline(id);
         self.ring.push_back(id);
@@ -344,7 +356,7 @@ impl Conntrack {
         for _ in 0..EARLY_DROP_CANDIDATES.min(self.ring.len()) {
             let Some(id) = self.ring.pop_front() else { return false };
             let Some(entry) = self.entries.get(id).filter(|entry| !entry.is_dying()) else { continue };
-            if entry.status.contains(Status::ASSURED) && !entry.is_expired(now) {
+            if entry.status.contains(CtStatus::ASSURED) && !entry.is_expired(now) {
                 self.ring.push_back(id);
                 continue;
             }

@@ -11,11 +11,8 @@ mod window;
 
 pub(super) use judge::tcp_packet;
 
-use super::settings::ConntrackTimeouts;
-use super::{Conntrack, ConntrackSettings, Entry, ProtocolState, Status};
-use crate::ct::{PacketCt, TcpState};
-use crate::packet::Meta;
-use crate::time::{Duration, Instant};
+use super::ConntrackSettings;
+use crate::ct::TcpState;
 use crate::tuple::Direction;
 use crate::wire::{Tcp, TcpFlags};
 use peer::{Peer, PeerFlags};
@@ -46,7 +43,7 @@ struct Last {
 
 /// The fields of a segment that the tracker looks at.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment<'a> {
+pub(super) struct TrackedSegment<'a> {
     flags: TcpFlags,
     kind: SegmentKind,
     sequence: u32,
@@ -57,7 +54,7 @@ pub(super) struct Segment<'a> {
     options: &'a [u8],
 }
 
-impl<'a> Segment<'a> {
+impl<'a> TrackedSegment<'a> {
     /// Reads a segment; `None` if it is shorter than its header says.
     pub(super) fn parse(l4: &'a [u8]) -> Option<Self> {
         let tcp = Tcp::new_checked(l4)?;
@@ -81,7 +78,7 @@ impl<'a> Segment<'a> {
 }
 
 /// Flag combinations that occur; PSH, ECE and CWR never matter (`tcp_valid_flags`).
-pub(super) fn has_valid_flags(segment: &Segment) -> bool {
+pub(super) fn has_valid_flags(segment: &TrackedSegment) -> bool {
     const SYN: u8 = TcpFlags::SYN.0;
     const ACK: u8 = TcpFlags::ACK.0;
     const RST: u8 = TcpFlags::RST.0;
@@ -94,7 +91,10 @@ pub(super) fn has_valid_flags(segment: &Segment) -> bool {
 
 impl TcpTrack {
     /// What a first segment begins, or why it cannot begin anything (`tcp_new`).
-    pub(super) fn begin(segment: &Segment, settings: &ConntrackSettings) -> Result<Self, &'static str> {
+    pub(super) fn begin(
+        segment: &TrackedSegment,
+        settings: &ConntrackSettings,
+    ) -> Result<Self, &'static str> {
         let mut track = Self {
             state: TcpState::None,
             peers: [Peer::default(); 2],
@@ -147,7 +147,7 @@ impl TcpTrack {
     }
 
     /// Closing already, so that the tuple may be in use for a new connection (`tcp_can_early_drop`).
-    const fn is_closing(&self) -> bool {
+    pub(super) const fn is_closing(&self) -> bool {
         match self.state {
             TcpState::FinWait
             | TcpState::CloseWait
@@ -163,43 +163,7 @@ impl TcpTrack {
     }
 
     /// Forces CLOSE, after the firewall itself has sent a RST (`nf_conntrack_tcp_set_closing`). True if it was not closed before.
-    fn set_closing(&mut self) -> bool {
+    pub(super) fn set_closing(&mut self) -> bool {
         std::mem::replace(&mut self.state, TcpState::Close) != TcpState::Close
-    }
-}
-
-impl Entry {
-    /// The TCP state, if it is a TCP flow.
-    pub fn tcp_state(&self) -> Option<TcpState> {
-        self.tcp().map(TcpTrack::state)
-    }
-
-    pub(crate) fn tcp(&self) -> Option<&TcpTrack> {
-        match &self.protocol {
-            ProtocolState::Tcp(track) => Some(track),
-            ProtocolState::Udp(_) | ProtocolState::Sctp(_) | ProtocolState::Stateless => None,
-        }
-    }
-
-    fn set_closing(&mut self, timeouts: &ConntrackTimeouts) -> Option<Duration> {
-        let ProtocolState::Tcp(track) = &mut self.protocol else { return None };
-        if !self.status.contains(Status::CONFIRMED) {
-            return None;
-        }
-        let changed = track.set_closing();
-        (changed && !self.status.contains(Status::FIXED_TIMEOUT)).then(|| timeouts.tcp(TcpState::Close))
-    }
-}
-
-impl Conntrack {
-    /// The firewall has answered a segment with a RST: its flow is closed, whatever its ends believe (`nf_ct_set_closing`).
-    /// `refused` is the metadata of that segment. An unconfirmed flow is left alone.
-    pub fn set_closing(&mut self, refused: &Meta, timeouts: &ConntrackTimeouts, now: Instant) {
-        let PacketCt::Entry { id, .. } = refused.ct else { return };
-        let Some(entry) = self.entry_mut(id) else { return };
-        if let Some(timeout) = entry.set_closing(timeouts) {
-            entry.set_timeout(timeout, now);
-            self.note_deadline(id);
-        }
     }
 }

@@ -1,12 +1,12 @@
 //! A packet meets its entry.
 
+use super::ProtocolState;
 use super::icmp::{self, IcmpKind};
 use super::sctp::{self, SctpTrack, sctp_packet};
-use super::tcp::{self, Segment, TcpTrack, tcp_packet};
+use super::tcp::{self, TcpTrack, TrackedSegment, tcp_packet};
 use super::udp::{UdpTrack, udp_packet};
 use super::verdict::ProtocolVerdict;
-use super::{ProtocolState, Status};
-use crate::ct::{CtInfo, PacketCt};
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Verdict};
 use crate::ids::EntryId;
@@ -80,7 +80,7 @@ fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'stati
     let is_right = || checksum::is_transport_valid(ip.src(), ip.dst(), headers.protocol, l4);
     match headers.l4 {
         L4::Tcp { .. } if verify && !is_right() => Some("a TCP segment with a wrong checksum"),
-        L4::Tcp { .. } => Segment::parse(l4)
+        L4::Tcp { .. } => TrackedSegment::parse(l4)
             .is_none_or(|segment| !tcp::has_valid_flags(&segment))
             .then_some("a TCP segment with flags that exclude each other"),
         L4::Udp { .. } => (verify && !is_right()).then_some("a UDP datagram with a wrong checksum"),
@@ -122,7 +122,7 @@ fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolSta
     let ip = packet.ipv4();
     match original.protocol {
         protocol::TCP => {
-            let segment = Segment::parse(ip.payload()).ok_or("a TCP segment without its header")?;
+            let segment = TrackedSegment::parse(ip.payload()).ok_or("a TCP segment without its header")?;
             Ok(ProtocolState::Tcp(TcpTrack::begin(&segment, &ctx.sysctls.conntrack)?))
         }
         protocol::UDP => Ok(ProtocolState::Udp(UdpTrack::begin(ctx.cx.now))),
@@ -146,7 +146,7 @@ fn handle_packet(
     let entry = ctx.conntrack.entry_mut(id)?;
     let info = match direction {
         Direction::Reply => CtInfo::EstablishedReply,
-        Direction::Original if entry.status.contains(Status::SEEN_REPLY) => CtInfo::Established,
+        Direction::Original if entry.status.contains(CtStatus::SEEN_REPLY) => CtInfo::Established,
         Direction::Original => CtInfo::New,
     };
     let state_before = entry.tcp_state();
@@ -158,14 +158,14 @@ fn handle_packet(
                 entry.refresh(timeout, now);
             }
             if direction == Direction::Reply {
-                entry.status.insert(Status::SEEN_REPLY);
+                entry.status.insert(CtStatus::SEEN_REPLY);
             }
             ctx.conntrack.note_deadline(id);
         }
         ProtocolVerdict::Kill => {
             delete(ctx, packet, id);
             if direction == Direction::Reply {
-                ctx.conntrack.entry_mut(id)?.status.insert(Status::SEEN_REPLY);
+                ctx.conntrack.entry_mut(id)?.status.insert(CtStatus::SEEN_REPLY);
             }
         }
         ProtocolVerdict::Repeat => {
@@ -205,7 +205,7 @@ fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) 
     let remaining = entry.remaining(now);
     let number = entry.tuples[0].protocol;
     match &mut entry.protocol {
-        ProtocolState::Tcp(track) => match Segment::parse(ip.payload()) {
+        ProtocolState::Tcp(track) => match TrackedSegment::parse(ip.payload()) {
             Some(segment) => tcp_packet(track, &mut entry.status, &segment, direction, settings, remaining),
             None => ProtocolVerdict::Invalid("a TCP segment without its header"),
         },

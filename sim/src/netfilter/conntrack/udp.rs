@@ -2,9 +2,8 @@
 
 use super::settings::{ConntrackTimeouts, seconds};
 use super::verdict::ProtocolVerdict;
-use super::{Entry, Status};
+use crate::ct::CtStatus;
 use crate::time::{Duration, Instant};
-use crate::tuple::{Direction, Tuple};
 
 /// How old a flow must be before replies make it a stream. A single question and its answer never take this long.
 const STREAM_AGE: Duration = Duration::from_secs(2);
@@ -25,16 +24,16 @@ impl UdpTrack {
 /// Judges a datagram (`nf_conntrack_udp_packet`). It never changes a state; there is none but the status.
 pub(super) fn udp_packet(
     track: UdpTrack,
-    status: &mut Status,
+    status: &mut CtStatus,
     timeouts: &ConntrackTimeouts,
     now: Instant,
 ) -> ProtocolVerdict {
-    if !status.contains(Status::SEEN_REPLY) || now <= track.stream_from {
+    if !status.contains(CtStatus::SEEN_REPLY) || now <= track.stream_from {
         return ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp)) };
     }
     // An entry that lost a clash times out soon, and may be deleted to make room at any time.
-    if !status.contains(Status::NAT_CLASH) {
-        status.insert(Status::ASSURED);
+    if !status.contains(CtStatus::NAT_CLASH) {
+        status.insert(CtStatus::ASSURED);
     }
     ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp_stream)) }
 }
@@ -43,15 +42,4 @@ pub(super) fn udp_packet(
 /// socket may overtake one another on different processors.
 pub(crate) const fn allows_clash(protocol: u8) -> bool {
     protocol == crate::wire::protocol::UDP
-}
-
-impl Entry {
-    /// The other entry is the same flow, seen the same way or the other way round (`nf_ct_can_merge`).
-    pub(super) fn can_merge(&self, loser: &Self) -> bool {
-        let tuples = |entry: &Self| -> (Tuple, Tuple) {
-            (*entry.tuple(Direction::Original), *entry.tuple(Direction::Reply))
-        };
-        let (original, reply) = tuples(self);
-        tuples(loser) == (original, reply) || tuples(loser) == (reply, original)
-    }
 }

@@ -2,13 +2,12 @@
 
 use super::unique::get_unique_tuple;
 use super::{NatRange, is_initialised};
-use crate::ct::PacketCt;
+use crate::ct::{CtStatus, PacketCt};
 use crate::device::Scope;
 use crate::drop_reason::DropReason;
 use crate::fib::select_source;
 use crate::hook::{Hook, Verdict};
 use crate::netfilter::EvalCtx;
-use crate::netfilter::conntrack::Status;
 use crate::packet::Packet;
 use crate::trace::{Event, NatEvent};
 use crate::tuple::Direction;
@@ -32,9 +31,9 @@ pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: S
     let Some(entry) = ctx.conntrack.entry_mut(id) else { return Verdict::Accept };
     if new_reply != old_reply {
         entry.alter_reply(new_reply);
-        entry.status_mut().insert(Status::translated(manip));
+        entry.status_mut().insert(CtStatus::translated(manip));
     }
-    entry.status_mut().insert(Status::bound(manip));
+    entry.status_mut().insert(CtStatus::bound(manip));
     if manip == Side::Src {
         ctx.conntrack.note_source(id);
     }
@@ -44,7 +43,7 @@ pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: S
 
 /// Binds one side of a flow to what it is, because no rule says otherwise (`nf_nat_alloc_null_binding`). The source port may
 /// still change, if another flow has it. Does nothing for a flow that has its binding.
-pub fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> Verdict {
+pub(super) fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> Verdict {
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     if is_initialised(entry, manip) {

@@ -1,11 +1,10 @@
 //! The bytes of a packet become what its flow's bindings say (net/netfilter/nf_nat_proto.c).
 
-use crate::ct::{CtInfo, PacketCt};
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::Verdict;
 use crate::ids::EntryId;
 use crate::netfilter::EvalCtx;
-use crate::netfilter::conntrack::Status;
 use crate::packet::Packet;
 use crate::trace::{Event, NatEvent};
 use crate::tuple::{Direction, Tuple};
@@ -16,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Translates one side of a packet, if its flow is translated on that side (`nf_nat_packet`, net/netfilter/nf_nat_core.c).
 /// A reply's destination is the originator's source, and the other way round.
-pub fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdict {
+pub(super) fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdict {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
     let direction = info.direction();
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
@@ -29,10 +28,10 @@ pub fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdic
 }
 
 /// The status bit that says whether packets of that direction are translated on that side.
-const fn status_bit(manip: Side, direction: Direction) -> Status {
+const fn status_bit(manip: Side, direction: Direction) -> CtStatus {
     match direction {
-        Direction::Original => Status::translated(manip),
-        Direction::Reply => Status::translated(manip.opposite()),
+        Direction::Original => CtStatus::translated(manip),
+        Direction::Reply => CtStatus::translated(manip.opposite()),
     }
 }
 
@@ -91,7 +90,7 @@ pub(super) fn nf_nat_icmp_reply_translation(
     let Some(icmp) = icmp else { return Err(DropReason::NatIcmpRefused) };
     // A redirect names a gateway; after translation, the wrong one.
     if icmp.icmp_type() == icmp_type::REDIRECT
-        && (!status.contains(Status::NAT_DONE) || status.intersects(Status::NAT))
+        && (!status.contains(CtStatus::NAT_DONE) || status.intersects(CtStatus::NAT))
     {
         return Err(DropReason::NatIcmpRefused);
     }

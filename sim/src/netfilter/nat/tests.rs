@@ -1,4 +1,4 @@
-use super::{NatFlags, NatRange, is_initialised, null_binding, redirect, setup_info};
+use super::{NatFlags, NatRange, is_initialised, nf_nat_inet_fn, null_binding, redirect, setup_info};
 use crate::device::{InterfaceAddr, Scope};
 use crate::draws::{Purpose, Recorded};
 use crate::drop_reason::DropReason;
@@ -55,6 +55,43 @@ fn each_side_is_bound_once() {
     assert_eq!(netns.nat(Hook::Postrouting, &mut packet, &Rules::NONE), Verdict::Accept);
     assert_eq!(bound(&netns, &packet), (true, true));
     assert_eq!(packet.ipv4().dst(), ip("192.168.0.2"));
+}
+
+/// A chain that binds the flow is the last one that is asked, and so is one that drops the packet.
+#[test]
+fn chains_are_asked_in_their_order_until_one_decides() {
+    #[derive(Clone, Copy)]
+    enum Chain {
+        Says(&'static str),
+        Drops,
+        SaysNothing,
+    }
+    use Chain::{Drops, Says, SaysNothing};
+    let dropped = Verdict::Drop(DropReason::NetfilterDrop);
+    let cases: [(&[Chain], usize, Verdict, &str); 5] = [
+        (&[], 0, Verdict::Accept, "192.168.0.1"),
+        (&[SaysNothing, SaysNothing], 2, Verdict::Accept, "192.168.0.1"),
+        (&[SaysNothing, Says("192.168.0.2"), Says("192.168.0.3")], 2, Verdict::Accept, "192.168.0.2"),
+        (&[Drops, Says("192.168.0.2")], 1, dropped, "192.168.0.1"),
+        (&[Says("192.168.0.2"), Drops], 1, Verdict::Accept, "192.168.0.2"),
+    ];
+    for (chains, asked, verdict, dst) in cases {
+        let mut netns = Fixture::new();
+        let mut packet = netns.packet(&udp(CLIENT, SERVER));
+        let mut count = 0;
+        let said = netns.at(Hook::Prerouting, |ctx| {
+            assert_eq!(nf_conntrack_in(ctx, &mut packet), Verdict::Accept);
+            nf_nat_inet_fn(ctx, &mut packet, chains, |ctx, packet, chain| {
+                count += 1;
+                match chain {
+                    Says(addr) => setup_info(ctx, packet, &NatRange::to_addr(ip(addr)), Side::Dst),
+                    Drops => dropped,
+                    SaysNothing => Verdict::Accept,
+                }
+            })
+        });
+        assert_eq!((count, said, packet.ipv4().dst()), (asked, verdict, ip(dst)));
+    }
 }
 
 /// D-04, D-05: who takes which port. The first draw is the offset from the first port of the class.
@@ -224,7 +261,7 @@ fn redirect_leads_here() {
         assert_eq!(netns.nat(hook, &mut packet, &Rules::NONE), Verdict::Accept);
         let result = match verdict {
             Verdict::Drop(reason) => Err(reason),
-            Verdict::Accept | Verdict::Stolen => Ok(packet.ipv4().dst().to_string()),
+            Verdict::Accept => Ok(packet.ipv4().dst().to_string()),
         };
         assert_eq!(result, expected.map(str::to_owned), "{hook} {addrs:?}");
     }

@@ -1,11 +1,11 @@
 //! The choice of a tuple that no other flow has.
 
 use super::{NatRange, jhash};
-use crate::ct::TcpState;
+use crate::ct::{CtStatus, TcpState};
 use crate::draws::Purpose;
 use crate::ids::EntryId;
 use crate::netfilter::EvalCtx;
-use crate::netfilter::conntrack::{Conntrack, Entry, Status, allows_clash};
+use crate::netfilter::conntrack::{Conntrack, Entry, allows_clash};
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::wire::protocol;
@@ -70,13 +70,13 @@ fn is_used_new(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Insta
         return false;
     }
     let Some(own) = conntrack.entry(id) else { return true };
-    if !allows_clash(tuple.protocol) || own.status().intersects(Status::NAT) {
+    if !allows_clash(tuple.protocol) || own.status().intersects(CtStatus::NAT) {
         return true;
     }
     let own_reply = *own.tuple(Direction::Reply);
     let other = conntrack.find(tuple, now).or_else(|| conntrack.find(&tuple.reply()?, now));
     let Some(other) = other.and_then(|(other, _)| conntrack.entry(other)) else { return false };
-    other.status().intersects(Status::NAT) || *other.tuple(Direction::Original) != own_reply
+    other.status().intersects(CtStatus::NAT) || *other.tuple(Direction::Original) != own_reply
 }
 
 /// As [`is_used`], but near the end of the search a TCP flow that is over gives way to a new one whose sequence numbers have
@@ -96,8 +96,8 @@ fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: 
         && ctx.conntrack.entry(old).is_some_and(|entry| {
             // Linux: nf_nat_may_kill, nf_seq_has_advanced.
             let status = entry.status();
-            status.contains(Status::SRC_NAT)
-                && !status.intersects(Status::FIXED_TIMEOUT)
+            status.contains(CtStatus::SRC_NAT)
+                && !status.intersects(CtStatus::FIXED_TIMEOUT)
                 && entry.tcp().is_some_and(|track| {
                     track.state() >= TcpState::TimeWait
                         && end.wrapping_sub(track.original_end()).cast_signed() > 0

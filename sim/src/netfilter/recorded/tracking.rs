@@ -1,7 +1,8 @@
 //! What conntrack made of packets: their state, and the table after each of them.
 
 use super::packets::{number_of, packet};
-use crate::netfilter::conntrack::{ConntrackSettings, ProtocolState, Status};
+use crate::ct::CtStatus;
+use crate::netfilter::conntrack::{ConntrackSettings, ProtocolState};
 use crate::netfilter::fixture::{Fixture, Path, Rules, ip};
 use crate::time::Duration;
 use crate::tuple::Direction;
@@ -68,10 +69,10 @@ fn table(netns: &Fixture, number: u8, id: Option<u16>) -> String {
         let remaining = entry.remaining(netns.now);
         write!(row, "/{}/", remaining.as_secs() + u64::from(remaining.subsec_nanos() > 0)).unwrap();
         let flags = row.len();
-        if !entry.status().contains(Status::SEEN_REPLY) {
+        if !entry.status().contains(CtStatus::SEEN_REPLY) {
             row.push('U');
         }
-        if entry.status().contains(Status::ASSURED) {
+        if entry.status().contains(CtStatus::ASSURED) {
             row.push('A');
         }
         if row.len() == flags {

@@ -2,7 +2,7 @@
 //!
 //! Linux: `tcp_ack`, net/ipv4/tcp_input.c.
 
-use super::Verdict;
+use super::Disposition;
 use super::connection::{Connection, State};
 use super::segment::Segment;
 use crate::drop_reason::DropReason;
@@ -30,15 +30,15 @@ impl Connection {
         &mut self,
         io: &mut SocketIo<'_, '_>,
         segment: &Segment<'_>,
-    ) -> Result<(), Verdict> {
-        let rejected = Verdict::Drop(DropReason::TcpInvalid);
+    ) -> Result<(), Disposition> {
+        let rejected = Disposition::Drop(DropReason::TcpInvalid);
         if !segment.has(TcpFlags::ACK) {
             return Err(rejected);
         }
         match self.take_ack(io, segment) {
             AckResult::Valid => Ok(()),
             AckResult::Old | AckResult::TooOld | AckResult::Unsent if self.state == State::SynReceived => {
-                Err(Verdict::Reset(DropReason::TcpInvalid))
+                Err(Disposition::Reset(DropReason::TcpInvalid))
             }
             // The text of such a segment may still be new.
             AckResult::Old => Ok(()),

@@ -7,7 +7,7 @@ use super::rtt::Rtt;
 use super::segment::{FourTuple, Segment};
 use super::send::Send;
 use super::seq::Seq;
-use super::{TIMESTAMPS_LEN, TimeWait, initial_window};
+use super::{TIMESTAMPS_LEN, initial_window};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
@@ -52,6 +52,15 @@ pub(super) enum WriteTimer {
     LossProbe,
     /// `ICSK_TIME_PROBE0`.
     WindowProbe,
+}
+
+/// What a new connection takes over from one of the same tuple that is in TIME_WAIT (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inherited {
+    /// Its first sequence number.
+    pub(super) isn: Seq,
+    /// The peer's last timestamp, and when it came.
+    pub(super) ts_recent: Option<(u32, Instant)>,
 }
 
 /// The application that owns a connection.
@@ -148,14 +157,14 @@ impl Connection {
         id: SocketId,
         tuple: FourTuple,
         spec: ClientSpec,
-        inherited: Option<&TimeWait>,
+        inherited: Option<Inherited>,
     ) -> Self {
-        let ts_recent = inherited.and_then(|time_wait| time_wait.ts_recent);
+        let ts_recent = inherited.and_then(|inherited| inherited.ts_recent);
         let option_len = if ts_recent.is_some() { TIMESTAMPS_LEN } else { 0 };
         let (rcv_wnd, rcv_wscale) = initial_window(io, io.advertised_mss(tuple) - option_len, true);
         let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
         rcv.ts_recent = ts_recent;
-        let snd = Send::new(inherited.map_or_else(|| io.isn(), TimeWait::next_isn));
+        let snd = Send::new(inherited.map_or_else(|| io.isn(), |inherited| inherited.isn));
         let (flow, deadline) = (spec.request.flow, spec.request.deadline);
         let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
         let app = App::Client(Client { is_kept_open: spec.is_kept_open, pending: Some(pending) });

@@ -3,7 +3,7 @@
 //! Linux: `tcp_rcv_state_process`, `tcp_validate_incoming`, `tcp_ack`, `tcp_data_queue`, `tcp_fin`, net/ipv4/tcp_input.c. The
 //! fast path of `tcp_rcv_established` gives the same results and is not repeated.
 
-use super::Verdict;
+use super::Disposition;
 use super::connection::{Connection, State, WaitFor};
 use super::receive::Text;
 use super::segment::Segment;
@@ -26,7 +26,7 @@ impl Connection {
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,
         segment: &Segment<'_>,
-    ) -> Verdict {
+    ) -> Disposition {
         self.cause = Some(segment.packet);
         if segment.flow.is_some() {
             self.flow = segment.flow;
@@ -51,9 +51,9 @@ impl Connection {
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,
         segment: &Segment<'_>,
-    ) -> Verdict {
+    ) -> Disposition {
         if !segment.flags.intersects(TcpFlags::ACK.union(TcpFlags::RST).union(TcpFlags::SYN)) {
-            return Verdict::Drop(DropReason::TcpInvalid);
+            return Disposition::Drop(DropReason::TcpInvalid);
         }
         if let Err(verdict) = self.validate_incoming(io, flows, segment) {
             return verdict;
@@ -84,10 +84,10 @@ impl Connection {
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,
         segment: &Segment<'_>,
-    ) -> Result<(), Verdict> {
+    ) -> Result<(), Disposition> {
         let (seq, end) = (segment.seq, segment.end_seq());
         let (is_rst, is_syn) = (segment.has(TcpFlags::RST), segment.has(TcpFlags::SYN));
-        let rejected = Err(Verdict::Drop(DropReason::TcpInvalid));
+        let rejected = Err(Disposition::Drop(DropReason::TcpInvalid));
         // A RST is accepted even if its timestamp is old.
         if !is_rst && self.is_paws_rejected(segment) {
             self.answer_unacceptable(io, segment);
@@ -98,14 +98,14 @@ impl Connection {
                 self.answer_unacceptable(io, segment);
             } else if self.is_rst_behind_fin(seq) {
                 self.reset_received(io, flows);
-                return Err(Verdict::Taken);
+                return Err(Disposition::Taken);
             }
             return rejected;
         }
         if is_rst {
             if seq == self.rcv.rcv_nxt || self.is_rst_beyond_gap(seq) || self.is_rst_behind_fin(seq) {
                 self.reset_received(io, flows);
-                return Err(Verdict::Taken);
+                return Err(Disposition::Taken);
             }
             self.send_challenge_ack(io);
             return rejected;
@@ -198,7 +198,7 @@ impl Connection {
     }
 
     /// What the ACK means to the state; a verdict if the segment ends here.
-    fn advance_state(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Option<Verdict> {
+    fn advance_state(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Option<Disposition> {
         match self.state {
             State::SynReceived => {
                 self.snd.snd_wnd = u32::from(segment.window) << self.snd.snd_wscale;
@@ -209,11 +209,11 @@ impl Connection {
             State::FinWait1 if self.snd.is_all_acked() => self.fin_acked(segment),
             State::Closing if self.snd.is_all_acked() => {
                 self.state = State::TimeWait(WaitFor::Silence);
-                Some(Verdict::Taken)
+                Some(Disposition::Taken)
             }
             State::LastAck if self.snd.is_all_acked() => {
                 self.state = State::Closed;
-                Some(Verdict::Taken)
+                Some(Disposition::Taken)
             }
             State::Established
             | State::FinWait1
@@ -229,38 +229,38 @@ impl Connection {
 
     /// Our FIN is acknowledged. Nobody owns the socket any more, so it becomes a small one that waits for the peer's FIN,
     /// unless that came with this very segment.
-    fn fin_acked(&mut self, segment: &Segment<'_>) -> Option<Verdict> {
+    fn fin_acked(&mut self, segment: &Segment<'_>) -> Option<Disposition> {
         self.state = State::FinWait2;
         let fin = u32::from(segment.has(TcpFlags::FIN));
         let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
         if segment.len() > 0 && end_of_data.is_after(self.rcv.rcv_nxt) {
             // Data for nobody (`SKB_DROP_REASON_TCP_ABORT_ON_DATA`).
             self.state = State::Closed;
-            return Some(Verdict::Reset(DropReason::TcpInvalid));
+            return Some(Disposition::Reset(DropReason::TcpInvalid));
         }
         if fin == 0 {
             self.state = State::TimeWait(WaitFor::Fin);
-            return Some(Verdict::Taken);
+            return Some(Disposition::Taken);
         }
         None
     }
 
     /// Handles data and FIN (step 7 of `tcp_rcv_state_process`).
-    fn process_text(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Verdict {
+    fn process_text(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Disposition {
         match self.state {
             State::CloseWait | State::Closing | State::LastAck
                 if !segment.seq.is_before(self.rcv.rcv_nxt) =>
             {
                 // Nothing follows a FIN.
                 let is_empty = segment.seq == segment.end_seq();
-                return if is_empty { Verdict::Taken } else { Verdict::Drop(DropReason::TcpInvalid) };
+                return if is_empty { Disposition::Taken } else { Disposition::Drop(DropReason::TcpInvalid) };
             }
             State::FinWait1 | State::FinWait2 if self.is_orphan() => {
                 let fin = u32::from(segment.has(TcpFlags::FIN));
                 let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
                 if segment.seq != segment.end_seq() && end_of_data.is_after(self.rcv.rcv_nxt) {
                     self.state = State::Closed;
-                    return Verdict::Reset(DropReason::TcpInvalid);
+                    return Disposition::Reset(DropReason::TcpInvalid);
                 }
             }
             State::SynSent
@@ -278,11 +278,11 @@ impl Connection {
     }
 
     /// Linux: `tcp_data_queue`.
-    fn data_queue(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Verdict {
+    fn data_queue(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Disposition {
         let had_gap = self.rcv.has_gap();
         let was_finished = self.rcv.is_finished;
         match self.rcv.take_text(segment) {
-            Text::Nothing => return Verdict::Taken,
+            Text::Nothing => return Disposition::Taken,
             Text::InOrder(_) => {
                 if segment.len() > 0 {
                     let is_small = segment.len() < self.rcv_mss();
@@ -301,13 +301,13 @@ impl Connection {
             Text::Unwanted => {
                 self.ack.enter_quick(self.quickack_budget());
                 self.ack.is_scheduled = true;
-                return Verdict::Drop(DropReason::TcpInvalid);
+                return Disposition::Drop(DropReason::TcpInvalid);
             }
         }
         if self.rcv.is_finished && !was_finished {
             self.fin_received(io);
         }
-        Verdict::Taken
+        Disposition::Taken
     }
 
     /// Linux: `tcp_fin`.

@@ -3,16 +3,13 @@
 //! Linux: `tcp_conn_request`, net/ipv4/tcp_input.c; `tcp_check_req`, net/ipv4/tcp_minisocks.c;
 //! `reqsk_timer_handler`, net/ipv4/inet_connection_sock.c.
 
-use super::connection::Connection;
 use super::rtt::TIMEOUT_INIT;
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
-use super::{Sender, TIMESTAMPS_LEN, Verdict, initial_window, timestamp};
-use crate::drop_reason::DropReason;
+use super::{Sender, TIMESTAMPS_LEN, initial_window, timestamp};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
-use crate::socket::table::Socket;
 use crate::socket::timer::Timers;
-use crate::socket::{Server, SocketIo, Sockets};
+use crate::socket::{Server, SocketIo};
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
 use std::net::Ipv4Addr;
@@ -59,83 +56,8 @@ pub(in crate::socket) struct Request {
     last_oow_ack: Option<Instant>,
 }
 
-/// A segment for a listener: a SYN starts a handshake.
-pub(super) fn syn_arrived(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    id: SocketId,
-    segment: &Segment<'_>,
-) -> Verdict {
-    let dropped = Verdict::Drop(DropReason::TcpInvalid);
-    if segment.has(TcpFlags::RST) {
-        return dropped;
-    }
-    if segment.has(TcpFlags::ACK) {
-        return Verdict::Reset(DropReason::TcpInvalid);
-    }
-    if !segment.has(TcpFlags::SYN) || segment.has(TcpFlags::FIN) {
-        return dropped;
-    }
-    start_handshake(sockets, io, id, segment, None)
-}
-
-/// Answers a SYN. `isn` is given when the SYN reopens a connection in TIME_WAIT.
-pub(super) fn start_handshake(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    listener_id: SocketId,
-    segment: &Segment<'_>,
-    isn: Option<Seq>,
-) -> Verdict {
-    let child = sockets.table.next_id();
-    let Some(Socket::Listener(listener)) = sockets.table.get_mut(listener_id) else {
-        unreachable!("the look-up found a listener");
-    };
-    // Linux would answer with a SYN cookie here (`tcp_syncookies`), which is not modelled.
-    if listener.request_count >= io.settings.listen_backlog {
-        return Verdict::Drop(DropReason::TcpListenOverflow);
-    }
-    listener.request_count += 1;
-    let server = listener.server.clone();
-    let isn = isn.unwrap_or_else(|| io.isn());
-    let mut request = Request::new(io, child, listener_id, server, segment, isn);
-    request.send_syn_ack(io, Some(segment.packet));
-    request.timers.arm(io, child, TimerKind::Retransmit, TIMEOUT_INIT);
-    sockets.table.insert_request(request);
-    Verdict::Taken
-}
-
-/// A segment for a handshake: an acceptable ACK makes a connection, which then handles the segment itself.
-pub(super) fn ack_arrived(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    id: SocketId,
-    segment: &Segment<'_>,
-) -> Verdict {
-    let Some(Socket::Request(request)) = sockets.table.get_mut(id) else {
-        unreachable!("the caller has looked");
-    };
-    let listener = request.listener;
-    match request.check(io, segment) {
-        Checked::Drop => Verdict::Drop(DropReason::TcpInvalid),
-        Checked::Answered => Verdict::Taken,
-        Checked::Listener => Verdict::Listener(listener),
-        Checked::Abandon(is_reset) => {
-            sockets.table.remove(id);
-            let reason = DropReason::TcpInvalid;
-            if is_reset { Verdict::Reset(reason) } else { Verdict::Drop(reason) }
-        }
-        Checked::Accept => {
-            let connection = Connection::accept(io, request, segment);
-            sockets.table.remove(id);
-            sockets.table.insert_connection(connection);
-            Verdict::Child(id)
-        }
-    }
-}
-
 /// What `tcp_check_req` says of a segment.
-enum Checked {
+pub(super) enum Checked {
     Drop,
     /// A SYN that was sent again, or something outside the window: it was answered.
     Answered,
@@ -147,7 +69,7 @@ enum Checked {
 }
 
 impl Request {
-    fn new(
+    pub(super) fn new(
         io: &SocketIo<'_, '_>,
         id: SocketId,
         listener: SocketId,
@@ -185,7 +107,7 @@ impl Request {
     }
 
     /// Linux: `tcp_check_req`.
-    fn check(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Checked {
+    pub(super) fn check(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Checked {
         const CONTROLS: TcpFlags = TcpFlags(0x16);
         let is_paws_rejected = match (segment.options.timestamps, self.ts_recent) {
             (Some((value, _)), Some((recent, _))) => recent.wrapping_sub(value).cast_signed() > 1,
@@ -241,7 +163,7 @@ impl Request {
     }
 
     /// Sends the SYN|ACK (`tcp_make_synack`).
-    fn send_syn_ack(&mut self, io: &mut SocketIo<'_, '_>, cause: Option<PacketId>) {
+    pub(super) fn send_syn_ack(&mut self, io: &mut SocketIo<'_, '_>, cause: Option<PacketId>) {
         let segment = Outgoing {
             tuple: self.tuple,
             seq: self.isn,

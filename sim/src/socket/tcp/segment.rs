@@ -6,7 +6,8 @@ use crate::ids::{FlowId, PacketId};
 use crate::packet::Packet;
 use crate::socket::Endpoint;
 use crate::wire::tcp::TCP_HEADER_LEN;
-use crate::wire::{Tcp, TcpFlags, build, checksum, protocol};
+use crate::wire::tcp_option::{MAX_WINDOW_SCALE, kind};
+use crate::wire::{Tcp, TcpFlags, TcpOption, build, checksum, protocol};
 use smallvec::SmallVec;
 
 /// The two ends of a connection, seen from here.
@@ -14,17 +15,6 @@ use smallvec::SmallVec;
 pub(in crate::socket) struct FourTuple {
     pub(in crate::socket) local: Endpoint,
     pub(in crate::socket) remote: Endpoint,
-}
-
-/// Option kinds (RFC 9293 §3.2, RFC 7323, RFC 2018).
-mod kind {
-    pub(super) const END: u8 = 0;
-    pub(super) const NOP: u8 = 1;
-    pub(super) const MSS: u8 = 2;
-    pub(super) const WINDOW_SCALE: u8 = 3;
-    pub(super) const SACK_PERMITTED: u8 = 4;
-    pub(super) const SACK: u8 = 5;
-    pub(super) const TIMESTAMPS: u8 = 8;
 }
 
 /// The options that matter here; as the peer sent them, or as they go out.
@@ -44,43 +34,26 @@ pub(in crate::socket) struct Options {
 pub(super) type SackBlocks = SmallVec<[(Seq, Seq); 4]>;
 
 impl Options {
-    /// Reads options; what is malformed ends the list, as in `tcp_parse_options` (net/ipv4/tcp_input.c).
-    fn parse(mut bytes: &[u8], is_syn: bool) -> Self {
+    /// Reads the options of a segment (`tcp_parse_options`, net/ipv4/tcp_input.c).
+    fn parse(list: &[u8], is_syn: bool) -> Self {
         let mut options = Self::default();
-        while let [kind, rest @ ..] = bytes {
-            match *kind {
-                kind::END => break,
-                kind::NOP => {
-                    bytes = rest;
-                    continue;
+        for option in TcpOption::iter(list) {
+            match option {
+                TcpOption::Mss(mss) if is_syn && mss > 0 => options.mss = Some(mss),
+                TcpOption::WindowScale(shift) if is_syn => {
+                    options.window_scale = Some(shift.min(MAX_WINDOW_SCALE));
                 }
-                _ => {}
+                TcpOption::SackPermitted if is_syn => options.is_sack_permitted = true,
+                TcpOption::Timestamps(value, echo) => options.timestamps = Some((value, echo)),
+                TcpOption::Nop
+                | TcpOption::Mss(_)
+                | TcpOption::WindowScale(_)
+                | TcpOption::SackPermitted
+                | TcpOption::Sack(_)
+                | TcpOption::Other { .. } => {}
             }
-            let Some(length) = rest.first().map(|length| usize::from(*length)) else { break };
-            if length < 2 || length > bytes.len() {
-                break;
-            }
-            options.set(*kind, &bytes[2..length], is_syn);
-            bytes = &bytes[length..];
         }
         options
-    }
-
-    fn set(&mut self, kind: u8, data: &[u8], is_syn: bool) {
-        match (kind, data) {
-            (kind::MSS, [a, b]) if is_syn => match u16::from_be_bytes([*a, *b]) {
-                0 => {}
-                mss => self.mss = Some(mss),
-            },
-            // RFC 7323 §2.3: a larger shift count is taken as 14.
-            (kind::WINDOW_SCALE, [shift]) if is_syn => self.window_scale = Some((*shift).min(14)),
-            (kind::SACK_PERMITTED, []) if is_syn => self.is_sack_permitted = true,
-            (kind::TIMESTAMPS, [a, b, c, d, e, f, g, h]) => {
-                self.timestamps =
-                    Some((u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h])));
-            }
-            _ => {}
-        }
     }
 
     /// The option bytes in the order and with the padding of `tcp_options_write` (net/ipv4/tcp_output.c).

@@ -4,7 +4,7 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
-use super::{TIMESTAMPS_LEN, Verdict, timestamp};
+use super::{Disposition, TIMESTAMPS_LEN, timestamp};
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
 use crate::socket::flow::Flows;
@@ -22,9 +22,9 @@ impl Connection {
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,
         segment: &Segment<'_>,
-    ) -> Verdict {
+    ) -> Disposition {
         let (is_syn, is_rst) = (segment.has(TcpFlags::SYN), segment.has(TcpFlags::RST));
-        let dropped = Verdict::Drop(DropReason::TcpInvalid);
+        let dropped = Disposition::Drop(DropReason::TcpInvalid);
         if segment.has(TcpFlags::ACK) {
             let is_acceptable =
                 segment.ack.is_after(self.snd.snd_una) && !segment.ack.is_after(self.snd.snd_nxt);
@@ -33,23 +33,23 @@ impl Connection {
                 self.arm_write_timer(io, WriteTimer::Retransmit, TIMEOUT_MIN);
             }
             if !is_acceptable || self.is_echo_impossible(io, segment) {
-                return Verdict::Reset(DropReason::TcpInvalid);
+                return Disposition::Reset(DropReason::TcpInvalid);
             }
             if is_rst {
                 self.abort(io, flows, Outcome::Refused(Refusal::TcpReset));
-                return Verdict::Taken;
+                return Disposition::Taken;
             }
             if !is_syn {
                 return dropped;
             }
             self.finish_connect(io, flows, segment);
-            return Verdict::Taken;
+            return Disposition::Taken;
         }
         if is_rst || !is_syn || self.is_paws_rejected(segment) {
             return dropped;
         }
         self.simultaneous_open(io, segment);
-        Verdict::Taken
+        Disposition::Taken
     }
 
     /// Whether the peer echoes a timestamp that none of our SYNs carried.

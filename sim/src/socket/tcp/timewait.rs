@@ -2,18 +2,15 @@
 //!
 //! Linux: `tcp_timewait_state_process`, `tcp_time_wait`, net/ipv4/tcp_minisocks.c.
 
-use super::connection::{Connection, WaitFor};
+use super::connection::{Connection, Inherited, WaitFor};
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
-use super::{Sender, Verdict, listen, timestamp};
-use crate::drop_reason::DropReason;
+use super::{Sender, timestamp};
 use crate::ids::{FlowId, SocketId, TimerKind};
-use crate::socket::table::Socket;
+use crate::socket::SocketIo;
 use crate::socket::timer::Timers;
-use crate::socket::{SocketIo, Sockets};
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
-use std::sync::Arc;
 
 /// A socket that only answers what is left over (`struct tcp_timewait_sock`).
 #[derive(Clone, Debug)]
@@ -33,7 +30,7 @@ pub(in crate::socket) struct TimeWait {
 }
 
 /// What to do with a segment (`enum tcp_tw_status`).
-enum Status {
+pub(super) enum AtTimeWait {
     /// `TCP_TW_SUCCESS`: nothing.
     Ignore,
     Ack,
@@ -82,15 +79,20 @@ impl TimeWait {
     }
 
     /// Where the sequence numbers of a new connection with this tuple begin: beyond any that the old one may have used.
-    pub(super) fn next_isn(&self) -> Seq {
+    fn next_isn(&self) -> Seq {
         self.snd_nxt + 65_535 + 2
+    }
+
+    /// What a new connection with this tuple takes over.
+    pub(super) fn inherited(&self) -> Inherited {
+        Inherited { isn: self.next_isn(), ts_recent: self.ts_recent }
     }
 
     fn restart(&mut self, io: &mut SocketIo<'_, '_>) {
         self.timers.arm(io, self.id, TimerKind::TimeWait, Connection::time_wait());
     }
 
-    fn process(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Status {
+    pub(super) fn process(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> AtTimeWait {
         let is_paws_rejected = match (segment.options.timestamps, self.ts_recent) {
             (Some((value, _)), Some((recent, _))) => {
                 // Within a minute, even a RST with an old timestamp is rejected (`tcp_paws_reject`).
@@ -109,29 +111,29 @@ impl TimeWait {
         io: &mut SocketIo<'_, '_>,
         segment: &Segment<'_>,
         is_paws_rejected: bool,
-    ) -> Status {
+    ) -> AtTimeWait {
         let (seq, end) = (segment.seq, segment.end_seq());
         if is_paws_rejected || !self.is_in_window(seq, end) {
             return self.ack_rate_limited(io.cx.now, segment);
         }
         if segment.has(TcpFlags::RST) {
-            return Status::Kill;
+            return AtTimeWait::Kill;
         }
         if segment.has(TcpFlags::SYN) && !seq.is_before(self.rcv_nxt) {
-            return Status::Reset;
+            return AtTimeWait::Reset;
         }
         if !segment.has(TcpFlags::ACK) || !end.is_after(self.rcv_nxt) || end == seq {
-            return Status::Ignore;
+            return AtTimeWait::Ignore;
         }
         if !segment.has(TcpFlags::FIN) || end != self.rcv_nxt + 1 {
             // New data after close.
-            return Status::Reset;
+            return AtTimeWait::Reset;
         }
         self.waits_for = WaitFor::Silence;
         self.rcv_nxt = end;
         self.note_timestamp(io.cx.now, segment);
         self.restart(io);
-        Status::Ack
+        AtTimeWait::Ack
     }
 
     fn process_time_wait(
@@ -139,17 +141,17 @@ impl TimeWait {
         io: &mut SocketIo<'_, '_>,
         segment: &Segment<'_>,
         is_paws_rejected: bool,
-    ) -> Status {
+    ) -> AtTimeWait {
         let (seq, end) = (segment.seq, segment.end_seq());
         let (is_syn, is_rst) = (segment.has(TcpFlags::SYN), segment.has(TcpFlags::RST));
         if !is_paws_rejected && seq == self.rcv_nxt && (seq == end || is_rst) {
             // `tcp_rfc1337` is 0: a RST ends TIME_WAIT.
             if is_rst {
-                return Status::Kill;
+                return AtTimeWait::Kill;
             }
             self.restart(io);
             self.note_timestamp(io.cx.now, segment);
-            return Status::Ignore;
+            return AtTimeWait::Ignore;
         }
         let has_newer_timestamp = matches!((segment.options.timestamps, self.ts_recent),
             (Some((value, _)), Some((recent, _))) if recent.wrapping_sub(value).cast_signed() < 0);
@@ -159,10 +161,10 @@ impl TimeWait {
             && !is_paws_rejected
             && (seq.is_after(self.rcv_nxt) || has_newer_timestamp)
         {
-            return Status::Syn(self.next_isn());
+            return AtTimeWait::Syn(self.next_isn());
         }
         if is_rst {
-            return Status::Ignore;
+            return AtTimeWait::Ignore;
         }
         if is_paws_rejected || segment.has(TcpFlags::ACK) {
             self.restart(io);
@@ -185,19 +187,19 @@ impl TimeWait {
     }
 
     /// Linux: `tcp_timewait_check_oow_rate_limit`; segments with data are not limited.
-    fn ack_rate_limited(&mut self, now: Instant, segment: &Segment<'_>) -> Status {
+    fn ack_rate_limited(&mut self, now: Instant, segment: &Segment<'_>) -> AtTimeWait {
         let is_limited = segment.seq == segment.end_seq() || segment.has(TcpFlags::SYN);
         if is_limited && self.last_oow_ack.is_some_and(|last| now - last < Duration::from_millis(500)) {
-            return Status::Ignore;
+            return AtTimeWait::Ignore;
         }
         if is_limited {
             self.last_oow_ack = Some(now);
         }
-        Status::Ack
+        AtTimeWait::Ack
     }
 
     /// Linux: `tcp_v4_timewait_ack`.
-    fn send_ack(&self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
+    pub(super) fn send_ack(&self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         let timestamps = self.ts_recent.map(|(recent, _)| (timestamp(io.cx.now), recent));
         let ack = Outgoing {
             tuple: self.tuple,
@@ -212,42 +214,5 @@ impl TimeWait {
         let flow = segment.flow.or(self.flow);
         let cause = Some(segment.packet);
         io.send_segment(&ack, Sender { ident: 0, socket: Some(self.id), flow, cause });
-    }
-}
-
-/// A segment for a socket in TIME_WAIT (`tcp_v4_rcv`, label `do_time_wait`).
-pub(super) fn segment_arrived(
-    sockets: &mut Sockets,
-    io: &mut SocketIo<'_, '_>,
-    id: SocketId,
-    segment: &Segment<'_>,
-) -> Verdict {
-    let listener = sockets.table.tcp_listener(segment.tuple.local);
-    let Some(Socket::TimeWait(time_wait)) = sockets.table.get_mut(id) else {
-        unreachable!("the caller has looked");
-    };
-    let time_wait = Arc::make_mut(time_wait);
-    match time_wait.process(io, segment) {
-        Status::Ignore => Verdict::Taken,
-        Status::Ack => {
-            time_wait.send_ack(io, segment);
-            Verdict::Taken
-        }
-        Status::Reset => {
-            sockets.table.remove(id);
-            Verdict::Reset(DropReason::TcpInvalid)
-        }
-        Status::Kill => {
-            sockets.table.remove(id);
-            Verdict::Taken
-        }
-        Status::Syn(isn) => {
-            let Some(listener) = listener else {
-                time_wait.send_ack(io, segment);
-                return Verdict::Taken;
-            };
-            sockets.table.remove(id);
-            listen::start_handshake(sockets, io, listener, segment, Some(isn))
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! `conntrack`, and `state`, which is its older name (net/netfilter/xt_conntrack.c).
 
-use crate::ct::PacketCt;
+use crate::ct::{CtStatus, PacketCt};
 use crate::hook::Family;
-use crate::netfilter::conntrack::{Entry, StateBits, Status, state_bits};
+use crate::netfilter::conntrack::{Entry, StateBits, state_bits};
 use crate::tuple::Direction;
 use crate::wire::rewrite::Side;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
@@ -222,7 +222,7 @@ const STATUSES: [(&str, u8); 4] = [("EXPECTED", 1), ("SEEN_REPLY", 2), ("ASSURED
 
 fn status_bits(entry: &Entry) -> u8 {
     let bit = |status, bit| if entry.status().contains(status) { bit } else { 0 };
-    bit(Status::SEEN_REPLY, 2) | bit(Status::ASSURED, 4) | bit(Status::CONFIRMED, 8)
+    bit(CtStatus::SEEN_REPLY, 2) | bit(CtStatus::ASSURED, 4) | bit(CtStatus::CONFIRMED, 8)
 }
 
 fn print_list<'n>(out: &mut String, names: impl Iterator<Item = &'n str>) {

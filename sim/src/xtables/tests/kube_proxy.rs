@@ -11,7 +11,7 @@ use crate::xtables::tests::text::{AFFINITY, with_jumps};
 
 fn net() -> Net {
     let mut net = Net::new("");
-    net.xtables = with_jumps(Family::Ipv4);
+    net.ns.xtables = with_jumps(Family::Ipv4);
     net.restore(AFFINITY);
     net
 }
@@ -22,7 +22,7 @@ fn connect(net: &mut Net, from: &str) -> String {
     net.track(Hook::Prerouting, &mut packet);
     assert_eq!(net.nat(Hook::Prerouting, &mut packet), Verdict::Accept);
     let PacketCt::Entry { id, .. } = packet.meta.ct else { panic!("not tracked") };
-    let reply = net.conntrack.entry(id).unwrap().tuple(Direction::Reply);
+    let reply = net.ns.conntrack.entry(id).unwrap().tuple(Direction::Reply);
     format!("{}:{}", reply.src, reply.src_port())
 }
 

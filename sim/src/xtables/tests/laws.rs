@@ -118,7 +118,7 @@ fn outcome(net: &mut Net, l3: &[u8], seconds: u8) -> String {
     let verdict = net.eval(TableKind::Filter, Hook::Forward, &mut packet);
     let mut draws = net.draws.clone();
     let next = draws.u32(crate::ids::NetnsId(0), crate::draws::Purpose::Statistic);
-    let saved = net.xtables.save(Family::Ipv4, true);
+    let saved = net.ns.xtables.save(Family::Ipv4, true);
     format!("{verdict:?} mark {} next draw {next}\n{}\n{saved}", packet.meta.mark, net.walked().join("\n"))
 }
 
@@ -141,8 +141,8 @@ proptest! {
         for (rule, number) in edit.iter().filter(|(rule, _)| !rule.ends_with("LONG")) {
             for net in [&mut indexed, &mut linear] {
                 // There may be no such position; then nothing changes for either.
-                let inserted = net.xtables.command(&mut net.ipset, "f", 1, &format!("iptables -I LONG {number} {rule}")).is_ok();
-                let deleted = net.xtables.command(&mut net.ipset, "f", 1, &format!("iptables -D FORWARD {number}")).is_ok();
+                let inserted = net.ns.xtables.command(&mut net.ns.ipset, "f", 1, &format!("iptables -I LONG {number} {rule}")).is_ok();
+                let deleted = net.ns.xtables.command(&mut net.ns.ipset, "f", 1, &format!("iptables -D FORWARD {number}")).is_ok();
                 prop_assert!(inserted || deleted || *number > 1);
             }
         }
@@ -153,7 +153,7 @@ proptest! {
 
     #[test]
     fn printing_is_a_fixed_point_of_reading(text in table()) {
-        let saved = Net::new(&text).xtables.save(Family::Ipv4, false);
+        let saved = Net::new(&text).ns.xtables.save(Family::Ipv4, false);
         let mut again = Xtables::default();
         again.restore(&mut Ipset::default(), Family::Ipv4, "saved", &saved, RestoreOptions::default()).unwrap();
         prop_assert_eq!(again.save(Family::Ipv4, false), saved);

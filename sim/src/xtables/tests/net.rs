@@ -1,17 +1,16 @@
 //! A netns with xtables, conntrack and NAT, and packets that go to one hook of it.
 
 use crate::context::{Context, Effect};
-use crate::device::{DeviceKind, Devices, Scope};
+use crate::device::{DeviceKind, Scope};
 use crate::draws::Draws;
-use crate::fib::{Fib, add_address};
+use crate::fib::add_address;
 use crate::hook::{Family, Hook, HookState, Verdict};
 use crate::ids::{DeviceId, NetnsId};
-use crate::ipset::Ipset;
 use crate::netfilter::EvalCtx;
-use crate::netfilter::conntrack::{Conntrack, nf_conntrack_in};
-use crate::netfilter::nat::{self, NatStep};
+use crate::netfilter::conntrack::nf_conntrack_in;
+use crate::netfilter::nat::nf_nat_inet_fn;
+use crate::netns::{AtHook, Netns};
 use crate::packet::{Origin, Packet};
-use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, Level, RuleEvent, Trace};
 use crate::wire::MacAddr;
@@ -23,12 +22,7 @@ pub(super) const ETH1: DeviceId = DeviceId(3);
 /// `eth0` is 10.0.0.254/24, `eth1` is 192.168.0.254/24.
 #[derive(Clone, Debug)]
 pub(super) struct Net {
-    pub(super) xtables: Xtables,
-    pub(super) devices: Devices,
-    pub(super) fib: Fib,
-    pub(super) sysctls: Sysctls,
-    pub(super) ipset: Ipset,
-    pub(super) conntrack: Conntrack,
+    pub(super) ns: Netns,
     pub(super) draws: Draws,
     pub(super) trace: Trace,
     pub(super) effects: Vec<Effect>,
@@ -39,22 +33,17 @@ pub(super) struct Net {
 impl Net {
     /// A netns with these rules.
     pub(super) fn new(text: &str) -> Self {
-        let (mut devices, mut fib) = (Devices::default(), Fib::default());
+        let mut ns = Netns::new(NetnsId(0), "tested");
         for (name, kind, addr, scope) in [
             ("lo", DeviceKind::Loopback, "127.0.0.1/8", Scope::Host),
             ("eth0", DeviceKind::Dummy, "10.0.0.254/24", Scope::Universe),
             ("eth1", DeviceKind::Dummy, "192.168.0.254/24", Scope::Universe),
         ] {
-            let id = devices.add(name, MacAddr::ZERO, 1500, kind);
-            add_address(&mut devices, &mut fib, id, addr.parse().unwrap(), scope).unwrap();
+            let id = ns.devices.add(name, MacAddr::ZERO, 1500, kind);
+            add_address(&mut ns.devices, &mut ns.fib, id, addr.parse().unwrap(), scope).unwrap();
         }
         let mut net = Self {
-            xtables: Xtables::default(),
-            devices,
-            fib,
-            sysctls: Sysctls::default(),
-            ipset: Ipset::default(),
-            conntrack: Conntrack::default(),
+            ns,
             draws: Draws::seeded(0),
             trace: Trace::new(Level::Everything),
             effects: Vec::new(),
@@ -67,7 +56,8 @@ impl Net {
 
     pub(super) fn restore(&mut self, text: &str) {
         let options = RestoreOptions { noflush: true, counters: false };
-        if let Err(error) = self.xtables.restore(&mut self.ipset, Family::Ipv4, "rules", text, options) {
+        if let Err(error) = self.ns.xtables.restore(&mut self.ns.ipset, Family::Ipv4, "rules", text, options)
+        {
             panic!("{error}");
         }
     }
@@ -102,16 +92,8 @@ impl Net {
             in_dev: has_in.then_some(ETH0),
             out_dev: has_out.then_some(ETH1),
         };
-        let mut ctx = EvalCtx {
-            cx: &mut cx,
-            state,
-            devices: &self.devices,
-            fib: &self.fib,
-            sysctls: &self.sysctls,
-            ipset: &mut self.ipset,
-            conntrack: &mut self.conntrack,
-        };
-        function(&mut self.xtables, &mut ctx)
+        let AtHook { mut ctx, xtables, .. } = self.ns.at_hook(&mut cx, state);
+        function(xtables, &mut ctx)
     }
 
     /// Walks a table.
@@ -134,23 +116,11 @@ impl Net {
 
     /// The nat entry of a hook, as the dispatcher of hooks calls it.
     pub(super) fn nat(&mut self, hook: Hook, packet: &mut Packet) -> Verdict {
-        let manip = nat::manip_of(hook);
         let uses_index = self.uses_index;
         self.at(hook, |xtables, ctx| {
-            match nat::nat_begin(ctx, packet, manip) {
-                NatStep::Skip => return Verdict::Accept,
-                NatStep::Drop(reason) => return Verdict::Drop(reason),
-                NatStep::Translate => return nat::nat_packet(ctx, packet, manip),
-                NatStep::WalkChains => {}
-            }
-            match xtables.eval_as(Family::Ipv4, TableKind::Nat, ctx, packet, uses_index) {
-                Verdict::Accept => {}
-                stopped @ (Verdict::Drop(_) | Verdict::Stolen) => return stopped,
-            }
-            match nat::null_binding(ctx, packet, manip) {
-                Verdict::Accept => nat::nat_packet(ctx, packet, manip),
-                stopped @ (Verdict::Drop(_) | Verdict::Stolen) => stopped,
-            }
+            nf_nat_inet_fn(ctx, packet, [TableKind::Nat], |ctx, packet, table| {
+                xtables.eval_as(Family::Ipv4, table, ctx, packet, uses_index)
+            })
         })
     }
 
@@ -170,7 +140,7 @@ impl Net {
 
     /// The saved rules of one chain with their counters, without `-A CHAIN`.
     pub(super) fn counted(&self, kind: TableKind, chain: &str) -> Vec<String> {
-        let text = self.xtables.save(Family::Ipv4, true);
+        let text = self.ns.xtables.save(Family::Ipv4, true);
         let table = format!("*{}\n", kind.name());
         let body = text.split_once(&table).map_or("", |(_, rest)| rest);
         let body = body.split_once("COMMIT").map_or(body, |(body, _)| body);

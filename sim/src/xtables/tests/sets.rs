@@ -15,7 +15,7 @@ fn net(sets: &str, rule: &str) -> Net {
 }
 
 fn restore_sets(net: &mut Net, text: &str) {
-    if let Err(error) = net.ipset.restore(net.now, "sets", text, IpsetOptions::default()) {
+    if let Err(error) = net.ns.ipset.restore(net.now, "sets", text, IpsetOptions::default()) {
         panic!("{error}");
     }
 }
@@ -137,7 +137,7 @@ fn rules_hold_the_sets_that_they_name() {
     let mut net =
         net("create a hash:ip\ncreate b hash:ip\n", "-m set --match-set a src -m set ! --match-set a dst");
     let refused = |net: &mut Net, text: &str| {
-        let error = net.ipset.restore(net.now, "f", text, IpsetOptions::default()).expect_err(text);
+        let error = net.ns.ipset.restore(net.now, "f", text, IpsetOptions::default()).expect_err(text);
         assert_eq!(error.kind, RuleErrorKind::SetInUse, "{text}");
     };
     refused(&mut net, "destroy a\n");
@@ -150,14 +150,14 @@ fn rules_hold_the_sets_that_they_name() {
     let options = RestoreOptions::default();
     let failing =
         "*filter\n-A FORWARD -m set --match-set b src\n-A FORWARD -m set --match-set c src\nCOMMIT\n";
-    let error = net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", failing, options).unwrap_err();
+    let error = net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", failing, options).unwrap_err();
     assert_eq!((error.kind, error.line, error.column), (RuleErrorKind::NoSuchSet, 3, 31));
     refused(&mut net, "destroy a\n");
     let text = "*filter\n-A FORWARD -j SET --add-set b src --del-set b dst\nCOMMIT\n";
-    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", text, options).unwrap();
+    net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", text, options).unwrap();
     refused(&mut net, "destroy b\n");
     restore_sets(&mut net, "destroy a\n");
-    net.xtables.command(&mut net.ipset, "f", 1, "iptables -D FORWARD 1").unwrap();
+    net.ns.xtables.command(&mut net.ns.ipset, "f", 1, "iptables -D FORWARD 1").unwrap();
     restore_sets(&mut net, "destroy b\n");
 }
 
@@ -241,9 +241,9 @@ fn rules_of_kube_proxy_in_ipvs_mode_are_printed_as_the_kernel_printed_them() {
     let mut net = Net::new("");
     restore_sets(&mut net, SETS);
     for (number, line) in (1..).zip(JUMPS.lines()) {
-        net.xtables.command(&mut net.ipset, "jumps", number, line).unwrap();
+        net.ns.xtables.command(&mut net.ns.ipset, "jumps", number, line).unwrap();
     }
     net.restore(RULES);
     let expected: Vec<&str> = SAVED.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(net.xtables.save(Family::Ipv4, false).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(net.ns.xtables.save(Family::Ipv4, false).lines().collect::<Vec<_>>(), expected);
 }

@@ -199,11 +199,12 @@ fn a_list_lives_as_long_as_a_rule_names_it() {
     net.forwards(&udp("10.0.0.1:9", "10.0.0.2:1"));
     assert!(seen(&mut net));
     let options = RestoreOptions::default();
-    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", &text, options).unwrap();
+    net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", &text, options).unwrap();
     assert!(seen(&mut net), "rules were replaced by others that name it");
-    net.xtables
+    net.ns
+        .xtables
         .restore(
-            &mut net.ipset,
+            &mut net.ns.ipset,
             Family::Ipv4,
             "f",
             "*filter\n:FORWARD DROP\n-A FORWARD -j NONE\nCOMMIT\n",
@@ -211,8 +212,8 @@ fn a_list_lives_as_long_as_a_rule_names_it() {
         )
         .unwrap_err();
     assert!(seen(&mut net), "a restore that failed");
-    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", "*filter\nCOMMIT\n", options).unwrap();
-    net.xtables.restore(&mut net.ipset, Family::Ipv4, "f", &text, options).unwrap();
+    net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", "*filter\nCOMMIT\n", options).unwrap();
+    net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", &text, options).unwrap();
     assert!(!seen(&mut net), "nothing named it for a while");
 }
 
@@ -234,7 +235,7 @@ fn counters_and_states_of_rules_that_stay_are_kept() {
             "[1:36] -m statistic --mode nth --every 3 --packet 2 -j ACCEPT"
         ]
     );
-    net.xtables.command(&mut net.ipset, "f", 1, "iptables -Z FORWARD 2").unwrap();
+    net.ns.xtables.command(&mut net.ns.ipset, "f", 1, "iptables -Z FORWARD 2").unwrap();
     assert_eq!(net.counted(TableKind::Filter, "FORWARD")[1], "[0:0] -p tcp -j DROP");
 }
 

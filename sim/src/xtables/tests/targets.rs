@@ -51,7 +51,7 @@ fn connection_marks_go_to_the_flow_and_back() {
         net.track(Hook::Prerouting, &mut packet);
         assert_eq!(net.eval(TableKind::Mangle, Hook::Forward, &mut packet), Verdict::Accept);
         let PacketCt::Entry { id, .. } = packet.meta.ct else { panic!("not tracked") };
-        assert_eq!((packet.meta.mark, net.conntrack.entry(id).unwrap().mark), (mark, ct_mark), "{text}");
+        assert_eq!((packet.meta.mark, net.ns.conntrack.entry(id).unwrap().mark), (mark, ct_mark), "{text}");
     }
 }
 
@@ -166,7 +166,7 @@ fn bound(rule: &str, hook: Hook, l3: &[u8]) -> String {
     net.track(Hook::Prerouting, &mut packet);
     assert_eq!(net.nat(hook, &mut packet), Verdict::Accept, "{rule}");
     let PacketCt::Entry { id, .. } = packet.meta.ct else { panic!("not tracked") };
-    net.conntrack.entry(id).unwrap().tuple(Direction::Reply).to_string()
+    net.ns.conntrack.entry(id).unwrap().tuple(Direction::Reply).to_string()
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn rules_and_policies_count_packets_and_bytes() {
     net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
     net.forwards(&udp("10.0.0.1:1", "10.0.0.3:2"));
     net.forwards(&Seg::new("10.0.0.1:1000", "10.0.0.2:80", "S").bytes());
-    let saved = net.xtables.save(crate::hook::Family::Ipv4, true);
+    let saved = net.ns.xtables.save(crate::hook::Family::Ipv4, true);
     assert_eq!(
         saved,
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [2:76]\n:OUTPUT ACCEPT [0:0]\n:A - [0:0]\n\
@@ -97,16 +97,16 @@ fn a_table_that_nothing_touched_accepts() {
 fn a_new_policy_begins_to_count_anew() {
     let mut net = Net::new("*filter\n:FORWARD DROP\nCOMMIT\n");
     net.forwards(&udp("10.0.0.1:1", "10.0.0.2:2"));
-    assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
-    net.xtables.command(&mut net.ipset, "f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
-    assert!(net.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
+    assert!(net.ns.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [1:36]"));
+    net.ns.xtables.command(&mut net.ns.ipset, "f", 1, "iptables -P FORWARD DROP -c 7 8").unwrap();
+    assert!(net.ns.xtables.save(crate::hook::Family::Ipv4, false).contains(":FORWARD DROP [0:0]"));
 }
 
 #[test]
 fn lines_are_counted_in_the_text_of_the_rule() {
     let mut net = Net::new("*filter\n:A -\n-A A -j ACCEPT\nCOMMIT\n");
     let jump = "iptables -A FORWARD -j A";
-    net.xtables.command(&mut net.ipset, "jumps", 7, jump).unwrap();
+    net.ns.xtables.command(&mut net.ns.ipset, "jumps", 7, jump).unwrap();
     net.forwards(&Seg::new("10.0.0.1:1000", "10.0.0.2:80", "S").bytes());
     let mut matched = Vec::new();
     for event in net.trace.events() {

@@ -2,7 +2,7 @@
 //! packets) or leaves to hardware (checksums that a socket has not finished).
 
 use sim::wire::arp::{Arp, ArpOperation};
-use sim::wire::{EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Tcp, Udp, checksum, protocol};
+use sim::wire::{EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Quote, Tcp, Udp, checksum, protocol};
 use std::fmt::Write as _;
 
 /// `DEVICE > …`. `ident` is the identification of the packet that came in, which fragments may have again; the kernel draws
@@ -128,12 +128,9 @@ fn l4<T: AsRef<[u8]>>(ip: &Ipv4<T>, bytes: &[u8]) -> String {
 
 /// A packet within an ICMP error; it may be cut off.
 fn quoted(bytes: &[u8]) -> String {
-    let Some(ip) = Ipv4::new_quoted(bytes) else { return hex(bytes) };
-    let l4 = &bytes[ip.header_len().min(bytes.len())..];
-    let ports = match (ip.protocol(), l4) {
-        (protocol::UDP | protocol::TCP, [a, b, c, d, ..]) => {
-            format!(" {}>{}", u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))
-        }
+    let Some(quote @ Quote { ip, l4 }) = Quote::parse(bytes) else { return hex(bytes) };
+    let ports = match (ip.protocol(), quote.ports()) {
+        (protocol::UDP | protocol::TCP, Some((src, dst))) => format!(" {src}>{dst}"),
         _ => String::new(),
     };
     let (src, dst) = (ip.src(), ip.dst());

@@ -1,8 +1,7 @@
 use super::nf_conntrack_confirm;
-use crate::ct::PacketCt;
+use crate::ct::{CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Verdict};
-use crate::netfilter::conntrack::Status;
 use crate::netfilter::fixture::{Fixture, Path, Rules, Seg, udp};
 use crate::packet::Packet;
 
@@ -72,7 +71,7 @@ fn udp_flows_that_differ_in_their_replies_both_pass() {
     assert_eq!(confirm(&mut netns, &mut second), Verdict::Accept);
     assert_ne!(first.meta.ct, second.meta.ct);
     let PacketCt::Entry { id: loser, .. } = second.meta.ct else { panic!("the loser has an entry") };
-    assert!(netns.conntrack.entry(loser).unwrap().status().contains(Status::NAT_CLASH));
+    assert!(netns.conntrack.entry(loser).unwrap().status().contains(CtStatus::NAT_CLASH));
     assert_eq!(netns.list().len(), 1);
     for packet in [&first, &second] {
         netns.conntrack.release(packet);

@@ -1,6 +1,7 @@
 //! Which chunk leads from which state to which (`sctp_conntracks`, net/netfilter/nf_conntrack_proto_sctp.c).
 
-use super::{SctpState, chunk};
+use super::chunk;
+use crate::ct::SctpState;
 use crate::tuple::Direction;
 
 /// Where a chunk of that type and direction leads from `state`; `None` if it cannot occur there.

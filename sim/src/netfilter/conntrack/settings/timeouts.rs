@@ -1,7 +1,6 @@
 //! How long an entry lives after its last packet, by protocol and state.
 
-use crate::ct::TcpState;
-use crate::netfilter::conntrack::SctpState;
+use crate::ct::{SctpState, TcpState};
 use crate::time::Duration;
 
 /// Timeouts in seconds, named as the sysctls.

@@ -4,11 +4,11 @@ use super::options::SynOptions;
 use super::peer::PeerFlags;
 use super::table::{SegmentKind, Transition, transition};
 use super::window::{InWindow, before, tcp_in_window};
-use super::{Segment, TcpTrack};
-use crate::ct::TcpState;
+use super::{TcpTrack, TrackedSegment};
+use crate::ct::{CtStatus, TcpState};
+use crate::netfilter::conntrack::ConntrackSettings;
 use crate::netfilter::conntrack::settings::seconds;
 use crate::netfilter::conntrack::verdict::ProtocolVerdict;
-use crate::netfilter::conntrack::{ConntrackSettings, Status};
 use crate::time::Duration;
 use crate::tuple::Direction;
 use crate::wire::TcpFlags;
@@ -26,8 +26,8 @@ enum Step {
 /// Judges a segment of a tracked connection (`nf_conntrack_tcp_packet`). `remaining` is the time that the entry has left.
 pub(in crate::netfilter::conntrack) fn tcp_packet(
     track: &mut TcpTrack,
-    status: &mut Status,
-    segment: &Segment,
+    status: &mut CtStatus,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
     remaining: Duration,
@@ -74,8 +74,8 @@ const PASS: ProtocolVerdict = ProtocolVerdict::Accept { refresh: None };
 /// What the state table cannot know about the way to `state`.
 fn step_to(
     track: &mut TcpTrack,
-    status: Status,
-    segment: &Segment,
+    status: CtStatus,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
     state: TcpState,
@@ -114,7 +114,7 @@ fn step_to(
 
 /// A segment that may be right while the entry is wrong: it passes, and is remembered (`TCP_CONNTRACK_IGNORE`).
 /// If it is the SYN/ACK for a SYN that was let through like that, gives the state that the connection is in after all.
-fn ignored(track: &mut TcpTrack, segment: &Segment, direction: Direction) -> Option<TcpState> {
+fn ignored(track: &mut TcpTrack, segment: &TrackedSegment, direction: Direction) -> Option<TcpState> {
     let last = &mut track.last;
     if segment.kind == SegmentKind::SynAck
         && last.kind == SegmentKind::Syn
@@ -164,7 +164,7 @@ impl TcpTrack {
             || (self.last.direction == direction && self.last.kind == SegmentKind::Rst)
     }
 
-    fn is_challenge_ack(&self, segment: &Segment, direction: Direction) -> bool {
+    fn is_challenge_ack(&self, segment: &TrackedSegment, direction: Direction) -> bool {
         self.state == TcpState::LastAck
             && segment.kind == SegmentKind::Ack
             && self.last.direction != direction
@@ -176,15 +176,15 @@ impl TcpTrack {
 /// A RST ends the connection only where its receiver would believe it.
 fn reset(
     track: &TcpTrack,
-    status: Status,
-    segment: &Segment,
+    status: CtStatus,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
 ) -> Step {
     if track.is_closing() {
         return Step::SkipWindow(TcpState::Close);
     }
-    let is_established = track.state == TcpState::Established && status.contains(Status::ASSURED);
+    let is_established = track.state == TcpState::Established && status.contains(CtStatus::ASSURED);
     let receiver = &track.peers[direction.opposite() as usize];
     let last = &track.last;
     let mut new = TcpState::Close;
@@ -208,8 +208,8 @@ fn reset(
         new = track.state;
     }
     let answers_ignored_syn =
-        status.contains(Status::SEEN_REPLY) && last.kind == SegmentKind::Syn && last.direction != direction;
-    let answers_ignored_ack = !status.contains(Status::ASSURED) && last.kind == SegmentKind::Ack;
+        status.contains(CtStatus::SEEN_REPLY) && last.kind == SegmentKind::Syn && last.direction != direction;
+    let answers_ignored_ack = !status.contains(CtStatus::ASSURED) && last.kind == SegmentKind::Ack;
     if (answers_ignored_syn || answers_ignored_ack) && segment.acknowledgment == last.end {
         return Step::SkipWindow(new);
     }
@@ -224,8 +224,8 @@ fn reset(
 /// the second lowers the timeout (`nf_tcp_handle_invalid`).
 fn after_invalid(
     track: &mut TcpTrack,
-    status: Status,
-    segment: &Segment,
+    status: CtStatus,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
     remaining: Duration,
@@ -234,7 +234,10 @@ fn after_invalid(
         SegmentKind::Fin | SegmentKind::Rst => true,
         SegmentKind::Syn | SegmentKind::SynAck | SegmentKind::Ack | SegmentKind::None => false,
     };
-    if !status.contains(Status::ASSURED) || status.contains(Status::FIXED_TIMEOUT) || !is_end(segment.kind) {
+    if !status.contains(CtStatus::ASSURED)
+        || status.contains(CtStatus::FIXED_TIMEOUT)
+        || !is_end(segment.kind)
+    {
         return None;
     }
     if track.last.direction == direction || !is_end(track.last.kind) {
@@ -249,8 +252,8 @@ fn after_invalid(
 /// The segment is part of the connection: the state changes and the timer starts again.
 fn accepted(
     track: &mut TcpTrack,
-    status: &mut Status,
-    segment: &Segment,
+    status: &mut CtStatus,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
     (old, new): (TcpState, TcpState),
@@ -262,7 +265,7 @@ fn accepted(
         track.peers[direction as usize].flags.insert(PeerFlags::CLOSE_INITIATED);
     }
     let mut timeout = timeout_of(track, segment, settings);
-    if !status.contains(Status::SEEN_REPLY) {
+    if !status.contains(CtStatus::SEEN_REPLY) {
         // If the only reply is a RST, there never was a connection.
         if segment.has(TcpFlags::RST) {
             return ProtocolVerdict::Kill;
@@ -275,12 +278,12 @@ fn accepted(
             timeout = timeout.min(seconds(settings.timeouts.tcp_unacknowledged));
         }
     } else if new == TcpState::Established && (old == TcpState::SynRecv || old == TcpState::Established) {
-        status.insert(Status::ASSURED);
+        status.insert(CtStatus::ASSURED);
     }
     ProtocolVerdict::Accept { refresh: Some(timeout) }
 }
 
-fn timeout_of(track: &TcpTrack, segment: &Segment, settings: &ConntrackSettings) -> Duration {
+fn timeout_of(track: &TcpTrack, segment: &TrackedSegment, settings: &ConntrackSettings) -> Duration {
     let timeouts = &settings.timeouts;
     let regular = timeouts.tcp(track.state);
     let after_retransmission = seconds(timeouts.tcp_max_retrans);

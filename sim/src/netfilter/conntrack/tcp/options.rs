@@ -1,7 +1,7 @@
-//! The TCP options that windows depend on (RFC 9293 §3.1, RFC 7323, RFC 2018).
+//! What a SYN offers, as far as windows depend on it.
 
-/// RFC 7323 §2.3.
-const MAX_SCALE: u8 = 14;
+use crate::wire::TcpOption;
+use crate::wire::tcp_option::MAX_WINDOW_SCALE;
 
 /// What a SYN offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,35 +13,20 @@ pub(super) struct SynOptions {
 }
 
 impl SynOptions {
-    /// Reads the options of a SYN. What is malformed ends the list, as in Linux.
-    pub(super) fn parse(options: &[u8]) -> Self {
+    /// Reads the options of a SYN (`tcp_options`, net/netfilter/nf_conntrack_proto_tcp.c).
+    pub(super) fn parse(list: &[u8]) -> Self {
         let mut offered = Self::default();
-        for (kind, data) in iter(options) {
-            match (kind, data) {
-                (3, [scale]) => offered.scale = Some((*scale).min(MAX_SCALE)),
-                (4, []) => offered.sack_permitted = true,
-                _ => {}
+        for option in TcpOption::iter(list) {
+            match option {
+                TcpOption::WindowScale(scale) => offered.scale = Some(scale.min(MAX_WINDOW_SCALE)),
+                TcpOption::SackPermitted => offered.sack_permitted = true,
+                TcpOption::Nop
+                | TcpOption::Mss(_)
+                | TcpOption::Sack(_)
+                | TcpOption::Timestamps(..)
+                | TcpOption::Other { .. } => {}
             }
         }
         offered
     }
-}
-
-/// Kind and data of each option, up to the end of the list or the first that does not fit.
-pub(super) fn iter(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
-    let mut rest = options;
-    std::iter::from_fn(move || {
-        loop {
-            match rest {
-                [] | [0, ..] => return None,
-                [1, more @ ..] => rest = more,
-                [kind, len, ..] => {
-                    let data = rest.get(2..usize::from(*len))?;
-                    rest = &rest[usize::from(*len)..];
-                    return Some((*kind, data));
-                }
-                [_] => return None,
-            }
-        }
-    })
 }

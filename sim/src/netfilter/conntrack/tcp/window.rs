@@ -8,13 +8,13 @@
 //! 3. does it acknowledge nothing that the receiver has not sent?
 //! 4. is what it acknowledges not all too old?
 
-use super::options;
 use super::peer::{Peer, PeerFlags};
-use super::{Segment, SegmentKind, TcpTrack};
+use super::{SegmentKind, TcpTrack, TrackedSegment};
 use crate::ct::TcpState;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::tuple::Direction;
-use crate::wire::{TcpFlags, be32};
+use crate::wire::tcp_option::SackBlocks;
+use crate::wire::{TcpFlags, TcpOption};
 
 /// `a` comes before `b` in sequence space (RFC 9293 §3.4).
 pub(super) const fn before(a: u32, b: u32) -> bool {
@@ -53,7 +53,7 @@ struct Claim {
 /// Checks a segment and learns from it (`tcp_in_window`).
 pub(super) fn tcp_in_window(
     track: &mut TcpTrack,
-    segment: &Segment,
+    segment: &TrackedSegment,
     direction: Direction,
     settings: &ConntrackSettings,
 ) -> InWindow {
@@ -99,7 +99,7 @@ pub(super) fn tcp_in_window(
 fn introduce(
     sender: &mut Peer,
     receiver: &mut Peer,
-    segment: &Segment,
+    segment: &TrackedSegment,
     direction: Direction,
     sack: u32,
     state: TcpState,
@@ -131,7 +131,7 @@ fn introduce(
 }
 
 /// Linux: `tcp_init_sender`.
-fn init_sender(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, direction: Direction) {
+fn init_sender(sender: &mut Peer, receiver: &mut Peer, segment: &TrackedSegment, direction: Direction) {
     sender.end = segment.end;
     sender.max_end = segment.end;
     sender.max_window = u32::from(segment.window).max(1);
@@ -177,7 +177,7 @@ fn judge(sender: &mut Peer, receiver: &Peer, claim: &Claim) -> InWindow {
     InWindow::Accept
 }
 
-fn learn(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, claim: &mut Claim) {
+fn learn(sender: &mut Peer, receiver: &mut Peer, segment: &TrackedSegment, claim: &mut Claim) {
     // RFC 7323 §2.2: the window of a SYN is never scaled.
     if !segment.has(TcpFlags::SYN) {
         claim.window <<= sender.scale;
@@ -205,7 +205,12 @@ fn learn(sender: &mut Peer, receiver: &mut Peer, segment: &Segment, claim: &mut 
     }
 }
 
-fn count_retransmissions(track: &mut TcpTrack, segment: &Segment, direction: Direction, claim: &Claim) {
+fn count_retransmissions(
+    track: &mut TcpTrack,
+    segment: &TrackedSegment,
+    direction: Direction,
+    claim: &Claim,
+) {
     if segment.kind != SegmentKind::Ack {
         return;
     }
@@ -227,12 +232,10 @@ fn count_retransmissions(track: &mut TcpTrack, segment: &Segment, direction: Dir
     track.retransmissions = 0;
 }
 
-/// The highest right edge among `ack` and the blocks of a SACK option (`tcp_sack`).
+/// The highest right edge among `ack` and the blocks of the first SACK option (`tcp_sack`).
 fn highest_sack(options: &[u8], ack: u32) -> u32 {
-    let blocks =
-        options::iter(options).find(|(kind, data)| *kind == 5 && !data.is_empty() && data.len() % 8 == 0);
-    let Some((_, data)) = blocks else { return ack };
-    data.chunks_exact(8)
-        .map(|block| be32(block, 4))
-        .fold(ack, |highest, right| if after(right, highest) { right } else { highest })
+    let blocks = TcpOption::iter(options)
+        .find_map(|option| if let TcpOption::Sack(blocks) = option { Some(blocks) } else { None });
+    let edges = blocks.into_iter().flat_map(SackBlocks::iter).map(|(_, right)| right);
+    edges.fold(ack, |highest, right| if after(right, highest) { right } else { highest })
 }

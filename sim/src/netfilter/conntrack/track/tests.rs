@@ -137,7 +137,8 @@ fn a_reset_by_the_firewall_closes_the_flow() {
     assert_eq!(netns.walk(&mut refused, Path::DroppedInForward, &Rules::NONE), Verdict::Accept);
     assert_eq!(netns.only().tcp_state(), Some(TcpState::Established));
     let timeouts = netns.sysctls.conntrack.timeouts.clone();
-    netns.conntrack.set_closing(&refused.meta, &timeouts, netns.now);
+    let now = netns.now;
+    netns.conntrack.set_closing(&refused.meta, &timeouts, now);
     assert_eq!(netns.only().tcp_state(), Some(TcpState::Close));
     assert_eq!(netns.only().remaining(netns.now), Duration::from_secs(10));
 }
@@ -149,7 +150,8 @@ fn a_reset_of_an_unconfirmed_flow_changes_nothing() {
     let mut refused = netns.packet(&Seg::new(CLIENT, SERVER, "S").bytes());
     assert_eq!(netns.walk(&mut refused, Path::DroppedInForward, &Rules::NONE), Verdict::Accept);
     let timeouts = netns.sysctls.conntrack.timeouts.clone();
-    netns.conntrack.set_closing(&refused.meta, &timeouts, netns.now);
+    let now = netns.now;
+    netns.conntrack.set_closing(&refused.meta, &timeouts, now);
     let id = entry_of(refused.meta.ct);
     assert_eq!(netns.conntrack.entry(id).unwrap().tcp_state(), Some(TcpState::SynSent));
 }

@@ -1,0 +1,136 @@
+//! Which subsystem sees packets at which hook of a netns, and in what order (`struct nf_hook_entries`,
+//! include/linux/netfilter.h).
+//!
+//! Whoever stands at a hook is one row, [`HookOps`]. Rows of br_netfilter, conntrack and NAT are written here; those of tables
+//! follow from [`TableKind::hooks`]. Chains with which NAT is configured stand in lists of their own, because NAT asks them only
+//! while a flow has no binding.
+
+use crate::hook::{Family, Hook, Priority};
+use crate::netfilter::nat;
+use crate::xtables::TableKind;
+
+/// A chain of rules that stands at a hook, or that NAT asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseChain {
+    /// The chain of that iptables table at the hook (`ipt_do_table`).
+    Xtables(TableKind),
+}
+
+/// A subsystem behind a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookEntry {
+    /// `ip_sabotage_in` of br_netfilter: a packet that passed PREROUTING on the bridge skips it on the way up.
+    SabotageIn,
+    /// `ipv4_conntrack_defrag`: puts fragments together, so that rules see whole packets.
+    Defrag,
+    /// `ipv4_conntrack_in`, `ipv4_conntrack_local`: finds or makes the conntrack entry.
+    Conntrack,
+    /// `nf_confirm`: puts a new entry into the table.
+    Confirm,
+    /// `nf_nat_inet_fn`: binds the flow, asking [`HookTable::nat_chains`], and translates the packet.
+    Nat,
+    /// Rules.
+    Chain(BaseChain),
+}
+
+/// An entry and where it stands (`struct nf_hook_ops`, include/linux/netfilter.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookOps {
+    /// Family.
+    pub family: Family,
+    /// Hook.
+    pub hook: Hook,
+    /// Its place among the entries of the hook.
+    pub priority: Priority,
+    /// Who stands there.
+    pub entry: HookEntry,
+    /// A packet of this netns is routed anew if the entry changed its source, destination, TOS or mark (`ipt_mangle_out`,
+    /// net/ipv4/netfilter/iptable_mangle.c; chains of type `route` in nftables).
+    pub is_rerouting: bool,
+}
+
+/// br_netfilter (`br_nf_ops`, net/bridge/br_netfilter_hooks.c): before anything that PREROUTING on the bridge has done already.
+pub const BR_NETFILTER: [HookOps; 1] = [ipv4(Hook::Prerouting, Priority::FIRST, HookEntry::SabotageIn)];
+
+/// Conntrack (`ipv4_conntrack_ops`, net/netfilter/nf_conntrack_proto.c): a packet is tracked where it enters and confirmed where
+/// it leaves. It brings the reassembly of fragments along (`ipv4_defrag_ops`, net/ipv4/netfilter/nf_defrag_ipv4.c).
+pub const CONNTRACK: [HookOps; 6] = [
+    ipv4(Hook::Prerouting, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
+    ipv4(Hook::Output, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
+    ipv4(Hook::Prerouting, Priority::CONNTRACK, HookEntry::Conntrack),
+    ipv4(Hook::Output, Priority::CONNTRACK, HookEntry::Conntrack),
+    ipv4(Hook::Postrouting, Priority::CONNTRACK_CONFIRM, HookEntry::Confirm),
+    ipv4(Hook::Input, Priority::CONNTRACK_CONFIRM, HookEntry::Confirm),
+];
+
+const fn ipv4(hook: Hook, priority: Priority, entry: HookEntry) -> HookOps {
+    HookOps { family: Family::Ipv4, hook, priority, entry, is_rerouting: false }
+}
+
+/// The entries of each hook and the chains of NAT, lowest priority first.
+#[derive(Clone, Debug, Default)]
+pub struct HookTable {
+    entries: ByHook<HookOps>,
+    nat_chains: ByHook<(Priority, BaseChain)>,
+}
+
+/// By family, then by hook.
+type ByHook<T> = [[Vec<T>; 5]; 3];
+
+impl HookTable {
+    /// Entries of one hook in the order in which they run.
+    pub fn entries(&self, family: Family, hook: Hook) -> &[HookOps] {
+        &self.entries[family as usize][hook as usize]
+    }
+
+    /// Chains that NAT asks at one hook, in that order.
+    pub fn nat_chains(&self, family: Family, hook: Hook) -> &[(Priority, BaseChain)] {
+        &self.nat_chains[family as usize][hook as usize]
+    }
+
+    /// Registers an entry (`nf_register_net_hook`, net/netfilter/core.c), unless it is there.
+    pub fn register(&mut self, ops: HookOps) {
+        insert(&mut self.entries[ops.family as usize][ops.hook as usize], ops, |held| held.priority);
+    }
+
+    /// Takes an entry out (`nf_unregister_net_hook`), if it is there.
+    pub fn unregister(&mut self, ops: HookOps) {
+        self.entries[ops.family as usize][ops.hook as usize].retain(|held| *held != ops);
+    }
+
+    /// Registers a chain that NAT asks; the first one brings the entries of NAT along (`nf_nat_register_fn`,
+    /// net/netfilter/nf_nat_core.c).
+    pub fn register_nat_chain(&mut self, family: Family, hook: Hook, priority: Priority, chain: BaseChain) {
+        for (hook, priority) in nat::HOOKS {
+            self.register(HookOps { family, ..ipv4(hook, priority, HookEntry::Nat) });
+        }
+        let chains = &mut self.nat_chains[family as usize][hook as usize];
+        insert(chains, (priority, chain), |(priority, _)| *priority);
+    }
+
+    /// Registers the base chains of an iptables table (`xt_hook_ops_alloc`, net/netfilter/x_tables.c; for the nat table
+    /// `ipt_nat_register_lookups`, net/ipv4/netfilter/iptable_nat.c).
+    pub fn register_table(&mut self, family: Family, table: TableKind) {
+        let chain = BaseChain::Xtables(table);
+        for (hook, priority) in table.hooks().iter().copied() {
+            if table == TableKind::Nat {
+                self.register_nat_chain(family, hook, priority, chain);
+            } else {
+                let is_rerouting = table == TableKind::Mangle && hook == Hook::Output;
+                let entry = HookEntry::Chain(chain);
+                self.register(HookOps { family, hook, priority, entry, is_rerouting });
+            }
+        }
+    }
+}
+
+/// Puts an item before those of the same priority (`nf_hook_entries_grow`, net/netfilter/core.c), unless it is there.
+fn insert<T: PartialEq>(list: &mut Vec<T>, item: T, priority: impl Fn(&T) -> Priority) {
+    if !list.contains(&item) {
+        let at = list.partition_point(|held| priority(held) < priority(&item));
+        list.insert(at, item);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! An ICMP error finds the socket that it is for.
+
+use super::icmp::{Message, icmp_error};
+use super::table::Socket;
+use super::tcp::FourTuple;
+use super::{Endpoint, SocketIo, Sockets};
+use crate::ids::SocketId;
+use crate::wire::icmpv4::{icmp_type, unreachable_code};
+use crate::wire::quote::QUOTED_MIN;
+use crate::wire::{Quote, be16, be32, protocol};
+
+/// Hands an error to the socket that sent the quoted packet (`icmp_socket_deliver`, net/ipv4/icmp.c). Of the transport header
+/// at least eight bytes must have been quoted.
+pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, message: &Message, quoted: &[u8]) {
+    let Some(quote @ Quote { ip, l4 }) = Quote::parse(quoted) else { return };
+    let Some((src_port, dst_port)) = quote.ports().filter(|_| l4.len() >= QUOTED_MIN) else { return };
+    let (local, remote) = ((ip.src(), src_port), (ip.dst(), dst_port));
+    match ip.protocol() {
+        protocol::TCP => tcp_v4_err(sockets, io, message, FourTuple { local, remote }, be32(l4, 4)),
+        protocol::UDP => udp_err(sockets, io, message, local, remote),
+        protocol::ICMP if l4[0] == icmp_type::ECHO_REQUEST => {
+            ping_err(sockets, io, message, (ip.src(), be16(l4, 4)), remote);
+        }
+        _ => {}
+    }
+}
+
+/// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c.
+fn tcp_v4_err(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    message: &Message,
+    tuple: FourTuple,
+    sequence: u32,
+) {
+    let Some(id) = sockets.table.tcp_established(tuple) else { return };
+    match sockets.table.get(id) {
+        Some(Socket::Connection(_)) => sockets.with_connection(io, id, |connection, io, flows| {
+            connection.icmp_err(io, flows, message, sequence);
+        }),
+        Some(Socket::Request(request)) => {
+            // `tcp_req_err`: only these end a handshake.
+            let is_fatal = message.icmp_type == icmp_type::PARAMETER_PROBLEM
+                || (message.icmp_type == icmp_type::DEST_UNREACHABLE
+                    && matches!(message.code, unreachable_code::NET | unreachable_code::HOST));
+            if is_fatal && request.isn.0 == sequence {
+                sockets.table.remove(id);
+            }
+        }
+        Some(Socket::Listener(_) | Socket::TimeWait(_) | Socket::Udp(_) | Socket::Ping(_)) | None => {}
+    }
+}
+
+/// Linux: `__udp4_lib_err`, net/ipv4/udp.c. Only hard errors reach a socket that did not ask for all (IP_RECVERR).
+fn udp_err(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    message: &Message,
+    local: Endpoint,
+    remote: Endpoint,
+) {
+    let Some(error) = icmp_error(message.icmp_type, message.code) else { return };
+    let sender = |sockets: &Sockets| -> Option<SocketId> {
+        sockets.table.udp_on(local.1).find(|socket| socket.is_about(local, remote)).map(|socket| socket.id)
+    };
+    let Some(id) = sender(sockets) else { return };
+    let Some(Socket::Udp(socket)) = sockets.table.get_mut(id) else { return };
+    let Some(pending) = socket.pending_mut() else { return };
+    pending.add_icmp_error(message.icmp_type, message.code);
+    if error.is_hard && socket.finish(io, &mut sockets.flows, error.outcome) {
+        sockets.table.remove(id);
+    }
+}
+
+/// Linux: `ping_err`, net/ipv4/ping.c. ping(8) asks for all errors and reports the first.
+fn ping_err(
+    sockets: &mut Sockets,
+    io: &mut SocketIo<'_, '_>,
+    message: &Message,
+    (src, ident): Endpoint,
+    (dst, _): Endpoint,
+) {
+    let Some(error) = icmp_error(message.icmp_type, message.code) else { return };
+    let Some(id) = sockets.table.ping.get(&ident).copied() else { return };
+    let Some(Socket::Ping(socket)) = sockets.table.get_mut(id) else { return };
+    if !socket.is_about(src, dst) {
+        return;
+    }
+    let Some(pending) = socket.pending_mut() else { return };
+    pending.add_icmp_error(message.icmp_type, message.code);
+    if socket.finish(io, &mut sockets.flows, error.outcome) {
+        sockets.table.remove(id);
+    }
+}
