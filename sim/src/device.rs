@@ -171,6 +171,8 @@ pub struct Devices {
     /// Ports of bridges, in the order in which they joined.
     ports: BTreeMap<DeviceId, Vec<DeviceId>>,
     index: OnceLock<Index>,
+    /// How often a device was added or changed.
+    generation: u64,
 }
 
 impl Devices {
@@ -178,7 +180,7 @@ impl Devices {
     pub fn add(&mut self, name: &str, mac: MacAddr, mtu: u16, kind: DeviceKind) -> DeviceId {
         assert!(self.by_name(name).is_none(), "device name {name} is taken");
         let id = DeviceId(u16::try_from(self.all.len() + 1).expect("fewer than 65,535 devices in a netns"));
-        self.index.take();
+        self.changed();
         self.by_name.insert(name.into(), id);
         self.all.push(Device {
             id,
@@ -204,7 +206,7 @@ impl Devices {
 
     /// As [`Devices::get`], to change it. Its master is changed by [`Devices::set_master`].
     pub fn get_mut(&mut self, id: DeviceId) -> &mut Device {
-        self.index.take();
+        self.changed();
         &mut self.all[usize::from(id.0) - 1]
     }
 
@@ -251,6 +253,16 @@ impl Devices {
     /// Whether a bridge has a port that is up. Without one it has no carrier.
     pub fn has_live_port(&self, bridge: DeviceId) -> bool {
         self.ports(bridge).iter().any(|port| self.get(*port).is_up)
+    }
+
+    /// A number that changes whenever a device does.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn changed(&mut self) {
+        self.generation += 1;
+        self.index.take();
     }
 
     fn index(&self) -> &Index {

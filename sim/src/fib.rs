@@ -21,6 +21,8 @@ pub use source::{confirm_address, select_source};
 pub use table::{Fib, FibEntry};
 
 use crate::device::Devices;
+use crate::drop_reason::DropReason;
+use crate::route::RouteResult;
 use crate::sysctl::Sysctls;
 
 /// What a decision about addresses depends on: the devices of a netns, its routes and its settings.
@@ -32,6 +34,22 @@ pub struct Routing<'a> {
     pub fib: &'a Fib,
     /// Settings.
     pub sysctls: &'a Sysctls,
+}
+
+impl Routing<'_> {
+    /// A number that changes whenever a decision may (`rt_genid`, include/net/net_namespace.h).
+    pub const fn generation(&self) -> u64 {
+        // None of them ever decreases, so that the sum changes with each.
+        self.devices.generation() + self.fib.generation() + self.sysctls.generation()
+    }
+
+    /// [`route_output`] with these.
+    ///
+    /// # Errors
+    /// Why there is no route.
+    pub fn output(&self, key: &OutputKey) -> Result<RouteResult, DropReason> {
+        route_output(self.fib, self.devices, self.sysctls, key)
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::ipset::Ipset;
 use crate::neigh::NeighTable;
 use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::Conntrack;
-use crate::socket::{SocketOut, Sockets};
+use crate::socket::{SocketOut, SocketSettings, Sockets};
 use crate::sysctl::Sysctls;
 use crate::xtables::Xtables;
 
@@ -48,6 +48,8 @@ pub struct Netns {
     pub sockets: Sockets,
     /// Rate limits of ICMP errors and redirects.
     pub icmp_limit: IcmpLimit,
+    /// What sockets follow, of the settings of that generation.
+    socket_settings: (u64, SocketSettings),
     /// Buffer for what sockets ask for, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
     /// What came in, for whoever looks; see [`crate::world::World::open_tap`].
@@ -73,13 +75,15 @@ impl Netns {
     pub fn new(id: NetnsId, name: &str) -> Self {
         let mut hooks = HookTable::default();
         BR_NETFILTER.into_iter().for_each(|ops| hooks.register(ops));
+        let sysctls = Sysctls::default();
         Self {
             id,
             name: name.into(),
             devices: Devices::default(),
             fib: Fib::default(),
             neigh: NeighTable::default(),
-            sysctls: Sysctls::default(),
+            socket_settings: (sysctls.generation(), SocketSettings::new(&sysctls)),
+            sysctls,
             defrag: Defrag::default(),
             hooks,
             conntrack: Conntrack::default(),
@@ -108,6 +112,15 @@ impl Netns {
             xtables: &mut self.xtables,
             hooks: &self.hooks,
         }
+    }
+
+    /// The settings that sockets follow, read anew when some have changed.
+    pub(crate) fn socket_settings(&mut self) -> SocketSettings {
+        let generation = self.sysctls.generation();
+        if self.socket_settings.0 != generation {
+            self.socket_settings = (generation, SocketSettings::new(&self.sysctls));
+        }
+        self.socket_settings.1
     }
 
     /// Gives a bridge the smallest MTU of its ports, unless it was given one (`br_mtu_auto_adjust`, net/bridge/br_if.c).

@@ -31,6 +31,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::ids::{FlowId, PacketId, SocketId, SocketTimer};
 use crate::packet::Packet;
+use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::trace::Outcome;
 use flow::Flows;
@@ -64,10 +65,12 @@ pub enum SocketOut {
         src: Ipv4Addr,
         /// Destination address.
         dst: Ipv4Addr,
+        /// The route that the socket keeps (`sk_dst_check`). `None`: the stack looks for one.
+        route: Option<RouteResult>,
         /// IP protocol number.
         protocol: u8,
-        /// Transport header and data, checksum included.
-        l4: Vec<u8>,
+        /// [`crate::wire::build::HEADROOM`] bytes for the headers below, then transport header and data, checksum included.
+        buffer: Vec<u8>,
         /// DF.
         dont_fragment: bool,
         /// IP identification (`ip_select_ident_segs`, include/net/ip.h). Connected sockets count (`inet_id`), and what TCP
@@ -85,6 +88,8 @@ pub enum SocketOut {
     Confirm {
         /// The other end.
         dst: Ipv4Addr,
+        /// The route to it.
+        route: RouteResult,
     },
     /// Call [`Sockets::on_timer`] at that time. A timer is never withdrawn; [`Sockets::is_armed`] tells stale ones.
     Timer {

@@ -28,6 +28,8 @@ pub struct Sysctls {
     pub tcp_rmem: TcpRmem,
     scalars: ScalarValues,
     devices: DeviceValues,
+    /// How often something was set.
+    generation: u64,
 }
 
 /// A setting that was refused.
@@ -64,6 +66,7 @@ impl Sysctls {
     /// # Errors
     /// If the name or its device is unknown, or the value is none that the setting takes.
     pub fn set(&mut self, devices: &Devices, name: &str, value: &str) -> Result<(), SysctlError> {
+        self.generation += 1;
         let refuse = |expected: String| SysctlError { name: name.into(), value: value.into(), expected };
         match resolve(devices, name).map_err(refuse)? {
             Target::Scalar(Setting::IpForward) => {
@@ -124,6 +127,11 @@ impl Sysctls {
             }
         }
         names
+    }
+
+    /// A number that changes whenever a setting does.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The number of a setting that belongs to no device, in its own unit.

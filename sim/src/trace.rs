@@ -94,6 +94,11 @@ impl Trace {
         Self { ledger: self.ledger, kept: self.kept, ..Self::new(self.level) }
     }
 
+    /// Whether [`Trace::record`] records: for events that need something from before a change.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.level == Level::Everything
+    }
+
     /// The level that is recorded.
     pub const fn level(&self) -> Level {
         self.level

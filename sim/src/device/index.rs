@@ -10,9 +10,9 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// The first device that holds each address.
-    owners: FxHashMap<Ipv4Addr, DeviceId>,
+    owners: FxHashMap<u32, DeviceId>,
     /// Hardware addresses of bridges and of their ports, by bridge.
-    local_macs: FxHashSet<(DeviceId, MacAddr)>,
+    local_macs: FxHashSet<u64>,
 }
 
 impl Index {
@@ -20,22 +20,29 @@ impl Index {
         let mut index = Self::default();
         for device in devices.iter() {
             for held in &device.addrs {
-                index.owners.entry(held.net.addr()).or_insert(device.id);
+                index.owners.entry(held.net.addr().to_bits()).or_insert(device.id);
             }
             // A device that is no bridge is never asked for by this key.
-            index.local_macs.insert((device.id, device.mac));
+            index.local_macs.insert(mac_key(device.id, device.mac));
             if let Some(bridge) = device.master {
-                index.local_macs.insert((bridge, device.mac));
+                index.local_macs.insert(mac_key(bridge, device.mac));
             }
         }
         index
     }
 
     pub(super) fn owner_of(&self, addr: Ipv4Addr) -> Option<DeviceId> {
-        self.owners.get(&addr).copied()
+        self.owners.get(&addr.to_bits()).copied()
     }
 
     pub(super) fn is_local_mac(&self, bridge: DeviceId, mac: MacAddr) -> bool {
-        self.local_macs.contains(&(bridge, mac))
+        self.local_macs.contains(&mac_key(bridge, mac))
     }
+}
+
+/// A bridge and a hardware address as one number, which is hashed faster.
+const fn mac_key(bridge: DeviceId, mac: MacAddr) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    let [high, low] = bridge.0.to_be_bytes();
+    u64::from_be_bytes([high, low, a, b, c, d, e, f])
 }

@@ -8,8 +8,8 @@ use crate::ids::DeviceId;
 use crate::route::RouteKind;
 use crate::sysctl::Sysctls;
 use ipnet::Ipv4Net;
+use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// A route in a table (`struct fib_alias` and `struct fib_info`).
@@ -51,11 +51,14 @@ impl From<Scope> for NextHopScope {
 /// The routing tables of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Fib {
-    /// Entries by destination, longer prefixes first. Those of one destination are in the order of look-up: local table
-    /// before main table, lower metric before higher, then as added (`fib_find_alias`, net/ipv4/fib_trie.c).
-    entries: BTreeMap<(Reverse<u8>, u32), Vec<FibEntry>>,
+    /// Entries by prefix length and network, in no order that means anything. Those of one destination are in the order of
+    /// look-up: local table before main table, lower metric before higher, then as added (`fib_find_alias`,
+    /// net/ipv4/fib_trie.c).
+    entries: FxHashMap<(u8, u32), Vec<FibEntry>>,
     /// Bit `n` is set if a prefix of length `n` exists.
     lengths: u64,
+    /// How often a route was added or removed.
+    generation: u64,
     /// The user added a local route (`fib_has_custom_local_routes`), so that the short cut of `fib_validate_source` is off.
     pub(super) has_custom_local_routes: bool,
 }
@@ -90,7 +93,10 @@ impl Fib {
             entries.iter_mut().find(|old| old.table == table && old.route.metric == route.metric)
         });
         match place {
-            Some(old) => *old = entry,
+            Some(old) => {
+                *old = entry;
+                self.generation += 1;
+            }
             None => self.insert(entry),
         }
         self.has_custom_local_routes |= route.kind == RouteKind::Local;
@@ -111,10 +117,15 @@ impl Fib {
         Ok(self.remove_at(dst, position))
     }
 
+    /// A number that changes whenever a route does.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The routes of a table, in the order of their destinations.
     pub fn routes(&self, table: TableId) -> impl Iterator<Item = &FibEntry> {
         let mut keys: Vec<_> = self.entries.iter().collect();
-        keys.sort_by_key(|((Reverse(len), addr), _)| (*addr, *len));
+        keys.sort_by_key(|((len, addr), _)| (*addr, Reverse(*len)));
         keys.into_iter().flat_map(|(_, entries)| entries).filter(move |entry| entry.table == table)
     }
 
@@ -204,11 +215,12 @@ impl Fib {
 
     /// Keeps the entries for which `keep` holds.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&FibEntry) -> bool) {
+        self.generation += 1;
         self.entries.retain(|_, entries| {
             entries.retain(&mut keep);
             !entries.is_empty()
         });
-        self.lengths = self.entries.keys().fold(0, |bits, (Reverse(len), _)| bits | 1 << len);
+        self.lengths = self.entries.keys().fold(0, |bits, (len, _)| bits | 1 << len);
     }
 
     /// Every entry whose prefix holds `dst`, in the order of look-up. Visits only the prefix lengths that exist, and does not
@@ -224,7 +236,7 @@ impl Fib {
         longest_first
             .filter_map(move |len| {
                 let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
-                self.entries.get(&(Reverse(len), bits & mask))
+                self.entries.get(&(len, bits & mask))
             })
             .flatten()
     }
@@ -234,6 +246,7 @@ impl Fib {
     }
 
     fn insert(&mut self, entry: FibEntry) {
+        self.generation += 1;
         let entries = self.entries.entry(key(entry.route.dst)).or_default();
         let order = |entry: &FibEntry| (entry.table, entry.route.metric);
         let at = entries.partition_point(|other| order(other) <= order(&entry));
@@ -242,11 +255,12 @@ impl Fib {
     }
 
     fn remove_at(&mut self, dst: Ipv4Net, position: usize) -> FibEntry {
+        self.generation += 1;
         let entries = self.entries.get_mut(&key(dst)).expect("the caller found an entry here");
         let removed = entries.remove(position);
         if entries.is_empty() {
             self.entries.remove(&key(dst));
-            self.lengths = self.entries.keys().fold(0, |bits, (Reverse(len), _)| bits | 1 << len);
+            self.lengths = self.entries.keys().fold(0, |bits, (len, _)| bits | 1 << len);
         }
         removed
     }
@@ -349,8 +363,8 @@ impl Selector {
     }
 }
 
-fn key(dst: Ipv4Net) -> (Reverse<u8>, u32) {
-    (Reverse(dst.prefix_len()), u32::from(dst.network()))
+fn key(dst: Ipv4Net) -> (u8, u32) {
+    (dst.prefix_len(), u32::from(dst.network()))
 }
 
 /// Why a route of this kind refuses packets, if it does (`fib_props[].error`).

@@ -5,7 +5,7 @@ use crate::ids::{FlowId, SocketId};
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::protocol;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 use std::net::Ipv4Addr;
 
 /// Protocols that a client speaks.
@@ -89,9 +89,9 @@ pub struct FlowResult {
     pub icmp_errors: Vec<(u8, u8)>,
 }
 
-/// The flows of a netns that are finished.
+/// The flows of a netns that are finished. For look-up only; never iterated.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flows(BTreeMap<FlowId, FlowResult>);
+pub(super) struct Flows(FxHashMap<FlowId, FlowResult>);
 
 impl Flows {
     pub(super) fn result(&self, flow: FlowId) -> Option<&FlowResult> {

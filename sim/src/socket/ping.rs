@@ -78,11 +78,15 @@ impl PingSocket {
         let pending = Pending::open(io, self.id, ClientProtocol::IcmpEcho, local, remote, request);
         self.sequence = self.sequence.wrapping_add(1);
         let ([a, b], [c, d]) = (self.ident.to_be_bytes(), self.sequence.to_be_bytes());
+        let message = build::icmpv4(icmp_type::ECHO_REQUEST, 0, [a, b, c, d], &pending.request);
+        let mut buffer = build::with_headroom(message.len());
+        buffer.extend_from_slice(&message);
         io.out.push(SocketOut::Send {
             src: self.src,
             dst: self.dst,
+            route: None,
             protocol: protocol::ICMP,
-            l4: build::icmpv4(icmp_type::ECHO_REQUEST, 0, [a, b, c, d], &pending.request),
+            buffer,
             dont_fragment: true,
             ident: None,
             socket: Some(self.id),

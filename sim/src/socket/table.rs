@@ -53,7 +53,8 @@ impl Socket {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     next: u32,
-    sockets: BTreeMap<SocketId, Socket>,
+    /// In no order that means anything.
+    sockets: FxHashMap<SocketId, Socket>,
     /// Connections, handshakes and TIME_WAIT (`ehash`). For look-up only; never iterated.
     tcp_established: FxHashMap<FourTuple, SocketId>,
     /// Listeners (`lhash2`), by port and then by address; `None` is every address.
@@ -92,7 +93,10 @@ impl Table {
     pub(super) fn handshakes_of(&self, listener: SocketId) -> Vec<SocketId> {
         let is_its =
             |socket: &Socket| matches!(socket, Socket::Request(request) if request.listener == listener);
-        self.sockets.iter().filter(|(_, socket)| is_its(socket)).map(|(id, _)| *id).collect()
+        let mut ids: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, socket)| is_its(socket)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn bind_tcp(

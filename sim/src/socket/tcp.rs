@@ -28,8 +28,9 @@ pub(super) use timewait::TimeWait;
 use super::{SocketIo, SocketOut};
 use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
-use crate::fib::{OutputKey, Routing, route_output};
+use crate::fib::{OutputKey, Routing};
 use crate::ids::{FlowId, PacketId, SocketId};
+use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::wire::protocol;
 use segment::Outgoing;
@@ -62,8 +63,26 @@ enum Disposition {
 struct Sender {
     ident: u16,
     socket: Option<SocketId>,
+    route: Option<RouteResult>,
     flow: Option<FlowId>,
     cause: Option<PacketId>,
+}
+
+/// The route of a connection, kept until a route, a device or a setting changes (`sk_dst_cache`, include/net/sock.h).
+#[derive(Clone, Copy, Debug, Default)]
+struct DstCache(Option<(u64, RouteResult)>);
+
+impl DstCache {
+    /// The route, looked for again if it may have changed (`sk_dst_check`); none if there is none.
+    fn check(&mut self, routing: Routing<'_>, tuple: FourTuple) -> Option<RouteResult> {
+        let generation = routing.generation();
+        if let Some((_, route)) = self.0.filter(|(made, _)| *made == generation) {
+            return Some(route);
+        }
+        let route = routing.output(&OutputKey::to(tuple.remote.0).from(tuple.local.0)).ok()?;
+        self.0 = Some((generation, route));
+        Some(route)
+    }
 }
 
 impl SocketIo<'_, '_> {
@@ -71,8 +90,9 @@ impl SocketIo<'_, '_> {
         self.out.push(SocketOut::Send {
             src: segment.tuple.local.0,
             dst: segment.tuple.remote.0,
+            route: sender.route,
             protocol: protocol::TCP,
-            l4: segment.emit(),
+            buffer: segment.emit(),
             dont_fragment: true,
             ident: Some(sender.ident),
             socket: sender.socket,
@@ -104,10 +124,9 @@ impl SocketIo<'_, '_> {
     /// Data bytes of the largest segment that the route takes, options not reckoned with (`tcp_mtu_to_mss`,
     /// net/ipv4/tcp_output.c).
     fn path_mss(&self, FourTuple { local, remote }: FourTuple) -> u16 {
-        let Routing { fib, devices, sysctls } = self.routing;
-        let route = route_output(fib, devices, sysctls, &OutputKey::to(remote.0).from(local.0));
+        let route = self.routing.output(&OutputKey::to(remote.0).from(local.0));
         // Without a route nothing is sent.
-        let mtu = route.map_or(ETHERNET_MTU, |route| devices.get(route.device).mtu);
+        let mtu = route.map_or(ETHERNET_MTU, |route| self.routing.devices.get(route.device).mtu);
         mtu.saturating_sub(HEADERS_LEN)
     }
 }

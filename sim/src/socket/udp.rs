@@ -8,6 +8,7 @@ use super::timer::Timers;
 use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::trace::{Event, Outcome, SocketEvent};
+use crate::wire::udp::UDP_HEADER_LEN;
 use crate::wire::{build, protocol};
 use std::net::Ipv4Addr;
 
@@ -168,11 +169,14 @@ struct Sender {
 
 /// Sends a datagram. DF is set, since the socket wants path MTU discovery (`IP_PMTUDISC_WANT`).
 fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payload: &[u8], sender: Sender) {
+    let mut buffer = build::with_headroom(UDP_HEADER_LEN + payload.len());
+    build::push_udp(local, remote, payload, &mut buffer);
     io.out.push(SocketOut::Send {
         src: local.0,
         dst: remote.0,
+        route: None,
         protocol: protocol::UDP,
-        l4: build::udp(local, remote, payload),
+        buffer,
         dont_fragment: true,
         ident: sender.ident,
         socket: Some(sender.id),

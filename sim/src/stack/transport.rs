@@ -3,16 +3,15 @@
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
 use crate::drop_reason::DropReason;
-use crate::fib::{OutputKey, Routing, route_output};
+use crate::fib::Routing;
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
 use crate::route::RouteKind;
-use crate::socket::{Delivery, SendError, SocketIo, SocketOut, SocketSettings, Sockets};
-use crate::trace::Terminal;
+use crate::socket::{Delivery, SendError, SocketIo, SocketOut, Sockets};
+use crate::trace::{Event, RouteEvent, Terminal};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
-use crate::wire::protocol;
-use std::net::Ipv4Addr;
+use crate::wire::{ETHERNET_HEADER_LEN, protocol};
 
 /// Gives a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
@@ -75,13 +74,15 @@ pub(crate) fn with_sockets<R>(
     act: impl FnOnce(&mut Sockets, &mut SocketIo) -> R,
 ) -> R {
     let mut out = std::mem::take(&mut ns.socket_out);
-    let settings = SocketSettings::new(&ns.sysctls);
+    let settings = ns.socket_settings();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings, routing });
     for effect in out.drain(..) {
         match effect {
             SocketOut::Send { .. } => send(ns, cx, effect),
-            SocketOut::Confirm { dst } => confirm_neighbour(ns, cx, dst),
+            SocketOut::Confirm { dst, route } => {
+                ns.neigh.confirm(cx.now, &ns.sysctls, route.device, route.gateway.unwrap_or(dst));
+            }
             SocketOut::Timer { at, timer } => cx.effects.push(Effect::SocketTimer { at, timer }),
         }
     }
@@ -89,28 +90,32 @@ pub(crate) fn with_sockets<R>(
     result
 }
 
-/// Linux: `sock_confirm_neigh`, include/net/sock.h.
-fn confirm_neighbour(ns: &mut Netns, cx: &Context, dst: Ipv4Addr) {
-    let Ok(route) = route_output(&ns.fib, &ns.devices, &ns.sysctls, &OutputKey::to(dst)) else { return };
-    ns.neigh.confirm(cx.now, &ns.sysctls, route.device, route.gateway.unwrap_or(dst));
-}
-
 /// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c).
 fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
-    let SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, socket, flow, cause } = effect else {
+    let SocketOut::Send { src, dst, route, protocol, mut buffer, dont_fragment, ident, socket, flow, cause } =
+        effect
+    else {
         unreachable!("the caller has looked")
     };
-    let route = match ip_output::ip_route_output(ns, cx, Some(src), dst) {
+    let result = match route {
+        Some(route) => {
+            cx.record(None, || Event::Route(RouteEvent::Output { dst, result: Ok(route) }));
+            Ok(route)
+        }
+        None => ip_output::ip_route_output(ns, cx, Some(src), dst),
+    };
+    let route = match result {
         Ok(route) => route,
         Err(reason) => return fail(ns, cx, socket, send_error(reason)),
     };
     let ttl = ns.sysctls.ip_default_ttl();
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
     // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that has to be fragmented says so; TCP makes no such segments.
-    let fits = 20 + l4.len() <= usize::from(ns.devices.get(route.device).mtu);
+    let fits = buffer.len() - ETHERNET_HEADER_LEN <= usize::from(ns.devices.get(route.device).mtu);
     let dont_fragment = dont_fragment && (fits || protocol == protocol::TCP);
     let fields = Ipv4Fields { src, dst, protocol, ttl, tos: 0, ident, dont_fragment };
-    let mut packet = cx.create(Origin::Socket, cause, flow, build::ipv4(fields, &l4));
+    build::push_ipv4(fields, &mut buffer);
+    let mut packet = cx.create(Origin::Socket, cause, flow, buffer);
     packet.meta.route = Some(route);
     if ip_output::ip_local_out(ns, cx, packet).is_err() {
         fail(ns, cx, socket, SendError::NotPermitted);

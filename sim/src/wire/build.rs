@@ -1,7 +1,8 @@
-//! Building packets. Headers are written by etherparse; checksums are filled in.
+//! Building packets, with their checksums.
 
-use super::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr, arp::Arp, checksum, protocol};
-use etherparse::{IpNumber, Ipv4Header};
+use super::ipv4::IPV4_HEADER_LEN;
+use super::udp::UDP_HEADER_LEN;
+use super::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Ipv4, MacAddr, arp::Arp, checksum, protocol};
 use std::net::Ipv4Addr;
 
 /// The fields of an IPv4 header that a sender chooses.
@@ -23,24 +24,36 @@ pub struct Ipv4Fields {
     pub dont_fragment: bool,
 }
 
+/// Room in front of a transport header for the IPv4 and Ethernet headers (`MAX_TCP_HEADER`, include/net/tcp.h).
+pub const HEADROOM: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
+
 /// An IPv4 packet behind 14 zero bytes of Ethernet header.
 ///
 /// # Panics
 /// If header and payload exceed 65,535 bytes; senders segment before they come here.
 pub fn ipv4(fields: Ipv4Fields, payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(payload.len()).expect("an IPv4 payload is under 64 KiB");
-    let mut header =
-        Ipv4Header::new(len, fields.ttl, IpNumber(fields.protocol), fields.src.octets(), fields.dst.octets())
-            .expect("an IPv4 payload is under 64 KiB");
-    header.dscp = etherparse::IpDscp::try_new(fields.tos >> 2).expect("six bits");
-    header.ecn = etherparse::IpEcn::try_new(fields.tos & 3).expect("two bits");
-    header.identification = fields.ident;
-    header.dont_fragment = fields.dont_fragment;
-    header.header_checksum = header.calc_header_checksum();
-    let mut bytes = vec![0; ETHERNET_HEADER_LEN];
-    bytes.extend_from_slice(&header.to_bytes());
-    bytes.extend_from_slice(payload);
-    bytes
+    let mut buffer = with_headroom(payload.len());
+    buffer.extend_from_slice(payload);
+    push_ipv4(fields, &mut buffer);
+    buffer
+}
+
+/// An empty headroom, and the capacity for so many bytes behind it (`skb_reserve`).
+pub fn with_headroom(capacity: usize) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(HEADROOM + capacity);
+    buffer.resize(HEADROOM, 0);
+    buffer
+}
+
+/// Writes the IPv4 header into the headroom of a buffer (`skb_push`, and `__ip_queue_xmit`, net/ipv4/ip_output.c).
+///
+/// # Panics
+/// If header and payload exceed 65,535 bytes, or the buffer has no headroom.
+pub fn push_ipv4(fields: Ipv4Fields, buffer: &mut [u8]) {
+    let len = u16::try_from(buffer.len() - ETHERNET_HEADER_LEN).expect("an IPv4 packet is under 64 KiB");
+    let mut header = Ipv4::new_unchecked(&mut buffer[ETHERNET_HEADER_LEN..]);
+    header.begin(fields.protocol, fields.ttl, fields.tos, fields.dont_fragment, fields.dst);
+    header.finish(len, fields.ident, fields.src);
 }
 
 /// Fills in the checksum of a TCP segment or UDP datagram whose checksum field is zero.
@@ -56,15 +69,21 @@ pub fn finish_transport_checksum(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &
 
 /// A UDP datagram with its checksum.
 pub fn udp(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(8 + payload.len()).expect("a datagram is under 64 KiB");
-    let mut l4 = Vec::with_capacity(usize::from(len));
-    l4.extend_from_slice(&src.1.to_be_bytes());
-    l4.extend_from_slice(&dst.1.to_be_bytes());
-    l4.extend_from_slice(&len.to_be_bytes());
-    l4.extend_from_slice(&[0, 0]);
-    l4.extend_from_slice(payload);
-    finish_transport_checksum(src.0, dst.0, protocol::UDP, &mut l4);
+    let mut l4 = Vec::with_capacity(UDP_HEADER_LEN + payload.len());
+    push_udp(src, dst, payload, &mut l4);
     l4
+}
+
+/// Appends a UDP datagram with its checksum.
+pub fn push_udp(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), payload: &[u8], buffer: &mut Vec<u8>) {
+    let len = u16::try_from(UDP_HEADER_LEN + payload.len()).expect("a datagram is under 64 KiB");
+    let begin = buffer.len();
+    buffer.extend_from_slice(&src.1.to_be_bytes());
+    buffer.extend_from_slice(&dst.1.to_be_bytes());
+    buffer.extend_from_slice(&len.to_be_bytes());
+    buffer.extend_from_slice(&[0, 0]);
+    buffer.extend_from_slice(payload);
+    finish_transport_checksum(src.0, dst.0, protocol::UDP, &mut buffer[begin..]);
 }
 
 /// An ICMP message with its checksum. `rest` is the second word of the header.
@@ -86,3 +105,6 @@ pub fn arp_frame(dst: MacAddr, src: MacAddr, arp: &Arp) -> Vec<u8> {
     bytes.extend_from_slice(&arp.emit());
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,6 +186,19 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         self.set_checksum(value);
     }
 
+    /// Writes what a sender chooses, into bytes that are zero; [`Ipv4::finish`] writes the rest.
+    pub fn begin(&mut self, protocol: u8, ttl: u8, tos: u8, dont_fragment: bool, dst: Ipv4Addr) {
+        let bytes = self.0.as_mut();
+        // Version 4, and five words of header.
+        bytes[0] = 0x45;
+        bytes[field::TOS] = tos;
+        let place = if dont_fragment { DONT_FRAGMENT } else { 0 };
+        bytes[field::FRAGMENT..field::FRAGMENT + 2].copy_from_slice(&place.to_be_bytes());
+        bytes[field::TTL] = ttl;
+        bytes[field::PROTOCOL] = protocol;
+        bytes[field::DST].copy_from_slice(&dst.octets());
+    }
+
     /// Writes what the sender's kernel fills in, and the checksum over the whole header.
     pub fn finish(&mut self, total_len: u16, ident: u16, src: Ipv4Addr) {
         let bytes = self.0.as_mut();

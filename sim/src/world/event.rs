@@ -4,7 +4,7 @@ use crate::ids::{DeviceId, NetnsId, SocketTimer};
 use crate::packet::QueuedPacket;
 use crate::time::Instant;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
 /// Something that happens to a netns.
@@ -27,11 +27,16 @@ pub(super) struct Scheduled {
     pub(super) event: WorldEvent,
 }
 
+/// When an event is due, its sequence number, and its slot.
+type Place = (Instant, u64, usize);
+
 /// Events by time, and among equals by the order in which they were scheduled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventQueue {
-    /// When each event is due, its sequence number, and its slot. The heap moves these and not the packets.
-    heap: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    /// The heap and the queue move these and not the packets.
+    heap: BinaryHeap<Reverse<Place>>,
+    /// Frames on links, of which nearly all arrive in the order in which they were sent. One that would not is in the heap.
+    frames: VecDeque<Place>,
     slots: Vec<Option<(NetnsId, WorldEvent)>>,
     /// Slots without an event.
     free: Vec<usize>,
@@ -40,6 +45,7 @@ pub(super) struct EventQueue {
 
 impl EventQueue {
     pub(super) fn schedule(&mut self, at: Instant, netns: NetnsId, event: WorldEvent) {
+        let is_frame = matches!(event, WorldEvent::Receive { .. });
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot] = Some((netns, event));
@@ -50,16 +56,30 @@ impl EventQueue {
                 self.slots.len() - 1
             }
         };
-        self.heap.push(Reverse((at, self.next_seq, slot)));
+        let place = (at, self.next_seq, slot);
         self.next_seq += 1;
+        if is_frame && self.frames.back().is_none_or(|last| *last < place) {
+            self.frames.push_back(place);
+        } else {
+            self.heap.push(Reverse(place));
+        }
     }
 
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+        let place = match (self.frames.front(), self.heap.peek()) {
+            (Some(frame), Some(Reverse(other))) => frame.min(other),
+            (Some(place), None) | (None, Some(Reverse(place))) => place,
+            (None, None) => return None,
+        };
+        Some(place.0)
     }
 
     pub(super) fn pop(&mut self) -> Option<Scheduled> {
-        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let heap_is_next = match (self.frames.front(), self.heap.peek()) {
+            (Some(frame), Some(Reverse(other))) => other < frame,
+            (frame, _) => frame.is_none(),
+        };
+        let (at, _, slot) = if heap_is_next { self.heap.pop()?.0 } else { self.frames.pop_front()? };
         let (netns, event) = self.slots[slot].take().expect("a slot in the heap has an event");
         self.free.push(slot);
         Some(Scheduled { at, netns, event })

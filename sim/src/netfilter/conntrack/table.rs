@@ -10,11 +10,12 @@ use crate::ids::{DeviceId, EntryId};
 use crate::netfilter::conntrack::ConntrackTimeouts;
 use crate::packet::{Meta, Packet};
 use crate::time::Instant;
-use crate::tuple::{Direction, Tuple};
+use crate::tuple::{Direction, L4Key, Tuple};
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,12 +40,45 @@ impl SourceKey {
     }
 }
 
+/// A tuple as the key of a table: hashed in as few words as it has (`hash_conntrack_raw`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TupleKey(Tuple);
+
+impl Hash for TupleKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Tuple { src, dst, protocol, l4 } = self.0;
+        match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+            }
+            (src, dst) => [src, dst].map(words).into_iter().flatten().for_each(|word| state.write_u64(word)),
+        }
+        let l4 = match l4 {
+            L4Key::Ports { src, dst } => u64::from(src) << 16 | u64::from(dst),
+            L4Key::Icmp { id, icmp_type, code } => {
+                u64::from(id) << 16 | u64::from(icmp_type) << 8 | u64::from(code)
+            }
+            L4Key::Generic => 0,
+        };
+        state.write_u64(u64::from(protocol) << 32 | l4);
+    }
+}
+
+/// An address as two words.
+fn words(addr: IpAddr) -> [u64; 2] {
+    let bits = match addr {
+        IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(addr) => addr.to_bits(),
+    };
+    [bits >> 64, bits & u128::from(u64::MAX)].map(|word| u64::try_from(word).expect("64 bits"))
+}
+
 /// The conntrack table of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Conntrack {
     /// Shared with forks of the world until one of them changes an entry.
     entries: SlotMap<EntryId, Arc<Entry>>,
-    by_tuple: FxHashMap<Tuple, (EntryId, Direction)>,
+    by_tuple: FxHashMap<TupleKey, (EntryId, Direction)>,
     /// Entries with a source binding, newest first.
     by_source: FxHashMap<SourceKey, SmallVec<[EntryId; 2]>>,
     /// Every confirmed entry once, and some that are gone; the front is looked at next.
@@ -112,7 +146,7 @@ impl Conntrack {
 
     /// The entry that packets of this tuple belong to, and their direction (`nf_conntrack_find_get`).
     pub fn find(&self, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
-        let (id, direction) = *self.by_tuple.get(tuple)?;
+        let (id, direction) = *self.by_tuple.get(&TupleKey(*tuple))?;
         (!self.entries[id].is_expired(now)).then_some((id, direction))
     }
 
@@ -122,8 +156,8 @@ impl Conntrack {
         entry.status.insert(CtStatus::DYING);
         let (tuples, holders) = (entry.tuples, entry.holders);
         for tuple in &tuples {
-            if self.by_tuple.get(tuple).is_some_and(|(holder, _)| *holder == id) {
-                self.by_tuple.remove(tuple);
+            if self.by_tuple.get(&TupleKey(*tuple)).is_some_and(|(holder, _)| *holder == id) {
+                self.by_tuple.remove(&TupleKey(*tuple));
             }
         }
         if holders == 0 {
@@ -278,7 +312,8 @@ impl Conntrack {
     }
 
     fn make_findable(&mut self, tuple: Tuple, id: EntryId, direction: Direction) {
-        if let Some((expired, _)) = self.by_tuple.insert(tuple, (id, direction)).filter(|(old, _)| *old != id)
+        if let Some((expired, _)) =
+            self.by_tuple.insert(TupleKey(tuple), (id, direction)).filter(|(old, _)| *old != id)
         {
             self.delete(expired);
         }

@@ -44,12 +44,14 @@ fn translate(
     direction: Direction,
 ) -> Verdict {
     let Some(to) = ipv4_end(target, manip) else { return Verdict::Accept };
-    let from = end_of(packet, manip);
+    let from = ctx.cx.trace.is_recording().then(|| end_of(packet, manip));
     if !rewrite::manip_pkt(packet.l3_mut(), manip, to.0, to.1) {
         return Verdict::Drop(DropReason::NatFailed);
     }
-    let to = end_of(packet, manip);
-    ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Translated { manip, direction, from, to }));
+    if let Some(from) = from {
+        let to = end_of(packet, manip);
+        ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Translated { manip, direction, from, to }));
+    }
     Verdict::Accept
 }
 

@@ -7,7 +7,7 @@ use super::connection::{Connection, State};
 use super::segment::Segment;
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
-use crate::socket::{SocketIo, SocketOut};
+use crate::socket::SocketIo;
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
 
@@ -73,7 +73,7 @@ impl Connection {
         let was_idle = self.snd.in_flight.is_empty();
         let acked = self.snd.acknowledge(ack);
         if acked.segments > 0 {
-            io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0 });
+            self.confirm_neighbour(io);
             let echo = segment.options.timestamps.map(|(_, echo)| echo);
             self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         }

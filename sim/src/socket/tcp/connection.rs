@@ -7,7 +7,7 @@ use super::rtt::Rtt;
 use super::segment::{FourTuple, Segment};
 use super::send::Send;
 use super::seq::Seq;
-use super::{TIMESTAMPS_LEN, initial_window};
+use super::{DstCache, TIMESTAMPS_LEN, initial_window};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
@@ -87,6 +87,8 @@ pub(in crate::socket) struct Connection {
     pub(super) cause: Option<PacketId>,
     /// Next IP identification.
     pub(super) ident: u16,
+    /// Its route (`sk_dst_cache`).
+    pub(super) dst: DstCache,
     pub(super) app: App,
     pub(super) snd: Send,
     pub(super) rcv: Receive,
@@ -131,6 +133,7 @@ impl Connection {
             flow: None,
             cause: None,
             ident: io.ident(),
+            dst: DstCache::default(),
             app,
             snd,
             rcv,

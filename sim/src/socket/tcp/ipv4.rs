@@ -102,7 +102,7 @@ fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
     };
     io.send_segment(
         &reset,
-        Sender { ident: 0, socket: None, flow: segment.flow, cause: Some(segment.packet) },
+        Sender { ident: 0, socket: None, route: None, flow: segment.flow, cause: Some(segment.packet) },
     );
 }
 

@@ -203,7 +203,7 @@ impl Request {
 
     /// A handshake has no counter of its own; its packets carry identification 0 (`ip_build_and_send_pkt`).
     const fn sender(&self, cause: Option<PacketId>) -> Sender {
-        Sender { ident: 0, socket: Some(self.id), flow: self.flow, cause }
+        Sender { ident: 0, socket: Some(self.id), route: None, flow: self.flow, cause }
     }
 
     /// How long until the SYN|ACK is sent again (`reqsk_timeout`).

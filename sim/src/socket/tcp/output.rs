@@ -9,7 +9,7 @@ use super::send::InFlight;
 use super::seq::Seq;
 use super::{Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
-use crate::socket::SocketIo;
+use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
 use crate::wire::TcpFlags;
 
@@ -54,7 +54,7 @@ impl Connection {
             sack: &[],
             payload: &[],
         };
-        let sender = self.sender();
+        let sender = self.sender(io);
         io.send_segment(&segment, sender);
     }
 
@@ -164,7 +164,7 @@ impl Connection {
         } else {
             SackBlocks::new()
         };
-        let sender = self.sender();
+        let sender = self.sender(io);
         let payload = match end {
             Some(end) => self.snd.payload(seq, end),
             None => &[],
@@ -188,11 +188,19 @@ impl Connection {
         }
     }
 
+    /// The peer has answered, so the next hop towards it is there (`sk_dst_confirm`).
+    pub(super) fn confirm_neighbour(&mut self, io: &mut SocketIo<'_, '_>) {
+        if let Some(route) = self.dst.check(io.routing, self.tuple) {
+            io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0, route });
+        }
+    }
+
     /// On whose behalf the next segment goes out; takes an IP identification.
-    pub(super) fn sender(&mut self) -> Sender {
+    pub(super) fn sender(&mut self, io: &SocketIo<'_, '_>) -> Sender {
         let ident = self.ident;
         self.ident = self.ident.wrapping_add(1);
-        Sender { ident, socket: Some(self.id), flow: self.flow, cause: self.cause }
+        let route = self.dst.check(io.routing, self.tuple);
+        Sender { ident, socket: Some(self.id), route, flow: self.flow, cause: self.cause }
     }
 
     /// Data bytes per segment (`tcp_current_mss`; SACK blocks are not reckoned with).

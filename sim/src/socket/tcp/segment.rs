@@ -160,24 +160,29 @@ pub(in crate::socket) struct Outgoing<'d> {
 }
 
 impl Outgoing<'_> {
-    /// Header, options and data, with the checksum.
+    /// A buffer with headroom for the headers below, then header, options and data, with the checksum.
     pub(in crate::socket) fn emit(&self) -> Vec<u8> {
         let options = self.options.emit(self.sack);
         let header_len = TCP_HEADER_LEN + options.len();
         let words = u8::try_from(header_len / 4).expect("at most 15 words");
         let ack = if self.flags.contains(TcpFlags::ACK) { self.ack.0 } else { 0 };
-        let mut l4 = Vec::with_capacity(header_len + self.payload.len());
-        l4.extend_from_slice(&self.tuple.local.1.to_be_bytes());
-        l4.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
-        l4.extend_from_slice(&self.seq.0.to_be_bytes());
-        l4.extend_from_slice(&ack.to_be_bytes());
-        l4.extend_from_slice(&[words << 4, self.flags.0]);
-        l4.extend_from_slice(&self.window.to_be_bytes());
+        let mut buffer = build::with_headroom(header_len + self.payload.len());
+        buffer.extend_from_slice(&self.tuple.local.1.to_be_bytes());
+        buffer.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
+        buffer.extend_from_slice(&self.seq.0.to_be_bytes());
+        buffer.extend_from_slice(&ack.to_be_bytes());
+        buffer.extend_from_slice(&[words << 4, self.flags.0]);
+        buffer.extend_from_slice(&self.window.to_be_bytes());
         // Checksum, filled in below, and urgent pointer.
-        l4.extend_from_slice(&[0; 4]);
-        l4.extend_from_slice(&options);
-        l4.extend_from_slice(self.payload);
-        build::finish_transport_checksum(self.tuple.local.0, self.tuple.remote.0, protocol::TCP, &mut l4);
-        l4
+        buffer.extend_from_slice(&[0; 4]);
+        buffer.extend_from_slice(&options);
+        buffer.extend_from_slice(self.payload);
+        build::finish_transport_checksum(
+            self.tuple.local.0,
+            self.tuple.remote.0,
+            protocol::TCP,
+            &mut buffer[build::HEADROOM..],
+        );
+        buffer
     }
 }

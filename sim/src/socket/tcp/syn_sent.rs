@@ -7,8 +7,8 @@ use super::segment::Segment;
 use super::{Disposition, TIMESTAMPS_LEN, timestamp};
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
+use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
-use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
 use crate::trace::{Outcome, Refusal};
 use crate::wire::TcpFlags;
@@ -64,7 +64,7 @@ impl Connection {
     fn finish_connect(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, segment: &Segment<'_>) {
         self.take_syn(io, segment);
         let acked = self.snd.acknowledge(segment.ack);
-        io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0 });
+        self.confirm_neighbour(io);
         let echo = segment.options.timestamps.map(|(_, echo)| echo);
         self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         self.timers.cancel(TimerKind::Retransmit);

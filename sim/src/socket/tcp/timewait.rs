@@ -213,6 +213,6 @@ impl TimeWait {
         };
         let flow = segment.flow.or(self.flow);
         let cause = Some(segment.packet);
-        io.send_segment(&ack, Sender { ident: 0, socket: Some(self.id), flow, cause });
+        io.send_segment(&ack, Sender { ident: 0, socket: Some(self.id), route: None, flow, cause });
     }
 }

@@ -10,7 +10,7 @@ use crate::packet::Origin;
 use crate::sysctl::Sysctls;
 use crate::time::Duration;
 use crate::trace::{Level, Outcome, Trace};
-use crate::wire::build::{Ipv4Fields, ipv4};
+use crate::wire::build::{Ipv4Fields, push_ipv4};
 use crate::wire::{Ipv4, Tcp, TcpFlags, Udp, protocol};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -124,11 +124,12 @@ impl Pair {
             // There are no neighbours between these two.
             SocketOut::Confirm { .. } => {}
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
-            SocketOut::Send { src, dst, protocol, l4, dont_fragment, ident, flow, cause, .. } => {
+            SocketOut::Send { src, dst, protocol, mut buffer, dont_fragment, ident, flow, cause, .. } => {
                 self.idents.push(ident);
                 let ident = ident.unwrap_or(0);
                 let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment };
-                let l3 = ipv4(fields, &l4).split_off(14);
+                push_ipv4(fields, &mut buffer);
+                let l3 = buffer.split_off(14);
                 self.send(Frame { at: self.now, from: host, l3, flow, cause });
             }
         }
