@@ -141,7 +141,7 @@ impl OriginalPacket {
             bytes: packet.l3().to_vec(),
             src_mac: packet.ethernet().src(),
             dst_mac: packet.ethernet().dst(),
-            meta: packet.meta.clone(),
+            meta: (*packet.meta).clone(),
             state,
         }
     }

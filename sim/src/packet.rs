@@ -106,8 +106,8 @@ pub struct Packet {
     pub crossings: u32,
     /// Bytes from the Ethernet header on. The first 14 bytes are zero until a neighbour is resolved.
     pub bytes: Vec<u8>,
-    /// Metadata.
-    pub meta: Meta,
+    /// Metadata; boxed, because a packet is moved at every step.
+    pub meta: Box<Meta>,
 }
 
 impl Packet {

@@ -9,7 +9,7 @@ mod event;
 pub use event::*;
 
 use crate::ids::{FlowId, NetnsId, PacketId};
-use crate::packet::{Meta, Origin, Packet};
+use crate::packet::{Origin, Packet};
 use crate::time::Instant;
 use rustc_stable_hash::{FromStableHash, SipHasher128Hash, StableSipHasher128};
 use std::hash::Hash;
@@ -179,7 +179,7 @@ impl Trace {
         self.record(at, netns, Some(id), || {
             Event::Packet(PacketEvent::Created { origin, cause, flow, frame: bytes.as_slice().into() })
         });
-        Packet { id, flow, crossings: 0, bytes, meta: Meta::default() }
+        Packet { id, flow, crossings: 0, bytes, meta: Box::default() }
     }
 
     /// Accounts for a copy of a packet, with its metadata, as `skb_clone` makes for flooding.
@@ -192,7 +192,8 @@ impl Trace {
     /// Accounts for a part of a packet that was too large, with its metadata (`ip_copy_metadata`).
     pub fn cut(&mut self, at: Instant, netns: NetnsId, original: &Packet, bytes: Vec<u8>) -> Packet {
         let part = self.create(at, netns, Origin::Fragment, Some(original.id), original.flow, bytes);
-        let meta = Meta { defragmented: None, ..original.meta.clone() };
+        let mut meta = original.meta.clone();
+        meta.defragmented = None;
         Packet { meta, crossings: original.crossings, ..part }
     }
 

@@ -14,13 +14,14 @@ use crate::sysctl::{DeviceSetting, Setting, Sysctls};
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, NeighEvent, Terminal};
 use crate::wire::MacAddr;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 use std::net::Ipv4Addr;
 
 /// The neighbours of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct NeighTable {
-    pub(super) entries: BTreeMap<(DeviceId, Ipv4Addr), Neighbour>,
+    /// In no order that means anything.
+    pub(super) entries: FxHashMap<(DeviceId, Ipv4Addr), Neighbour>,
     /// When entries last had to make room (`last_flush`).
     collected_at: Instant,
 }
@@ -156,7 +157,8 @@ impl NeighTable {
 
     /// Forgets every neighbour on a device that went down. Packets that wait end in silence (`neigh_ifdown`).
     pub fn on_device_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
-        let gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
+        let mut gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
+        gone.sort_unstable();
         for entry in gone.iter().filter_map(|key| self.entries.remove(key)) {
             for QueuedPacket(packet) in entry.queue {
                 cx.effects.push(Effect::End {
@@ -264,13 +266,17 @@ impl NeighTable {
         self.collected_at = now;
         let mut surplus = held + 1 - soft;
         let before = self.entries.len();
-        self.entries.retain(|(device, _), entry| {
-            entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, *device));
+        let mut keys: Vec<_> = self.entries.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, key.0));
             let is_old = entry.state == NeighState::Stale && now > entry.updated_at + KEEP;
-            let goes = surplus > 0 && (entry.state == NeighState::Failed || is_old);
-            surplus -= usize::from(goes);
-            !goes
-        });
+            if surplus > 0 && (entry.state == NeighState::Failed || is_old) {
+                surplus -= 1;
+                self.entries.remove(&key);
+            }
+        }
         held < hard || self.entries.len() < before
     }
 }

@@ -5,7 +5,6 @@ use crate::drop_reason::DropReason;
 use crate::ids::{FlowId, PacketId};
 use crate::packet::Packet;
 use crate::socket::Endpoint;
-use crate::wire::tcp::TCP_HEADER_LEN;
 use crate::wire::tcp_option::{MAX_WINDOW_SCALE, kind};
 use crate::wire::{Tcp, TcpFlags, TcpOption, build, checksum, protocol};
 use smallvec::SmallVec;
@@ -16,6 +15,9 @@ pub(in crate::socket) struct FourTuple {
     pub(in crate::socket) local: Endpoint,
     pub(in crate::socket) remote: Endpoint,
 }
+
+/// Length of a TCP header with as many options as fit, in bytes.
+const TCP_HEADER_MAX: usize = 60;
 
 /// The options that matter here; as the peer sent them, or as they go out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,9 +58,8 @@ impl Options {
         options
     }
 
-    /// The option bytes in the order and with the padding of `tcp_options_write` (net/ipv4/tcp_output.c).
-    fn emit(&self, sack: &[(Seq, Seq)]) -> SmallVec<[u8; 64]> {
-        let mut bytes = SmallVec::new();
+    /// Appends the option bytes, in the order and with the padding of `tcp_options_write` (net/ipv4/tcp_output.c).
+    fn push(&self, sack: &[(Seq, Seq)], bytes: &mut Vec<u8>) {
         if let Some(mss) = self.mss {
             bytes.extend_from_slice(&[kind::MSS, 4]);
             bytes.extend_from_slice(&mss.to_be_bytes());
@@ -83,7 +84,6 @@ impl Options {
                 bytes.extend_from_slice(&end.0.to_be_bytes());
             }
         }
-        bytes
     }
 }
 
@@ -162,20 +162,20 @@ pub(in crate::socket) struct Outgoing<'d> {
 impl Outgoing<'_> {
     /// A buffer with headroom for the headers below, then header, options and data, with the checksum.
     pub(in crate::socket) fn emit(&self) -> Vec<u8> {
-        let options = self.options.emit(self.sack);
-        let header_len = TCP_HEADER_LEN + options.len();
-        let words = u8::try_from(header_len / 4).expect("at most 15 words");
         let ack = if self.flags.contains(TcpFlags::ACK) { self.ack.0 } else { 0 };
-        let mut buffer = build::with_headroom(header_len + self.payload.len());
+        let mut buffer = build::with_headroom(TCP_HEADER_MAX + self.payload.len());
         buffer.extend_from_slice(&self.tuple.local.1.to_be_bytes());
         buffer.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
         buffer.extend_from_slice(&self.seq.0.to_be_bytes());
         buffer.extend_from_slice(&ack.to_be_bytes());
-        buffer.extend_from_slice(&[words << 4, self.flags.0]);
+        // The length of the header is filled in below.
+        buffer.extend_from_slice(&[0, self.flags.0]);
         buffer.extend_from_slice(&self.window.to_be_bytes());
         // Checksum, filled in below, and urgent pointer.
         buffer.extend_from_slice(&[0; 4]);
-        buffer.extend_from_slice(&options);
+        self.options.push(self.sack, &mut buffer);
+        let words = u8::try_from((buffer.len() - build::HEADROOM) / 4).expect("at most 15 words");
+        buffer[build::HEADROOM + 12] = words << 4;
         buffer.extend_from_slice(self.payload);
         build::finish_transport_checksum(
             self.tuple.local.0,
