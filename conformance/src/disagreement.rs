@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::counters::RuleCounter;
 use crate::frame::FrameDifference;
-use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow, RuleCounter};
+use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow};
 use crate::scenario::OutcomePattern;
 
 /// Something that the simulator and the kernel do not agree about.

@@ -17,6 +17,7 @@
 //! | [`backend`] | the two implementations of iptables |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
 //! | [`observation`] | what every arm can see |
+//! | [`counters`] | counters of rules, by proxy mode |
 //! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
 //! | [`disagreement`] | what a simulator and a kernel do not agree about |
 //! | [`expect`] | whether what was observed is what was expected |
@@ -29,6 +30,7 @@ pub mod arm;
 pub mod backend;
 mod caught;
 pub mod cluster;
+pub mod counters;
 pub mod diagnostic;
 pub mod disagreement;
 pub mod dns;

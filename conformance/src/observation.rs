@@ -19,24 +19,6 @@ use std::fmt;
 
 use crate::netns::NetnsName;
 
-/// How often a rule matched, as `iptables-save -c` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleCounter {
-    /// The table.
-    pub table: String,
-    /// The rule, as `iptables-save` prints it.
-    pub rule: String,
-    /// Packets that it matched.
-    pub packets: u64,
-}
-
-impl RuleCounter {
-    /// The chain that the rule is in: the word behind `-A`.
-    pub fn chain(&self) -> &str {
-        self.rule.split(' ').nth(1).unwrap_or_default()
-    }
-}
-
 /// A packet of a step that was dropped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropObservation {

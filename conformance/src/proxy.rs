@@ -52,8 +52,7 @@ impl Proxies {
         mode: ProxyMode,
         cluster: &Cluster,
     ) -> Result<(Self, BTreeMap<String, Vec<Load>>), ObjectError> {
-        assert!(mode.is_available(), "the mode {mode} has no rules in this version");
-        let generator = mode.generator().expect("a mode that is available has a generator");
+        let generator = mode.available_generator();
         let planner = Planner::new(cluster)?;
         let mut nodes = BTreeMap::new();
         let mut loads = BTreeMap::new();

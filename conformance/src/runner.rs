@@ -10,6 +10,7 @@ use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::cluster::Cluster;
+use crate::counters::CounterListing;
 use crate::expect::{self, Observed};
 use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan};
@@ -97,7 +98,8 @@ pub fn run_against_kernel(
     options: &RunOptions,
     backend: Backend,
 ) -> Result<Run, ArmError> {
-    let mut arms = PairedArm::new(backend, options.seed, options.is_recorded);
+    let listing = CounterListing::of(options.mode.available_generator());
+    let mut arms = PairedArm::new(backend, listing, options.seed, options.is_recorded);
     let mut run = run(prepared, options, &mut arms)?;
     run.result.backend = Some(backend);
     run.result.disagreements = arms.disagreements().to_vec();

@@ -19,6 +19,7 @@ use super::kernel::KernelArm;
 use super::sim::{Shown, SimArm};
 use super::{Arm, ArmError};
 use crate::backend::Backend;
+use crate::counters::CounterListing;
 use crate::disagreement::{Disagreement, DisagreementKind};
 use crate::frame::{Comparison, Direction, Frame, Observer, compare};
 use crate::netns::NetnsName;
@@ -53,6 +54,8 @@ struct Frames {
 pub struct PairedArm {
     kernel: KernelArm,
     sim: SimArm,
+    /// Where nodes show the counters of the mode's rules.
+    listing: CounterListing,
     topology: Topology,
     /// Who is attached by a link that loses frames, and how many it loses.
     losses: BTreeMap<NetnsName, Share>,
@@ -71,7 +74,7 @@ pub struct PairedArm {
 impl PairedArm {
     /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see. With `is_recorded` the run ends with the
     /// recording of the simulator.
-    pub fn new(backend: Backend, seed: u64, is_recorded: bool) -> Self {
+    pub fn new(backend: Backend, listing: CounterListing, seed: u64, is_recorded: bool) -> Self {
         let mut sim = match is_recorded {
             true => SimArm::new(seed, Level::Everything),
             false => SimArm::unrecorded(seed, Level::Everything),
@@ -80,6 +83,7 @@ impl PairedArm {
         Self {
             kernel: KernelArm::new(backend),
             sim,
+            listing,
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             losses: BTreeMap::new(),
             have_tables_parted: false,
@@ -123,7 +127,8 @@ impl PairedArm {
         let mut shown = Shown::new(plan, kernel.clone(), &frames);
         if let (None, Some(node)) = (&kernel.answer, &plan.via) {
             let table = self.kernel.conntrack(&NetnsName::Node(node.clone()))?;
-            shown = shown.with_table(plan, node, table.unwrap_or_default(), || self.kernel.counters(node))?;
+            let counters = || self.kernel.counters(self.listing, node);
+            shown = shown.with_table(plan, node, table.unwrap_or_default(), self.listing, counters)?;
         }
         // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
         // a host may still send, is the same.

@@ -44,6 +44,14 @@ impl ProxyMode {
         }
     }
 
+    /// The generator of a mode that is run.
+    ///
+    /// # Panics
+    /// If this version cannot run the mode: callers check [`ProxyMode::is_available`] first.
+    pub fn available_generator(self) -> Generator {
+        self.generator().unwrap_or_else(|| panic!("the mode {self} has no rules in this version"))
+    }
+
     /// Whether this version can run it.
     pub const fn is_available(self) -> bool {
         self.generator().is_some()

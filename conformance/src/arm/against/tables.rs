@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::PairedArm;
 use crate::arm::{Arm, ArmError};
+use crate::counters::RuleCounter;
 use crate::disagreement::DisagreementKind;
 use crate::netns::NetnsName;
-use crate::observation::{Answer, ConntrackObservation, EndpointName, RawFlow, RuleCounter};
+use crate::observation::{Answer, ConntrackObservation, EndpointName, RawFlow};
 use crate::prepare::FlowPlan;
 use crate::shares::{Distribution, approximation};
 use crate::statistics::GTest;
@@ -53,15 +54,12 @@ impl PairedArm {
         Ok(())
     }
 
-    /// Rules of the nat table see the first packet of every flow, so both sides count the same. Rules of other tables see every
-    /// acknowledgment too, of which TCP sends as many as it pleases; they match on both sides or on none.
+    /// Compares the counters of all rules of all nodes; see [`CounterListing::agree`](crate::counters::CounterListing::agree).
     fn compare_counters(&mut self) -> Result<(), ArmError> {
-        let alike = |sim: &RuleCounter, kernel: &RuleCounter| match sim.table == "nat" {
-            true => sim.packets == kernel.packets,
-            false => (sim.packets == 0) == (kernel.packets == 0),
-        };
+        let listing = self.listing;
         for node in self.nodes() {
-            let (sim, kernel) = (by_chain(self.sim.counters(&node)?), by_chain(self.kernel.counters(&node)?));
+            let sim = by_chain(self.sim.counters(listing, &node)?);
+            let kernel = by_chain(self.kernel.counters(listing, &node)?);
             let chains: BTreeSet<_> = sim.keys().chain(kernel.keys()).collect();
             let of =
                 |side: &Chains, chain, index| side.get(chain).and_then(|rules| rules.get(index)).cloned();
@@ -71,7 +69,7 @@ impl PairedArm {
                 let count = len(&sim, chain).max(len(&kernel, chain));
                 let pairs = (0..count).map(|index| (of(&sim, chain, index), of(&kernel, chain, index)));
                 let differs = |pair: &(Option<RuleCounter>, Option<RuleCounter>)| match pair {
-                    (Some(sim), Some(kernel)) => !alike(sim, kernel),
+                    (Some(sim), Some(kernel)) => !listing.agree(sim, kernel),
                     (Some(_) | None, Some(_) | None) => true,
                 };
                 rules.extend(pairs.filter(differs));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::arm::kernel::testing::can_run;
+use crate::counters::CounterListing;
 use crate::prepare::{Prepared, PreparedAction, prepare};
 use crate::proxy::Proxies;
 use crate::scenario::ProxyMode;
@@ -22,7 +23,7 @@ fn first_step(scenario: &str, tamper: Tamper) -> (PairedArm, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
-    let mut against = PairedArm::new(Backend::default(), 0, false);
+    let mut against = PairedArm::new(Backend::default(), CounterListing::IptablesSave, 0, false);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
     for (node, rules) in &rules {
         against.sim.load(node, rules).expect("rules");

@@ -18,17 +18,16 @@ use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
-use super::rules::{RestoreInput, counters};
+use super::rules::RestoreInput;
 use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
+use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{Direction, Frame};
 use crate::netns::NetnsName;
-use crate::observation::{
-    ConntrackObservation, Flows, Mismatch, RawFlow, RuleCounter, Scripted, Transport, read_answer,
-};
+use crate::observation::{ConntrackObservation, Flows, Mismatch, RawFlow, Scripted, Transport, read_answer};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
@@ -136,8 +135,11 @@ impl KernelArm {
     ///
     /// # Errors
     /// If the node's rules cannot be listed.
-    pub fn counters(&self, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
-        Ok(counters(&self.backend.save(self.node(node)?)?))
+    pub fn counters(&self, listing: CounterListing, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
+        let text = match listing {
+            CounterListing::IptablesSave => self.backend.save(self.node(node)?)?,
+        };
+        Ok(listing.parse(&text))
     }
 
     /// The namespace of a topology's netns, to look inside.

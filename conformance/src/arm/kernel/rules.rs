@@ -7,7 +7,6 @@ use proxy_core::load::{Ensure, Table};
 use super::lab::{LabError, LabNetns};
 use super::requirement::Requirement;
 use crate::backend::Backend;
-use crate::observation::RuleCounter;
 
 impl Backend {
     /// The programs that it is made of.
@@ -108,26 +107,6 @@ impl RestoreInput {
     }
 }
 
-/// Reads how often each rule matched out of what `iptables-save -c` printed, in its order.
-pub fn counters(saved: &str) -> Vec<RuleCounter> {
-    let mut counters = Vec::new();
-    let mut table = "";
-    for line in saved.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            table = name;
-        }
-        let counted = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
-        let Some((counts, rule)) = counted.filter(|(_, rule)| rule.starts_with("-A ")) else { continue };
-        let packets = counts.split(':').next().and_then(|packets| packets.parse().ok());
-        counters.extend(packets.map(|packets| RuleCounter {
-            table: table.to_owned(),
-            rule: rule.to_owned(),
-            packets,
-        }));
-    }
-    counters
-}
-
 #[cfg(test)]
 mod tests {
     use proxy_core::objects::IpFamily;
@@ -157,25 +136,5 @@ mod tests {
              *nat\n-A A -j RETURN\nCOMMIT\n"
         );
         assert_eq!(RestoreInput::default().finish(), "");
-    }
-
-    #[test]
-    fn counters_are_read_rule_by_rule() {
-        let saved = "# Generated\n*nat\n:PREROUTING ACCEPT [1:60]\n:SVC - [0:0]\n[3:180] -A PREROUTING -j SVC\n\
-                     [0:0] -A SVC -p tcp -m comment --comment \"[9:9] -A X\" -j RETURN\n[2:120] -A SVC -j ACCEPT\nCOMMIT\n\
-                     *filter\n[7:1] -A INPUT -j ACCEPT\nCOMMIT\n";
-        let lines: Vec<String> = counters(saved)
-            .iter()
-            .map(|RuleCounter { table, rule, packets }| format!("{packets} {table} {rule}"))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "3 nat -A PREROUTING -j SVC",
-                "0 nat -A SVC -p tcp -m comment --comment \"[9:9] -A X\" -j RETURN",
-                "2 nat -A SVC -j ACCEPT",
-                "7 filter -A INPUT -j ACCEPT"
-            ]
-        );
     }
 }

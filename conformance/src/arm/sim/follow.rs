@@ -14,13 +14,13 @@ use sim::world::World;
 use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
-use crate::arm::kernel::rules;
 use crate::arm::script::is_of_script;
+use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{
     Attempt, Direction, FlowStart, Frame, TranslatedPort, attempts, parted, translated_ports,
 };
 use crate::netns::NetnsName;
-use crate::observation::{ConntrackObservation, Mismatch, RawFlow, RuleCounter, Transport};
+use crate::observation::{ConntrackObservation, Mismatch, RawFlow, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan};
 
 /// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
@@ -110,7 +110,7 @@ pub(crate) struct Shown<S> {
     ports: Vec<TranslatedPort>,
     /// The node that chose the endpoint, and what it has left of that. Looked at where nobody answered: a packet that waits in
     /// vain for its next hop is on no device.
-    left: Option<(String, Traces)>,
+    left: Option<(String, CounterListing, Traces)>,
 }
 
 /// What a connection leaves on a node, besides frames.
@@ -118,9 +118,9 @@ pub(crate) struct Shown<S> {
 struct Traces {
     /// Its entries in the conntrack table.
     entries: Vec<ConntrackObservation>,
-    /// How often the rules of the nat table have matched, chain by chain. Looked at where there is no entry: a packet that is
-    /// dropped after it was translated leaves nothing else.
-    nat: Option<BTreeMap<String, Vec<u64>>>,
+    /// [`CounterListing::first_packets`], read only where there is no entry: a packet that is dropped after its translation
+    /// leaves nothing else.
+    first_packets: Option<BTreeMap<String, Vec<u64>>>,
 }
 
 impl<S> Shown<S> {
@@ -131,12 +131,14 @@ impl<S> Shown<S> {
         Self { seen, attempts, ports, left: None }
     }
 
-    /// With the conntrack table of a node. `counters` are those of its rules, and are asked for only if they are needed.
+    /// With the conntrack table of a node. `counters` reads the counters of its rules from `listing`; it runs only if they are
+    /// needed.
     pub(crate) fn with_table(
         mut self,
         exchange: &impl Exchange<Seen = S>,
         node: &str,
         table: Vec<ConntrackObservation>,
+        listing: CounterListing,
         counters: impl FnOnce() -> Result<Vec<RuleCounter>, ArmError>,
     ) -> Result<Self, ArmError> {
         let entries = of_connection(exchange, table);
@@ -151,8 +153,8 @@ impl<S> Shown<S> {
                 self.ports.push(port);
             }
         }
-        let nat = if entries.is_empty() { Some(nat_counts(&counters()?)) } else { None };
-        self.left = Some((node.to_owned(), Traces { entries, nat }));
+        let first_packets = if entries.is_empty() { Some(listing.first_packets(&counters()?)) } else { None };
+        self.left = Some((node.to_owned(), listing, Traces { entries, first_packets }));
         Ok(self)
     }
 
@@ -204,7 +206,7 @@ impl SimArm {
             let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
-            let is_left = shown.left.as_ref().map(|(_, left)| left) == left.as_ref();
+            let is_left = shown.left.as_ref().map(|(_, _, left)| left) == left.as_ref();
             if parted.is_none() && seen == shown.seen && is_left {
                 return Ok(path.again());
             }
@@ -242,10 +244,13 @@ impl SimArm {
         let frames = self.frames_of(world.trace().events());
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
         let left = match &shown.left {
-            Some((node, Traces { nat, .. })) => {
+            Some((node, listing, traces)) => {
                 let entries = of_connection(exchange, conntrack(&world, self.node(node)?));
-                let counted = || self.counters_in(&world, node).map(|counters| nat_counts(&counters));
-                Some(Traces { entries, nat: nat.as_ref().map(|_| counted()).transpose()? })
+                let first_packets = match traces.first_packets {
+                    Some(_) => Some(listing.first_packets(&self.counters_in(&world, *listing, node)?)),
+                    None => None,
+                };
+                Some(Traces { entries, first_packets })
             }
             None => None,
         };
@@ -278,13 +283,21 @@ impl SimArm {
     }
 
     /// How often each rule of a node matched so far.
-    pub(crate) fn counters(&self, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
-        self.counters_in(&self.world, node)
+    pub(crate) fn counters(&self, listing: CounterListing, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
+        self.counters_in(&self.world, listing, node)
     }
 
-    fn counters_in(&self, world: &World, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
-        let xtables = &world.netns(self.node(node)?).xtables;
-        Ok(rules::counters(&xtables.save(Family::Ipv4, true)))
+    fn counters_in(
+        &self,
+        world: &World,
+        listing: CounterListing,
+        node: &str,
+    ) -> Result<Vec<RuleCounter>, ArmError> {
+        let netns = world.netns(self.node(node)?);
+        let text = match listing {
+            CounterListing::IptablesSave => netns.xtables.save(Family::Ipv4, true),
+        };
+        Ok(listing.parse(&text))
     }
 
     /// Frames on devices since the last call.
@@ -340,15 +353,6 @@ fn plan_name(name: &str) -> &str {
         true => name.get(..PORT_NAME_LEN).unwrap_or(name),
         false => name,
     }
-}
-
-/// Counters of the nat table by chain. Rules of other tables see more than the first packets of flows.
-fn nat_counts(counters: &[RuleCounter]) -> BTreeMap<String, Vec<u64>> {
-    let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for counter in counters.iter().filter(|counter| counter.table == "nat") {
-        counts.entry(counter.chain().to_owned()).or_default().push(counter.packets);
-    }
-    counts
 }
 
 /// The entries of one connection, as far as decisions made them: how far a TCP connection is when it is looked at is a matter
