@@ -23,7 +23,7 @@ const LABS_PER_PROCESSOR: usize = 6;
 
 pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     let examined = examined(args)?;
-    // A folder that cannot be there is better known before the first run than after the first failure.
+    // Check the output folder before the first run, not after the first failure.
     if args.out.exists() && !args.out.is_dir() {
         let out = args.out.display();
         return Err(Stop::bad_input(format!("error: cannot write to {out}: it is not a folder")));
@@ -275,7 +275,7 @@ mod tests {
                 Examined::Sim,
                 AnomalyKind::Stopped,
                 again,
-                "cluster 42: the run could not go on, smallest of 7 failing clusters
+                "cluster 42: the run stopped with an error, smallest of 7 failing clusters
   this\n  and that
   scenario: out/w.yaml, reproduced by
     hairpin scenario out/w.yaml
@@ -296,7 +296,7 @@ mod tests {
                 kernel,
                 AnomalyKind::PacketLife,
                 again,
-                "cluster 42: a packet did not begin and end once, smallest of 7 failing clusters
+                "cluster 42: a packet was not created and terminated exactly once, smallest of 7 failing clusters
   this\n  and that
   scenario: out/w.yaml; `hairpin scenario` does not check for this
   original cluster:

@@ -38,16 +38,16 @@ pub(crate) fn read(path: &Path) -> Result<Source, Stop> {
     }
 }
 
-/// The largest text that is read. The objects of the largest clusters take less, and an endless device takes more.
+/// The maximum size of a text. The objects of the largest clusters take less; a device is endless.
 const TEXT_BYTES_MAX: u64 = 256 << 20;
 
-/// Reads a text to its end.
+/// Reads a text completely.
 pub(crate) fn text_of(name: String, reader: impl Read) -> Result<Source, Stop> {
     let mut bytes = Vec::new();
     reader.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&name, &error))?;
     if bytes.len() as u64 > TEXT_BYTES_MAX {
         return Err(Stop::bad_input(format!(
-            "error: {name} has more than {} MiB\nhelp: split it, or leave out what is not about Services and Pods",
+            "error: {name} has more than {} MiB\nhelp: split it, or omit objects other than Services and Pods",
             TEXT_BYTES_MAX >> 20
         )));
     }

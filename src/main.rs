@@ -21,7 +21,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::read();
     let mut out = io::BufWriter::new(anstream::stdout().lock());
-    // Where an assertion failed has been printed by then.
+    // The location of a failed assertion has been printed by then.
     let result = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &mut out)))
         .unwrap_or_else(|_| Err(Stop::internal("error: internal error: an assertion failed")))
         .and_then(|exit| Ok(out.flush().map(|()| exit)?));

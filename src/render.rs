@@ -19,7 +19,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-/// A node, and what it loads, by family.
+/// A node and its lists, by family.
 type NodeLoad<'a> = (&'a str, Vec<Vec<Load>>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
     Ok(Exit::AsExpected)
 }
 
-/// What has read standard input to its end leaves nothing to the next.
+/// Standard input can be read only once.
 fn refuse_stdin_twice(args: &RenderArgs) -> Result<(), Stop> {
     let readers = args.inputs.iter().chain(&args.diff).filter(|input| *input == "-").count();
     if readers > 1 {
@@ -81,7 +81,8 @@ fn diff(
         let plan = planner.plan(node, family, args.kube_proxy_version.into());
         let plan = plan.map_err(|error| would_not_start(node, &error))?;
         let compared = compare(&plan, &source.text).map_err(|error| {
-            let help = "give what iptables-save (or ip6tables-save) prints on the node, as root and whole";
+            let help =
+                "use the complete output of iptables-save (or ip6tables-save) on the node, run as root";
             Stop::bad_input(format!("error: {}: {error}\nhelp: {help}", source.name))
         })?;
         findings.extend(compared.findings);
@@ -133,7 +134,7 @@ fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Node]
     }
 }
 
-/// The texts that a node loads, each with the file in which it is kept.
+/// The texts of a node, each with its file name.
 fn files(families: &[Vec<Load>]) -> impl Iterator<Item = (&'static str, &str)> {
     families.iter().flatten().filter_map(|load| match load {
         Load::Text { tool, text } => Some((tool.file(), text.as_str())),

@@ -1,5 +1,5 @@
-//! The command as people type it: output, messages and exit codes, in `tests/cmd/*.trycmd`, the README and the book.
-//! `TRYCMD=overwrite cargo test --test cli` writes what comes out; read the difference before it is committed.
+//! The command line: output, messages and exit codes, in `tests/cmd/*.trycmd`, the README and the book.
+//! `TRYCMD=overwrite cargo test --test cli` updates the files; review the diff before committing it.
 
 #[test]
 fn commands_print_what_their_files_say() {

@@ -1,4 +1,4 @@
-//! `hairpin conformance` and its files: what programs read, beside what people see.
+//! `hairpin conformance` and its machine-readable files, compared with its terminal output.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -11,11 +11,11 @@ fn conformance(arguments: &[&str]) -> Output {
         .expect("hairpin starts")
 }
 
-/// A mistake in the second scenario of a folder, whose files are in a folder of their own as well.
+/// An error in the second scenario of a folder, in a subfolder.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let inside = folder.path().join("inside");
-    fs::create_dir(&inside).expect("a folder can be made");
+    fs::create_dir(&inside).expect("a folder can be created");
     fs::copy("scenarios/clusterip.yaml", folder.path().join("right.yaml")).expect("a file can be written");
     fs::copy("tests/cmd/wrong-expectation.yaml", inside.join("wrong.yaml")).expect("a file can be written");
     folder
@@ -43,8 +43,8 @@ fn files_are_written_beside_the_text() {
     assert!(text.contains(&again), "{text}");
     let junit = fs::read_to_string(junit).expect("it is written");
     assert!(junit.contains(r#"tests="2" skipped="0" failures="1" errors="0""#), "{junit}");
-    // The same document as that of `hairpin scenario`, run by run.
-    let json = fs::read_to_string(json).expect("it is written");
+    // The same document as from `hairpin scenario`, run by run.
+    let json = fs::read_to_string(json).expect("the file exists");
     let scenarios = [path("inside/wrong.yaml"), path("right.yaml")];
     let scenario = Command::new(env!("CARGO_BIN_EXE_hairpin"))
         .args(["scenario", &scenarios[0], &scenarios[1], "--format", "json"])
@@ -69,7 +69,7 @@ fn shards_have_every_run_once() {
     assert_eq!(parts, all);
 }
 
-/// A folder with files of the same scenario; each is `clusterip` by its document.
+/// A folder with copies of the same scenario, all with the name `clusterip`.
 fn namesakes(names: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in names {
@@ -111,7 +111,7 @@ fn a_scenario_has_the_name_that_its_document_gives_it() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(said.contains("matches no scenario\nhelp: scenarios are clusterip\n"), "{said}");
-    // A file that is named twice is run once.
+    // A file given twice runs once.
     let roundabout = folder.path().join(".").display().to_string();
     assert_eq!(names(&[&file, &file, &roundabout]), same("clusterip"));
 }

@@ -1,5 +1,5 @@
-//! The bodies of the fuzz targets on their seeds and on a few thousand inputs made from them, the same ones in every run.
-//! `fuzz/run` searches for hours; this keeps the targets alive and finds what is obvious.
+//! Runs the fuzz targets on their seeds and on a few thousand inputs derived from them, reproducibly. `fuzz/run`
+//! searches for hours; this test keeps the targets working and finds obvious failures.
 
 #[path = "../fuzz/bodies/dns.rs"]
 mod dns;
@@ -31,7 +31,7 @@ use std::path::Path;
 
 type Body = fn(&[u8]);
 
-/// Targets with the number of inputs made of each seed; together they take some seconds.
+/// Targets with the number of inputs derived from each seed; together they take some seconds.
 const TARGETS: [(&str, Body, u64); 11] = [
     ("dns", dns::run, 400),
     ("dump", dump::run, 60),
@@ -78,7 +78,7 @@ fn every_target_is_run_here() {
     assert_eq!(names, TARGETS.map(|(name, _, _)| name));
 }
 
-/// Runs a body, and says which input it does not survive.
+/// Runs a target, and reports the input that makes it panic.
 fn hold(target: &str, body: Body, input: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| body(input))).is_err() {
         panic!("target {target} fails on b\"{}\"", input.escape_ascii());
@@ -98,14 +98,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 fn files(folder: &Path) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("the seeds can be listed").path())
+        .map(|entry| entry.expect("seeds are readable").path())
         .filter(|path| path.is_file())
         .collect();
     paths.sort();
-    paths.iter().map(|path| std::fs::read(path).expect("the seeds can be read")).collect()
+    paths.iter().map(|path| std::fs::read(path).expect("seeds are readable")).collect()
 }
 
-/// One to four changes: a byte set, a bit flipped, a piece cut, repeated, or taken from another seed.
+/// One to four changes: a byte set, a bit flipped, or a range deleted, repeated, or copied from another seed.
 fn mutate(random: &mut Random, seed: &[u8], seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..=random.below(4) {
@@ -154,7 +154,7 @@ fn mutate_lines(random: &mut Random, seed: &[u8], seeds: &[Vec<u8>]) -> Vec<u8> 
     lines.concat()
 }
 
-/// The line with its last number replaced by one at an edge.
+/// The line with its last number replaced by a boundary value.
 fn with_another_number(random: &mut Random, line: &[u8]) -> Vec<u8> {
     const NUMBERS: [&str; 9] =
         ["0", "-1", "255", "256", "65535", "65536", "4294967296", "18446744073709551616", "1.5"];
@@ -163,7 +163,7 @@ fn with_another_number(random: &mut Random, line: &[u8]) -> Vec<u8> {
     [&line[..start], NUMBERS[random.below(NUMBERS.len())].as_bytes(), &line[end + 1..]].concat()
 }
 
-/// Up to forty words of all seeds, with what stood behind each of them.
+/// Up to forty words of all seeds, each with its successor.
 fn words_of(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..random.below(40) {

@@ -1,4 +1,4 @@
-//! Output that nobody reads to its end, as with `hairpin scenario nodeport-local --trace | head`.
+//! A closed output pipe, as with `hairpin scenario nodeport-local --trace | head`.
 
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,7 @@ fn what_nobody_reads_is_no_success() {
         &["render", "scenarios/clusterip.yaml"],
         &["list"],
     ] {
-        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        let (reader, writer) = std::io::pipe().expect("a pipe can be created");
         drop(reader);
         let output = Command::new(env!("CARGO_BIN_EXE_hairpin"))
             .args(arguments)

@@ -1,4 +1,4 @@
-//! What `hairpin render --out` writes, and what a real kernel makes of it.
+//! The files of `hairpin render --out`, and their effect on a real kernel.
 
 use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
@@ -81,13 +81,13 @@ fn the_kernel_has_the_rules_after_setup_and_the_same_ones_after_a_second_setup()
         [Requirement::Root, Requirement::Program("ip"), Requirement::Program("iptables"), Requirement::Netns];
     let lacks = missing(&needs);
     if !lacks.is_empty() {
-        eprintln!("setup.sh is not run: this machine lacks {lacks:?}");
+        eprintln!("skipped setup.sh: missing {lacks:?}");
         return;
     }
     let out = tempfile::tempdir().expect("a temporary folder");
     assert!(render(out.path(), &["--node", "node-2"]).status.success());
     let folder = out.path().join("node-2");
-    let lab = Lab::create(["node-2"]).expect("namespaces can be made");
+    let lab = Lab::create(["node-2"]).expect("namespaces can be created");
     let node = lab.netns("node-2");
     let setup = || {
         let folder = folder.to_str().expect("a path in UTF-8");
@@ -110,7 +110,7 @@ fn the_kernel_has_the_rules_after_setup_and_the_same_ones_after_a_second_setup()
     }
 }
 
-/// The rules of node-1 of `nodeport-local`, as `iptables-save` prints them after they were loaded into the simulator.
+/// The rules of node-1 of `nodeport-local`, loaded into the simulator and saved again.
 fn saved_by_the_simulator() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     assert!(render(folder.path(), &["--node", "node-1"]).status.success());
@@ -186,7 +186,7 @@ fn a_node_is_compared_with_what_it_should_have() {
         let (code, words) = diff(dump);
         assert_eq!(code, Some(2), "{dump:?}: {words}");
         assert!(
-            words.contains(place) && words.contains("help: give what iptables-save"),
+            words.contains(place) && words.contains("help: use the complete output of iptables-save"),
             "{dump:?}: {words}"
         );
     }

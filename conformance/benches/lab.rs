@@ -1,8 +1,8 @@
-//! How long a lab takes: three nodes and their Pods are wired, get their rules, and are gone again.
+//! Time to build a lab: three nodes and their Pods are wired, loaded with rules, and torn down.
 //!
-//! Needs root and the tools of the kernel arm; says what is missing, and measures nothing, where they are not there.
+//! Needs root and the tools of the kernel arm; without them it reports what is missing and measures nothing.
 
-#![expect(clippy::print_stdout, reason = "a benchmark talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use conformance::arm::Arm;
 use conformance::arm::kernel::KernelArm;
@@ -16,7 +16,7 @@ use conformance::scenario::ProxyMode;
 use conformance::topology::Topology;
 use divan::Bencher;
 
-/// Three nodes with a Pod each, behind a Service.
+/// Three nodes with one Pod each, behind a Service.
 fn three_nodes() -> Cluster {
     let mut text = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  type: NodePort\n  \
                     selector: {app: web}\n  ports: [{port: 80, targetPort: 8080}]\n"

@@ -1,6 +1,6 @@
-//! What large scenarios cost, from the text to the result: `cargo bench -p conformance --bench scale`.
+//! Cost of large scenarios, from text to result: `cargo bench -p conformance --bench scale`.
 //!
-//! Each row is a limit that a user may meet. Times should grow as the numbers do, and no faster.
+//! Each row is a limit that a user may meet. Times should grow linearly with the numbers.
 
 use std::fmt::Write;
 
@@ -54,12 +54,12 @@ fn run(text: String) -> bool {
     run_sim(&prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs").result.passed()
 }
 
-/// Measures one run: they take long, and differ little.
+/// Measures one run: runs take long and vary little.
 fn measure(bencher: Bencher<'_, '_>, text: impl Fn() -> String + Sync) {
     bencher.with_inputs(text).bench_values(|text| assert!(run(text), "as expected"));
 }
 
-/// A NodePort with so many endpoints that do not exist: the exact shares need a connection to each.
+/// A NodePort with this many endpoints that do not exist: the exact shares need a connection to each.
 #[divan::bench(args = [30, 200, 1_000], sample_count = 1, sample_size = 1)]
 fn exact_shares_of_unreachable_endpoints(bencher: Bencher<'_, '_>, count: usize) {
     let mut objects = "
@@ -84,7 +84,7 @@ endpoints:
     measure(bencher, || scenario("  - connect: {from: outside, to: \"node/node-1:30081\"}\n", &objects));
 }
 
-/// A NodePort with so many Pods, all on one node.
+/// A NodePort with this many Pods, all on one node.
 #[divan::bench(args = [30, 200], sample_count = 1, sample_size = 1)]
 fn exact_shares_of_pods(bencher: Bencher<'_, '_>, count: usize) {
     let mut objects = String::new();
@@ -98,13 +98,13 @@ fn exact_shares_of_pods(bencher: Bencher<'_, '_>, count: usize) {
     measure(bencher, || scenario(CONNECT, &objects));
 }
 
-/// Steps of one connection each.
+/// Steps with one connection each.
 #[divan::bench(args = [1_000, 4_000, 20_000], sample_count = 1, sample_size = 1)]
 fn steps(bencher: Bencher<'_, '_>, count: usize) {
     measure(bencher, || scenario(&CONNECT.repeat(count), ""));
 }
 
-/// Connections of one step, more than there are ephemeral ports.
+/// Connections of one step, more than the number of ephemeral ports.
 #[divan::bench(args = [1_000, 10_000, 100_000], sample_count = 1, sample_size = 1)]
 fn connections(bencher: Bencher<'_, '_>, count: usize) {
     let steps = format!(
@@ -113,7 +113,7 @@ fn connections(bencher: Bencher<'_, '_>, count: usize) {
     measure(bencher, || scenario(&steps, ""));
 }
 
-/// Keys of one mapping.
+/// Keys of a mapping.
 #[divan::bench(args = [2_000, 20_000, 200_000], sample_count = 1, sample_size = 1)]
 fn keys(bencher: Bencher<'_, '_>, count: usize) {
     let mut objects = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: keys}\ndata:\n".to_owned();
@@ -141,10 +141,10 @@ fn service_ports(bencher: Bencher<'_, '_>, count: usize) {
     }
     bencher
         .with_inputs(|| Source { name: "scale.yaml".into(), text: scenario(CONNECT, &objects) })
-        .bench_values(|source| assert!(settle(manifest::load(vec![source])).is_ok(), "the cluster is sound"));
+        .bench_values(|source| assert!(settle(manifest::load(vec![source])).is_ok(), "the cluster is valid"));
 }
 
-/// Connections to a node that has so many other Pods.
+/// Connections to a node with this many other Pods.
 #[divan::bench(args = [0, 110, 240], sample_count = 1, sample_size = 1)]
 fn connections_beside_pods(bencher: Bencher<'_, '_>, count: usize) {
     let mut objects = String::new();

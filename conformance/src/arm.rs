@@ -1,7 +1,7 @@
-//! What runs scenarios: one trait, and by whom it is implemented.
+//! Arms run scenarios: the trait, and its implementations.
 //!
-//! An arm builds a [`Topology`], loads the text of every node's kube-proxy, and does what the steps say. It reports what
-//! a client, a server and `conntrack -L` would show. Whether that is as expected it does not know.
+//! An arm builds a [`Topology`], loads the rules of every node's kube-proxy, and executes steps. It reports what a
+//! client, a server and `conntrack -L` would show, and does not judge it.
 
 pub mod against;
 pub mod kernel;
@@ -21,9 +21,9 @@ use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Topology, TopologyChange};
 
-/// Runs scenarios. The simulator and this machine's kernel do.
+/// Runs scenarios. Implemented by the simulator and this machine's kernel.
 pub trait Arm {
-    /// Which one it is.
+    /// The kind of this arm.
     fn kind(&self) -> ArmKind;
 
     /// Builds all network namespaces. Called once, first.
@@ -32,19 +32,19 @@ pub trait Arm {
     /// See [`ArmError`].
     fn build(&mut self, topology: &Topology) -> Result<(), ArmError>;
 
-    /// Loads what kube-proxy loads on a node, in order. Chains and jumps to be ensured are not there yet: the node is new.
+    /// Loads on a node what kube-proxy loads at start, in order. The node is new, so no chain or jump exists.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError>;
 
-    /// Does what kube-proxy does on a node when the cluster has changed.
+    /// Applies on a node what kube-proxy changes after a change of the cluster.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError>;
 
-    /// Makes Pods come and go. `after` is the topology that the changes lead to.
+    /// Adds and removes Pods. `after` is the resulting topology.
     ///
     /// # Errors
     /// See [`ArmError`].
@@ -56,26 +56,26 @@ pub trait Arm {
     /// See [`ArmError`].
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError>;
 
-    /// Opens connections one after the other, each when the one before has its outcome.
+    /// Opens connections one after the other, each after the outcome of the previous one.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError>;
 
-    /// Sends raw packets and looks at what comes back.
+    /// Sends raw packets and checks the replies.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError>;
 
-    /// The exact distribution of one connection of the plan, as things are now; `None` if this arm cannot know it, or if a link
-    /// on its way may lose frames. Nothing changes.
+    /// The exact distribution of one connection of the plan in the current state; `None` if this arm cannot determine
+    /// it, or if a link on the path may lose frames. Does not change the state.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError>;
 
-    /// The conntrack table of a network namespace; `None` if this arm cannot see it.
+    /// The conntrack table of a network namespace; `None` if this arm cannot read it.
     ///
     /// # Errors
     /// See [`ArmError`].
@@ -87,35 +87,35 @@ pub trait Arm {
     /// See [`ArmError`].
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError>;
 
-    /// A step begins. Arms that record events note where.
+    /// Marks the start of a step. Arms that record events note the position.
     fn step_begins(&mut self);
 
-    /// Ends the run; gives the hash over all events and the events themselves, if the arm has them.
+    /// Ends the run; returns the hash over all events and the events, if the arm records them.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn finish(self) -> Result<(Option<u64>, Option<Recording>), ArmError>;
 }
 
-/// Why an arm could not go on.
+/// Why an arm could not continue.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArmError {
-    /// Something that the user wrote was refused: a sysctl, a rule. Exit code 2.
+    /// User input was rejected: a sysctl or a rule. Exit code 2.
     #[error("{0}")]
     Refused(String),
-    /// The machine lacks something; the message says what to install. Exit code 3.
+    /// The machine lacks a prerequisite; the message says what to install. Exit code 3.
     #[error("{0}")]
     Missing(String),
-    /// A tool of this machine, or the machine itself, failed. Exit code 3.
+    /// A failure of a tool or of the machine. Exit code 3.
     #[error("{0}")]
     Failed(String),
-    /// A fault of hairpin: an assertion failed, or it refused what it had written itself. Exit code 70, and a bug report.
+    /// A bug of hairpin: an assertion failed, or it rejected its own output. Exit code 70.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
 impl ArmError {
-    /// The same, with the step that it befell. What the machine lacks it lacks in every step.
+    /// Adds the step to the message. A missing prerequisite is independent of the step.
     pub(crate) fn in_step(self, number: usize, name: &str) -> Self {
         let told = |message| format!("step {number} ({name}): {message}");
         match self {

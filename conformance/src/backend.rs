@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// Which implementation of iptables loads rules. Both take the same text.
+/// The iptables implementation that loads rules. Both accept the same text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
-    /// `iptables-legacy`: the xtables of the kernel.
+    /// `iptables-legacy`: the kernel's xtables.
     #[default]
     Legacy,
-    /// `iptables-nft`: xtables matches and targets inside nftables chains.
+    /// `iptables-nft`: xtables matches and targets in nftables chains.
     Nft,
 }
 
 impl Backend {
-    /// Both, in the order in which they are reported.
+    /// Both, in report order.
     pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
 
     /// Its name on the command line.
@@ -24,7 +24,7 @@ impl Backend {
         }
     }
 
-    /// The back end of that name.
+    /// The back end with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|backend| backend.name() == name)
     }

@@ -1,13 +1,13 @@
-//! Assertions that fail: they end the run that they are about, and no other.
+//! Catches failed assertions: they end the run concerned, and no other.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `run` gives; if it panics, the message of that. Where it happened was printed when it did. Nothing that `run` was
-/// changing may be used afterwards.
+/// Returns the result of `run`, or its panic message. The location was printed by the panic hook. Values that `run` was
+/// modifying must not be used afterwards.
 ///
 /// # Errors
-/// The message of a panic.
+/// The panic message.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic))
 }

@@ -1,18 +1,18 @@
-//! The cluster that manifests come to: what the API server, the scheduler, the controllers, the kubelet and the CNI
-//! plugin would have made of them.
+//! The cluster that results from manifests: the work of the API server, the scheduler, the controllers, the kubelet and
+//! the CNI plugin.
 //!
-//! A [`Cluster`] is a value. Applying, deleting and setting give a new state in which what was there before stays as it
-//! was: addresses, nodes of Pods, NodePorts. Nothing depends on the order of documents; where an order is needed it is
-//! that of names, with numbers in them compared as numbers.
+//! A [`Cluster`] is a value. Applying, deleting and setting return a new state that keeps what existed before:
+//! addresses, nodes of Pods, NodePorts. The order of documents does not matter; where an order is needed, names are
+//! compared, with numbers in them compared as numbers.
 //!
-//! What manifests leave out is chosen so:
+//! Omitted fields and objects get these defaults:
 //!
-//! | left out | chosen |
+//! | omitted | default |
 //! |---|---|
 //! | a node's pod CIDR | the n-th node gets the n-th /24 of the cluster CIDR, from 1: `10.244.1.0/24` |
-//! | a Deployment's Pods | `NAME-0`, `NAME-1`, … as many as `replicas` says beyond those that its selector finds |
-//! | a Pod's node | of those with fewer than 110 Pods, the one with the fewest of the same Deployment (or of none) |
-//! | a Pod's address | the next one of its node's pod CIDR, from `.2`; `.1` is the gateway |
+//! | a Deployment's Pods | `NAME-0`, `NAME-1`, …, to make up `replicas` together with existing Pods that match the selector |
+//! | a Pod's node | among nodes with fewer than 110 Pods, the one with the fewest Pods of the same Deployment (or of none) |
+//! | a Pod's address | the next address of its node's pod CIDR, from `.2`; `.1` is the gateway |
 //! | a Pod's condition | running and ready |
 //! | ClusterIP, NodePort, EndpointSlices | see `proxy_core::controller` |
 
@@ -39,33 +39,33 @@ use proxy_core::objects::{EndpointSlice, Kind, KubeProxyConfiguration, Object, P
 use crate::manifest::ObjectKey;
 use crate::scenario::{ExternalHost, Network, ObjectName, ObjectReference};
 
-/// A cluster and the network beneath it, at one moment.
+/// A snapshot of a cluster and its network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     network: Network,
-    /// Objects as the API server has them after admission, except slices that are derived.
+    /// Objects as stored by the API server after admission, except derived slices.
     stored: BTreeMap<ObjectKey, Object>,
-    /// The Deployment of every Pod that was made for one.
+    /// The Deployment that owns each generated Pod.
     owners: BTreeMap<ObjectKey, ObjectKey>,
-    /// For each Deployment the number of its next Pod; numbers are not used twice.
+    /// The number of the next Pod of each Deployment; numbers are not reused.
     serials: BTreeMap<ObjectKey, u32>,
-    /// For each node the address that was given last.
+    /// The last address allocated on each node.
     last_given: BTreeMap<String, Ipv4Addr>,
-    /// What follows from the above.
+    /// Derived state.
     state: State,
 }
 
-/// A cluster with its warnings, or everything that is wrong, of which at least one is an error.
+/// A cluster with its warnings, or all problems, at least one of which is an error.
 pub type Settled = Result<(Cluster, Vec<Problem>), Vec<Problem>>;
 
-/// What follows from the objects.
+/// State derived from the objects.
 #[derive(Debug, Clone, PartialEq)]
 struct State {
     lan: Ipv4Net,
     gateway: Option<Ipv4Addr>,
     nodes: Vec<Node>,
     pods: Vec<Pod>,
-    /// All objects, derived slices included.
+    /// All objects, including derived slices.
     objects: Vec<Object>,
 }
 
@@ -74,11 +74,11 @@ struct State {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Its address on the network of the nodes.
+    /// The address on the node network.
     pub ip: Ipv4Addr,
-    /// From which its Pods have their addresses.
+    /// The range of its Pods' addresses.
     pub pod_cidr: Ipv4Net,
-    /// The first address of the pod CIDR: that of the CNI bridge, and the gateway of the Pods.
+    /// The first address of the pod CIDR: the CNI bridge, which is the gateway of the Pods.
     pub pod_gateway: Ipv4Addr,
 }
 
@@ -87,23 +87,23 @@ pub struct Node {
 pub struct Pod {
     /// Its namespace and name.
     pub name: ObjectName,
-    /// The node that it is on.
+    /// The node.
     pub node: String,
-    /// Its address; that of the node for Pods in the node's network namespace.
+    /// The address; that of the node for hostNetwork Pods.
     pub ip: Ipv4Addr,
-    /// It shares the node's network namespace.
+    /// True if it uses the node's network namespace.
     pub is_host_network: bool,
-    /// Ports on which it answers, sorted.
+    /// Listening ports, sorted.
     pub listens: Vec<(Protocol, u16)>,
     /// Ports by name.
     pub named_ports: BTreeMap<String, (Protocol, u16)>,
 }
 
 impl Cluster {
-    /// The cluster that `objects` come to.
+    /// Builds the cluster that results from `objects`.
     ///
     /// # Errors
-    /// Everything that is wrong, warnings included; at least one is an error.
+    /// All problems, including warnings; at least one is an error.
     pub fn new(network: &Network, objects: Vec<Object>) -> Settled {
         let empty = State {
             lan: network.service_cidr,
@@ -123,28 +123,28 @@ impl Cluster {
         cluster.stored_and_settled(objects)
     }
 
-    /// This cluster after `kubectl apply` of these objects.
+    /// The cluster after `kubectl apply` of these objects.
     ///
     /// # Errors
-    /// Everything that is wrong, warnings included; at least one is an error.
+    /// All problems, including warnings; at least one is an error.
     pub fn apply(&self, objects: Vec<Object>) -> Settled {
         self.with_live_slices().stored_and_settled(objects)
     }
 
-    /// This cluster after `kubectl delete` of this object; `None` if it is not there.
+    /// The cluster after `kubectl delete` of this object; `None` if it does not exist.
     ///
     /// # Errors
-    /// Everything that is wrong with what is left, warnings included; at least one is an error.
+    /// All problems of the remaining objects, including warnings; at least one is an error.
     pub fn delete(&self, object: &ObjectReference) -> Option<Settled> {
         let mut next = self.with_live_slices();
         next.remove(&ObjectKey { kind: object.kind, name: object.name.clone() })?;
         Some(next.settle())
     }
 
-    /// This cluster after the readiness probe of a Pod has given that answer; `None` if there is no such Pod.
+    /// The cluster after a Pod's readiness probe returned this result; `None` if the Pod does not exist.
     ///
     /// # Errors
-    /// Everything that is wrong with the result, warnings included; at least one is an error.
+    /// All problems of the result, including warnings; at least one is an error.
     pub fn set_ready(&self, pod: &ObjectName, is_ready: bool) -> Option<Settled> {
         let mut next = self.with_live_slices();
         let key = ObjectKey { kind: Kind::Pod, name: pod.clone() };
@@ -153,62 +153,62 @@ impl Cluster {
         Some(next.settle())
     }
 
-    /// The network beneath it, as the scenario says.
+    /// The network, as specified by the scenario.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The network that nodes and external hosts share.
+    /// The network of nodes and external hosts.
     pub fn lan(&self) -> Ipv4Net {
         self.state.lan
     }
 
-    /// The default gateway of the nodes, if they have one.
+    /// The default gateway of the nodes, if any.
     pub fn gateway(&self) -> Option<Ipv4Addr> {
         self.state.gateway
     }
 
-    /// Nodes in the order of their names.
+    /// Nodes, ordered by name.
     pub fn nodes(&self) -> &[Node] {
         &self.state.nodes
     }
 
-    /// The node of that name.
+    /// The node with that name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.state.nodes.iter().find(|node| node.name == name)
     }
 
-    /// Running Pods in the order of their names.
+    /// Running Pods, ordered by name.
     pub fn pods(&self) -> &[Pod] {
         &self.state.pods
     }
 
-    /// The running Pod of that name.
+    /// The running Pod with that name.
     pub fn pod(&self, name: &ObjectName) -> Option<&Pod> {
         self.state.pods.iter().find(|pod| pod.name == *name)
     }
 
-    /// The running Pod with that address of its own.
+    /// The running Pod with that address, except hostNetwork Pods.
     pub fn pod_at(&self, ip: Ipv4Addr) -> Option<&Pod> {
         self.state.pods.iter().find(|pod| pod.ip == ip && !pod.is_host_network)
     }
 
-    /// Machines outside, in the order of the scenario.
+    /// External hosts, in the order of the scenario.
     pub fn hosts(&self) -> &[ExternalHost] {
         &self.network.external_hosts
     }
 
-    /// The machine outside of that name.
+    /// The external host with that name.
     pub fn host(&self, name: &str) -> Option<&ExternalHost> {
         self.network.external_hosts.iter().find(|host| host.name == name)
     }
 
-    /// All objects, sorted: addresses and ports allocated, derived slices included.
+    /// All objects, sorted, with allocated addresses and ports and derived slices.
     pub fn objects(&self) -> &[Object] {
         &self.state.objects
     }
 
-    /// The Service of that name.
+    /// The Service with that name.
     pub fn service(&self, name: &ObjectName) -> Option<&Service> {
         self.services().find(|service| {
             service.metadata.namespace() == name.namespace && service.metadata.name == name.name
@@ -220,12 +220,12 @@ impl Cluster {
         self.state.objects.iter().filter_map(as_service)
     }
 
-    /// All slices, derived ones included.
+    /// All slices, including derived ones.
     pub fn slices(&self) -> impl Iterator<Item = &EndpointSlice> {
         self.state.objects.iter().filter_map(as_slice)
     }
 
-    /// The Node object of that name.
+    /// The Node object with that name.
     pub fn node_object(&self, name: &str) -> Option<&proxy_core::objects::Node> {
         let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", name) };
         match self.stored.get(&key) {
@@ -234,7 +234,7 @@ impl Cluster {
         }
     }
 
-    /// kube-proxy's configuration: that of the manifests, or else one that knows the cluster CIDR.
+    /// kube-proxy's configuration: from the manifests, or else the default with the cluster CIDR.
     pub fn kube_proxy_configuration(&self) -> KubeProxyConfiguration {
         let given = self.stored.values().find_map(as_configuration).cloned();
         given.unwrap_or_else(|| KubeProxyConfiguration {
@@ -250,7 +250,7 @@ impl Cluster {
         self.settle()
     }
 
-    /// Lets every controller do its part, and looks at the result.
+    /// Runs every controller, and validates the result.
     fn settle(mut self) -> Settled {
         let mut problems = Vec::new();
         self.settle_nodes(&mut problems);
@@ -261,7 +261,7 @@ impl Cluster {
     }
 }
 
-/// What a cluster with this network gives to its Services.
+/// What a cluster with this network allocates to its Services.
 pub(crate) fn service_network(network: &Network) -> ServiceNetwork {
     ServiceNetwork { cluster_ip_ranges: vec![network.service_cidr.into()], ..ServiceNetwork::default() }
 }

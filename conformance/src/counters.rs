@@ -18,12 +18,12 @@ pub struct RuleCounter {
     pub table: String,
     /// The rule, as the listing prints it.
     pub rule: String,
-    /// Packets that it matched.
+    /// Number of matching packets.
     pub packets: u64,
 }
 
 impl RuleCounter {
-    /// The chain that the rule is in: the word behind `-A`.
+    /// The chain of the rule: the word after `-A`.
     pub fn chain(&self) -> &str {
         self.rule.split(' ').nth(1).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What is wrong with an input, and where, said so that its author can mend it.
+//! Problems of an input with their positions, for the author to fix.
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -18,12 +18,12 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub usize);
 
-/// Whether the input can be used in spite of it.
+/// Whether the input is usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It cannot.
+    /// It is not.
     Error,
-    /// It can, but its author probably meant something else.
+    /// It is, but probably not what its author intended.
     Warning,
 }
 
@@ -32,28 +32,28 @@ pub enum Severity {
 pub struct Place {
     /// The source.
     pub source: SourceId,
-    /// The bytes; empty at the end of the text, or where something is missing.
+    /// A byte range; empty at the end of the text, or where something is missing.
     pub span: Span,
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether it is an error.
+    /// Error or warning.
     pub severity: Severity,
-    /// What is wrong, in one sentence without a full stop.
+    /// The problem, in one sentence without a full stop.
     pub message: String,
-    /// Where.
+    /// The position.
     pub place: Place,
-    /// What was expected there; empty if the message says it.
+    /// What was expected there; empty if the message says so.
     pub expected: String,
-    /// Other places that matter, and why.
+    /// Related places, and their relation.
     pub related: Vec<(Place, String)>,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Vec<String>,
 }
 
-/// Line and column of a place, as editors count them: both from 1, columns in characters.
+/// Line and column of a place, as in editors: both from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// From 1.
@@ -62,12 +62,12 @@ pub struct Position {
     pub column: usize,
 }
 
-/// How diagnostics look.
+/// Output style of diagnostics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Text alone.
+    /// Plain text.
     Plain,
-    /// With escape sequences for a terminal. Whether there is one the caller knows.
+    /// With terminal escape sequences. The caller decides whether there is a terminal.
     Coloured,
 }
 
@@ -89,28 +89,28 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(place, message) }
     }
 
-    /// With what was expected there.
+    /// Adds what was expected there.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = expected.into();
         self
     }
 
-    /// With one more place that matters, and why.
+    /// Adds a related place, and its relation.
     #[must_use]
     pub fn related(mut self, place: Place, why: impl Into<String>) -> Self {
         self.related.push((place, why.into()));
         self
     }
 
-    /// With one more piece of advice.
+    /// Adds advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// Line and column of its place.
+    /// Line and column of the place.
     pub fn position(&self, sources: &[Source]) -> Position {
         Position::of(&sources[self.place.source.0].text, self.place.span.start)
     }
@@ -128,16 +128,16 @@ impl Position {
     }
 }
 
-/// Whether one of them is an error.
+/// True if there is an error among them.
 pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
-/// Diagnostics that are printed at once. Who has more of them has made one mistake many times.
+/// Maximum number of diagnostics printed. More are usually one mistake repeated.
 const PRINTED_MAX: usize = 50;
 
-/// Prints diagnostics, each with its lines of the source, one blank line between two. After so many it says how many
-/// more there are.
+/// Renders diagnostics with their source lines, separated by blank lines. Beyond the maximum, only the number of the
+/// remaining ones is printed.
 pub fn render(diagnostics: &[Diagnostic], sources: &[Source], style: Style) -> String {
     let renderer = match style {
         Style::Plain => Renderer::plain(),
@@ -165,7 +165,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a [Source]) -> Group<'a> {
     };
     let at = diagnostic.place.source;
     let mut group = level.primary_title(diagnostic.message.as_str()).elements(main_part(diagnostic, sources));
-    // A place in another file needs a snippet of its own.
+    // A place in another file needs its own snippet.
     for (place, why) in diagnostic.related.iter().filter(|(place, _)| place.source != at) {
         let annotation = AnnotationKind::Context.span(shown(place, sources)).label(why.as_str());
         group = group.element(snippet(place.source, sources).annotation(annotation));
@@ -173,7 +173,7 @@ fn group<'a>(diagnostic: &'a Diagnostic, sources: &'a [Source]) -> Group<'a> {
     group.elements(diagnostic.help.iter().map(|help| Level::HELP.message(help.as_str())))
 }
 
-/// The lines of the place itself, with the related places of the same file. A text without lines has a name only.
+/// The source lines of the place, with related places in the same file. For an empty text, only its name.
 fn main_part<'a>(diagnostic: &'a Diagnostic, sources: &'a [Source]) -> Vec<annotate_snippets::Element<'a>> {
     let place = &diagnostic.place;
     let source = &sources[place.source.0];
@@ -193,7 +193,7 @@ fn snippet<'a>(source: SourceId, sources: &'a [Source]) -> Snippet<'a, annotate_
     Snippet::source(text.as_str()).path(name.as_str())
 }
 
-/// What is underlined: the first line of the span, because the rest of a block helps nobody.
+/// The underlined part: the first line of the span, because the rest of a block adds nothing.
 fn shown(place: &Place, sources: &[Source]) -> Span {
     let text = &sources[place.source.0].text;
     let start = text.floor_char_boundary(place.span.start);

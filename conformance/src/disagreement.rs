@@ -1,4 +1,4 @@
-//! What two arms do not agree about.
+//! Differences between the two arms.
 
 use std::fmt;
 
@@ -7,28 +7,28 @@ use crate::frame::FrameDifference;
 use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow};
 use crate::scenario::OutcomePattern;
 
-/// Something that the simulator and the kernel do not agree about.
+/// A difference between the simulator and the kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disagreement {
-    /// In which step, from 1.
+    /// The step, counted from 1.
     pub step: usize,
     /// What it is.
     pub kind: DisagreementKind,
 }
 
-/// What arms can disagree about.
+/// Kinds of difference.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DisagreementKind {
-    /// What a client and its server saw, though the simulator could choose any endpoint.
+    /// What a client and its server observed, although the simulator could choose any endpoint.
     Flow {
-        /// Which connection of the step, from 1.
+        /// The connection of the step, counted from 1.
         number: u32,
         /// On the simulator.
         sim: Box<RawFlow>,
         /// On the kernel.
         kernel: Box<RawFlow>,
     },
-    /// Which line of a script was the first that did not go as it is written; `None` if all did.
+    /// The first line of a script that did not go as written; `None` if all did.
     Script {
         /// On the simulator.
         sim: Option<Mismatch>,
@@ -41,24 +41,24 @@ pub enum DisagreementKind {
     Conntrack {
         /// The node.
         node: String,
-        /// Entries of the simulator alone.
+        /// Entries only in the simulator.
         only_sim: Vec<ConntrackObservation>,
-        /// Entries of the kernel alone.
+        /// Entries only in the kernel.
         only_kernel: Vec<ConntrackObservation>,
     },
-    /// How often rules of a node matched: those of the nat table exactly, others whether at all.
+    /// Rule counters of a node: exact for the nat table, zero or nonzero for others.
     Counters {
         /// The node.
         node: String,
-        /// Every rule on which the two do not agree: that of the simulator and that of the kernel, in the order of rules. One
-        /// is missing if a side has fewer rules.
+        /// Rules whose counters differ, as (simulator, kernel), in rule order. An element is `None` if that side has
+        /// fewer rules.
         rules: Vec<(Option<RuleCounter>, Option<RuleCounter>)>,
     },
-    /// How often the kernel chose which endpoint.
+    /// How often the kernel chose each endpoint.
     Choices {
-        /// Endpoint (`None` for nobody), its exact share, how often it was chosen.
+        /// Endpoint (`None` if nobody answered), its exact share, and the count.
         rows: Vec<(Option<EndpointName>, f64, u32)>,
-        /// The probability of such counts, if the shares are right.
+        /// The probability of such counts, if the shares are correct.
         p_value: f64,
     },
 }
@@ -72,7 +72,7 @@ impl fmt::Display for Disagreement {
             }
             DisagreementKind::Script { sim, kernel } => {
                 let words = |side: &Option<Mismatch>| {
-                    side.as_ref().map_or_else(|| "as it is written".to_owned(), ToString::to_string)
+                    side.as_ref().map_or_else(|| "as written".to_owned(), ToString::to_string)
                 };
                 write!(formatter, "the script: simulator: {}; kernel: {}", words(sim), words(kernel))
             }
@@ -102,7 +102,7 @@ impl fmt::Display for Disagreement {
                 Ok(())
             }
             DisagreementKind::Choices { rows, p_value } => {
-                write!(formatter, "the kernel chooses otherwise than the rules say (p = {p_value:.1e}):")?;
+                write!(formatter, "the kernel's choices do not fit the exact shares (p = {p_value:.1e}):")?;
                 for (endpoint, share, count) in rows {
                     let name = endpoint.as_ref().map_or("nobody".to_owned(), ToString::to_string);
                     write!(formatter, "\n  {name}: {count} times, exact share {share:.6}")?;
@@ -113,7 +113,7 @@ impl fmt::Display for Disagreement {
     }
 }
 
-/// What a client saw, in one line.
+/// What a client observed, in one line.
 struct Seen<'a>(&'a RawFlow);
 
 impl fmt::Display for Seen<'_> {

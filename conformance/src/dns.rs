@@ -1,7 +1,7 @@
-//! DNS as a cluster has it: what its server knows, and what the resolver of a Pod asks.
+//! DNS in a cluster: the records of its server, and the queries of a Pod's resolver.
 //!
-//! The server is that of the Kubernetes DNS specification for Services and the Pods behind headless ones; it forwards
-//! nothing, so what is outside of the cluster does not exist.
+//! The server follows the Kubernetes DNS specification for Services and the Pods behind headless ones. It forwards
+//! nothing, so names outside of the cluster do not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,36 +17,36 @@ use crate::scenario::ObjectName;
 /// The domain of the cluster.
 const DOMAIN: &str = "cluster.local";
 
-/// A name with fewer dots is looked for in the search domains first (`ndots` of a Pod's resolv.conf).
+/// Names with fewer dots are tried with the search domains first (`ndots` in a Pod's resolv.conf).
 const NDOTS: usize = 5;
 
-/// Seconds for which answers may be kept, as CoreDNS has them.
+/// TTL of records in seconds, as in CoreDNS.
 const TTL: u32 = 30;
 
-/// The longest answer, in bytes, to a query that does not say that its sender takes longer ones by EDNS (RFC 1035 §4.2.1);
-/// the resolvers here do not, as glibc and musl do not unless they are told to (`options edns0` of resolv.conf(5)).
+/// The maximum response size in bytes for queries without EDNS (RFC 1035 §4.2.1); like glibc and musl by default
+/// (`options edns0` of resolv.conf(5)), the resolvers here do not use EDNS.
 const ANSWER_MAX: usize = 512;
 
-/// An address in an answer whose name is that of the question: a pointer to it, type, class, TTL, length, and the address
-/// (RFC 1035 §4.1.3, §4.1.4); in bytes.
+/// Size of an address record whose name is that of the question, in bytes: compression pointer, type, class, TTL,
+/// length, and address (RFC 1035 §4.1.3, §4.1.4).
 const ADDRESS_RECORD: usize = 2 + 2 + 2 + 4 + 2 + 4;
 
-/// Who answered, in an additional record of class CHAOS (RFC 4892 §2.1): the line with which all servers answer.
+/// The responding server, as an additional record of class CHAOS (RFC 4892 §2.1): the identity line of all servers.
 const IDENTITY: &str = "id.server";
 
-/// The names that the DNS server of a cluster knows, in lower case and without the last dot, with their addresses.
+/// The records of a cluster's DNS server: names in lower case without the trailing dot, and their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Zone(BTreeMap<String, Vec<Ipv4Addr>>);
 
-/// What an answer says.
+/// The contents of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The name exists.
     pub is_found: bool,
-    /// Its addresses, in their order.
+    /// Its addresses, in order.
     pub addresses: Vec<Ipv4Addr>,
-    /// There are more of them, which did not fit into a datagram (TC, RFC 1035 §4.1.1). glibc (`send_dg`, resolv/res_send.c) and
-    /// musl since 1.2.4 then ask again by TCP; here nobody does.
+    /// More addresses exist that did not fit into the datagram (TC, RFC 1035 §4.1.1). glibc (`send_dg`,
+    /// resolv/res_send.c) and musl since 1.2.4 then retry over TCP, which is not modelled.
     pub is_truncated: bool,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Resolved {
         if self.is_truncated {
             return write!(
                 formatter,
-                "the first {} addresses of an answer that is too long for a datagram; a resolver would ask again by TCP, which is \
+                "a truncated response with the first {} addresses; a resolver would retry over TCP, which is \
                  not modelled",
                 self.addresses.len()
             );
@@ -70,7 +70,7 @@ impl fmt::Display for Resolved {
 }
 
 impl Zone {
-    /// What the server of a cluster knows.
+    /// The records of a cluster's DNS server.
     pub fn of(cluster: &Cluster) -> Self {
         let mut names: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
         for service in
@@ -96,13 +96,13 @@ impl Zone {
         Self(names)
     }
 
-    /// Whether the answer to a query does not fit into a datagram.
+    /// True if the response to a query does not fit into a datagram.
     pub fn is_truncating(&self, query: &[u8]) -> bool {
         let answer = self.answer(query, "whoever it is");
         answer.and_then(|answer| read(&answer)).is_some_and(|(resolved, _)| resolved.is_truncated)
     }
 
-    /// The answer to a query. `identity` is the line that says who answers; `None` for what is no query.
+    /// The response to a query. `identity` is the line that identifies the server; `None` if this is not a query.
     pub fn answer(&self, query: &[u8], identity: &str) -> Option<Vec<u8>> {
         let query = Packet::parse(query).ok().filter(|query| !query.has_flags(PacketFlag::RESPONSE))?;
         let question = query.questions.first()?;
@@ -123,7 +123,7 @@ impl Zone {
         }
         reply.questions.push(question.clone());
         truncate(&mut reply)?;
-        // A line that is longer than a string of a TXT record becomes several of them.
+        // A line longer than a TXT string is split into several strings.
         let text = TXT::try_from(identity.trim_end()).ok()?;
         let identity = Name::new_unchecked(IDENTITY);
         reply.additional_records.push(ResourceRecord::new(identity, CLASS::CH, 0, RData::TXT(text)));
@@ -131,9 +131,9 @@ impl Zone {
     }
 }
 
-/// Leaves out the last addresses of an answer that is too long, and says so, as CoreDNS does (`Scrub`, request/request.go, by
-/// `Truncate`, msg_truncate.go of miekg/dns). The record that says who answers is not counted: no server of a cluster sends it,
-/// and what clients are told would else depend on the server's name.
+/// Truncates a response that is too long, as CoreDNS does (`Scrub`, request/request.go, with `Truncate`,
+/// msg_truncate.go of miekg/dns). The identity record is not counted: no server of a real cluster sends it, and the
+/// result would otherwise depend on the server's name.
 fn truncate(reply: &mut Packet<'_>) -> Option<()> {
     let excess = reply.build_bytes_vec_compressed().ok()?.len().saturating_sub(ANSWER_MAX);
     if excess > 0 {
@@ -144,7 +144,7 @@ fn truncate(reply: &mut Packet<'_>) -> Option<()> {
     Some(())
 }
 
-/// The endpoints of a Service that its clients may be sent to, with their host names.
+/// The endpoints of a Service that clients may be sent to, with their host names.
 fn endpoints(cluster: &Cluster, service: &Service) -> Vec<(Option<String>, Ipv4Addr)> {
     let mut found = Vec::new();
     for slice in cluster.slices().filter(|slice| is_of(&slice.metadata, service)) {
@@ -164,12 +164,12 @@ fn is_of(slice: &proxy_core::objects::ObjectMeta, service: &Service) -> bool {
         && slice.labels.get("kubernetes.io/service-name") == Some(&service.metadata.name)
 }
 
-/// The Service by which DNS is reached.
+/// The Service that provides DNS.
 pub fn service_name() -> ObjectName {
     ObjectName::new("kube-system", "kube-dns")
 }
 
-/// Addresses and UDP ports of the endpoints of the DNS Service, ready or not: who is one of them is a DNS server.
+/// Addresses and UDP ports of the endpoints of the DNS Service, ready or not; these endpoints are the DNS servers.
 pub fn servers(cluster: &Cluster) -> BTreeSet<(Ipv4Addr, u16)> {
     let mut servers = BTreeSet::new();
     let Some(service) = cluster.service(&service_name()) else { return servers };
@@ -184,8 +184,8 @@ pub fn servers(cluster: &Cluster) -> BTreeSet<(Ipv4Addr, u16)> {
     servers
 }
 
-/// The names that a resolver asks for, in order, until one exists: those of the search domains first if the name has few
-/// dots, as glibc does (resolv.conf(5)). `namespace` is that of a Pod; others have no search domains.
+/// The names that a resolver queries, in order, until one exists: with few dots, those with search domains first, as in
+/// glibc (resolv.conf(5)). `namespace` is that of a Pod; other clients have no search domains.
 pub fn candidates(name: &str, namespace: Option<&str>) -> Vec<String> {
     if let Some(absolute) = name.strip_suffix('.') {
         return vec![absolute.to_owned()];
@@ -199,17 +199,17 @@ pub fn candidates(name: &str, namespace: Option<&str>) -> Vec<String> {
     }
 }
 
-/// Whether it can be asked for.
+/// True if it is a valid name to query.
 pub fn is_name(text: &str) -> bool {
     let absolute = text.strip_suffix('.').unwrap_or(text);
-    // `Name` passes over labels that are empty.
+    // `Name` skips empty labels.
     let is_label =
         |label: &str| !label.is_empty() && Name::new(label).is_ok_and(|label| label.is_valid_hostname());
-    // The longest search domain must fit behind it.
+    // The longest search domain must fit after it.
     absolute.len() <= 160 && absolute.split('.').all(is_label)
 }
 
-/// A query for the IPv4 addresses of a name; `None` if there can be no such name.
+/// A query for the IPv4 addresses of a name; `None` if the name is invalid.
 pub fn query(id: u16, name: &str) -> Option<Vec<u8>> {
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -219,7 +219,7 @@ pub fn query(id: u16, name: &str) -> Option<Vec<u8>> {
     query.build_bytes_vec().ok()
 }
 
-/// Reads an answer: what it says, and the line that says who answered. `None` if it is none.
+/// Parses a response: its contents and the server's identity line. `None` if it is malformed.
 pub fn read(answer: &[u8]) -> Option<(Resolved, String)> {
     let answer = Packet::parse(answer).ok().filter(|answer| answer.has_flags(PacketFlag::RESPONSE))?;
     let addresses = answer.answers.iter().filter_map(|record| {

@@ -1,4 +1,4 @@
-//! Whether what was observed is what was expected.
+//! Checks observations against expectations.
 
 use std::net::Ipv4Addr;
 
@@ -10,35 +10,35 @@ use crate::result::{EndpointShare, Failure, Subject};
 use crate::scenario::{FlowStatus, OutcomePattern};
 use crate::shares::{self, Distribution};
 
-/// What was seen of a step.
+/// The observations of a step.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Connections.
     pub flows: Vec<FlowObservation>,
-    /// Who answered how often.
+    /// How often each endpoint answered.
     pub shares: Vec<EndpointShare>,
-    /// How one connection would end, where the arm can know.
+    /// The exact distribution of one connection, if the arm can determine it.
     pub distribution: Option<Distribution>,
-    /// Packets of the connections that were dropped; `None` where the arm cannot see drops.
+    /// Dropped packets of the connections; `None` if the arm cannot observe drops.
     pub drops: Option<Vec<DropObservation>>,
-    /// What a name resolved to; `None` if nobody asked, or nobody answered.
+    /// The resolved name; `None` if there was no query or no response.
     pub resolved: Option<Resolved>,
-    /// The line of a script that did not go as it is written.
+    /// The line of a script that did not go as written.
     pub mismatch: Option<Mismatch>,
-    /// For each conntrack expectation the table; `None` where the arm cannot see it.
+    /// The table of each conntrack expectation; `None` if the arm cannot read it.
     pub conntrack: Vec<Option<Vec<ConntrackObservation>>>,
 }
 
-/// What did not hold, and what could not be seen.
+/// Failed expectations, and those that could not be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evaluation {
-    /// What did not hold.
+    /// Failed expectations.
     pub failures: Vec<Failure>,
-    /// What could not be seen.
+    /// Expectations that this arm cannot check.
     pub unseen: Vec<Subject>,
 }
 
-/// What is expected, in the words of failures.
+/// The expectations as text.
 pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
     let mut words = Vec::new();
     words.extend(expected.outcome.map(|pattern| (Subject::Outcome, pattern.to_string())));
@@ -65,7 +65,7 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
     words
 }
 
-/// Compares what was expected with what was seen.
+/// Compares observations with expectations.
 pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Evaluation {
     let mut verdict = Evaluation::default();
     verdict.failures.extend(observed.mismatch.as_ref().map(|mismatch| Failure {
@@ -107,7 +107,8 @@ pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Evaluation 
     verdict
 }
 
-/// Every flow ends so; and where there is a distribution, which there is not if links may lose frames, it cannot end otherwise.
+/// Checks that every flow has this outcome. If there is an exact distribution (there is none if links may lose frames),
+/// other outcomes must be impossible.
 fn check_outcome(pattern: OutcomePattern, observed: &Observed) -> Option<Failure> {
     let others: Vec<_> = observed.flows.iter().filter(|flow| !pattern.fits(flow.outcome)).collect();
     let failure = |found| Failure { subject: Subject::Outcome, expected: pattern.to_string(), found };
@@ -115,7 +116,7 @@ fn check_outcome(pattern: OutcomePattern, observed: &Observed) -> Option<Failure
         let outcome = OutcomePattern::exactly(first.outcome);
         let found = match (others.len(), observed.flows.len()) {
             (1, 1) => outcome.to_string(),
-            (count, total) => format!("{outcome} ({count} of {total} connections ended otherwise)"),
+            (count, total) => format!("{outcome} ({count} of {total} connections had another outcome)"),
         };
         return Some(failure(found));
     }
@@ -138,19 +139,19 @@ fn check_source(expected: &EndpointAddresses, flows: &[FlowObservation]) -> Opti
     let failure =
         |found| Failure { subject: Subject::SourceSeen, expected: format!("{who}{addresses}"), found };
     if concerned.peek().is_none() {
-        return Some(failure("no connection that was answered".to_owned()));
+        return Some(failure("no answered connection".to_owned()));
     }
     let wrong = concerned.find(|flow| flow.source_seen.is_none_or(|seen| !addresses.contains(seen)))?;
     let endpoint = wrong.endpoint.as_ref().map(|endpoint| format!(" by {endpoint}")).unwrap_or_default();
     Some(failure(match wrong.source_seen {
         Some(seen) => format!("{seen}, seen{endpoint}"),
-        None => "an answer that does not say".to_owned(),
+        None => "a response without it".to_owned(),
     }))
 }
 
 fn check_reply_from(addresses: &Addresses, flows: &[FlowObservation]) -> Option<Failure> {
     let wrong = flows.iter().find(|flow| flow.reply_from.is_none_or(|from| !addresses.contains(from)))?;
-    let found = wrong.reply_from.map_or_else(|| "no answer".to_owned(), |from| from.to_string());
+    let found = wrong.reply_from.map_or_else(|| "no response".to_owned(), |from| from.to_string());
     Some(Failure { subject: Subject::ReplyFrom, expected: addresses.to_string(), found })
 }
 
@@ -160,14 +161,14 @@ fn address_words(addresses: &[Ipv4Addr]) -> String {
 }
 
 fn check_addresses(expected: &[Ipv4Addr], resolved: Option<&Resolved>) -> Option<Failure> {
-    // What was cut off is unknown, so a cut answer is never the expected one.
+    // The missing part is unknown, so a truncated response never matches.
     let whole = resolved.filter(|resolved| !resolved.is_truncated);
     let mut found = whole.map(|resolved| resolved.addresses.clone());
     found.iter_mut().for_each(|addresses| addresses.sort_unstable());
     if found.as_deref() == Some(expected) {
         return None;
     }
-    let found = resolved.map_or_else(|| "no answer".to_owned(), ToString::to_string);
+    let found = resolved.map_or_else(|| "no response".to_owned(), ToString::to_string);
     Some(Failure { subject: Subject::Addresses, expected: address_words(expected), found })
 }
 
@@ -182,18 +183,18 @@ fn check_drops(netns: &NetnsName, reason: Option<&str>, drops: &[DropObservation
     if drops.iter().any(fits) {
         return None;
     }
-    let because = reason.map(|reason| format!(" because of {reason}")).unwrap_or_default();
+    let because = reason.map(|reason| format!(" with reason {reason}")).unwrap_or_default();
     let mut found: Vec<String> =
         drops.iter().filter(|drop| !is_background(drop.reason)).map(ToString::to_string).collect();
     found.dedup();
     Some(Failure {
         subject: Subject::Dropped,
         expected: format!("a packet to be dropped on {netns}{because}"),
-        found: if found.is_empty() { "no packet that was dropped".to_owned() } else { found.join(", ") },
+        found: if found.is_empty() { "no dropped packet".to_owned() } else { found.join(", ") },
     })
 }
 
-/// Whether every flooded frame ends so, at everybody for whom it was not meant.
+/// True for the reasons with which flooded frames end at hosts other than the destination.
 const fn is_background(reason: DropReason) -> bool {
     matches!(reason, DropReason::OtherHost | DropReason::ArpNotForUs | DropReason::NotForUs)
 }

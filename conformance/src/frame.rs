@@ -1,4 +1,4 @@
-//! Frames on devices, as both a simulator and a kernel show them, and their comparison.
+//! Frames on devices, as shown by a simulator and a kernel, and their comparison.
 //!
 //! Bytes of the two are never equal: addresses of hardware, identifications, sequence numbers and time stamps are drawn at
 //! random, and TCP may put an acknowledgment of its own before data or not. [`FrameSummary`] keeps what must be equal,
@@ -9,19 +9,19 @@ use std::time::Duration;
 /// A frame at a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// When; from the beginning of the run or of time, the same for all frames of a run.
+    /// The time, relative to an origin common to all frames of a run.
     pub at: Duration,
     /// The node's name.
     pub netns: String,
     /// The device.
     pub device: String,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// From the Ethernet header on.
+    /// The frame, starting with its Ethernet header.
     pub bytes: Box<[u8]>,
 }
 
-/// Which way a frame passes a device.
+/// The direction in which a frame passes a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// Received by the device.

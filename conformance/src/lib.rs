@@ -1,30 +1,30 @@
-//! Scenario files, the arms that run them, and the comparison of what was observed.
+//! Scenario files, the arms that run them, and the comparison of observations.
 //!
 //! Data flows through the modules in this order:
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`yaml`] | a text as a tree in which every node knows its place |
-//! | [`diagnostic`] | what is wrong with an input, and where |
+//! | [`yaml`] | a text as a tree of nodes with positions |
+//! | [`diagnostic`] | problems of an input, with positions |
 //! | [`scenario`] | the typed form of a Scenario document |
-//! | [`manifest`] | texts to scenario and Kubernetes objects |
-//! | [`cluster`] | what the objects come to: nodes, Pods, addresses, endpoints |
-//! | [`prepare`] | whether a scenario can run, and with what |
+//! | [`manifest`] | reads scenario and Kubernetes objects from texts |
+//! | [`cluster`] | the cluster that results from the objects: nodes, Pods, addresses, endpoints |
+//! | [`prepare`] | validates a scenario and resolves its references |
 //! | [`netns`] | names of network namespaces |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
-//! | [`proxy`] | kube-proxy on every node: what it loads, and what it does when the cluster changes |
-//! | [`dns`] | what the DNS server of a cluster knows, and what resolvers ask |
+//! | [`proxy`] | kube-proxy on every node: the rules it loads, and its updates when the cluster changes |
+//! | [`dns`] | DNS servers and resolvers of a cluster |
 //! | [`backend`] | the two implementations of iptables |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
-//! | [`observation`] | what every arm can see |
+//! | [`observation`] | observations common to all arms |
 //! | [`counters`] | counters of rules, by proxy mode |
-//! | [`shares`], [`statistics`] | who answers how often, exactly and by count |
-//! | [`disagreement`] | what a simulator and a kernel do not agree about |
-//! | [`expect`] | whether what was observed is what was expected |
-//! | [`runner`] | a scenario, step by step, on an arm |
-//! | [`suite`] | the built-in scenarios, and many scenarios at once |
-//! | [`random`] | scenarios that nobody wrote: drawn, run, made smaller |
-//! | [`result`] | what a run says |
+//! | [`shares`], [`statistics`] | shares of endpoints, exact and counted |
+//! | [`disagreement`] | differences between a simulator and a kernel |
+//! | [`expect`] | checks observations against expectations |
+//! | [`runner`] | runs a scenario, step by step, on an arm |
+//! | [`suite`] | the built-in scenarios, and parallel runs |
+//! | [`random`] | random scenarios: generated, run, shrunk |
+//! | [`result`] | the result of a run |
 
 pub mod arm;
 pub mod backend;

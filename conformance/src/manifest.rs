@@ -1,6 +1,6 @@
-//! From texts to a scenario and Kubernetes objects, every one with its place.
+//! Reads a scenario and Kubernetes objects from texts, with their positions.
 //!
-//! Manifests are taken verbatim: what `kubectl get -o yaml` prints works, `kind: List` included.
+//! Manifests are used verbatim: the output of `kubectl get -o yaml` works, including `kind: List`.
 
 mod kinds;
 mod load;
@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
 use crate::scenario::{FieldFault, ObjectName, Scenario};
 use crate::yaml::Node;
 
-/// What some texts hold.
+/// The contents of some texts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifests {
     /// The texts.
@@ -24,29 +24,29 @@ pub struct Manifests {
     pub scenarios: Vec<LoadedScenario>,
     /// Kubernetes objects, in order.
     pub objects: Vec<LoadedObject>,
-    /// What is wrong with the rest.
+    /// Problems of the remaining documents.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A scenario and its place.
+/// A scenario with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedScenario {
     /// The scenario.
     pub scenario: Scenario,
-    /// Where it stands.
+    /// Its position.
     pub origin: SourceNode,
 }
 
-/// An object and its place.
+/// An object with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedObject {
     /// The object.
     pub object: Object,
-    /// Where it stands.
+    /// Its position.
     pub origin: SourceNode,
 }
 
-/// The tree that a document was read from, by which the places of its fields are found.
+/// The tree of a document, used to find the positions of its fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceNode {
     /// The text.
@@ -55,17 +55,17 @@ pub struct SourceNode {
     pub node: Node,
 }
 
-/// Kind, namespace and name: what makes an object the same object.
+/// The identity of an object: kind, namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace and name. Kinds without namespaces have the namespace `default` here.
+    /// Its namespace and name. Cluster-scoped kinds have namespace `default` here.
     pub name: ObjectName,
 }
 
 impl ObjectKey {
-    /// The key of an object. kube-proxy's configuration has no name; there is one of it.
+    /// The key of an object. kube-proxy's configuration has no name; there is at most one.
     pub fn of(object: &Object) -> Self {
         let name = match object.metadata() {
             Some(metadata) if is_namespaced(object.kind()) => {
@@ -77,14 +77,14 @@ impl ObjectKey {
         Self { kind: object.kind(), name }
     }
 
-    /// The key of the object that an error is about.
+    /// The key of the object that an error refers to.
     pub fn of_error(error: &ObjectError) -> Self {
         let namespace = if is_namespaced(error.kind) { &*error.namespace } else { "default" };
         Self { kind: error.kind, name: ObjectName::new(namespace, &*error.name) }
     }
 }
 
-/// Whether objects of this kind live in a namespace.
+/// True if objects of this kind have a namespace.
 pub const fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::Namespace | Kind::Node | Kind::KubeProxyConfiguration => false,
@@ -93,22 +93,22 @@ pub const fn is_namespaced(kind: Kind) -> bool {
 }
 
 impl SourceNode {
-    /// The place of the document's beginning.
+    /// The position of the start of the document.
     pub fn head(&self) -> Place {
         Place { source: self.source, span: self.node.head() }
     }
 
-    /// The place of a field's value, or of the deepest part of the path that exists.
+    /// The position of a field's value, or of the deepest existing part of its path.
     pub fn value(&self, path: &str) -> Place {
         Place { source: self.source, span: self.node.locate(path) }
     }
 
-    /// The place of a field's key.
+    /// The position of a field's key.
     pub fn key(&self, path: &str) -> Place {
         Place { source: self.source, span: self.node.locate_key(path) }
     }
 
-    /// A fault of one of its fields, as a diagnostic.
+    /// A field's fault as a diagnostic.
     pub fn fault(&self, fault: &FieldFault) -> Diagnostic {
         let place = if fault.is_key { self.key(&fault.path) } else { self.value(&fault.path) };
         let mut diagnostic =
@@ -119,9 +119,9 @@ impl SourceNode {
         diagnostic
     }
 
-    /// An error about the object that stands here, as a diagnostic.
+    /// An error about this object as a diagnostic.
     pub fn object_error(&self, error: &ObjectError) -> Diagnostic {
-        let message = format!("{} cannot be {}", error.path, error.found);
+        let message = format!("invalid value of {}: {}", error.path, error.found);
         Diagnostic::error(self.value(&error.path), message).expected(expected_words(&error.expected))
     }
 }

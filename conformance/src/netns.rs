@@ -1,16 +1,16 @@
-//! Names of network namespaces: whose they are.
+//! Names of network namespaces.
 
 use std::fmt;
 
 use crate::scenario::ObjectName;
 
-/// What the switch is called to which nodes and external hosts are attached. None of them can be called so.
+/// The reserved name of the switch that connects nodes and external hosts.
 pub(crate) const SWITCH: &str = "switch";
 
-/// Whose network namespace it is.
+/// The owner of a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetnsName {
-    /// The switch to which nodes and external hosts are attached. Nothing is filtered there.
+    /// The switch that connects nodes and external hosts. It filters nothing.
     Switch,
     /// An external host.
     Host(String),
@@ -21,8 +21,8 @@ pub enum NetnsName {
 }
 
 impl fmt::Display for NetnsName {
-    /// As reports call it: nodes and hosts by their name, Pods as references. No two of a cluster are called the same: the
-    /// names of hosts and nodes differ, are not that of the switch, and have no slash.
+    /// The name in reports: hosts and nodes by name, Pods as references. Names are unique within a cluster: hosts and
+    /// nodes have different names, none is that of the switch, and none contains a slash.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Switch => formatter.write_str(SWITCH),

@@ -1,7 +1,7 @@
-//! What every arm can see of a connection: the words in which arms are compared.
+//! Observations that every arm can make, and by which arms are compared.
 //!
-//! Nothing here is internal state of a simulator. A kernel shows the same: what the client's socket reported, what the
-//! server wrote into its answer, what `conntrack -L` lists.
+//! Nothing here is internal state of a simulator. A kernel shows the same: the result of the client's socket, the
+//! server's response, the entries that `conntrack -L` lists.
 
 mod conntrack;
 mod flow;
@@ -19,22 +19,22 @@ use std::fmt;
 
 use crate::netns::NetnsName;
 
-/// A packet of a step that was dropped.
+/// A dropped packet of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DropObservation {
-    /// In which network namespace.
+    /// The network namespace.
     pub netns: NetnsName,
-    /// Why.
+    /// The reason.
     pub reason: DropReason,
 }
 
 impl DropObservation {
-    /// The name of a reason: that of the kernel where it has one.
+    /// The name of a reason: the kernel's, if it has one.
     pub fn reason_name(reason: DropReason) -> String {
         reason.kernel_name().map_or_else(|| format!("{reason:?}"), str::to_owned)
     }
 
-    /// Whether `name` names this reason: as the kernel does, with or without `SKB_DROP_REASON_`, or as hairpin does.
+    /// True if `name` denotes this reason: the kernel's name with or without `SKB_DROP_REASON_`, or hairpin's.
     pub fn is_named(reason: DropReason, name: &str) -> bool {
         let kernel = name.strip_prefix("SKB_DROP_REASON_").unwrap_or(name);
         reason.kernel_name() == Some(kernel) || format!("{reason:?}") == name

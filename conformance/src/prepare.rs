@@ -1,6 +1,6 @@
-//! Whether a scenario can run, and with what: every reference resolved, every state of the cluster known beforehand.
+//! Validates a scenario before it runs: resolves every reference, and computes every cluster state.
 //!
-//! What a user can get wrong is found here, with its place, before anything runs.
+//! All user errors are found here, with their position, before anything runs.
 
 mod clock;
 mod expectation;
@@ -25,47 +25,47 @@ use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, Source
 use crate::scenario::{FieldFault, IpFamilies, Network, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
-/// A scenario that can run.
+/// A validated scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     /// The scenario.
     pub scenario: Scenario,
-    /// Modes in which it can run, in the order of [`ProxyMode::ALL`].
+    /// Supported modes, in the order of [`ProxyMode::ALL`].
     pub modes: Vec<ProxyMode>,
-    /// The cluster at its beginning.
+    /// The initial cluster.
     pub cluster: Cluster,
-    /// Its steps.
+    /// The steps.
     pub steps: Vec<PreparedStep>,
-    /// What its author should know.
+    /// Warnings for the author.
     pub warnings: Vec<Diagnostic>,
-    /// The texts that it was read from, for [`crate::diagnostic::render`].
+    /// The source texts, for [`crate::diagnostic::render`].
     pub sources: Vec<Source>,
 }
 
-/// Texts that hold no scenario that can run.
+/// Texts without a valid scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Everything that is wrong, in the order of the text; at least one is an error.
+    /// All problems, in text order; at least one is an error.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts.
     pub sources: Vec<Source>,
 }
 
-/// A mode or family that was asked for and that this version or this scenario does not have.
+/// A requested mode or family that this version or this scenario does not support.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// This version has no such mode.
+    /// This version does not support the mode.
     #[error("proxy mode {0} is not available in this version; available: {available}", available = available_modes())]
     Mode(ProxyMode),
-    /// This version has no such family.
+    /// This version does not support the family.
     #[error("address family {0} is not available in this version; available: ipv4")]
     IpFamilies(IpFamilies),
 }
 
-/// Makes a scenario ready to run.
+/// Validates a scenario.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All problems of the scenario.
 pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     let Manifests { mut sources, scenarios, objects, diagnostics } = manifests;
     if sources.is_empty() {
@@ -81,10 +81,10 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     Ok(Prepared { scenario, modes, cluster, steps, warnings: preparation.diagnostics, sources })
 }
 
-/// The cluster that manifests come to, whether or not a scenario is among them, with what their author should know.
+/// The cluster that results from manifests, with or without a scenario among them, and warnings.
 ///
 /// # Errors
-/// Everything that is wrong with them.
+/// All problems of the manifests.
 pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
     let Manifests { sources, scenarios, objects, diagnostics } = manifests;
     let mut preparation = Preparation { origins: origins(&objects), scenario: None, diagnostics };
@@ -111,8 +111,8 @@ pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Sou
 }
 
 impl Prepared {
-    /// The modes to run: the one that was asked for, if it can run at all, or else all that can. A mode that the
-    /// scenario does not list gives an empty list.
+    /// The modes to run: the requested one, or all supported ones. The list is empty if the scenario does not support
+    /// the requested mode.
     ///
     /// # Errors
     /// The mode is not available in this version.
@@ -137,9 +137,9 @@ fn origins(objects: &[LoadedObject]) -> BTreeMap<ObjectKey, SourceNode> {
     objects.iter().map(|loaded| (ObjectKey::of(&loaded.object), loaded.origin.clone())).collect()
 }
 
-/// The work of [`prepare`]: diagnostics are collected, and places found.
+/// The state of [`prepare`]: collects diagnostics and finds positions.
 struct Preparation {
-    /// Where each object stands that has been seen so far.
+    /// The position of each object seen so far.
     origins: BTreeMap<ObjectKey, SourceNode>,
     scenario: Option<SourceNode>,
     diagnostics: Vec<Diagnostic>,
@@ -154,7 +154,7 @@ impl Preparation {
         let scenario = self.only_one(scenarios)?;
         self.check_modes(&scenario);
         if !is_executed(scenario.network.cni) {
-            let fault = FieldFault::new("the CNI vxlan is not yet executed").expected("bridge or ptp");
+            let fault = FieldFault::new("the CNI vxlan is not implemented yet").expected("bridge or ptp");
             self.scenario_fault(&fault.at("spec.network.cni"));
         }
         if has_errors(&self.diagnostics) {
@@ -167,14 +167,14 @@ impl Preparation {
         (!has_errors(&self.diagnostics)).then_some((scenario, cluster, steps))
     }
 
-    /// The one scenario that there must be.
+    /// The scenario; there must be exactly one.
     fn only_one(&mut self, scenarios: Vec<LoadedScenario>) -> Option<Scenario> {
         let mut scenarios = scenarios.into_iter();
         let Some(LoadedScenario { scenario, origin }) = scenarios.next() else {
-            // A Scenario document that is at fault has been spoken of.
+            // An invalid Scenario document has been reported already.
             if !has_errors(&self.diagnostics) {
                 let start = Place { source: SourceId(0), span: 0..0 };
-                self.diagnostics.push(Diagnostic::error(start, "there is no Scenario document").help(
+                self.diagnostics.push(Diagnostic::error(start, "no Scenario document").help(
                     "add a document with `apiVersion: hairpin/v1` and `kind: Scenario`, or use `hairpin render` \
                      for manifests alone",
                 ));
@@ -182,10 +182,9 @@ impl Preparation {
             return None;
         };
         for other in scenarios {
-            let diagnostic =
-                Diagnostic::error(other.origin.value("kind"), "there are two Scenario documents")
-                    .related(origin.value("kind"), "the first one")
-                    .help("write one file for each scenario");
+            let diagnostic = Diagnostic::error(other.origin.value("kind"), "duplicate Scenario document")
+                .related(origin.value("kind"), "first here")
+                .help("use one file per scenario");
             self.diagnostics.push(diagnostic);
         }
         self.scenario = Some(origin);
@@ -203,7 +202,7 @@ impl Preparation {
         self.scenario_fault(&fault.at("spec.proxyModes"));
     }
 
-    /// The cluster, if it is sound; problems become diagnostics either way.
+    /// The cluster, if it is valid; problems are added to the diagnostics either way.
     fn settled(&mut self, settled: crate::cluster::Settled) -> Option<Cluster> {
         let (cluster, problems) = match settled {
             Ok((cluster, problems)) => (Some(cluster), problems),
@@ -211,7 +210,7 @@ impl Preparation {
         };
         for problem in &problems {
             let diagnostic = self.diagnostic(problem);
-            // A warning about a state is one about every state that follows.
+            // A warning about one state would repeat for every later state.
             if !self.diagnostics.contains(&diagnostic) {
                 self.diagnostics.push(diagnostic);
             }
@@ -226,7 +225,7 @@ impl Preparation {
         };
         let mut diagnostic = match origin {
             Some(origin) => origin.fault(&problem.fault),
-            // An object that no manifest holds, such as a derived slice, or no scenario.
+            // An object that is not in the manifests, such as a derived slice, or the scenario.
             None => {
                 let place = self
                     .scenario
@@ -240,7 +239,7 @@ impl Preparation {
         if let Some((key, path, why)) = &problem.related
             && let Some(origin) = self.origins.get(key)
         {
-            // Objects have no order, but their documents have: the later one is at fault.
+            // Objects are unordered, but documents are not: report the later one.
             let other = origin.value(path);
             let is_later =
                 |one: &Place, other: &Place| (one.source, one.span.start) > (other.source, other.span.start);
@@ -262,7 +261,7 @@ impl Preparation {
         self.diagnostics.extend(self.scenario.as_ref().map(|origin| origin.fault(fault)));
     }
 
-    /// What does not keep the scenario from running.
+    /// Adds a warning about the scenario.
     fn scenario_warning(&mut self, fault: &FieldFault) {
         let warning = |origin: &SourceNode| Diagnostic { severity: Severity::Warning, ..origin.fault(fault) };
         self.diagnostics.extend(self.scenario.as_ref().map(warning));

@@ -1,6 +1,6 @@
-//! kube-proxy on every node: what it loads at start, and what it does when the cluster changes.
+//! kube-proxy on every node: the rules it loads at start, and its updates when the cluster changes.
 //!
-//! The only module that asks `proxy-core` for rules. Arms get text and load it.
+//! The only module that calls `proxy-core` for rules. Arms receive text and load it.
 
 use std::collections::BTreeMap;
 
@@ -31,23 +31,23 @@ struct NodeProxy {
     plan: Plan,
 }
 
-/// What a node does when the cluster has changed, in this order.
+/// The changes that a node applies after a change of the cluster, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeUpdate {
-    /// What it loads; empty if no rule changes.
+    /// What to load; empty if no rule changes.
     pub load: Vec<Load>,
-    /// Every UDP entry for which [`Frontends::is_stale`] holds must go from the conntrack table.
+    /// Every UDP entry for which [`Frontends::is_stale`] is true must be deleted.
     pub stale: Option<Frontends>,
 }
 
 impl Proxies {
-    /// kube-proxy in one mode, just started on every node, and what each node loads.
+    /// kube-proxy in one mode, freshly started on every node, and the rules of each node.
     ///
     /// # Errors
-    /// What `proxy-core` says about an object; a cluster that was made ready to run has none.
+    /// Errors of `proxy-core` about an object; a validated cluster has none.
     ///
     /// # Panics
-    /// If the mode is not available: the caller has asked [`ProxyMode::is_available`].
+    /// If the mode is not available: callers check [`ProxyMode::is_available`].
     pub fn start(
         mode: ProxyMode,
         cluster: &Cluster,
@@ -70,10 +70,10 @@ impl Proxies {
         self.mode
     }
 
-    /// Tells every node's kube-proxy about the new state of the same cluster.
+    /// Updates kube-proxy on every node to a new state of the same cluster.
     ///
     /// # Errors
-    /// What `proxy-core` says about an object; a cluster that was made ready to run has none.
+    /// Errors of `proxy-core` about an object; a validated cluster has none.
     pub fn update(&mut self, cluster: &Cluster) -> Result<BTreeMap<String, NodeUpdate>, ObjectError> {
         let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
         let mut updates = BTreeMap::new();
@@ -83,7 +83,7 @@ impl Proxies {
             let stale = match sync.flows {
                 FlowCleanup::None => None,
                 FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
-                FlowCleanup::Commands(_) => unreachable!("the newest kube-proxy compares the whole table"),
+                FlowCleanup::Commands(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
             };
             updates.insert(name.clone(), NodeUpdate { load: sync.load, stale });
             node.plan = after;
@@ -92,7 +92,7 @@ impl Proxies {
     }
 }
 
-/// Plans what the nodes of a cluster do. The cluster's Services are read once for all of them.
+/// Plans all nodes of a cluster. The cluster's Services are parsed once.
 #[derive(Debug)]
 pub struct Planner<'a> {
     cluster: &'a Cluster,
@@ -100,18 +100,18 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// For the nodes of this cluster.
+    /// A planner for the nodes of this cluster.
     ///
     /// # Errors
-    /// What `proxy-core` says about an object.
+    /// Errors of `proxy-core` about an object.
     pub fn new(cluster: &'a Cluster) -> Result<Self, ObjectError> {
         Ok(Self { cluster, model: proxy_core::cluster::Cluster::new(cluster.objects())? })
     }
 
-    /// What a node does for one family, independent of the proxy mode.
+    /// The plan of a node for one family, independent of the proxy mode.
     ///
     /// # Errors
-    /// What `proxy-core` says about the node's configuration.
+    /// Errors of `proxy-core` about the node's configuration.
     pub fn plan(
         &self,
         node: &Node,
@@ -128,7 +128,7 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The machine that a node is, as [`crate::topology`] builds it.
+/// The machine of a node, as built by [`crate::topology`].
 fn machine(cluster: &Cluster, node: &Node, version: KubeProxyVersion) -> Machine {
     let mut machine = Machine { kube_proxy_version: version, ..Machine::new(node.name.as_str()) };
     let own = [(node.ip, cluster.lan().prefix_len()), (node.pod_gateway, node.pod_cidr.prefix_len())];

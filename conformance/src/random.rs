@@ -1,8 +1,8 @@
-//! Random worlds: small clusters and what happens in them, for comparing arms where nobody thought of a scenario.
+//! Random worlds: small clusters with random steps, for comparing arms beyond hand-written scenarios.
 //!
-//! A world is a plain value that [`generate`] draws from a seed. It is printed as the text of a scenario file
-//! ([`RandomWorld::text`]) and goes the way of every scenario from there, so that whatever is found is a file that anybody can
-//! run. What is found is then made smaller by [`shrink`] as long as it stays the same kind of finding.
+//! A world is a plain value that [`generate`] derives from a seed. It is printed as a scenario file
+//! ([`RandomWorld::text`]) and processed like any scenario, so that every finding is a file that anybody can run.
+//! Findings are then shrunk by [`shrink`] as long as they keep their kind.
 
 mod examine;
 mod shrink;

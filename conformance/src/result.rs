@@ -1,4 +1,4 @@
-//! What a run says: observations, shares, and what differs from what was expected.
+//! The result of a run: observations, shares, and failed expectations.
 
 use std::fmt;
 
@@ -23,28 +23,28 @@ pub struct RunResult {
     pub mode: ProxyMode,
     /// Address families.
     pub family: IpFamilies,
-    /// By what it ran.
+    /// The arm.
     pub arm: ArmKind,
-    /// Which iptables loaded the rules; `None` where none did.
+    /// Which iptables loaded the rules; `None` on the simulator.
     pub backend: Option<Backend>,
     /// The seed of every random decision.
     pub seed: u64,
-    /// Hash over all events; `None` from arms that record none.
+    /// Hash over all events; `None` if the arm records none.
     pub trace_hash: Option<u64>,
     /// Every step, in order.
     pub steps: Vec<StepResult>,
-    /// Where the simulator and a kernel that it was run beside do not agree.
+    /// Differences between the simulator and the kernel it was run beside.
     pub disagreements: Vec<Disagreement>,
 }
 
 impl RunResult {
-    /// Whether every expectation held, and all arms agree.
+    /// True if every expectation held, and the arms agree.
     pub fn passed(&self) -> bool {
         self.steps.iter().all(StepResult::passed) && self.disagreements.is_empty()
     }
 }
 
-/// By what a scenario is run.
+/// The arm on which a scenario is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArmKind {
     /// The simulator.
@@ -54,7 +54,7 @@ pub enum ArmKind {
 }
 
 impl ArmKind {
-    /// Every arm, in the order in which they are reported.
+    /// All arms, in report order.
     pub const ALL: [Self; 2] = [Self::Sim, Self::Kernel];
 
     /// Its name on the command line.
@@ -65,7 +65,7 @@ impl ArmKind {
         }
     }
 
-    /// The arm of that name.
+    /// The arm with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|arm| arm.name() == name)
     }
@@ -80,24 +80,24 @@ impl fmt::Display for ArmKind {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepResult {
-    /// What it is about.
+    /// Its name.
     pub name: String,
-    /// What it did: `connect`, `apply`, …
+    /// Its action: `connect`, `apply`, …
     pub action: &'static str,
-    /// Every connection that was made, in order.
+    /// Every connection, in order.
     pub flows: Vec<FlowObservation>,
-    /// Who answered how often; empty for steps without connections.
+    /// How often each endpoint answered; empty for steps without connections.
     pub shares: Vec<EndpointShare>,
-    /// What was expected, in words.
+    /// The expectations as text.
     pub expected: Vec<(Subject, String)>,
-    /// What was otherwise than expected.
+    /// Failed expectations.
     pub failures: Vec<Failure>,
-    /// What was expected but this arm cannot see.
+    /// Expectations that this arm cannot check.
     pub unseen: Vec<Subject>,
 }
 
 impl StepResult {
-    /// Whether every expectation held.
+    /// True if every expectation held.
     pub fn passed(&self) -> bool {
         self.failures.is_empty()
     }
@@ -106,33 +106,33 @@ impl StepResult {
 /// How often one endpoint answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointShare {
-    /// The endpoint; `None` for connections that nobody answered.
+    /// The endpoint; `None` for connections without a response.
     pub endpoint: Option<EndpointName>,
-    /// The share that was expected.
+    /// The expected share.
     pub expected: Option<Share>,
-    /// Its exact probability, where the arm can enumerate every decision.
+    /// Its exact probability, if the arm can enumerate every decision.
     pub weight: Option<Weight>,
-    /// Connections that it answered.
+    /// Number of connections that it answered.
     pub count: u32,
-    /// Connections of the step.
+    /// Number of connections in the step.
     pub total: u32,
 }
 
 impl EndpointShare {
-    /// The share among the connections that were made.
+    /// The observed share.
     pub fn sampled(&self) -> f64 {
         if self.total == 0 { 0.0 } else { f64::from(self.count) / f64::from(self.total) }
     }
 }
 
-/// An expectation that did not hold.
+/// A failed expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What was looked at.
+    /// The expectation's subject.
     pub subject: Subject,
-    /// What should have been, in words.
+    /// The expected value, as text.
     pub expected: String,
-    /// What was, in words.
+    /// The observed value, as text.
     pub found: String,
 }
 
@@ -142,29 +142,29 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What an expectation is about.
+/// The subject of an expectation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// How connections end.
+    /// Outcomes of connections.
     Outcome,
-    /// Who answers.
+    /// Endpoints that answer.
     Endpoints,
-    /// The address that the endpoint sees.
+    /// The source address that endpoints see.
     SourceSeen,
-    /// The address from which the client is answered.
+    /// The source address of replies to the client.
     ReplyFrom,
-    /// The addresses that a name has.
+    /// The addresses of a name.
     Addresses,
-    /// Packets that are dropped.
+    /// Dropped packets.
     Dropped,
     /// Entries of conntrack tables.
     Conntrack,
-    /// What comes back to a script of raw packets.
+    /// Replies to a script of raw packets.
     Segments,
 }
 
 impl Subject {
-    /// Its field in a scenario.
+    /// The field name in a scenario.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Outcome => "outcome",
@@ -179,31 +179,31 @@ impl Subject {
     }
 }
 
-/// A run and, from an arm that has it, everything that happened.
+/// A run and, if the arm records one, its event stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// What it says.
+    /// The result.
     pub result: RunResult,
-    /// What happened.
+    /// The recording.
     pub recording: Option<Recording>,
 }
 
-/// The event stream of a run, and what its numbers are called.
+/// The event stream of a run, and the names of its netns and devices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// Everything that happened, in order.
+    /// All events, in order.
     pub events: Vec<TraceEvent>,
-    /// Names by netns index.
+    /// Names, indexed by netns id.
     pub netns: Vec<NetnsNames>,
-    /// For each step, in order, the index of its first event.
+    /// The index of the first event of each step.
     pub step_starts: Vec<usize>,
 }
 
 /// Names of a network namespace and its devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetnsNames {
-    /// Its own name.
+    /// The name of the netns.
     pub name: String,
-    /// Names of its devices, by index less one; the first is `lo`.
+    /// Names of its devices, indexed by device index minus one; the first is `lo`.
     pub devices: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Running a scenario: steps in order on one arm, each compared with what was expected.
+//! Runs a scenario: executes steps in order on one arm, and checks each against its expectations.
 
 use std::net::IpAddr;
 
@@ -20,28 +20,29 @@ use crate::scenario::{IpFamilies, ProxyMode};
 use crate::shares;
 use crate::topology::{Topology, changes};
 
-/// How a scenario is run.
+/// Options of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunOptions {
     /// How kube-proxy implements Services; one of [`Prepared::modes`].
     pub mode: ProxyMode,
-    /// Address families; must be available.
+    /// Address families; must be available in this version.
     pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
-    /// What the simulator records. Hashes of different levels are different.
+    /// What the simulator records. Hashes of different levels differ.
     pub level: Level,
-    /// Whether the run gives what was recorded ([`Run::recording`]), about 100 KB a connection. The hash needs no recording.
+    /// True if the run returns its recording ([`Run::recording`]), about 100 KB per connection. The hash does not need
+    /// it.
     pub is_recorded: bool,
 }
 
 impl RunOptions {
-    /// A mode, with everything else as it is by default: IPv4, seed 0, everything recorded.
+    /// Options for a mode, with defaults otherwise: IPv4, seed 0, everything recorded.
     pub const fn new(mode: ProxyMode) -> Self {
         Self { mode, family: IpFamilies::Ipv4, seed: 0, level: Level::Everything, is_recorded: true }
     }
 
-    /// As [`RunOptions::new`], without a recording.
+    /// Like [`RunOptions::new`], without a recording.
     pub const fn unrecorded(mode: ProxyMode) -> Self {
         Self { is_recorded: false, ..Self::new(mode) }
     }
@@ -59,23 +60,23 @@ pub fn run_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmErro
     run(prepared, options, arm)
 }
 
-/// Runs many on the simulator, on as many threads as there are processors. Worlds share nothing, so results are those
-/// of running one after the other, and in the same order.
+/// Runs many scenarios on the simulator, on all processors. Worlds share nothing, so the results are the same as in a
+/// sequential run, in the same order.
 pub fn run_all_sim(cases: &[(&Prepared, RunOptions)]) -> Vec<Result<Run, ArmError>> {
     cases.par_iter().map(|(prepared, options)| run_sim(prepared, options)).collect()
 }
 
-/// Runs a scenario twice on the simulator and compares everything that happened.
+/// Runs a scenario twice on the simulator and compares all events.
 ///
 /// # Errors
-/// See [`ArmError`]; also if the two runs differ, which would be a fault of the simulator.
+/// See [`ArmError`]; also if the two runs differ, which is a bug of the simulator.
 pub fn run_twice_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, ArmError> {
     let unrecorded = RunOptions { is_recorded: false, ..*options };
     let (first, second) = (run_sim(prepared, options)?, run_sim(prepared, &unrecorded)?);
     if first.result == second.result {
         return Ok(first);
     }
-    // Their hashes differ, so that the events are wanted after all.
+    // The hashes differ, so the events are needed after all.
     let recorded = RunOptions { is_recorded: true, ..*options };
     let events = |run: Run| run.recording.map_or_else(Vec::new, |recording| recording.events);
     let (first, second) = (events(run_sim(prepared, &recorded)?), events(run_sim(prepared, &recorded)?));
@@ -89,7 +90,7 @@ pub fn run_twice_sim(prepared: &Prepared, options: &RunOptions) -> Result<Run, A
     )))
 }
 
-/// Runs a scenario on this machine's kernel, with the simulator beside it; what differs is in the result.
+/// Runs a scenario on this machine's kernel, beside the simulator; differences are part of the result.
 ///
 /// # Errors
 /// See [`ArmError`].
@@ -142,7 +143,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
     Ok(Run { result, recording })
 }
 
-/// A run that is under way.
+/// The state of a run.
 struct Runner<'a, A> {
     arm: A,
     topology: Topology,
@@ -202,7 +203,7 @@ impl<'a, A: Arm> Runner<'a, A> {
     }
 
     fn flows(&mut self, plan: &FlowPlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
-        // Before anything happens, because it happens once only.
+        // Before the connections change anything.
         let distribution = match plan.transport {
             Transport::Tcp | Transport::Udp | Transport::Sctp => self.arm.distribution(plan)?,
             Transport::Icmp => None,
@@ -213,7 +214,7 @@ impl<'a, A: Arm> Runner<'a, A> {
         Ok(Observed { flows, shares, distribution, drops: seen.drops, ..Observed::default() })
     }
 
-    /// Asks for one name after the other, until one exists or nobody answers.
+    /// Queries one name after the other, until one exists or there is no response.
     fn resolve(&mut self, plan: &ResolvePlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
         let distribution = match plan.queries.first() {
             Some(query) => self.arm.distribution(query)?,
@@ -251,13 +252,13 @@ impl<'a, A: Arm> Runner<'a, A> {
         }
     }
 
-    /// Echo replies do not say who sent them; a Pod's address does.
+    /// Echo replies do not name the responder; a Pod is identified by its address.
     fn pinged(&self, from: IpAddr) -> Option<EndpointName> {
         let IpAddr::V4(from) = from else { return None };
         self.cluster.pod_at(from).map(|pod| EndpointName::Pod(pod.name.clone()))
     }
 
-    /// Pods come and go first, then every node's kube-proxy hears of it. Nothing is sent in between.
+    /// First adds and removes Pods, then updates kube-proxy on every node. Nothing is sent in between.
     fn become_cluster(&mut self, next: &'a Cluster) -> Result<(), ArmError> {
         let after = Topology::of(next);
         let changes = changes(&self.topology, &after);

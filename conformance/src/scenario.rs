@@ -1,7 +1,7 @@
-//! A scenario: what happens on a network, step by step, and what must be observed.
+//! A scenario: the steps on a network, and what must be observed.
 //!
-//! This is the typed form. [`read`] makes it from a `hairpin/v1` Scenario document; [`crate::prepare`] then compares
-//! it with the manifests beside it.
+//! This is the typed form. [`read`] creates it from a `hairpin/v1` Scenario document; [`crate::prepare`] then resolves
+//! it against the manifests.
 
 mod document;
 mod duration;
@@ -40,61 +40,60 @@ pub const API_VERSION: &str = "hairpin/v1";
 /// `kind` of a scenario.
 pub const KIND: &str = "Scenario";
 
-/// A scenario as its document says it.
+/// A scenario as written in its document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
-    /// Its name, by which it is listed and found.
+    /// Its unique name.
     pub name: String,
     /// What it shows, in one sentence.
     pub intent: String,
     /// Requirements that it covers, such as `service.external-traffic-policy.local`.
     pub requirements: Vec<String>,
-    /// Proxy modes in which it runs; empty for all that there are.
+    /// Supported proxy modes; empty for all of them.
     pub proxy_modes: Vec<ProxyMode>,
-    /// The network beneath the cluster.
+    /// The network of the cluster.
     pub network: Network,
-    /// What happens, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// The network beneath the cluster.
+/// The network of the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// How pods are attached.
+    /// The CNI plugin.
     pub cni: Cni,
-    /// From which the nodes' pod CIDRs are taken; `10.244.0.0/16` by default.
+    /// The range of the nodes' pod CIDRs; `10.244.0.0/16` by default.
     pub cluster_cidr: Ipv4Net,
-    /// From which ClusterIPs are taken; `10.96.0.0/12` by default.
+    /// The range of ClusterIPs; `10.96.0.0/12` by default.
     pub service_cidr: Ipv4Net,
-    /// The network that nodes and external hosts share. `None`: the smallest that holds the addresses of all nodes,
-    /// but no smaller than a /24.
+    /// The network of nodes and external hosts. `None`: the smallest one, at least a /24, that contains all nodes.
     pub node_cidr: Option<Ipv4Net>,
     /// The default gateway of the nodes.
     pub gateway: Gateway,
-    /// Whether bridge ports of pods have the hairpin flag; true by default.
+    /// The hairpin flag of all Pods' bridge ports; true by default.
     pub is_hairpin: bool,
-    /// Sysctls of every node, beside those that the CNI and kube-proxy set.
+    /// Sysctls of every node, in addition to those of the CNI and kube-proxy.
     pub sysctls: BTreeMap<String, String>,
-    /// Machines outside the cluster.
+    /// External hosts.
     pub external_hosts: Vec<ExternalHost>,
 }
 
-/// How pods are attached to their node.
+/// The CNI plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cni {
-    /// A bridge per node, and a route to the pods of every other node.
+    /// A bridge per node, and routes to the Pods of every other node.
     Bridge,
-    /// A routed veth per pod, and a route to the pods of every other node.
+    /// A routed veth per Pod, and routes to the Pods of every other node.
     Ptp,
     /// A bridge per node, and a VXLAN between nodes.
     Vxlan,
 }
 
-/// The default gateway of the nodes. Nobody needs to have that address: a route is enough for a process on a node to
-/// reach a VIP, because DNAT happens before the packet leaves.
+/// The default gateway of the nodes. The address need not exist: a route is sufficient for a process on a node to reach
+/// a VIP, because DNAT is applied before the packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gateway {
-    /// The first address of the nodes' network.
+    /// The first address of the node network.
     First,
     /// This address.
     Address(Ipv4Addr),
@@ -102,27 +101,27 @@ pub enum Gateway {
     None,
 }
 
-/// A machine outside the cluster, on the network of the nodes.
+/// A host outside of the cluster, on the node network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalHost {
     /// Its name.
     pub name: String,
     /// Its address.
     pub ip: Ipv4Addr,
-    /// Its default gateway, if it has one.
+    /// Its default gateway, if any.
     pub gateway: Option<Via>,
-    /// Further routes.
+    /// Additional routes.
     pub routes: Vec<HostRoute>,
-    /// Ports on which it answers.
+    /// Listening ports.
     pub listen: Vec<(Protocol, u16)>,
 }
 
 /// A route of an external host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRoute {
-    /// Destinations.
+    /// The destination network.
     pub to: Ipv4Net,
-    /// Next hop.
+    /// The next hop.
     pub via: Via,
 }
 
@@ -138,125 +137,124 @@ pub enum Via {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What it is about; made from the action if its author gave no name.
+    /// Its name; derived from the action by default.
     pub name: String,
-    /// What happens.
+    /// The action.
     pub action: Action,
-    /// What must be observed.
+    /// The expectations.
     pub expect: Option<Expectations>,
 }
 
-/// What happens in a step.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Connections are opened, one after the other.
+    /// Opens connections, one after the other.
     Connect(Connect),
-    /// Raw segments are sent.
+    /// Plays a script of raw packets.
     Send(Send),
-    /// ICMP echo requests are sent.
+    /// Sends ICMP echo requests.
     Ping(Ping),
-    /// A DNS name is resolved.
+    /// Resolves a DNS name.
     Resolve(Resolve),
-    /// Manifests are applied, as `kubectl apply` does.
+    /// Applies manifests, like `kubectl apply`.
     Apply(Vec<Manifest>),
-    /// Objects are deleted.
+    /// Deletes objects.
     Delete(Vec<ObjectReference>),
-    /// Things change without a manifest.
+    /// Changes without manifests.
     Set(Vec<SetChange>),
-    /// Virtual time passes.
+    /// Lets virtual time pass.
     Sleep(Duration),
-    /// Nothing; the state is looked at.
+    /// No action; only the state is checked.
     Expect,
 }
 
-/// Opening connections. For UDP: sending a datagram and waiting for the answer.
+/// Opens connections. For UDP: sends a datagram and waits for the response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connect {
-    /// Who connects.
+    /// The client.
     pub from: Reference,
-    /// To what.
+    /// The destination.
     pub to: Reference,
     /// Transport; TCP by default.
     pub protocol: Protocol,
-    /// How many connections; 1 by default.
+    /// Number of connections; 1 by default.
     pub count: u32,
-    /// The client's port; chosen by its kernel when absent. Two steps with the same port are the same flow to
-    /// conntrack.
+    /// The source port; chosen by the kernel if absent. Steps with the same port continue the same conntrack flow.
     pub source_port: Option<u16>,
-    /// How long the client waits; 5 s by default.
+    /// The client's timeout; 5 s by default.
     pub timeout: Duration,
 }
 
-/// Sending raw packets, and saying what must come back.
+/// Sends raw packets and checks the replies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Send {
-    /// Who sends.
+    /// The sender.
     pub from: Reference,
-    /// To what.
+    /// The destination.
     pub to: Reference,
     /// Transport; TCP by default.
     pub protocol: Protocol,
-    /// The sender's port; every step has one of its own when absent.
+    /// The source port; unique per step if absent.
     pub source_port: Option<u16>,
-    /// How long each packet that must come is waited for; 1 s by default.
+    /// Timeout of each expected packet; 1 s by default.
     pub timeout: Duration,
-    /// What is sent and what must come, in order.
+    /// The lines to send and to expect, in order.
     pub segments: Vec<segment::ScriptLine>,
 }
 
-/// Sending ICMP echo requests.
+/// Sends ICMP echo requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ping {
-    /// Who sends.
+    /// The sender.
     pub from: Reference,
-    /// To what.
+    /// The destination.
     pub to: Reference,
-    /// How many; 1 by default.
+    /// Number of requests; 1 by default.
     pub count: u32,
-    /// How long to wait for each answer; 5 s by default.
+    /// Timeout of each reply; 5 s by default.
     pub timeout: Duration,
 }
 
-/// Resolving a DNS name to IPv4 addresses.
+/// Resolves a DNS name to IPv4 addresses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolve {
-    /// Who asks.
+    /// The client.
     pub from: Reference,
     /// The name.
     pub name: String,
 }
 
-/// A manifest inside a step, not yet read: its kind decides how.
+/// A manifest inside a step, not parsed yet, because that depends on its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// The mapping.
     pub node: Node,
-    /// Where it stands in the scenario's document.
+    /// Its path in the scenario's document.
     pub path: String,
 }
 
-/// Names an object of the cluster: `service/web`, `deployment/prod/web`.
+/// Refers to an object of the cluster: `service/web`, `deployment/prod/web`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectReference {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace (`default` when not given) and name.
+    /// Its namespace (`default` if omitted) and name.
     pub name: ObjectName,
 }
 
 /// One change without a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetChange {
-    /// Whose.
+    /// The target.
     pub target: Target,
-    /// What.
+    /// The change.
     pub change: SetChangeKind,
 }
 
-/// What can change without a manifest.
+/// A change without a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SetChangeKind {
-    /// Whether a Pod is ready, as its readiness probe would say.
+    /// Readiness of a Pod, as reported by its readiness probe.
     Ready(bool),
     /// The hairpin flag of a Pod's bridge port.
     Hairpin(bool),
@@ -269,9 +267,9 @@ pub enum SetChangeKind {
     },
     /// The link between the target and its switch or node.
     Link {
-        /// One-way delay, if it changes.
+        /// The new one-way delay, if it changes.
         latency: Option<Duration>,
-        /// The share of frames that are lost, in each direction, if it changes.
+        /// The new share of lost frames in each direction, if it changes.
         loss: Option<Share>,
     },
 }
@@ -292,7 +290,7 @@ impl Default for Network {
 }
 
 impl Action {
-    /// The key of the step that stands for it.
+    /// The keyword of the action in a step.
     pub const fn keyword(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",

@@ -1,4 +1,4 @@
-//! Shares: who answers how often, exactly and by count, and whether that is as expected.
+//! Shares of endpoints: exact probabilities, counts, and checks of both.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::result::{EndpointShare, Failure, Subject};
 use crate::scenario::{OutcomePattern, Share};
 use crate::statistics::{GTest, SIGNIFICANCE};
 
-/// How one connection would end, with exact probabilities that sum to one.
+/// The exact distribution of one connection; probabilities sum to one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Distribution {
-    /// By outcome and by who answers.
+    /// Probabilities by outcome and endpoint.
     pub weights: BTreeMap<(Outcome, Option<EndpointName>), Weight>,
 }
 
@@ -23,7 +23,7 @@ impl Distribution {
         *self.weights.entry((outcome, endpoint)).or_insert(Weight::ZERO) += weight;
     }
 
-    /// The probability that this endpoint answers; `None` stands for nobody.
+    /// The probability that this endpoint answers; `None` means no answer.
     pub fn of_endpoint(&self, endpoint: Option<&EndpointName>) -> Weight {
         self.sum(|_, who| who == endpoint)
     }
@@ -39,10 +39,10 @@ impl Distribution {
     }
 }
 
-/// Whether a weight is the share, as exactly as rules can say it.
+/// True if a weight equals the share within the precision of rules.
 ///
 /// kube-proxy prints probabilities with ten decimals, and the kernel rounds each to a multiple of 2^-31
-/// (`xt_statistic`; `numgen` and schedulers are finer). Each endpoint adds at most one such rule.
+/// (`xt_statistic`; `numgen` and schedulers are more precise). Each endpoint adds at most one such rule.
 fn is_exactly(actual: &Weight, share: Share, endpoint_count: usize) -> bool {
     // Both sides of |m/2^e - n/d| <= c/2^31, multiplied by 2^31 * 2^e * d.
     let (numerator, denominator) = (BigUint::from(share.numerator()), BigUint::from(share.denominator()));
@@ -53,7 +53,7 @@ fn is_exactly(actual: &Weight, share: Share, endpoint_count: usize) -> bool {
     difference << 31_u32 <= tolerance
 }
 
-/// Who answered how often, the expected ones first and in their order.
+/// How often each endpoint answered; expected endpoints come first, in their order.
 pub fn endpoint_shares(
     flows: &[FlowObservation],
     distribution: Option<&Distribution>,
@@ -81,12 +81,12 @@ pub fn endpoint_shares(
     }
     let nobody = known.remove(&None);
     shares.extend(known.into_iter().map(|(name, seen)| share(name, None, seen)));
-    // Named endpoints before "nobody".
+    // Named endpoints come before `None`.
     shares.extend(nobody.map(|seen| share(None, None, seen)));
     shares
 }
 
-/// What is otherwise than the expected shares of endpoints say.
+/// Checks the shares of endpoints.
 pub fn check_endpoints(shares: &[EndpointShare]) -> Vec<Failure> {
     let endpoint_count = shares.iter().filter(|share| share.endpoint.is_some()).count();
     let mut failures = Vec::new();
@@ -121,7 +121,7 @@ pub fn check_endpoints(shares: &[EndpointShare]) -> Vec<Failure> {
     failures
 }
 
-/// What is otherwise than the expected shares of outcomes say.
+/// Checks the shares of outcomes.
 pub fn check_outcomes(
     flows: &[FlowObservation],
     distribution: Option<&Distribution>,
@@ -162,7 +162,7 @@ pub fn check_outcomes(
     failures
 }
 
-/// Whether counts go with shares: the G-test, and counts where there must be none.
+/// Checks counts against shares with a G-test; counts of zero shares must be zero.
 fn check_counts(
     subject: Subject,
     categories: impl Iterator<Item = (Share, u32)>,
@@ -174,7 +174,7 @@ fn check_counts(
         shares.push(share.as_f64());
         counts.push(count);
     }
-    // What no category takes is one more.
+    // The rest is a category of its own.
     let rest_share = 1.0 - shares.iter().sum::<f64>();
     let rest_count = total.saturating_sub(counts.iter().sum());
     const ROUNDING: f64 = 1e-9;
@@ -183,7 +183,7 @@ fn check_counts(
     let test = GTest::new(&counts, &shares)?;
     (test.p_value < SIGNIFICANCE).then(|| Failure {
         subject,
-        expected: format!("counts that go with the shares (G-test, significance {SIGNIFICANCE:e})"),
+        expected: format!("counts that fit the shares (G-test, significance {SIGNIFICANCE:e})"),
         found: format!("{counts:?} of {total}: G = {:.2}, p = {:.1e}", test.statistic, test.p_value),
     })
 }
@@ -192,13 +192,13 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The nearest floating point number; for people, never for a verdict.
+/// The nearest floating-point number; for display, never for a verdict.
 pub fn approximation(weight: &Weight) -> f64 {
     const BITS: u32 = 53;
     let scaled = (weight.mantissa() << BITS) >> weight.exponent();
-    // A probability has at most 54 bits now.
+    // A probability has at most 54 bits here.
     let scaled = scaled.to_u64_digits().first().copied().unwrap_or(0);
-    // Exact up to the last bit of a double.
+    // Exact to the last bit of a double.
     #[expect(clippy::cast_precision_loss, reason = "at most 2^53")]
     let scaled = scaled as f64;
     scaled / 2_f64.powi(BITS.cast_signed())

@@ -1,25 +1,25 @@
-//! The one statistical test that is needed: do counts go with shares?
+//! The statistical test of counts against shares.
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-/// A run is called wrong if what it shows has a smaller probability than this. A suite of ten thousand steps with one
-/// seed each then has a wrong alarm once in a hundred times; and a seed is fixed, so an alarm stays or never comes.
+/// Significance level. In a suite of ten thousand steps, false alarms occur once in a hundred seeds; since seeds are
+/// fixed, an alarm is reproducible.
 pub const SIGNIFICANCE: f64 = 1e-6;
 
-/// Result of a G-test (likelihood ratio test; Sokal and Rohlf, Biometry, chapter 17).
+/// The result of a G-test (likelihood-ratio test; Sokal and Rohlf, Biometry, chapter 17).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GTest {
-    /// G = 2 Σ observed · ln(observed / expected). For k categories it is distributed about as chi-squared with k - 1
-    /// degrees of freedom.
+    /// G = 2 Σ observed · ln(observed / expected). For k categories its distribution is approximately chi-squared with
+    /// k - 1 degrees of freedom.
     pub statistic: f64,
-    /// The probability of a larger G if the shares are right.
+    /// The probability of a larger G if the shares are correct.
     pub p_value: f64,
 }
 
 impl GTest {
-    /// Tests counts against shares, which sum to one. A count where the share is zero is impossible: p is zero.
+    /// Tests counts against shares, which sum to one. A nonzero count for a zero share is impossible: p is zero.
     ///
-    /// `None` if nothing was counted, or there is only one category that can be.
+    /// `None` if nothing was counted, or only one category is possible.
     pub fn new(counts: &[u32], shares: &[f64]) -> Option<Self> {
         assert_eq!(counts.len(), shares.len(), "one share for each count");
         let total: f64 = counts.iter().copied().map(f64::from).sum();
@@ -41,7 +41,7 @@ impl GTest {
                 statistic += 2.0 * observed * (observed / (total * share)).ln();
             }
         }
-        // A sum that should be zero may fall below it by rounding.
+        // A sum that should be zero may be slightly negative because of rounding.
         let statistic = statistic.max(0.0);
         let distribution = ChiSquared::new(f64::from(categories.checked_sub(1)?)).ok()?;
         Some(Self { statistic, p_value: distribution.sf(statistic) })

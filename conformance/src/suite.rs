@@ -1,10 +1,10 @@
-//! The scenarios that are built in, how they are found, and how many scenarios are run at once.
+//! The built-in scenarios, and running many scenarios in parallel.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`run`] | the runs of a suite, and what each came to |
-//! | [`filter`], [`shard`] | which of them are meant |
-//! | [`known`] | differences from the kernel that are known |
+//! | [`run`] | the runs of a suite and their verdicts |
+//! | [`filter`], [`shard`] | selection of runs |
+//! | [`known`] | known differences from the kernel |
 
 pub mod filter;
 pub mod known;
@@ -17,10 +17,10 @@ use crate::diagnostic::Source;
 use crate::manifest::{self, Manifests};
 use crate::scenario::nearest;
 
-/// A scenario of the folder `scenarios/`, as it was when hairpin was built.
+/// A scenario of the folder `scenarios/`, embedded at build time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuiltIn {
-    /// Its path in the folder, without `.yaml`. Also the name that its document gives it, without folders.
+    /// Its path in the folder, without `.yaml`; the last component is the name in its document.
     pub name: &'static str,
     /// The text.
     pub text: &'static str,
@@ -32,8 +32,7 @@ macro_rules! built_in {
     };
 }
 
-/// Every built-in scenario, in the order of a course: each needs what the ones before it show. A test compares the list
-/// with the folder.
+/// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
 pub const SCENARIOS: [BuiltIn; 29] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
@@ -67,24 +66,24 @@ pub const SCENARIOS: [BuiltIn; 29] = built_in![
 ];
 
 impl BuiltIn {
-    /// The file that it was, for messages.
+    /// Its file, for messages.
     pub fn file(&self) -> String {
         format!("scenarios/{}.yaml", self.name)
     }
 
-    /// Reads it.
+    /// Loads it.
     pub fn load(&self) -> Manifests {
         manifest::load(vec![Source { name: self.file(), text: self.text.to_owned() }])
     }
 }
 
-/// The built-in scenario of that name: `nodeport-local`, `nodeport-local.yaml`, `scenarios/nodeport-local.yaml`.
+/// The built-in scenario with that name: `nodeport-local`, `nodeport-local.yaml`, `scenarios/nodeport-local.yaml`.
 pub fn find(name: &str) -> Option<&'static BuiltIn> {
     let name = plain(name);
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-/// Every requirement that built-in scenarios cover, with the names of those scenarios.
+/// All requirements that built-in scenarios cover, with the names of these scenarios.
 pub fn coverage() -> BTreeMap<String, Vec<&'static str>> {
     let mut coverage: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
     for built_in in &SCENARIOS {
@@ -97,7 +96,7 @@ pub fn coverage() -> BTreeMap<String, Vec<&'static str>> {
     coverage
 }
 
-/// The name that was probably meant.
+/// The name that was probably intended.
 pub fn suggestion(name: &str) -> Option<&'static str> {
     nearest(plain(name), &SCENARIOS.map(|scenario| scenario.name))
 }

@@ -1,7 +1,7 @@
-//! The machine plan that every arm builds: network namespaces, devices, addresses, routes, sysctls, listeners.
+//! The network that every arm builds: network namespaces, devices, addresses, routes, sysctls, listeners.
 //!
-//! Plain data in a fixed order, so that the simulator and a kernel are given the same. This is what the CNI plugin and
-//! the administrator would have set up; what kube-proxy adds comes later.
+//! Plain data in a fixed order, so that simulator and kernel receive the same. It contains what the CNI plugin and the
+//! administrator would set up; kube-proxy's rules are added later.
 //!
 //! ```text
 //!   client                node-1                              node-2
@@ -30,13 +30,13 @@ use crate::netns::NetnsName;
 /// Everything that an arm builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Network namespaces: the switch, hosts, nodes, Pods; each kind in the order of names.
+    /// Network namespaces: the switch, hosts, nodes, Pods; each kind ordered by name.
     pub netns: BTreeMap<NetnsName, NetnsPlan>,
-    /// Pairs of devices, in the order in which they are made.
+    /// veth pairs, in order of creation.
     pub veths: Vec<Veth>,
 }
 
-/// One of the links of a topology.
+/// A link of a topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkPlan<'a> {
     /// The bridge of a network namespace.
@@ -46,10 +46,10 @@ pub enum LinkPlan<'a> {
 }
 
 impl Topology {
-    /// The veth pair by which a host, a node or a Pod is attached to the network.
+    /// The veth pair that attaches a host, a node or a Pod to the network.
     ///
     /// # Panics
-    /// If it is none of this topology. A Pod that shares the network of its node is none.
+    /// If the netns is not part of this topology. hostNetwork Pods are not.
     pub fn attachment(&self, netns: &NetnsName) -> &Veth {
         let veth = self.veths.iter().find(|veth| veth.leaf.netns == *netns);
         veth.unwrap_or_else(|| panic!("{netns} is not attached to the network"))
@@ -63,9 +63,9 @@ impl Topology {
         ["lo"].into_iter().chain(bridge.map(|bridge| bridge.name.as_str())).chain(ends).collect()
     }
 
-    /// Every link, in the order in which they are made: as on a real node, where the uplink is there before the CNI plugin
-    /// makes its bridge, and the bridge before the first Pod. The kernel goes through devices in the order in which they were
-    /// made, for instance when it looks for an address to masquerade with (`inet_select_addr`, net/ipv4/devinet.c).
+    /// Every link, in order of creation: as on a real node, the uplink exists before the CNI plugin creates its bridge,
+    /// and the bridge before the first Pod. The kernel visits devices in order of creation, for example when it selects
+    /// an address for masquerading (`inet_select_addr`, net/ipv4/devinet.c).
     pub fn links(&self) -> Vec<LinkPlan<'_>> {
         let mut bridges: BTreeMap<&NetnsName, &Bridge> =
             self.netns.iter().filter_map(|(netns, plan)| Some((netns, plan.bridge.as_ref()?))).collect();
@@ -80,20 +80,20 @@ impl Topology {
     }
 }
 
-/// What is in a network namespace.
+/// The contents of a network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetnsPlan {
-    /// Its bridge, if it has one; [`Topology::links`] says when it is made.
+    /// Its bridge, if any; [`Topology::links`] defines when it is created.
     pub bridge: Option<Bridge>,
-    /// Addresses, in the order in which they are added.
+    /// Addresses, in order of addition.
     pub addresses: Vec<Address>,
-    /// Routes, in the order in which they are added; those that come with addresses are left out.
+    /// Routes, in order of addition; those that addresses imply are omitted.
     pub routes: Vec<Route>,
-    /// sysctls to be set before any device is made, because devices inherit them.
+    /// Sysctls to set before any device is created, because devices inherit them.
     pub early_sysctls: Vec<(String, String)>,
-    /// sysctls to be set when everything is there.
+    /// Sysctls to set after everything else.
     pub sysctls: Vec<(String, String)>,
-    /// Who answers on which port.
+    /// Servers.
     pub listeners: Vec<Listener>,
 }
 
@@ -102,29 +102,29 @@ pub struct NetnsPlan {
 pub struct Bridge {
     /// Its name.
     pub name: String,
-    /// Its hardware address.
+    /// Its MAC address.
     pub mac: MacAddr,
 }
 
 /// A veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Veth {
-    /// The end towards the middle of the network: a port of a switch or of a node.
+    /// The end towards the core: a port of the switch or of a node.
     pub port: VethEnd,
-    /// The end of the one who is attached.
+    /// The end of the attached netns.
     pub leaf: VethEnd,
-    /// The bridge of which `port` is a port, and its hairpin flag; `None` for a routed port.
+    /// The bridge that has `port` as port, and its hairpin flag; `None` for a routed port.
     pub master: Option<(String, bool)>,
 }
 
 /// One end of a veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VethEnd {
-    /// Where it is.
+    /// Its netns.
     pub netns: NetnsName,
     /// Its name.
     pub device: String,
-    /// Its hardware address.
+    /// Its MAC address.
     pub mac: MacAddr,
 }
 
@@ -142,22 +142,22 @@ pub struct Address {
 pub struct Route {
     /// Destinations; `0.0.0.0/0` for a default route.
     pub to: Ipv4Net,
-    /// Next hop; `None` if destinations are on the link.
+    /// Next hop; `None` for an on-link route.
     pub via: Option<Ipv4Addr>,
     /// The device.
     pub device: String,
 }
 
-/// Somebody who answers on a port, on every address of the network namespace.
+/// A server on a port, on every address of the network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listener {
     /// Protocol.
     pub protocol: Protocol,
     /// Port.
     pub port: u16,
-    /// Who answers, as the answer says: `NAMESPACE/NAME` of a Pod, or the address of an external host.
+    /// The name in its responses: `NAMESPACE/NAME` of a Pod, or the address of an external host.
     pub name: String,
-    /// What a DNS server answers from; others say who they are.
+    /// The zone of a DNS server; other servers respond with their identity.
     pub zone: Option<Zone>,
 }
 

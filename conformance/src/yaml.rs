@@ -1,11 +1,11 @@
-//! YAML as a tree in which every node knows its place.
+//! YAML as a tree of nodes with positions.
 //!
-//! The tree is read once and then asked twice: serde reads typed documents from it ([`decode`]), and whoever finds
-//! fault with a field later finds its place by path ([`Node::locate`]). Scalars follow the YAML 1.2 core schema, plus
-//! the merge key `<<`, which manifests written for older readers use.
+//! The tree is used twice: serde reads typed documents from it ([`decode`]), and whoever later finds a field invalid
+//! looks up its position by path ([`Node::locate`]). Scalars follow the YAML 1.2 core schema, plus the merge key `<<`,
+//! which manifests for older readers use.
 //!
-//! Collections and text are shared: an alias is one more reference to its anchor, and a clone of a node costs nothing. A
-//! walk over the tree still meets the anchor once per alias, so [`parse`] bounds what the aliases of a text stand for.
+//! Collections and text are shared: an alias is another reference to its anchor, and cloning a node is free. A
+//! traversal still visits the anchor once per alias, so [`parse`] limits the expanded size.
 
 mod build;
 mod decode;
@@ -20,19 +20,19 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-/// Bytes of a source text.
+/// A byte range of a source text.
 pub type Span = Range<usize>;
 
-/// One node and its place.
+/// A node with its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// The bytes from its beginning to its end. An alias has the place of the alias, what is in it that of the anchor.
+    /// Its byte range. An alias has the position of the alias; its descendants have those of the anchor.
     pub span: Span,
-    /// What it is.
+    /// Its value.
     pub value: Value,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Text, number, boolean or null.
@@ -43,52 +43,52 @@ pub enum Value {
     Mapping(Arc<Mapping>),
 }
 
-/// Entries by key, in the order of the text. A key is text; `1` and `"1"` are the same key.
+/// Entries by key, in text order. Keys are text; `1` and `"1"` are the same key.
 pub type Mapping = IndexMap<Arc<str>, Entry>;
 
-/// What a mapping has under one key.
+/// The value of a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// The place of the key.
+    /// The position of the key.
     pub key_span: Span,
     /// The value.
     pub value: Node,
 }
 
-/// All documents of a text, as far as they could be read.
+/// All documents of a text that could be parsed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stream {
-    /// Documents that are well formed, in order; empty ones are left out.
+    /// Well-formed documents in order, without empty ones.
     pub documents: Vec<Node>,
-    /// What is wrong with the others. A broken document does not hide the next one.
+    /// Faults of the other documents. A malformed document does not hide the next one.
     pub faults: Vec<Fault>,
 }
 
-/// Why a text is no YAML, or no YAML that a manifest may use.
+/// Why a text is not valid YAML, or uses features that manifests must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where.
+    /// The position.
     pub span: Span,
-    /// What is wrong, as a sentence without a full stop.
+    /// The problem, as a sentence without a full stop.
     pub message: String,
-    /// The first use, if something is there twice.
+    /// The first occurrence, for duplicates.
     pub first: Option<Span>,
-    /// What to do about it; empty if the message says it.
+    /// How to fix it; empty if the message says so.
     pub help: &'static str,
 }
 
 impl Node {
-    /// The value under `key`, if this is a mapping that has it.
+    /// The value of `key`, if this is a mapping that contains it.
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    /// The entry under `key`, if this is a mapping that has it.
+    /// The entry of `key`, if this is a mapping that contains it.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.mapping()?.get(key)
     }
 
-    /// The entries, if this is a mapping.
+    /// The entries of a mapping.
     pub fn mapping(&self) -> Option<&Mapping> {
         match &self.value {
             Value::Mapping(entries) => Some(entries),
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// The text of a scalar as it was written, without quotes.
+    /// The text of a scalar as written, without quotes.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) => Some(&scalar.text),
@@ -112,7 +112,7 @@ impl Node {
         }
     }
 
-    /// A short place at which this node begins: of a collection, that of its first key or item.
+    /// A short range at the start of this node: for a collection, its first key or item.
     pub fn head(&self) -> Span {
         match &self.value {
             Value::Scalar(_) => self.span.clone(),
@@ -123,18 +123,18 @@ impl Node {
         }
     }
 
-    /// The node at `path`, such as `spec.ports[0].nodePort`. Keys may hold dots and slashes.
+    /// The node at `path`, such as `spec.ports[0].nodePort`. Keys may contain dots and slashes.
     pub fn at(&self, path: &str) -> Option<&Self> {
         let (node, rest) = self.descend(path);
         rest.is_empty().then_some(node)
     }
 
-    /// The place of `path`, or of the deepest part of it that exists: a missing field is missing somewhere.
+    /// The position of `path`, or of its deepest existing part.
     pub fn locate(&self, path: &str) -> Span {
         self.descend(path).0.head()
     }
 
-    /// The place of the last key of `path`, or else as [`Node::locate`].
+    /// The position of the last key of `path`, or else as [`Node::locate`].
     pub fn locate_key(&self, path: &str) -> Span {
         let mut node = self;
         let mut rest = path;
@@ -155,7 +155,7 @@ impl Node {
         (node, rest)
     }
 
-    /// Takes one key or index off `path`. Of several keys that fit, the longest is meant, because keys may hold dots.
+    /// Splits one key or index off `path`. If several keys match, the longest is used, because keys may contain dots.
     fn step<'a, 'p>(&'a self, path: &'p str) -> Option<(PathStep<'a>, &'p str)> {
         let path = path.strip_prefix('.').unwrap_or(path);
         if path.is_empty() {

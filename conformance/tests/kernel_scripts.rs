@@ -1,5 +1,5 @@
-//! Every built-in scenario that sends raw packets or resolves names, on this machine's kernel beside the simulator, by both back ends of
-//! iptables.
+//! Runs every built-in scenario with raw packets or name resolution on this machine's kernel beside the simulator, with
+//! both back ends of iptables.
 
 use std::io::{Write, stderr};
 
@@ -11,14 +11,14 @@ use conformance::prepare::{Prepared, PreparedAction, prepare};
 use conformance::runner::{RunOptions, run_against_kernel};
 use conformance::suite::{SCENARIOS, find};
 
-/// Back ends that this machine has; what it lacks is said on the terminal.
+/// Back ends that this machine has; missing prerequisites are printed.
 fn back_ends() -> Vec<Backend> {
     let has = |backend: &Backend| {
         let lacks = KernelArm::lacks(*backend);
         let is_required = std::env::var("HAIRPIN_KERNEL").is_ok_and(|value| value == "required");
         assert!(lacks.is_empty() || !is_required, "the kernel is required: {lacks:?}");
         if !lacks.is_empty() {
-            // Not by `eprintln`, which the test harness captures.
+            // Not with `eprintln`, which the test harness captures.
             let _ =
                 writeln!(stderr(), "SKIPPED scripts and names by iptables-{backend}: {}", lacks.join("; "));
         }
@@ -27,7 +27,7 @@ fn back_ends() -> Vec<Backend> {
     Backend::ALL.into_iter().filter(has).collect()
 }
 
-/// What a run on the kernel finds wrong: expectations that failed, and where the simulator differs.
+/// Failed expectations and differences of a run on the kernel.
 fn run(prepared: &Prepared, backend: Backend) -> (Vec<String>, Vec<String>) {
     let options = RunOptions::new(prepared.modes[0]);
     let result = run_against_kernel(prepared, &options, backend).expect("it runs").result;
@@ -59,7 +59,7 @@ fn scripts_and_names_go_alike_on_the_kernel_and_on_the_simulator() {
 #[test]
 fn answers_about_names_go_alike_whatever_their_length() {
     let dns = find("dns").expect("a built-in scenario").text;
-    // Pods whose names are as long as names may be, and more endpoints than a datagram has room for.
+    // Pods with names of maximum length, and more endpoints than fit into a datagram.
     let long =
         dns.replace("coredns", &["n".repeat(63), "n".repeat(63), "n".repeat(63), "n".repeat(59)].join("."));
     let more = (2..32).map(|number| {
@@ -75,7 +75,7 @@ fn answers_about_names_go_alike_whatever_their_length() {
         assert_eq!(run(&long, backend), (Vec::new(), Vec::new()), "{backend}");
         let (failures, disagreements) = run(&many, backend);
         assert_eq!(disagreements, Vec::<String>::new(), "{backend}");
-        let truncated = "found the first 29 addresses of an answer that is too long for a datagram";
+        let truncated = "found a truncated response with the first 29 addresses";
         let count = failures.iter().filter(|failure| failure.contains(truncated)).count();
         assert_eq!((count, failures.len()), (3, 3), "{backend}: {failures:#?}");
     }

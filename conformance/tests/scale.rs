@@ -1,5 +1,5 @@
-//! Cost at scale, as counts: what is kept, how much is shared, and that large scenarios end at all. `cargo bench -p conformance
-//! --bench scale` prints the times.
+//! Cost at scale, as counts: memory, sharing, and termination of large scenarios. `cargo bench -p conformance --bench
+//! scale` prints times.
 
 use std::fmt::Write;
 
@@ -61,9 +61,9 @@ fn prepared(steps: &str, objects: &str) -> Prepared {
     })
 }
 
-/// What is printed about a scenario that is refused.
+/// The output for a rejected scenario.
 fn refused(steps: &str) -> String {
-    let refused = prepare(manifest::load(vec![source(steps, "")])).expect_err("it is refused");
+    let refused = prepare(manifest::load(vec![source(steps, "")])).expect_err("the scenario is rejected");
     render(&refused.diagnostics, &refused.sources, Style::Plain)
 }
 
@@ -71,7 +71,7 @@ fn unrecorded(prepared: &Prepared) -> Run {
     run_sim(prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs")
 }
 
-/// A Service with so many endpoints that do not exist, behind a NodePort.
+/// A Service with this many endpoints that do not exist, behind a NodePort.
 fn unreachable_endpoints(count: usize) -> String {
     let mut text = "
 ---
@@ -101,7 +101,7 @@ fn exact_shares_of_a_thousand_unreachable_endpoints_are_one_together() {
     let run = unrecorded(&prepared(steps, &unreachable_endpoints(1_000)));
     let shares = &run.result.steps[0].shares;
     let weights: Vec<_> = shares.iter().map(|share| (share.endpoint.clone(), share.weight.clone())).collect();
-    assert_eq!(weights, [(None, Some(Weight::one()))], "every path was visited, and nothing was rounded");
+    assert_eq!(weights, [(None, Some(Weight::one()))], "every path visited, without rounding");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn servers_that_answer_each_other_end_the_run_with_what_they_send() {
     let mut arm = SimArm::unrecorded(0, Level::Everything);
     arm.set_events_max(20_000);
     let ArmError::Refused(message) = run(&prepared, &options, arm).unwrap_err() else {
-        panic!("it is the scenario that does not end");
+        panic!("the scenario is endless");
     };
     insta::assert_snapshot!(message);
 }

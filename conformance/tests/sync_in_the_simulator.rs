@@ -1,5 +1,5 @@
-//! What `proxy-core` writes when a cluster changes, executed by the simulator: rules for A and then the sync from A to B leave
-//! the state that rules for B alone leave.
+//! Executes `proxy-core`'s output in the simulator: the rules for A followed by the sync from A to B must leave the
+//! same state as the rules for B.
 
 use proptest::prelude::*;
 use proxy_core::cluster::Cluster;
@@ -17,14 +17,14 @@ use sim::ipset::Ipset;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::collections::BTreeMap;
 
-/// One Service, as far as it matters here.
+/// One Service, reduced to what matters here.
 #[derive(Debug, Clone)]
 struct Sketch {
     number: u8,
     is_udp: bool,
     has_node_port: bool,
     is_local: bool,
-    /// Endpoints by their last octet; those with an odd one are on the node.
+    /// Endpoints by last octet; odd ones are on the node.
     endpoints: Vec<u8>,
 }
 
@@ -108,7 +108,7 @@ fn load(plan: &Plan) -> Xtables {
         match load {
             Load::Sysctl { .. } => {}
             Load::Ensure(ensure) => {
-                // `-N` of a chain that is there fails, and harms nothing.
+                // `-N` of an existing chain fails harmlessly.
                 let _: Result<_, _> = tables.command(&mut Ipset::default(), "jumps", 1, &ensure.command());
             }
             Load::Text { text, .. } => restore(&mut tables, &text),
@@ -117,7 +117,7 @@ fn load(plan: &Plan) -> Xtables {
     tables
 }
 
-/// The rules of every chain, in order; chains of equal content in whatever order.
+/// The rules of every chain, in order; chains of equal content in any order.
 fn state(tables: &Xtables) -> BTreeMap<String, Vec<String>> {
     let mut state = BTreeMap::<_, Vec<_>>::new();
     let mut table = String::new();
@@ -132,7 +132,7 @@ fn state(tables: &Xtables) -> BTreeMap<String, Vec<String>> {
             state.entry(format!("{table} {chain}")).or_default().push(rule.to_owned());
         }
     }
-    // kube-proxy takes Services in no particular order, and so do chains that several share.
+    // Services in shared chains have an arbitrary order.
     for (name, rules) in &mut state {
         if ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES"]
             .iter()

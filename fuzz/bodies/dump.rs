@@ -1,4 +1,4 @@
-//! Dumps for `render --diff`: whatever the text, it is compared or the error names a line of it.
+//! Dumps for `render --diff`: any text either is compared or gives an error with its line.
 
 use conformance::diagnostic::Source;
 use conformance::manifest::load;
@@ -12,15 +12,15 @@ use proxy_core::version::KubeProxyVersion;
 use std::sync::LazyLock;
 
 static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let scenario = suite::find("nodeport-local").expect("a scenario that is built in");
+    let scenario = suite::find("nodeport-local").expect("a built-in scenario");
     let source = Source { name: scenario.file(), text: scenario.text.to_owned() };
-    let (cluster, ..) = settle(load(vec![source])).expect("a scenario without mistakes");
-    let node = cluster.node("node-1").expect("it has this node");
-    let planner = Planner::new(&cluster).expect("objects without mistakes");
+    let (cluster, ..) = settle(load(vec![source])).expect("a valid scenario");
+    let node = cluster.node("node-1").expect("the node exists");
+    let planner = Planner::new(&cluster).expect("valid objects");
     planner.plan(node, IpFamily::V4, KubeProxyVersion::Newest).expect("kube-proxy starts")
 });
 
-/// What `iptables-save` might print on a node.
+/// The output of `iptables-save` on a node.
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match compare(&PLAN, text) {

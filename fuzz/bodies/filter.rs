@@ -1,4 +1,4 @@
-//! Filter expressions: whatever the text, it is read or the mistake has a place that can be shown.
+//! Filter expressions: any text either parses or gives an error whose location is valid.
 
 use conformance::diagnostic::{Style, render};
 use conformance::scenario::ProxyMode;
@@ -16,7 +16,7 @@ pub(crate) fn run(bytes: &[u8]) {
             assert_ne!(filter.matches(&subject), negated.matches(&subject));
         }
         Err(fault) => {
-            assert!(text.get(fault.place.span.clone()).is_some(), "the place lies within the text");
+            assert!(text.get(fault.place.span.clone()).is_some(), "the location is within the text");
             let _ = render(&[*fault], &[source(text)], Style::Plain);
         }
     }

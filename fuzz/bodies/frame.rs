@@ -1,17 +1,17 @@
-//! Frames: reading them never panics, and rewriting keeps valid checksums valid.
+//! Frames: parsing never panics, and rewriting keeps valid checksums valid.
 
 use reports::frame::{FrameLine, PacketKind};
 use sim::wire::rewrite::{Side, set_addr, set_port};
 use sim::wire::{ETHERNET_HEADER_LEN, Headers, Ipv4, arp::Arp};
 use std::net::Ipv4Addr;
 
-/// A frame from its Ethernet header on.
+/// A frame, including its Ethernet header.
 pub(crate) fn run(frame: &[u8]) {
     let _ = FrameLine::new(frame).to_string();
     let _ = PacketKind(frame).to_string();
     let Some(payload) = frame.get(ETHERNET_HEADER_LEN..) else { return };
     if let Some(arp) = Arp::parse(payload) {
-        assert_eq!(Arp::parse(&arp.emit()), Some(arp), "ARP is read as it was written");
+        assert_eq!(Arp::parse(&arp.emit()), Some(arp), "ARP survives a round trip");
     }
     if let Some(headers) = Headers::parse(payload) {
         rewrite(payload, &headers);
@@ -27,7 +27,7 @@ fn rewrite(packet: &[u8], headers: &Headers) {
     }
     let is_valid = |packet: &[u8]| Ipv4::new_unchecked(packet).is_checksum_valid();
     assert_eq!(is_valid(&rewritten), is_valid(packet), "rewriting keeps the header checksum");
-    let read = Headers::parse(&rewritten).expect("a rewritten packet can be read");
+    let read = Headers::parse(&rewritten).expect("a rewritten packet can be parsed");
     assert_eq!((read.src, read.dst), (address.into(), address.into()));
     assert_eq!((read.protocol, read.total_len), (headers.protocol, headers.total_len));
 }

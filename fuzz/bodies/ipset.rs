@@ -1,5 +1,5 @@
-//! Texts of `ipset restore`: whatever the text, it is taken or the error has a place in it, and what is printed then is read
-//! as what it was.
+//! Input of `ipset restore`: any text either loads or gives an error with a location, and saved output loads to the
+//! same state.
 
 use sim::ipset::{Ipset, IpsetOptions};
 use sim::time::Instant;
@@ -19,5 +19,5 @@ pub(crate) fn run(bytes: &[u8]) {
     if let Err(error) = again.restore(now, "saved", &saved, IpsetOptions::default()) {
         panic!("{error}\n{saved}");
     }
-    assert_eq!(again.save(now), saved, "printing is a fixed point of reading");
+    assert_eq!(again.save(now), saved, "printing is a fixed point of parsing");
 }

@@ -1,4 +1,4 @@
-//! Manifests: whatever the text, it is read or every mistake has a place that can be shown.
+//! Manifests: any text either parses or gives errors whose locations are valid.
 
 use crate::places::show;
 use conformance::diagnostic::{Source, has_errors};
@@ -11,7 +11,7 @@ pub(crate) fn run(bytes: &[u8]) {
     match settle(load(vec![Source { name: "input.yaml".to_owned(), text: text.to_owned() }])) {
         Ok((_, warnings, sources)) => show(&warnings, &sources),
         Err(refused) => {
-            assert!(has_errors(&refused.diagnostics), "what is refused has an error");
+            assert!(has_errors(&refused.diagnostics), "a rejected file has an error");
             show(&refused.diagnostics, &refused.sources);
         }
     }

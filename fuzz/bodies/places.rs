@@ -2,7 +2,7 @@
 
 use conformance::diagnostic::{Diagnostic, Source, Style, render};
 
-/// Prints diagnostics. Every place lies within its text.
+/// Prints diagnostics, and checks that every location is within its text.
 pub(crate) fn show(diagnostics: &[Diagnostic], sources: &[Source]) {
     for diagnostic in diagnostics {
         let related = diagnostic.related.iter().map(|(place, _)| place);

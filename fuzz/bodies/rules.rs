@@ -1,11 +1,11 @@
-//! Texts of `iptables-restore`: whatever the text, it is taken or the error has a place in it, and what is printed then is
-//! read as what it was.
+//! Input of `iptables-restore`: any text either loads or gives an error with a location, and saved output loads to the
+//! same state.
 
 use sim::hook::Family;
 use sim::ipset::Ipset;
 use sim::xtables::{RestoreOptions, Xtables};
 
-/// A text as a user might write it, or `iptables-save` print it.
+/// Text as written by a user or by `iptables-save`.
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for family in [Family::Ipv4, Family::Ipv6] {
@@ -25,6 +25,6 @@ pub(crate) fn run(bytes: &[u8]) {
         if let Err(error) = again.restore(&mut Ipset::default(), family, "saved", &saved, options) {
             panic!("{error}\n{saved}");
         }
-        assert_eq!(again.save(family, true), saved, "printing is a fixed point of reading");
+        assert_eq!(again.save(family, true), saved, "printing is a fixed point of parsing");
     }
 }

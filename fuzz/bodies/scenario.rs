@@ -1,4 +1,4 @@
-//! Scenario files: whatever the text, it can be run or every mistake has a place that can be shown.
+//! Scenario files: any text either is a valid scenario or gives errors whose locations are valid.
 
 use crate::places::show;
 use conformance::diagnostic::{Source, has_errors};
@@ -12,12 +12,12 @@ pub(crate) fn run(bytes: &[u8]) {
     match prepared() {
         Ok(one) => {
             show(&one.warnings, &one.sources);
-            assert!(!has_errors(&one.warnings), "what is taken has warnings only");
-            assert!(!one.modes.is_empty(), "a scenario runs in some mode");
+            assert!(!has_errors(&one.warnings), "a valid scenario has only warnings");
+            assert!(!one.modes.is_empty(), "a scenario supports some mode");
             assert_eq!(prepared().as_ref(), Ok(&one), "the same text gives the same scenario");
         }
         Err(refused) => {
-            assert!(has_errors(&refused.diagnostics), "what is refused has an error");
+            assert!(has_errors(&refused.diagnostics), "a rejected file has an error");
             show(&refused.diagnostics, &refused.sources);
         }
     }

@@ -1,4 +1,4 @@
-//! Lines of `send` steps: whatever the text, it is a line that prints as one that reads the same, or the error says why.
+//! Lines of `send` steps: any text either is a line that survives printing and parsing, or gives an error.
 
 use conformance::scenario::segment::parse_line;
 

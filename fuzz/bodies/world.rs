@@ -1,8 +1,8 @@
-//! The whole stack: a node with two Pods and a Service, and a client outside. Whatever frames they are fed with, nothing
-//! panics, every packet ends exactly once, and the same frames give the same events.
+//! The whole stack: a node with two Pods and a Service, and an external client. For any frames, nothing panics, every
+//! packet ends exactly once, and the same frames give the same events.
 //!
-//! The input is a list of records: one byte that says who sends, how and after what time, one byte with a length, and that
-//! many bytes of a frame.
+//! The input is a list of records: one byte with sender, options and pause, one byte with a length, and a frame of that
+//! length.
 
 use sim::fib::Route;
 use sim::ids::{DeviceId, NetnsId, PacketId};
@@ -15,17 +15,17 @@ use sim::world::{RunLimit, VethEnd, World, WorldOptions};
 use sim::xtables::RestoreOptions;
 use std::collections::BTreeMap;
 
-/// The most frames that one input sends.
+/// Maximum number of frames per input.
 const FRAMES_MAX: usize = 40;
 
-/// The most packets that one frame causes: retransmissions, floods of bridges, errors, fragments.
+/// Maximum number of packets that one frame causes: retransmissions, bridge floods, errors, fragments.
 const PACKETS_PER_FRAME: u64 = 400;
 
-/// Bits of a record's first byte. What is left, shifted by [`PAUSE_SHIFT`], is the pause before it.
+/// Bits of a record's first byte. The rest, shifted by [`PAUSE_SHIFT`], is the pause before it.
 const SENDER: u8 = 0b11;
-/// The bytes are an IPv4 packet, and get the Ethernet header with which the sender would send them.
+/// The bytes are an IPv4 packet, and get the sender's Ethernet header.
 const IS_PACKET: u8 = 1 << 2;
-/// Lengths and checksums are made right.
+/// Lengths and checksums are corrected.
 const IS_REPAIRED: u8 = 1 << 3;
 const PAUSE_SHIFT: u8 = 4;
 
@@ -64,7 +64,7 @@ COMMIT
 COMMIT
 ";
 
-/// A sender: where it is, its device, its address, and that of whoever routes for it.
+/// A sender: its netns, its device, its address, and that of its gateway.
 struct Sender {
     netns: NetnsId,
     device: DeviceId,
@@ -76,7 +76,7 @@ struct Sender {
 pub(crate) fn run(bytes: &[u8]) {
     let (world, frames) = play(bytes);
     let ledger = world.trace().ledger();
-    assert_eq!(ledger.in_flight(), 0, "long after the last frame nothing is under way");
+    assert_eq!(ledger.in_flight(), 0, "long after the last frame, no packet is in flight");
     assert!(
         ledger.created <= (frames + 1) * PACKETS_PER_FRAME,
         "{} packets of {frames} frames",
@@ -118,7 +118,7 @@ fn play(bytes: &[u8]) -> (World, u64) {
         world.send_frame(sender.netns, sender.device, frame(*how, sender, payload), 0);
     }
     let until = world.now() + Duration::from_secs(1_000_000);
-    assert_ne!(world.run_until(until), RunLimit::Events, "no frames keep the network busy for ever");
+    assert_ne!(world.run_until(until), RunLimit::Events, "no frames cause endless traffic");
     (world, frames as u64)
 }
 
@@ -135,7 +135,7 @@ fn frame(how: u8, sender: &Sender, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Makes version, lengths and checksums of an IPv4 packet right, as far as it has them.
+/// Corrects version, lengths and checksums of an IPv4 packet, as far as present.
 fn repair(packet: &mut [u8]) {
     let Ok(len) = u16::try_from(packet.len()) else { return };
     if len < 20 {
@@ -198,7 +198,7 @@ fn cluster() -> (World, [Sender; 4]) {
         world.add_route(netns, via_bridge).expect("the gateway is reachable");
         let server = Server::Identify { name: port_name.into() };
         world.tcp_listen(netns, None, 8080, server).expect("the port is free");
-        // It answers nothing: two that answer each other would never end.
+        // It does not reply: two servers that reply to each other would never stop.
         world.udp_bind(netns, None, 53, Server::Discard).expect("the port is free");
         Sender { netns, device: eth0, mac: mac(last), gateway: mac(3) }
     };

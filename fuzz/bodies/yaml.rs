@@ -1,8 +1,8 @@
-//! YAML: whatever the text, every place lies within it, and a walk over its documents is bounded.
+//! YAML: for any text, every location is within it, and traversing its documents is bounded.
 
 use conformance::yaml::{Node, Span, Value, parse};
 
-/// What [`parse`] lets aliases stand for, in bytes.
+/// Maximum expanded size of aliases in [`parse`], in bytes.
 const ALIASED_BYTES_MAX: usize = 4 << 20;
 
 /// A file as a user might write it.
@@ -35,6 +35,6 @@ pub(crate) fn run(bytes: &[u8]) {
             }
         }
     }
-    // A byte of the text is at most one node and the value that is missing behind it.
+    // A byte of the text adds at most one node, and a missing value after it.
     assert!(nodes <= 2 * text.len() + ALIASED_BYTES_MAX + 1, "{nodes} nodes");
 }

@@ -1,4 +1,4 @@
-//! Frames from the Ethernet header on.
+//! Frames, including the Ethernet header.
 #![no_main]
 
 #[path = "../bodies/frame.rs"]

@@ -1,4 +1,4 @@
-//! Texts of `ipset restore`.
+//! Input of `ipset restore`.
 #![no_main]
 
 #[path = "../bodies/ipset.rs"]

@@ -1,4 +1,4 @@
-//! Texts of `iptables-restore`.
+//! Input of `iptables-restore`.
 #![no_main]
 
 #[path = "../bodies/rules.rs"]

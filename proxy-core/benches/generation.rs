@@ -1,8 +1,8 @@
-//! How long rules take to make in a large cluster: 10,000 Services of 5 endpoints each.
+//! Time to generate the rules of a large cluster: 10,000 Services with 5 endpoints each.
 //!
 //! For comparison: real kube-proxy v1.31 needs 373 ms for the full rules of such a cluster. `cargo bench -p
 //! proxy-core`.
-#![allow(missing_docs, reason = "benchmarks have no readers of documentation")]
+#![allow(missing_docs, reason = "benchmarks need no documentation")]
 
 use divan::{Bencher, black_box};
 use proxy_core::cluster::Cluster;
@@ -83,80 +83,80 @@ fn config() -> NodeConfig {
         cluster_cidr: "10.192.0.0/10".to_owned(),
         ..KubeProxyConfiguration::default()
     };
-    NodeConfig::new(Machine::new("node-1"), &configuration, None).expect("a good configuration")
+    NodeConfig::new(Machine::new("node-1"), &configuration, None).expect("a valid configuration")
 }
 
-/// Objects are read and checked.
+/// Reads and validates the objects.
 #[divan::bench]
 fn full_1_cluster(bencher: Bencher<'_, '_>) {
     let objects = objects();
-    bencher.bench_local(|| Cluster::new(black_box(&objects)).expect("good objects"));
+    bencher.bench_local(|| Cluster::new(black_box(&objects)).expect("valid objects"));
 }
 
-/// The plan is made from the cluster.
+/// Builds the plan from the cluster.
 #[divan::bench]
 fn full_2_plan(bencher: Bencher<'_, '_>) {
-    let cluster = Cluster::new(&objects()).expect("good objects");
+    let cluster = Cluster::new(&objects()).expect("valid objects");
     let config = config();
     bencher.bench_local(|| Plan::new(black_box(&cluster), &config, IpFamily::V4));
 }
 
-/// The text is made from the plan.
+/// Prints the text of the plan.
 #[divan::bench]
 fn full_3_text(bencher: Bencher<'_, '_>) {
-    let cluster = Cluster::new(&objects()).expect("good objects");
+    let cluster = Cluster::new(&objects()).expect("valid objects");
     let plan = Plan::new(&cluster, &config(), IpFamily::V4);
     bencher.bench_local(|| iptables::restore(black_box(&plan)));
 }
 
-/// All of it: what kube-proxy does at a full sync, and reading the objects.
+/// All of it: reading the objects, and what kube-proxy does in a full sync.
 #[divan::bench]
 fn full_all(bencher: Bencher<'_, '_>) {
     let objects = objects();
     let config = config();
     bencher.bench_local(|| {
-        let cluster = Cluster::new(black_box(&objects)).expect("good objects");
+        let cluster = Cluster::new(black_box(&objects)).expect("valid objects");
         let plan = Plan::new(&cluster, &config, IpFamily::V4);
         let text = iptables::restore(&plan);
-        // Returned, so that taking them down is not counted.
+        // Returned so that dropping them is not measured.
         (cluster, plan, text)
     });
 }
 
-/// Applies one object and writes the sync, there and back, so that every round begins with the same cluster.
+/// Applies changes and writes their syncs, forth and back, so that every iteration starts with the same cluster.
 fn bench_change(bencher: Bencher<'_, '_>, there: &[Object], back: &[Object]) {
-    let mut cluster = Cluster::new(&objects()).expect("good objects");
+    let mut cluster = Cluster::new(&objects()).expect("valid objects");
     let config = config();
     let mut plan = Plan::new(&cluster, &config, IpFamily::V4);
     bencher.bench_local(|| {
         for object in there.iter().chain(back) {
-            let changed = cluster.apply(black_box(object)).expect("a good object");
+            let changed = cluster.apply(black_box(object)).expect("a valid object");
             let change = plan.update(&cluster, &config, &changed);
             black_box(sync::of_change(&plan, &change));
         }
     });
 }
 
-/// One endpoint goes and comes back: two changes.
+/// One endpoint is removed and added again: two changes.
 #[divan::bench]
 fn change_endpoint_twice(bencher: Bencher<'_, '_>) {
     bench_change(bencher, &[slice(7777, ENDPOINTS - 1)], &[slice(7777, ENDPOINTS)]);
 }
 
-/// All endpoints of a Service go and come back: two changes, which enter the shared chains.
+/// All endpoints of a Service are removed and added again: two changes that affect the shared chains.
 #[divan::bench]
 fn change_dispatch_twice(bencher: Bencher<'_, '_>) {
     bench_change(bencher, &[slice(7777, 0)], &[slice(7777, ENDPOINTS)]);
 }
 
-/// Two whole plans that differ in one endpoint are compared.
+/// Compares two complete plans that differ in one endpoint.
 #[divan::bench]
 fn compare_plans(bencher: Bencher<'_, '_>) {
-    let mut cluster = Cluster::new(&objects()).expect("good objects");
+    let mut cluster = Cluster::new(&objects()).expect("valid objects");
     let config = config();
     let before = Plan::new(&cluster, &config, IpFamily::V4);
     let mut after = before.clone();
-    let changed = cluster.apply(&slice(7777, ENDPOINTS - 1)).expect("a good object");
+    let changed = cluster.apply(&slice(7777, ENDPOINTS - 1)).expect("a valid object");
     after.update(&cluster, &config, &changed);
     bencher.bench_local(|| sync::between(black_box(&before), black_box(&after)));
 }

@@ -1,7 +1,7 @@
-//! Addresses as kube-proxy reads them.
+//! Parses addresses as kube-proxy does.
 //!
-//! Kubernetes still accepts what older Go versions did: leading zeros in IPv4 octets, read as decimal
-//! (k8s.io/utils/net `ParseIPSloppy`, `ParseCIDRSloppy`). They are printed back canonically.
+//! Like older Go versions, Kubernetes still accepts leading zeros in IPv4 octets and reads them as decimal
+//! (k8s.io/utils/net `ParseIPSloppy`, `ParseCIDRSloppy`). Addresses are printed in canonical form.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::objects::IpFamily;
 
-/// Reads an address; `None` if it is none. IPv4-mapped IPv6 addresses are IPv4, as in Go.
+/// Parses an address; `None` if it is invalid. IPv4-mapped IPv6 addresses become IPv4, as in Go.
 pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
     if !text.contains(':') {
         return parse_ipv4(text).map(IpAddr::V4);
@@ -21,7 +21,7 @@ pub(crate) fn parse_ip(text: &str) -> Option<IpAddr> {
     Some(IpAddr::V6(address).to_canonical())
 }
 
-/// Reads a CIDR and clears its host bits; `None` if it is none.
+/// Parses a CIDR and clears its host bits; `None` if it is invalid.
 pub(crate) fn parse_cidr(text: &str) -> Option<IpNet> {
     let (address, length) = text.split_once('/')?;
     let address = if address.contains(':') {

@@ -1,5 +1,4 @@
-//! The Services and slices of a cluster, read once and kept up to date: what the plans of all nodes are made
-//! from.
+//! The Services and slices of a cluster, kept up to date: the input for the plans of all nodes.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +11,20 @@ use crate::objects::{EndpointSlice, IpFamily, Kind, Object, ObjectMeta, Service}
 use crate::service_port::{ServicePort, service_ports};
 use crate::validate::check_names;
 
-/// All Services and EndpointSlices of a cluster, checked. It knows no node.
+/// All Services and EndpointSlices of a cluster, validated. Independent of any node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cluster {
     services: BTreeMap<ServiceName, ServiceState>,
-    /// Which Service a slice belongs to, by the slice's own name.
+    /// The Service of each slice, keyed by the slice's name.
     slice_services: FxHashMap<ServiceName, ServiceName>,
 }
 
-/// One Service and its slices; either may be missing.
+/// One Service and its slices; either may be absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ServiceState {
-    /// Per family: `[IPv4, IPv6]`.
+    /// Indexed by family: `[IPv4, IPv6]`.
     ports: [Vec<ServicePort>; 2],
-    /// With their names, sorted by them.
+    /// Sorted by name.
     slices: Vec<(ServiceName, Slice)>,
 }
 
@@ -35,7 +34,7 @@ impl ServiceState {
         &self.ports[family as usize]
     }
 
-    /// The slices in the order of their names.
+    /// The slices, ordered by name.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &Slice> + Clone {
         self.slices.iter().map(|(_, slice)| slice)
     }
@@ -46,12 +45,11 @@ impl ServiceState {
 }
 
 impl Cluster {
-    /// Reads all Services and EndpointSlices among `objects`; other kinds are not looked at. Their order does
-    /// not matter.
+    /// Reads all Services and EndpointSlices among `objects`; other kinds are ignored. The order of objects does not
+    /// matter.
     ///
     /// # Errors
-    /// The first field, in the order of `objects`, that no API server would have stored, or a name used
-    /// twice.
+    /// The first field, in the order of `objects`, that an API server would reject, or a duplicate name.
     pub fn new(objects: &[Object]) -> Result<Self, ObjectError> {
         let mut cluster = Self::default();
         check_names(objects)?;
@@ -61,10 +59,10 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Adds an object or replaces it by its new state; returns the Services whose rules may change.
+    /// Adds or replaces an object; returns the Services whose rules may change.
     ///
     /// # Errors
-    /// The first field that no API server would have stored; the cluster is then as it was.
+    /// The first field that an API server would reject; the cluster is unchanged then.
     pub fn apply(&mut self, object: &Object) -> Result<Vec<ServiceName>, ObjectError> {
         match object {
             Object::Service(service) => self.apply_service(service),
@@ -93,12 +91,12 @@ impl Cluster {
         }
     }
 
-    /// What is known of all Services, in the order of names.
+    /// The state of all Services, ordered by name.
     pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceState> {
         self.services.values()
     }
 
-    /// What is known of one Service.
+    /// The state of one Service.
     pub(crate) fn service(&self, name: &ServiceName) -> Option<&ServiceState> {
         self.services.get(name)
     }
@@ -125,7 +123,7 @@ impl Cluster {
             return Ok(self.forget_slice(&name).into_iter().collect());
         };
         let mut changed = Vec::new();
-        // A slice may be given to another Service by a new label.
+        // A new label may move a slice to another Service.
         if self.slice_services.get(&name).is_some_and(|owner| *owner != service) {
             changed.extend(self.forget_slice(&name));
         }

@@ -1,4 +1,4 @@
-//! What kube-proxy knows of the node it runs on, before it looks at any Service.
+//! What kube-proxy knows about its node, independent of any Service.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,29 +10,29 @@ use crate::error::ObjectError;
 use crate::objects::{IpFamily, Kind, KubeProxyConfiguration, Node, ObjectMeta};
 use crate::version::KubeProxyVersion;
 
-/// What kube-proxy finds on the machine, as opposed to what it reads from files and from the API.
+/// What kube-proxy finds on the machine, as opposed to configuration files and the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// The node's name: the host name unless overridden.
     pub node_name: String,
-    /// The node's addresses, primary first. Empty: those of the Node object.
+    /// The node's addresses, primary first. If empty, those of the Node object are used.
     pub node_ips: Vec<IpAddr>,
     /// The addresses on the machine's interfaces, with their prefix lengths.
     pub interface_addresses: Vec<IpNet>,
-    /// `net.netfilter.nf_conntrack_tcp_be_liberal` is not 0.
+    /// `net.netfilter.nf_conntrack_tcp_be_liberal` is nonzero.
     pub tcp_be_liberal: bool,
-    /// The nfacct counters could be made (module `nfnetlink_acct`).
+    /// The nfacct counters exist (module `nfnetlink_acct`).
     pub has_nfacct: bool,
-    /// iptables knows `--random-fully` (1.6.2 and later).
+    /// iptables supports `--random-fully` (1.6.2 and later).
     pub has_random_fully: bool,
-    /// CPUs, by which the size of the conntrack table is chosen.
+    /// Number of CPUs, which determines the conntrack table size.
     pub cpu_count: u32,
-    /// Which kube-proxy runs here.
+    /// The kube-proxy release.
     pub kube_proxy_version: KubeProxyVersion,
 }
 
 impl Machine {
-    /// A machine with this name and otherwise usual: loopback only, no nfacct, newest kube-proxy.
+    /// A machine with this name and defaults otherwise: loopback only, no nfacct, newest kube-proxy.
     pub fn new(node_name: impl Into<String>) -> Self {
         Self {
             node_name: node_name.into(),
@@ -50,7 +50,7 @@ impl Machine {
     }
 }
 
-/// Everything that kube-proxy's rules on one node depend on, apart from Services and their endpoints.
+/// Everything that kube-proxy's rules on a node depend on, except Services and endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// The node's name: endpoints with this `nodeName` are local.
@@ -61,36 +61,36 @@ pub struct NodeConfig {
     pub node_ips: [IpAddr; 2],
     /// The addresses on the node's interfaces.
     pub interface_addresses: Vec<IpNet>,
-    /// How traffic of this node's pods is recognised, per family: `[IPv4, IPv6]`. `None`: not at all.
+    /// How traffic from this node's Pods is detected, per family: `[IPv4, IPv6]`. `None`: not detected.
     pub local_traffic: [Option<LocalTraffic>; 2],
     /// Masquerade all traffic to ClusterIPs.
     pub masquerade_all: bool,
-    /// The bit of the mark that asks for masquerade, 0 to 31.
+    /// The bit of the packet mark that requests masquerade, 0 to 31.
     pub masquerade_bit: u8,
-    /// NodePorts shall answer on 127.0.0.0/8.
+    /// NodePorts are reachable on 127.0.0.0/8.
     pub localhost_node_ports: bool,
-    /// Which addresses of the node take NodePort traffic; empty for all.
+    /// Node addresses that accept NodePort traffic; empty for all.
     pub node_port_addresses: Vec<NodePortAddress>,
-    /// conntrack does not call packets outside the TCP window INVALID.
+    /// conntrack does not mark packets outside the TCP window INVALID.
     pub tcp_be_liberal: bool,
     /// The nfacct counters exist.
     pub has_nfacct: bool,
-    /// iptables knows `--random-fully`.
+    /// iptables supports `--random-fully`.
     pub has_random_fully: bool,
     /// conntrack sysctls that kube-proxy sets at start, in order.
     pub conntrack_sysctls: Vec<(String, String)>,
-    /// Which kube-proxy runs here.
+    /// The kube-proxy release.
     pub kube_proxy_version: KubeProxyVersion,
 }
 
-/// How packets from this node's pods are told from others.
+/// How packets from this node's Pods are distinguished from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalTraffic {
     /// Their source is in this CIDR.
     Source(IpNet),
-    /// They come in through this device.
+    /// They enter through this device.
     Device(InterfaceName),
-    /// They come in through a device whose name begins so.
+    /// They enter through a device whose name has this prefix.
     DevicePrefix(InterfaceName),
 }
 
@@ -107,14 +107,14 @@ pub enum NodePortAddress {
     All,
 }
 
-/// The name of a device, or the beginning of one, that iptables takes as it stands.
+/// The name or name prefix of a device, valid in a rule without quoting.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
-    /// 1 to 15 printable ASCII characters without white space, `/`, quotes, `+` and `!`; `None` otherwise.
+    /// Accepts 1 to 15 printable ASCII characters except white space, `/`, quotes, `+` and `!`; `None` otherwise.
     ///
-    /// Linux: `dev_valid_name`, net/core/dev.c; the further exclusions keep a rule's words apart.
+    /// Linux: `dev_valid_name`, net/core/dev.c; the additional exclusions keep the words of a rule separate.
     pub fn new(name: &str) -> Option<Self> {
         const LENGTH_MAX: usize = 15; // IFNAMSIZ - 1
         let legal = |byte: u8| byte.is_ascii_graphic() && !b"/:\"'\\+!".contains(&byte);
@@ -135,10 +135,10 @@ impl fmt::Display for InterfaceName {
 }
 
 impl NodeConfig {
-    /// Reads kube-proxy's configuration and the Node object the way kube-proxy does at start.
+    /// Reads kube-proxy's configuration and the Node object as kube-proxy does at start.
     ///
     /// # Errors
-    /// A field of either that kube-proxy would refuse, with its path.
+    /// A field that kube-proxy would reject, with its path.
     pub fn new(
         machine: Machine,
         configuration: &KubeProxyConfiguration,
@@ -176,7 +176,7 @@ impl NodeConfig {
     }
 }
 
-/// The label that names a node's zone.
+/// The label with a node's zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 fn node_error(node: &Node, path: &str, found: &str, expected: &str) -> ObjectError {
@@ -226,8 +226,7 @@ fn node_ips(
     Ok(node_ips)
 }
 
-/// kube-proxy: `getLocalDetectors`, cmd/kube-proxy/app/server_linux.go. Only the first CIDR of a family
-/// counts.
+/// kube-proxy: `getLocalDetectors`, cmd/kube-proxy/app/server_linux.go. Only the first CIDR of each family is used.
 fn local_traffic(
     configuration: &KubeProxyConfiguration,
     node: Option<&Node>,
@@ -249,11 +248,7 @@ fn local_traffic(
                 .filter(|prefix| prefix.as_str().len() < 15)
                 .ok_or_else(|| {
                     let path = "detectLocal.interfaceNamePrefix";
-                    configuration_error(
-                        path,
-                        &detect.interface_name_prefix,
-                        "the beginning of a device's name",
-                    )
+                    configuration_error(path, &detect.interface_name_prefix, "a prefix of a device name")
                 })?;
             Ok([Some(LocalTraffic::DevicePrefix(prefix.clone())), Some(LocalTraffic::DevicePrefix(prefix))])
         }
@@ -324,8 +319,8 @@ fn node_port_addresses(
     Ok(addresses)
 }
 
-/// The conntrack sysctls of kube-proxy's start, cmd/kube-proxy/app/server_linux.go, `setupConntrack`.
-/// Without a setting kube-proxy takes the defaults of its configuration API.
+/// The conntrack sysctls that kube-proxy sets at start: `setupConntrack`, cmd/kube-proxy/app/server_linux.go. Defaults
+/// are those of its configuration API.
 fn conntrack_sysctls(
     configuration: &KubeProxyConfiguration,
     cpu_count: u32,
@@ -369,7 +364,7 @@ fn conntrack_sysctls(
     Ok(sysctls)
 }
 
-/// Whole seconds of a Go duration made of `h`, `m`, `s` and `ms`; `None` if it is none.
+/// Whole seconds of a Go duration with `h`, `m`, `s` and `ms`; `None` if it is invalid.
 fn parse_duration(text: &str) -> Option<u64> {
     let mut milliseconds: u64 = 0;
     let mut rest = text;

@@ -1,11 +1,11 @@
-//! What the API server and the controllers of a cluster add to manifests, as pure functions.
+//! The API server and the controllers of a cluster, as pure functions that complete manifests.
 //!
-//! Nothing depends on the order of objects: they are sorted by kind, namespace and name first. Where
-//! Kubernetes draws at random (addresses, ports, names of slices), the choice here follows from the object's
-//! own name, so that adding one object does not move the others.
+//! The order of objects does not matter: they are sorted by kind, namespace and name first. Where Kubernetes chooses at
+//! random (addresses, ports, slice names), the choice here is derived from the object's name, so that adding an object
+//! does not change the others.
 //!
-//! Left out: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all
-//! nodes; Pods of Deployments, which need a scheduler.
+//! Not modelled: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all nodes;
+//! Pods of Deployments, which need a scheduler.
 
 mod allocate;
 mod defaults;
@@ -26,18 +26,17 @@ pub use defaults::set_defaults;
 pub use endpoint_slices::endpoint_slices;
 pub use mirror::mirrored_slices;
 
-/// What a cluster gives to its Services.
+/// What a cluster allocates to its Services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceNetwork {
-    /// Ranges of ClusterIPs, at most one per family; the first one's family is that of Services which ask for
-    /// none.
+    /// Ranges of ClusterIPs, at most one per family; the family of the first is the default for Services.
     pub cluster_ip_ranges: Vec<IpNet>,
-    /// NodePorts and healthCheckNodePorts.
+    /// Range of NodePorts and healthCheckNodePorts.
     pub node_ports: RangeInclusive<u16>,
 }
 
 impl Default for ServiceNetwork {
-    /// kubeadm's: 10.96.0.0/12, and NodePorts from 30000 to 32767.
+    /// kubeadm's defaults: 10.96.0.0/12, and NodePorts 30000 to 32767.
     fn default() -> Self {
         Self {
             cluster_ip_ranges: vec![IpNet::new_assert([10, 96, 0, 0].into(), 12)],
@@ -46,13 +45,13 @@ impl Default for ServiceNetwork {
     }
 }
 
-/// The state that a cluster comes to from these manifests: defaults filled in, addresses and ports allocated,
+/// The state that a cluster reaches from these manifests: defaults filled in, addresses and ports allocated,
 /// EndpointSlices derived from Pods and mirrored from Endpoints. Sorted by kind, namespace and name.
 ///
-/// What is there stays: a Service whose slices are given gets none. Doing it twice changes nothing.
+/// Existing objects are kept: a Service with slices gets no more. The function is idempotent.
 ///
 /// # Errors
-/// A name used twice; an address or port that is taken twice; a range that is used up; a value that is none.
+/// A duplicate name; an address or port in use; an exhausted range; an invalid value.
 pub fn reconcile(objects: &[Object], network: &ServiceNetwork) -> Result<Vec<Object>, ObjectError> {
     let mut objects = sorted(objects)?;
     set_defaults(&mut objects);
@@ -63,7 +62,7 @@ pub fn reconcile(objects: &[Object], network: &ServiceNetwork) -> Result<Vec<Obj
     sorted(&objects)
 }
 
-/// The objects in the order of kind, namespace and name.
+/// Sorts the objects by kind, namespace and name.
 ///
 /// # Errors
 /// Two objects of one kind with the same name.

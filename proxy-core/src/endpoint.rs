@@ -19,19 +19,19 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
-    /// `ip:port` or `[ip]:port`: what endpoints are sorted by and what their chain names are made of.
+    /// `ip:port` or `[ip]:port`: the sort key of endpoints and part of their chain names.
     pub text: Box<str>,
-    /// Whether it is on this node.
+    /// True if it is on this node.
     pub is_local: bool,
-    /// Condition `ready`: takes new connections.
+    /// Condition `ready`: accepts new connections.
     pub is_ready: bool,
-    /// Condition `serving`: works, be it terminating or not.
+    /// Condition `serving`: able to serve, terminating or not.
     pub is_serving: bool,
-    /// Condition `terminating`: on its way out.
+    /// Condition `terminating`: shutting down.
     pub is_terminating: bool,
-    /// The zones it is meant for.
+    /// The zones it is hinted for.
     pub zone_hints: Box<[Box<str>]>,
-    /// The nodes it is meant for.
+    /// The nodes it is hinted for.
     pub node_hints: Box<[Box<str>]>,
 }
 
@@ -43,7 +43,7 @@ impl Endpoint {
     }
 }
 
-/// A slice as read: checked, and independent of any node.
+/// A validated slice, independent of any node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slice {
     family: IpFamily,
@@ -60,7 +60,7 @@ struct SlicePort {
 }
 
 impl SlicePort {
-    /// What service ports find it by.
+    /// Key for lookup by service ports.
     fn key(&self) -> (&str, Protocol) {
         (&self.name, self.protocol)
     }
@@ -77,8 +77,8 @@ struct SliceEndpoint {
     node_hints: Box<[Box<str>]>,
 }
 
-/// Reads a slice: the Service it belongs to and its content. `None` if kube-proxy ignores it: without
-/// Service, with a hiding label, or of names instead of addresses.
+/// Reads a slice: its Service and its content. `None` if kube-proxy ignores it, because it has no Service label, has a
+/// hiding label, or contains names instead of addresses.
 pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, Slice)>, ObjectError> {
     const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
     let metadata = &slice.metadata;
@@ -95,7 +95,7 @@ pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, S
         return Ok(None);
     }
     let mut ports = read_ports(slice, &fields)?;
-    // Stable: ports of one name and protocol stay in their order.
+    // Stable: ports with the same name and protocol keep their order.
     ports.sort_by(|left, right| left.key().cmp(&right.key()));
     let mut endpoints = Vec::with_capacity(slice.endpoints.len());
     for (index, endpoint) in slice.endpoints.iter().enumerate() {
@@ -104,11 +104,10 @@ pub(crate) fn read_slice(slice: &EndpointSlice) -> Result<Option<(ServiceName, S
     Ok(Some((ServiceName::new(namespace, service), Slice { family, ports, endpoints })))
 }
 
-/// The endpoints of one service port from all slices of its Service, sorted by their text.
+/// The endpoints of one service port from all slices of its Service, sorted by text.
 ///
-/// The same `ip:port` may be in several slices; one of them counts: the last that says it is on this node,
-/// else the first. Slices are taken in the order of their names (kube-proxy takes them in no particular
-/// order).
+/// If several slices have the same `ip:port`, one counts: the last one on this node, else the first. Slices are visited
+/// in order of their names (kube-proxy visits them in arbitrary order).
 ///
 /// kube-proxy: `addEndpoints`, pkg/proxy/endpointslicecache.go.
 pub(crate) fn endpoints_of_port<'a>(
@@ -127,7 +126,7 @@ pub(crate) fn endpoints_of_port<'a>(
                 .extend(slice.endpoints.iter().map(|endpoint| seen_from(node_name, endpoint, port.number)));
         }
     }
-    // Stable: equal ones stay in the order of slices.
+    // A stable sort: equal endpoints stay in slice order.
     endpoints.sort_by(|left, right| left.text.cmp(&right.text));
     endpoints.dedup_by(|later, kept| {
         let is_same = later.text == kept.text;
@@ -164,8 +163,7 @@ fn family_of_type(address_type: AddressType) -> Option<IpFamily> {
 fn read_ports(slice: &EndpointSlice, fields: &Fields<'_>) -> Result<Vec<SlicePort>, ObjectError> {
     let mut ports = Vec::with_capacity(slice.ports.len());
     for (index, port) in slice.ports.iter().enumerate() {
-        // kube-proxy skips ports without name or number; a nil port could be read as "all ports", but it is
-        // not.
+        // kube-proxy skips ports without name or number, although the API defines a nil port as "all ports".
         let (Some(name), Some(number @ 1..)) = (&port.name, port.port) else {
             if port.port.is_some_and(|number| number < 0) {
                 let path = format!("ports[{index}].port");
@@ -190,7 +188,7 @@ fn read_endpoint(
     family: IpFamily,
     fields: &Fields<'_>,
 ) -> Result<Option<SliceEndpoint>, ObjectError> {
-    // kube-proxy skips endpoints without address, and looks at the first only.
+    // kube-proxy skips endpoints without address, and uses only the first address.
     let Some(text) = endpoint.addresses.first() else { return Ok(None) };
     let address = parse_ip(text).filter(|address| family_of(*address) == family).ok_or_else(|| {
         let path = format!("endpoints[{index}].addresses[0]");
@@ -217,7 +215,7 @@ fn read_endpoint(
 fn join_host_port(address: IpAddr, port: u16) -> Box<str> {
     let mut text = String::with_capacity("255.255.255.255:65535".len());
     match address {
-        // By hand: there is one for every endpoint of the cluster.
+        // Formatted by hand: this runs for every endpoint of the cluster.
         IpAddr::V4(address) => {
             for (octet, separator) in address.octets().into_iter().zip(['.', '.', '.', ':']) {
                 push_decimal(&mut text, octet.into());
@@ -226,7 +224,7 @@ fn join_host_port(address: IpAddr, port: u16) -> Box<str> {
             push_decimal(&mut text, port);
         }
         IpAddr::V6(address) => {
-            write!(text, "[{address}]:{port}").expect("a String takes everything");
+            write!(text, "[{address}]:{port}").expect("writing to a String does not fail");
         }
     }
     text.into_boxed_str()
@@ -248,7 +246,7 @@ fn push_decimal(text: &mut String, number: u16) {
 mod tests {
     use super::*;
 
-    /// Endpoints of slices in short: `node` or nothing, and whether it is ready. All have the same address.
+    /// Endpoints of slices in short form: whether on this node, and whether ready. All have the same address.
     fn merged(slices: &[&[(&str, bool)]]) -> Vec<(bool, bool)> {
         let slices: Vec<Slice> = slices
             .iter()

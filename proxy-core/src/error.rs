@@ -1,10 +1,10 @@
-//! What is wrong with an object, said so that a caller can point at the line.
+//! Invalid fields of objects, with enough detail to locate the line.
 
 use thiserror::Error;
 
 use crate::objects::{Kind, ObjectMeta};
 
-/// One field of one object holds what no API server would have stored.
+/// A field with a value that an API server would reject.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{} {}/{}: {path}: expected {expected}, found {found}",
@@ -13,20 +13,20 @@ use crate::objects::{Kind, ObjectMeta};
 pub struct ObjectError {
     /// The kind of the object.
     pub kind: Kind,
-    /// Its namespace; empty for kinds that have none.
+    /// Its namespace; empty for cluster-scoped kinds.
     pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
     /// The field, from the document's root: `spec.ports[0].nodePort`. Names are those of the manifest.
     pub path: Box<str>,
-    /// The offending value as text, escaped and shortened.
+    /// The invalid value as text, escaped and shortened.
     pub found: Box<str>,
-    /// What would have been right.
+    /// The expected value.
     pub expected: Box<str>,
 }
 
 impl ObjectError {
-    /// An error at `path` of the object of this kind and metadata.
+    /// An error at `path` of the object with this kind and metadata.
     pub fn new(kind: Kind, metadata: &ObjectMeta, path: &str, found: &str, expected: &str) -> Self {
         Self {
             kind,
@@ -39,12 +39,12 @@ impl ObjectError {
     }
 }
 
-/// The text in quotes, printable.
+/// The text in quotes, escaped.
 pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", printable(text))
 }
 
-/// Escapes control characters and cuts after 64 characters, so that no manifest can garble a terminal.
+/// Escapes control characters and truncates to 64 characters, so that no manifest can garble a terminal.
 fn printable(text: &str) -> String {
     const CHARACTERS_MAX: usize = 64;
     let mut characters = text.chars();

@@ -1,4 +1,4 @@
-//! From a plan to what a node loads: one generator for each proxy mode.
+//! From a plan to what a node loads, with one generator per proxy mode.
 
 use crate::iptables;
 use crate::load::Load;
@@ -15,14 +15,14 @@ pub enum Generator {
 /// What a node does when its plan changes, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sync {
-    /// What it loads; empty if no rule changes.
+    /// What to load; empty if no rule changes.
     pub load: Vec<Load>,
     /// conntrack entries to delete after that.
     pub flows: FlowCleanup,
 }
 
 impl Generator {
-    /// Everything that a node loads for this plan, from nothing.
+    /// Everything that a node loads for this plan, starting from empty tables.
     pub fn load(self, plan: &Plan) -> Vec<Load> {
         let sysctls = plan.node.conntrack_sysctls.iter().cloned();
         let mut load: Vec<Load> = sysctls.map(|(name, value)| Load::Sysctl { name, value }).collect();
@@ -32,12 +32,12 @@ impl Generator {
         load
     }
 
-    /// What a node does when a plan becomes another plan of the same node and family.
+    /// The change between two plans of the same node and family.
     ///
     /// # Panics
-    /// If the plans are of different families: nothing turns one into the other.
+    /// If the plans have different families.
     pub fn sync(self, before: &Plan, after: &Plan) -> Sync {
-        assert_eq!(before.family, after.family, "a sync is within one family");
+        assert_eq!(before.family, after.family, "a sync has one family");
         let change = after.change_since(before);
         if before.node == after.node {
             return self.sync_change(after, &change);
@@ -48,7 +48,7 @@ impl Generator {
         Sync { load, flows: FlowCleanup::after(after, &change) }
     }
 
-    /// What a node does after [`Plan::update`] changed its plan to `after`; the node itself has not changed.
+    /// The change after [`Plan::update`] changed the plan to `after`; the node itself is unchanged.
     pub fn sync_change(self, after: &Plan, change: &PlanChange) -> Sync {
         let load = match self {
             Self::Iptables => iptables::sync::load(after, iptables::sync::of_change(after, change)),

@@ -1,4 +1,4 @@
-//! What kube-proxy answers on the healthCheckNodePort of a Service.
+//! Responses of kube-proxy on the healthCheckNodePort of a Service.
 //!
 //! kube-proxy: pkg/proxy/healthcheck/service_health.go; `LocalReadyEndpoints`,
 //! pkg/proxy/endpointschangetracker.go.
@@ -11,10 +11,10 @@ use crate::plan::Plan;
 /// The health check of one Service on one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The TCP port that is listened on: on every address, or on those that take NodePort traffic.
+    /// The listening TCP port: on all addresses, or on those that accept NodePort traffic.
     pub port: u16,
-    /// Ready endpoints on this node, each address counted once over all ports of the Service. Terminating
-    /// endpoints never count, even where they serve for want of better ones: the balancer shall go elsewhere.
+    /// Ready endpoints on this node; an address counts once over all ports of the Service. Terminating endpoints never
+    /// count, even where they serve as a fallback: the load balancer should use another node.
     pub local_endpoints: usize,
 }
 
@@ -29,7 +29,7 @@ pub struct Response {
     pub body: String,
 }
 
-/// The health checks that a node offers, by Service.
+/// The health checks of a node, by Service.
 pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
     let mut addresses: BTreeMap<ServiceName, (u16, BTreeSet<_>)> = BTreeMap::new();
     for service in plan.services.values() {
@@ -44,7 +44,7 @@ pub fn health_checks(plan: &Plan) -> BTreeMap<ServiceName, HealthCheck> {
     checks.collect()
 }
 
-/// The answer to a request. `proxy_is_healthy`: kube-proxy itself has synced lately.
+/// The response to a request. `proxy_is_healthy`: kube-proxy itself has synced recently.
 pub fn answer(service: &ServiceName, check: HealthCheck, proxy_is_healthy: bool) -> Response {
     let count = check.local_endpoints;
     let (namespace, name) = (service.namespace(), service.name());
@@ -55,7 +55,7 @@ pub fn answer(service: &ServiceName, check: HealthCheck, proxy_is_healthy: bool)
             ("X-Content-Type-Options", "nosniff".to_owned()),
             ("X-Load-Balancing-Endpoint-Weight", count.to_string()),
         ],
-        // Names need no escapes in JSON: they are DNS labels.
+        // Names need no JSON escapes: they are DNS labels.
         body: [
             "{".to_owned(),
             "\t\"service\": {".to_owned(),

@@ -1,7 +1,7 @@
-//! iptables mode: the plan in the words of iptables.
+//! iptables mode: the plan as iptables text.
 //!
-//! Which rule stands where is kube-proxy's iptables mode, pkg/proxy/iptables/proxier.go, `syncProxyRules`.
-//! That function cannot say in which order Services come; here they come in the order of their names.
+//! The rules and their order follow kube-proxy's iptables mode, pkg/proxy/iptables/proxier.go, `syncProxyRules`. That
+//! function writes Services in arbitrary order; here they are ordered by name.
 
 mod chain_name;
 pub mod diff;
@@ -20,17 +20,16 @@ use crate::load::{Load, Table, Tool};
 use crate::objects::IpFamily;
 use crate::plan::Plan;
 
-/// More endpoints than this, and comments about single endpoints are left out.
+/// With more endpoints than this, comments about single endpoints are omitted.
 ///
 /// kube-proxy: `largeClusterEndpointsThreshold`, pkg/proxy/iptables/proxier.go.
 pub const LARGE_CLUSTER_ENDPOINTS: usize = 1000;
 
-/// Everything that a node loads for this plan, from nothing. The conntrack settings that every mode has come
-/// before it.
+/// Everything that a node with empty tables loads for this plan. The conntrack settings common to all modes precede it.
 ///
-/// A chain is ensured once per jump, as kube-proxy does.
+/// As in kube-proxy, a chain is ensured once per jump.
 pub fn load(plan: &Plan) -> impl Iterator<Item = Load> {
-    // Without it the kernel takes packets that DNAT sends from 127.0.0.0/8 to a pod for martians.
+    // Otherwise the kernel treats packets that DNAT redirects from 127.0.0.0/8 to a Pod as martians.
     let route_localnet = plan
         .node
         .localhost_node_ports
@@ -39,8 +38,8 @@ pub fn load(plan: &Plan) -> impl Iterator<Item = Load> {
     route_localnet.into_iter().chain(jumps::ensured(plan.family).map(Load::Ensure)).chain([restore])
 }
 
-/// Input of `iptables-restore --noflush` (or `ip6tables-restore`) that makes all rules of this plan, but for the
-/// jumps from built-in chains.
+/// Input of `iptables-restore --noflush` (or `ip6tables-restore`) with all rules of this plan except the jumps from
+/// built-in chains.
 pub fn restore(plan: &Plan) -> String {
     let tables = tables(plan);
     let size = |TableRules { chains, rules, .. }: &TableRules| chains.len() * 40 + rules.as_str().len() + 16;
@@ -51,7 +50,7 @@ pub fn restore(plan: &Plan) -> String {
     text.into_string()
 }
 
-/// The tool that loads restore input of this family.
+/// The tool that loads the text for this family.
 const fn restore_tool(family: IpFamily) -> Tool {
     match family {
         IpFamily::V4 => Tool::IptablesRestore,
@@ -59,7 +58,7 @@ const fn restore_tool(family: IpFamily) -> Tool {
     }
 }
 
-/// Whether comments about single endpoints are left out.
+/// True if comments about single endpoints are omitted.
 fn is_large_cluster(plan: &Plan) -> bool {
     plan.endpoint_count > LARGE_CLUSTER_ENDPOINTS
 }
@@ -88,7 +87,7 @@ fn tables(plan: &Plan) -> [TableRules; 2] {
     [filter, nat]
 }
 
-/// About how long the rules of the nat table get, so that they need not be moved while they grow.
+/// Approximate length of the nat rules, to avoid reallocation.
 fn estimated_bytes(plan: &Plan) -> usize {
     const BYTES_PER_SERVICE: usize = 600;
     const BYTES_PER_ENDPOINT: usize = 500;

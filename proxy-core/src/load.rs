@@ -1,13 +1,13 @@
 //! What a node loads, as an ordered list: text for its tools, and the few commands that are not text.
 //!
-//! Neutral: every proxy mode yields such a list ([`crate::generator`]), and whoever loads it needs one row per
-//! tool, whatever the mode.
+//! Independent of the proxy mode: every mode produces such a list ([`crate::generator`]), and loading it needs one
+//! function per tool.
 
 use std::fmt;
 
 use crate::objects::IpFamily;
 
-/// One thing that a node loads. Each is loaded when the one before it has been.
+/// One item to load, after the items before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Load {
     /// Sets a sysctl: `sysctl NAME=VALUE`.
@@ -17,18 +17,18 @@ pub enum Load {
         /// The value.
         value: String,
     },
-    /// Makes sure of a chain or of a jump, by the command `iptables` or `ip6tables`.
+    /// Ensures a chain or a jump, with the command `iptables` or `ip6tables`.
     Ensure(Ensure),
-    /// Gives text to a tool.
+    /// Passes text to a tool.
     Text {
         /// The tool.
         tool: Tool,
-        /// What it reads.
+        /// Its input.
         text: String,
     },
 }
 
-/// Something that is made by the command `iptables` (or `ip6tables`) unless it exists.
+/// Something to create with the command `iptables` (or `ip6tables`) unless it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ensure {
     /// A chain: `iptables -t TABLE -N CHAIN`.
@@ -42,7 +42,7 @@ pub enum Ensure {
         /// The chain.
         chain: &'static str,
     },
-    /// A rule that is inserted before all others of its chain: `iptables -t TABLE -I CHAIN RULE`.
+    /// A rule inserted at the start of its chain: `iptables -t TABLE -I CHAIN RULE`.
     ///
     /// kube-proxy: `EnsureRule` with `Prepend`, pkg/util/iptables/iptables.go.
     Jump {
@@ -50,7 +50,7 @@ pub enum Ensure {
         family: IpFamily,
         /// The table.
         table: Table,
-        /// The chain that gets the rule.
+        /// The chain of the rule.
         from: &'static str,
         /// The rule without its chain: matches and `-j TARGET`.
         rule: String,
@@ -58,7 +58,7 @@ pub enum Ensure {
 }
 
 impl Ensure {
-    /// The command line that makes it where it does not exist: `iptables -t nat -N KUBE-SERVICES`.
+    /// The command that creates it: `iptables -t nat -N KUBE-SERVICES`.
     pub fn command(&self) -> String {
         let program = self.program();
         match self {
@@ -88,7 +88,7 @@ pub enum Tool {
 }
 
 impl Tool {
-    /// The name of the file that the text is kept in.
+    /// The file name of the text.
     pub const fn file(self) -> &'static str {
         match self {
             Self::IptablesRestore => "iptables.rules",

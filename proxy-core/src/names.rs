@@ -45,13 +45,13 @@ impl fmt::Debug for ServiceName {
     }
 }
 
-/// What kube-proxy keeps rules for: one port of one Service, for one protocol.
+/// The unit of kube-proxy's rules: one port of one Service, for one protocol.
 ///
-/// Ordered by its printed form, which is the order of rules in the chains that all Services share.
+/// Ordered by printed form, which is the order of rules in the shared chains.
 #[derive(Clone)]
 pub struct ServicePortName {
     text: Arc<str>,
-    /// Bytes of `text` that name the Service.
+    /// Length in bytes of the Service's part of `text`.
     service_length: usize,
     protocol: Protocol,
 }
@@ -67,8 +67,8 @@ impl ServicePortName {
         }
     }
 
-    /// The two ranges in which all ports of a Service lie: the one without a name, and those with one. Other
-    /// Services may lie between them (`a/b`, `a/b-c:x`, `a/b:x`).
+    /// The two ranges that contain all ports of a Service: the unnamed one, and the named ones. Other Services may sort
+    /// between them (`a/b`, `a/b-c:x`, `a/b:x`).
     pub(crate) fn ranges_of(service: &ServiceName) -> [(Bound<Self>, Bound<Self>); 2] {
         let bound = |end: &str, protocol: Protocol| Self {
             text: [service.as_str(), end].concat().into(),
@@ -115,10 +115,10 @@ impl fmt::Debug for ServicePortName {
     }
 }
 
-// The printed form says everything but the protocol: names hold neither `/` nor `:`.
+// The printed form determines everything except the protocol: names contain neither `/` nor `:`.
 impl Ord for ServicePortName {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Plans of before and after an update share their names: most comparisons end with the pointer.
+        // Plans before and after an update share their names: most comparisons end at the pointer.
         let text =
             if Arc::ptr_eq(&self.text, &other.text) { Ordering::Equal } else { self.text.cmp(&other.text) };
         text.then(self.protocol.cmp(&other.protocol))

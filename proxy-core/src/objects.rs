@@ -1,8 +1,8 @@
-//! The part of the Kubernetes API that decides where a packet goes.
+//! The part of the Kubernetes API that affects packets.
 //!
-//! Plain structs with the API's field names; what hairpin does not use is accepted and forgotten. Nothing is
-//! judged here: an address is the string that the manifest holds, a port any integer. The modules that use a
-//! field check it and name its path ([`crate::ObjectError`]).
+//! Plain structs with the API's field names; unused fields are ignored. Nothing is validated here: an address is the
+//! string in the manifest, a port any integer. The modules that use a field validate it and report its path
+//! ([`crate::ObjectError`]).
 //!
 //! Every field may be absent or `null`, as in Go's decoder; the default is Go's zero value.
 
@@ -36,7 +36,7 @@ pub use service::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The kinds of object that hairpin understands.
+/// The kinds of object that hairpin supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `v1` Namespace; its content is ignored.
@@ -70,7 +70,7 @@ const KINDS: [(Kind, &str, &str); 8] = [
 ];
 
 impl Kind {
-    /// The kind that a document's `apiVersion` and `kind` name, or `None` if hairpin does not know it.
+    /// The kind of a document with this `apiVersion` and `kind`, or `None` if hairpin does not support it.
     pub fn of(type_meta: &TypeMeta) -> Option<Self> {
         KINDS
             .iter()
@@ -98,10 +98,10 @@ impl Kind {
     }
 }
 
-/// One object of any kind that hairpin understands.
+/// One object of any supported kind.
 ///
-/// It is no serde enum on purpose: with a tag, YAML readers lose the position of an error. Read the
-/// document's [`TypeMeta`] first, then the document itself with [`Object::deserialize_as`].
+/// Deliberately not a tagged serde enum: with a tag, YAML readers lose the position of an error. Read the document's
+/// [`TypeMeta`] first, then the document with [`Object::deserialize_as`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// A Namespace: only its name and labels are kept.
@@ -122,7 +122,7 @@ pub enum Object {
     KubeProxyConfiguration(Box<KubeProxyConfiguration>),
 }
 
-/// A document of which only the metadata matters.
+/// A document of which only the metadata is used.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct OnlyMeta {
@@ -131,7 +131,7 @@ struct OnlyMeta {
 }
 
 impl Object {
-    /// Reads one document as `kind`.
+    /// Deserializes one document as `kind`.
     ///
     /// # Errors
     /// What the deserializer reports: a field of the wrong type, an unknown variant of a closed enum.

@@ -1,7 +1,7 @@
-//! What a node shall do with Service traffic, said without the words of any rule language.
+//! How a node handles Service traffic, independent of the proxy mode.
 //!
-//! Every decision of kube-proxy is taken here, once: which endpoints serve which VIP, what is masqueraded,
-//! what is refused or dropped. The printers of the proxy modes only spell it.
+//! Every decision of kube-proxy is made here, once: which endpoints serve which VIP, what is masqueraded, what is
+//! rejected or dropped. The proxy modes only print it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,82 +24,81 @@ use crate::traffic_policy::{Categories, Question, categorize};
 pub struct Plan {
     /// The family.
     pub family: IpFamily,
-    /// What does not depend on any Service.
+    /// The part independent of Services.
     pub node: NodePlan,
-    /// What every service port needs, in the order of names.
+    /// The plans of all service ports, ordered by name.
     pub services: BTreeMap<ServicePortName, Arc<ServicePlan>>,
-    /// Endpoints of all service ports together, in whatever condition.
+    /// Number of endpoints of all service ports, in any condition.
     pub endpoint_count: usize,
 }
 
-/// What does not depend on any Service.
+/// The part of a plan independent of Services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlan {
     /// The node's primary address.
     pub node_ip: IpAddr,
-    /// How traffic of this node's pods is recognised; `None`: not at all.
+    /// How traffic from this node's Pods is detected; `None`: not detected.
     pub local_traffic: Option<LocalTraffic>,
-    /// The bit of the packet mark that asks for masquerade.
+    /// The packet mark that requests masquerade.
     pub masquerade_mark: u32,
-    /// Which addresses of the node take NodePort traffic.
+    /// Node addresses that accept NodePort traffic.
     pub node_port_addresses: NodePortAddresses,
-    /// NodePorts answer on 127.0.0.0/8, by `route_localnet`. Never for IPv6.
+    /// NodePorts are reachable on 127.0.0.0/8, by `route_localnet`. Never for IPv6.
     pub localhost_node_ports: bool,
-    /// Forwarded packets that conntrack calls INVALID are dropped.
+    /// Forwarded packets that conntrack marks INVALID are dropped.
     pub drops_invalid: bool,
     /// The nfacct counters exist.
     pub has_nfacct: bool,
-    /// Masquerade picks ports at random.
+    /// Masquerade selects ports at random.
     pub random_fully: bool,
-    /// conntrack sysctls that kube-proxy sets at start, in order; name and value.
+    /// conntrack sysctls that kube-proxy sets at start, in order: name and value.
     pub conntrack_sysctls: Vec<(String, String)>,
-    /// Stale conntrack entries are found by going through the table, not by what changed.
+    /// Stale conntrack entries are found by scanning the table, not from changes.
     pub reconciles_conntrack: bool,
 }
 
-/// Which addresses of the node take NodePort traffic.
+/// Node addresses that accept NodePort traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodePortAddresses {
-    /// Every address that is local when a packet comes.
+    /// Every address that is local when a packet arrives.
     AllLocal,
-    /// These, which the node had when the plan was made; sorted.
+    /// These addresses, determined when the plan was made; sorted.
     Only(Vec<IpAddr>),
 }
 
-/// What one service port needs.
+/// The plan of one service port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
     /// The service port.
     pub name: ServicePortName,
-    /// All its endpoints in whatever condition, sorted by their text.
+    /// All endpoints in any condition, sorted by text.
     pub endpoints: Vec<Endpoint>,
-    /// Those that may serve.
+    /// The endpoints that may serve.
     pub categories: Categories,
     /// The ClusterIP.
     pub cluster_ip: IpAddr,
     /// The port on all VIPs.
     pub port: u16,
-    /// What becomes of traffic to the ClusterIP.
+    /// Treatment of traffic to the ClusterIP.
     pub internal: Treatment,
-    /// Which traffic to the ClusterIP is masqueraded.
+    /// Masquerade condition for traffic to the ClusterIP.
     pub internal_masquerade: Masquerade,
-    /// What becomes of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has
-    /// none.
+    /// Treatment of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has none.
     pub external: Option<External>,
-    /// How many seconds a client stays with its endpoint, if it does.
+    /// Timeout of session affinity in seconds, if enabled.
     pub affinity_seconds: Option<u32>,
-    /// The TCP port on which load balancers ask for local endpoints.
+    /// The TCP port on which load balancers query for local endpoints.
     pub health_check_node_port: Option<u16>,
 }
 
-/// What becomes of traffic to a VIP.
+/// Treatment of traffic to a VIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
-    /// It goes to one of these endpoints.
+    /// Sent to one of these endpoints.
     Serve(EndpointSet),
-    /// It is refused: nobody in the cluster could serve it.
+    /// Rejected: the cluster has no endpoint for it.
     Reject,
-    /// It is dropped: others could, but the traffic policy forbids to leave the node.
+    /// Dropped: other nodes have endpoints, but the traffic policy forbids using them.
     Drop,
 }
 
@@ -112,49 +111,49 @@ pub enum EndpointSet {
     Local,
 }
 
-/// Which traffic to a ClusterIP gets the node's address as source.
+/// Which traffic to a ClusterIP is masqueraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Masquerade {
     /// None.
     Never,
     /// All of it.
     Always,
-    /// What does not come from this node's pods ([`NodePlan::local_traffic`]): the reply must pass this node
-    /// again.
+    /// Traffic that does not come from this node's Pods ([`NodePlan::local_traffic`]): its reply must return through
+    /// this node.
     UnlessFromPods,
 }
 
-/// What becomes of traffic to addresses and ports that are meant for the outside.
+/// Treatment of traffic to external addresses and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
     /// External IPs, as listed.
     pub external_ips: Vec<IpAddr>,
-    /// Load balancer addresses that the node answers for, as listed.
+    /// Load balancer addresses that the node serves, as listed.
     pub load_balancer_vips: Vec<IpAddr>,
     /// The port on the node's addresses.
     pub node_port: Option<u16>,
-    /// Traffic policy. With Cluster everything is masqueraded. With Local the source address stays, and
-    /// traffic of this node's pods and of the node itself is sent to all endpoints of the cluster, as if it
-    /// had gone out to a load balancer and come back.
+    /// Traffic policy. With Cluster, all traffic is masqueraded. With Local, the source address is preserved, and
+    /// traffic from this node's Pods and from the node itself is sent to all endpoints of the cluster, as if it had
+    /// passed through a load balancer.
     pub policy: TrafficPolicy,
-    /// What becomes of traffic that no short circuit takes.
+    /// Treatment of traffic that takes no short circuit.
     pub treatment: Treatment,
-    /// Who may use the load balancer addresses; `None`: everybody. NodePorts are never subject to it.
+    /// Sources that may use the load balancer addresses; `None` for all. NodePorts are never restricted.
     pub source_ranges: Option<SourceRanges>,
 }
 
-/// Who may use the load balancer addresses of a Service.
+/// Sources that may use the load balancer addresses of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceRanges {
     /// Sources, as listed.
     pub ranges: Vec<IpNet>,
-    /// The load balancer addresses are good sources too. So it is when the node's own address is in a range:
-    /// where the VIP is an address of the node, the node's own requests may carry it as source.
+    /// The load balancer addresses are admitted as sources too. This is the case if the node's own address is in a
+    /// range: if the VIP is a local address, the node's own requests may have it as source.
     pub admits_vips: bool,
 }
 
 impl ServicePlan {
-    /// Whether some endpoint of the cluster could serve.
+    /// True if the cluster has an endpoint that could serve.
     pub fn has_endpoints(&self) -> bool {
         self.categories.has_any
     }
@@ -164,7 +163,7 @@ impl ServicePlan {
         self.indexes_in(set).iter().map(|index| &self.endpoints[*index as usize])
     }
 
-    /// Where the endpoints of a set stand in [`ServicePlan::endpoints`], ascending.
+    /// Indexes of the endpoints of a set in [`ServicePlan::endpoints`], ascending.
     pub(crate) fn indexes_in(&self, set: EndpointSet) -> &[u32] {
         match set {
             EndpointSet::Cluster => &self.categories.cluster,
@@ -172,7 +171,7 @@ impl ServicePlan {
         }
     }
 
-    /// The endpoints of both sets.
+    /// The endpoints in either set.
     pub fn reachable_endpoints(&self) -> impl ExactSizeIterator<Item = &Endpoint> {
         self.categories.all_reachable.iter().map(|index| &self.endpoints[*index as usize])
     }
@@ -211,7 +210,7 @@ impl ServicePlan {
     }
 }
 
-/// What becomes of traffic with this policy. kube-proxy: `syncProxyRules`, pkg/proxy/iptables/proxier.go.
+/// The treatment for this policy. kube-proxy: `syncProxyRules`, pkg/proxy/iptables/proxier.go.
 fn treatment(policy: TrafficPolicy, categories: &Categories) -> Treatment {
     if !categories.has_any {
         return Treatment::Reject;
@@ -234,21 +233,21 @@ fn source_ranges(port: &ServicePort, config: &NodeConfig, node_ip: IpAddr) -> Op
     Some(SourceRanges { ranges: ranges.clone(), admits_vips })
 }
 
-/// How one service port's plan changed.
+/// A change of one service port's plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceChange {
     /// The service port.
     pub name: ServicePortName,
-    /// Its plan before; `None` if it is new.
+    /// The plan before; `None` if it is new.
     pub before: Option<Arc<ServicePlan>>,
-    /// Its plan after; `None` if it is gone.
+    /// The plan after; `None` if it was removed.
     pub after: Option<Arc<ServicePlan>>,
 }
 
-/// How a plan changed.
+/// A change of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanChange {
-    /// The service ports whose plans differ, in the order of names.
+    /// Service ports whose plans differ, ordered by name.
     pub services: Vec<ServiceChange>,
     /// [`Plan::endpoint_count`] before the change.
     pub endpoint_count_before: usize,
@@ -264,8 +263,8 @@ impl Plan {
         Self { family, node, services, endpoint_count }
     }
 
-    /// Plans some Services anew, after [`Cluster::apply`] or [`Cluster::delete`] named them, and says what
-    /// changed. Cost is that of these Services alone. `config` must be the one that the plan was made with.
+    /// Recomputes the plan of Services that [`Cluster::apply`] or [`Cluster::delete`] returned, and returns the change.
+    /// The cost depends on these Services only. `config` must be the one with which the plan was made.
     pub fn update(&mut self, cluster: &Cluster, config: &NodeConfig, services: &[ServiceName]) -> PlanChange {
         let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
@@ -285,7 +284,7 @@ impl Plan {
         PlanChange { services: changes.into_values().collect(), endpoint_count_before }
     }
 
-    /// Every service port whose plan differs from `before`, in the order of names.
+    /// Service ports whose plan differs from `before`, ordered by name.
     pub fn change_since(&self, before: &Self) -> PlanChange {
         let mut services = Vec::new();
         let mut olds = before.services.values().peekable();
@@ -353,7 +352,7 @@ fn service_plans(
 }
 
 impl NodePlan {
-    /// What kube-proxy's proxier of one family makes of its configuration.
+    /// Derives the node's part from kube-proxy's configuration, for one family.
     ///
     /// kube-proxy: `NewProxier`, pkg/proxy/iptables/proxier.go.
     pub fn new(config: &NodeConfig, family: IpFamily) -> Self {
@@ -373,10 +372,11 @@ impl NodePlan {
     }
 }
 
-/// The node's addresses that take NodePort traffic, and whether IPv4 loopback was among the CIDRs asked for.
+/// The node's addresses that accept NodePort traffic, and whether the CIDRs include IPv4 loopback.
 ///
-/// kube-proxy: `NewNodePortAddresses`, `GetNodeIPs`, pkg/proxy/util/nodeport_addresses.go. A family for which
-/// the list names nothing takes NodePorts everywhere, even if the list names something of the other family.
+/// kube-proxy: `NewNodePortAddresses`, `GetNodeIPs`, pkg/proxy/util/nodeport_addresses.go. If the list has nothing for
+/// a family, that family accepts NodePort traffic on all addresses, even if the list names addresses of the other
+/// family.
 fn node_port_addresses(config: &NodeConfig, family: IpFamily) -> (NodePortAddresses, bool) {
     let all: IpNet = match family {
         IpFamily::V4 => IpNet::new_assert([0, 0, 0, 0].into(), 0),
@@ -391,7 +391,7 @@ fn node_port_addresses(config: &NodeConfig, family: IpFamily) -> (NodePortAddres
         match address {
             NodePortAddress::Cidr(net) if family_of_net(net) == family => nets.push(*net),
             NodePortAddress::Cidr(_) => {}
-            // kube-proxy: a node without address of the family has loopback as primary, which is passed over.
+            // kube-proxy: a node without an address of the family has loopback as primary address, which is skipped.
             NodePortAddress::Primary => {
                 nets.extend(Some(config.node_ip(family)).filter(|ip| !ip.is_loopback()).map(IpNet::from));
             }

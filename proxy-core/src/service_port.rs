@@ -1,4 +1,4 @@
-//! What one port of a Service asks for, in one address family.
+//! One port of a Service in one address family.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::objects::{
 };
 use crate::validate::{self, Fields};
 
-/// One port of a Service in one family, checked.
+/// One port of a Service in one family, validated.
 ///
 /// kube-proxy: `BaseServicePortInfo`, pkg/proxy/serviceport.go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,33 +29,33 @@ pub struct ServicePort {
     pub node_port: Option<u16>,
     /// External IPs of this family, as listed.
     pub external_ips: Vec<IpAddr>,
-    /// Load balancer addresses of this family that the node answers for (`ipMode: VIP`), as listed.
+    /// Load balancer addresses of this family that the node serves (`ipMode: VIP`), as listed.
     pub load_balancer_vips: Vec<IpAddr>,
     /// Sources of this family that may use the load balancer addresses; empty for all.
     pub source_ranges: Vec<IpNet>,
-    /// How many seconds a client stays with its endpoint, if it does.
+    /// Timeout of session affinity in seconds, if enabled.
     pub affinity_seconds: Option<u32>,
-    /// Which endpoints serve the ClusterIP.
+    /// Policy for the ClusterIP.
     pub internal_policy: TrafficPolicy,
-    /// Which endpoints serve everything else. Local counts only for Services that take outside traffic.
+    /// Policy for all other traffic. Local applies only to Services with external traffic.
     pub external_policy: TrafficPolicy,
-    /// The TCP port on which load balancers ask for local endpoints.
+    /// The TCP port on which load balancers query for local endpoints.
     pub health_check_node_port: Option<u16>,
 }
 
 impl ServicePort {
-    /// Whether it has any address or port that is meant for the outside.
+    /// True if it has an external address or port.
     pub fn is_externally_accessible(&self) -> bool {
         self.node_port.is_some() || !self.load_balancer_vips.is_empty() || !self.external_ips.is_empty()
     }
 
-    /// Whether all of the cluster's endpoints may serve something. Even with a local external policy they do:
-    /// pods and the node itself are sent to them.
+    /// True if all endpoints of the cluster may serve some of its traffic. This holds even with a local external
+    /// policy: traffic from Pods and from the node itself is sent to them.
     pub fn uses_cluster_endpoints(&self) -> bool {
         self.internal_policy == TrafficPolicy::Cluster || self.is_externally_accessible()
     }
 
-    /// Whether something is served by this node's endpoints only.
+    /// True if some of its traffic is served by this node's endpoints only.
     pub fn uses_local_endpoints(&self) -> bool {
         self.internal_policy == TrafficPolicy::Local
             || (self.external_policy == TrafficPolicy::Local && self.is_externally_accessible())
@@ -68,11 +68,11 @@ impl ServicePort {
 pub(crate) const HIDING_LABELS: [&str; 2] =
     ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
 
-/// The service ports of a Service, per family: `[IPv4, IPv6]`. Both are empty for a Service that kube-proxy
-/// ignores: headless, ExternalName, or with one of the hiding labels.
+/// The service ports of a Service, per family: `[IPv4, IPv6]`. Both are empty for a Service that kube-proxy ignores:
+/// headless, ExternalName, or with a hiding label.
 ///
 /// # Errors
-/// The first field that no API server would have stored.
+/// The first field that an API server would reject.
 pub fn service_ports(service: &Service) -> Result<[Vec<ServicePort>; 2], ObjectError> {
     let fields = Fields::new(Kind::Service, &service.metadata);
     validate::service_metadata(&service.metadata, Kind::Service)?;
@@ -95,7 +95,7 @@ pub fn service_ports(service: &Service) -> Result<[Vec<ServicePort>; 2], ObjectE
         let (name, number, node_port) = port_numbers(&service_name, index, port, &fields)?;
         if !names.insert((port.name.as_str(), port.protocol)) {
             let path = format!("spec.ports[{index}].name");
-            return Err(fields.error(&path, &port.name, "a name that no other port of the Service has"));
+            return Err(fields.error(&path, &port.name, "a name that no other port of the Service uses"));
         }
         for family in [IpFamily::V4, IpFamily::V6] {
             let Some(cluster_ip) = cluster_ips[family as usize] else { continue };
@@ -122,7 +122,7 @@ pub fn service_ports(service: &Service) -> Result<[Vec<ServicePort>; 2], ObjectE
     Ok(families)
 }
 
-/// What is not tied to a port: every family mixed, as listed.
+/// Addresses independent of ports, of both families, as listed.
 struct ExternalAddresses {
     external_ips: Vec<IpAddr>,
     load_balancer_vips: Vec<IpAddr>,
@@ -144,7 +144,7 @@ impl ExternalAddresses {
             let path = || format!("status.loadBalancer.ingress[{index}].ip");
             let ip =
                 parse_ip(&ingress.ip).ok_or_else(|| fields.error(&path(), &ingress.ip, "an IP address"))?;
-            // KEP-1860: with ipMode Proxy the balancer ends connections itself, so the node must not catch
+            // KEP-1860: with ipMode Proxy the load balancer terminates connections, so the node must not intercept
             // them.
             if ingress.ip_mode != Some(IpMode::Proxy) {
                 load_balancer_vips.push(ip);
@@ -153,7 +153,7 @@ impl ExternalAddresses {
         let mut source_ranges = Vec::new();
         for (index, text) in service.spec.load_balancer_source_ranges.iter().enumerate() {
             let path = || format!("spec.loadBalancerSourceRanges[{index}]");
-            // API validation lets white space around a range pass.
+            // API validation accepts white space around a range.
             source_ranges.push(parse_cidr(text.trim()).ok_or_else(|| fields.error(&path(), text, "a CIDR"))?);
         }
         Ok(Self { external_ips, load_balancer_vips, source_ranges })
@@ -177,7 +177,7 @@ fn cluster_ips(service: &Service, fields: &Fields<'_>) -> Result<[Option<IpAddr>
             found[family_of(first) as usize] = Some(first);
         }
     } else {
-        // kube-proxy asks for the first ClusterIP alone whether a Service has any.
+        // kube-proxy checks only the first ClusterIP to decide whether a Service is headless.
         return Ok(found);
     }
     for (index, text) in spec.cluster_ips.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! Which conntrack entries must go when endpoints of UDP Services change.
+//! Finds conntrack entries to delete when the endpoints of UDP Services change.
 //!
-//! A UDP flow has no end that conntrack could see: as long as its client sends, its entry lives, and with it
-//! the choice of an endpoint that may be gone. TCP and SCTP are never touched: their peers notice.
+//! Conntrack cannot see the end of a UDP flow: while the client keeps sending, the entry stays, and with it an endpoint
+//! that may be gone. TCP and SCTP entries are left alone: their peers notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,26 +11,26 @@ use crate::endpoint::Endpoint;
 use crate::objects::{IpFamily, Protocol};
 use crate::plan::{Plan, PlanChange, ServicePlan};
 
-/// What to do about conntrack entries after a sync.
+/// Cleanup of conntrack entries after a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FlowCleanup {
     /// Nothing.
     None,
-    /// Run these commands (v1.31); one that finds no entry fails and harms nothing.
+    /// Run these commands (v1.31); one that finds no entry fails harmlessly.
     Commands(Vec<String>),
-    /// Go through all UDP entries of the family and delete those that [`Frontends::is_stale`] names.
+    /// Scan all UDP entries of the family and delete those for which [`Frontends::is_stale`] is true.
     Reconcile(Reconciliation),
 }
 
-/// A look at the whole conntrack table that is due.
+/// A pending scan of the conntrack table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// UDP service ports that are gone: whatever entry they left is stale.
+    /// Removed UDP service ports: all their entries are stale.
     deleted: Vec<Arc<ServicePlan>>,
 }
 
 impl Reconciliation {
-    /// What to judge entries by; `after` is the plan after the sync.
+    /// The criteria for entries; `after` is the plan after the sync.
     pub fn frontends(&self, after: &Plan) -> Frontends {
         Frontends::new(after, &self.deleted)
     }
@@ -56,16 +56,16 @@ impl FlowCleanup {
     }
 }
 
-/// One UDP entry of the conntrack table, as far as it matters here.
+/// The relevant part of a UDP conntrack entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpFlow {
-    /// Destination of the original direction: what the client sends to.
+    /// Destination of the original direction, as addressed by the client.
     pub original_destination: SocketAddr,
-    /// Source of the reply direction: who answers; the same as the former if nothing was rewritten.
+    /// Source of the reply direction; equal to the destination if it was not translated.
     pub reply_source: SocketAddr,
 }
 
-/// Addresses and ports that UDP Services answer on, with the endpoints that may answer.
+/// Addresses and ports of UDP Services, with the endpoints that may reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frontends {
     by_address: BTreeMap<SocketAddr, BTreeSet<SocketAddr>>,
@@ -73,13 +73,13 @@ pub struct Frontends {
 }
 
 impl Frontends {
-    /// Of a plan, and of the service ports that are gone.
+    /// From a plan, and the removed service ports.
     ///
-    /// kube-proxy: `CleanStaleEntries`, pkg/proxy/conntrack/cleanup.go. All serving endpoints may answer,
-    /// whatever the traffic policies, hints and termination: a flow that goes on is not disturbed.
+    /// kube-proxy: `CleanStaleEntries`, pkg/proxy/conntrack/cleanup.go. All serving endpoints may reply, regardless of
+    /// traffic policies, hints and termination: ongoing flows are not disturbed.
     fn new(after: &Plan, deleted: &[Arc<ServicePlan>]) -> Self {
         let mut frontends = Self::default();
-        // Those first: an address that a live Service has taken over belongs to that one.
+        // Removed ones first: an address that an existing Service has taken over belongs to that Service.
         for service in deleted {
             frontends.add(service, BTreeSet::new());
         }
@@ -90,7 +90,7 @@ impl Frontends {
         frontends
     }
 
-    /// Whether an entry leads where no serving endpoint answers.
+    /// True if the entry leads to an address where no serving endpoint replies.
     pub fn is_stale(&self, flow: &UdpFlow) -> bool {
         let destination = flow.original_destination;
         let misses = |endpoints: &BTreeSet<SocketAddr>| !endpoints.contains(&flow.reply_source);
@@ -105,16 +105,15 @@ impl Frontends {
         for vip in vips(service) {
             self.by_address.insert(SocketAddr::new(vip, service.port), endpoints.clone());
         }
-        // NodePorts are looked up by number alone: without endpoints, flows of others to the same port number
-        // somewhere else would be torn down.
+        // NodePorts are looked up by number alone: without endpoints, unrelated flows to the same port number elsewhere
+        // would be deleted.
         if let Some(port) = node_port(service).filter(|_| !endpoints.is_empty()) {
             self.by_node_port.insert(port, endpoints);
         }
     }
 }
 
-/// What kube-proxy v1.31 runs: entries of Services that are gone or had no endpoint, then entries to
-/// endpoints that are gone.
+/// The commands of kube-proxy v1.31: for Services that were removed or had no endpoints, then for removed endpoints.
 ///
 /// kube-proxy v1.31: `deleteStaleServiceConntrackEntries`, `deleteStaleEndpointConntrackEntries`,
 /// pkg/proxy/conntrack/cleanup.go; `detectStaleConntrackEntries`, pkg/proxy/endpointschangetracker.go.

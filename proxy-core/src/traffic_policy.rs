@@ -1,50 +1,50 @@
-//! Which endpoints may serve a service port on a node.
+//! Selects the endpoints that may serve a service port on a node.
 
 use crate::endpoint::Endpoint;
 
-/// What decides, besides the endpoints themselves.
+/// The inputs besides the endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question<'a> {
-    /// Something is served by all of the cluster's endpoints
+    /// Some traffic is served by all endpoints of the cluster
     /// ([`crate::service_port::ServicePort::uses_cluster_endpoints`]).
     pub uses_cluster_endpoints: bool,
-    /// Something is served by this node's endpoints only
+    /// Some traffic is served by this node's endpoints only
     /// ([`crate::service_port::ServicePort::uses_local_endpoints`]).
     pub uses_local_endpoints: bool,
     /// This node's zone, if it has one.
     pub zone: Option<&'a str>,
-    /// This node's name, if hints that name nodes are read.
+    /// This node's name, if node hints are supported.
     pub node_for_hints: Option<&'a str>,
 }
 
-/// The answer: indexes into the list of endpoints that was given, in its order.
+/// The result: indexes into the list of endpoints, ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Categories {
-    /// Serve what has policy Cluster.
+    /// Serve traffic with policy Cluster.
     pub cluster: Vec<u32>,
-    /// Serve what has policy Local.
+    /// Serve traffic with policy Local.
     pub local: Vec<u32>,
     /// The union of both.
     pub all_reachable: Vec<u32>,
-    /// Some endpoint somewhere could serve.
+    /// Some endpoint in the cluster could serve.
     pub has_any: bool,
 }
 
-/// Sorts the endpoints of a service port into those that may serve, seen from one node.
+/// Categorizes the endpoints of a service port that may serve, as seen from one node.
 ///
-/// An endpoint is a *candidate* when it is ready. When no candidate is left, endpoints that are serving
-/// although terminating take over, so that a rolling update never leaves a gap.
+/// An endpoint is a *candidate* if it is ready. Without candidates, serving endpoints that are terminating take over,
+/// so that a rolling update leaves no gap.
 ///
-/// * **cluster**: all ready endpoints of the cluster, narrowed to this node's or this zone's when hints allow
-///   that (see `narrowed_by_hints`); if no endpoint of the cluster is ready, all that are serving and
-///   terminating, whatever their hints. Empty when nothing is served with policy Cluster.
-/// * **local**: the ready endpoints on this node, whatever their hints; if there is none on this node, those on
-///   this node that are serving and terminating. Endpoints of other nodes do not matter here. Empty when nothing
-///   is served with policy Local.
-/// * **all reachable**: every endpoint that is in one of the two.
-/// * **has any**: some endpoint of the cluster, on this node or another, is ready, or serving and terminating.
-///   It tells "there is no endpoint" (refuse) from "there is none here" (drop, so that a load balancer goes
-///   elsewhere).
+/// * **cluster**: all ready endpoints of the cluster, narrowed to this node's or this zone's if hints allow it (see
+///   `narrowed_by_hints`); if no endpoint of the cluster is ready, all that are serving and terminating, regardless of
+///   hints. Empty if no traffic has policy Cluster.
+/// * **local**: the ready endpoints on this node, regardless of hints; if there is none on this node, those on this
+///   node that are serving and terminating. Endpoints of other nodes do not matter here. Empty if no traffic has policy
+///   Local.
+/// * **all reachable**: the union of the two.
+/// * **has any**: some endpoint of the cluster, on any node, is ready, or serving and terminating. This distinguishes
+///   "no endpoints at all" (reject) from "no endpoints on this node" (drop, so that a load balancer tries another
+///   node).
 ///
 /// kube-proxy: `CategorizeEndpoints`, pkg/proxy/topology.go.
 pub fn categorize(endpoints: &[Endpoint], question: &Question<'_>) -> Categories {
@@ -82,9 +82,9 @@ pub fn categorize(endpoints: &[Endpoint], question: &Question<'_>) -> Categories
 enum Narrowing<'a> {
     /// Not at all.
     None,
-    /// To those meant for this node.
+    /// To those hinted for this node.
     ToNode(&'a str),
-    /// To those meant for this zone.
+    /// To those hinted for this zone.
     ToZone(&'a str),
 }
 
@@ -98,8 +98,8 @@ impl Narrowing<'_> {
     }
 }
 
-/// Hints are followed only when every ready endpoint has some and one of them means us: half a set of hints,
-/// as in the middle of a change, would overload or starve. Hints for nodes win over hints for zones.
+/// Hints are used only if every ready endpoint has some and at least one matches: an incomplete set of hints, as during
+/// a change, would overload some endpoints or leave none. Node hints take precedence over zone hints.
 ///
 /// kube-proxy: `topologyModeFromHints` (earlier `canUseTopology`), pkg/proxy/topology.go.
 fn narrowed_by_hints<'a>(endpoints: &[Endpoint], question: &Question<'a>) -> Narrowing<'a> {
@@ -120,7 +120,7 @@ fn narrowed_by_hints<'a>(endpoints: &[Endpoint], question: &Question<'a>) -> Nar
     Narrowing::None
 }
 
-/// Merges two ascending lists without repetition.
+/// Merges two ascending lists without duplicates.
 fn union(left: &[u32], right: &[u32]) -> Vec<u32> {
     if left.is_empty() {
         return right.to_vec();

@@ -1,14 +1,14 @@
-//! The rules of the API server that keep manifests from becoming malformed rule text.
+//! The API server's validation rules that keep manifests from producing malformed rules.
 
 use rustc_hash::FxHashSet;
 
 use crate::error::ObjectError;
 use crate::objects::{Kind, Object, ObjectMeta};
 
-/// What a port number must be.
+/// The expected form of a port number.
 pub(crate) const PORT: &str = "a port number from 1 to 65535";
 
-/// Makes errors about the fields of one object.
+/// Creates errors about the fields of one object.
 pub(crate) struct Fields<'a> {
     kind: Kind,
     metadata: &'a ObjectMeta,
@@ -29,7 +29,7 @@ pub(crate) fn port(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|port| *port != 0)
 }
 
-/// Checks a DNS label: namespaces, Services and port names are one.
+/// Validates a DNS label: namespaces, Services and port names.
 ///
 /// Kubernetes: `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
 pub(crate) fn label(text: &str) -> Result<(), &'static str> {
@@ -40,7 +40,7 @@ pub(crate) fn label(text: &str) -> Result<(), &'static str> {
     if text.len() <= 63 && is_label(text) { Ok(()) } else { Err(EXPECTED) }
 }
 
-/// Checks a DNS subdomain: names of nodes, Pods and slices are one.
+/// Validates a DNS subdomain: names of nodes, Pods and slices.
 ///
 /// Kubernetes: `IsDNS1123Subdomain`, apimachinery pkg/util/validation/validation.go.
 pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
@@ -48,7 +48,7 @@ pub(crate) fn subdomain(text: &str) -> Result<(), &'static str> {
     if text.len() <= 253 && text.split('.').all(is_label) { Ok(()) } else { Err(EXPECTED) }
 }
 
-/// Checks name and namespace of an object whose name goes into rules.
+/// Validates name and namespace of an object whose name appears in rules.
 pub(crate) fn service_metadata(metadata: &ObjectMeta, kind: Kind) -> Result<(), ObjectError> {
     let fields = Fields::new(kind, metadata);
     label(&metadata.name).map_err(|expected| fields.error("metadata.name", &metadata.name, expected))?;
@@ -64,22 +64,22 @@ fn is_label(text: &str) -> bool {
         && bytes.last().is_some_and(|byte| alphanumeric(*byte))
 }
 
-/// Refuses two objects of one kind with the same name.
+/// Rejects two objects of one kind with the same name.
 pub(crate) fn check_names(objects: &[Object]) -> Result<(), ObjectError> {
-    // Only asked, never listed: its order cannot show.
+    // Only used for lookups; iteration order never shows.
     let mut seen = FxHashSet::default();
     for object in objects {
         if let Some(metadata) = object.metadata()
             && !seen.insert(key(object))
         {
             let fields = Fields::new(object.kind(), metadata);
-            return Err(fields.error("metadata.name", &metadata.name, "a name that no other object has"));
+            return Err(fields.error("metadata.name", &metadata.name, "a unique name"));
         }
     }
     Ok(())
 }
 
-/// What tells objects apart: kind, namespace, name.
+/// The identity of an object: kind, namespace, name.
 pub(crate) fn key(object: &Object) -> (Kind, &str, &str) {
     let (namespace, name) =
         object.metadata().map_or(("", ""), |metadata| (metadata.namespace(), metadata.name.as_str()));

@@ -1,4 +1,4 @@
-//! Where kube-proxy releases differ in what they write.
+//! Differences between kube-proxy releases.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub enum KubeProxyVersion {
     /// v1.31.
     V1_31,
-    /// The newest that was read: the 1.38 development cycle.
+    /// The newest release examined: the 1.38 development cycle.
     #[default]
     Newest,
 }
@@ -21,20 +21,20 @@ impl fmt::Display for KubeProxyVersion {
     }
 }
 
-/// One thing in which releases differ.
+/// One difference between releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionDifference {
-    /// What is looked at.
+    /// The subject.
     pub what: &'static str,
-    /// What v1.31 does.
+    /// Behaviour of v1.31.
     pub v1_31: &'static str,
-    /// What the newest does.
+    /// Behaviour of the newest release.
     pub newest: &'static str,
-    /// Why it was changed, with the upstream change.
+    /// The reason for the change, with the upstream reference.
     pub reason: &'static str,
 }
 
-/// All differences that are reproduced. Each row has its predicate on [`KubeProxyVersion`] below.
+/// All differences that are reproduced. Each has a predicate on [`KubeProxyVersion`] below.
 pub const DIFFERENCES: [VersionDifference; 5] = [
     VersionDifference {
         what: "KUBE-POSTROUTING: MASQUERADE --random-fully",
@@ -43,58 +43,58 @@ pub const DIFFERENCES: [VersionDifference; 5] = [
         reason: "no supported distribution has an older iptables",
     },
     VersionDifference {
-        what: "loadBalancerSourceRanges that hold a /0 of the family",
-        v1_31: "ranges like any other: a KUBE-FW chain that lets everything through",
-        newest: "the same as no ranges: no KUBE-FW chain and no KUBE-PROXY-FIREWALL rule",
+        what: "loadBalancerSourceRanges that contain a /0 of the family",
+        v1_31: "treated as a range: a KUBE-FW chain that accepts everything",
+        newest: "treated as no ranges: no KUBE-FW chain and no KUBE-PROXY-FIREWALL rule",
         reason: "ipset refuses a /0 entry; kubernetes#132722",
     },
     VersionDifference {
         what: "endpoint hints `forNodes`",
-        v1_31: "not read",
-        newest: "if every ready endpoint has them and one names this node, they win over zone hints",
+        v1_31: "ignored",
+        newest: "if every ready endpoint has them and one names this node, they take precedence over zone hints",
         reason: "KEP-3015, trafficDistribution PreferSameNode; gate PreferSameTrafficDistribution",
     },
     VersionDifference {
         what: "nodePortAddresses keywords",
         v1_31: "`primary`, alone in the list",
         newest: "`primary`, `localhost` and `all`, mixed with CIDRs",
-        reason: "KEP-6032 needs loopback to be asked for by name; kubernetes 1.37",
+        reason: "KEP-6032 requires loopback to be requested by name; kubernetes 1.37",
     },
     VersionDifference {
         what: "stale conntrack entries of UDP Services",
         v1_31: "`conntrack -D` for the Services and endpoints that changed in this sync",
         newest: "the whole table is compared with the serving endpoints; deleted Services count",
-        reason: "missed events left stale entries for ever; kubernetes#127318, #139629, #141371",
+        reason: "missed events left stale entries forever; kubernetes#127318, #139629, #141371",
     },
 ];
 
 impl KubeProxyVersion {
-    /// The release of this name, `1.31` or `newest`.
+    /// The release with this name, `1.31` or `newest`.
     pub fn of_name(name: &str) -> Option<Self> {
         [Self::V1_31, Self::Newest].into_iter().find(|version| version.to_string() == name)
     }
 
-    /// Whether `--random-fully` is written without asking iptables.
+    /// True if `--random-fully` is written without probing iptables.
     pub(crate) fn always_random_fully(self) -> bool {
         self == Self::Newest
     }
 
-    /// Whether a source range that holds every address counts as no range.
+    /// True if a source range that contains every address counts as none.
     pub(crate) fn zero_source_range_is_none(self) -> bool {
         self == Self::Newest
     }
 
-    /// Whether hints name nodes.
+    /// True if hints may name nodes.
     pub(crate) fn reads_node_hints(self) -> bool {
         self == Self::Newest
     }
 
-    /// Whether keywords and CIDRs may stand together in `nodePortAddresses`.
+    /// True if `nodePortAddresses` may mix keywords and CIDRs.
     pub(crate) fn mixes_node_port_address_keywords(self) -> bool {
         self == Self::Newest
     }
 
-    /// Whether the conntrack table is reconciled, instead of entries deleted event by event.
+    /// True if the conntrack table is reconciled, in place of deleting entries event by event.
     pub(crate) fn reconciles_conntrack(self) -> bool {
         self == Self::Newest
     }

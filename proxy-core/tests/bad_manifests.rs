@@ -1,5 +1,5 @@
-//! What no API server would have stored is an error that names the field, or is what kube-proxy passes over;
-//! it is never a malformed rule.
+//! Input that an API server would reject is either an error that names the field or something that kube-proxy ignores,
+//! never a malformed rule.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/clusters.rs"]
@@ -150,7 +150,7 @@ fn what_kube_proxy_passes_over_is_passed_over() {
     }
 }
 
-/// A comment of the kernel has room for 255 characters, a chain name for 28.
+/// Comments in the kernel have room for 255 characters, chain names for 28.
 #[test]
 fn the_longest_names_fit() {
     let label = "n".repeat(63);
@@ -207,7 +207,7 @@ fn configuration_errors_name_the_field() {
     }
 }
 
-/// Values that break things: other types, borders, syntax of iptables, of the shell, of terminals.
+/// Hostile values: wrong types, boundaries, syntax of iptables, shells and terminals.
 fn nasty() -> impl Strategy<Value = Value> {
     prop_oneof![
         select(vec![
@@ -253,7 +253,7 @@ fn nasty() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Changes the field that the walk leads to, and says how.
+/// Changes the field that the walk selects, and describes the change.
 fn mutate(value: &mut Value, mut walk: u64, nasty: Value) {
     let mut current = value;
     loop {
@@ -281,7 +281,7 @@ fn mutate(value: &mut Value, mut walk: u64, nasty: Value) {
     }
 }
 
-/// Whether a path of an error leads to a field of the document, or to one that could be added to it.
+/// True if an error path refers to a field of the document, or to one that could be added.
 fn leads_somewhere(document: &Value, path: &str) -> bool {
     let mut current = Some(document);
     let steps: Vec<&str> = path.split(['.', '[']).collect();

@@ -1,4 +1,4 @@
-//! How a cluster follows its objects: which Services a change concerns.
+//! How a cluster tracks its objects: which Services a change affects.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/manifests.rs"]
@@ -26,20 +26,24 @@ fn slice(service: &str, rest: &str) -> Object {
 fn changes_name_the_services_they_concern() {
     let mut cluster = Cluster::default();
     let steps: [(&str, Object, &[&str]); 10] = [
-        ("a Service comes", service("a", "ports: [{port: 80}]"), &["default/a"]),
-        ("it comes again", service("a", "ports: [{port: 80}]"), &[]),
+        ("a Service is added", service("a", "ports: [{port: 80}]"), &["default/a"]),
+        ("it is applied again", service("a", "ports: [{port: 80}]"), &[]),
         ("its port changes", service("a", "ports: [{port: 81}]"), &["default/a"]),
-        ("what rules do not depend on changes", service("a", "ports: [{port: 81, targetPort: 8080}]"), &[]),
-        ("a slice comes", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &["default/a"]),
-        ("it comes again", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &[]),
+        (
+            "a field without effect on rules changes",
+            service("a", "ports: [{port: 81, targetPort: 8080}]"),
+            &[],
+        ),
+        ("a slice is added", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &["default/a"]),
+        ("it is applied again", slice("a", "endpoints: [{addresses: [10.0.0.1]}]"), &[]),
         ("an endpoint changes", slice("a", "endpoints: [{addresses: [10.0.0.2]}]"), &["default/a"]),
         (
-            "it goes to another Service",
+            "it moves to another Service",
             slice("b", "endpoints: [{addresses: [10.0.0.2]}]"),
             &["default/a", "default/b"],
         ),
         ("a Service becomes an alias", service("a", "type: ExternalName"), &["default/a"]),
-        ("an alias stays one", service("a", "type: ExternalName"), &[]),
+        ("an alias stays an alias", service("a", "type: ExternalName"), &[]),
     ];
     for (what, object, expected) in steps {
         let changed = cluster.apply(&object).unwrap();
@@ -49,7 +53,7 @@ fn changes_name_the_services_they_concern() {
     let slice = slice("b", "");
     assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap())[0].name(), "b");
     assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap()), []);
-    assert_eq!(cluster, Cluster::default(), "nothing is left behind");
+    assert_eq!(cluster, Cluster::default(), "nothing remains");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn services(objects: &[Object]) -> Vec<&Service> {
         .collect()
 }
 
-/// Slices in short: name, ports, and one line per endpoint.
+/// Slices in short form: name, ports, and one line per endpoint.
 fn shown(objects: &[Object]) -> String {
     let mut text = String::new();
     for slice in slices(objects) {
@@ -112,12 +112,12 @@ fn slices_say_what_becomes_of_a_pod() {
             "10.244.0.1 !ready !serving !terminating on a",
         ),
         ("no address yet", pod("p", "", "{phase: Pending}"), ""),
-        ("has ended", pod("p", "", "{phase: Succeeded, podIP: 10.244.0.1}"), ""),
-        ("has failed", pod("p", "", "{phase: Failed, podIP: 10.244.0.1}"), ""),
-        ("of the other family only", pod("p", "", "{phase: Running, podIP: 'fd00::1'}"), ""),
-        ("on a node that is gone", pod("p", "", READY).replace("nodeName: a", "nodeName: gone"), ""),
-        ("of another name", pod("p", "", READY).replace("app: web", "app: other"), ""),
-        ("of another namespace", pod("p", ", namespace: other", READY), ""),
+        ("succeeded", pod("p", "", "{phase: Succeeded, podIP: 10.244.0.1}"), ""),
+        ("failed", pod("p", "", "{phase: Failed, podIP: 10.244.0.1}"), ""),
+        ("only the other family", pod("p", "", "{phase: Running, podIP: 'fd00::1'}"), ""),
+        ("on a deleted node", pod("p", "", READY).replace("nodeName: a", "nodeName: gone"), ""),
+        ("other labels", pod("p", "", READY).replace("app: web", "app: other"), ""),
+        ("other namespace", pod("p", ", namespace: other", READY), ""),
     ];
     for (what, pod, expected) in cases {
         let objects = reconciled(&format!("{NODES}{}{pod}", service("ports: [{port: 80}]")));
@@ -262,7 +262,7 @@ fn what_cannot_be_given_is_an_error() {
     }
 }
 
-/// Services that ask for this and that.
+/// Services with random fields.
 fn any_services() -> impl Strategy<Value = Vec<Object>> {
     let one = (0..40u8, 0..3u8, prop::option::of(0..200u8), prop::option::of(30000..30010i32)).prop_map(
         |(name, kind, ip, port)| {
@@ -297,7 +297,7 @@ proptest! {
         prop_assert_eq!(result.is_ok(), reconcile(&shuffled, &network).is_ok());
         let Ok(result) = result else { return Ok(()) };
         prop_assert_eq!(&result, &reconcile(&shuffled, &network).unwrap());
-        prop_assert_eq!(&result, &reconcile(&result, &network).unwrap(), "a second time changes nothing");
+        prop_assert_eq!(&result, &reconcile(&result, &network).unwrap(), "idempotent");
         let mut addresses = BTreeSet::new();
         let mut ports = BTreeSet::new();
         for service in services(&result) {
@@ -309,8 +309,8 @@ proptest! {
     }
 }
 
-/// Four times as many ports take about four times as long; a search through all ports for each would take sixteen
-/// times as long.
+/// Four times as many ports should take about four times as long; a linear search per port would take sixteen times as
+/// long.
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the clock is what this test is about")]
 fn ports_of_a_service_cost_the_same_however_many_there_are() {
@@ -335,7 +335,7 @@ fn ports_of_a_service_cost_the_same_however_many_there_are() {
             assert_eq!(plan.endpoint_count, plan.services.len());
             start.elapsed().as_secs_f64()
         };
-        // The fastest of a few: other work on the machine makes some slower, none faster.
+        // The fastest of several runs: other work on the machine only makes runs slower.
         (0..5).map(|_| measure()).fold(f64::INFINITY, f64::min)
     };
     let (few, many) = (seconds(3_000), seconds(12_000));

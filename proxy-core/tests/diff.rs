@@ -1,4 +1,4 @@
-//! Rules of a real node, compared with what they should be.
+//! Rules of a real node, compared with the expected ones.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/case.rs"]
@@ -12,8 +12,7 @@ use proxy_core::iptables::diff::{self, FindingKind, Scope};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 
-/// The plan of a recorded case, for the kernel that its dump comes from: that one always picks ports at
-/// random.
+/// The plan of a recorded case, for the kernel of its dump, which always selects ports at random.
 fn plan(case: &Case, family: IpFamily) -> Plan {
     let objects = case.update.as_ref().unwrap_or(&case.input);
     let mut config = case.config(objects);
@@ -51,7 +50,7 @@ fn a_node_that_runs_kube_proxy_is_as_it_should_be() {
 
 #[test]
 fn every_line_that_goes_or_comes_is_seen() {
-    // The large dumps hold the same kinds of rules again, and each line costs a comparison of all.
+    // The large dumps repeat the same kinds of rules, and each line costs a complete comparison.
     const LINES_MAX: usize = 100;
     for (name, plan, dump) in dumps().into_iter().filter(|(_, _, dump)| dump.lines().count() <= LINES_MAX) {
         let lines: Vec<&str> = dump.lines().collect();
@@ -187,7 +186,7 @@ fn what_is_no_dump_is_an_error_with_its_line() {
 
 #[test]
 fn a_service_that_changed_is_named() {
-    // The state before an update, against the plan after it.
+    // The rules before an update, compared with the plan after it.
     for folder in case::folders() {
         let case = Case::read(&folder);
         let Some(update) = &case.update else { continue };

@@ -1,6 +1,6 @@
-//! The real kernel as judge: it must take every rule, and keep what we say it keeps.
+//! The real kernel as judge: it must accept every rule, and read back what was written.
 //!
-//! Needs root, `ip` and iptables; says so and passes where they are missing.
+//! Needs root, `ip` and iptables; without them the tests are skipped with a message.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/case.rs"]
@@ -37,15 +37,15 @@ fn load(netns: &Netns, backend: Backend, plan: &Plan) {
     netns.restore(backend, plan.family, &iptables::restore(plan)).unwrap();
 }
 
-/// The machine that rules are loaded on: nfacct counters need a kernel module that few kernels have, and any
-/// iptables of today picks ports at random.
+/// This machine's configuration: nfacct counters need a kernel module that few kernels have, and any current iptables
+/// supports random ports.
 fn on_this_machine(mut config: NodeConfig) -> NodeConfig {
     config.has_nfacct = false;
     config.has_random_fully = true;
     config
 }
 
-/// Every case loads, and reads back as the recorded kernel printed real kube-proxy's rules.
+/// Every case loads, and reads back as the recorded kernel printed kube-proxy's rules.
 #[test]
 fn recorded_cases_load_and_read_back_as_recorded() {
     for folder in case::folders() {
@@ -79,7 +79,7 @@ fn assert_same(expected: &[String], found: &[String], what: &str) {
     assert_eq!(different, None, "{what}: order differs");
 }
 
-/// kube-proxy takes Services from a Go map: their order in shared chains, as recorded, means nothing.
+/// kube-proxy iterates over a Go map: the recorded order of Services in shared chains is arbitrary.
 fn without_service_order(mut lines: Vec<String>) -> Vec<String> {
     const SHARED: [&str; 4] =
         ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"];
@@ -93,7 +93,7 @@ fn without_service_order(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// Random updates: the kernel's rules after full and sync are those after the new full rules.
+/// Random updates: after full rules and a sync, the kernel has the new full rules.
 #[test]
 fn a_sync_leads_the_kernel_to_the_new_state() {
     const UPDATES: usize = 12;

@@ -1,6 +1,6 @@
-//! Rule for rule what real kube-proxy v1.31 wrote, for every recorded case.
+//! Every recorded case, compared rule by rule with the output of real kube-proxy v1.31.
 //!
-//! `KUBE_PROXY_CASES=DIR` runs the cases of another folder of the same form.
+//! `KUBE_PROXY_CASES=DIR` runs the cases of another folder in the same format.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/case.rs"]
@@ -32,8 +32,8 @@ fn ruleset(text: &str) -> Ruleset {
     rules
 }
 
-/// The state that real kube-proxy left. After an update, `iptables.txt` is the last, partial restore alone;
-/// the full one before it stands in `iptables-sync.txt`.
+/// The final state of real kube-proxy. After an update, `iptables.txt` contains only the last, partial restore; the
+/// full one before it is in `iptables-sync.txt`.
 fn recorded(case: &Case, file: &str) -> Ruleset {
     let mut rules = Ruleset::default();
     if case.update.is_some() {
@@ -49,7 +49,7 @@ fn recorded(case: &Case, file: &str) -> Ruleset {
     rules
 }
 
-/// The families that were recorded, with their files.
+/// The recorded families, with their files.
 fn families(case: &Case) -> Vec<(IpFamily, &'static str)> {
     let all = [(IpFamily::V4, "iptables.txt"), (IpFamily::V6, "ip6tables.txt")];
     let families: Vec<_> = all.into_iter().filter(|(_, file)| case.folder.join(file).is_file()).collect();
@@ -90,14 +90,14 @@ fn sync_differences(case: &Case) -> String {
         let theirs = case.recorded(file);
         for line in sync.lines().filter(|line| line.starts_with(':') || line.starts_with("-X")) {
             if !theirs.lines().any(|recorded| recorded == line) {
-                report += &format!("{}: {file}: the sync need not have: {line}\n", case.name());
+                report += &format!("{}: {file}: surplus in the sync: {line}\n", case.name());
             }
         }
     }
     report
 }
 
-/// What the healthCheckNodePort server is told.
+/// Responses of the healthCheckNodePort server.
 fn health_differences(case: &Case) -> String {
     let recorded: serde_json::Value = serde_json::from_str(&case.recorded("health.json")).unwrap();
     let objects = case.update.as_ref().unwrap_or(&case.input);
@@ -151,7 +151,7 @@ fn kube_proxy_cases() {
     assert!(report.is_empty(), "{failed} of {} cases differ:\n{report}", folders.len());
 }
 
-/// A comparison that cannot fail proves nothing: every single change of a recording must be seen.
+/// Proves that the comparison can fail: every single change of a recording is detected.
 #[test]
 fn every_changed_missing_extra_or_reordered_rule_is_seen() {
     for folder in case::folders().iter().take(20) {
@@ -163,7 +163,7 @@ fn every_changed_missing_extra_or_reordered_rule_is_seen() {
                 let place = format!("{}: {file}: {table} {chain}", case.name());
                 let check = |what: &str, mutated: Vec<String>| {
                     let found = compare::differences(&recorded, &recorded.with(table, chain, Some(mutated)));
-                    assert!(found.contains(chain.as_str()), "{place}: {what} is not seen");
+                    assert!(found.contains(chain.as_str()), "{place}: {what} is not detected");
                 };
                 for index in 0..rules.len() {
                     let edited = |edit: &dyn Fn(&mut Vec<String>)| {
@@ -193,7 +193,7 @@ fn every_changed_missing_extra_or_reordered_rule_is_seen() {
     }
 }
 
-/// The one order that means nothing: the node's addresses at the end of KUBE-SERVICES.
+/// The one arbitrary order: the node's addresses at the end of KUBE-SERVICES.
 fn is_unordered(rules: &[String]) -> bool {
     rules.iter().all(|rule| rule.contains("NOTE: this must be the last rule") && rule.contains(" -d "))
 }

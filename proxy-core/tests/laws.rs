@@ -1,4 +1,4 @@
-//! What must hold for every cluster, node and update.
+//! Properties that hold for every cluster, node and update.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/clusters.rs"]
@@ -28,7 +28,7 @@ fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
     Plan::new(&Cluster::new(objects).unwrap(), config, family)
 }
 
-/// The state of a node: the chains that the jumps lead to, then the restore input.
+/// The state of a node: the chains that the jumps refer to, then the restore input.
 fn loaded(plan: &Plan) -> Ruleset {
     let mut rules = Ruleset::default();
     for ensure in commands::ensured(plan) {
@@ -54,7 +54,7 @@ fn check_sync(before: &Plan, after: &Plan, sync: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Full rules, then the sync, are the full rules of the new state.
+    /// Full rules followed by the sync equal the full rules of the new state.
     #[test]
     fn a_sync_leads_to_the_new_state((before, after) in clusters::pair(), config in clusters::config()) {
         for family in FAMILIES {
@@ -65,7 +65,7 @@ proptest! {
         }
     }
 
-    /// So they are when the node itself changes.
+    /// The same if the node itself changes.
     #[test]
     fn a_sync_follows_the_node((before, after) in clusters::pair(), configs in [clusters::config(), clusters::config()]) {
         for family in FAMILIES {
@@ -75,8 +75,7 @@ proptest! {
         }
     }
 
-    /// A plan that is updated object by object is the plan of the new objects, and the sync of each step
-    /// leads there.
+    /// A plan updated object by object equals the plan of the new objects, and each sync leads to it.
     #[test]
     fn a_plan_follows_single_objects((before, after) in clusters::pair(), config in clusters::config()) {
         for family in FAMILIES {
@@ -99,7 +98,7 @@ proptest! {
         }
     }
 
-    /// The order of manifests never matters.
+    /// The order of manifests does not matter.
     #[test]
     fn order_never_matters((objects, shuffled) in clusters::cluster().prop_flat_map(|objects| (Just(objects.clone()), Just(objects).prop_shuffle())), config in clusters::config()) {
         for family in FAMILIES {
@@ -108,7 +107,7 @@ proptest! {
     }
 }
 
-/// Deletions and changes that lead from one cluster to another.
+/// Deletions and changes that turn one cluster into another.
 fn steps<'a>(before: &'a [Object], after: &'a [Object]) -> Vec<(&'a Object, bool)> {
     let key = |object: &Object| {
         let metadata = object.metadata().unwrap();
@@ -119,7 +118,7 @@ fn steps<'a>(before: &'a [Object], after: &'a [Object]) -> Vec<(&'a Object, bool
     deleted.chain(after.iter().map(|object| (object, true))).collect()
 }
 
-/// Objects of so many Services with so many endpoints each.
+/// Objects of the given number of Services and endpoints per Service.
 fn uniform_cluster(services: usize, endpoints: usize) -> Vec<Object> {
     let mut objects = Vec::new();
     for service in 0..services {
@@ -138,7 +137,7 @@ fn uniform_cluster(services: usize, endpoints: usize) -> Vec<Object> {
     objects
 }
 
-/// Above a thousand endpoints, comments about endpoints go, in all Services; below they come back.
+/// Above a thousand endpoints, comments about endpoints are omitted in all Services; below they return.
 #[test]
 fn a_sync_follows_the_size_of_the_cluster() {
     let configuration = proxy_core::objects::KubeProxyConfiguration::default();
@@ -155,7 +154,7 @@ fn a_sync_follows_the_size_of_the_cluster() {
     }
 }
 
-/// The same address twice makes the same rule twice; which of them goes matters for the order of the others.
+/// A duplicate address yields a duplicate rule; which of them is deleted matters for the order of the others.
 #[test]
 fn a_sync_handles_equal_rules() {
     let machine = proxy_core::config::Machine::new("a");

@@ -1,4 +1,4 @@
-//! Which conntrack entries must go.
+//! Which conntrack entries are deleted.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/manifests.rs"]
@@ -40,7 +40,7 @@ fn plan(yaml: &str, version: KubeProxyVersion) -> Plan {
     Plan::new(&Cluster::new(&manifests::read(yaml)).unwrap(), &config, IpFamily::V4)
 }
 
-/// Flows that are stale after an update, written `destination>answering`; `None` if nobody looks.
+/// Stale flows after an update, written `destination>replying`; `None` if there is no scan.
 fn stale(before: &str, after: &str, flows: &[&str]) -> Option<Vec<String>> {
     let [before, after] = [before, after].map(|yaml| plan(yaml, KubeProxyVersion::Newest));
     let FlowCleanup::Reconcile(reconciliation) = Generator::Iptables.sync(&before, &after).flows else {
@@ -73,34 +73,34 @@ fn flows_to_no_serving_endpoint_are_stale() {
     let web = service("web", "10.96.0.1", "UDP");
     let state = |endpoints: &[&str]| [web.as_str(), &slice("web", "UDP", endpoints)].concat();
     let both = state(&["10.244.0.1", "10.244.0.2"]);
-    // Everything that does not lead to 10.244.0.1.
+    // All that do not lead to 10.244.0.1.
     let not_first = [FLOWS[1], FLOWS[2], FLOWS[4], FLOWS[5], FLOWS[6]];
 
     assert_eq!(stale(&both, &both, &FLOWS), None, "nothing changed");
-    assert_eq!(stale(&both, &state(&["10.244.0.1"]), &FLOWS).unwrap(), not_first, "an endpoint is gone");
+    assert_eq!(stale(&both, &state(&["10.244.0.1"]), &FLOWS).unwrap(), not_first, "an endpoint was removed");
     assert_eq!(
         stale(&both, &state(&["10.244.0.1", "10.244.0.2!"]), &FLOWS).unwrap(),
         not_first,
-        "one serves no more"
+        "one stopped serving"
     );
     assert_eq!(
         stale(&state(&[]), &state(&["10.244.0.1"]), &FLOWS).unwrap(),
         not_first,
-        "the first endpoint comes"
+        "the first endpoint is added"
     );
     assert_eq!(
         stale(&state(&["10.244.0.1"]), &both, &FLOWS).unwrap(),
         [FLOWS[2]],
-        "a further endpoint comes"
+        "another endpoint is added"
     );
 
     let none_left = [FLOWS[0], FLOWS[1], FLOWS[2], FLOWS[4], FLOWS[5]];
     assert_eq!(
         stale(&both, &state(&[]), &FLOWS).unwrap(),
         none_left,
-        "no endpoint is left: NodePorts are spared"
+        "no endpoints left: NodePorts are exempt"
     );
-    assert_eq!(stale(&both, "", &FLOWS).unwrap(), none_left, "the Service is gone");
+    assert_eq!(stale(&both, "", &FLOWS).unwrap(), none_left, "the Service was removed");
 }
 
 #[test]

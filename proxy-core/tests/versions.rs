@@ -1,4 +1,4 @@
-//! Where releases of kube-proxy differ: every row of the table, shown.
+//! Differences between kube-proxy releases: a test for every row of the table.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test stops at the first surprise")]
 
 #[path = "support/manifests.rs"]

@@ -30,7 +30,7 @@ fn rounded(weight: &Weight, scale: u64) -> u64 {
 /// 2^31, so equal shares are never exactly equal. `None` if no fraction with a denominator up to 4096 is close enough.
 pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
     const MAX_DENOMINATOR: u64 = 4096;
-    /// A weight may have thousands of bits. What is behind these is far less than the tolerance.
+    /// A weight may have thousands of bits. Those beyond this number are far below the tolerance.
     const BITS: u32 = 64;
     const TOLERANCE: u128 = 1 << (BITS - 26);
     let fixed = u128::try_from((weight.mantissa() << BITS) >> weight.exponent()).ok()?;
@@ -45,7 +45,7 @@ pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
 
 /// The fraction itself, if it has at most `width_max` characters.
 pub fn fraction(weight: &Weight, width_max: usize) -> Option<String> {
-    // A digit needs more than three bits. Digits of larger denominators would be computed in vain.
+    // A digit needs more than three bits. Avoids computing digits of larger denominators.
     let may_fit = weight.exponent() <= 4 * u64::try_from(width_max).unwrap_or(u64::MAX);
     may_fit.then(|| weight.to_string()).filter(|text| text.len() <= width_max)
 }

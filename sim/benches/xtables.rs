@@ -1,8 +1,8 @@
-//! iptables in a large cluster: how long its rules take to load, and a packet to find its Service.
+//! iptables in a large cluster: time to load rules, and time for a packet to reach its Service.
 //!
-//! Each Service has one ClusterIP and five endpoints, and every tenth one a node port: at 10,000 Services, 61,008 chains and
-//! 173,007 rules in the nat table. `cargo bench -p sim --bench xtables`.
-#![allow(missing_docs, reason = "benchmarks have no readers of documentation")]
+//! Each Service has one ClusterIP and five endpoints, and every tenth one a NodePort: at 10,000 Services, the nat table
+//! has 61,008 chains and 173,007 rules. `cargo bench -p sim --bench xtables`.
+#![allow(missing_docs, reason = "benchmarks need no documentation")]
 
 use divan::{Bencher, black_box};
 use sim::context::Context;
@@ -24,7 +24,7 @@ use std::net::Ipv4Addr;
 const SERVICES: [u32; 3] = [10, 1_000, 10_000];
 const ENDPOINTS: u32 = 5;
 
-/// Counts allocations: there are none on the way of a packet.
+/// Counts allocations: there are none on the packet path.
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
 
@@ -36,7 +36,7 @@ fn cluster_ip(service: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(10, 96, 0, 1)) + service)
 }
 
-/// The nat table that kube-proxy writes, with names of the length of its hashes.
+/// The nat table that kube-proxy writes, with names as long as its hashes.
 fn rules(services: u32) -> String {
     let mut chains = String::from(
         "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-POSTROUTING - [0:0]\n",
@@ -125,7 +125,7 @@ fn fork(bencher: Bencher<'_, '_>, services: u32) {
     bencher.bench_local(|| black_box(&xtables).clone());
 }
 
-/// One Service more, as in a partial sync.
+/// Adds one Service, as in a partial sync.
 #[divan::bench(args = SERVICES, max_time = 5)]
 fn partial_sync(bencher: Bencher<'_, '_>, services: u32) {
     let mut xtables = load(&rules(services));
@@ -143,14 +143,14 @@ fn partial_sync(bencher: Bencher<'_, '_>, services: u32) {
     });
 }
 
-/// A SYN to a ClusterIP through PREROUTING of the nat table, to the DNAT of an endpoint: eight Services in turn, wherever they
-/// are in the chain. The SYN is not tracked, so that NAT itself has nothing to do.
+/// A SYN to a ClusterIP through PREROUTING of the nat table, up to the DNAT to an endpoint: eight Services in turn, at
+/// any position in the chain. The SYN is untracked, so that NAT itself does nothing.
 #[divan::bench(args = SERVICES)]
 fn walk(bencher: Bencher<'_, '_>, services: u32) {
     walk_to(bencher, services, 8);
 }
 
-/// As [`walk`], with a thousand Services in turn: rules are then not in the processor's caches.
+/// Like [`walk`], with a thousand Services in turn, so that rules are not in the CPU caches.
 #[divan::bench(args = SERVICES)]
 fn walk_cold(bencher: Bencher<'_, '_>, services: u32) {
     walk_to(bencher, services, services.min(1_000));
@@ -160,7 +160,7 @@ fn walk_to(bencher: Bencher<'_, '_>, services: u32, count: u32) {
     let mut bed = Bed::new(load(&rules(services)));
     let target = |index: u32| cluster_ip((index + 1) * 7_919 % services);
     let mut packets: Vec<Packet> = (0..count).map(|index| bed.syn((target(index), 80))).collect();
-    // The first packet makes the index of the chain.
+    // The first packet builds the index of the chain.
     _ = bed.prerouting(&mut packets[0]);
     let mut turn = 0;
     bencher.bench_local(|| {
@@ -169,7 +169,7 @@ fn walk_to(bencher: Bencher<'_, '_>, services: u32, count: u32) {
     });
 }
 
-/// As [`walk`], to an address that no Service has.
+/// Like [`walk`], to an address that belongs to no Service.
 #[divan::bench(args = SERVICES)]
 fn walk_past_all_services(bencher: Bencher<'_, '_>, services: u32) {
     let mut bed = Bed::new(load(&rules(services)));

@@ -1,6 +1,6 @@
 //! The software bridge: learning, forwarding, flooding, hairpin mode (net/bridge/br_input.c, br_forward.c, br_device.c).
 //!
-//! Spanning tree, VLAN filtering and IGMP snooping are not modelled: every port that is up forwards, and group frames are
+//! STP, VLAN filtering and IGMP snooping are not modelled: every port that is up forwards, and multicast frames are
 //! flooded.
 
 mod netfilter;
@@ -15,9 +15,9 @@ use crate::stack::{dev, kfree_skb};
 use crate::trace::{BridgeEvent, Event};
 use crate::wire::MacAddr;
 
-/// A frame has arrived at a bridge port (`br_handle_frame`, net/bridge/br_input.c).
+/// A frame arrived at a bridge port (`br_handle_frame`, net/bridge/br_input.c).
 pub(crate) fn br_handle_frame(ns: &mut Netns, cx: &mut Context, port: DeviceId, mut packet: Packet) {
-    let Some(bridge) = ns.devices.get(port).master else { unreachable!("only ports get here") };
+    let Some(bridge) = ns.devices.get(port).master else { unreachable!("the device is a bridge port") };
     let ethernet = packet.ethernet();
     // Linux: is_valid_ether_addr, include/linux/etherdevice.h.
     if ethernet.src().is_multicast() || ethernet.src() == MacAddr::ZERO {
@@ -54,7 +54,7 @@ pub(crate) fn br_handle_frame_finish(
     }
 }
 
-/// The netns itself sends by the bridge device (`br_dev_xmit`, net/bridge/br_device.c).
+/// The netns itself sends through the bridge device (`br_dev_xmit`, net/bridge/br_device.c).
 pub(crate) fn br_dev_xmit(ns: &mut Netns, cx: &mut Context, bridge: DeviceId, packet: Packet) {
     if packet.meta.bridge.is_some_and(|info| info.is_bridged_dnat) {
         return netfilter::br_nf_pre_routing_finish_bridge_slow(ns, cx, bridge, packet);
@@ -65,19 +65,19 @@ pub(crate) fn br_dev_xmit(ns: &mut Netns, cx: &mut Context, bridge: DeviceId, pa
     }
     match ns.fdb.find(&ns.devices, bridge, dst, cx.now) {
         Some(FdbEntry::Port(to)) => br_forward(ns, cx, bridge, to, None, false, packet),
-        // A local MAC has no port to send to; the kernel hands such a frame to br_forward, which frees it.
+        // A local MAC has no egress port; the kernel passes such a frame to br_forward, which frees it.
         Some(FdbEntry::Local) => kfree_skb(ns, cx, packet, DropReason::BridgeNoEgressPort),
         None => br_flood(ns, cx, bridge, None, false, packet),
     }
 }
 
-/// To the bridge device, and so to the IP stack of its netns (`br_pass_frame_up`).
+/// Passes a frame to the bridge device and the IP stack of its netns (`br_pass_frame_up`).
 fn br_pass_frame_up(ns: &mut Netns, cx: &mut Context, bridge: DeviceId, packet: Packet) {
     cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::PassedUp));
     dev::netif_receive_skb(ns, cx, bridge, packet);
 }
 
-/// To one port (`br_forward`). `from` is the ingress port, or none for a frame of the netns itself.
+/// Forwards to one port (`br_forward`). `from` is the ingress port, or none for frames of the netns itself.
 fn br_forward(
     ns: &mut Netns,
     cx: &mut Context,
@@ -103,8 +103,8 @@ fn br_forward(
     }
 }
 
-/// To every port that may have it (`br_flood`). Ports are tried in the order in which they joined, newest first, as the
-/// kernel's port list is built by insertion at its head (`br_add_if`, net/bridge/br_if.c).
+/// Floods to every eligible port (`br_flood`). Ports are visited newest first, because the kernel inserts new ports at
+/// the head of its list (`br_add_if`, net/bridge/br_if.c).
 fn br_flood(
     ns: &mut Netns,
     cx: &mut Context,
@@ -137,7 +137,7 @@ fn br_flood(
     }
 }
 
-/// Never back out of the ingress port, unless it is in hairpin mode; never out of a port that is down (`should_deliver`).
+/// Never to the ingress port, unless it is in hairpin mode; never to a port that is down (`should_deliver`).
 fn should_deliver(
     ns: &Netns,
     cx: &mut Context,
@@ -155,7 +155,7 @@ fn should_deliver(
 
 fn deliver_clone(ns: &mut Netns, cx: &mut Context, packet: &Packet) -> Packet {
     let mut copy = cx.trace.fork(cx.now, cx.netns, packet);
-    // A packet that shares its bytes is not taken apart into its fragments, but cut anew (ip_do_fragment: skb_cloned).
+    // A packet with shared data is not split back into its fragments, but fragmented anew (ip_do_fragment: skb_cloned).
     if let Some(defragmented) = &mut copy.meta.defragmented {
         defragmented.sizes.clear();
     }
@@ -163,7 +163,8 @@ fn deliver_clone(ns: &mut Netns, cx: &mut Context, packet: &Packet) -> Packet {
     copy
 }
 
-/// Through br_netfilter's FORWARD and POSTROUTING and out (`__br_forward`, `br_forward_finish`, `br_dev_queue_push_xmit`).
+/// Traverses FORWARD and POSTROUTING of br_netfilter, then transmits (`__br_forward`, `br_forward_finish`,
+/// `br_dev_queue_push_xmit`).
 fn forward_to(
     ns: &mut Netns,
     cx: &mut Context,

@@ -1,6 +1,7 @@
-//! What a subsystem gets beside the packet that it handles, and the effects that it leaves to the stack.
+//! The context in which a subsystem processes a packet, and the effects that it requests.
 //!
-//! A subsystem never acts on the world. It returns a verdict and pushes [`Effect`]s, which `stack` drains.
+//! A subsystem does not change the world directly. It returns a verdict and pushes [`Effect`]s, which `stack` carries
+//! out.
 
 use crate::draws::Draws;
 use crate::hook::HookState;
@@ -11,40 +12,40 @@ use crate::trace::{Event, Terminal, Trace};
 use crate::wire::MacAddr;
 use std::net::Ipv4Addr;
 
-/// The parts of a run that every function on the packet path needs.
+/// State that every function on the packet path needs.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// Virtual time; constant while one event is handled.
+    /// Virtual time; constant while one event is processed.
     pub now: Instant,
-    /// The netns that is handling the packet.
+    /// The current netns.
     pub netns: NetnsId,
     /// The source of every random decision.
     pub draws: &'a mut Draws,
-    /// The recorder, which also accounts for every packet.
+    /// The event recorder, which also accounts for every packet.
     pub trace: &'a mut Trace,
     /// Effects, in order.
     pub effects: &'a mut Vec<Effect>,
 }
 
 impl Context<'_> {
-    /// Appends an event of [`crate::trace::Level::Everything`] about this moment and netns.
+    /// Appends an event of [`crate::trace::Level::Everything`] with the current time and netns.
     #[inline]
     pub fn record(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
         self.trace.record(self.now, self.netns, packet, event);
     }
 
-    /// Appends an event of [`crate::trace::Level::Flows`] about this moment and netns.
+    /// Appends an event of [`crate::trace::Level::Flows`] with the current time and netns.
     #[inline]
     pub fn record_flow(&mut self, packet: Option<PacketId>, event: impl FnOnce() -> Event) {
         self.trace.record_flow(self.now, self.netns, packet, event);
     }
 
-    /// Ends a packet in this netns now.
+    /// Ends a packet with the current time and netns.
     pub fn end(&mut self, packet: Packet, terminal: Terminal) {
         self.trace.end(self.now, self.netns, packet, terminal);
     }
 
-    /// Creates a packet in this netns now; see [`Trace::create`].
+    /// Creates a packet with the current time and netns; see [`Trace::create`].
     pub fn create(
         &mut self,
         origin: Origin,
@@ -56,60 +57,60 @@ impl Context<'_> {
     }
 }
 
-/// An effect that a subsystem leaves to others. `stack` carries it out as soon as the subsystem has returned; links and timers
-/// are left to `world`.
+/// A side effect requested by a subsystem. `stack` carries it out as soon as the subsystem returns; links and timers are
+/// passed on to `world`.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Put a frame on the link of a veth or loopback. For the world.
+    /// Put a frame on the link of a veth or loopback. Carried out by the world.
     Link {
         /// The sending device.
         device: DeviceId,
         /// The frame.
         packet: QueuedPacket,
     },
-    /// End a packet that a subsystem held and gives up.
+    /// Terminate a packet that a subsystem had queued.
     End {
         /// The packet.
         packet: QueuedPacket,
-        /// How it ends.
+        /// The terminal event.
         terminal: Terminal,
     },
-    /// Send a frame by a device (`dev_queue_xmit`).
+    /// Transmit a frame on a device (`dev_queue_xmit`).
     Transmit {
         /// The sending device.
         device: DeviceId,
         /// The frame.
         packet: QueuedPacket,
     },
-    /// Send an ICMP destination unreachable about `original` (`icmp_send`, net/ipv4/icmp.c).
+    /// Send an ICMP destination unreachable error about `original` (`icmp_send`, net/ipv4/icmp.c).
     IcmpUnreachable {
-        /// A copy of the IP packet, from its IP header on, as it was when refused.
+        /// A copy of the rejected IP packet, starting with its IP header.
         original: Box<OriginalPacket>,
         /// ICMP code (RFC 792; 3 is port unreachable).
         code: u8,
     },
-    /// Answer a TCP segment with a RST (`nf_send_reset`, net/ipv4/netfilter/nf_reject_ipv4.c).
+    /// Reply to a TCP segment with a RST (`nf_send_reset`, net/ipv4/netfilter/nf_reject_ipv4.c).
     TcpReset {
-        /// The refused segment.
+        /// The rejected segment.
         original: Box<OriginalPacket>,
     },
-    /// Wake a socket later.
+    /// Start a socket timer.
     SocketTimer {
-        /// When.
+        /// The expiry time.
         at: Instant,
-        /// Which timer of which socket.
+        /// The socket and timer.
         timer: SocketTimer,
     },
-    /// Look later for fragments that have waited too long.
+    /// Start a timer for fragment queues.
     DefragTimer {
-        /// When.
+        /// The expiry time.
         at: Instant,
     },
-    /// Look at an unresolved neighbour again later (ARP retransmission).
+    /// Start a timer for an unresolved neighbour (ARP retransmission).
     NeighTimer {
-        /// When.
+        /// The expiry time.
         at: Instant,
-        /// Device on which the neighbour is.
+        /// The neighbour's device.
         device: DeviceId,
         /// The neighbour's address.
         addr: Ipv4Addr,
@@ -117,7 +118,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Left for the world to carry out: what reaches beyond the netns, or into the future.
+    /// True for effects that the world carries out, because they reach beyond the netns or into the future.
     pub const fn is_for_world(&self) -> bool {
         match self {
             Self::Link { .. }
@@ -133,7 +134,7 @@ impl Effect {
 }
 
 impl OriginalPacket {
-    /// A copy of a packet that is being refused.
+    /// Copies a packet that is being rejected.
     pub fn of(packet: &Packet, state: HookState) -> Self {
         Self {
             id: packet.id,
@@ -147,21 +148,21 @@ impl OriginalPacket {
     }
 }
 
-/// A packet that was refused, kept for the answer that tells its sender. A copy for reading, not accounted as a packet.
+/// A rejected packet, kept for the ICMP error or RST. A read-only copy, not accounted as a packet.
 #[derive(Clone, Debug)]
 pub struct OriginalPacket {
-    /// The packet that was refused; the answer names it as its cause.
+    /// The id of the rejected packet, which is the cause of the reply.
     pub id: PacketId,
-    /// Its flow, which the answer inherits.
+    /// Its flow, which the reply inherits.
     pub flow: Option<FlowId>,
-    /// Its bytes from the IP header on, as they were when refused.
+    /// Its bytes from the IP header on, at the time of rejection.
     pub bytes: Vec<u8>,
-    /// Source MAC of the frame that brought it.
+    /// Source MAC of its frame.
     pub src_mac: MacAddr,
-    /// Destination MAC of that frame.
+    /// Destination MAC of its frame.
     pub dst_mac: MacAddr,
-    /// Its metadata; a reset inherits the conntrack entry (`nf_ct_attach`).
+    /// Its metadata; a RST inherits the conntrack entry (`nf_ct_attach`).
     pub meta: Meta,
-    /// Where it was refused.
+    /// The hook that rejected it.
     pub state: HookState,
 }

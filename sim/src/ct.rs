@@ -1,4 +1,4 @@
-//! What a packet and an event say of conntrack (include/uapi/linux/netfilter/nf_conntrack_common.h, nf_conntrack_tcp.h).
+//! Conntrack state in packets and events (include/uapi/linux/netfilter/nf_conntrack_common.h, nf_conntrack_tcp.h).
 
 use crate::ids::EntryId;
 use crate::tuple::Direction;
@@ -9,7 +9,7 @@ use crate::wire::rewrite::Side;
 pub enum CtInfo {
     /// `IP_CT_ESTABLISHED`: original direction, and a reply has been seen.
     Established,
-    /// `IP_CT_RELATED`: starts a related flow or reports an error about this one, original direction.
+    /// `IP_CT_RELATED`: starts a related flow, or is an ICMP error about this one; original direction.
     Related,
     /// `IP_CT_NEW`: original direction, no reply seen yet.
     New,
@@ -29,10 +29,10 @@ impl CtInfo {
     }
 }
 
-/// Conntrack attachment of a packet (`skb->_nfct`).
+/// Conntrack association of a packet (`skb->_nfct`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PacketCt {
-    /// None: not looked at yet, or INVALID.
+    /// None: not tracked yet, or INVALID.
     #[default]
     None,
     /// `IP_CT_UNTRACKED`.
@@ -55,19 +55,19 @@ pub enum TcpState {
     SynSent,
     /// SYN/ACK seen.
     SynRecv,
-    /// Handshake done.
+    /// Handshake complete.
     Established,
-    /// FIN seen from one side.
+    /// FIN seen in one direction.
     FinWait,
     /// That FIN was acknowledged.
     CloseWait,
-    /// FIN seen from the other side.
+    /// FIN seen in the other direction.
     LastAck,
     /// Both FINs acknowledged.
     TimeWait,
     /// RST seen.
     Close,
-    /// Simultaneous open: SYN seen from both sides.
+    /// Simultaneous open: SYN seen in both directions.
     SynSent2,
 }
 
@@ -85,7 +85,7 @@ impl TcpState {
         Self::SynSent2,
     ];
 
-    /// The state that `conntrack -L` prints so.
+    /// The state that `conntrack -L` prints with this name.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
@@ -107,10 +107,10 @@ impl TcpState {
     }
 }
 
-/// SCTP state of an entry (`enum sctp_conntrack`). It is the state of the association, not of one of its ends.
+/// SCTP state of an entry (`enum sctp_conntrack`): the state of the association, not of one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SctpState {
-    /// Nothing seen.
+    /// No chunk seen.
     None,
     /// INIT seen, or SHUTDOWN COMPLETE.
     Closed,
@@ -120,9 +120,9 @@ pub enum SctpState {
     CookieEchoed,
     /// COOKIE ACK seen.
     Established,
-    /// SHUTDOWN seen from the originator.
+    /// SHUTDOWN seen from the initiator.
     ShutdownSent,
-    /// SHUTDOWN seen from the other end.
+    /// SHUTDOWN seen from the responder.
     ShutdownRecd,
     /// SHUTDOWN ACK seen.
     ShutdownAckSent,
@@ -147,14 +147,14 @@ impl SctpState {
     }
 }
 
-/// What happened to a flow (`enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h).
+/// Status of a flow (`enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CtStatus(u16);
 
 impl CtStatus {
-    /// `IPS_SEEN_REPLY`: packets went both ways.
+    /// `IPS_SEEN_REPLY`: packets were seen in both directions.
     pub const SEEN_REPLY: Self = Self(1 << 0);
-    /// `IPS_ASSURED`: not deleted to make room.
+    /// `IPS_ASSURED`: not evicted early.
     pub const ASSURED: Self = Self(1 << 1);
     /// `IPS_CONFIRMED`: in the table.
     pub const CONFIRMED: Self = Self(1 << 2);
@@ -162,27 +162,27 @@ impl CtStatus {
     pub const SRC_NAT: Self = Self(1 << 3);
     /// `IPS_DST_NAT`: the destination is translated in the original direction.
     pub const DST_NAT: Self = Self(1 << 4);
-    /// `IPS_SRC_NAT_DONE`: the source has its binding, which may be a null binding.
+    /// `IPS_SRC_NAT_DONE`: the source has a binding, possibly a null binding.
     pub const SRC_NAT_DONE: Self = Self(1 << 5);
     /// `IPS_DST_NAT_DONE`.
     pub const DST_NAT_DONE: Self = Self(1 << 6);
-    /// `IPS_DYING`: left the table; some packet still holds it.
+    /// `IPS_DYING`: removed from the table, but still referenced by a packet.
     pub const DYING: Self = Self(1 << 7);
-    /// `IPS_FIXED_TIMEOUT`: packets do not renew it.
+    /// `IPS_FIXED_TIMEOUT`: not refreshed by packets.
     pub const FIXED_TIMEOUT: Self = Self(1 << 8);
-    /// `IPS_NAT_CLASH`: lost a clash, and is found in the reply direction only.
+    /// `IPS_NAT_CLASH`: lost a clash, and matches in the reply direction only.
     pub const NAT_CLASH: Self = Self(1 << 9);
     /// `IPS_NAT_MASK`.
     pub const NAT: Self = Self(Self::SRC_NAT.0 | Self::DST_NAT.0);
     /// `IPS_NAT_DONE_MASK`.
     pub const NAT_DONE: Self = Self(Self::SRC_NAT_DONE.0 | Self::DST_NAT_DONE.0);
 
-    /// Every bit of `other` is set.
+    /// True if all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Some bit of `other` is set.
+    /// True if any bit of `other` is set.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -191,7 +191,7 @@ impl CtStatus {
         self.0 |= other.0;
     }
 
-    /// The bit that says that one side is translated.
+    /// The bit for a translation of one side.
     pub(crate) const fn translated(side: Side) -> Self {
         match side {
             Side::Src => Self::SRC_NAT,
@@ -199,7 +199,7 @@ impl CtStatus {
         }
     }
 
-    /// The bit that says that one side has its binding.
+    /// The bit for a binding of one side.
     pub(crate) const fn bound(side: Side) -> Self {
         match side {
             Side::Src => Self::SRC_NAT_DONE,

@@ -1,6 +1,6 @@
-//! Fragments that wait for each other (net/ipv4/ip_fragment.c, net/ipv4/inet_fragment.c).
+//! IP reassembly (net/ipv4/ip_fragment.c, net/ipv4/inet_fragment.c).
 //!
-//! Left out: the memory limit of a netns (`ipfrag_high_thresh`, 4 MiB).
+//! Not modelled: the memory limit of a netns (`ipfrag_high_thresh`, 4 MiB).
 
 mod queue;
 
@@ -15,10 +15,10 @@ use queue::{Placement, Queue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-/// For whom fragments are put together (`enum ip_defrag_users`, include/net/ip.h). Each has queues of its own.
+/// Where reassembly happens (`enum ip_defrag_users`, include/net/ip.h). Each user has its own queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefragUser {
-    /// The netns is the addressee.
+    /// Local delivery.
     LocalDeliver,
     /// Conntrack, at PREROUTING.
     ConntrackIn,
@@ -29,7 +29,7 @@ pub enum DefragUser {
 }
 
 impl DefragUser {
-    /// Whether fragments that never become whole are reported by the addressee alone (`frag_expire_skip_icmp`).
+    /// True if only the destination host reports a reassembly timeout (`frag_expire_skip_icmp`).
     pub const fn is_on_the_way(self) -> bool {
         match self {
             Self::ConntrackIn | Self::ConntrackBridgeIn => true,
@@ -38,7 +38,7 @@ impl DefragUser {
     }
 }
 
-/// Which fragments belong together (`struct frag_v4_compare_key`, include/net/inet_frag.h).
+/// The fields that identify fragments of the same datagram (`struct frag_v4_compare_key`, include/net/inet_frag.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     user: DefragUser,
@@ -48,31 +48,31 @@ struct Key {
     protocol: u8,
 }
 
-/// Fragments whose time is over.
+/// Fragments whose reassembly timed out.
 #[derive(Debug)]
 pub struct Expired {
-    /// For whom they were kept.
+    /// The user of the queue.
     pub user: DefragUser,
-    /// Whether the first one of the datagram is among them; then it comes first.
+    /// True if the first fragment of the datagram is among them; it is the first element then.
     pub has_first: bool,
-    /// The device by which the last one came; none if this netns made them.
+    /// The ingress device of the last fragment; `None` if this netns sent it.
     pub in_dev: Option<DeviceId>,
     /// The fragments.
     pub parts: Vec<Packet>,
 }
 
-/// The queues of a netns (`struct fqdir`).
+/// The reassembly queues of a netns (`struct fqdir`).
 #[derive(Clone, Debug, Default)]
 pub struct Defrag {
     queues: BTreeMap<Key, Queue>,
-    /// Fragments that each sender of a queue has sent (`inet_peer.rid`).
+    /// Number of fragments from each sender (`inet_peer.rid`).
     arrivals: BTreeMap<Ipv4Addr, u32>,
 }
 
 impl Defrag {
-    /// Keeps a fragment, or gives the whole packet if it was the last that was missing (`ip_defrag`). The packet continues
-    /// the fragment that came last, with the headers and the metadata of the first. Fragments that end are left to the stack
-    /// ([`Effect::End`]): those that came by the loopback hold a conntrack entry.
+    /// Queues a fragment, or returns the complete packet if it was the last one missing (`ip_defrag`). The packet
+    /// continues the last fragment, with headers and metadata of the first. Fragments to be freed are left to the stack
+    /// ([`Effect::End`]): those received on the loopback device hold a conntrack entry.
     pub fn ip_defrag(
         &mut self,
         cx: &mut Context,
@@ -89,7 +89,7 @@ impl Defrag {
             is_fresh = true;
             Queue::new(deadline, distance_max > 0)
         });
-        // Linux: ip_frag_too_far and ip_frag_reinit. Identifications come round again.
+        // Linux: ip_frag_too_far and ip_frag_reinit. IP IDs are reused.
         if distance_max > 0 && queue.counts_arrivals() {
             let arrivals = self.arrivals.entry(key.src).or_default();
             *arrivals = arrivals.wrapping_add(1);
@@ -122,7 +122,7 @@ impl Defrag {
         }
     }
 
-    /// Takes out what had waited too long by then (`ip_expire`).
+    /// Removes queues that have timed out (`ip_expire`).
     pub fn expire(&mut self, due: Instant) -> Vec<Expired> {
         let late: Vec<Key> =
             self.queues.iter().filter(|(_, queue)| queue.deadline <= due).map(|(key, _)| *key).collect();
@@ -132,7 +132,7 @@ impl Defrag {
             Some(Expired { user: key.user, has_first, in_dev, parts: queue.into_parts() })
         };
         let expired = late.into_iter().filter_map(take).collect();
-        // Distances are between fragments of one queue, so that where there is none, counting may begin anew.
+        // Distances are between fragments of one queue; without a queue, counting may restart.
         let senders: BTreeSet<Ipv4Addr> = self.queues.keys().map(|key| key.src).collect();
         self.arrivals.retain(|sender, _| senders.contains(sender));
         expired
@@ -149,7 +149,7 @@ fn end(cx: &mut Context, part: Packet, terminal: Terminal) {
     cx.effects.push(Effect::End { packet: QueuedPacket(part), terminal });
 }
 
-/// A fragment and where its payload belongs, in bytes.
+/// A fragment and the position of its payload, in bytes.
 #[derive(Clone, Debug)]
 struct Part {
     offset: u32,

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 
-/// What a device is.
+/// The kind of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// `lo`: what it sends it receives.
+    /// `lo`: receives what it sends.
     Loopback,
     /// One end of a veth pair; the other end may be in another netns.
     Veth {
@@ -23,13 +23,13 @@ pub enum DeviceKind {
         /// The other end.
         peer: DeviceId,
     },
-    /// A bridge; its ports are the devices that name it as their master.
+    /// A bridge; its ports are the devices with it as their master.
     Bridge,
-    /// Holds addresses, sends nowhere.
+    /// Has addresses, drops everything it sends.
     Dummy,
 }
 
-/// Scope of an address (`ifa_scope`); only the order matters (include/uapi/linux/rtnetlink.h).
+/// Scope of an address (`ifa_scope`), in order (include/uapi/linux/rtnetlink.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// `RT_SCOPE_UNIVERSE`: valid everywhere.
@@ -43,11 +43,11 @@ pub enum Scope {
 /// An IPv4 address of a device (`struct in_ifaddr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceAddr {
-    /// Address and prefix length; host bits are kept.
+    /// Address and prefix length; host bits are preserved.
     pub net: Ipv4Net,
     /// Scope.
     pub scope: Scope,
-    /// A later address of a subnet that the device already has (`IFA_F_SECONDARY`).
+    /// An additional address in a subnet that the device already has (`IFA_F_SECONDARY`).
     pub is_secondary: bool,
 }
 
@@ -58,35 +58,35 @@ pub struct Device {
     pub id: DeviceId,
     /// Name, at most 15 bytes.
     pub name: Box<str>,
-    /// Hardware address.
+    /// MAC address.
     pub mac: MacAddr,
-    /// Largest IP packet in bytes, Ethernet header excluded.
+    /// MTU in bytes, without Ethernet header.
     pub mtu: u16,
-    /// A bridge whose MTU was set by hand no longer follows its ports (`BROPT_MTU_SET_BY_USER`).
+    /// The MTU of this bridge was set explicitly and no longer follows its ports (`BROPT_MTU_SET_BY_USER`).
     pub is_mtu_fixed: bool,
-    /// What it is.
+    /// The kind.
     pub kind: DeviceKind,
     /// Administratively up (`IFF_UP`).
     pub is_up: bool,
-    /// Takes frames for any MAC (`IFF_PROMISC`).
+    /// Promiscuous mode (`IFF_PROMISC`).
     pub is_promiscuous: bool,
     /// The bridge of which this device is a port.
     pub master: Option<DeviceId>,
     /// Bridge port flag `hairpin_mode` (`BR_HAIRPIN_MODE`).
     pub is_hairpin: bool,
-    /// IPv4 addresses in the kernel's order: see [`Device::insert_addr`].
+    /// IPv4 addresses in the kernel's order; see [`Device::insert_addr`].
     pub addrs: Vec<InterfaceAddr>,
-    /// It was given an address at some time. From then on new sysctl defaults do not reach it (`ipv4_devconf_setall`).
+    /// True once it has had an address. From then on it no longer follows sysctl defaults (`ipv4_devconf_setall`).
     pub had_addr: bool,
 }
 
-/// An address that a device did not take or give up; the texts are those of `ip address`.
+/// An address could not be added or removed; the messages are those of `ip address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddrError {
-    /// The device has this address already (`EEXIST`).
+    /// The device already has this address (`EEXIST`).
     #[error("ipv4: Address already assigned.")]
     Exists,
-    /// Another address of the same subnet has another scope (`EINVAL`).
+    /// Another address in the same subnet has a different scope (`EINVAL`).
     #[error("ipv4: Invalid scope value.")]
     InvalidScope,
     /// The device does not have this address (`EADDRNOTAVAIL`).
@@ -95,25 +95,25 @@ pub enum AddrError {
 }
 
 impl InterfaceAddr {
-    /// Whether `addr` lies in the subnet of this address (`inet_ifa_match`).
+    /// True if `addr` is in the subnet of this address (`inet_ifa_match`).
     pub fn covers(&self, addr: Ipv4Addr) -> bool {
         self.net.contains(&addr)
     }
 
-    /// Whether both have the same subnet: primary and secondaries of one another.
+    /// True if both are in the same subnet.
     pub fn shares_subnet(&self, other: &Self) -> bool {
         self.net.trunc() == other.net.trunc()
     }
 }
 
 impl Device {
-    /// Puts an address in its place in the list and says what became of it. Routes are not touched; see
+    /// Inserts an address into the list, and returns it as inserted. Does not change routes; see
     /// [`crate::fib::add_address`].
     ///
     /// # Errors
     /// [`AddrError::Exists`] and [`AddrError::InvalidScope`].
-    // Linux: __inet_insert_ifa, net/ipv4/devinet.c. A primary goes behind the last primary of the same or a
-    // narrower scope, a secondary to the end.
+    // Linux: __inet_insert_ifa, net/ipv4/devinet.c. A primary is inserted after the last primary of the same or a
+    // narrower scope, a secondary at the end.
     pub fn insert_addr(&mut self, net: Ipv4Net, scope: Scope) -> Result<InterfaceAddr, AddrError> {
         self.had_addr = true;
         let mut added = InterfaceAddr { net, scope, is_secondary: false };
@@ -137,22 +137,22 @@ impl Device {
         Ok(added)
     }
 
-    /// The first address of the subnet of `addr`: its primary, or itself (`inet_ifa_byprefix`).
+    /// The primary address of the subnet of `addr`, possibly itself (`inet_ifa_byprefix`).
     pub fn primary_of(&self, addr: &InterfaceAddr) -> Option<&InterfaceAddr> {
         self.addrs.iter().find(|held| held.shares_subnet(addr))
     }
 
-    /// Whether `a`, and `b` if there is one, lie in one subnet of this device (`inet_addr_onlink`, net/ipv4/devinet.c).
+    /// True if `a`, and `b` if given, are in the same subnet of this device (`inet_addr_onlink`, net/ipv4/devinet.c).
     pub fn is_on_link(&self, a: Ipv4Addr, b: Option<Ipv4Addr>) -> bool {
         self.addrs.iter().any(|held| held.covers(a) && b.is_none_or(|b| held.covers(b)))
     }
 
-    /// Whether it is the loopback (`IFF_LOOPBACK`).
+    /// True for the loopback device (`IFF_LOOPBACK`).
     pub const fn is_loopback(&self) -> bool {
         matches!(self.kind, DeviceKind::Loopback)
     }
 
-    /// Whether neighbours on it are asked for with ARP; without `IFF_NOARP` and `IFF_LOOPBACK`.
+    /// True if it uses ARP: neither `IFF_NOARP` nor `IFF_LOOPBACK`.
     // Linux: dummy_setup sets IFF_NOARP, drivers/net/dummy.c.
     pub const fn has_arp(&self) -> bool {
         match self.kind {
@@ -166,9 +166,9 @@ impl Device {
 #[derive(Clone, Debug, Default)]
 pub struct Devices {
     all: Vec<Device>,
-    /// For look-up only; never iterated.
+    /// Only for lookup; never iterated.
     by_name: FxHashMap<Box<str>, DeviceId>,
-    /// Ports of bridges, in the order in which they joined.
+    /// Bridge ports, in the order in which they were added.
     ports: BTreeMap<DeviceId, Vec<DeviceId>>,
     index: OnceLock<Index>,
     /// How often a device was added or changed.
@@ -176,9 +176,9 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Adds a device under the next free index. The caller has checked that the name is free.
+    /// Adds a device with the next free index. The caller ensures that the name is unused.
     pub fn add(&mut self, name: &str, mac: MacAddr, mtu: u16, kind: DeviceKind) -> DeviceId {
-        assert!(self.by_name(name).is_none(), "device name {name} is taken");
+        assert!(self.by_name(name).is_none(), "device name {name} is in use");
         let id = DeviceId(u16::try_from(self.all.len() + 1).expect("fewer than 65,535 devices in a netns"));
         self.changed();
         self.by_name.insert(name.into(), id);
@@ -199,18 +199,18 @@ impl Devices {
         id
     }
 
-    /// The device with that index. Indexes are handed out by [`Devices::add`] alone and never withdrawn.
+    /// The device with that index. Indexes come from [`Devices::add`] and stay valid.
     pub fn get(&self, id: DeviceId) -> &Device {
         &self.all[usize::from(id.0) - 1]
     }
 
-    /// As [`Devices::get`], to change it. Its master is changed by [`Devices::set_master`].
+    /// Mutable version of [`Devices::get`]. Use [`Devices::set_master`] to change the master.
     pub fn get_mut(&mut self, id: DeviceId) -> &mut Device {
         self.changed();
         &mut self.all[usize::from(id.0) - 1]
     }
 
-    /// Makes a device a port of a bridge, or of none. Returns the bridge that it left (`br_add_if`, `br_del_if`,
+    /// Attaches a device to a bridge, or detaches it. Returns its previous bridge (`br_add_if`, `br_del_if`,
     /// net/bridge/br_if.c).
     pub(crate) fn set_master(&mut self, port: DeviceId, bridge: Option<DeviceId>) -> Option<DeviceId> {
         let left = std::mem::replace(&mut self.get_mut(port).master, bridge);
@@ -223,34 +223,34 @@ impl Devices {
         left
     }
 
-    /// The ports of a bridge, in the order in which they joined.
+    /// The ports of a bridge, in the order in which they were added.
     pub fn ports(&self, bridge: DeviceId) -> &[DeviceId] {
         self.ports.get(&bridge).map_or(&[], Vec::as_slice)
     }
 
-    /// The device of that name, if there is one.
+    /// The device with that name, if it exists.
     pub fn by_name(&self, name: &str) -> Option<&Device> {
         self.by_name.get(name).map(|id| self.get(*id))
     }
 
-    /// All devices in the order of their indexes.
+    /// All devices in index order.
     pub fn iter(&self) -> impl Iterator<Item = &Device> {
         #[cfg(test)]
         visits::add(self.all.len());
         self.all.iter()
     }
 
-    /// The device that holds this address, if one does; the first, if several do.
+    /// The first device that has this address, if any.
     pub fn owner_of(&self, addr: Ipv4Addr) -> Option<&Device> {
         self.index().owner_of(addr).map(|id| self.get(id))
     }
 
-    /// Whether a hardware address is that of a bridge or of one of its ports.
+    /// True if a hardware address belongs to a bridge or to one of its ports.
     pub fn is_local_mac(&self, bridge: DeviceId, mac: MacAddr) -> bool {
         self.index().is_local_mac(bridge, mac)
     }
 
-    /// Whether a bridge has a port that is up. Without one it has no carrier.
+    /// True if a bridge has a port that is up. Otherwise it has no carrier.
     pub fn has_live_port(&self, bridge: DeviceId) -> bool {
         self.ports(bridge).iter().any(|port| self.get(*port).is_up)
     }
@@ -270,7 +270,7 @@ impl Devices {
     }
 }
 
-/// How many devices were visited one after the other on this thread.
+/// Number of devices visited sequentially by this thread.
 #[cfg(test)]
 pub(crate) mod visits {
     use std::cell::Cell;

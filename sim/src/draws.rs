@@ -1,8 +1,8 @@
-//! Every random decision, asked for by owner, purpose and range, in the integers that the kernel uses.
+//! Random decisions: each is drawn by owner, purpose and range, in the integers that the kernel uses.
 //!
-//! Three drivers answer. *Seeded* gives each (owner, purpose) its own ChaCha stream, so that one more draw here moves
-//! nothing there. *Enumerate* follows a prescribed path through the decisions that choose an endpoint and accounts for
-//! the exact weight of each alternative. *Replay* takes the alternatives that a capture from a real kernel shows.
+//! There are three drivers. *Seeded* has a ChaCha stream per (owner, purpose), so that an additional draw does not
+//! affect others. *Enumerate* follows a given path through the decisions that select an endpoint, and computes the
+//! exact weight of each alternative. *Replay* takes the alternatives that were captured from a real kernel.
 
 mod enumerate;
 mod seeded;
@@ -16,26 +16,26 @@ use crate::ids::NetnsId;
 use crate::time::Instant;
 use std::collections::VecDeque;
 
-/// What a draw decides.
+/// The purpose of a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// `-m statistic --mode random` (net/netfilter/xt_statistic.c).
     Statistic,
     /// `numgen random` (net/netfilter/nft_numgen.c).
     Numgen,
-    /// First candidate of the NAT port search (net/netfilter/nf_nat_core.c).
+    /// The initial offset of the NAT port search (net/netfilter/nf_nat_core.c).
     NatPort,
-    /// Ephemeral port of a socket (net/ipv4/inet_hashtables.c).
+    /// The ephemeral port of a socket (net/ipv4/inet_hashtables.c).
     EphemeralPort,
     /// Initial sequence number (net/core/secure_seq.c).
     Isn,
-    /// IP identification.
+    /// IP ID.
     IpId,
     /// Whether a link loses a frame.
     LinkLoss,
     /// Whether a link delivers a frame twice.
     LinkDuplicate,
-    /// Whether, and by how much, a link delays a frame behind its successors.
+    /// Whether, and by how much, a link delays a frame so that later ones overtake it.
     LinkReorder,
 }
 
@@ -44,10 +44,10 @@ pub enum Purpose {
 enum Stake {
     /// Which endpoint is selected: the enumerate driver visits each alternative.
     Endpoint,
-    /// A number that no outcome depends on.
+    /// A number without influence on outcomes.
     Identifier,
-    /// Whether frames arrive, and when. There are too many such decisions to visit them all, one for each frame, but outcomes
-    /// depend on them: a path on which one is taken has no exact weight.
+    /// Whether and when frames arrive. These decisions are too many to enumerate, one for each frame, but outcomes
+    /// depend on them: a path with such a decision has no exact weight.
     Delivery,
 }
 
@@ -61,14 +61,14 @@ impl Purpose {
     }
 }
 
-/// A decision that a capture from a real kernel shows, to be taken instead of a random one.
+/// A decision captured from a real kernel, to be used in place of a random one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Who decided.
+    /// The owner.
     pub owner: NetnsId,
-    /// What was decided.
+    /// The purpose.
     pub purpose: Purpose,
-    /// The alternative taken: 1 or 0 for a chance, the number itself otherwise.
+    /// The alternative: 1 or 0 for a chance, else the number itself.
     pub value: u32,
 }
 
@@ -83,40 +83,40 @@ pub struct Draws {
 #[derive(Clone, Debug)]
 enum Driver {
     Seeded,
-    /// What does not select an endpoint may be recorded.
+    /// Decisions that do not select an endpoint may be recorded.
     Enumerate(Enumerate, VecDeque<Recorded>),
     Replay(VecDeque<Recorded>),
 }
 
 impl Draws {
-    /// Decisions from streams of `seed`.
+    /// Draws from streams of `seed`.
     pub fn seeded(seed: u64) -> Self {
         Self { seeded: Seeded::new(seed), driver: Driver::Seeded, now: Instant::START }
     }
 
-    /// The moment of the decisions from here on, noted with each [`Choice`].
+    /// Sets the time that is recorded with each [`Choice`].
     pub(crate) const fn set_now(&mut self, now: Instant) {
         self.now = now;
     }
 
-    /// From here on, follows `path` where an endpoint is selected. Other decisions keep coming from the seed.
+    /// From here on, follows `path` for decisions that select an endpoint. Other decisions come from the seed.
     pub fn enumerate(&mut self, path: Enumerate) {
         self.follow(path, []);
     }
 
-    /// From here on, follows `path` where an endpoint is selected, and takes other decisions as recorded. A draw for
-    /// which nothing is recorded comes from the seed.
+    /// From here on, follows `path` for decisions that select an endpoint, and uses recorded values for others. Draws
+    /// without a recorded value come from the seed.
     pub fn follow(&mut self, path: Enumerate, recorded: impl IntoIterator<Item = Recorded>) {
         self.driver = Driver::Enumerate(path, recorded.into_iter().collect());
     }
 
-    /// From here on, takes recorded decisions in order, each by the first draw of its owner and purpose.
-    /// A draw for which nothing is recorded comes from the seed.
+    /// From here on, uses recorded decisions in order, each for the first draw with its owner and purpose. Draws
+    /// without a recorded value come from the seed.
     pub fn replay(&mut self, recorded: impl IntoIterator<Item = Recorded>) {
         self.driver = Driver::Replay(recorded.into_iter().collect());
     }
 
-    /// The path that was followed, if the enumerate driver is at work.
+    /// The path followed, if the enumerate driver is active.
     pub const fn enumerated(&self) -> Option<&Enumerate> {
         match &self.driver {
             Driver::Enumerate(path, _) => Some(path),
@@ -124,7 +124,7 @@ impl Draws {
         }
     }
 
-    /// Recorded decisions that no draw has asked for yet.
+    /// Recorded decisions that were not used.
     pub fn left_over(&self) -> Vec<Recorded> {
         match &self.driver {
             Driver::Replay(recorded) | Driver::Enumerate(_, recorded) => recorded.iter().copied().collect(),
@@ -171,7 +171,7 @@ impl Draws {
         self.recorded(owner, purpose).unwrap_or_else(|| self.seeded.u32(owner, purpose))
     }
 
-    /// Takes what is recorded for the next draw of that owner and purpose, if anything is.
+    /// Takes the next recorded value for that owner and purpose, if any.
     fn recorded(&mut self, owner: NetnsId, purpose: Purpose) -> Option<u32> {
         let (Driver::Enumerate(_, recorded) | Driver::Replay(recorded)) = &mut self.driver else {
             return None;

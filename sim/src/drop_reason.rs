@@ -1,21 +1,21 @@
 //! Why packets are dropped.
 
-/// Why a packet was dropped; closed, so that reports and tests can list every reason.
+/// Why a packet was dropped; a closed list, so that reports and tests can enumerate it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
-    /// A rule or a chain policy dropped it.
+    /// Dropped by a rule or a chain policy.
     NetfilterDrop,
-    /// Conntrack lost the race to insert its entry, or could not insert it.
+    /// Conntrack could not insert the entry, for example because of a clash.
     ConntrackInsertFailed,
-    /// The conntrack table is full, and nothing in it may be deleted to make room.
+    /// The conntrack table is full, and no entry can be evicted.
     ConntrackTableFull,
     /// NAT found no free tuple, or no address to masquerade with.
     NatFailed,
-    /// NAT cannot translate an ICMP error: it is malformed, or a redirect.
+    /// NAT cannot translate an ICMP error, because it is malformed or a redirect.
     NatIcmpRefused,
     /// The output device of a masqueraded flow changed (`nf_nat_oif_changed`).
     NatDeviceChanged,
-    /// The Ethernet frame was for another host.
+    /// The Ethernet frame was addressed to another host.
     OtherHost,
     /// The IP header is malformed.
     IpHeader,
@@ -23,33 +23,33 @@ pub enum DropReason {
     IpChecksum,
     /// Reverse path filter.
     IpRpFilter,
-    /// The source is an address of the receiver itself.
+    /// The source is a local address of the receiver.
     IpLocalSource,
-    /// The source address can never be one (multicast, broadcast, zero).
+    /// The source address is invalid (multicast, broadcast, zero).
     IpInvalidSource,
-    /// 127/8 on a device that is not the loopback.
+    /// 127/8 on a device other than the loopback device.
     IpLocalnet,
-    /// The destination can never be one (zero, or a broadcast that would have to be forwarded).
+    /// The destination address is invalid (zero, or a broadcast that would be forwarded).
     IpInvalidDestination,
-    /// No route for a packet that arrived.
+    /// No route for a received packet.
     IpNoRouteIn,
-    /// No route for a packet of this netns.
+    /// No route for a locally generated packet.
     IpNoRouteOut,
-    /// The route says unreachable.
+    /// The route has type unreachable.
     RouteUnreachable,
-    /// The route says prohibited.
+    /// The route has type prohibit.
     RouteProhibited,
-    /// The route says nothing and drops.
+    /// The route has type blackhole.
     RouteBlackhole,
     /// Forwarding is off (`ip_forward` of the receiving device).
     ForwardingOff,
-    /// The time to live ran out.
+    /// The TTL expired.
     TtlExpired,
-    /// Larger than the MTU, and it may not be fragmented.
+    /// Larger than the MTU, and must not be fragmented.
     PacketTooBig,
-    /// No socket for it.
+    /// No matching socket.
     NoSocket,
-    /// Protocol that nobody handles.
+    /// Unknown transport protocol.
     ProtocolUnknown,
     /// TCP: wrong checksum.
     TcpChecksum,
@@ -57,43 +57,43 @@ pub enum DropReason {
     UdpChecksum,
     /// ICMP: wrong checksum.
     IcmpChecksum,
-    /// TCP: outside the window, or not acceptable in this state.
+    /// TCP: outside the window, or not acceptable in the current state.
     TcpInvalid,
     /// TCP: the listener's queue is full.
     TcpListenOverflow,
-    /// The neighbour did not answer.
+    /// Neighbour resolution failed.
     NeighFailed,
-    /// Too many packets wait for the neighbour.
+    /// The neighbour's queue is full.
     NeighQueueFull,
-    /// There are too many neighbours to add one.
+    /// The neighbour table is full.
     NeighTableFull,
-    /// ARP that asks for nothing that this netns would answer.
+    /// An ARP packet that this netns does not answer.
     ArpNotForUs,
-    /// An ARP packet that is malformed.
+    /// A malformed ARP packet.
     ArpHeader,
-    /// The bridge has no port by which it may leave.
+    /// The bridge has no egress port for it.
     BridgeNoEgressPort,
-    /// The device is down, or has no other end.
+    /// The device is down or has no peer.
     DeviceDown,
-    /// The device has no carrier, so nothing is queued on it: a bridge of which no port is up.
+    /// The device has no carrier: a bridge without active ports.
     QdiscDrop,
-    /// A device without anyone behind it (dummy).
+    /// The device discards everything it sends (dummy).
     DeviceDiscards,
-    /// The link lost it.
+    /// Lost on a link.
     LinkLoss,
-    /// The same packet circled until the bound on effects was reached.
+    /// A loop: the same packet exceeded the limit of link crossings.
     LoopDetected,
-    /// Ethernet carried a protocol that is not modelled.
+    /// An Ethernet protocol that is not modelled.
     UnhandledProtocol,
-    /// Broadcast or multicast IP that nobody asked for.
+    /// Broadcast or multicast IP without a receiver.
     NotForUs,
-    /// A fragment of a datagram that was not whole in time.
+    /// A fragment of a datagram that was not completed in time.
     FragmentTimeout,
-    /// A fragment that was there already.
+    /// A duplicate fragment.
     FragmentKnown,
-    /// Too many fragments of the same sender came between those of this datagram.
+    /// Too many fragments of the same sender arrived between those of this datagram.
     FragmentTooFar,
-    /// A fragment that contradicts the others of its datagram, or one of the others.
+    /// A fragment of a datagram with overlapping fragments.
     FragmentWrong,
 }
 
@@ -148,7 +148,8 @@ impl DropReason {
         Self::FragmentWrong,
     ];
 
-    /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are younger than v6.12) where it has one.
+    /// The kernel's name (`SKB_DROP_REASON_*`, include/net/dropreason-core.h, v6.18; a few are newer than v6.12), if it
+    /// has one.
     pub const fn kernel_name(self) -> Option<&'static str> {
         match self {
             Self::NetfilterDrop
@@ -166,7 +167,7 @@ impl DropReason {
             Self::IpLocalnet => Some("IP_LOCALNET"),
             Self::IpInvalidDestination => Some("IP_INVALID_DEST"),
             Self::IpNoRouteIn => Some("IP_INNOROUTES"),
-            // Linux: ip_error, net/ipv4/route.c. Both are EHOSTUNREACH there; it answers only where it forwards.
+            // Linux: ip_error, net/ipv4/route.c. Both are EHOSTUNREACH there; it replies only if it forwards.
             Self::RouteUnreachable | Self::ForwardingOff => Some("IP_INADDRERRORS"),
             Self::IpNoRouteOut => Some("IP_OUTNOROUTES"),
             Self::PacketTooBig => Some("PKT_TOO_BIG"),
@@ -199,7 +200,7 @@ impl DropReason {
         }
     }
 
-    /// The reason in words, fit for the end of a sentence that names the packet.
+    /// A description of the reason, whose subject is the packet.
     pub const fn text(self) -> &'static str {
         match self {
             Self::NetfilterDrop => "a netfilter rule or policy dropped it",
@@ -207,47 +208,47 @@ impl DropReason {
             Self::ConntrackTableFull => "the conntrack table is full",
             Self::NatIcmpRefused => "NAT cannot translate this ICMP error",
             Self::NatFailed => "NAT found no tuple or address to use",
-            Self::NatDeviceChanged => "its masqueraded flow now leaves by another device",
+            Self::NatDeviceChanged => "the output device of its masqueraded flow changed",
             Self::OtherHost => "the frame was addressed to another host",
             Self::IpHeader => "its IP header is malformed",
             Self::IpChecksum => "its IP header checksum is wrong",
             Self::IpRpFilter => "rp_filter: the route back to its source uses another device",
             Self::IpLocalSource => "its source is an address of the receiver",
-            Self::IpInvalidSource => "its source address cannot be one",
+            Self::IpInvalidSource => "its source address is invalid",
             Self::IpLocalnet => "127.0.0.0/8 from a device other than lo, and route_localnet is off",
-            Self::IpInvalidDestination => "its destination address cannot be one",
+            Self::IpInvalidDestination => "its destination address is invalid",
             Self::IpNoRouteIn => "there is no route to its destination",
             Self::IpNoRouteOut => "there is no route to its destination",
-            Self::RouteUnreachable => "the route to its destination says unreachable",
-            Self::RouteProhibited => "the route to its destination says prohibited",
+            Self::RouteUnreachable => "the route to its destination has type unreachable",
+            Self::RouteProhibited => "the route to its destination has type prohibit",
             Self::RouteBlackhole => "the route to its destination is a blackhole",
             Self::ForwardingOff => "ip_forward is off",
-            Self::TtlExpired => "its TTL ran out",
+            Self::TtlExpired => "its TTL expired",
             Self::PacketTooBig => "it is larger than the MTU",
             Self::NoSocket => "no socket is bound to its port",
-            Self::ProtocolUnknown => "nothing handles its protocol",
+            Self::ProtocolUnknown => "its transport protocol is unknown",
             Self::TcpChecksum => "its TCP checksum is wrong",
             Self::UdpChecksum => "its UDP checksum is wrong",
             Self::IcmpChecksum => "its ICMP checksum is wrong",
             Self::TcpInvalid => "TCP does not accept it in this state",
             Self::TcpListenOverflow => "the listener's queue is full",
             Self::NeighFailed => "the neighbour did not answer ARP",
-            Self::NeighQueueFull => "too many packets wait for the neighbour",
+            Self::NeighQueueFull => "the neighbour's queue is full",
             Self::NeighTableFull => "the neighbour table is full",
-            Self::ArpNotForUs => "it asks for an address that is not held here",
+            Self::ArpNotForUs => "its target address is not local",
             Self::ArpHeader => "its ARP header is malformed",
-            Self::BridgeNoEgressPort => "the bridge has no port by which it may leave",
+            Self::BridgeNoEgressPort => "the bridge has no egress port for it",
             Self::DeviceDown => "the device is down",
             Self::QdiscDrop => "the device has no carrier",
             Self::DeviceDiscards => "the device discards what it sends",
             Self::LinkLoss => "the link lost it",
-            Self::LoopDetected => "it circled without end",
+            Self::LoopDetected => "it is in a forwarding loop",
             Self::UnhandledProtocol => "its Ethernet protocol is not handled",
-            Self::NotForUs => "nobody here asked for broadcast or multicast",
-            Self::FragmentTimeout => "the other fragments of its datagram did not come in time",
-            Self::FragmentKnown => "that fragment was there already",
-            Self::FragmentTooFar => "too many other fragments of its sender came between",
-            Self::FragmentWrong => "fragments of its datagram contradict each other",
+            Self::NotForUs => "it is broadcast or multicast without a receiver",
+            Self::FragmentTimeout => "its datagram was not completed in time",
+            Self::FragmentKnown => "it is a duplicate fragment",
+            Self::FragmentTooFar => "too many fragments of its sender arrived in between",
+            Self::FragmentWrong => "fragments of its datagram overlap",
         }
     }
 }

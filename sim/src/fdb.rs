@@ -6,33 +6,35 @@ use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 use rustc_hash::FxHashMap;
 
-/// How long a learned address is kept without being seen (`BR_DEFAULT_AGEING_TIME`, include/uapi/linux/if_bridge.h).
+/// How long a learned address is kept without being refreshed (`BR_DEFAULT_AGEING_TIME`,
+/// include/uapi/linux/if_bridge.h).
 const AGEING_TIME: Duration = Duration::from_secs(300);
 
-/// Where a MAC is.
+/// The location of a MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FdbEntry {
-    /// The bridge's own address, or that of one of its ports: frames go up to the netns.
+    /// The address of the bridge or of one of its ports: frames are passed up to the netns.
     Local,
-    /// Behind this port.
+    /// Reachable through this port.
     Port(DeviceId),
 }
 
 /// Learned addresses of all bridges of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Fdb {
-    /// By bridge and address; the port, and when it was last seen. No order matters.
+    /// By bridge and address: the port, and when it was last seen. Never iterated in order.
     learned: FxHashMap<(DeviceId, MacAddr), (DeviceId, Instant)>,
 }
 
 impl Fdb {
-    /// Learns that `mac` is behind `port` (`br_fdb_update`). True if that is news.
+    /// Learns that `mac` is behind `port` (`br_fdb_update`). Returns true if the entry is new or changed.
     pub fn learn(&mut self, bridge: DeviceId, mac: MacAddr, port: DeviceId, now: Instant) -> bool {
         let before = self.learned.insert((bridge, mac), (port, now));
         before.is_none_or(|(known_port, seen)| known_port != port || now - seen >= AGEING_TIME)
     }
 
-    /// Where `mac` is (`br_fdb_find_rcu`); local addresses come before learned ones, as the kernel refuses to learn them.
+    /// The location of `mac` (`br_fdb_find_rcu`). Local addresses take precedence over learned ones, because the kernel
+    /// refuses to learn them.
     pub fn find(&self, devices: &Devices, bridge: DeviceId, mac: MacAddr, now: Instant) -> Option<FdbEntry> {
         if devices.is_local_mac(bridge, mac) {
             return Some(FdbEntry::Local);
@@ -43,7 +45,7 @@ impl Fdb {
             .map(|(port, _)| FdbEntry::Port(*port))
     }
 
-    /// Forgets what was learned on a port that leaves or goes down (`br_fdb_delete_by_port`).
+    /// Deletes entries learned on a port that is removed or goes down (`br_fdb_delete_by_port`).
     pub fn flush_port(&mut self, port: DeviceId) {
         self.learned.retain(|_, (learned_on, _)| *learned_on != port);
     }

@@ -1,6 +1,6 @@
-//! Routing: the tables of a netns, and the decisions that Linux makes with them.
+//! Routing: the tables of a netns, and route lookups as in Linux.
 //!
-//! There are no policy rules (`ip rule`), no multipath routes, no TOS routes and no route exceptions (path MTU, redirects).
+//! Policy rules (`ip rule`), multipath routes, TOS routes and route exceptions (path MTU, redirects) are not modelled.
 //! Without policy rules Linux keeps the local and the main table in one trie, so that the longest prefix wins across
 //! both; so does [`Fib`].
 
@@ -25,14 +25,14 @@ use crate::drop_reason::DropReason;
 use crate::route::RouteResult;
 use crate::sysctl::Sysctls;
 
-/// What a decision about addresses depends on: the devices of a netns, its routes and its settings.
+/// Inputs of routing decisions: devices, routes and sysctls of a netns.
 #[derive(Clone, Copy, Debug)]
 pub struct Routing<'a> {
     /// Devices and their addresses.
     pub devices: &'a Devices,
     /// Routing tables.
     pub fib: &'a Fib,
-    /// Settings.
+    /// Sysctls.
     pub sysctls: &'a Sysctls,
 }
 

@@ -1,59 +1,59 @@
-//! Which subsystem sees packets at which hook of a netns, and in what order (`struct nf_hook_entries`,
-//! include/linux/netfilter.h).
+//! The order of subsystems at each hook of a netns (`struct nf_hook_entries`, include/linux/netfilter.h).
 //!
-//! Whoever stands at a hook is one row, [`HookOps`]. Rows of br_netfilter, conntrack and NAT are written here; those of tables
-//! follow from [`TableKind::hooks`]. Chains with which NAT is configured stand in lists of their own, because NAT asks them only
-//! while a flow has no binding.
+//! Each entry of a hook is one row, [`HookOps`]. Rows of br_netfilter, conntrack and NAT are defined here; those of
+//! tables follow from [`TableKind::hooks`]. Chains that configure NAT are in separate lists, because NAT evaluates them
+//! only while a flow has no binding.
 
 use crate::hook::{Family, Hook, Priority};
 use crate::netfilter::nat;
 use crate::xtables::TableKind;
 
-/// A chain of rules that stands at a hook, or that NAT asks.
+/// A chain of rules at a hook, or one that NAT evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseChain {
     /// The chain of that iptables table at the hook (`ipt_do_table`).
     Xtables(TableKind),
 }
 
-/// A subsystem behind a hook.
+/// A hook entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookEntry {
-    /// `ip_sabotage_in` of br_netfilter: a packet that passed PREROUTING on the bridge skips it on the way up.
+    /// `ip_sabotage_in` of br_netfilter: a packet that traversed PREROUTING on the bridge skips it when passed up.
     SabotageIn,
-    /// `ipv4_conntrack_defrag`: puts fragments together, so that rules see whole packets.
+    /// `ipv4_conntrack_defrag`: reassembles fragments, so that rules see complete packets.
     Defrag,
-    /// `ipv4_conntrack_in`, `ipv4_conntrack_local`: finds or makes the conntrack entry.
+    /// `ipv4_conntrack_in`, `ipv4_conntrack_local`: finds or creates the conntrack entry.
     Conntrack,
-    /// `nf_confirm`: puts a new entry into the table.
+    /// `nf_confirm`: inserts a new entry into the table.
     Confirm,
-    /// `nf_nat_inet_fn`: binds the flow, asking [`HookTable::nat_chains`], and translates the packet.
+    /// `nf_nat_inet_fn`: binds the flow, using [`HookTable::nat_chains`], and translates the packet.
     Nat,
     /// Rules.
     Chain(BaseChain),
 }
 
-/// An entry and where it stands (`struct nf_hook_ops`, include/linux/netfilter.h).
+/// An entry and its position (`struct nf_hook_ops`, include/linux/netfilter.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookOps {
     /// Family.
     pub family: Family,
     /// Hook.
     pub hook: Hook,
-    /// Its place among the entries of the hook.
+    /// Its position among the entries of the hook.
     pub priority: Priority,
-    /// Who stands there.
+    /// The entry.
     pub entry: HookEntry,
-    /// A packet of this netns is routed anew if the entry changed its source, destination, TOS or mark (`ipt_mangle_out`,
+    /// A packet of this netns is rerouted if the entry changed its source, destination, TOS or mark (`ipt_mangle_out`,
     /// net/ipv4/netfilter/iptable_mangle.c; chains of type `route` in nftables).
     pub is_rerouting: bool,
 }
 
-/// br_netfilter (`br_nf_ops`, net/bridge/br_netfilter_hooks.c): before anything that PREROUTING on the bridge has done already.
+/// br_netfilter (`br_nf_ops`, net/bridge/br_netfilter_hooks.c): must precede everything that PREROUTING on the bridge
+/// has already done.
 pub const BR_NETFILTER: [HookOps; 1] = [ipv4(Hook::Prerouting, Priority::FIRST, HookEntry::SabotageIn)];
 
-/// Conntrack (`ipv4_conntrack_ops`, net/netfilter/nf_conntrack_proto.c): a packet is tracked where it enters and confirmed where
-/// it leaves. It brings the reassembly of fragments along (`ipv4_defrag_ops`, net/ipv4/netfilter/nf_defrag_ipv4.c).
+/// Conntrack (`ipv4_conntrack_ops`, net/netfilter/nf_conntrack_proto.c): a packet is tracked on entry and confirmed on
+/// exit. It includes the reassembly of fragments (`ipv4_defrag_ops`, net/ipv4/netfilter/nf_defrag_ipv4.c).
 pub const CONNTRACK: [HookOps; 6] = [
     ipv4(Hook::Prerouting, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
     ipv4(Hook::Output, Priority::CONNTRACK_DEFRAG, HookEntry::Defrag),
@@ -78,27 +78,27 @@ pub struct HookTable {
 type ByHook<T> = [[Vec<T>; 5]; 3];
 
 impl HookTable {
-    /// Entries of one hook in the order in which they run.
+    /// The entries of a hook in order of execution.
     pub fn entries(&self, family: Family, hook: Hook) -> &[HookOps] {
         &self.entries[family as usize][hook as usize]
     }
 
-    /// Chains that NAT asks at one hook, in that order.
+    /// The chains that NAT evaluates at a hook, in order.
     pub fn nat_chains(&self, family: Family, hook: Hook) -> &[(Priority, BaseChain)] {
         &self.nat_chains[family as usize][hook as usize]
     }
 
-    /// Registers an entry (`nf_register_net_hook`, net/netfilter/core.c), unless it is there.
+    /// Registers an entry (`nf_register_net_hook`, net/netfilter/core.c), unless it is registered already.
     pub fn register(&mut self, ops: HookOps) {
         insert(&mut self.entries[ops.family as usize][ops.hook as usize], ops, |held| held.priority);
     }
 
-    /// Takes an entry out (`nf_unregister_net_hook`), if it is there.
+    /// Removes an entry (`nf_unregister_net_hook`), if it is registered.
     pub fn unregister(&mut self, ops: HookOps) {
         self.entries[ops.family as usize][ops.hook as usize].retain(|held| *held != ops);
     }
 
-    /// Registers a chain that NAT asks; the first one brings the entries of NAT along (`nf_nat_register_fn`,
+    /// Registers a chain for NAT; the first one registers the entries of NAT as well (`nf_nat_register_fn`,
     /// net/netfilter/nf_nat_core.c).
     pub fn register_nat_chain(&mut self, family: Family, hook: Hook, priority: Priority, chain: BaseChain) {
         for (hook, priority) in nat::HOOKS {
@@ -124,7 +124,7 @@ impl HookTable {
     }
 }
 
-/// Puts an item before those of the same priority (`nf_hook_entries_grow`, net/netfilter/core.c), unless it is there.
+/// Inserts an item before those of the same priority (`nf_hook_entries_grow`, net/netfilter/core.c), unless it exists.
 fn insert<T: PartialEq>(list: &mut Vec<T>, item: T, priority: impl Fn(&T) -> Priority) {
     if !list.contains(&item) {
         let at = list.partition_point(|held| priority(held) < priority(&item));

@@ -1,7 +1,7 @@
-//! Limits on the ICMP messages that a netns sends (net/ipv4/icmp.c, `inet_peer_xrlim_allow` in net/ipv4/inetpeer.c).
+//! Rate limits of ICMP messages that a netns sends (net/ipv4/icmp.c, `inet_peer_xrlim_allow` in net/ipv4/inetpeer.c).
 //!
-//! D-23. Two token buckets in a row: one for the netns, one per addressee. Time is counted in ticks of a millisecond, as
-//! on a kernel with `CONFIG_HZ=1000`; a slower tick only makes the kernel's own arithmetic coarser.
+//! D-23. Two token buckets in sequence: one per netns, one per destination. Time is counted in ticks of a millisecond,
+//! as with `CONFIG_HZ=1000`; a slower tick only makes the kernel's arithmetic coarser.
 
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::Instant;
@@ -11,51 +11,51 @@ use std::net::Ipv4Addr;
 
 /// Ticks per second.
 const HZ: u64 = 1_000;
-/// Messages that an addressee may get at once (`XRLIM_BURST_FACTOR`).
+/// Burst of messages to a destination (`XRLIM_BURST_FACTOR`).
 const BURST_FACTOR: u64 = 6;
-/// What one route error costs its addressee, and how much it can save up (`ip_rt_error_cost`, `ip_rt_error_burst`).
+/// The cost of a route error, and its burst (`ip_rt_error_cost`, `ip_rt_error_burst`).
 const ROUTE_ERROR_COST: u64 = HZ;
 const ROUTE_ERROR_BURST: u64 = 5 * HZ;
-/// Redirects that a peer may ignore before it is left alone (`ip_rt_redirect_number`).
+/// Number of redirects that a peer may ignore before they stop (`ip_rt_redirect_number`).
 const REDIRECTS_MAX: u32 = 9;
-/// The first pause between redirects; each is twice as long as the one before (`ip_rt_redirect_load`).
+/// The first interval between redirects; each is twice the previous one (`ip_rt_redirect_load`).
 const REDIRECT_PAUSE: u64 = HZ / 50;
-/// After so long a pause the count of redirects begins anew (`ip_rt_redirect_silence`).
+/// After an interval of this length the redirect count restarts (`ip_rt_redirect_silence`).
 const REDIRECT_SILENCE: u64 = REDIRECT_PAUSE << (REDIRECTS_MAX + 1);
-/// A new peer counts as not heard of for so long (`inet_getpeer`).
+/// The assumed age of a new peer (`inet_getpeer`).
 const NEVER: u64 = 60 * HZ;
-/// Addressees that are remembered at least (`inet_peer_threshold` is never below it).
+/// Minimum number of peers remembered (`inet_peer_threshold` is never below it).
 const PEERS_MAX: usize = 4_096;
 
-/// A message that is about to be sent.
+/// A message about to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpMessage {
     /// ICMP type (RFC 792).
     pub icmp_type: u8,
     /// ICMP code.
     pub code: u8,
-    /// Its addressee.
+    /// Its destination.
     pub peer: Ipv4Addr,
-    /// The packet that it is about came in over the loopback device.
+    /// The packet that it refers to was received on the loopback device.
     pub is_about_loopback: bool,
-    /// It will leave by the loopback device.
+    /// It will be sent through the loopback device.
     pub leaves_by_loopback: bool,
 }
 
-/// The buckets of a netns.
+/// The token buckets of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct IcmpLimit {
-    /// Messages that may still be sent (`icmp_global_credit`).
+    /// Available tokens (`icmp_global_credit`).
     credit: u64,
-    /// When credit was last given (`icmp_global_stamp`); never at first, so that the first message fills the bucket.
+    /// Time of the last refill (`icmp_global_stamp`); `None` at first, so that the first message fills the bucket.
     credited_at: Option<u64>,
     peers: BTreeMap<Ipv4Addr, Peer>,
-    /// None: ticks are a millisecond, and the first begins with the world.
+    /// `None`: ticks are a millisecond, and the first starts with the world.
     wheel: Option<TimerWheel>,
 }
 
-/// An addressee (`struct inet_peer`). Errors, route errors and redirects all go by the same tokens and the same time, so that
-/// one kind holds the others back.
+/// A destination (`struct inet_peer`). Errors, route errors and redirects share tokens and time, so that each kind
+/// delays the others.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     tokens: u64,
@@ -66,8 +66,8 @@ struct Peer {
 }
 
 impl IcmpLimit {
-    /// Whether the message may be sent; if so, it is counted.
-    // Linux: __icmp_send and icmp_reply, with icmpv4_global_allow, icmpv4_xrlim_allow and icmp_global_consume.
+    /// True if the message may be sent; it is counted then.
+    /// Linux: __icmp_send and icmp_reply, with icmpv4_global_allow, icmpv4_xrlim_allow and icmp_global_consume.
     pub fn allow(&mut self, now: Instant, sysctls: &Sysctls, message: &IcmpMessage) -> bool {
         if message.is_about_loopback || is_exempt(sysctls, message) {
             return true;
@@ -76,19 +76,19 @@ impl IcmpLimit {
         if !self.has_credit(now, sysctls) {
             return false;
         }
-        // No cost is no limit; but a tick later the peer then has no tokens left for a route error.
+        // A cost of zero is unlimited; but a tick later the peer has no tokens for a route error.
         let cost = u64::from(sysctls.value(Setting::IcmpRatelimit));
         if !message.leaves_by_loopback && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
             return false;
         }
-        // Deviation: the kernel takes 0, 1 or 2 at random, so that its rate cannot be measured from outside; here 1.
+        // Deviation: the kernel takes 0, 1 or 2 at random, so that its rate cannot be measured remotely; here 1.
         self.credit = self.credit.saturating_sub(1);
         true
     }
 
-    /// Whether a router may tell `peer`, whose packet it could not route, about it. Comes before [`IcmpLimit::allow`], and
-    /// takes from the same bucket of the peer, so that such errors count twice.
-    // Linux: ip_error, net/ipv4/route.c.
+    /// True if a router may report to `peer` that its packet could not be routed. Checked before [`IcmpLimit::allow`],
+    /// and takes from the same bucket, so such errors count twice.
+    /// Linux: ip_error, net/ipv4/route.c.
     pub fn allow_route_error(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
         let now = self.ticks(now);
         let state = self.peer(now, peer);
@@ -96,11 +96,11 @@ impl IcmpLimit {
         self.take(now, peer, ROUTE_ERROR_COST, ROUTE_ERROR_BURST)
     }
 
-    /// Whether `peer`, whose packet goes back out of the device by which it came, may be told of the shorter way. Comes before
+    /// True if `peer`, whose packet leaves through its ingress device, may receive a redirect. Checked before
     /// [`IcmpLimit::allow`], which does not limit redirects unless the mask is changed.
     ///
-    /// A redirect after a silence takes the peer's tokens, so that for the next second it gets no other error.
-    // Linux: ip_rt_send_redirect, net/ipv4/route.c.
+    /// A redirect after a silence takes the peer's tokens, so that it receives no other error for a second.
+    /// Linux: ip_rt_send_redirect, net/ipv4/route.c.
     pub fn allow_redirect(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
         let now = self.ticks(now);
         let state = self.peer(now, peer);
@@ -120,17 +120,17 @@ impl IcmpLimit {
         is_due
     }
 
-    /// From here on, time passes by the ticks of that wheel.
+    /// From here on, time advances with the ticks of that wheel.
     pub(crate) const fn set_wheel(&mut self, wheel: TimerWheel) {
         self.wheel = Some(wheel);
     }
 
-    /// Ticks do not begin at zero, so that there is a time before the first message.
+    /// Ticks do not start at zero, so that there is a time before the first message.
     fn ticks(&self, at: Instant) -> u64 {
         NEVER + self.wheel.map_or(at.as_nanos(), |wheel| wheel.tick_begin(at)) / 1_000_000
     }
 
-    // Linux: icmp_global_allow. Credit is given in steps of at least 20 ms, for at most one second.
+    // Linux: icmp_global_allow. Tokens are added in steps of at least 20 ms, for at most one second.
     fn has_credit(&mut self, now: u64, sysctls: &Sysctls) -> bool {
         if self.credit > 0 {
             return true;
@@ -148,7 +148,7 @@ impl IcmpLimit {
         true
     }
 
-    // Linux: inet_peer_xrlim_allow. Within a tick nothing is earned, and what was saved up by a higher limit stays.
+    // Linux: inet_peer_xrlim_allow. Within a tick no tokens are added, and tokens saved under a higher limit are kept.
     fn take(&mut self, now: u64, peer: Ipv4Addr, cost: u64, burst: u64) -> bool {
         let state = self.peer(now, peer);
         if now > state.updated_at {
@@ -168,8 +168,8 @@ impl IcmpLimit {
         self.peers.entry(peer).or_insert(Peer { tokens: 0, updated_at: now - NEVER, redirects: 0 })
     }
 
-    /// Forgets peers that have saved up all that they can, once there are many: they are as new ones.
-    // Linux: inet_peer_gc goes by time since last use, ten minutes at first; the outcome is the same for idle peers.
+    /// Forgets peers with full buckets once there are many: they behave like new ones.
+    /// Linux: inet_peer_gc uses the time since last use, ten minutes at first; the result is the same for idle peers.
     fn forget_idle(&mut self, now: u64) {
         if self.peers.len() >= PEERS_MAX {
             self.peers.retain(|_, peer| now - peer.updated_at < 600 * HZ);

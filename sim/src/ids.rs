@@ -1,4 +1,4 @@
-//! Identities: of netns, devices, packets, flows, sockets and their timers, conntrack entries.
+//! Ids of netns, devices, packets, flows, sockets and their timers, and conntrack entries.
 
 use slotmap::new_key_type;
 
@@ -6,42 +6,42 @@ use slotmap::new_key_type;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetnsId(pub u32);
 
-/// Index of a device within its netns, counted from 1 as the kernel's `ifindex`; 1 is `lo`.
+/// Index of a device within its netns, from 1 like the kernel's `ifindex`; 1 is `lo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(pub u16);
 
 impl DeviceId {
-    /// The loopback device, which every netns has.
+    /// The loopback device, which exists in every netns.
     pub const LOOPBACK: Self = Self(1);
 }
 
-/// Identity of a packet within its world, in order of creation. It survives NAT, forwarding and veth crossings.
+/// Identity of a packet within its world, in order of creation. It is kept across NAT, forwarding and veth crossings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketId(pub u64);
 
-/// Identity of a connection or exchange that a scenario step started. Recording only; nothing on the packet path reads it.
+/// Identity of a connection or exchange started by a scenario step. For recording only; the packet path never reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u32);
 
-/// Index of a socket within its netns; never used again after the socket is gone.
+/// Index of a socket within its netns; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);
 
 new_key_type! {
-    /// Identity of a conntrack entry. It goes stale when the entry is freed; looking it up then gives nothing.
+    /// Identity of a conntrack entry. It becomes stale when the entry is freed; lookups then return nothing.
     pub struct EntryId;
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TimerKind {
-    /// The user's patience with a flow ends.
+    /// The client's timeout for a flow.
     Deadline,
-    /// Something unacknowledged is sent again, or a closed window is probed (`icsk_retransmit_timer`, `rsk_timer`).
+    /// Retransmission or window probe (`icsk_retransmit_timer`, `rsk_timer`).
     Retransmit,
-    /// A delayed ACK is due (`icsk_delack_timer`).
+    /// A delayed ACK (`icsk_delack_timer`).
     DelayedAck,
-    /// TIME_WAIT, or FIN_WAIT2 without an owner, ends (`tw_timer`).
+    /// End of TIME_WAIT, or of FIN_WAIT2 without an owner (`tw_timer`).
     TimeWait,
 }
 
@@ -50,8 +50,8 @@ pub enum TimerKind {
 pub struct SocketTimer {
     /// The socket.
     pub socket: SocketId,
-    /// What for.
+    /// The purpose.
     pub kind: TimerKind,
-    /// Distinguishes a set timer from one that was replaced or cancelled since.
+    /// Distinguishes an active timer from a replaced or cancelled one.
     pub generation: u32,
 }

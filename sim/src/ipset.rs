@@ -1,19 +1,20 @@
-//! ipset: sets of addresses, networks and ports that rules ask by name (net/netfilter/ipset/).
+//! ipset: sets of addresses, networks and ports that rules refer to by name (net/netfilter/ipset/).
 //!
-//! [`Ipset`] reads what `ipset restore` reads and prints what `ipset save -sorted` prints. What can be said in that language is
-//! in one of three states: *implemented*: the types `bitmap:ip`, `bitmap:port`, `hash:ip`, `hash:net`, `hash:ip,port`,
-//! `hash:ip,port,ip`, `hash:ip,port,net`, `hash:net,port` and `list:set` with `family`, `maxelem`, `netmask`, `range`, `timeout`,
-//! `counters`, `comment` and `nomatch`; *inert*, which is printed again and has no effect on packets here: `hashsize`,
-//! `bucketsize`, `initval`, `size`, and the options `-quiet` and `-sorted`; or *rejected* with a [`RuleError`].
+//! [`Ipset`] reads `ipset restore` input and prints `ipset save -sorted` output. Every element of that language is in
+//! one of three states: *implemented*: the types `bitmap:ip`, `bitmap:port`, `hash:ip`, `hash:net`, `hash:ip,port`,
+//! `hash:ip,port,ip`, `hash:ip,port,net`, `hash:net,port` and `list:set` with `family`, `maxelem`, `netmask`, `range`,
+//! `timeout`, `counters`, `comment` and `nomatch`; *inert*, that is printed again without effect on packets:
+//! `hashsize`, `bucketsize`, `initval`, `size`, and the options `-quiet` and `-sorted`; or *rejected* with a
+//! [`RuleError`].
 //!
-//! Four things differ from the real tool. A kernel that was given no `initval` draws one and prints it; here it is not printed.
-//! A kernel makes the table of a set larger as it fills, and then prints another `hashsize`. A bucket of its table has room for
-//! `bucketsize` elements; what a rule adds to a full one is not added (`mtype_add`, net/netfilter/ipset/ip_set_hash_gen.h), and
-//! which buckets are full depends on `hashsize` and `initval`; here every element finds its place. And the real tool sends at
-//! most some hundred lines at once, where here all adjacent `add` lines of one set go together (see `restore`).
+//! Four differences from the real tool: Without `initval` the kernel draws one and prints it; here it is not printed.
+//! The kernel enlarges the hash table of a set as it fills, and then prints another `hashsize`. A bucket has room for
+//! `bucketsize` elements; a rule cannot add to a full bucket (`mtype_add`, net/netfilter/ipset/ip_set_hash_gen.h), and
+//! which buckets are full depends on `hashsize` and `initval`; here every element has room. The real tool sends at most
+//! some hundred lines at once, where here all adjacent `add` lines of one set form one batch (see `restore`).
 //!
-//! From text to answer: `restore` reads commands, `header` and `element` what belongs to types of sets, `set` keeps elements,
-//! `gc` takes out those whose time is over, and `lookup` asks, adds and deletes for packets.
+//! Structure: `restore` parses commands, `header` and `element` what depends on set types, `set` stores elements, `gc`
+//! removes expired ones, and `lookup` tests, adds and deletes for packets.
 
 mod address;
 mod element;
@@ -45,7 +46,7 @@ use list::Member;
 use set::{Elements, Set};
 use std::sync::Arc;
 
-/// Identity of a set in its netns. It is reused once the set has been destroyed, which needs that nothing names it.
+/// Identity of a set in its netns. Reused once the set has been destroyed, which requires that it is not referenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SetId(u32);
 
@@ -57,27 +58,27 @@ impl SetId {
 
 /// The sets of a netns (`struct ip_set_net`, net/netfilter/ipset/ip_set_core.c).
 ///
-/// A clone shares elements until one of the two changes them.
+/// Clones share elements until one of them changes.
 #[derive(Clone, Debug, Default)]
 pub struct Ipset {
     slots: Vec<Option<Slot>>,
 }
 
-/// A set with what swapping leaves in place.
+/// A set, with the parts that swapping leaves in place.
 #[derive(Clone, Debug)]
 struct Slot {
     name: Box<str>,
-    /// Rules and lists that name it.
+    /// Number of rules and lists that refer to it.
     references: u32,
     set: Arc<Set>,
 }
 
 impl Ipset {
-    /// Loads a text as `ipset restore` does at `now`. `file` is where it comes from, for errors.
+    /// Loads a text at time `now`, as `ipset restore` does. `file` is its name in errors.
     ///
     /// # Errors
-    /// The first thing that is wrong. What stands before it has happened, except for `add` or `del` lines of one set directly
-    /// before a line that cannot be read: the real tool sends such lines together and had not yet sent them.
+    /// The first error. Earlier lines have taken effect, except `add` or `del` lines of one set directly before a line
+    /// with a syntax error: the real tool sends such lines in one batch and had not sent them yet.
     pub fn restore(
         &mut self,
         now: Instant,
@@ -88,7 +89,7 @@ impl Ipset {
         restore::restore(self, now, file, text, options)
     }
 
-    /// What `ipset save -sorted` prints at `now`: every set with its elements, lists of sets last.
+    /// The output of `ipset save -sorted` at time `now`: every set with its elements, lists of sets last.
     pub fn save(&self, now: Instant) -> String {
         save::save(self, now)
     }
@@ -97,37 +98,37 @@ impl Ipset {
         self.ids().find(|id| *self.slot(*id).name == *name)
     }
 
-    /// The name of a set that something names.
+    /// The name of a referenced set.
     pub(crate) fn name(&self, id: SetId) -> &str {
         &self.slot(id).name
     }
 
-    /// The family of the packets that the set knows; `None` is both.
+    /// The family of packets that the set matches; `None` for both.
     pub(crate) fn family(&self, id: SetId) -> Option<Family> {
         self.set(id).header.family()
     }
 
-    /// A rule or a list names the set from now on.
+    /// Adds a reference from a rule or list.
     pub(crate) fn hold(&mut self, id: SetId) {
         self.slot_mut(id).references += 1;
     }
 
-    /// A rule or a list that named the set has gone.
+    /// Removes a reference from a rule or list.
     pub(crate) fn release(&mut self, id: SetId) {
         self.slot_mut(id).references -= 1;
     }
 
-    /// Every set, by the place that it has in the kernel's array.
+    /// All sets, in the order of the kernel's array.
     fn ids(&self) -> impl Iterator<Item = SetId> {
         (0..).map(SetId).zip(&self.slots).filter_map(|(id, slot)| slot.as_ref().map(|_| id))
     }
 
     fn slot(&self, id: SetId) -> &Slot {
-        self.slots[id.index()].as_ref().expect("a set that something names exists")
+        self.slots[id.index()].as_ref().expect("a referenced set exists")
     }
 
     fn slot_mut(&mut self, id: SetId) -> &mut Slot {
-        self.slots[id.index()].as_mut().expect("a set that something names exists")
+        self.slots[id.index()].as_mut().expect("a referenced set exists")
     }
 
     fn set(&self, id: SetId) -> &Set {
@@ -138,7 +139,7 @@ impl Ipset {
         Arc::make_mut(&mut self.slot_mut(id).set)
     }
 
-    /// Makes a set in the first free place (`find_free_id`). The caller has checked that the name is free.
+    /// Creates a set in the first free slot (`find_free_id`). The caller ensures that the name is unused.
     fn create(&mut self, name: &str, header: Header, now: Instant) {
         let slot = Slot { name: name.into(), references: 0, set: Arc::new(Set::new(header, now)) };
         match self.slots.iter_mut().find(|slot| slot.is_none()) {
@@ -147,13 +148,13 @@ impl Ipset {
         }
     }
 
-    /// Destroys a set that nothing names.
+    /// Destroys an unreferenced set.
     fn destroy(&mut self, id: SetId) {
         self.flush(id);
         self.slots[id.index()] = None;
     }
 
-    /// Takes all elements away.
+    /// Removes all elements.
     fn flush(&mut self, id: SetId) {
         for member in self.members(id) {
             self.release(member);
@@ -161,7 +162,7 @@ impl Ipset {
         self.set_mut(id).elements.clear();
     }
 
-    /// The sets in a list of sets.
+    /// The members of a list of sets.
     fn members(&self, id: SetId) -> Vec<SetId> {
         match &self.set(id).elements {
             Elements::List(members) => members.iter().map(|Member { set, .. }| *set).collect(),
@@ -169,14 +170,14 @@ impl Ipset {
         }
     }
 
-    /// Exchanges what two sets contain: rules go on asking the name that they were given (`ip_set_swap`).
+    /// Exchanges the contents of two sets: rules keep referring to the same name (`ip_set_swap`).
     fn swap(&mut self, one: SetId, other: SetId) {
         let first = Arc::clone(&self.slot(one).set);
         let second = std::mem::replace(&mut self.slot_mut(other).set, first);
         self.slot_mut(one).set = second;
     }
 
-    /// Takes out of a set what was swept up to `now`. Comes before everything that may see the difference.
+    /// Performs all sweeps of a set due up to `now`. Must precede everything that can observe the difference.
     fn collect(&mut self, id: SetId, now: Instant) {
         let Some(mut gc) = self.set(id).gc else { return };
         let Some(swept) = gc.sweep(now) else { return };
@@ -184,7 +185,8 @@ impl Ipset {
         self.remove_expired(id, swept);
     }
 
-    /// Takes out what has expired by then (`set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c; `mtype_gc_do`).
+    /// Removes elements that had expired by then (`set_cleanup_entries`, net/netfilter/ipset/ip_set_list_set.c;
+    /// `mtype_gc_do`).
     fn remove_expired(&mut self, id: SetId, by: Instant) {
         let gone: Vec<SetId> = match &mut self.set_mut(id).elements {
             Elements::Keyed(keyed) => {

@@ -1,45 +1,45 @@
-//! The virtual kernel and network: nodes as network namespaces, frames as bytes, and a netfilter
-//! that executes the same rule text that a real kernel would load.
+//! The virtual kernel and network: nodes as network namespaces, frames as bytes, and a netfilter that executes the rule
+//! text that a real kernel would load.
 //!
-//! The crate is pure. It performs no input or output, reads no clock and starts no thread; time, random
-//! decisions and recording are arguments ([`context::Context`]). The same calls give the same bytes.
+//! The crate is pure. It performs no input or output, reads no clock and starts no threads; time, random decisions and
+//! recording are arguments ([`context::Context`]). The same calls produce the same bytes.
 //!
-//! Where to look. First the words that every subsystem uses; their files hold no behaviour of a subsystem:
+//! Basic types that every subsystem uses; their modules contain no behaviour of a subsystem:
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
 //! | [`ids`] | netns, devices, packets, flows, sockets, conntrack entries |
 //! | [`time`] | instants and durations |
 //! | [`wire`] | header lenses over bytes, checksums, packet building |
 //! | [`hook`] | family, hook, priority, verdict |
 //! | [`tuple`](mod@tuple) | the key of a flow in one direction |
-//! | [`ct`] | what a packet knows of its conntrack entry |
+//! | [`ct`] | a packet's reference to its conntrack entry |
 //! | [`route`] | a routing decision |
 //! | [`drop_reason`] | why packets are dropped |
 //! | [`packet`] | bytes plus the metadata that Linux keeps in `struct sk_buff` |
 //! | [`trace`] | the typed event stream of a run |
-//! | [`draws`] | every random decision, by name and range |
-//! | [`context`] | what a subsystem gets beside the packet, and the effects that it leaves to the stack |
+//! | [`draws`] | random decisions, by purpose and range |
+//! | [`context`] | the context in which a subsystem processes a packet, and the effects that it requests |
 //!
-//! Then the subsystems, from the wire upwards:
+//! Subsystems, from the wire upwards:
 //!
-//! | module | what it is |
+//! | module | content |
 //! |---|---|
 //! | [`link`] | the wire between two devices: latency, loss, duplication, reordering |
 //! | [`device`] | network devices of a netns and their addresses |
-//! | [`sysctl`] | settings of a netns |
-//! | [`timer_wheel`] | when the timers of a kernel really expire |
+//! | [`sysctl`] | sysctls of a netns |
+//! | [`timer_wheel`] | actual expiry times of kernel timers |
 //! | [`neigh`] | hardware addresses of neighbours, and ARP |
 //! | [`fib`] | routing tables and routing decisions |
-//! | [`defrag`] | fragments that wait to be put together |
-//! | [`icmp_limit`] | how many ICMP messages a netns sends |
+//! | [`defrag`] | IP reassembly |
+//! | [`icmp_limit`] | rate limits of ICMP messages |
 //! | [`socket`] | TCP, UDP and ping endpoints |
 //! | [`netfilter`] | conntrack and NAT |
-//! | [`ipset`] | sets of addresses and ports, which rules ask |
-//! | [`xtables`] | iptables: its text, and its evaluation |
+//! | [`ipset`] | sets of addresses and ports, used by rules |
+//! | [`xtables`] | iptables: parsing and evaluation of rules |
 //! | [`fdb`] | the forwarding databases of bridges |
-//! | [`hook_table`] | who sees packets at which hook, and in what order |
-//! | [`netns`] | all of that for one namespace |
+//! | [`hook_table`] | the order of subsystems at each hook |
+//! | [`netns`] | the state of one network namespace |
 //! | [`stack`] | the path of an IPv4 packet; `stack::hooks` is the only file that names every subsystem |
 //! | [`bridge`] | the software bridge, and br_netfilter |
 //! | [`world`] | netns, links, virtual time, events |

@@ -1,14 +1,14 @@
-//! The wire between two veth ends: how long a frame takes, and what may happen to it.
+//! The link between two veth ends: latency and faults.
 //!
-//! The kernel's veth has no such wire; a link without faults differs from it by a small fixed latency, so that time moves
-//! and events have an order.
+//! The kernel's veth has no such link; a link without faults differs from it by a small fixed latency, so that time
+//! advances and events are ordered.
 
 use crate::draws::{Draws, Purpose};
 use crate::ids::NetnsId;
 use crate::time::Duration;
 use smallvec::SmallVec;
 
-/// A probability as the draws take it: parts of 2^31.
+/// A probability in the form that draws use: multiples of 2^-31.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Probability(u32);
 
@@ -18,7 +18,7 @@ impl Probability {
     /// Always.
     pub const ALWAYS: Self = Self(1 << 31);
 
-    /// The nearest to `parts` of a million; `None` above a million.
+    /// The nearest value to `parts` per million; `None` above one million.
     pub const fn per_million(parts: u32) -> Option<Self> {
         if parts > 1_000_000 {
             return None;
@@ -33,18 +33,18 @@ impl Probability {
     }
 }
 
-/// How a link treats frames, the same in both directions.
+/// The properties of a link, equal in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// From one end to the other.
+    /// One-way delay.
     pub latency: Duration,
-    /// A frame is lost.
+    /// Probability that a frame is lost.
     pub loss: Probability,
-    /// A frame arrives twice.
+    /// Probability that a frame is delivered twice.
     pub duplicate: Probability,
-    /// A frame is held back, so that later ones overtake it.
+    /// Probability that a frame is delayed, so that later ones overtake it.
     pub reorder: Probability,
-    /// The longest time for which a frame is held back.
+    /// Maximum additional delay of such a frame.
     pub reorder_by: Duration,
 }
 
@@ -61,10 +61,10 @@ impl Default for Link {
 }
 
 impl Link {
-    /// After which times a frame that is sent now arrives: never, once or twice. `sender` owns the draws.
+    /// The delays after which a frame sent now is delivered: never, once or twice. `sender` owns the draws.
     pub fn deliveries(&self, draws: &mut Draws, sender: NetnsId) -> SmallVec<[Duration; 2]> {
         let mut happens = |purpose, probability: Probability| {
-            // A fault that is not set draws nothing, so that setting one moves no other.
+            // Faults with probability zero draw nothing, so that setting one does not affect others.
             probability != Probability::NEVER && draws.chance(sender, purpose, probability.threshold())
         };
         if happens(Purpose::LinkLoss, self.loss) {
@@ -74,7 +74,7 @@ impl Link {
         (0..copies).map(|_| self.latency + self.hold_back(draws, sender)).collect()
     }
 
-    /// By how much a frame is held back: at least a microsecond if at all.
+    /// The additional delay of a reordered frame: at least a microsecond, if any.
     fn hold_back(&self, draws: &mut Draws, sender: NetnsId) -> Duration {
         let micros = u32::try_from(self.reorder_by.as_micros()).unwrap_or(u32::MAX);
         let is_held = self.reorder != Probability::NEVER

@@ -1,9 +1,9 @@
 //! Neighbours of a netns, and ARP (net/core/neighbour.c, net/ipv4/arp.c).
 //!
-//! States and times are those of Linux with two deviations. The reachable time is `base_reachable_time_ms` itself, where the
-//! kernel draws anew every five minutes from half to one and a half of it. And a reachable entry has no timer: that it went
-//! stale is found out when it is looked at next, which nobody can tell from outside, and lets a quiet world come to an end.
-//! Timers run only while a packet or a probe waits for an answer.
+//! States and times are those of Linux with two deviations. The reachable time is `base_reachable_time_ms` itself,
+//! where the kernel draws a value between 0.5 and 1.5 times that every five minutes. And a reachable entry has no
+//! timer: its transition to stale is computed when it is next used, which is not observable, and lets an idle world
+//! terminate. Timers run only while a packet or a probe waits for a reply.
 
 mod arp;
 mod entry;

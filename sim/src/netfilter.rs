@@ -1,4 +1,4 @@
-//! Conntrack and NAT, and what they and rule evaluators see of a netns.
+//! Conntrack and NAT, and the part of a netns that they and rule evaluators use.
 
 pub mod conntrack;
 mod eval_ctx;

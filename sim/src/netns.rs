@@ -1,4 +1,4 @@
-//! A network namespace: what Linux keeps in `struct net`.
+//! A network namespace: the equivalent of `struct net`.
 
 use crate::context::Context;
 use crate::defrag::Defrag;
@@ -30,11 +30,11 @@ pub struct Netns {
     pub fib: Fib,
     /// ARP.
     pub neigh: NeighTable,
-    /// Settings.
+    /// Sysctls.
     pub sysctls: Sysctls,
-    /// Fragments that wait for others.
+    /// IP reassembly.
     pub defrag: Defrag,
-    /// Which subsystem sees packets at which hook, and in what order.
+    /// The hook entries and their order.
     pub hooks: HookTable,
     /// Conntrack entries and NAT bindings.
     pub conntrack: Conntrack,
@@ -50,20 +50,20 @@ pub struct Netns {
     pub icmp_limit: IcmpLimit,
     /// What sockets follow, of the settings of that generation.
     socket_settings: (u64, SocketSettings),
-    /// Buffer for what sockets ask for, kept to save an allocation per packet.
+    /// Buffer for effects of sockets, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
-    /// What came in, for whoever looks; see [`crate::world::World::open_tap`].
+    /// Received frames, if a tap is open; see [`crate::world::World::open_tap`].
     pub(crate) tap: Option<Vec<Box<[u8]>>>,
 }
 
-/// A netns while a packet is at a hook of it, taken apart so that rules may change what is theirs.
+/// A netns with a packet at one of its hooks, split so that rules can change their own state.
 #[derive(Debug)]
 pub struct AtHook<'a, 'b> {
-    /// What rules, conntrack and NAT see.
+    /// The part that rules, conntrack and NAT use.
     pub ctx: EvalCtx<'a, 'b>,
     /// iptables.
     pub xtables: &'a mut Xtables,
-    /// Who stands at the hooks.
+    /// The entries of the hooks.
     pub hooks: &'a HookTable,
 }
 
@@ -97,7 +97,7 @@ impl Netns {
         }
     }
 
-    /// Takes the netns apart for a packet at a hook.
+    /// Splits the netns for a packet at a hook.
     pub const fn at_hook<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>, state: HookState) -> AtHook<'a, 'b> {
         AtHook {
             ctx: EvalCtx {
@@ -123,7 +123,8 @@ impl Netns {
         self.socket_settings.1
     }
 
-    /// Gives a bridge the smallest MTU of its ports, unless it was given one (`br_mtu_auto_adjust`, net/bridge/br_if.c).
+    /// Sets the MTU of a bridge to the smallest of its ports, unless it was set explicitly (`br_mtu_auto_adjust`,
+    /// net/bridge/br_if.c).
     pub(crate) fn br_mtu_auto_adjust(&mut self, bridge: DeviceId) {
         let ports = self.devices.ports(bridge).iter();
         let smallest = ports.map(|port| self.devices.get(*port).mtu).min().unwrap_or(BRIDGE_MTU);

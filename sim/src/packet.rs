@@ -1,4 +1,4 @@
-//! A packet: its bytes from the Ethernet header up, and what Linux keeps beside them in `struct sk_buff`.
+//! A packet: its bytes, starting with the Ethernet header, and the metadata that Linux keeps in `struct sk_buff`.
 
 use crate::ct::PacketCt;
 use crate::ids::{DeviceId, FlowId, PacketId};
@@ -6,63 +6,65 @@ use crate::route::RouteResult;
 use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ipv4, MacAddr};
 use std::net::Ipv4Addr;
 
-/// To whom the frame was addressed at layer 2 (`skb->pkt_type`, include/uapi/linux/if_packet.h).
+/// Layer-2 destination of a frame (`skb->pkt_type`, include/uapi/linux/if_packet.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PacketType {
-    /// To the receiving device's own MAC.
+    /// The MAC of the receiving device.
     Host,
-    /// To the broadcast MAC.
+    /// The broadcast MAC.
     Broadcast,
-    /// To a group MAC.
+    /// A multicast MAC.
     Multicast,
-    /// To some other host; seen because of promiscuous mode or flooding.
+    /// Another host; received because of promiscuous mode or flooding.
     OtherHost,
 }
 
-/// What br_netfilter remembers of a bridged packet (`struct nf_bridge_info`, include/linux/skbuff.h).
+/// Metadata of br_netfilter (`struct nf_bridge_info`, include/linux/skbuff.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeInfo {
-    /// Port on which the frame came in (`physindev`).
+    /// The ingress port (`physindev`).
     pub phys_in: DeviceId,
-    /// Port by which it will leave, once known (`physoutdev`).
+    /// The egress port, once known (`physoutdev`).
     pub phys_out: Option<DeviceId>,
-    /// The frame was addressed to another host before br_netfilter showed it to IP (`pkt_otherhost`).
+    /// The frame was addressed to another host before br_netfilter passed it to IP (`pkt_otherhost`).
     pub was_other_host: bool,
-    /// PREROUTING is running on the bridge (`in_prerouting`). Once it has run, `ip_sabotage_in` skips it on the way up.
+    /// PREROUTING is running on the bridge (`in_prerouting`). Afterwards `ip_sabotage_in` skips it when the packet is
+    /// passed up.
     pub is_in_prerouting: bool,
-    /// Destination before PREROUTING, by which DNAT is noticed (`ipv4_daddr`).
+    /// Destination before PREROUTING, to detect DNAT (`ipv4_daddr`).
     pub original_dst: Ipv4Addr,
-    /// Source MAC of the frame, kept while a neighbour is looked up (`neigh_header`).
+    /// Source MAC of the frame, saved during neighbour resolution (`neigh_header`).
     pub src_mac: MacAddr,
-    /// Waits for the MAC of its new destination and is then bridged on (`bridged_dnat`).
+    /// Waits for the MAC of its new destination and is then bridged (`bridged_dnat`).
     pub is_bridged_dnat: bool,
 }
 
-/// What a packet that was put together remembers of its fragments (`struct inet_skb_parm`, include/net/ip.h).
+/// What a reassembled packet remembers about its fragments (`struct inet_skb_parm`, include/net/ip.h).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defragmented {
-    /// The largest fragment, in bytes of IP (`frag_max_size`): no larger ones may be made of the packet.
+    /// Size of the largest fragment, in bytes including the IP header (`frag_max_size`): refragmentation must not
+    /// exceed it.
     pub max_size: u16,
-    /// Bytes of payload of each fragment in order, where new ones may have the same.
+    /// Payload sizes of the fragments in order, for refragmentation.
     pub sizes: Vec<u16>,
 }
 
-/// Metadata that travels with the bytes inside one netns.
+/// Metadata of a packet within one netns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// `skb->mark`; zeroed when the packet changes netns.
+    /// `skb->mark`; cleared when the packet enters another netns.
     pub mark: u32,
-    /// Conntrack attachment (`skb->_nfct`); dropped when the packet crosses a veth.
+    /// Conntrack association (`skb->_nfct`); cleared when the packet crosses a veth.
     pub ct: PacketCt,
-    /// Device on which the packet arrived (`skb->dev` on receive).
+    /// Ingress device (`skb->dev` on receive).
     pub in_dev: Option<DeviceId>,
-    /// Layer-2 addressee.
+    /// Layer-2 destination.
     pub packet_type: PacketType,
-    /// Set while br_netfilter has the packet, and until it leaves the IP layer.
+    /// Set while br_netfilter processes the packet, and until it leaves the IP layer.
     pub bridge: Option<BridgeInfo>,
-    /// The routing decision (`skb_dst`); dropped when the packet crosses a veth.
+    /// The routing decision (`skb_dst`); cleared when the packet crosses a veth.
     pub route: Option<RouteResult>,
-    /// It was put together from fragments, which it remembers until IP sees it anew (`IPCB(skb)->frag_max_size`).
+    /// Set for a reassembled packet, until IP receives it anew (`IPCB(skb)->frag_max_size`).
     pub defragmented: Option<Box<Defragmented>>,
 }
 
@@ -85,38 +87,39 @@ impl Default for Meta {
 pub enum Origin {
     /// A socket sent it.
     Socket,
-    /// The kernel made it: ICMP error, echo reply, RST, ARP.
+    /// Generated by the kernel: ICMP error, echo reply, RST, ARP.
     Kernel,
-    /// A bridge copied another packet to flood it.
+    /// A copy made by a bridge for flooding.
     Clone,
-    /// A part of a packet that was too large (`ip_do_fragment`).
+    /// A fragment of a packet that exceeded the MTU (`ip_do_fragment`).
     Fragment,
-    /// A scenario step or a test injected it.
+    /// Injected by a scenario step or a test.
     Injected,
 }
 
-/// A packet. It cannot be cloned silently: every copy is created by `Trace::fork`, and every packet ends in `Trace::end`.
+/// A packet. It does not implement `Clone`: every copy is created by `Trace::fork`, and every packet ends in
+/// `Trace::end`.
 #[derive(Debug)]
 pub struct Packet {
     /// Identity.
     pub id: PacketId,
-    /// The flow that a scenario step started and to which this packet belongs, directly or as its answer.
+    /// The flow of a scenario step to which this packet belongs, directly or as a reply.
     pub flow: Option<FlowId>,
-    /// Links crossed so far, so that a packet that circles is found out.
+    /// Number of links crossed, to detect loops.
     pub crossings: u32,
-    /// Bytes from the Ethernet header on. The first 14 bytes are zero until a neighbour is resolved.
+    /// The bytes, starting with the Ethernet header. The first 14 bytes are zero until the neighbour is resolved.
     pub bytes: Vec<u8>,
     /// Metadata; boxed, because a packet is moved at every step.
     pub meta: Box<Meta>,
 }
 
 impl Packet {
-    /// The bytes from the network header on.
+    /// The bytes, starting with the network header.
     pub fn l3(&self) -> &[u8] {
         &self.bytes[ETHERNET_HEADER_LEN..]
     }
 
-    /// As [`Packet::l3`], to change them.
+    /// Mutable version of [`Packet::l3`].
     pub fn l3_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[ETHERNET_HEADER_LEN..]
     }
@@ -124,40 +127,40 @@ impl Packet {
     /// The Ethernet header.
     ///
     /// # Panics
-    /// If the packet is shorter than that; no packet is, for frames are checked where they enter a world.
+    /// If the packet is shorter; frames are checked when they enter a world.
     pub fn ethernet(&self) -> Ethernet<&[u8]> {
-        Ethernet::new_checked(&self.bytes[..]).expect("a packet begins with an Ethernet header")
+        Ethernet::new_checked(&self.bytes[..]).expect("a packet starts with an Ethernet header")
     }
 
-    /// Changes the destination MAC and nothing else.
+    /// Sets the destination MAC only.
     pub fn set_dst_mac(&mut self, mac: MacAddr) {
         self.bytes[..6].copy_from_slice(&mac.0);
     }
 
-    /// Changes the source MAC and nothing else.
+    /// Sets the source MAC only.
     pub fn set_src_mac(&mut self, mac: MacAddr) {
         self.bytes[6..12].copy_from_slice(&mac.0);
     }
 
-    /// A view of the IPv4 header. The stack calls it after `ip_rcv` has validated the bytes.
+    /// A view of the IPv4 header. Only for packets that `ip_rcv` has validated.
     pub fn ipv4(&self) -> Ipv4<&[u8]> {
         Ipv4::new_unchecked(self.l3())
     }
 
-    /// As [`Packet::ipv4`], to change it.
+    /// Mutable version of [`Packet::ipv4`].
     pub fn ipv4_mut(&mut self) -> Ipv4<&mut [u8]> {
         Ipv4::new_unchecked(self.l3_mut())
     }
 
-    /// Addresses, protocol and ports; `None` if the bytes are no IPv4 packet.
+    /// Addresses, protocol and ports; `None` if this is not a valid IPv4 packet.
     pub fn headers(&self) -> Option<Headers> {
         Headers::parse(self.l3())
     }
 }
 
-/// A packet at rest: in flight on a link, waiting for a neighbour, or part of an effect.
+/// A queued packet: in flight on a link, waiting for a neighbour, or part of an effect.
 ///
-/// It can be cloned because a whole world can be forked with everything in it; nothing else clones it.
+/// It can be cloned because a whole world can be forked; nothing else clones it.
 #[derive(Debug)]
 pub struct QueuedPacket(pub Packet);
 

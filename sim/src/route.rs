@@ -3,7 +3,7 @@
 use crate::ids::DeviceId;
 use std::net::Ipv4Addr;
 
-/// What a route does with a packet (`rtm_type`, include/uapi/linux/rtnetlink.h).
+/// The type of a route (`rtm_type`, include/uapi/linux/rtnetlink.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RouteKind {
     /// `RTN_UNICAST`: to a gateway, or directly.
@@ -18,26 +18,26 @@ pub enum RouteKind {
     Unreachable,
     /// `RTN_PROHIBIT`: answered with ICMP prohibited.
     Prohibit,
-    /// `RTN_BLACKHOLE`: dropped in silence.
+    /// `RTN_BLACKHOLE`: dropped silently.
     Blackhole,
 }
 
-/// A routing decision (`struct rtable`).
+/// The result of a route lookup (`struct rtable`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteResult {
     /// Unicast, local, broadcast or multicast; the others are errors.
     pub kind: RouteKind,
-    /// Output device; the loopback for local delivery.
+    /// Output device; the loopback device for local delivery.
     pub device: DeviceId,
-    /// Gateway; `None` when the destination is on the link.
+    /// Gateway; `None` if the destination is on-link.
     pub gateway: Option<Ipv4Addr>,
-    /// Source address of an answer or of a socket that has none; unspecified if no device has an address.
+    /// Source address for replies or for a socket without one; unspecified if no device has an address.
     pub source: Ipv4Addr,
 }
 
 impl RouteResult {
-    /// To where a packet goes that this netns sends to `asked` by this route: 0.0.0.0 means the sender itself
-    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, and sockets take it from there).
+    /// The effective destination of a packet sent to `asked`: 0.0.0.0 means the sender itself
+    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, from which sockets take it).
     pub const fn destination(&self, asked: Ipv4Addr) -> Ipv4Addr {
         if asked.is_unspecified() { self.source } else { asked }
     }

@@ -1,11 +1,11 @@
-//! Sockets of a netns: TCP that behaves as Linux on the wire, UDP, and ICMP echo.
+//! Sockets of a netns: TCP with Linux behaviour on the wire, UDP, and ICMP echo.
 //!
-//! The stack hands in packets, errors and expired timers, and executes what is asked for in [`SocketOut`]. A socket
-//! knows no device and no route. The applications behind sockets are a closed list: [`Server`] on one side, and on the
+//! The stack passes in packets, errors and expired timers, and carries out the effects in [`SocketOut`]. A socket knows
+//! neither devices nor routes. The applications behind sockets are a closed list: [`Server`] on one side, and on the
 //! other a client that sends a request and waits for the reply ([`ClientSpec`]).
 //!
-//! Not modelled: congestion control, recovery by SACK (blocks are sent, not acted upon), segmentation and receive
-//! offload, SYN cookies, TCP Fast Open, urgent data, keepalive, and the growth of the receive window.
+//! Not modelled: congestion control, SACK-based recovery (blocks are sent, but not used), segmentation and receive
+//! offload, SYN cookies, TCP Fast Open, urgent data, keepalive, and growth of the receive window.
 
 mod app;
 mod busy_ports;
@@ -42,16 +42,16 @@ use thiserror::Error;
 /// An address and a port.
 pub type Endpoint = (Ipv4Addr, u16);
 
-/// What a call of [`Sockets`] may see, and where it puts its effects.
+/// The context of a call of [`Sockets`], and the list for its effects.
 #[derive(Debug)]
 pub struct SocketIo<'a, 'b> {
     /// Time, draws and recording.
     pub cx: &'a mut Context<'b>,
     /// Effects, in order; the stack carries them out after the call.
     pub out: &'a mut Vec<SocketOut>,
-    /// Settings of the netns.
+    /// Sysctls of the netns.
     pub settings: SocketSettings,
-    /// Where packets would go.
+    /// Inputs of routing decisions.
     pub routing: Routing<'a>,
 }
 
@@ -73,56 +73,58 @@ pub enum SocketOut {
         buffer: Vec<u8>,
         /// DF.
         dont_fragment: bool,
-        /// IP identification (`ip_select_ident_segs`, include/net/ip.h). Connected sockets count (`inet_id`), and what TCP
-        /// sends without one carries 0. `None`: the stack selects it by addresses and protocol (`__ip_select_ident`).
+        /// IP ID (`ip_select_ident_segs`, include/net/ip.h). Connected sockets use a counter (`inet_id`), and TCP
+        /// packets without a socket have 0. `None`: the stack selects it by addresses and protocol
+        /// (`__ip_select_ident`).
         ident: Option<u16>,
-        /// The sending socket; `None` for answers that no socket stands behind, such as a RST to a closed port.
+        /// The sending socket; `None` for replies without a socket, such as a RST from a closed port.
         socket: Option<SocketId>,
-        /// The flow to which the packet belongs.
+        /// The flow of the packet.
         flow: Option<FlowId>,
         /// The packet that it answers.
         cause: Option<PacketId>,
     },
-    /// An acknowledgment made progress, so the next hop towards this address is there (`sk_dst_confirm`, include/net/sock.h;
-    /// the kernel tells the neighbour when the socket sends next, which is at once or changes nothing).
+    /// An ACK made progress, so the next hop towards this address is reachable (`sk_dst_confirm`, include/net/sock.h;
+    /// the kernel confirms the neighbour when the socket next sends, which is immediately or makes no difference).
     Confirm {
-        /// The other end.
+        /// The remote address.
         dst: Ipv4Addr,
         /// The route to it.
         route: RouteResult,
     },
-    /// Call [`Sockets::on_timer`] at that time. A timer is never withdrawn; [`Sockets::is_armed`] tells stale ones.
+    /// Call [`Sockets::on_timer`] at that time. Timers are not cancelled; [`Sockets::is_armed`] identifies stale ones.
     Timer {
-        /// When.
+        /// The expiry time.
         at: Instant,
-        /// Which.
+        /// The timer.
         timer: SocketTimer,
     },
 }
 
-/// What became of a packet that was handed in.
+/// The result of passing in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// A socket took it.
+    /// Delivered to a socket.
     Delivered(SocketId),
-    /// It was dropped.
+    /// Dropped.
     Dropped(DropReason),
-    /// No socket wants it, and the sender is told: TCP has queued a RST; for UDP the stack sends ICMP port unreachable.
+    /// No socket; the sender is informed: TCP has queued a RST, for UDP the stack sends ICMP port unreachable.
     NoSocket,
 }
 
-/// `EADDRINUSE`: another socket holds the port.
+/// `EADDRINUSE`: another socket uses the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("address already in use")]
 pub struct AddressInUse;
 
-/// Why a client socket could not be opened; connect(2) and bind(2) name the errors.
+/// Why a client socket could not be opened; the errors are those of connect(2) and bind(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConnectError {
-    /// `EADDRINUSE`: the wanted source port is held by another socket.
+    /// `EADDRINUSE`: the requested source port is used by another socket.
     #[error("source port already in use")]
     AddressInUse,
-    /// `EADDRNOTAVAIL`: every ephemeral port is taken, or the connection with the wanted source port exists already.
+    /// `EADDRNOTAVAIL`: all ephemeral ports are in use, or the connection with the requested source port exists
+    /// already.
     #[error("no source port available")]
     AddressNotAvailable,
 }
@@ -130,15 +132,15 @@ pub enum ConnectError {
 /// Why a client socket cannot send another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SendAgainError {
-    /// The earlier request is still waiting for its reply.
-    #[error("the earlier request is not finished")]
+    /// The previous request is still waiting for its reply.
+    #[error("the previous request is not finished")]
     Pending,
-    /// The socket was not kept open, or was closed since.
+    /// The socket was not kept open, or has been closed.
     #[error("the socket is closed")]
     Closed,
 }
 
-/// All sockets of a netns, and the results of the flows that they started.
+/// All sockets of a netns, and the results of their flows.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     table: Table,
@@ -149,7 +151,7 @@ impl Sockets {
     /// Listens for TCP connections, on one address or on all (`inet_csk_listen_start`).
     ///
     /// # Errors
-    /// If the port is held by a listener on the same address, or if either of the two is on all addresses.
+    /// If a listener on the same address has the port, or if either of the two is on all addresses.
     pub fn tcp_listen(
         &mut self,
         addr: Option<Ipv4Addr>,
@@ -162,7 +164,7 @@ impl Sockets {
     /// Serves UDP datagrams, on one address or on all.
     ///
     /// # Errors
-    /// As for [`Sockets::tcp_listen`].
+    /// See [`Sockets::tcp_listen`].
     pub fn udp_bind(
         &mut self,
         addr: Option<Ipv4Addr>,
@@ -172,10 +174,10 @@ impl Sockets {
         self.table.bind_udp(addr, port, server)
     }
 
-    /// Starts a flow: opens a client socket and sends what begins the exchange.
+    /// Starts a flow: opens a client socket and sends the first packet.
     ///
     /// # Errors
-    /// If no source port can be had; the flow then has no result.
+    /// If no source port is available; the flow has no result then.
     pub fn connect(&mut self, io: &mut SocketIo<'_, '_>, spec: ClientSpec) -> Result<SocketId, ConnectError> {
         match spec.protocol {
             ClientProtocol::Tcp => tcp::ipv4::connect(self, io, spec),
@@ -184,7 +186,7 @@ impl Sockets {
         }
     }
 
-    /// Records a flow that failed in connect(2) itself, for which no route (or no source address) was found.
+    /// Records a flow that failed in connect(2), because there was no route or source address.
     pub fn connect_failed(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -198,10 +200,10 @@ impl Sockets {
         id
     }
 
-    /// Sends another request from the socket of an earlier, finished flow that was kept open. The exchange is a flow of its own.
+    /// Sends another request on the kept-open socket of a finished flow. The exchange is a separate flow.
     ///
     /// # Errors
-    /// If the earlier flow is not finished, or its socket is gone.
+    /// If the earlier flow is not finished, or its socket does not exist any more.
     pub fn send_again(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -221,8 +223,8 @@ impl Sockets {
         Ok(id)
     }
 
-    /// Closes a socket from this side. A listener takes no new connections and forgets its handshakes; the connections that
-    /// it accepted go on until their peers close. A client's exchange ends as a timeout.
+    /// Closes a socket. A listener accepts no new connections and drops its handshakes; accepted connections continue
+    /// until their peers close. A client's exchange ends as a timeout.
     pub fn close(&mut self, io: &mut SocketIo<'_, '_>, id: SocketId) {
         match self.table.get_mut(id) {
             Some(Socket::Connection(_)) => self.with_connection(io, id, |connection, io, flows| {
@@ -242,15 +244,16 @@ impl Sockets {
                 socket.finish(io, &mut self.flows, Outcome::Timeout);
                 self.table.remove(id);
             }
-            // These belong to the kernel; nobody can close them.
+            // These belong to the kernel and cannot be closed.
             Some(Socket::Request(_) | Socket::TimeWait(_)) | None => {}
         }
     }
 
-    /// The stack could not send what this socket asked for. sendto(2) of UDP and ICMP returns the error, which ends the flow.
+    /// The stack could not send a packet of this socket. sendto(2) of UDP and ICMP returns the error, which ends the
+    /// flow.
     ///
-    /// TCP heeds none of them: `tcp_connect` and `tcp_retransmit_skb` (net/ipv4/tcp_output.c) leave it to the retransmission
-    /// timer, so that even a SYN that LOCAL_OUT drops ends in a timeout. Routes are looked up before; see
+    /// TCP ignores it: `tcp_connect` and `tcp_retransmit_skb` (net/ipv4/tcp_output.c) leave it to the retransmission
+    /// timer, so that even a SYN dropped by LOCAL_OUT ends in a timeout. Routes are looked up before; see
     /// [`Sockets::connect_failed`].
     pub fn fail(&mut self, io: &mut SocketIo<'_, '_>, id: SocketId, error: SendError) {
         let is_closed = match self.table.get_mut(id) {
@@ -264,23 +267,23 @@ impl Sockets {
         }
     }
 
-    /// Receives a TCP segment that `ip_rcv` has validated and that is addressed to this host.
+    /// Receives a TCP segment that was validated by `ip_rcv` and is delivered locally.
     pub fn tcp_v4_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
         tcp::ipv4::receive(self, io, packet)
     }
 
-    /// Receives a UDP datagram that `ip_rcv` has validated and that is addressed to this host.
+    /// Receives a UDP datagram that was validated by `ip_rcv` and is delivered locally.
     pub fn udp_rcv(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
         datagram::udp_rcv(self, io, packet)
     }
 
-    /// Receives an ICMP echo reply whose checksum is right.
+    /// Receives an ICMP echo reply with a valid checksum.
     pub fn icmp_rcv_echo_reply(&mut self, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
         datagram::ping_rcv(self, io, packet)
     }
 
-    /// Receives an ICMP error. `quoted` is the packet that it is about, from its IP header on, as much of it as was quoted;
-    /// `next_hop_mtu` is the header field of that name, which only fragmentation-needed uses.
+    /// Receives an ICMP error. `quoted` is the quoted packet, starting with its IP header and possibly truncated;
+    /// `next_hop_mtu` is the header field of that name, used by fragmentation-needed only.
     pub fn icmp_err(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -292,7 +295,7 @@ impl Sockets {
         err::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
     }
 
-    /// A timer has expired. Stale ones do nothing.
+    /// Handles an expired timer. Stale ones do nothing.
     pub fn on_timer(&mut self, io: &mut SocketIo<'_, '_>, timer: SocketTimer) {
         let id = timer.socket;
         let Some(socket) = self.table.get_mut(id) else { return };
@@ -317,24 +320,24 @@ impl Sockets {
         }
     }
 
-    /// Whether a timer is still set: neither expired, nor replaced or cancelled, its socket not gone. A stale timer need not
-    /// be waited for.
+    /// True if a timer is still active: neither expired, replaced nor cancelled, and its socket exists. A stale timer
+    /// need not be waited for.
     pub fn is_armed(&self, timer: SocketTimer) -> bool {
         let timers = self.table.get(timer.socket).and_then(Socket::timers);
         timers.is_some_and(|timers| timers.is_armed(timer))
     }
 
-    /// How a flow ended; `None` while it goes on.
+    /// The result of a flow; `None` while it is active.
     pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
         self.flows.result(flow)
     }
 
-    /// As [`Sockets::flow_result`], and forgets it.
+    /// Like [`Sockets::flow_result`], and removes it.
     pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
         self.flows.take(flow)
     }
 
-    /// Works on a connection, and then does what its new state asks of the table.
+    /// Operates on a connection, then updates the table for its new state.
     fn with_connection<R>(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -342,7 +345,7 @@ impl Sockets {
         work: impl FnOnce(&mut tcp::Connection, &mut SocketIo<'_, '_>, &mut Flows) -> R,
     ) -> R {
         let Some(Socket::Connection(connection)) = self.table.get_mut(id) else {
-            unreachable!("the caller has found the connection");
+            unreachable!("the connection exists");
         };
         let result = work(connection, io, &mut self.flows);
         match connection.state {

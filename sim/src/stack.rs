@@ -1,4 +1,4 @@
-//! The IPv4 stack of a netns. Function names are the kernel's, so that a trace reads like a stack trace.
+//! The IPv4 stack of a netns. Functions have the kernel's names, so that a trace reads like a stack trace.
 //!
 //! ```text
 //!   netif_receive_skb ─ bridge port? ─ br_handle_frame
@@ -8,7 +8,7 @@
 //!   ip_queue_xmit ─ ip_local_out ─ OUTPUT ────────────────────┴─ ip_output ─ POSTROUTING ─ neighbour ─ dev_queue_xmit
 //! ```
 //!
-//! A function that takes a [`Packet`] by value either hands it on or ends it.
+//! A function that takes a [`Packet`] by value either passes it on or ends it.
 
 pub mod defrag;
 pub mod dev;
@@ -29,12 +29,12 @@ use crate::packet::{Packet, QueuedPacket};
 use crate::trace::Terminal;
 use crate::wire::icmpv4::icmp_type;
 
-/// Drops a packet (`kfree_skb_reason`, net/core/skbuff.c) and lets go of its conntrack entry.
+/// Drops a packet (`kfree_skb_reason`, net/core/skbuff.c) and releases its conntrack entry.
 pub(crate) fn kfree_skb(ns: &mut Netns, cx: &mut Context, packet: Packet, reason: DropReason) {
     end_packet(ns, cx, packet, Terminal::Dropped(reason));
 }
 
-/// Ends a packet that reached its goal (`consume_skb`, net/core/skbuff.c).
+/// Ends a packet that was processed successfully (`consume_skb`, net/core/skbuff.c).
 pub(crate) fn consume_skb(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     end_packet(ns, cx, packet, Terminal::Consumed);
 }
@@ -44,7 +44,7 @@ pub(crate) fn end_packet(ns: &mut Netns, cx: &mut Context, packet: Packet, termi
     cx.end(packet, terminal);
 }
 
-/// Carries out the effects that a subsystem has left since `effects_before`, in order; links and timers stay for the world.
+/// Carries out effects requested since `effects_before`, in order; links and timers are left to the world.
 /// True if the sender of a refused packet was told.
 pub(crate) fn carry_out(ns: &mut Netns, cx: &mut Context, effects_before: usize) -> bool {
     let mut has_answered = false;
@@ -67,7 +67,7 @@ pub(crate) fn carry_out(ns: &mut Netns, cx: &mut Context, effects_before: usize)
             | Effect::SocketTimer { .. }
             | Effect::DefragTimer { .. }
             | Effect::NeighTimer { .. } => {
-                unreachable!("left for the world")
+                unreachable!("left to the world")
             }
         }
     }

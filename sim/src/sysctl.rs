@@ -1,8 +1,8 @@
-//! Settings of a netns, under the names that `sysctl -a` prints.
+//! Sysctls of a netns, by the names that `sysctl -a` prints.
 //!
-//! Defaults are those that Linux 6.12 compiles in. A real namespace may begin otherwise: as long as
-//! `net.core.devconf_inherit_init_net` is 0 or 1 it copies `net.ipv4.conf.{all,default}` from the host's own
-//! namespace (`devinet_init_net`, net/ipv4/devinet.c), which distributions like to change.
+//! Defaults are those compiled into Linux 6.12. A real namespace may start with others: if
+//! `net.core.devconf_inherit_init_net` is 0 or 1 it copies `net.ipv4.conf.{all,default}` from the initial namespace
+//! (`devinet_init_net`, net/ipv4/devinet.c), which distributions change.
 
 mod device;
 mod scalar;
@@ -32,19 +32,19 @@ pub struct Sysctls {
     generation: u64,
 }
 
-/// A setting that was refused.
+/// A rejected sysctl.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("sysctl {name} = {value:?}: expected {expected}")]
 pub struct SysctlError {
-    /// The name as it was given.
+    /// The name as given.
     pub name: String,
-    /// The value as it was given; empty when a value was asked for.
+    /// The value as given; empty for reads.
     pub value: String,
-    /// What would have been right.
+    /// The expected value or name.
     pub expected: String,
 }
 
-/// What a name means.
+/// The meaning of a name.
 enum Target {
     Scalar(Setting),
     /// `net.netfilter.NAME`
@@ -60,11 +60,11 @@ enum Target {
 }
 
 impl Sysctls {
-    /// Sets one value, as `sysctl -w NAME=VALUE`. Slashes may separate the name as in /proc/sys; a device name with
-    /// dots needs them, or is written with slashes for its dots as sysctl(8) does.
+    /// Sets a value, like `sysctl -w NAME=VALUE`. The name may be separated by slashes as in /proc/sys; a device name
+    /// with dots requires them, or is written with slashes for its dots, as in sysctl(8).
     ///
     /// # Errors
-    /// If the name or its device is unknown, or the value is none that the setting takes.
+    /// If the name or its device is unknown, or the value is invalid.
     pub fn set(&mut self, devices: &Devices, name: &str, value: &str) -> Result<(), SysctlError> {
         self.generation += 1;
         let refuse = |expected: String| SysctlError { name: name.into(), value: value.into(), expected };
@@ -91,7 +91,7 @@ impl Sysctls {
         Ok(())
     }
 
-    /// The value under that name, as `sysctl -n NAME` prints it.
+    /// The value of a sysctl, as `sysctl -n NAME` prints it.
     ///
     /// # Errors
     /// If the name or its device is unknown.
@@ -112,7 +112,7 @@ impl Sysctls {
         })
     }
 
-    /// Every name under which something can be set in a netns with these devices, as `sysctl -aN` prints them.
+    /// All names available in a netns with these devices, as `sysctl -aN` prints them.
     pub fn names(devices: &Devices) -> Vec<String> {
         let conntrack = ConntrackSettings::leaves();
         let mut names: Vec<String> = Setting::names().chain([TcpRmem::NAME]).map(str::to_owned).collect();
@@ -134,13 +134,13 @@ impl Sysctls {
         self.generation
     }
 
-    /// The number of a setting that belongs to no device, in its own unit.
+    /// The value of a sysctl that is not per device, in its own unit.
     pub fn value(&self, setting: Setting) -> u32 {
         self.scalars.get(setting)
     }
 
-    /// The value that takes effect on a device: `all` and the device's own value, combined as include/linux/inetdevice.h
-    /// says (`IN_DEV_MAXCONF`, `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`, `IN_DEV_CONF_GET`).
+    /// The effective value for a device: `all` and the device's own value, combined as in include/linux/inetdevice.h
+    /// (`IN_DEV_MAXCONF`, `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`, `IN_DEV_CONF_GET`).
     pub fn effective(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
         let all = self.devices.all(setting);
         let own = self.devices.device(setting, device);
@@ -161,84 +161,84 @@ impl Sysctls {
         self.effective(DeviceSetting::RpFilter, device)
     }
 
-    /// Whether 127.0.0.0/8 may come from and leave by this device (`IN_DEV_ROUTE_LOCALNET`).
+    /// True if 127.0.0.0/8 is allowed on this device (`IN_DEV_ROUTE_LOCALNET`).
     pub fn route_localnet(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::RouteLocalnet, device)
     }
 
-    /// Whether packets that arrive on this device may be forwarded (`IN_DEV_FORWARD`).
+    /// True if packets received on this device may be forwarded (`IN_DEV_FORWARD`).
     pub fn forwarding(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::Forwarding, device)
     }
 
-    /// Whether broadcasts that arrive on this device are routed on (`IN_DEV_BFORWARD`).
+    /// True if broadcasts received on this device are forwarded (`IN_DEV_BFORWARD`).
     pub fn bc_forwarding(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::BcForwarding, device)
     }
 
-    /// Whether the receiver's own addresses are accepted as sources (`IN_DEV_ACCEPT_LOCAL`).
+    /// True if local addresses are accepted as sources (`IN_DEV_ACCEPT_LOCAL`).
     pub fn accept_local(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::AcceptLocal, device)
     }
 
-    /// Whether ICMP redirects are sent (`IN_DEV_TX_REDIRECTS`).
+    /// True if ICMP redirects are sent (`IN_DEV_TX_REDIRECTS`).
     pub fn send_redirects(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::SendRedirects, device)
     }
 
-    /// Whether different subnets on the device are reachable directly (`IN_DEV_SHARED_MEDIA`).
+    /// True if different subnets on the device are reachable directly (`IN_DEV_SHARED_MEDIA`).
     pub fn shared_media(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::SharedMedia, device)
     }
 
-    /// Whether the packet mark takes part in the reverse path look-up (`IN_DEV_SRC_VMARK`).
+    /// True if the packet mark is used in the reverse path lookup (`IN_DEV_SRC_VMARK`).
     pub fn src_valid_mark(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::SrcValidMark, device)
     }
 
-    /// Which ARP requests for own addresses are left unanswered (`IN_DEV_ARP_IGNORE`): 0 none, 1 those for addresses of
-    /// other devices, 2 also those from another subnet, 3 those for addresses of scope host, 8 all.
+    /// Which ARP requests for local addresses are ignored (`IN_DEV_ARP_IGNORE`): 0 none, 1 those for addresses of other
+    /// devices, 2 also those from another subnet, 3 those for addresses with scope host, 8 all.
     pub fn arp_ignore(&self, device: DeviceId) -> u32 {
         self.effective(DeviceSetting::ArpIgnore, device)
     }
 
-    /// Which source address ARP requests announce (`IN_DEV_ARP_ANNOUNCE`): 0 the packet's, 1 the packet's if it lies in
-    /// the target's subnet, 2 the best of the device.
+    /// The source address of ARP requests (`IN_DEV_ARP_ANNOUNCE`): 0 the packet's, 1 the packet's if it is in the
+    /// target's subnet, 2 the device's best.
     pub fn arp_announce(&self, device: DeviceId) -> u32 {
         self.effective(DeviceSetting::ArpAnnounce, device)
     }
 
-    /// Whether ARP is answered only if the route to the asker uses this device (`IN_DEV_ARPFILTER`).
+    /// True if ARP requests are answered only if the route to the sender uses this device (`IN_DEV_ARPFILTER`).
     pub fn arp_filter(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::ArpFilter, device)
     }
 
-    /// Whether unsolicited ARP makes new entries (`IN_DEV_ARP_ACCEPT`): 0 no, 1 yes, 2 only for the device's subnets.
+    /// Whether unsolicited ARP creates entries (`IN_DEV_ARP_ACCEPT`): 0 no, 1 yes, 2 only for the device's subnets.
     pub fn arp_accept(&self, device: DeviceId) -> u32 {
         self.effective(DeviceSetting::ArpAccept, device)
     }
 
-    /// Whether ARP is answered for addresses that are routed to another device (`IN_DEV_PROXY_ARP`).
+    /// True if ARP requests are answered for addresses routed to another device (`IN_DEV_PROXY_ARP`).
     pub fn proxy_arp(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::ProxyArp, device)
     }
 
-    /// Whether the first secondary address becomes primary when its primary goes (`IN_DEV_PROMOTE_SECONDARIES`).
+    /// True if the first secondary address is promoted when its primary is removed (`IN_DEV_PROMOTE_SECONDARIES`).
     pub fn promote_secondaries(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::PromoteSecondaries, device)
     }
 
-    /// A neighbour setting of a device that counts.
+    /// A neighbour sysctl of a device that is a count.
     pub fn neigh_count(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
         self.devices.device(setting, device)
     }
 
-    /// A neighbour setting of a device that is a time, from the unit that the setting is written in.
+    /// A neighbour sysctl of a device that is a time, converted from its unit.
     pub fn neigh_time(&self, setting: DeviceSetting, device: DeviceId) -> Duration {
         setting.unit() * self.devices.device(setting, device)
     }
 
-    /// TTL of packets that this netns makes.
+    /// TTL of locally generated packets.
     pub fn ip_default_ttl(&self) -> u8 {
         u8::try_from(self.value(Setting::IpDefaultTtl)).expect("the table limits it to 255")
     }
@@ -248,18 +248,18 @@ impl Sysctls {
         self.scalars.local_port_range()
     }
 
-    /// How long a TCP socket waits in FIN-WAIT-2.
+    /// Duration of FIN_WAIT2.
     pub fn tcp_fin_timeout(&self) -> Duration {
         Duration::from_secs(self.value(Setting::TcpFinTimeout).into())
     }
 
-    /// Whether bridged IPv4 passes the IP hooks (br_netfilter).
+    /// True if bridged IPv4 traverses the IP hooks (br_netfilter).
     pub fn bridge_nf_call_iptables(&self) -> bool {
         self.value(Setting::BridgeNfCallIptables) != 0
     }
 }
 
-/// Finds what a name means; the error says what was expected.
+/// Resolves a name; the error says what was expected.
 fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
     let dotted = name.replace('/', ".");
     if let Some(setting) = Setting::by_name(&dotted) {
@@ -276,7 +276,7 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
             return resolve_device_setting(devices, group, rest);
         }
     }
-    Err("a name that the simulator knows; this sysctl is unknown, or has no meaning here".into())
+    Err("a sysctl that the simulator supports".into())
 }
 
 fn resolve_device_setting(devices: &Devices, group: device::Group, rest: &str) -> Result<Target, String> {

@@ -1,4 +1,4 @@
-//! What the texts of all tools have in common: errors that say where and what, words with their places, and values.
+//! Common parts of all tools' parsers: errors with positions, words, and values.
 
 pub(crate) mod error;
 pub(crate) mod value;

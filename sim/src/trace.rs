@@ -1,4 +1,4 @@
-//! The typed event stream of a run, and the account of every packet.
+//! The typed event stream of a run, and packet accounting.
 //!
 //! Subsystems append; reports are pure folds over the stream. Each packet is created once and ends once, in exactly one
 //! [`Terminal`]. Recording is lazy: [`Trace::record`] takes a closure that runs only if its level is recorded. The hash over
@@ -19,16 +19,16 @@ use std::hash::Hash;
 pub enum Level {
     /// Nothing; packets are still counted.
     Nothing,
-    /// What sockets see: connections, their outcome, and where packets ended.
+    /// What sockets observe: connections, their outcomes, and where packets ended.
     Flows,
     /// Every hop, rule, translation and frame.
     Everything,
 }
 
-/// Which of the recorded events stay in memory until they are read. The hash is over all of them either way.
+/// Which recorded events are kept in memory until they are read. The hash always covers all events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kept {
-    /// Only the ends of packets that were dropped or rejected.
+    /// Only drops and rejections.
     Drops,
     /// All of them.
     All,
@@ -49,17 +49,17 @@ impl Kept {
     }
 }
 
-/// How many packets there are. `created = ended + in flight` holds at any time.
+/// Packet counts. `created = ended + in flight` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Packets created since the world began, copies included.
+    /// Packets created since the start of the world, including copies.
     pub created: u64,
     /// Packets that reached a [`Terminal`].
     pub ended: u64,
 }
 
 impl Ledger {
-    /// Packets that exist: on links, in queues, or being handled.
+    /// Existing packets: on links, in queues, or being processed.
     pub const fn in_flight(self) -> u64 {
         self.created - self.ended
     }
@@ -70,9 +70,9 @@ impl Ledger {
 pub struct Trace {
     level: Level,
     kept: Kept,
-    /// What was recorded and is kept, and has not been taken yet.
+    /// Recorded events that are kept and have not been taken yet.
     events: Vec<TraceEvent>,
-    /// Has seen everything that was recorded.
+    /// Hash state over all recorded events.
     hasher: StableSipHasher128,
     ledger: Ledger,
 }
@@ -89,7 +89,7 @@ impl Trace {
         }
     }
 
-    /// The same recorder, with nothing recorded yet. Packets that exist are still accounted for.
+    /// The same recorder without recorded events. Existing packets are still accounted for.
     pub(crate) fn without_events(&self) -> Self {
         Self { ledger: self.ledger, kept: self.kept, ..Self::new(self.level) }
     }
@@ -99,32 +99,32 @@ impl Trace {
         self.level == Level::Everything
     }
 
-    /// The level that is recorded.
+    /// The recorded level.
     pub const fn level(&self) -> Level {
         self.level
     }
 
-    /// Changes what is recorded from here on.
+    /// Changes the level from here on.
     pub const fn set_level(&mut self, level: Level) {
         self.level = level;
     }
 
-    /// Changes what is kept from here on.
+    /// Changes which events are kept from now on.
     pub const fn set_kept(&mut self, kept: Kept) {
         self.kept = kept;
     }
 
-    /// What was recorded so far and is kept, in order.
+    /// The kept events, in order.
     pub fn events(&self) -> &[TraceEvent] {
         &self.events
     }
 
-    /// Gives the events away that were kept so far. The hash stays over all of them.
+    /// Takes the kept events. The hash still covers them.
     pub fn take_events(&mut self) -> Vec<TraceEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// How many packets were created and ended so far.
+    /// The packet counts.
     pub const fn ledger(&self) -> Ledger {
         self.ledger
     }
@@ -164,7 +164,7 @@ impl Trace {
         }
     }
 
-    /// Accounts for a new packet. `cause` is the packet that this one answers or copies.
+    /// Accounts for a new packet. `cause` is the packet that it answers or copies.
     pub fn create(
         &mut self,
         at: Instant,
@@ -182,14 +182,14 @@ impl Trace {
         Packet { id, flow, crossings: 0, bytes, meta: Box::default() }
     }
 
-    /// Accounts for a copy of a packet, with its metadata, as `skb_clone` makes for flooding.
+    /// Accounts for a copy of a packet with its metadata, as created by `skb_clone` for flooding.
     pub fn fork(&mut self, at: Instant, netns: NetnsId, original: &Packet) -> Packet {
         let copy =
             self.create(at, netns, Origin::Clone, Some(original.id), original.flow, original.bytes.clone());
         Packet { meta: original.meta.clone(), crossings: original.crossings, ..copy }
     }
 
-    /// Accounts for a part of a packet that was too large, with its metadata (`ip_copy_metadata`).
+    /// Accounts for a fragment of a packet, with its metadata (`ip_copy_metadata`).
     pub fn cut(&mut self, at: Instant, netns: NetnsId, original: &Packet, bytes: Vec<u8>) -> Packet {
         let part = self.create(at, netns, Origin::Fragment, Some(original.id), original.flow, bytes);
         let mut meta = original.meta.clone();
@@ -197,14 +197,14 @@ impl Trace {
         Packet { meta, crossings: original.crossings, ..part }
     }
 
-    /// Ends a packet, for good. Taking it by value is what makes a second end impossible.
+    /// Ends a packet. It is taken by value, so it cannot end twice.
     pub fn end(&mut self, at: Instant, netns: NetnsId, packet: Packet, terminal: Terminal) {
         self.ledger.ended += 1;
         let flow = packet.flow;
         self.record_flow(at, netns, Some(packet.id), || Event::Packet(PacketEvent::Ended { flow, terminal }));
     }
 
-    /// A hash over all recorded events, kept or not, equal for equal runs on any machine.
+    /// A hash over all recorded events, kept or not, equal for equal runs on every machine.
     pub fn hash(&self) -> u64 {
         self.hasher.clone().finish::<TraceHash>().0
     }

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 /// Direction of a packet relative to its conntrack entry (`enum ip_conntrack_dir`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
-    /// As the first packet went.
+    /// The direction of the first packet.
     Original,
-    /// The other way.
+    /// The opposite direction.
     Reply,
 }
 
 impl Direction {
-    /// The other one.
+    /// The opposite direction.
     pub const fn opposite(self) -> Self {
         match self {
             Self::Original => Self::Reply,
@@ -36,7 +36,7 @@ pub enum L4Key {
     },
     /// ICMP queries.
     Icmp {
-        /// Identifier, on both sides.
+        /// Identifier, equal in both directions.
         id: u16,
         /// Type.
         icmp_type: u8,
@@ -61,7 +61,7 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// The tuple of a packet (`nf_ct_get_tuple`); `None` for fragments after the first and cut headers.
+    /// The tuple of a packet (`nf_ct_get_tuple`); `None` for non-first fragments and truncated headers.
     pub fn of_packet(headers: &Headers) -> Option<Self> {
         let l4 = match headers.l4 {
             L4::Tcp { src_port, dst_port, .. }
@@ -74,7 +74,7 @@ impl Tuple {
         Some(Self { src: headers.src, dst: headers.dst, protocol: headers.protocol, l4 })
     }
 
-    /// The tuple of the packet that an ICMP error quotes, which may be cut off anywhere behind its ports
+    /// The tuple of the packet quoted in an ICMP error, which may be truncated anywhere after its ports
     /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header.
     pub fn of_quote(l3: &[u8]) -> Option<Self> {
         let quote = Quote::parse(l3)?;
@@ -98,7 +98,7 @@ impl Tuple {
         Some(Self { src: ip.src().into(), dst: ip.dst().into(), protocol: number, l4 })
     }
 
-    /// The tuple of a packet that answers one of this tuple (`nf_ct_invert_tuple`); `None` for ICMP messages that have no answer.
+    /// The inverted tuple, for replies (`nf_ct_invert_tuple`); `None` for ICMP messages without reply.
     pub fn reply(&self) -> Option<Self> {
         let l4 = match self.l4 {
             L4Key::Ports { src, dst } => L4Key::Ports { src: dst, dst: src },
@@ -110,7 +110,7 @@ impl Tuple {
         Some(Self { src: self.dst, dst: self.src, protocol: self.protocol, l4 })
     }
 
-    /// The address on one side.
+    /// The address of one side.
     pub const fn addr(&self, side: Side) -> IpAddr {
         match side {
             Side::Src => self.src,
@@ -118,7 +118,7 @@ impl Tuple {
         }
     }
 
-    /// The port on one side, or the ICMP identifier, which counts for both; zero for other protocols.
+    /// The port of one side, or the ICMP identifier, which applies to both; zero for other protocols.
     pub const fn port(&self, side: Side) -> u16 {
         match side {
             Side::Src => self.src_port(),
@@ -126,7 +126,7 @@ impl Tuple {
         }
     }
 
-    /// This tuple with another address on one side.
+    /// The tuple with another address on one side.
     #[must_use]
     pub const fn with_addr(mut self, side: Side, addr: IpAddr) -> Self {
         match side {
@@ -136,7 +136,7 @@ impl Tuple {
         self
     }
 
-    /// This tuple with another port on one side, or another ICMP identifier. Other protocols have none, and stay as they are.
+    /// The tuple with another port on one side, or another ICMP identifier. Unchanged for other protocols.
     #[must_use]
     pub const fn with_port(mut self, side: Side, port: u16) -> Self {
         match (&mut self.l4, side) {

@@ -1,7 +1,7 @@
-//! Headers as lenses over bytes, checksums, and the building of packets.
+//! Headers as lenses over bytes, checksums, and packet building.
 //!
-//! A lens reads and writes fields in place and judges nothing; [`Headers::parse`] is where bytes are validated.
-//! Rewrites keep every checksum valid by the incremental update of RFC 1624.
+//! A lens reads and writes fields in place without validation; [`Headers::parse`] validates. Rewrites keep checksums
+//! valid with the incremental update of RFC 1624.
 
 pub mod arp;
 pub mod build;
@@ -25,7 +25,7 @@ pub use tcp::{Tcp, TcpFlags};
 pub use tcp_option::TcpOption;
 pub use udp::Udp;
 
-/// IP protocol numbers that the simulator knows (IANA "Protocol Numbers").
+/// IP protocol numbers used by the simulator (IANA "Protocol Numbers").
 pub mod protocol {
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;

@@ -1,7 +1,7 @@
 //! The world: netns, the links between them, virtual time and the event queue.
 //!
-//! Events are handled in the total order (time, sequence number). Nothing here knows rule syntax or a Kubernetes object:
-//! text is handed through to the netns that parses it.
+//! Events are handled in the total order of (time, sequence number). This module knows neither rule syntax nor
+//! Kubernetes objects; text is passed on to the netns that parses it.
 
 mod build;
 mod event;
@@ -29,33 +29,33 @@ use event::EventQueue;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// How a world begins.
+/// Options of a new world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorldOptions {
     /// Seed of every random decision.
     pub seed: u64,
-    /// What is recorded.
+    /// Detail of the trace.
     pub level: Level,
 }
 
-/// A network of netns. Cloning forks it, with everything in flight: the fork and the original go on independently. A netns is
-/// shared by both until one of them changes it.
+/// A network of netns. Cloning forks it, with everything in flight: the fork and the original continue independently.
+/// They share each netns until one of them changes it.
 #[derive(Clone, Debug)]
 pub struct World {
     now: Instant,
     queue: EventQueue,
     netns: Vec<Arc<Netns>>,
-    /// By sending netns and device. For look-up only; never iterated.
+    /// By sending netns and device. Only for lookup; never iterated.
     links: Arc<FxHashMap<(NetnsId, DeviceId), Link>>,
     draws: Draws,
     trace: Trace,
     effects: Vec<Effect>,
     flow_count: u32,
-    /// The netns of each flow that has begun and whose result has not been taken. For look-up only; never iterated.
+    /// The netns of each flow whose result has not been taken. Only for lookup; never iterated.
     flows: FxHashMap<FlowId, NetnsId>,
-    /// Events that one wait may take; see [`RunLimit::Events`].
+    /// Maximum number of events per wait; see [`RunLimit::Events`].
     events_max: u64,
-    /// None: timers expire exactly when they are due.
+    /// `None`: timers expire exactly when due.
     timer_wheel: Option<TimerWheel>,
 }
 
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    /// A fork that does not remember what was recorded so far; see [`World`].
+    /// A fork without the trace recorded so far; see [`World`].
     pub fn fork(&self) -> Self {
         Self {
             now: self.now,
@@ -99,43 +99,43 @@ impl World {
         self.now
     }
 
-    /// From here on, timers expire as those of a kernel with such ticks do.
+    /// From now on, timers expire as in a kernel with such ticks.
     pub fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.timer_wheel = Some(wheel);
         self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).icmp_limit.set_wheel(wheel));
     }
 
-    /// What was recorded so far, and the account of packets.
+    /// The trace recorded so far, and the packet ledger.
     pub const fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Changes what is recorded from here on.
+    /// Changes the detail of the trace from now on.
     pub const fn set_level(&mut self, level: Level) {
         self.trace.set_level(level);
     }
 
-    /// Changes which of the recorded events are kept from here on.
+    /// Changes which recorded events are kept from now on.
     pub const fn set_kept(&mut self, kept: Kept) {
         self.trace.set_kept(kept);
     }
 
-    /// Gives the events away that were kept so far.
+    /// Takes the kept events.
     pub fn take_events(&mut self) -> Vec<TraceEvent> {
         self.trace.take_events()
     }
 
-    /// How many events one wait may take.
+    /// Maximum number of events per wait.
     pub const fn events_max(&self) -> u64 {
         self.events_max
     }
 
-    /// Changes how many events one wait may take; [`EVENTS_MAX`] by default.
+    /// Changes the maximum number of events per wait; [`EVENTS_MAX`] by default.
     pub const fn set_events_max(&mut self, events_max: u64) {
         self.events_max = events_max;
     }
 
-    /// The source of random decisions, for instance to switch it to enumeration.
+    /// Mutable access to the source of random decisions, for instance to switch it to enumeration.
     pub const fn draws_mut(&mut self) -> &mut Draws {
         &mut self.draws
     }
@@ -145,22 +145,22 @@ impl World {
         &self.draws
     }
 
-    /// A netns to look at. Ids are handed out by [`World::add_netns`] alone.
+    /// A netns. Ids come only from [`World::add_netns`].
     pub fn netns(&self, id: NetnsId) -> &Netns {
         &self.netns[index(id)]
     }
 
-    /// A netns to change.
+    /// Mutable version of [`World::netns`].
     pub fn netns_mut(&mut self, id: NetnsId) -> &mut Netns {
         Arc::make_mut(&mut self.netns[index(id)])
     }
 
-    /// Every netns in the order of their ids.
+    /// All netns, ordered by id.
     pub fn all_netns(&self) -> impl Iterator<Item = &Netns> {
         self.netns.iter().map(|netns| &**netns)
     }
 
-    /// How many netns a fork and its original still share.
+    /// Number of netns that a fork and its original still share.
     pub fn shared_netns(&self, other: &Self) -> usize {
         self.netns.iter().zip(&other.netns).filter(|(own, others)| Arc::ptr_eq(own, others)).count()
     }

@@ -1,14 +1,16 @@
-//! iptables: its texts, its tables and their evaluation (`ipt_do_table`, net/ipv4/netfilter/ip_tables.c).
+//! iptables: parsing, tables and their evaluation (`ipt_do_table`, net/ipv4/netfilter/ip_tables.c).
 //!
-//! [`Xtables`] reads what `iptables-restore` and `iptables` read and prints what `iptables-save` prints. What can be said in
-//! these languages is in one of three states: *implemented*; *inert*, which is accepted and has no effect on packets (`-m
+//! [`Xtables`] reads the input of `iptables-restore` and `iptables` and prints the output of `iptables-save`. Every
+//! construct of these languages is either *implemented*; *inert*, that is, accepted without effect on packets (`-m
 //! comment`, `-m nfacct`, `-j LOG`, `-j TRACE`, `--wait`, `--verbose`, `--numeric`, `--exact`, `--line-numbers`,
 //! `--modprobe`, comment lines); or *rejected* with a [`RuleError`].
 //!
-//! Where the two back ends of iptables 1.8.9 differ, what either refuses is refused, and what both print is printed.
+//! Where the two back ends of iptables 1.8.9 differ, text that either rejects is rejected, and output that both print
+//! is printed.
 //!
-//! From text to verdict: `words` splits a line, `parse` makes a command of it, `matches` and `targets` read their own options,
-//! `apply` and `restore` change a copy of a table, `validate` says what the kernel would say, and `eval` walks the table.
+//! From text to verdict: `words` splits a line, `parse` turns it into a command, `matches` and `targets` parse their
+//! own options, `apply` and `restore` change a copy of a table, `validate` makes the kernel's checks, and `eval`
+//! traverses the table.
 
 mod apply;
 mod chain;
@@ -51,18 +53,18 @@ use ruleset::Table;
 use std::sync::Arc;
 use words::{Value, shell_words};
 
-/// The xtables of a netns: the tables of both IP families, with counters and the states of matches.
+/// The xtables of a netns: the tables of both IP families, with counters and match state.
 ///
 /// A clone shares rules until one of the two changes them, and counters until one of the two counts.
 #[derive(Clone, Debug, Default)]
 pub struct Xtables {
     ipv4: FamilyTables,
     ipv6: FamilyTables,
-    /// Lists of `recent`; the families share them.
+    /// Lists of `recent`, shared by the families.
     recent: RecentLists,
 }
 
-/// The tables of a family that have been touched.
+/// The tables of a family that have been used.
 #[derive(Clone, Debug, Default)]
 struct FamilyTables([Option<Table>; 5]);
 
@@ -80,7 +82,7 @@ impl FamilyTables {
     }
 }
 
-/// Names of tools, for errors.
+/// Tool names for errors.
 struct Tool;
 
 impl Tool {
@@ -116,11 +118,11 @@ impl Xtables {
         }
     }
 
-    /// Loads a text as `iptables-restore` or `ip6tables-restore` does. `sets` are those of the netns, of which rules may name some;
-    /// `file` is where the text comes from, for errors.
+    /// Loads text in the format of `iptables-restore` or `ip6tables-restore`. `sets` are the sets of the netns, which
+    /// rules may reference; `file` is the source of the text, for errors.
     ///
     /// # Errors
-    /// The first thing that is wrong. Tables whose `COMMIT` came before it have been loaded, the others are as before.
+    /// The first error. Tables whose `COMMIT` came before it are loaded, the others are unchanged.
     pub fn restore(
         &mut self,
         sets: &mut Ipset,
@@ -135,11 +137,11 @@ impl Xtables {
         result
     }
 
-    /// Runs one command line, `iptables …` or `ip6tables …`. `sets` are those of the netns; `file` and `line` say where the line
-    /// stands, for errors and traces.
+    /// Runs a command line, `iptables …` or `ip6tables …`. `sets` are the sets of the netns; `file` and `line` locate
+    /// the command line, for errors and traces.
     ///
     /// # Errors
-    /// What the real tool refuses; [`RuleError::kind`] tells the cases apart. Nothing has changed then.
+    /// If the real tool rejects it; [`RuleError::kind`] tells the cases apart. Nothing is changed.
     pub fn command(
         &mut self,
         sets: &mut Ipset,
@@ -186,23 +188,23 @@ impl Xtables {
         Ok(outcome)
     }
 
-    /// What `iptables-save` prints: every table that has been touched, with the counters of rules if asked for.
+    /// The output of `iptables-save`: every table that has been used, optionally with the counters of rules.
     pub fn save(&self, family: Family, with_counters: bool) -> String {
         save::save(self.family(family), with_counters)
     }
 
-    /// Whether the table has been touched. Only then has it base chains at its hooks ([`TableKind::hooks`]).
+    /// True if the table has been used. Only then are its base chains registered at its hooks ([`TableKind::hooks`]).
     pub fn has_table(&self, family: Family, kind: TableKind) -> bool {
         self.family(family).get(kind).is_some()
     }
 
-    /// Whether some rule needs packets to be tracked, so that the kernel has registered conntrack at its hooks.
+    /// True if a rule needs connection tracking, so that the kernel has registered conntrack at its hooks.
     pub fn uses_conntrack(&self, family: Family) -> bool {
         self.family(family).iter().any(Table::uses_conntrack)
     }
 
-    /// Walks the base chain of a table at `ctx.state.hook`. A table that has not been touched accepts, and so does one that
-    /// has no chain there.
+    /// Traverses the base chain of a table at `ctx.state.hook`. A table that has not been used, or that has no chain
+    /// there, accepts.
     pub fn eval(
         &mut self,
         family: Family,
@@ -213,7 +215,7 @@ impl Xtables {
         self.eval_as(family, kind, ctx, packet, true)
     }
 
-    /// As [`Xtables::eval`], with or without the index of long chains.
+    /// Like [`Xtables::eval`], with or without the index of long chains.
     fn eval_as(
         &mut self,
         family: Family,
@@ -228,7 +230,7 @@ impl Xtables {
     }
 }
 
-/// Why a command failed: its own text, or the table that it would make.
+/// Why a command failed: an error in its text, or in the resulting table.
 enum CommandFailure {
     Text(Box<Problem>),
     Table(Box<validate::Refusal>),

@@ -1,6 +1,6 @@
-//! ARP answers against the real kernel: who is answered, and who is remembered.
+//! ARP against the real kernel: which requests are answered, and which neighbours are learned.
 //!
-//! Needs root, `unshare`, `nsenter`, `bash` and `ip`; says so and passes where they are missing.
+//! Needs root, `unshare`, `nsenter`, `bash` and `ip`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -22,7 +22,7 @@ use std::net::Ipv4Addr;
 
 const ETH0: DeviceId = DeviceId(2);
 
-/// Whom the requests come from. Without an address the asker sends 0.0.0.0.
+/// Senders of the requests. Without an address the sender uses 0.0.0.0.
 const SENDERS: [&str; 5] = ["10.0.0.2", "10.1.0.2", "10.9.9.9", "10.0.0.3", "0.0.0.0"];
 
 const TARGETS: [&str; 9] = [
@@ -37,7 +37,7 @@ const TARGETS: [&str; 9] = [
     "8.8.8.8",
 ];
 
-/// D-42 and D-45: each request under each value of the settings that bear on it.
+/// D-42 and D-45: each request under each value of the relevant settings.
 #[test]
 fn requests_are_answered_as_the_kernel_answers_them() {
     if !netns::is_available() {
@@ -69,14 +69,14 @@ const SETTINGS: [&[&str]; 14] = [
     &["net.ipv4.conf.eth0.proxy_arp=1", "net.ipv4.neigh.eth0.proxy_delay=0"],
 ];
 
-/// Which targets were answered for, and whether the sender is known afterwards.
+/// Which targets were answered, and if the sender is known afterwards.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     answered: Vec<String>,
     is_sender_known: bool,
 }
 
-/// What the host runs that is asked. A second namespace, of the process `$P`, asks.
+/// Commands of the receiver. A second namespace, of process `$P`, sends the requests.
 fn script(settings: &[&str]) -> Vec<String> {
     let mut script: Vec<String> = [
         "unshare --net sleep 60 > /dev/null 2>&1 & P=$!",
@@ -89,10 +89,10 @@ fn script(settings: &[&str]) -> Vec<String> {
         "ip route add default via 10.0.0.254 && ip route add local 192.0.2.0/24 dev lo",
         "ask() { nsenter --target $P --net \"$@\"; }",
         "ask ip link set eth0 up",
-        // A device that has just got its link drops what it is to send, until the kernel has looked at it: to be asked about
-        // the device makes it do so (`rtnl_getlink`, net/core/rtnetlink.c).
+        // A device whose link just came up drops transmitted packets until the kernel has processed the link event;
+        // querying the device forces that (`rtnl_getlink`, net/core/rtnetlink.c).
         "for device in eth0 eth1 peer1; do ip link show dev $device; done > /dev/null; ask ip link show dev eth0 > /dev/null",
-        // One request, and 20 ms for the answer.
+        // One request, and 20 ms for the reply.
         "ask sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=1 net.ipv4.neigh.eth0.retrans_time_ms=20",
     ]
     .map(str::to_owned)
@@ -117,7 +117,7 @@ fn script(settings: &[&str]) -> Vec<String> {
     script
 }
 
-/// What the kernel did for each sender.
+/// The kernel's outcome for each sender.
 fn outcomes(script: &[String], said: &[String]) -> Vec<Outcome> {
     let is_shown = |at: &usize| script[*at].contains("neigh show");
     let (shown, silent): (Vec<_>, Vec<_>) = (0..script.len()).partition(is_shown);

@@ -1,6 +1,6 @@
-//! Limits on ICMP errors against the real kernel: bursts, and how many of them are answered.
+//! ICMP rate limits against the real kernel: bursts of datagrams, and the number of errors sent.
 //!
-//! Needs root, `unshare`, `nsenter`, `bash` and `ip`; says so and passes where they are missing.
+//! Needs root, `unshare`, `nsenter`, `bash` and `ip`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -12,16 +12,16 @@ use sim::sysctl::Sysctls;
 use sim::time::Instant;
 use std::net::Ipv4Addr;
 
-/// Where a datagram goes that deserves an ICMP message. All of them come from 10.0.0.2 unless they loop.
+/// Destination of a datagram that causes an ICMP message. The source is 10.0.0.2, except for the loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
     /// A closed port.
     Port,
-    /// A closed port, from the host itself over its loopback.
+    /// A closed port on the loopback.
     Loopback,
-    /// Where the route says unreachable.
+    /// An unreachable route.
     Unreachable,
-    /// Where the route says prohibited.
+    /// A prohibit route.
     Prohibited,
     /// A gateway on the sender's own link.
     Back,
@@ -39,7 +39,7 @@ impl To {
     }
 }
 
-/// Settings, written as `NAME=VALUE`; then bursts, one right after the other.
+/// Settings as `NAME=VALUE`; then consecutive bursts.
 type Case = (&'static [&'static str], &'static [(To, usize)]);
 
 const CASES: [Case; 12] = [
@@ -53,12 +53,12 @@ const CASES: [Case; 12] = [
     (&["net.ipv4.icmp_ratelimit=0"], &[(To::Unreachable, 20)]),
     (&["net.ipv4.icmp_ratelimit=100000"], &[(To::Port, 20)]),
     (&[], &[(To::Back, 20)]),
-    // One kind of message holds the others back.
+    // Messages of one type use up the limit of others.
     (&[], &[(To::Back, 1), (To::Port, 20)]),
     (&[], &[(To::Port, 3), (To::Unreachable, 20)]),
 ];
 
-/// Destination unreachable and redirect messages that were sent.
+/// Number of destination unreachable and redirect messages sent.
 type Sent = (usize, usize);
 
 #[test]
@@ -75,7 +75,7 @@ fn bursts_are_answered_as_the_kernel_answers_them() {
     }
 }
 
-/// What the host runs that answers. A second namespace, of the process `$P`, sends.
+/// Commands of the receiver. A second namespace, of process `$P`, sends.
 fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
     let mut script: Vec<String> = [
         "unshare --net sleep 60 > /dev/null 2>&1 & P=$!",
@@ -86,12 +86,12 @@ fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
         "ip route add 10.9.0.0/16 via 10.0.0.3 && ip neigh add 10.0.0.3 dev eth0 lladdr 02:00:00:00:00:03",
         "sysctl -qw net.ipv4.ip_forward=1",
         "nsenter --target $P --net ip link set eth0 up",
-        // A device that has just got its link drops what it is to send, until the kernel has looked at it: to be asked about
-        // the device makes it do so (`rtnl_getlink`, net/core/rtnetlink.c).
+        // A device whose link just came up drops transmitted packets until the kernel has processed the link event;
+        // querying the device forces that (`rtnl_getlink`, net/core/rtnetlink.c).
         "ip link show dev eth0 > /dev/null && nsenter --target $P --net ip link show dev eth0 > /dev/null",
         "nsenter --target $P --net ip address add 10.0.0.2/24 dev eth0",
         "nsenter --target $P --net ip route add default via 10.0.0.1",
-        // The sender must not follow redirects, or its next datagram is not forwarded here.
+        // The sender must ignore redirects, or its next datagram is not forwarded here.
         "nsenter --target $P --net sysctl -qw net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.eth0.accept_redirects=0",
     ]
     .map(str::to_owned)
@@ -99,7 +99,7 @@ fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
     script.extend(settings.iter().map(|setting| format!("sysctl -qw {setting}")));
     for (to, count) in bursts {
         let sender = if *to == To::Loopback { "" } else { "nsenter --target $P --net " };
-        // One socket per datagram, because a socket that was refused reports that instead of sending.
+        // One socket per datagram, because a socket with a pending error reports it instead of sending.
         let datagram = format!("echo x > /dev/udp/{}/9999", to.addr());
         script.push(format!("{sender}bash -c 'for i in {{1..{count}}}; do {datagram}; done' 2> /dev/null"));
     }
@@ -108,7 +108,7 @@ fn script(settings: &[&str], bursts: &[(To, usize)]) -> Vec<String> {
     script
 }
 
-/// A line of names, and a line of numbers.
+/// A line of names followed by a line of numbers.
 fn counted(counters: &str) -> Sent {
     let (names, numbers) = counters.split_once('\n').unwrap();
     let value = |name| {

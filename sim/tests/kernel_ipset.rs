@@ -1,6 +1,6 @@
-//! Which texts `ipset restore` takes and how `ipset save` prints them, against the real tool on the real kernel.
+//! Input accepted by `ipset restore` and output of `ipset save`, against the real tool and kernel.
 //!
-//! Needs root, `unshare`, `bash`, `ip` and `ipset`; says so and passes where they are missing.
+//! Needs root, `unshare`, `bash`, `ip` and `ipset`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -16,10 +16,10 @@ use sim::ipset::{Ipset, IpsetOptions};
 use sim::time::{Duration, Instant};
 use std::fmt::Write as _;
 
-/// Texts, each after a line that begins with `==`; `== -!` is called with that option.
+/// Texts, each after a line that begins with `==`; `== -!` calls the tool with that option.
 const CORPUS: &str = include_str!("ipset/corpus.txt");
 
-/// Lines that a shell takes at once.
+/// Number of commands per shell.
 const CHUNK: usize = 60;
 
 #[derive(Clone, Debug)]
@@ -62,8 +62,8 @@ fn every_icmp_message_has_the_name_that_the_tool_gives_it() {
     compare(&[Case { options: IpsetOptions::default(), text }]);
 }
 
-/// Seconds between the two texts of a case about time: every element with a timeout of a second has expired, and every set whose
-/// default is three seconds at most has been swept since.
+/// Seconds between the two texts of a timing case: every element with a timeout of one second has expired, and every
+/// set with a default of at most three seconds has been swept since.
 const PAUSE: u64 = 4;
 
 #[test]
@@ -74,7 +74,7 @@ fn time_does_to_sets_what_it_does_in_the_kernel() {
     let cases = [
         ("create a hash:ip\ncreate l list:set timeout 3\nadd l a timeout 1\n", "destroy a\n"),
         ("create a hash:ip\ncreate l list:set timeout 0\nadd l a timeout 1\n", "rename a b\n"),
-        // Nobody has swept it yet.
+        // Not swept yet.
         ("create a hash:ip\ncreate l list:set timeout 9000\nadd l a timeout 1\n", "destroy a\n"),
         ("create a hash:ip\ncreate l list:set timeout 9000\nadd l a timeout 1\n", "add l a\n"),
         ("create a hash:ip timeout 3\nadd a 10.0.0.1\nadd a 10.0.0.2 timeout 90\n", "del a 10.0.0.1\n"),
@@ -103,14 +103,14 @@ fn time_does_to_sets_what_it_does_in_the_kernel() {
     }
 }
 
-/// Compares what is left after each text, and whether it was taken.
+/// Compares the remaining sets after each text, and if the text was accepted.
 fn compare(cases: &[Case]) {
     if !netns::is_available() {
         return;
     }
     let version = netns::run(&[vec!["ipset --version".to_owned()]]).concat().concat();
     if !version.contains("v7.") {
-        eprintln!("skipped: needs ipset 7, which says {version:?}");
+        eprintln!("skipped: needs ipset 7, found {version:?}");
         return;
     }
     let lists: Vec<Vec<String>> =
@@ -127,7 +127,7 @@ fn compare(cases: &[Case]) {
     assert!(differences.is_empty(), "\n{differences}");
 }
 
-/// Restores a text in what becomes an empty kernel again, and prints what came of it.
+/// Restores a text in a kernel without sets, and prints the result.
 fn command(case: &Case) -> String {
     let exist = if case.options.exist { "-!" } else { "" };
     let text = case.text.replace('\'', "'\\''");
@@ -155,7 +155,7 @@ fn assert_printed_again(saved: &str, now: Instant) {
     assert_eq!(again.save(now), saved);
 }
 
-/// A few sets, and lines that change them.
+/// A few sets, and commands that change them.
 fn random_case(random: &mut Random) -> Case {
     let mut text = String::new();
     let mut sets = Vec::new();
@@ -217,7 +217,7 @@ const TYPES: &[(&str, &str)] = &[
     ("list:set", ""),
 ];
 
-/// An element as the type wants it, or now and then as another does.
+/// An element of the set's type, or occasionally of another.
 fn element(random: &mut Random, set_type: &str, is_ipv6: bool) -> String {
     let ip = |random: &mut Random| {
         let low = random.below(12);

@@ -1,8 +1,8 @@
-//! Rules that ask and change sets, against the real kernel: the same packets through the same rules must leave the same
+//! Rules that test and change sets, against the real kernel: the same packets through the same rules must give the same
 //! counters and the same sets.
 //!
-//! Sets, rules and packets are put together at random, the same ones in every run. Needs root, `ip`, `ipset`, `iptables-legacy`
-//! and `iptables-nft`; says so and passes where they are missing.
+//! Sets, rules and packets are generated from fixed seeds. Needs root, `ip`, `ipset`, `iptables-legacy` and
+//! `iptables-nft`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![allow(
     clippy::disallowed_types,
@@ -46,14 +46,14 @@ const CASES: u64 = 40;
 const PACKETS: u64 = 60;
 const RULES: usize = 40;
 
-/// Whether this machine has what the tests ask; says so if not.
+/// True if this machine has the required tools; else prints a message.
 fn is_judged() -> bool {
     let is_missing = |backend: &&str| {
         let probe = format!("ipset --version && iptables-{backend} -S OUTPUT");
         let said = netns::run(&[vec![probe]]).concat().concat();
         let has = said.contains("-P OUTPUT ACCEPT");
         if !has {
-            eprintln!("skipped: needs ipset and iptables-{backend}, which say {said:?}");
+            eprintln!("skipped: needs ipset and iptables-{backend}, found {said:?}");
         }
         !has
     };
@@ -80,12 +80,12 @@ fn counters_and_sets_are_those_of_the_kernel() {
         asked += here.0.len();
         matched += here.0.iter().filter(|line| !line.starts_with("[0:0]")).count();
     }
-    assert!(3 * matched > asked, "rules that nothing matches prove nothing: {matched} of {asked}");
-    assert!(matched < asked, "and so do rules that always match");
+    assert!(3 * matched > asked, "too few matches: {matched} of {asked}");
+    assert!(matched < asked, "every rule matched");
 }
 
-/// What has expired before a packet comes: an element of a set that was swept, whose prefix length counts no more; a set in a list
-/// that was not, which is asked all the same. And the longest time that a rule can give.
+/// Expired elements: an element of a swept set, whose prefix length no longer counts, and a set in an unswept list,
+/// which is still tested. Also the longest timeout of a rule.
 #[test]
 fn time_does_to_rules_what_it_does_in_the_kernel() {
     if !is_judged() {
@@ -114,13 +114,13 @@ fn time_does_to_rules_what_it_does_in_the_kernel() {
     }
 }
 
-/// Rules with their counters, and the sets that are left.
+/// Rules with their counters, and the remaining sets.
 type Outcome = (Vec<String>, Vec<String>);
 
 struct Case {
     sets: String,
     rules: String,
-    /// Between the making of the sets and the first packet.
+    /// Time between the creation of the sets and the first packet.
     pause: Duration,
     packets: Vec<Vec<u8>>,
 }
@@ -146,7 +146,7 @@ impl Case {
     fn new(random: &mut Random) -> Self {
         let mut case =
             Self { sets: String::new(), rules: String::new(), pause: Duration::ZERO, packets: Vec::new() };
-        // All sets are there before one can be full, which ends the text.
+        // All sets are created before one can be full, which ends the text.
         let mut elements = String::new();
         for name in &NAMES[..4] {
             case.add_set(random, name, &mut elements);
@@ -201,7 +201,7 @@ impl Case {
         let start = Instant::START + Duration::from_secs(1000);
         let mut ns = Netns::new(NetnsId(0), "simulated");
         if let Err(error) = ns.ipset.restore(start, "sets", &self.sets, IpsetOptions::default()) {
-            // A set that is full stays so; the kernel says the same.
+            // A full set stays full; the kernel reports the same.
             assert!(error.to_string().contains("maxelem"), "{error}\n{}", self.sets);
         }
         if let Err(error) =
@@ -229,7 +229,7 @@ impl Case {
     }
 
     fn ask_kernel(&self, backend: &str) -> Outcome {
-        // A namespace belongs to a thread, and is gone when the thread is.
+        // A namespace belongs to a thread, and disappears with it.
         std::thread::scope(|scope| scope.spawn(|| self.in_new_netns(backend)).join().unwrap())
     }
 
@@ -250,7 +250,7 @@ impl Case {
     }
 }
 
-/// Runs a tool of this machine in the namespace of this thread.
+/// Runs a tool in the namespace of this thread.
 fn tool(name: &str, arguments: &[&str], input: &str) -> String {
     let mut command = Command::new(name);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -323,7 +323,7 @@ fn rule(random: &mut Random) -> String {
     format!("-m set {not}--match-set {set} {directions}{options}")
 }
 
-/// An IP packet between addresses of the loopback: whole, cut short, or a fragment.
+/// An IP packet between loopback addresses: whole, truncated, or a fragment.
 fn packet(random: &mut Random) -> Vec<u8> {
     let addr = |random: &mut Random| Ipv4Addr::new(127, 0, 0, u8::try_from(1 + random.below(5)).unwrap());
     let (src, dst) = (addr(random), addr(random));
@@ -357,7 +357,7 @@ fn packet(random: &mut Random) -> Vec<u8> {
     let fields = Ipv4Fields { src, dst, protocol: number, ttl: 64, tos: 0, ident: 7, dont_fragment: false };
     let mut bytes = build::ipv4(fields, &l4).split_off(14);
     match random.below(10) {
-        // More fragments follow, and one after the first.
+        // A first fragment, and a later one.
         0 => bytes[6] = 0x20,
         1 => bytes[7] = 3,
         _ => {}

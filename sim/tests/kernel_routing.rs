@@ -1,6 +1,6 @@
-//! Routing against the real kernel: the same commands, and then the same questions.
+//! Routing against the real kernel: the same commands, then the same lookups.
 //!
-//! Needs root, `unshare`, `bash` and `ip`; says so and passes where they are missing.
+//! Needs root, `unshare`, `bash` and `ip`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -19,7 +19,7 @@ fn questions(text: &str) -> Vec<Question> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| line.parse().unwrap()).collect()
 }
 
-/// Both sides run `setup`, which may contain commands that are refused, and answer `asked`.
+/// Both sides run `setup`, which may contain rejected commands, and then the lookups `asked`.
 fn check(setup: &str, asked: &str) {
     let is_judged = netns::is_available();
     if is_judged && let Err(report) = compare(&commands(setup), &questions(asked)) {
@@ -83,7 +83,7 @@ const FROM_THE_WIRE: &str = "
     224.0.0.1 from 127.0.0.1 iif eth0
 ";
 
-/// D-40 to D-43: each question under each value of the settings that bear on it.
+/// D-40 to D-43: each lookup under each value of the relevant settings.
 #[test]
 fn packets_from_the_wire() {
     for setting in [
@@ -167,7 +167,7 @@ fn packets_of_our_own() {
     }
 }
 
-/// Both tables are one trie as long as there are no policy rules.
+/// Both tables share one trie as long as there are no policy rules.
 #[test]
 fn a_longer_prefix_of_the_main_table_hides_a_local_route() {
     check(
@@ -359,7 +359,7 @@ fn question() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever is typed, both sides refuse the same, hold the same routes and give the same answers.
+    /// For any commands, both sides reject the same ones, have the same routes and return the same lookups.
     #[test]
     fn random_hosts(
         setup in prop::collection::vec(command(), 1..25),

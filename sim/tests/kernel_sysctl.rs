@@ -1,6 +1,6 @@
-//! Settings against the real kernel: what is written where, and what is read everywhere afterwards.
+//! Settings against the real kernel: values written, and values read everywhere afterwards.
 //!
-//! Needs root, `unshare`, `bash`, `ip` and `sysctl`; says so and passes where they are missing.
+//! Needs root, `unshare`, `bash`, `ip` and `sysctl`; skips with a message if they are missing.
 
 #[path = "support/netns.rs"]
 mod netns;
@@ -64,12 +64,12 @@ const SCALARS: [&str; 17] = [
     "tcp_tw_reuse",
 ];
 
-/// Something that is done to a host.
+/// A step of a case.
 #[derive(Clone, Debug)]
 enum Step {
     /// `sysctl -w`.
     Write(String, &'static str),
-    /// `ip link add`, for a device that was not there at first.
+    /// `ip link add`, for a device that did not exist at first.
     AddDevice,
     /// `ip address add`.
     AddAddress(&'static str),
@@ -83,14 +83,14 @@ fn names() -> Vec<String> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Times are kept in ticks, whose length differs from kernel to kernel: 200 of any unit are whole ticks in all of them.
+    // Times are kept in ticks, whose length depends on the kernel: 200 of any unit are whole ticks in all kernels.
     let values = |name: &str| {
         let is_time = ["ratelimit", "_ms", "locktime", "proxy_delay"].iter().any(|part| name.contains(part));
         let all = &["200", "0", "1", "2", "3", "17", "256", "70000", "x"];
         if is_time {
             &all[..1]
         } else if name.contains(".conf.") {
-            // Even a write that it refuses pins a value in the kernel; for us an error changes nothing.
+            // In the kernel even a rejected write pins a value; in the simulator an error changes nothing.
             &all[..8]
         } else {
             &all[..]
@@ -121,12 +121,12 @@ static IS_JUDGE: LazyLock<bool> = LazyLock::new(|| {
     }
     let result = compare(&[]);
     if let Err(differing) = &result {
-        eprintln!("skipped: namespaces of this host begin otherwise:\n{differing}");
+        eprintln!("skipped: namespaces of this host have other defaults:\n{differing}");
     }
     result.is_ok()
 });
 
-/// What both sides read at the end, and which writes they refused.
+/// Compares the values that both sides read at the end, and the writes that they rejected.
 fn compare(steps: &[Step]) -> Result<(), String> {
     let (kernel, ours) = (ask_kernel(steps), ask_simulator(steps));
     let what = steps.iter().map(|step| format!("{step:?}")).chain(names());
@@ -154,7 +154,7 @@ fn ask_kernel(steps: &[Step]) -> Vec<String> {
         |name: &String| format!("cat /proc/sys/{} 2> /dev/null || echo {REFUSED}", name.replace('.', "/"));
     script.extend(names().iter().map(path));
     let said = netns::run(&[script]).remove(0);
-    // A refused `echo` may complain twice.
+    // A rejected `echo` may print two errors.
     let last = |text: &String| text.lines().last().unwrap_or_default().to_owned();
     said[before..].iter().map(last).collect()
 }
@@ -176,7 +176,7 @@ fn ask_simulator(steps: &[Step]) -> Vec<String> {
             }
             Step::AddAddress(device) => {
                 if let Some(id) = devices.by_name(device).map(|device| device.id) {
-                    // A second time it is refused, which changes nothing.
+                    // The second time it is rejected, which changes nothing.
                     let _ = devices.get_mut(id).insert_addr(net, Scope::Universe);
                 }
                 false
@@ -191,7 +191,7 @@ fn ask_simulator(steps: &[Step]) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-    /// Values, their ranges, and whom they reach.
+    /// Values, their ranges, and the settings that they affect.
     #[test]
     fn whatever_is_written_is_refused_or_read_as_in_the_kernel(steps in prop::collection::vec(step(), 0..40)) {
         if *IS_JUDGE {

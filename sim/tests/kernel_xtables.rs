@@ -1,8 +1,8 @@
-//! Which texts `iptables-restore` takes and how `iptables-save` prints them, against recordings of both back ends of version
-//! 1.8.9 on Linux 6.18, and against the real tools where there are some.
+//! Input accepted by `iptables-restore` and output of `iptables-save`, against recordings of both back ends of version
+//! 1.8.9 on Linux 6.18, and against the real tools if available.
 //!
-//! The live test needs root, `unshare`, `bash`, `iptables-legacy` and `iptables-nft`; it says so and passes where they are
-//! missing.
+//! The live test needs root, `unshare`, `bash`, `iptables-legacy` and `iptables-nft`; it skips with a message if they
+//! are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -13,10 +13,10 @@ use sim::ipset::Ipset;
 use sim::xtables::{RestoreOptions, TableKind, Xtables};
 use std::fmt::Write as _;
 
-/// Cases are separated by empty lines. `table NAME OPTIONS` says where rules go and how the tool is called. What follows are
-/// rules, which get chain `CH` beside the built-in ones, or a whole text with `|` before each line. `= both`, `= legacy` and
-/// `= nft` are followed by what that back end printed then, or `refused`; `= here`, after a reason, by what this simulator
-/// prints, where that is not what the legacy back end printed.
+/// Cases are separated by empty lines. `table NAME OPTIONS` gives the table of the rules and the options of the tool.
+/// It is followed by rules, which get chain `CH` in addition to the built-in chains, or by a whole text with `|` before
+/// each line. `= both`, `= legacy` and `= nft` are followed by the output of that back end, or `refused`; `= here`,
+/// after a reason, by the output of this simulator if it differs from the legacy back end's.
 const CORPUS: &str = include_str!("xtables/corpus.txt");
 
 #[derive(Clone, Debug, Default)]
@@ -84,7 +84,7 @@ fn case(block: &[(usize, &str)]) -> Case {
     case
 }
 
-/// What is worth comparing of a saved table: rules, and chains that are not there anyway.
+/// The compared part of a saved table: rules, and chains that are not built in.
 fn kept(saved: &str) -> Vec<String> {
     let is_default =
         |line: &str| line == ":CH - [0:0]" || (line.starts_with(':') && line.ends_with(" ACCEPT [0:0]"));
@@ -153,13 +153,13 @@ fn recordings_are_what_the_real_tools_do() {
     }
     let versions = netns::run(&[probe]).concat().concat();
     if !versions.contains("v1.8.9 (legacy)") || !versions.contains("v1.8.9 (nf_tables)") {
-        eprintln!("skipped: recordings are of iptables 1.8.9, this machine has {versions:?}");
+        eprintln!("skipped: the recordings are from iptables 1.8.9, found {versions:?}");
         return;
     }
     let cases = cases();
     let mut differences = String::new();
     for tool in ["legacy", "nft"] {
-        // A shell takes no longer script than this many cases make.
+        // A longer script exceeds the limit of a shell.
         let lists: Vec<Vec<String>> =
             cases.chunks(100).map(|cases| cases.iter().map(|case| command(tool, case)).collect()).collect();
         for (case, said) in cases.iter().zip(netns::run(&lists).concat()) {

@@ -1,7 +1,7 @@
-//! Walking rules against the real kernel: the same datagrams through the same rules must leave the same counters.
+//! Rule traversal against the real kernel: the same datagrams through the same rules must give the same counters.
 //!
-//! Rules are put together at random, the same ones in every run. Needs root, `unshare`, `bash`, `ip`, `iptables-legacy`; says so
-//! and passes where they are missing.
+//! The rules are generated from fixed seeds. Needs root, `unshare`, `bash`, `ip`, `iptables-legacy`; skips with a
+//! message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "support/netns.rs"]
@@ -33,7 +33,7 @@ fn counters_are_those_of_the_kernel() {
     }
     let probe = netns::run(&[vec!["iptables-legacy -S OUTPUT".to_owned()]]).concat().concat();
     if !probe.contains("-P OUTPUT ACCEPT") {
-        eprintln!("skipped: needs iptables-legacy, which says {probe:?}");
+        eprintln!("skipped: needs iptables-legacy, found {probe:?}");
         return;
     }
     let cases: Vec<(String, Vec<Datagram>)> = (0..TEXTS).map(|seed| case(&mut Random(seed))).collect();
@@ -47,7 +47,7 @@ fn counters_are_those_of_the_kernel() {
         assert_eq!(here.lines().collect::<Vec<_>>(), kernel, "{text}\n{datagrams:?}");
         matched += kernel.iter().filter(|line| !line.starts_with("[0:0]")).count();
     }
-    assert!(matched > 150, "rules that nothing matches prove nothing: {matched}");
+    assert!(matched > 150, "too few matches: {matched}");
 }
 
 /// SplitMix64 (Steele, Lea, Flood, 2014).
@@ -76,7 +76,7 @@ struct Datagram {
     len: usize,
 }
 
-/// Rules for chain `T`, which only datagrams reach, and datagrams for them.
+/// Rules for chain `T`, which only the datagrams reach, and the datagrams.
 fn case(random: &mut Random) -> (String, Vec<Datagram>) {
     let mut text = String::from("*filter\n:T - [0:0]\n:A - [0:0]\n:B - [0:0]\n-A OUTPUT -p udp -j T\n");
     for (chain, count, targets) in [
@@ -159,7 +159,7 @@ fn script(text: &str, datagrams: &[Datagram]) -> String {
     )
 }
 
-/// As [`script`], here.
+/// Like [`script`], in the simulator.
 fn simulate(text: &str, datagrams: &[Datagram]) -> String {
     let mut ns = Netns::new(NetnsId(0), "simulated");
     if let Err(error) =

@@ -118,7 +118,7 @@ impl Hunt<'_> {
                         }
                     }
                 };
-                // Where the machine has no more threads, those that it has do the work.
+                // If the machine has no more threads, the existing ones do the work.
                 match thread::Builder::new().spawn_scoped(scope, work) {
                     Ok(_) => {}
                     Err(error) if started == 0 => return Err(Stop::lacking(&format!("no thread: {error}"))),

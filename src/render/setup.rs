@@ -3,8 +3,8 @@
 use proxy_core::load::{Ensure, Load, Tool};
 use std::collections::BTreeSet;
 
-/// The script for what a node loads, family by family. It is idempotent: existing chains and jumps are kept, and the text for
-/// the tools replaces the rest.
+/// The script for a node, family by family. It is idempotent: existing chains and jumps are kept, and the text for the
+/// tools replaces the rest.
 pub(super) fn script(node: &str, mode: &str, families: &[Vec<Load>]) -> String {
     let mut script = format!(
         "#!/bin/sh\n\
@@ -14,7 +14,7 @@ pub(super) fn script(node: &str, mode: &str, families: &[Vec<Load>]) -> String {
     );
     let mut sysctls = String::new();
     let mut rest = String::new();
-    // Both families set the same conntrack sysctls, and kube-proxy ensures a chain before every jump to it; once is enough.
+    // Both families set the same conntrack sysctls, and kube-proxy ensures a chain before every jump; once is enough.
     let mut written = BTreeSet::new();
     for family in families {
         rest.push('\n');
@@ -35,7 +35,7 @@ pub(super) fn script(node: &str, mode: &str, families: &[Vec<Load>]) -> String {
     script + &rest
 }
 
-/// The line that loads one thing.
+/// The line for one item.
 fn line(load: &Load) -> String {
     match load {
         Load::Sysctl { name, value } => format!("sysctl_set {name} {value}\n"),

@@ -1,4 +1,4 @@
-//! A machine for one test: namespaces of its own, furnished as a host is.
+//! A machine for one test, in its own namespaces, set up like a host.
 
 use conformance::arm::kernel::KernelArm;
 use conformance::backend::Backend;
@@ -20,14 +20,14 @@ pub(crate) type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 const HAIRPIN: &str = env!("CARGO_BIN_EXE_hairpin");
 
-/// Programs that the machine needs beside those of the kernel arm.
+/// Programs that the test needs in addition to those of the kernel arm.
 const PROGRAMS: [&str; 4] = ["unshare", "nsenter", "setpriv", "sysctl"];
 
-/// How a lab may be waited for. Its making takes a tenth of a second on an idle machine.
+/// Timeout for a lab. Creating one takes a tenth of a second on an idle machine.
 const LAB_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What a host has: an address, rules of every kind, a namespace of somebody else. IPv6 is silent, because the state of its
-/// addresses changes by itself.
+/// The state of a host: an address, rules of every kind, another user's namespace. IPv6 is disabled, because the state
+/// of its addresses changes by itself.
 const FURNISH: &str = "set -e
 mount -t tmpfs tmpfs /run
 sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 net.ipv4.conf.all.rp_filter=2
@@ -44,7 +44,8 @@ ip netns add host-netns
 echo furnished
 exec cat";
 
-/// Everything of a machine that a run could change. Comments have the time of day, and entries of conntrack come and go.
+/// All state of a machine that a run could change, without timestamps in comments and conntrack entries, which change
+/// by themselves.
 const STATE: &str = "set -e
 iptables-legacy-save | grep -v '^#'
 iptables-nft-save | grep -v '^#'
@@ -55,21 +56,21 @@ ip route show table all
 ip netns list
 sysctl -a -r '^net\\.(ipv4|ipv6|bridge|netfilter)' 2>/dev/null | grep -v nf_conntrack_count";
 
-/// Lives as long as the process that keeps its namespaces.
+/// Lives as long as the process that holds its namespaces.
 pub(crate) struct Machine {
     keeper: Child,
-    /// A copy of the program that everybody may run.
+    /// A copy of the program that every user may execute.
     programs: TempDir,
 }
 
-/// Whether this machine can run labs. If not, says on the terminal what it lacks and which test was skipped; with
-/// `HAIRPIN_KERNEL=required` in the environment the test fails instead.
+/// True if this machine can run labs. If not, prints what is missing and the skipped test to the terminal; with
+/// `HAIRPIN_KERNEL=required` in the environment, the test fails instead.
 pub(crate) fn can_run(test: &str) -> bool {
     let mut lacks: Vec<String> = Backend::ALL.into_iter().flat_map(KernelArm::lacks).collect();
     lacks.extend(PROGRAMS.iter().filter(|program| !has(program)).map(|program| format!("no `{program}`")));
     lacks.dedup();
     for one in &lacks {
-        // Not by `eprintln`, which the test harness captures.
+        // Not with `eprintln`, which the test harness captures.
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {one}");
     }
     let is_required = std::env::var("HAIRPIN_KERNEL").is_ok_and(|value| value == "required");
@@ -96,10 +97,10 @@ impl Machine {
         let stdout = keeper.stdout.take().ok_or("the output is piped")?;
         let machine = Self { keeper, programs };
         BufReader::new(stdout).read_line(&mut said)?;
-        if said == "furnished\n" { Ok(machine) } else { Err("the machine could not be furnished".into()) }
+        if said == "furnished\n" { Ok(machine) } else { Err("cannot set up the machine".into()) }
     }
 
-    /// A command inside, with nothing on its input and output.
+    /// A command inside, without input and output.
     fn enter(&self, arguments: &[&str]) -> Command {
         let pid = self.keeper.id();
         let mut command = Command::new("nsenter");
@@ -124,12 +125,12 @@ impl Machine {
         Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 
-    /// hairpin, inside. `nsenter` becomes it, so the process is hairpin's own.
+    /// hairpin, inside. `nsenter` execs it, so the process is hairpin itself.
     pub(crate) fn hairpin(&self, arguments: &[&str]) -> Command {
         self.enter(&[&[HAIRPIN], arguments].concat())
     }
 
-    /// The same, by a user who is not root.
+    /// Like [`Machine::hairpin`], as a user other than root.
     pub(crate) fn hairpin_as_nobody(&self, arguments: &[&str]) -> TestResult<Command> {
         let copy = self.programs.path().join("hairpin");
         if !copy.exists() {
@@ -140,7 +141,7 @@ impl Machine {
         Ok(self.enter(&[&nobody, arguments].concat()))
     }
 
-    /// Makes a program, and whatever is the same file, disappear from the machine.
+    /// Hides a program, and every link to the same file, from the machine.
     pub(crate) fn hide(&self, program: &str) -> TestResult {
         let script = format!("mount --bind /dev/null \"$(readlink -f \"$(command -v {program})\")\"");
         self.shell(&script).map(drop)
@@ -150,19 +151,19 @@ impl Machine {
         self.shell(STATE)
     }
 
-    /// Waits until a process makes the lab of a scenario. What it tries out before, in labs of a moment, does not count.
+    /// Waits until a process creates the lab of a scenario. The short-lived labs of its checks do not count.
     pub(crate) fn wait_for_lab(&self, pid: u32) -> TestResult {
         let deadline = Instant::now() + LAB_TIME_MAX;
         while self.netns_of(pid)?.keys().all(|name| name.ends_with("-probe")) {
             if Instant::now() > deadline {
-                return Err("no lab was made".into());
+                return Err("no lab was created".into());
             }
             thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }
 
-    /// What a process has left, once the tools that it had started have ended by themselves.
+    /// The remains of a process, after the tools that it started have ended by themselves.
     pub(crate) fn left_by(&self, pid: u32) -> TestResult<BTreeMap<String, u64>> {
         let mut seen = self.netns_of(pid)?;
         loop {
@@ -175,14 +176,14 @@ impl Machine {
         }
     }
 
-    /// The inodes of the namespaces that a process has made, by name.
+    /// The inodes of the namespaces that a process created, by name.
     pub(crate) fn netns_of(&self, pid: u32) -> TestResult<BTreeMap<String, u64>> {
         let folder = PathBuf::from(format!("/proc/{}/root/run/netns", self.keeper.id()));
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // One that is deleted meanwhile is not there.
+            // It may have been deleted meanwhile.
             if let (true, Ok(metadata)) =
                 (name.starts_with(&format!("hp-{pid}-")), fs::metadata(entry.path()))
             {
@@ -195,7 +196,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Its namespaces go with it: it reads until then.
+        // Closing its input ends it, and its namespaces with it.
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
@@ -215,7 +216,7 @@ pub(crate) fn processes_in(netns: &BTreeMap<String, u64>) -> TestResult<Vec<u32>
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
-        // One that has ended meanwhile is in no namespace.
+        // It may have ended meanwhile.
         let inode = fs::metadata(entry.path().join("ns/net")).map(|metadata| metadata.ino());
         if inode.is_ok_and(|inode| netns.values().any(|one| *one == inode)) {
             found.push(pid);

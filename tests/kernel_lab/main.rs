@@ -1,7 +1,7 @@
-//! What the kernel arm leaves behind, whatever happens to it: nothing. And what it says where it cannot run.
+//! The kernel arm leaves nothing behind, even if it is killed, and reports missing requirements.
 //!
-//! Each test has a machine of its own: a network namespace and a mount namespace that nobody else uses, with rules, addresses
-//! and namespaces as hosts have them. hairpin takes it for the machine on which it runs.
+//! Each test has its own machine: a network namespace and a mount namespace with rules, addresses and namespaces like
+//! those of a host. hairpin runs in it as on a real host.
 
 mod machine;
 
@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-/// It has Pods that come and go, connections that time out, and a sleep: there is time to interrupt it.
+/// It has Pods that come and go, connections that time out, and a sleep, so there is time to interrupt it.
 const LONG: [&str; 4] = ["scenario", "nodeport-local", "--against", "kernel"];
 
 #[test]
@@ -54,7 +54,7 @@ fn a_suite_is_run_by_both_back_ends_at_once() -> TestResult {
     Ok(())
 }
 
-/// Moments after the first namespace is there: while it is wired, while rules are loaded, while connections are made.
+/// Delays after the first namespace exists: during network setup, while rules are loaded, during connections.
 const MOMENTS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(60), Duration::from_millis(250), Duration::from_millis(900)];
 
@@ -116,7 +116,7 @@ fn a_signal_tears_the_lab_down() -> TestResult {
             machine.wait_for_lab(pid)?;
             thread::sleep(moment);
             machine::signal(pid, signal)?;
-            // As a shell says it.
+            // The exit code of a shell.
             assert_eq!(run.wait()?.code(), Some(128 + signal as i32), "{signal} after {moment:?}");
             assert!(machine.netns_of(pid)?.is_empty(), "{signal} after {moment:?}");
             assert_eq!(machine.state()?, before, "{signal} after {moment:?}");
@@ -135,7 +135,7 @@ fn ctrl_c_tears_down_every_lab_of_a_suite() -> TestResult {
     let mut run = machine.hairpin(&["conformance", "--against", "kernel", "--jobs", "3"]).spawn()?;
     machine.wait_for_lab(run.id())?;
     thread::sleep(Duration::from_millis(700));
-    // A terminal sends it to the whole group of processes.
+    // A terminal sends it to the whole process group.
     machine::signal_group(run.id(), Signal::SIGINT)?;
     assert_eq!(run.wait()?.code(), Some(130));
     assert_eq!(machine.state()?, before);
@@ -152,7 +152,7 @@ fn who_is_not_root_is_told_so() -> TestResult {
         let output = machine.hairpin_as_nobody(arguments)?.stderr(Stdio::piped()).output()?;
         assert_eq!(output.status.code(), Some(3), "{arguments:?}");
         let said = String::from_utf8(output.stderr)?;
-        assert!(said.contains("root is needed: run it with sudo"), "{said}");
+        assert!(said.contains("root privileges are missing: run with sudo"), "{said}");
     }
     Ok(())
 }
@@ -173,10 +173,10 @@ fn a_missing_tool_is_named_with_its_package() -> TestResult {
     assert_eq!(code, Some(3));
     let expected = "`iptables-legacy-restore` is missing: install the package iptables";
     assert!(said.contains(expected) && !said.contains("iptables-nft"), "{said}");
-    // What the machine still has does.
+    // Requirements that are met are not reported.
     let (code, said) = run(&[&suite[..], &["--backend", "nft"]].concat())?;
     assert!(matches!(code, Some(0 | 1)), "{code:?} {said}");
-    // What is needed by few scenarios is missed when one of them needs it.
+    // Requirements of few scenarios are reported only when one of them needs it.
     machine.hide("nft")?;
     let (code, said) = run(&["scenario", "nat-syn-retry", "--against", "kernel", "--backend", "nft"])?;
     assert_eq!(code, Some(3));
@@ -185,6 +185,6 @@ fn a_missing_tool_is_named_with_its_package() -> TestResult {
     let (code, said) = run(&LONG)?;
     assert_eq!(code, Some(3));
     assert!(said.contains("`conntrack` is missing: install the package conntrack"), "{said}");
-    assert!(!said.contains("root is needed"), "{said}");
+    assert!(!said.contains("root privileges are missing"), "{said}");
     Ok(())
 }

@@ -1,19 +1,19 @@
-//! Files that need each other in a circle cannot be read, tested or changed one by one.
+//! Files that import each other in a circle cannot be read, tested or changed separately.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::{Modules, Uses};
 use crate::project::{File, Finding};
 
-/// The circles that there may be.
+/// The allowed circles.
 const ALLOWED: [Allowed; 1] = [Allowed {
     within: &["sim/src/bridge.rs", "sim/src/bridge/", "sim/src/stack.rs", "sim/src/stack/"],
     reason: "as in Linux, a bridge hands frames up to IP, and IP sends by a bridge",
 }];
 
-/// A circle that there may be.
+/// An allowed circle.
 struct Allowed {
-    /// Files, and folders with `/` at their end. All members are there, and each of these has a member.
+    /// Files, and folders ending in `/`. They contain all members, and each contains a member.
     within: &'static [&'static str],
     /// Why.
     reason: &'static str,
@@ -28,14 +28,14 @@ impl Allowed {
         circle.iter().all(|file| self.within.iter().any(|place| Self::has(place, file)))
     }
 
-    /// The places that have no member.
+    /// The places without a member.
     fn unused(&self, circle: &BTreeSet<&str>) -> Vec<&'static str> {
         let has_member = |place: &&str| circle.iter().any(|file| Self::has(place, file));
         self.within.iter().copied().filter(|place| !has_member(place)).collect()
     }
 }
 
-/// Circles that are not allowed, and allowed ones that do not exist any more.
+/// Circles that are not allowed, and allowed ones that no longer exist.
 pub(crate) fn of_files(files: &[File]) -> Vec<Finding> {
     check(files, &ALLOWED)
 }
@@ -55,7 +55,7 @@ fn check(files: &[File], allowed: &[Allowed]) -> Vec<Finding> {
     for one in allowed {
         let circle = circles.iter().find(|circle| one.is_this(circle)).cloned().unwrap_or_default();
         let unused = one.unused(&circle).into_iter().map(|place| {
-            let what = format!("{place} is in no circle any more, but allowed to be ({})", one.reason);
+            let what = format!("{place} is not in a circle any more, but listed as allowed ({})", one.reason);
             File::new("tests/tidy/circles.rs", "").found(1, what)
         });
         findings.extend(unused);
@@ -63,7 +63,7 @@ fn check(files: &[File], allowed: &[Allowed]) -> Vec<Finding> {
     findings
 }
 
-/// What ties the members of a circle, a line for each pair.
+/// The imports between the members of a circle, one line per pair.
 fn ties(uses: &Uses<'_>, circle: &BTreeSet<&str>) -> String {
     let inner = uses.iter().filter(|((from, to), _)| circle.contains(from) && circle.contains(to));
     inner
@@ -74,7 +74,7 @@ fn ties(uses: &Uses<'_>, circle: &BTreeSet<&str>) -> String {
         .collect()
 }
 
-/// The largest sets of files, of more than one, in which each leads to every other (Tarjan 1972).
+/// The largest sets of two or more files in which each leads to every other (Tarjan 1972).
 fn circles<'a>(uses: &Uses<'a>) -> Vec<BTreeSet<&'a str>> {
     let mut search = Search::default();
     for (from, to) in uses.keys() {
@@ -92,7 +92,7 @@ fn circles<'a>(uses: &Uses<'a>) -> Vec<BTreeSet<&'a str>> {
 #[derive(Default)]
 struct Search<'a> {
     next: BTreeMap<&'a str, Vec<&'a str>>,
-    /// In which order files were reached.
+    /// The order in which files were reached.
     index: BTreeMap<&'a str, usize>,
     /// Files whose circle is not known yet.
     open: Vec<&'a str>,
@@ -125,7 +125,7 @@ impl<'a> Search<'a> {
 mod tests {
     use super::*;
 
-    /// `a` and `b` need each other by way of what `b`'s parent hands on; `d` needs them, and its child needs `d`.
+    /// `a` and `b` import each other through a re-export of `b`'s parent; `d` imports them, and its child imports `d`.
     fn project() -> [File; 5] {
         [
             File::new("sim/src/lib.rs", "mod a;\nmod c;\nmod d;"),
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(
             too_wide,
             [File::new("tests/tidy/circles.rs", "")
-                .found(1, "sim/src/d.rs is in no circle any more, but allowed to be (so it is)")]
+                .found(1, "sim/src/d.rs is not in a circle any more, but listed as allowed (so it is)")]
         );
         assert_eq!(check(&project(), &allow(&["sim/src/a.rs"])).len(), 2);
     }

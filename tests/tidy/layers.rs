@@ -1,8 +1,9 @@
-//! Who may import whom.
+//! Import rules between crates.
 
 use crate::project::{File, Finding};
 
-/// Crates from the bottom up. A crate may import crates of lower rank only, so those of equal rank do not know each other.
+/// Crates from the bottom up. A crate may import only crates of lower rank, so crates of equal rank do not import each
+/// other.
 const RANKS: [(&str, u8); 5] =
     [("sim", 0), ("proxy-core", 0), ("conformance", 1), ("reports", 2), ("hairpin", 3)];
 
@@ -10,7 +11,7 @@ fn rank(name: &str) -> Option<u8> {
     RANKS.iter().find(|(other, _)| *other == name).map(|(_, rank)| *rank)
 }
 
-/// Why a crate must not import another one; `None` if it may.
+/// The violation if a crate imports another one; `None` if allowed.
 fn objection(importer: &str, imported: &str) -> Option<String> {
     let (above, below) = (rank(importer)?, rank(imported)?);
     (importer != imported && below >= above).then(|| format!("{importer} must not import {imported}"))
@@ -33,7 +34,7 @@ pub(crate) fn manifests(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Paths in the code, tests included.
+/// Paths in the code, including tests.
 pub(crate) fn paths(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {

@@ -1,4 +1,4 @@
-//! The modules of every crate, and the file that a path leads to.
+//! The modules of every crate, and resolution of paths to files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,14 +7,14 @@ use syn::Item;
 use crate::project::File;
 use crate::rust::{Import, Names, defined_name, is_test};
 
-/// What files take from other files: `(from, to)` and the names.
+/// The items that files import from other files: `(from, to)` and the names.
 pub(crate) type Uses<'a> = BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>>;
 
-/// Every module that is compiled without `cfg(test)`, inline modules included.
+/// Every module compiled without `cfg(test)`, including inline modules.
 pub(crate) struct Modules<'a> {
     files: BTreeMap<&'a str, &'a File>,
     modules: Vec<Module>,
-    /// Roots of libraries, by the name of the crate in paths.
+    /// Library roots, by crate name.
     libraries: BTreeMap<String, ModuleId>,
 }
 
@@ -23,17 +23,17 @@ type ModuleId = usize;
 
 /// One module.
 struct Module {
-    /// The file in which it is written.
+    /// The file that contains it.
     file: String,
     root: ModuleId,
     parent: Option<ModuleId>,
     children: BTreeMap<String, ModuleId>,
-    /// Functions, types, traits, constants and macros that are defined here.
+    /// Functions, types, traits, constants and macros defined here.
     defined: BTreeSet<String>,
     names: Names,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy)]
 enum Target {
     Module(ModuleId),
@@ -41,11 +41,11 @@ enum Target {
     Item(ModuleId),
 }
 
-/// Imports of imports that are followed; a path that needs more leads nowhere.
+/// Maximum number of chained imports to follow; longer chains resolve to nothing.
 const DEPTH_MAX: usize = 16;
 
 impl<'a> Modules<'a> {
-    /// Reads every crate among these files: each `src/lib.rs` and `src/main.rs` is the root of one.
+    /// Reads every crate among these files: each `src/lib.rs` and `src/main.rs` is a root.
     pub(crate) fn new(files: &'a [File]) -> Self {
         let files = files.iter().map(|file| (file.path.as_str(), file)).collect();
         let mut modules = Self { files, modules: Vec::new(), libraries: BTreeMap::new() };
@@ -61,8 +61,8 @@ impl<'a> Modules<'a> {
         modules
     }
 
-    /// What files take from other files by importing or naming it. A module may take what the modules around it define: it is a
-    /// part of them.
+    /// The items that files import or name from other files. A module may use definitions of its parents, as it is part
+    /// of them.
     pub(crate) fn uses(&self) -> Uses<'_> {
         let mut uses = Uses::new();
         for (id, module) in self.modules.iter().enumerate() {
@@ -81,7 +81,7 @@ impl<'a> Modules<'a> {
         uses
     }
 
-    /// Whether a module, or one around it, is written in a file.
+    /// True if a module, or one of its parents, is in a file.
     fn is_inside(&self, module: ModuleId, file: &str) -> bool {
         let mut around = std::iter::successors(Some(module), |id| self.modules[*id].parent);
         around.any(|id| self.modules[id].file == file)
@@ -121,7 +121,7 @@ impl<'a> Modules<'a> {
         }
     }
 
-    /// Where a path leads that is written in a module, and the last segment that it took; `None` for what is not ours.
+    /// Resolves a path in a module. Returns the target and the last segment used; `None` for paths outside the project.
     fn resolve<'p>(&self, module: ModuleId, path: &'p [String], depth: usize) -> Option<(Target, &'p str)> {
         let (mut name, mut rest) = path.split_first()?;
         let mut target = match name.as_str() {
@@ -143,7 +143,7 @@ impl<'a> Modules<'a> {
         Some((target, name))
     }
 
-    /// What a name means in a module. In front of `::` it is rather a module than an item.
+    /// Resolves a name in a module. Before `::`, modules take precedence over items.
     fn find(&self, module: ModuleId, name: &str, is_prefix: bool, depth: usize) -> Option<Target> {
         let depth = depth.checked_sub(1)?;
         let scope = &self.modules[module];

@@ -1,4 +1,4 @@
-//! The files of the project, and what a check finds in them.
+//! The files of the project, and the findings of checks.
 
 use std::cell::OnceCell;
 use std::fmt::{self, Display, Formatter};
@@ -8,9 +8,9 @@ use crate::rust;
 
 /// A text file.
 pub(crate) struct File {
-    /// Path from the root of the project, with `/`.
+    /// Path relative to the root of the project, with `/`.
     pub(crate) path: String,
-    /// Its text.
+    /// The content.
     pub(crate) text: String,
     syntax: OnceCell<syn::File>,
     paths: OnceCell<Vec<(usize, String)>>,
@@ -25,13 +25,13 @@ impl File {
         Self { path, text, syntax: OnceCell::new(), paths: OnceCell::new() }
     }
 
-    /// What a Rust file is made of.
+    /// The syntax tree of a Rust file.
     pub(crate) fn syntax(&self) -> &syn::File {
         let parse = || syn::parse_file(&self.text).unwrap_or_else(|error| panic!("{}: {error}", self.path));
         self.syntax.get_or_init(parse)
     }
 
-    /// Every path in a Rust file with its line: imports in full, and those in code, macros and attributes.
+    /// Every path in a Rust file with its line: complete imports, and paths in code, macros and attributes.
     pub(crate) fn paths(&self) -> &[(usize, String)] {
         self.paths.get_or_init(|| rust::paths(self.syntax()))
     }
@@ -40,13 +40,13 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// Test code: `tests.rs`, anything in a `tests` folder, and the hand-made samples that only tests use.
+    /// True for test code: `tests.rs`, files in a `tests` folder, and samples that only tests use.
     pub(crate) fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
         name == "tests.rs" || self.path.split('/').any(|part| part == "tests")
     }
 
-    /// The folder of the crate to which the file belongs; the root package is `hairpin`.
+    /// The crate folder of the file; the root package is `hairpin`.
     pub(crate) fn crate_name(&self) -> &str {
         match self.path.split('/').next() {
             Some(folder) if CRATES.contains(&folder) => folder,
@@ -63,7 +63,7 @@ impl File {
     }
 }
 
-/// Crates that have a folder of their own.
+/// Crates with their own folder.
 pub(crate) const CRATES: [&str; 5] = ["proxy-core", "sim", "conformance", "reports", "fuzz"];
 
 /// A violation.
@@ -80,7 +80,7 @@ impl Display for Finding {
     }
 }
 
-/// Every text file of the checkout but what builds and version control leave there, in the order of their paths.
+/// Every text file of the checkout except build output and `.git`, in path order.
 pub(crate) fn files() -> Vec<File> {
     let mut files = Vec::new();
     collect(Path::new(env!("CARGO_MANIFEST_DIR")), "", &mut files);
@@ -98,7 +98,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<File>) {
         if kind.is_dir() && !matches!(&*name, ".git" | "target") {
             collect(&entry.path(), &format!("{path}/"), files);
         } else if kind.is_file() && !name.ends_with(".snap.new") && name != ".git" {
-            // What is not UTF-8 is no text.
+            // Files that are not UTF-8 are not text.
             if let Ok(text) = std::fs::read_to_string(entry.path()) {
                 files.push(File::of(path, text));
             }

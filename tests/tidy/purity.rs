@@ -1,8 +1,8 @@
-//! Crates that only compute: no input or output, no clock, no threads, no order that changes between runs.
+//! Pure crates: no input or output, no clock, no threads, no iteration order that changes between runs.
 
 use crate::project::{File, Finding};
 
-/// What reaches outside of the program, or depends on when and where it runs.
+/// Paths that reach outside the program, or depend on the time and place of the run.
 const OUTSIDE: [(&str, &str); 16] = [
     ("std::fs", "files"),
     ("std::io", "input and output"),
@@ -24,24 +24,24 @@ const OUTSIDE: [(&str, &str); 16] = [
 
 const THREADS: &str = "threads";
 
-/// Crates in which nothing may reach outside, except through doors.
+/// Crates that must not reach outside, except in the given files.
 const PURE: [&str; 4] = ["sim", "proxy-core", "reports", "conformance"];
 
-/// Parts of pure crates that may reach outside.
+/// Files of pure crates that may reach outside.
 const DOORS: [(&str, Opens); 4] = [
-    // The kernel arm runs on this machine, and files come in through one door.
+    // The kernel arm runs on this machine, and files are read in one place.
     ("conformance/src/arm/kernel", Opens::Everything),
     ("conformance/src/files", Opens::Everything),
-    // Many worlds at once, each on one thread.
+    // Parallel worlds, each on one thread.
     ("conformance/src/runner.rs", Opens::Only(THREADS)),
     ("conformance/src/suite/run.rs", Opens::Only(THREADS)),
 ];
 
-/// What a door leads to.
+/// A kind of access to the outside.
 #[derive(Clone, Copy)]
 enum Opens {
     Everything,
-    /// What [`OUTSIDE`] calls so.
+    /// The name in [`OUTSIDE`].
     Only(&'static str),
 }
 
@@ -49,7 +49,7 @@ fn is_pure(file: &File) -> bool {
     file.is_rust() && !file.is_test() && file.path.contains("/src/") && PURE.contains(&file.crate_name())
 }
 
-/// Whether a file may reach it.
+/// True if a file may use it.
 fn is_open(file: &File, what: &str) -> bool {
     DOORS.iter().any(|(door, opens)| {
         let leads_there = match opens {
@@ -60,7 +60,7 @@ fn is_open(file: &File, what: &str) -> bool {
     })
 }
 
-/// Paths that lead out of a pure crate.
+/// Paths in pure crates that reach outside.
 pub(crate) fn outside_world(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| is_pure(file)) {
@@ -77,7 +77,7 @@ fn is_within(path: &str, outer: &str) -> bool {
     path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// `HashMap` and `HashSet` of the standard library in the crates on the packet path: their order differs from run to run.
+/// `HashMap` and `HashSet` of the standard library in the crates on the packet path: their order differs between runs.
 pub(crate) fn hash_maps(files: &[File]) -> Vec<Finding> {
     let is_ours = |file: &&File| matches!(file.crate_name(), "sim" | "proxy-core") && is_pure(file);
     let mut findings = Vec::new();
@@ -91,7 +91,7 @@ pub(crate) fn hash_maps(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Serialisation belongs to the edge: `sim`'s types have twins in `reports`.
+/// Serialization belongs in `reports`: `sim`'s types have serializable counterparts there.
 pub(crate) fn serde_in_sim(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.crate_name() == "sim") {
@@ -103,7 +103,7 @@ pub(crate) fn serde_in_sim(files: &[File]) -> Vec<Finding> {
             false => continue,
         };
         for (line, name) in named.into_iter().filter(|(_, name)| name.contains("serde")) {
-            findings.push(file.found(line, format!("serialisation in sim: {name}")));
+            findings.push(file.found(line, format!("serialization in sim: {name}")));
         }
     }
     findings

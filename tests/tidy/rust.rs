@@ -1,26 +1,26 @@
-//! What a Rust file names: its imports and the paths in its code.
+//! The names in a Rust file: imports and paths.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, ImplItemFn, Item, ItemUse, UseTree, Visibility};
 
-/// A path as it is written, without generic arguments.
+/// A path as written, without generic arguments.
 pub(crate) struct Path {
     /// Line of its first segment.
     pub(crate) line: usize,
     pub(crate) segments: Vec<String>,
 }
 
-/// One leaf of a `use` tree.
+/// A leaf of a `use` tree.
 pub(crate) struct Import {
-    /// The name that it gets in its module; `*` for all names.
+    /// Its name in the module; `*` for all names.
     pub(crate) name: String,
     pub(crate) path: Path,
-    /// `pub use` hands a name on; that alone does not make the module use it.
+    /// True for `pub use`, which does not by itself make the module use the item.
     pub(crate) is_reexport: bool,
 }
 
-/// What the items of a module name. What child modules name is theirs.
+/// The paths used by the items of a module, without child modules.
 #[derive(Default)]
 pub(crate) struct Names {
     pub(crate) imports: Vec<Import>,
@@ -30,14 +30,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// What a module names, without its test code.
+    /// The paths of a module, without test code.
     pub(crate) fn of_module(items: &[Item]) -> Self {
         let mut names = Self::default();
         items.iter().for_each(|item| names.visit_item(item));
         names
     }
 
-    /// What a file names, with its test code and inline modules.
+    /// The paths of a file, including test code and inline modules.
     pub(crate) fn of_file(file: &syn::File) -> Self {
         let mut names = Self { has_everything: true, ..Self::default() };
         names.visit_file(file);
@@ -64,7 +64,7 @@ impl Names {
         self.imports.push(Import { name, path: path_at(span, segments), is_reexport });
     }
 
-    /// Paths among the tokens of a macro or an attribute, whose grammar is its own.
+    /// Paths among the tokens of a macro or an attribute.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
@@ -130,11 +130,11 @@ impl<'ast> Visit<'ast> for Names {
         }
     }
 
-    // The path of `pub(super)` takes nothing.
+    // The path of `pub(super)` imports nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 
-/// Whether these are attributes of test code.
+/// True if these are attributes of test code.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -166,7 +166,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// The name that an item defines, if it is no module and no test code.
+/// The name that an item defines, unless it is a module or test code.
 pub(crate) fn defined_name(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(item) => &item.ident,
@@ -190,7 +190,7 @@ pub(crate) fn defined_name(item: &Item) -> Option<String> {
     (!is_test(attributes(item))).then(|| name.to_string())
 }
 
-/// Every path of a file with its line: imports in full, and those in code, macros and attributes.
+/// Every path of a file with its line: complete imports, and paths in code, macros and attributes.
 pub(crate) fn paths(file: &syn::File) -> Vec<(usize, String)> {
     let names = Names::of_file(file);
     let imported = names.imports.iter().map(|import| match import.name.as_str() {

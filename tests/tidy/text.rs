@@ -1,11 +1,11 @@
-//! Rules about files as text.
+//! Text checks of files.
 
 use crate::project::{File, Finding};
 
-/// A ratchet, not an aim: files of this project have 100 to 400 lines.
+/// A limit, not a goal: files of this project have 100 to 400 lines.
 const MAX_LINES: usize = 700;
 
-/// Source files that have outgrown one idea.
+/// Source files that are too long.
 pub(crate) fn file_size(files: &[File]) -> Vec<Finding> {
     let is_large = |file: &&File| file.is_rust() && !file.is_test() && file.text.lines().count() > MAX_LINES;
     files
@@ -15,13 +15,13 @@ pub(crate) fn file_size(files: &[File]) -> Vec<Finding> {
         .collect()
 }
 
-/// Module `foo` is `foo.rs`, and its parts are in `foo/`.
+/// Module `foo` is `foo.rs`, with its submodules in `foo/`.
 pub(crate) fn mod_files(files: &[File]) -> Vec<Finding> {
     let is_mod = |file: &&File| file.path.ends_with("/mod.rs");
     files.iter().filter(is_mod).map(|file| file.found(1, "named mod.rs")).collect()
 }
 
-/// Markers of unfinished work. They are put together here so that this file does not find itself.
+/// Markers of unfinished work, assembled here so that this file does not match.
 const MARKERS: [&str; 6] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -31,14 +31,15 @@ const MARKERS: [&str; 6] = [
     concat!("#[ig", "nore"),
 ];
 
-/// Work that was left for later, in any file of ours.
+/// Unfinished work, in any of our files.
 pub(crate) fn left_for_later(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_ours = |file: &&File| file.is_rust() || file.path.ends_with(".md") || file.path.ends_with(".yaml");
     for file in files.iter().filter(is_ours) {
         for (number, line) in file.lines() {
             let marker = MARKERS.iter().find(|marker| is_word_in(line, marker));
-            findings.extend(marker.map(|marker| file.found(number, format!("{marker} is left for later"))));
+            findings
+                .extend(marker.map(|marker| file.found(number, format!("{marker} marks unfinished work"))));
         }
     }
     findings
@@ -51,13 +52,13 @@ fn is_word_in(line: &str, word: &str) -> bool {
     })
 }
 
-/// A file begins with a sentence that says what it is for. Files of tests say it by their name.
+/// A source file begins with a sentence about its purpose. Test files are described by their names.
 pub(crate) fn module_docs(files: &[File]) -> Vec<Finding> {
     let lacks_docs = |file: &&File| file.is_rust() && !file.is_test() && !file.text.starts_with("//!");
     files.iter().filter(lacks_docs).map(|file| file.found(1, "does not begin with `//!`")).collect()
 }
 
-/// Home folders, and the folder in which this checkout lies.
+/// Home directories, and the directory of this checkout.
 pub(crate) fn machine_paths(files: &[File]) -> Vec<Finding> {
     let homes = [concat!("/ho", "me/"), concat!("/Us", "ers/")];
     let here = env!("CARGO_MANIFEST_DIR");
@@ -73,7 +74,7 @@ pub(crate) fn machine_paths(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// Scenario files, by the folder in which they lie.
+/// Scenario files, by their folder.
 fn is_scenario(file: &File) -> bool {
     file.path.starts_with("scenarios/") && file.path.ends_with(".yaml")
 }
@@ -89,7 +90,7 @@ pub(crate) fn scenario_intent(files: &[File]) -> Vec<Finding> {
     files.iter().filter(lacks_intent).map(|file| file.found(1, "has no `intent:`")).collect()
 }
 
-/// Chapters that the summary does not name are never read.
+/// A chapter that the summary does not list is unreachable.
 pub(crate) fn book_summary(files: &[File]) -> Vec<Finding> {
     let Some(summary) = files.iter().find(|file| file.path == "docs/src/SUMMARY.md") else {
         return Vec::new();
@@ -105,7 +106,7 @@ pub(crate) fn book_summary(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// What one check finds in one file, as `line: what`.
+/// The findings of a check in a file, as `line: message`.
 fn check(check: fn(&[File]) -> Vec<Finding>, path: &str, text: &str) -> Vec<String> {
     check(&[File::new(path, text)]).iter().map(|found| found.to_string().replace(path, "")).collect()
 }

@@ -1,10 +1,10 @@
-//! The table of traps: every trap has a row, and every test that it names exists.
+//! The table of traps: every trap has a row, and every test in it exists.
 
 use crate::project::{File, Finding};
 
 const TABLE: &str = "docs/traps.md";
 
-/// Traps that the table must have. Of the others, some rows stand for several.
+/// Traps that the table must contain. Some rows stand for several others.
 const TRAPS: [std::ops::RangeInclusive<u32>; 2] = [1..=23, 39..=49];
 
 pub(crate) fn table(files: &[File]) -> Vec<Finding> {

@@ -6,7 +6,7 @@
 //! this machine, which makes the same connections through the same rules in network namespaces. That needs root and the
 //! tools of the kernel arm; where they are missing, it is said what is.
 
-#![expect(clippy::print_stdout, reason = "a benchmark talks to whoever runs it")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod kernel_lab;
 mod rules;
@@ -47,7 +47,7 @@ fn main() {
     print_rates();
 }
 
-/// Connections through the NodePort of the last Service: handshake, request, answer, close.
+/// Connections through the NodePort of the last Service: handshake, request, response, close.
 #[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
 fn connections(bencher: Bencher, services: usize) {
     let mut lab = SimLab::new(services, PODS[1]);
@@ -61,7 +61,7 @@ fn connections_by_pods(bencher: Bencher, pods: u16) {
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| lab.connect());
 }
 
-/// Datagrams of one flow that is tracked already: a request and its answer are two packets, each handled by three netns.
+/// Datagrams of one tracked flow: a request and its response are two packets, each processed by three netns.
 #[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
 fn packets(bencher: Bencher, services: usize) {
     let mut lab = SimLab::new(services, PODS[1]);

@@ -28,7 +28,7 @@ pub(crate) fn rules(services: usize) -> Vec<Load> {
     Generator::Iptables.load(&Plan::new(&cluster, &config, IpFamily::V4))
 }
 
-/// One Service with its slice. The last one has a NodePort and one endpoint, which is real.
+/// One Service with its slice. The last one has a NodePort and one real endpoint.
 fn service(index: usize, is_last: bool) -> [Object; 2] {
     let name = if is_last { "zz".to_owned() } else { format!("svc-{index:05}") };
     let vip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 0, 10)) + u32::try_from(index).expect("few"));

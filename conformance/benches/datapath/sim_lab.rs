@@ -122,12 +122,12 @@ pub(crate) fn loaded_node(load: &[Load]) -> (World, NetnsId) {
         match load {
             Load::Sysctl { .. } => {}
             Load::Ensure(ensure) => {
-                // `-N` of a chain that is there fails, and harms nothing.
+                // `-N` of an existing chain fails harmlessly.
                 let _ = world.iptables_command(node, "jumps", 1, &ensure.command());
             }
             Load::Text { text, .. } => world
                 .iptables_restore(node, "restore", text, RestoreOptions { noflush: true, counters: true })
-                .expect("what proxy-core prints is valid"),
+                .expect("proxy-core prints valid rules"),
         }
     }
     (world, node)

@@ -1,9 +1,10 @@
-//! Two arms at once: the kernel decides, the simulator follows, and whatever then differs is noted.
+//! Runs the kernel and the simulator side by side; the simulator follows the kernel's choices, and differences are
+//! recorded.
 //!
-//! Where the kernel draws at random (which endpoint, which port when it masquerades) the simulator is led to the same
-//! alternative. Everything else has to follow from it: what clients and servers see, every frame on every device, the
-//! conntrack tables. Clients use the same ports on both sides. Over many connections the kernel's choices are compared
-//! with the exact probabilities that the simulator has for them.
+//! Where the kernel makes a random choice (an endpoint, a masquerade port), the simulator is steered to the same
+//! alternative. Everything else must follow: what clients and servers observe, every frame on every device, the
+//! conntrack tables. Clients use the same ports on both sides. Over many connections, the kernel's choices are compared
+//! with the exact probabilities that the simulator computes.
 
 mod pace;
 mod tables;
@@ -33,23 +34,23 @@ use crate::shares::Distribution;
 use crate::topology::{Topology, TopologyChange};
 use sim::trace::Level;
 
-/// The first of the ports that clients use; ephemeral ones, as their kernel would choose.
+/// The first port that clients use; the range is ephemeral, as the kernel would choose.
 const FIRST_PORT: u16 = 40_000;
 
-/// Ports that clients use before the first is used again; then its last connection is long over.
+/// Number of client ports before the first is reused; its last connection has long ended by then.
 const PORT_COUNT: u16 = 20_000;
 
-/// As fine as waiting is.
+/// The granularity of waiting.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// What both sides have seen since the beginning, in their orders.
+/// What both sides have captured since the start, in their own order.
 #[derive(Debug, Default)]
 struct Frames {
     sim: Vec<Frame>,
     kernel: Vec<Frame>,
 }
 
-/// The kernel, and the simulator beside it.
+/// The kernel, with the simulator beside it.
 #[derive(Debug)]
 pub struct PairedArm {
     kernel: KernelArm,
@@ -57,23 +58,23 @@ pub struct PairedArm {
     /// Where nodes show the counters of the mode's rules.
     listing: CounterListing,
     topology: Topology,
-    /// Who is attached by a link that loses frames, and how many it loses.
+    /// Netns attached by a lossy link, with the loss.
     losses: BTreeMap<NetnsName, Share>,
-    /// Some link has lost some of its frames, other ones on each side: tables hold something else since.
+    /// Some link lost frames, not the same ones on both sides: tables may differ from now on.
     have_tables_parted: bool,
-    /// Something has happened since everything was compared.
+    /// Something happened since the last complete comparison.
     is_stale: bool,
     port_offset: u16,
-    /// When each step began, on the clock of both.
+    /// Start time of each step, on the clock of both sides.
     step_starts: Vec<Duration>,
-    /// What both sides have seen, as far as it is compared.
+    /// Captured frames that are compared.
     frames: Frames,
     disagreements: Vec<Disagreement>,
 }
 
 impl PairedArm {
-    /// Both arms, empty. `seed` is for decisions of the simulator that nobody can see. With `is_recorded` the run ends with the
-    /// recording of the simulator.
+    /// Both arms, empty. `seed` is for decisions of the simulator that are not observable. With `is_recorded`, the run
+    /// ends with the recording of the simulator.
     pub fn new(backend: Backend, listing: CounterListing, seed: u64, is_recorded: bool) -> Self {
         let mut sim = match is_recorded {
             true => SimArm::new(seed, Level::Everything),
@@ -95,7 +96,7 @@ impl PairedArm {
         }
     }
 
-    /// Where the arms differed, in the order in which it was seen.
+    /// The differences, in order of detection.
     pub fn disagreements(&self) -> &[Disagreement] {
         &self.disagreements
     }
@@ -104,7 +105,7 @@ impl PairedArm {
         self.disagreements.push(Disagreement { step: self.step_starts.len(), kind });
     }
 
-    /// The plan of one connection, with a port that no other has had lately.
+    /// The plan of one connection, with a port that was not used recently.
     fn single(&mut self, plan: &FlowPlan) -> FlowPlan {
         let own = self.topology.netns.get(&plan.from);
         let is_served = |port| own.is_some_and(|own| own.listeners.iter().any(|known| known.port == port));
@@ -118,7 +119,7 @@ impl PairedArm {
         FlowPlan { count: 1, source_port: plan.source_port.or(Some(port)), ..plan.clone() }
     }
 
-    /// One connection on the kernel, and the same on the simulator.
+    /// Runs one connection on the kernel, then the same on the simulator.
     fn run_flow(&mut self, plan: &FlowPlan, number: u32) -> Result<RawFlow, ArmError> {
         let plan = &self.single(plan);
         let begun = self.kernel.elapsed();
@@ -130,8 +131,8 @@ impl PairedArm {
             let counters = || self.kernel.counters(self.listing, node);
             shown = shown.with_table(plan, node, table.unwrap_or_default(), self.listing, counters)?;
         }
-        // Timers of both have run equally long when the connection begins: what depends on them, such as how many ICMP errors
-        // a host may still send, is the same.
+        // Synchronizes the simulator's clock to the start of the connection, so that state which depends on time, such
+        // as tokens for ICMP errors, is equal.
         self.sim.catch_up(shown.begun().unwrap_or(begun))?;
         let sim = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
@@ -144,7 +145,7 @@ impl PairedArm {
         Ok(kernel)
     }
 
-    /// Waits until what the connections set in motion has come to rest. The simulator knows how long that will be.
+    /// Waits until the effects of the connections have settled. The simulator knows how long that takes.
     fn settle(&mut self) -> Result<(), ArmError> {
         self.sim.catch_up(self.kernel.elapsed())?;
         self.kernel.sleep(self.sim.unrest())?;
@@ -153,16 +154,16 @@ impl PairedArm {
         Ok(())
     }
 
-    /// Whether both sides lose the same frames: none, or all on some links.
+    /// True if both sides lose the same frames: none, or all frames of some links.
     fn is_predictable(&self) -> bool {
         self.losses.values().all(|loss| *loss == Share::ONE)
     }
 
-    /// Takes what both sides have seen since the last call.
+    /// Collects frames captured since the last call.
     fn collect_frames(&mut self) -> Result<(), ArmError> {
         let (sim, kernel) = (self.sim.take_frames(), self.kernel.take_frames()?);
         if !self.is_predictable() {
-            // What was under way is lost on one side and not on the other; from the next step on they are compared again.
+            // Frames in flight are lost on one side only; comparison resumes with the next step.
             self.frames = Frames::default();
             return Ok(());
         }
@@ -172,7 +173,7 @@ impl PairedArm {
         Ok(())
     }
 
-    /// The link of a Pod goes with it; should the Pod come back, it has another, which loses nothing.
+    /// A Pod's link is removed with it; if the Pod returns, it has a new link without loss.
     fn forget_links(&mut self, changes: &[TopologyChange]) -> Result<(), ArmError> {
         let lossy = |change: &TopologyChange| match change {
             TopologyChange::RemovePod(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
@@ -191,7 +192,7 @@ impl PairedArm {
         Ok(())
     }
 
-    /// The kernel's capture sees frames come in that are then lost.
+    /// Removes frames that are lost on ingress: the kernel's capture sees them before they are dropped.
     fn without_lost(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
         let lossy: Vec<_> =
             self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
@@ -204,8 +205,8 @@ impl PairedArm {
         frames
     }
 
-    /// Compares what both sides have seen so far, but for the last moments: what one side has just sent the other may be about
-    /// to send. Each conversation on each device is told of once. Returns when what is undecided will be decided.
+    /// Compares frames captured so far, except the most recent ones: the other side may still be about to send them.
+    /// Each flow on each device is reported once. Returns the time when undecided frames can be decided.
     fn compare_frames(&mut self) -> Result<Option<Duration>, ArmError> {
         self.collect_frames()?;
         let now = self.kernel.elapsed();
@@ -233,17 +234,17 @@ impl PairedArm {
         Ok(undecided_until)
     }
 
-    /// Compares what both sides have seen, the last moments as well: waits until what is undecided is decided.
+    /// Compares all captured frames: waits until undecided ones can be decided.
     fn compare_all_frames(&mut self) -> Result<(), ArmError> {
         self.sim.catch_up(self.kernel.elapsed())?;
         let Some(until) = self.compare_frames()? else { return Ok(()) };
-        // The moment itself still belongs to what is allowed.
+        // The deadline itself is still within the tolerance.
         self.kernel.sleep((until + MOMENT).saturating_sub(self.kernel.elapsed()))?;
         self.sim.catch_up(self.kernel.elapsed())?;
         self.compare_frames().map(drop)
     }
 
-    /// Lets the network come to rest, and compares everything that both sides show.
+    /// Lets the network settle, and compares everything observable.
     fn compare_all(&mut self) -> Result<(), ArmError> {
         self.settle()?;
         if !self.is_predictable() {
@@ -253,7 +254,7 @@ impl PairedArm {
         self.compare_tables()
     }
 
-    /// What is lost from here on may make everything incomparable, and what was lost until now may have done so.
+    /// Frames lost so far, or from here on, may make the two sides incomparable: compare now.
     fn before_link_changes(&mut self) -> Result<(), ArmError> {
         if self.is_predictable() {
             return self.compare_all_frames();
@@ -262,7 +263,7 @@ impl PairedArm {
         self.collect_frames()
     }
 
-    /// Compares what is left to be compared at the end.
+    /// Compares what remains at the end.
     fn conclude(&mut self) -> Result<(), ArmError> {
         if self.is_stale {
             self.settle()?;
@@ -296,7 +297,7 @@ impl Arm for &mut PairedArm {
         let topology = hastened(topology);
         self.sim.build(&topology)?;
         self.kernel.build(&topology)?;
-        // The clocks of both begin here.
+        // Both clocks start here.
         if let Some(wheel) = KernelArm::timer_wheel() {
             self.sim.set_timer_wheel(wheel);
         }
@@ -366,7 +367,7 @@ impl Arm for &mut PairedArm {
         let (kernel, frames) = self.kernel.run_script(plan)?;
         let frames = self.without_lost(frames);
         let shown = Shown::new(plan, kernel.clone(), &frames);
-        // As for a connection; but a script may wait before it sends first.
+        // As for a connection, but a script may wait before it first sends.
         let delay = plan.lines.first().map_or(Duration::ZERO, ScriptLine::delay);
         self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;
         let sim = self.sim.follow(plan, &shown)?;

@@ -1,19 +1,19 @@
-//! The kernel arm: nodes, pods, switches and hosts as network namespaces of this machine.
+//! The kernel arm: nodes, Pods, switches and hosts as network namespaces of this machine.
 //!
-//! Nothing here touches the network of the machine itself. Devices are created inside the namespaces that they belong to,
-//! are linked only with each other, and go with them.
+//! Nothing here touches the machine's own network. Devices are created inside their namespaces, are linked only with
+//! each other, and are deleted with them.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`requirement`] | what the machine must have, and what to install |
-//! | [`lab`] | namespaces: made, entered, torn down, and swept up after a crash |
-//! | [`tool`] | programs run inside a namespace, bounded in time |
+//! | [`requirement`] | prerequisites, and how to install them |
+//! | [`lab`] | namespaces: created, entered, torn down, and cleaned up after a crash |
+//! | [`tool`] | programs run inside a namespace, with a timeout |
 //! | [`wiring`] | devices, addresses, routes and sysctls of a lab |
-//! | [`rules`] | loading rule text, by either back end of iptables |
-//! | [`server`], [`client`], `script` | who answers, who asks, and who sends raw packets |
+//! | [`rules`] | loading rule text, with either back end of iptables |
+//! | [`server`], [`client`], `script` | servers, clients, and senders of raw packets |
 //! | [`capture`] | every frame on every device |
-//! | [`outcome`], [`conntrack`] | what was observed, in the words that arms share |
-//! | [`side_by_side`], [`timed`] | several labs at once, and how long each took |
+//! | [`outcome`], [`conntrack`] | observations, in the form common to all arms |
+//! | [`side_by_side`], [`timed`] | several labs in parallel, and their durations |
 
 mod build;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! Scripts of raw packets, as every arm plays them: what is sent, and whether what comes is what must come.
+//! Plays scripts of raw packets on any arm: sends packets and checks the replies.
 
 mod build;
 
@@ -19,26 +19,27 @@ pub(crate) use build::is_of_script;
 /// The initial sequence number of every script.
 const INITIAL_SEQ: u32 = 1_000_000_000;
 
-/// How long the sender stays silent after the last line, so that answers to it find it so.
+/// How long the sender stays silent after the last line, so that late replies are not answered.
 const LINGERING: Duration = Duration::from_millis(100);
 
-/// The network of a sender.
+/// The network access of a sender.
 pub(crate) trait Wire {
-    /// Sends a packet, from its IP header on; false if the sender's own kernel does not.
+    /// Sends a packet, starting with its IP header; false if the sender's own kernel drops it.
     fn send(&mut self, packet: &[u8], to: Ipv4Addr) -> Result<bool, ArmError>;
 
-    /// The next frame that comes in, if one does within that time.
+    /// The next received frame, or `None` on timeout.
     fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError>;
 
-    /// Lets time pass.
+    /// Waits.
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError>;
 
-    /// The time, from any beginning.
+    /// The current time, relative to an arbitrary origin.
     fn now(&self) -> Duration;
 }
 
-/// Input of `iptables-restore --noflush` that makes the sender's own TCP or UDP deaf for the port of a script, or hear again. It would answer what
-/// it did not send with a RST or an ICMP error. A packet socket sees frames before this rule does.
+/// Input of `iptables-restore --noflush` that silences the sender's own TCP or UDP on the port of a script, or ends
+/// that. Otherwise it would answer replies to packets it did not send with a RST or an ICMP error. Packet sockets see
+/// frames before this rule.
 pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
     let flag = match action {
         Silence::Begins => "-A",
@@ -48,16 +49,16 @@ pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
     format!("*raw\n{flag} PREROUTING -p {protocol} --dport {} -j DROP\nCOMMIT\n", plan.source_port)
 }
 
-/// What [`silencer`] does.
+/// The action of [`silencer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// The sender becomes silent.
+    /// Silence the sender.
     Begins,
-    /// The sender answers again.
+    /// Remove the rule.
     Ends,
 }
 
-/// Plays a script to its end, or to the first line that does not go as it is written.
+/// Plays a script to its end, or to the first line that does not go as written.
 pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mismatch>, ArmError> {
     let mut player = Player { plan, peer_initial: None };
     let mut mismatch = None;
@@ -68,7 +69,7 @@ pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mis
                 let bytes =
                     build::packet(plan, number, packet, *is_checksum_bad, player.peer_initial.unwrap_or(0));
                 let is_sent = wire.send(&bytes, *plan.to.ip())?;
-                (!is_sent).then(|| "the sender's own kernel does not send it".to_owned())
+                (!is_sent).then(|| "the sender's own kernel drops it".to_owned())
             }
             ScriptLine::Expect(expected) => player.await_packet(wire, Some(expected))?,
             ScriptLine::ExpectNothing => player.await_packet(wire, None)?,
@@ -82,22 +83,22 @@ pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mis
     Ok(mismatch)
 }
 
-/// A script that is being played.
+/// The state of a running script.
 struct Player<'a> {
     plan: &'a ScriptPlan,
-    /// The initial sequence number of the peer, once it has sent one.
+    /// The initial sequence number of the peer, once known.
     peer_initial: Option<u32>,
 }
 
-/// A packet that came for the script.
+/// A packet received for the script.
 struct Arrival {
     packet: ScriptPacket,
-    /// Who sent it; for an ICMP error, to whom the packet went that it is about.
+    /// Its sender; for an ICMP error, the destination of the quoted packet.
     peer: SocketAddrV4,
 }
 
 impl Player<'_> {
-    /// Waits for this packet, or for none; tells what came instead.
+    /// Waits for this packet, or for none; returns what arrived instead.
     fn await_packet(
         &mut self,
         wire: &mut impl Wire,
@@ -107,11 +108,11 @@ impl Player<'_> {
         loop {
             let left = deadline.saturating_sub(wire.now());
             let Some(frame) = wire.receive(left)? else {
-                return Ok(expected.map(|_| "nothing came".to_owned()));
+                return Ok(expected.map(|_| "no packet arrived".to_owned()));
             };
             let Some(arrival) = self.arrival(&frame) else { continue };
             match expected {
-                // A kernel may acknowledge before it answers, or in the answer.
+                // A kernel may acknowledge before or in its response.
                 Some(expected) if is_pure_ack(&arrival.packet) && !is_pure_ack(expected) => {}
                 Some(expected) => return Ok(self.judge(expected, &arrival)),
                 None => return Ok(Some(self.words(&arrival, None))),
@@ -119,7 +120,7 @@ impl Player<'_> {
         }
     }
 
-    /// What is wrong with what came.
+    /// Checks a received packet; returns the differences.
     fn judge(&self, expected: &ScriptPacket, arrival: &Arrival) -> Option<String> {
         let found = &arrival.packet;
         let is_same = |named: Option<u8>, found: Option<u8>| named.is_none() || named == found;
@@ -135,7 +136,7 @@ impl Player<'_> {
         arrival.peer == self.plan.to
     }
 
-    /// What came, as a line would say it, with everything that the expected line speaks of.
+    /// Describes a received packet as a script line, with every field of the expected line.
     fn words(&self, arrival: &Arrival, expected: Option<&ScriptPacket>) -> String {
         let mut packet = arrival.packet.clone();
         let named = |is_named: fn(&ScriptPacket) -> bool| expected.is_some_and(is_named);
@@ -164,7 +165,7 @@ impl Player<'_> {
         words
     }
 
-    /// The packet of a frame, if it came for the script.
+    /// The packet of a frame, if it belongs to the script.
     fn arrival(&mut self, frame: &[u8]) -> Option<Arrival> {
         let is_ip = Ethernet::new_checked(frame)?.ethertype() == EtherType::Ipv4;
         let ip = Ipv4::new_checked(frame.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
@@ -199,7 +200,7 @@ impl Player<'_> {
         Some(Arrival { packet, peer })
     }
 
-    /// To whom the quoted packet went, if it is one of the script's.
+    /// The destination of the quoted packet, if it is one of the script's.
     fn quoted(&self, quote: &[u8]) -> Option<SocketAddrV4> {
         let quote = Quote::parse(quote)?;
         let (ip, (src_port, dst_port)) = (quote.ip, quote.ports()?);
@@ -211,7 +212,7 @@ impl Player<'_> {
         (is_own && src_port == self.plan.source_port).then(|| SocketAddrV4::new(ip.dst(), dst_port))
     }
 
-    /// The segment with numbers that count from the initial ones, which a SYN tells.
+    /// The segment with numbers relative to the initial ones, which SYNs carry.
     fn segment(&mut self, tcp: &Tcp<&[u8]>) -> ScriptSegment {
         let flags = tcp.flags();
         if flags.contains(TcpFlags::SYN) {
@@ -235,11 +236,11 @@ fn is_pure_ack(packet: &ScriptPacket) -> bool {
     }
 }
 
-/// Whether the line names a sender other than the one that was asked.
+/// True if the line names a sender other than the destination.
 fn is_from_elsewhere(expected: &ScriptPacket) -> bool {
     match expected.payload {
         ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => expected.src.is_some(),
-        // Who sends an error is one thing, to whom the packet went that it is about is another.
+        // The sender of an error and the destination of the quoted packet are unrelated.
         ScriptPayload::Icmp(_) => false,
     }
 }

@@ -38,19 +38,19 @@ use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Listener, Topology, TopologyChange};
 
-/// How long the network is left alone after the last connection of a step, so that what closes it has arrived.
+/// Idle time after the last connection of a step, in which it is closed on both sides.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// How long a client that finds no source port waits before it tries again.
+/// Time between attempts of a client that finds no free source port.
 const PORT_WAIT: Duration = Duration::from_secs(1);
 
-/// How long it tries. A socket is in TIME_WAIT for 60 s (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
+/// Total time of these attempts. A socket is in TIME_WAIT for 60 s (`TCP_TIMEWAIT_LEN`, include/net/tcp.h).
 const PORT_WAIT_MAX: Duration = Duration::from_secs(61);
 
-/// Paths through all decisions of one connection. More, and the exact distribution is left out.
+/// The maximum number of paths through all decisions of one connection. With more, the exact distribution is omitted.
 const PATHS_MAX: usize = 10_000;
 
-/// The name of the list of jumps, as [`Tool::file`] is for text: the first jump that a node makes is `jumps:1`.
+/// The name of the list of jumps, like [`Tool::file`] for text: the first jump on a node is `jumps:1`.
 const JUMPS: &str = "jumps";
 
 /// Why something was not loaded.
@@ -60,7 +60,7 @@ enum LoadError {
     Sysctl(#[from] BuildError),
     #[error(transparent)]
     Rules(#[from] RuleError),
-    #[error("IPv6 is not yet executed")]
+    #[error("IPv6 is not implemented yet")]
     NotExecuted,
 }
 
@@ -71,18 +71,18 @@ pub struct SimArm {
     topology: Topology,
     ids: BTreeMap<NetnsName, NetnsId>,
     servers: BTreeMap<(NetnsName, Listener), SocketId>,
-    /// Events are kept to the end, for a [`Recording`]; else only as long as they are needed here.
+    /// Events are kept to the end, for a [`Recording`]; else only while they are needed.
     is_recorded: bool,
-    /// Events before this one have been looked at by [`SimArm::take_frames`].
+    /// Number of events already returned by [`SimArm::take_frames`].
     frames_taken: usize,
     step_starts: Vec<usize>,
-    /// How often each node was told of a change.
+    /// Number of updates of each node.
     syncs: BTreeMap<String, u32>,
 }
 
 impl SimArm {
-    /// An empty world with this seed, whose run ends with a [`Recording`]. `level` is what is recorded: expectations about
-    /// drops need [`Level::Flows`].
+    /// An empty world with this seed, whose run ends with a [`Recording`]. `level` selects what is recorded:
+    /// expectations about drops need [`Level::Flows`].
     pub fn new(seed: u64, level: Level) -> Self {
         Self {
             world: World::new(WorldOptions { seed, level }),
@@ -96,8 +96,8 @@ impl SimArm {
         }
     }
 
-    /// As [`SimArm::new`], without a recording at the end: the hash is over all events, and memory is needed only for the
-    /// drops of a step.
+    /// Like [`SimArm::new`], without a recording at the end: the hash covers all events, and only the drops of a step
+    /// take memory.
     pub fn unrecorded(seed: u64, level: Level) -> Self {
         let mut arm = Self { is_recorded: false, ..Self::new(seed, level) };
         arm.world.set_kept(Kept::Drops);
@@ -118,7 +118,7 @@ impl SimArm {
         self.id(&NetnsName::Node(name.to_owned()))
     }
 
-    /// Loads things in order. `prefix` stands before the names of their texts.
+    /// Loads a list in order. `prefix` is prepended to the names of the texts.
     fn load_all(&mut self, node: &str, prefix: &str, load: &[Load]) -> Result<(), ArmError> {
         let netns = self.node(node)?;
         let mut jumps = 0;
@@ -127,7 +127,7 @@ impl SimArm {
             .map_err(|error| ArmError::Internal(format!("{node}: {error}")))
     }
 
-    /// Loads one thing. `jumps` counts those that were made.
+    /// Loads one item. `jumps` counts the jumps created.
     fn load_one(
         &mut self,
         netns: NetnsId,
@@ -141,7 +141,7 @@ impl SimArm {
                 *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
                 let source = format!("{prefix}{JUMPS}");
                 match self.world.iptables_command(netns, &source, *jumps, &ensure.command()) {
-                    // A chain to which two jumps lead is ensured twice.
+                    // A chain with two jumps is ensured twice.
                     Err(error) if error.kind == RuleErrorKind::ChainExists => Ok(()),
                     result => result.map(drop).map_err(LoadError::from),
                 }
@@ -155,12 +155,12 @@ impl SimArm {
         }
     }
 
-    /// The netns of an id.
+    /// The netns with this id.
     fn netns(&self, id: NetnsId) -> Option<&NetnsName> {
         self.ids.iter().find(|(_, known)| **known == id).map(|(netns, _)| netns)
     }
 
-    /// Packets of these flows that were dropped, among the events from `start` on. Flows of one step have successive numbers.
+    /// Dropped packets of these flows among the events from `start` on. Flows of one step have consecutive numbers.
     fn drops(&mut self, flows: &[FlowId], start: usize) -> Option<Vec<DropObservation>> {
         if self.world.trace().level() == Level::Nothing {
             return None;
@@ -252,7 +252,7 @@ impl Arm for SimArm {
         let netns = self.id(&plan.from)?;
         let (flow, mismatch) = script::run_script(&mut self.world, netns, plan)?;
         let mut drops = self.drops(&[flow], start);
-        // What the sender drops so that it stays silent is no loss.
+        // Drops by the rule that silences the sender are not losses.
         let is_silence =
             |drop: &DropObservation| drop.netns == plan.from && drop.reason == DropReason::NetfilterDrop;
         drops.iter_mut().for_each(|drops| drops.retain(|drop| !is_silence(drop)));
@@ -274,7 +274,7 @@ impl Arm for SimArm {
             world.draws_mut().enumerate(path);
             let (_, flow) = run_flow(&mut world, netns, plan)?;
             let Some(path) = world.draws().enumerated() else { return Ok(None) };
-            // Where a link may lose frames, how the connection went on this path is one sample of many.
+            // If a link may lose frames, this path is one sample of many.
             let Some(weight) = path.weight() else { return Ok(None) };
             let endpoint = flow.answer.as_ref().map(Answer::endpoint);
             distribution.add(flow.outcome, endpoint, &weight);
@@ -316,7 +316,7 @@ impl Arm for SimArm {
     }
 }
 
-/// What `conntrack -L` would list.
+/// The entries that `conntrack -L` would list.
 fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
     let rows = world.netns(netns).conntrack.listing(world.now());
     let observation = |row: &Row| {
@@ -334,7 +334,7 @@ fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
     rows.iter().filter_map(observation).collect()
 }
 
-/// One connection of the plan, from its beginning to its outcome.
+/// Runs one connection of the plan, from start to outcome.
 fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowId, RawFlow), ArmError> {
     let spec = ConnectSpec {
         protocol: client_protocol(plan.transport)?,
@@ -349,7 +349,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
     let flow = connect(world, netns, &spec).map_err(|error| {
         ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
     })?;
-    // The deadline ends every flow, by a timer of its own.
+    // A timer ends every flow at its deadline.
     let until = world.now() + plan.timeout + Duration::from_secs(1);
     let limit = world.run_until_finished(&[flow], until);
     endless::check(world, limit)?;
@@ -364,8 +364,8 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
     Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from, resolved }))
 }
 
-/// Connects as soon as there is a source port. A client that makes connection after connection to one destination has used up
-/// its ephemeral ports (28,232 unless `ip_local_port_range` says otherwise) before the first of them has left TIME_WAIT.
+/// Connects as soon as a source port is free. A client with many connections to one destination uses up its ephemeral
+/// ports (28,232 by default, see `ip_local_port_range`) before the first of them has left TIME_WAIT.
 fn connect(world: &mut World, netns: NetnsId, spec: &ConnectSpec) -> Result<FlowId, ConnectError> {
     let give_up = world.now() + PORT_WAIT_MAX;
     loop {
@@ -383,7 +383,7 @@ fn client_protocol(transport: Transport) -> Result<ClientProtocol, ArmError> {
         Transport::Tcp => Ok(ClientProtocol::Tcp),
         Transport::Udp => Ok(ClientProtocol::Udp),
         Transport::Icmp => Ok(ClientProtocol::IcmpEcho),
-        Transport::Sctp => Err(ArmError::Internal("SCTP is not yet executed".to_owned())),
+        Transport::Sctp => Err(ArmError::Internal("SCTP is not implemented".to_owned())),
     }
 }
 
@@ -397,7 +397,7 @@ fn transport(number: u8) -> Option<Transport> {
     }
 }
 
-/// Source and destination; the identifier of ICMP is no port.
+/// Source and destination; the ICMP identifier is not a port.
 fn ends(tuple: &Tuple) -> (SocketAddr, SocketAddr) {
     let has_ports = tuple.protocol != protocol::ICMP;
     let end = |side| SocketAddr::new(tuple.addr(side), if has_ports { tuple.port(side) } else { 0 });

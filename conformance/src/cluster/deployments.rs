@@ -1,4 +1,4 @@
-//! The Deployment controller, with the ReplicaSet controller that is behind it.
+//! The Deployment controller, including the ReplicaSet controller.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use super::{Cluster, Problem, as_pod, natural_cmp};
 use crate::manifest::ObjectKey;
 use crate::scenario::{FieldFault, ObjectName};
 
-/// Pods of one Deployment. More than any scenario needs; a larger number is a typing error.
+/// Maximum number of Pods of a Deployment. Far more than scenarios need; a larger number is probably a typo.
 const REPLICAS_MAX: i32 = 5_000;
 
 impl Cluster {
-    /// As many Pods for each Deployment as there should be.
+    /// Creates or removes Pods until every Deployment has the requested number.
     pub(super) fn run_deployments(&mut self, problems: &mut Vec<Problem>) {
         let deployments: Vec<(ObjectKey, Deployment)> = self
             .stored
@@ -37,13 +37,13 @@ impl Cluster {
         for (key, deployment) in deployments {
             let replicas = deployment.spec.replicas.unwrap_or(1);
             if !(0..=REPLICAS_MAX).contains(&replicas) {
-                let fault = FieldFault::new(format!("{replicas} is no number of Pods"));
+                let fault = FieldFault::new(format!("invalid number of Pods {replicas}"));
                 let fault = fault.expected(format!("0 to {REPLICAS_MAX}")).at("spec.replicas");
                 problems.push(Problem::error(key, fault));
                 continue;
             }
             if !selects(&deployment.spec.selector, &deployment.spec.template.metadata) {
-                let fault = FieldFault::new("the selector does not select the Pods of the template")
+                let fault = FieldFault::new("the selector does not match the Pod template")
                     .expected("labels of spec.template.metadata.labels");
                 problems.push(Problem::error(key, fault.at("spec.selector")));
                 continue;
@@ -55,7 +55,7 @@ impl Cluster {
         }
     }
 
-    /// Replaces what was made from an earlier template, then removes or makes Pods until there are `replicas`.
+    /// Replaces Pods of an earlier template, then creates or removes Pods until there are `replicas`.
     fn run_deployment(
         &mut self,
         key: &ObjectKey,
@@ -66,7 +66,7 @@ impl Cluster {
         let is_current = |object: &Object| as_pod(object).is_some_and(|pod| is_of_template(pod, deployment));
         let (mut present, outdated): (Vec<_>, Vec<_>) =
             owned.into_iter().partition(|pod| self.stored.get(pod).is_some_and(is_current));
-        // Scaling down takes the youngest.
+        // Scaling down removes the youngest Pods.
         present.sort_by(|left, right| natural_cmp(&left.name.name, &right.name.name));
         let surplus = present.split_off(replicas.min(present.len()));
         for pod in outdated.into_iter().chain(surplus) {
@@ -102,8 +102,8 @@ impl Cluster {
     }
 }
 
-/// Pods that were not made here, as a dump of a cluster holds them: a Deployment whose selector finds them counts them
-/// as its own. By namespace and label, so that a selector need not look at all of them.
+/// Pods that were not generated here, such as those in a dump of a cluster: a Deployment counts those that match its
+/// selector. Indexed by namespace and label, so that a selector need not visit all of them.
 struct Orphans(BTreeMap<(String, String, String), Vec<ObjectMeta>>);
 
 impl Orphans {
@@ -121,7 +121,8 @@ impl Orphans {
         Self(index)
     }
 
-    /// How many a selector finds. One without any exact label finds none: upstream it could, but none is written so.
+    /// The number of Pods that a selector matches. A selector without an exact label matches none: upstream it could,
+    /// but such selectors do not occur.
     fn selected_by(&self, namespace: &str, selector: &LabelSelector) -> usize {
         let with_label = |name: &String, value: &String| {
             let label = (namespace.to_owned(), name.clone(), value.clone());
@@ -133,7 +134,7 @@ impl Orphans {
     }
 }
 
-/// Whether a Pod was made from this template, as it is now.
+/// True if a Pod was generated from the current template.
 fn is_of_template(pod: &objects::Pod, deployment: &Deployment) -> bool {
     let template = &deployment.spec.template;
     let bound = objects::PodSpec { node_name: pod.spec.node_name.clone(), ..template.spec.clone() };
@@ -141,8 +142,8 @@ fn is_of_template(pod: &objects::Pod, deployment: &Deployment) -> bool {
     pod.metadata.labels == template.metadata.labels && pod.spec == bound && is_same_node
 }
 
-/// Kubernetes: `LabelSelectorAsSelector`, apimachinery pkg/apis/meta/v1/helpers.go. An empty selector selects all, but
-/// a Deployment with one is refused; here it selects nothing.
+/// Kubernetes: `LabelSelectorAsSelector`, apimachinery pkg/apis/meta/v1/helpers.go. An empty selector matches
+/// everything, but a Deployment with one is rejected; here it matches nothing.
 fn selects(selector: &LabelSelector, metadata: &ObjectMeta) -> bool {
     let is_empty = selector.match_labels.is_empty() && selector.match_expressions.is_empty();
     let labels = &metadata.labels;

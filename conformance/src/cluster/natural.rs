@@ -1,8 +1,8 @@
-//! The order of names: `web-2` before `web-10`.
+//! Natural order of names: `web-2` before `web-10`.
 
 use std::cmp::Ordering;
 
-/// Compares names so that numbers in them count as numbers. Total: names that differ are never equal.
+/// Compares names with numbers in them compared as numbers. A total order: different names are never equal.
 pub fn natural_cmp(left: &str, right: &str) -> Ordering {
     let (mut left_rest, mut right_rest) = (left, right);
     while !left_rest.is_empty() && !right_rest.is_empty() {
@@ -19,7 +19,7 @@ pub fn natural_cmp(left: &str, right: &str) -> Ordering {
         }
         (left_rest, right_rest) = (left_after, right_after);
     }
-    // Equal so far, but for leading zeros.
+    // Equal so far, except for leading zeros.
     left_rest.len().cmp(&right_rest.len()).then_with(|| left.cmp(right))
 }
 
@@ -28,7 +28,7 @@ fn number(part: &str) -> Option<&str> {
     part.starts_with(|first: char| first.is_ascii_digit()).then(|| part.trim_start_matches('0'))
 }
 
-/// Splits off the longest beginning that is all digits or has none.
+/// Splits off the longest prefix that is all digits or has none.
 fn split_part(text: &str) -> (&str, &str) {
     let is_number = text.starts_with(|first: char| first.is_ascii_digit());
     let end = text.find(|one: char| one.is_ascii_digit() != is_number).unwrap_or(text.len());

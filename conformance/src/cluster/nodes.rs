@@ -1,4 +1,4 @@
-//! Nodes: their addresses, their pod CIDRs, and the network that they share with external hosts.
+//! Nodes: addresses, pod CIDRs, and the network shared with external hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -12,7 +12,7 @@ use crate::manifest::ObjectKey;
 use crate::netns::SWITCH;
 use crate::scenario::{FieldFault, Gateway, ObjectName, Via, nearest};
 
-/// Prefix length of a node's pod CIDR when it is chosen here (kube-controller-manager's --node-cidr-mask-size).
+/// Prefix length of allocated pod CIDRs (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
 
 impl Cluster {
@@ -20,8 +20,7 @@ impl Cluster {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
         nodes.sort_by(|left, right| natural_cmp(&left.metadata.name, &right.metadata.name));
         if nodes.is_empty() {
-            let fault =
-                FieldFault::new("there is no Node").help("add a manifest of kind Node for every node");
+            let fault = FieldFault::new("no Node found").help("add a manifest of kind Node for every node");
             problems.push(Problem::of_scenario(fault));
         }
         let ips = node_ips(&nodes, problems);
@@ -29,7 +28,8 @@ impl Cluster {
         for node in &nodes {
             check_name(&key(node), &node.metadata.name, problems);
             if node.metadata.name == SWITCH {
-                let fault = taken(SWITCH).expected("any other name: the switch between nodes is called so");
+                let fault =
+                    taken(SWITCH).expected("another name: it is reserved for the switch between nodes");
                 problems.push(Problem::error(key(node), fault.at("metadata.name")));
             }
             self.stored.insert(key(node), Object::Node(node.clone()));
@@ -45,7 +45,7 @@ impl Cluster {
         self.settle_lan(problems);
     }
 
-    /// Every node's pod CIDR: the one that it names, or the next free /24 of the cluster CIDR.
+    /// The pod CIDR of every node: the specified one, or the next free /24 of the cluster CIDR.
     fn pod_cidrs(
         &self,
         nodes: &mut [objects::Node],
@@ -60,7 +60,7 @@ impl Cluster {
                 let fault =
                     FieldFault::new(format!("the pod CIDR {net} is outside the cluster CIDR {cluster_cidr}"))
                         .expected(format!("a part of {cluster_cidr}"))
-                        .help("set spec.network.clusterCIDR of the scenario to the cluster's own");
+                        .help("set spec.network.clusterCIDR of the scenario to the real cluster CIDR");
                 problems.push(Problem::error(key(node), fault.at(path)));
             } else if let Some((other, _)) = overlapped {
                 let fault = FieldFault::new(format!("the pod CIDR {net} overlaps that of {other}"));
@@ -82,7 +82,7 @@ impl Cluster {
             };
             let Some(net) = candidates.by_ref().find(is_free) else {
                 let fault =
-                    FieldFault::new(format!("the cluster CIDR {cluster_cidr} has no /24 left for this node"));
+                    FieldFault::new(format!("the cluster CIDR {cluster_cidr} has no free /24 for this node"));
                 problems.push(Problem::error(key(node), fault.at("metadata.name")));
                 continue;
             };
@@ -93,14 +93,14 @@ impl Cluster {
         cidrs
     }
 
-    /// The network of nodes and external hosts, and who is on it.
+    /// The network of nodes and external hosts, and its members.
     fn settle_lan(&mut self, problems: &mut Vec<Problem>) {
         let mut owners: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
         for node in &self.state.nodes {
             if let Some(other) = owners.insert(node.ip, node.name.clone()) {
                 let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.name) };
                 let fault =
-                    FieldFault::new(format!("the address {} of this node is that of {other}", node.ip));
+                    FieldFault::new(format!("the address {} of this node is in use by {other}", node.ip));
                 problems.push(Problem::error(key, fault.at("status.addresses")));
             }
         }
@@ -108,13 +108,12 @@ impl Cluster {
         for (index, host) in self.network.external_hosts.iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
             if !names.insert(&*host.name) || self.node(&host.name).is_some() {
-                let fault = taken(&host.name).expected(
-                    "a name that no other external host and no node has, nor the switch between them",
-                );
+                let fault = taken(&host.name)
+                    .expected("a name that is not used by another external host, a node or the switch");
                 problems.push(Problem::of_scenario(fault.at(format!("{path}.name"))));
             }
             if let Some(other) = owners.insert(host.ip, host.name.clone()) {
-                let fault = FieldFault::new(format!("{} is the address of {other}", host.ip));
+                let fault = FieldFault::new(format!("the address {} is in use by {other}", host.ip));
                 problems.push(Problem::of_scenario(fault.at(format!("{path}.ip"))));
             }
             let routes = host.routes.iter().enumerate();
@@ -141,8 +140,8 @@ impl Cluster {
     fn no_next_hop(&self, name: &str) -> FieldFault {
         let known: Vec<&str> = self.state.nodes.iter().map(|node| node.name.as_str()).collect();
         let nodes = known.iter().map(|known| format!("node/{known}")).collect::<Vec<_>>().join(", ");
-        let fault = FieldFault::new(format!("there is no node {name:?} to route by"))
-            .expected(format!("an address or one of {nodes}"));
+        let fault =
+            FieldFault::new(format!("no node {name:?}")).expected(format!("an address or one of {nodes}"));
         match nearest(name, &known) {
             Some(nearest) => fault.help(format!("did you mean \"node/{nearest}\"?")),
             None => fault,
@@ -206,7 +205,7 @@ fn taken(name: &str) -> FieldFault {
     FieldFault::new(format!("the name {name:?} is taken"))
 }
 
-/// Each node's first InternalIP.
+/// The first InternalIP of each node.
 fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<String, Ipv4Addr> {
     let mut ips = BTreeMap::new();
     for node in nodes {
@@ -237,7 +236,7 @@ fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<St
     ips
 }
 
-/// The first IPv4 network of `podCIDRs` or `podCIDR`, and its path.
+/// The first IPv4 network in `podCIDRs` or `podCIDR`, and its path.
 fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(String, Ipv4Net)> {
     let list = node.spec.pod_cidrs.iter().enumerate();
     let named = list.map(|(index, text)| (format!("spec.podCIDRs[{index}]"), text));
@@ -245,7 +244,7 @@ fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(
     for (path, text) in named.chain(single) {
         match ipv4_net(text) {
             Ok(Some(net)) if net.prefix_len() > 30 => {
-                let fault = FieldFault::new(format!("{net} has no room for a gateway and a Pod"));
+                let fault = FieldFault::new(format!("{net} is too small for a gateway and a Pod"));
                 problems.push(Problem::error(key(node), fault.at(path)));
                 return None;
             }
@@ -260,9 +259,9 @@ fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(
     None
 }
 
-/// The /24s of the cluster CIDR from the second on, the first one last: so node 1 gets `10.244.1.0/24`.
+/// The /24s of the cluster CIDR from the second on, the first one last: node 1 gets `10.244.1.0/24`.
 fn candidates(cluster_cidr: Ipv4Net) -> Vec<Ipv4Net> {
-    /// More nodes than any scenario has.
+    /// More than the nodes of any scenario.
     const CANDIDATES_MAX: usize = 4096;
     let subnets = cluster_cidr.subnets(POD_CIDR_PREFIX);
     let mut candidates: Vec<_> = subnets.into_iter().flatten().take(CANDIDATES_MAX).collect();
@@ -272,7 +271,7 @@ fn candidates(cluster_cidr: Ipv4Net) -> Vec<Ipv4Net> {
     candidates
 }
 
-/// The smallest network that holds all addresses as hosts, but no smaller than a /24.
+/// The smallest network, at least a /24, that contains all addresses as host addresses.
 fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
     let Some(first) = addresses.first() else {
         return Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 24);
@@ -284,7 +283,7 @@ fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
         .unwrap_or_else(|| Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0))
 }
 
-/// Names and namespaces go into network namespaces, rules, commands and answers.
+/// Names and namespaces become part of network namespaces, rules, commands and responses.
 ///
 /// Kubernetes: `IsDNS1123Subdomain`, `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
 pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Problem>) {
@@ -296,13 +295,13 @@ pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Prob
             && bytes.last().is_some_and(|byte| alphanumeric(*byte))
     };
     if name.len() > 253 || !name.split('.').all(is_label) {
-        let fault = FieldFault::new(format!("{name:?} cannot be the name of a {}", object.kind.name()))
+        let fault = FieldFault::new(format!("invalid name {name:?} of a {}", object.kind.name()))
             .expected("a DNS name: lower case letters, digits, '-' and '.'");
         problems.push(Problem::error(object.clone(), fault.at("metadata.name")));
     }
     let namespace = object.name.namespace.as_str();
     if namespace.len() > 63 || !is_label(namespace) {
-        let fault = FieldFault::new(format!("{namespace:?} cannot be the name of a namespace"))
+        let fault = FieldFault::new(format!("invalid namespace {namespace:?}"))
             .expected("at most 63 lower case letters, digits and '-'");
         problems.push(Problem::error(object.clone(), fault.at("metadata.namespace")));
     }

@@ -1,4 +1,4 @@
-//! Pods: made for Deployments, bound to nodes, given addresses.
+//! Pods: created for Deployments, bound to nodes, assigned addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -12,7 +12,7 @@ use super::{Cluster, Node, Pod, Problem, as_pod, natural_cmp};
 use crate::manifest::ObjectKey;
 use crate::scenario::{FieldFault, ObjectName};
 
-/// What a kubelet takes by default (`maxPods`).
+/// The kubelet's default for `maxPods`.
 const PODS_PER_NODE_MAX: u32 = 110;
 
 impl Cluster {
@@ -39,7 +39,7 @@ impl Cluster {
         self.check_host_ports(problems);
     }
 
-    /// The scheduler: a Pod without a node goes where the fewest of its siblings are, as long as that node has room.
+    /// The scheduler: a Pod without a node is bound to the node with the fewest of its siblings that has room.
     fn bind(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
         let names: Vec<String> = self.state.nodes.iter().map(|node| node.name.clone()).collect();
         let mut load = Occupancy::default();
@@ -55,7 +55,7 @@ impl Cluster {
             let owner = self.owners.get(key).cloned();
             let Some(Object::Pod(pod)) = self.stored.get_mut(key) else { continue };
             if !pod.spec.node_name.is_empty() {
-                // A node that is there but at fault has been spoken of.
+                // An existing but invalid node has been reported already.
                 let node =
                     ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &pod.spec.node_name) };
                 if !is_finished(pod) && !self.stored.contains_key(&node) {
@@ -71,7 +71,8 @@ impl Cluster {
                 None if names.is_empty() => {}
                 None => {
                     let what = format!("no node has room for Pod {}", key.name);
-                    let fault = FieldFault::new(what).help(format!("a node takes {PODS_PER_NODE_MAX} Pods"));
+                    let fault =
+                        FieldFault::new(what).help(format!("a node has room for {PODS_PER_NODE_MAX} Pods"));
                     problems.push(Problem::error(
                         owner.unwrap_or_else(|| key.clone()),
                         fault.at("metadata.name"),
@@ -81,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// The CNI plugin's address management (host-local): the next free address after the one that was given last.
+    /// The CNI plugin's IPAM (host-local): the next free address after the last one allocated.
     fn give_addresses(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
         let mut taken: BTreeSet<Ipv4Addr> = BTreeSet::new();
         for key in keys {
@@ -104,7 +105,7 @@ impl Cluster {
             };
             let Some(ip) = ip else {
                 let fault = FieldFault::new(format!(
-                    "the pod CIDR {} has no address left for {}",
+                    "the pod CIDR {} has no free address for {}",
                     node.pod_cidr, key.name
                 ));
                 problems.push(Problem::error(owner, fault.at("metadata.name")));
@@ -137,8 +138,8 @@ impl Cluster {
         })
     }
 
-    /// Ports on which a Pod answers: those that its containers declare. Declaring ports is optional in Kubernetes; a
-    /// Pod that declares none answers on those that Services and slices send to it.
+    /// Listening ports of a Pod: those that its containers declare. Declarations are optional in Kubernetes; a Pod
+    /// without any listens on the ports that Services and slices use for it.
     fn listens(&self, pod: &objects::Pod) -> Vec<(Protocol, u16)> {
         let declared = containers(pod).flat_map(|container| &container.ports);
         let mut ports: BTreeSet<(Protocol, u16)> =
@@ -158,7 +159,7 @@ impl Cluster {
         ports.into_iter().collect()
     }
 
-    /// Pods that share their node's network namespace share its ports. (The scheduler would keep them apart.)
+    /// hostNetwork Pods share the ports of their node. (The scheduler would place them on different nodes.)
     fn check_host_ports(&self, problems: &mut Vec<Problem>) {
         let mut owners: BTreeMap<(&str, Protocol, u16), &ObjectName> = BTreeMap::new();
         for pod in self.state.pods.iter().filter(|pod| pod.is_host_network) {
@@ -166,12 +167,12 @@ impl Cluster {
                 let Some(other) = owners.insert((&pod.node, *protocol, *port), &pod.name) else { continue };
                 let key = ObjectKey { kind: Kind::Pod, name: pod.name.clone() };
                 let what = format!(
-                    "the {} port {port} of {} is given to two Pods, {other} and {}",
+                    "the {} port {port} of {} is used by two Pods, {other} and {}",
                     protocol.lower(),
                     pod.node,
                     pod.name
                 );
-                let fault = FieldFault::new(what).help("Pods with hostNetwork share the ports of their node");
+                let fault = FieldFault::new(what).help("hostNetwork Pods share the ports of their node");
                 let owner = self.owners.get(&key).cloned().unwrap_or(key);
                 problems.push(Problem::error(owner, fault.at("spec.containers")));
             }
@@ -188,8 +189,8 @@ impl Cluster {
                 Ok(Some(named)) => named,
                 Ok(None) => {
                     if !pod.status.pod_ip.is_empty() {
-                        let fault = FieldFault::new(format!("{} is no IPv4 address", pod.status.pod_ip));
-                        let fault = fault.help("IPv6 is not yet executed").at("status.podIP");
+                        let fault = FieldFault::new(format!("{} is not an IPv4 address", pod.status.pod_ip));
+                        let fault = fault.help("IPv6 is not implemented yet").at("status.podIP");
                         problems.push(Problem::error(key.clone(), fault));
                     }
                     continue;
@@ -217,19 +218,19 @@ impl Cluster {
                     fault.expected(format!("an address in {}", node.pod_cidr)).at(path),
                 ));
             } else if !is_host_address(node.pod_cidr, ip) || ip == node.pod_gateway {
-                let fault = FieldFault::new(format!("{} does not give the address {ip} to Pods", node.name));
+                let fault = FieldFault::new(format!("{ip} is not a Pod address of {}", node.name));
                 let expected =
                     format!("an address in {}, other than the gateway {}", node.pod_cidr, node.pod_gateway);
                 problems.push(Problem::error(key.clone(), fault.expected(expected).at(path)));
             } else if let Some(other) = owners.get(&ip) {
                 let fault = FieldFault::new(format!(
-                    "the address {ip} is given to two Pods, {} and {}",
+                    "the address {ip} is used by two Pods, {} and {}",
                     other.name, key.name
                 ));
                 problems.push(Problem::error(key.clone(), fault.at(path)).related(
                     other.clone(),
                     "status.podIP",
-                    "taken here",
+                    "first used here",
                 ));
             }
             owners.insert(ip, key.clone());
@@ -237,7 +238,7 @@ impl Cluster {
     }
 }
 
-/// How many Pods are on each node: all of them, and those of one Deployment (or of none).
+/// The number of Pods on each node: all of them, and those of one Deployment (or of none).
 #[derive(Default)]
 struct Occupancy {
     all: BTreeMap<String, u32>,
@@ -250,7 +251,7 @@ impl Occupancy {
         *self.siblings.entry(owner.cloned()).or_default().entry(node.to_owned()).or_default() += 1;
     }
 
-    /// The first node with the fewest siblings among those that have room.
+    /// The first node with the fewest siblings among those with room.
     fn lightest<'a>(&self, owner: Option<&ObjectKey>, nodes: &'a [String]) -> Option<&'a String> {
         let siblings = self.siblings.get(&owner.cloned());
         let has_room = |node: &&String| self.all.get(*node).is_none_or(|count| *count < PODS_PER_NODE_MAX);
@@ -259,7 +260,7 @@ impl Occupancy {
     }
 }
 
-/// Sets the condition `Ready`.
+/// Sets condition `Ready`.
 pub(super) fn set_condition(pod: &mut objects::Pod, is_ready: bool) {
     let status = if is_ready { "True" } else { "False" }.to_owned();
     match pod.status.conditions.iter_mut().find(|condition| condition.condition_type == "Ready") {
@@ -268,7 +269,7 @@ pub(super) fn set_condition(pod: &mut objects::Pod, is_ready: bool) {
     }
 }
 
-/// The kubelet: a Pod of which nothing else is said runs and is ready.
+/// The kubelet: a Pod without a status is running and ready.
 fn run(pod: &mut objects::Pod) {
     if is_finished(pod) {
         return;
@@ -281,20 +282,20 @@ fn run(pod: &mut objects::Pod) {
     }
 }
 
-/// It has run and does not run any more.
+/// True if the Pod has terminated.
 pub(super) fn is_finished(pod: &objects::Pod) -> bool {
     matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
 }
 
 fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> Problem {
     let name = pod.and_then(as_pod).map(|pod| pod.spec.node_name.clone()).unwrap_or_default();
-    let fault = FieldFault::new(format!("there is no node {name:?}"))
+    let fault = FieldFault::new(format!("no node {name:?}"))
         .expected(format!("one of {}", names.join(", ")))
         .at("spec.nodeName");
     Problem::error(key.clone(), fault)
 }
 
-/// The first IPv4 address that a Pod's status names, and its path.
+/// The first IPv4 address in a Pod's status, and its path.
 fn named_ip(pod: &objects::Pod) -> Result<Option<(String, Ipv4Addr)>, FieldFault> {
     let single = ("status.podIP".to_owned(), &pod.status.pod_ip);
     let list = pod.status.pod_ips.iter().enumerate();

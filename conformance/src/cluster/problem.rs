@@ -1,4 +1,4 @@
-//! What is wrong with a cluster, by object and field.
+//! Problems of a cluster, by object and field.
 
 use proxy_core::ObjectError;
 
@@ -6,21 +6,21 @@ use crate::diagnostic::Severity;
 use crate::manifest::ObjectKey;
 use crate::scenario::FieldFault;
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether the cluster can exist in spite of it.
+    /// Error or warning.
     pub severity: Severity,
     /// The object; `None` for the scenario itself.
     pub object: Option<ObjectKey>,
-    /// The field, and what is wrong with it.
+    /// The field and the problem.
     pub fault: FieldFault,
-    /// Another object and field that matter, and why.
+    /// A related object and field, and the relation.
     pub related: Option<(ObjectKey, String, String)>,
 }
 
 impl Problem {
-    /// An error of a field of an object.
+    /// An error in a field of an object.
     pub(super) fn error(object: ObjectKey, fault: FieldFault) -> Self {
         Self { severity: Severity::Error, object: Some(object), fault, related: None }
     }
@@ -30,20 +30,20 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::error(object, fault) }
     }
 
-    /// An error of a field of the scenario.
+    /// An error in a field of the scenario.
     pub(super) fn of_scenario(fault: FieldFault) -> Self {
         Self { severity: Severity::Error, object: None, fault, related: None }
     }
 
-    /// What `proxy-core` says about an object.
+    /// An error reported by `proxy-core`.
     pub(super) fn of_object_error(error: &ObjectError) -> Self {
-        let fault = FieldFault::new(format!("{} cannot be {}", error.path, error.found))
+        let fault = FieldFault::new(format!("invalid value of {}: {}", error.path, error.found))
             .expected(error.expected.to_string())
             .at(error.path.to_string());
         Self::error(ObjectKey::of_error(error), fault)
     }
 
-    /// With another field that matters.
+    /// Adds a related field.
     pub(super) fn related(
         mut self,
         object: ObjectKey,
@@ -54,7 +54,7 @@ impl Problem {
         self
     }
 
-    /// Whether the cluster cannot exist because of it.
+    /// True for an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

@@ -1,4 +1,4 @@
-//! Services: addresses, ports and endpoints, and what the API server would refuse.
+//! Services: addresses, ports, endpoints, and the API server's validation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,19 +21,19 @@ impl Cluster {
         let stored: Vec<Object> = self.stored.values().cloned().collect();
         match controller::reconcile(&stored, &service_network(&self.network)) {
             Ok(objects) => {
-                // What was allocated stays; slices are derived anew from each state.
+                // Allocations are kept; slices are derived anew for each state.
                 for service in objects.iter().filter_map(as_service) {
                     self.stored.insert(key(service), Object::Service(service.clone()));
                 }
                 self.state.objects = objects;
             }
-            // What was found above is said better there.
+            // Errors found above have better messages.
             Err(error) if is_sound => problems.push(Problem::of_object_error(&error)),
             Err(_) => {}
         }
     }
 
-    /// Whether kube-proxy could start on every node.
+    /// Checks that kube-proxy would start on every node.
     pub(super) fn check_proxy(&self, problems: &mut Vec<Problem>) {
         if problems.iter().any(Problem::is_error) {
             return;
@@ -60,14 +60,14 @@ impl Cluster {
                 continue;
             }
             for (path, text) in cluster_ips(service) {
-                // What is no address, the controller says.
+                // Invalid addresses are reported by the controller.
                 let Ok(ip) = text.parse::<IpAddr>() else { continue };
                 if let IpAddr::V4(ip) = ip
                     && !cidr.contains(&ip)
                 {
                     let fault = FieldFault::new(format!("the ClusterIP {ip} is outside the service CIDR {cidr}"))
                         .expected(format!("an address in {cidr}"))
-                        .help("leave clusterIP out to have one allocated, or set spec.network.serviceCIDR of the scenario");
+                        .help("omit clusterIP to have one allocated, or set spec.network.serviceCIDR of the scenario");
                     problems.push(Problem::error(key(service), fault.at(path.clone())));
                 }
                 if let Some((other, other_path)) = owners.get(&ip) {
@@ -75,7 +75,7 @@ impl Cluster {
                     problems.push(Problem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
-                        "taken here",
+                        "first used here",
                     ));
                 }
                 owners.insert(ip, (key(service), path));
@@ -92,16 +92,16 @@ impl Cluster {
                 let path = format!("spec.ports[{index}].nodePort");
                 let number = port.node_port;
                 if !u16::try_from(number).is_ok_and(|number| range.contains(&number)) {
-                    let fault = FieldFault::new(format!("{number} cannot be a NodePort"))
+                    let fault = FieldFault::new(format!("invalid NodePort {number}"))
                         .expected(format!("a port from {} to {}", range.start(), range.end()))
-                        .help("leave nodePort out to have one allocated");
+                        .help("omit nodePort to have one allocated");
                     problems.push(Problem::error(key(service), fault.at(path.clone())));
                 } else if let Some((other, other_path)) = owners.get(&(number, port.protocol)) {
                     let fault = twice(&format!("the NodePort {number}"), other, service);
                     problems.push(Problem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
-                        "taken here",
+                        "first used here",
                     ));
                 }
                 owners.insert((number, port.protocol), (key(service), path));
@@ -109,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// Selectors that find nothing, and named ports that nobody has.
+    /// Warns about selectors that match nothing, and named ports that no Pod has.
     fn check_targets(&self, problems: &mut Vec<Problem>) {
         let index = PodsByLabel::new(self.stored.values().filter_map(as_pod));
         let owners: BTreeSet<_> =
@@ -122,7 +122,7 @@ impl Cluster {
             let name = (service.metadata.namespace(), service.metadata.name.as_str());
             if selected.is_empty() && !owners.contains(&name) {
                 let fault =
-                    FieldFault::new(format!("the selector of Service {} finds no Pod", key(service).name));
+                    FieldFault::new(format!("the selector of Service {} matches no Pod", key(service).name));
                 problems.push(Problem::warning(key(service), fault.at("spec.selector")));
                 continue;
             }
@@ -141,7 +141,7 @@ impl Cluster {
                 ));
                 let fault = match crate::scenario::nearest(name, &known) {
                     Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
-                    None => fault.help("name a containerPort so, or give targetPort as a number"),
+                    None => fault.help("give a containerPort that name, or use a number as targetPort"),
                 };
                 problems
                     .push(Problem::error(key(service), fault.at(format!("spec.ports[{index}].targetPort"))));
@@ -150,7 +150,7 @@ impl Cluster {
     }
 }
 
-/// Pods by namespace and label, so that a selector need not look at all of them.
+/// Pods indexed by namespace and label, so that a selector need not visit all of them.
 struct PodsByLabel<'a>(BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>);
 
 impl<'a> PodsByLabel<'a> {
@@ -164,7 +164,7 @@ impl<'a> PodsByLabel<'a> {
         Self(index)
     }
 
-    /// The Pods that a Service's selector finds, in their order.
+    /// The Pods that match a Service's selector, in order.
     fn selected_by(&self, service: &Service) -> Vec<&'a Pod> {
         let namespace = service.metadata.namespace();
         let mut fewest: Option<&[&'a Pod]> = None;
@@ -184,7 +184,7 @@ fn owner(slice: &EndpointSlice) -> Option<(&str, &str)> {
 }
 
 fn twice(what: &str, other: &ObjectKey, service: &Service) -> FieldFault {
-    FieldFault::new(format!("{what} is given to two Services, {} and {}", other.name, key(service).name))
+    FieldFault::new(format!("{what} is used by two Services, {} and {}", other.name, key(service).name))
 }
 
 fn key(service: &Service) -> ObjectKey {
@@ -192,7 +192,7 @@ fn key(service: &Service) -> ObjectKey {
     ObjectKey { kind: Kind::Service, name }
 }
 
-/// The addresses that a Service names, with their paths; `clusterIP` repeats the first of `clusterIPs`.
+/// The ClusterIPs that a Service specifies, with their paths; `clusterIP` repeats the first of `clusterIPs`.
 fn cluster_ips(service: &Service) -> Vec<(String, &String)> {
     let spec = &service.spec;
     if spec.cluster_ips.is_empty() {

@@ -1,4 +1,4 @@
-//! Applying and deleting, as the API server does.
+//! Applies and deletes objects, as the API server does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use super::Cluster;
 use crate::manifest::ObjectKey;
 use crate::scenario::ObjectName;
 
-/// The label of slices that the EndpointSlice controller writes, and its value.
+/// The label of slices that the EndpointSlice controller manages, and its value.
 const MANAGED_BY: (&str, &str) =
     ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io");
 
 impl Cluster {
-    /// This cluster with its EndpointSlice controller at work. A dump holds what the controller wrote last; as soon as
-    /// something changes it would write anew, if it knows the Pods.
+    /// This cluster with an active EndpointSlice controller. A dump contains the slices that the controller last wrote;
+    /// after a change it rewrites them, if the Pods are known.
     pub(super) fn with_live_slices(&self) -> Self {
         let mut live = self.clone();
         live.stored.retain(|_, object| super::as_slice(object).is_none_or(|slice| !self.is_rewritten(slice)));
@@ -31,14 +31,14 @@ impl Cluster {
             && slice.endpoints.iter().all(|one| one.target_ref.as_ref().is_some_and(is_known))
     }
 
-    /// Stores an object. What an earlier state of it was given and its new state does not name, it keeps.
+    /// Stores an object. Fields that were allocated earlier are kept unless the new state specifies them.
     pub(super) fn store(&mut self, mut object: Object) {
         let key = ObjectKey::of(&object);
         match (&mut object, self.stored.get(&key)) {
             (Object::Service(service), Some(Object::Service(before))) => keep_service(service, before),
             (Object::Pod(pod), Some(Object::Pod(before))) => keep_pod(pod, before),
             (Object::Node(node), Some(Object::Node(before))) => keep_node(node, before),
-            // Nothing is given to objects of the other kinds.
+            // Other kinds have no allocated fields.
             (
                 Object::Namespace(_)
                 | Object::Node(_)
@@ -54,12 +54,12 @@ impl Cluster {
         self.stored.insert(key, object);
     }
 
-    /// Removes an object and what belongs to it; `None` if it is not there.
+    /// Removes an object and its dependents; `None` if it does not exist.
     pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<()> {
         self.stored.remove(key)?;
         self.owners.remove(key);
         match key.kind {
-            // The garbage collector: what has an owner goes with it.
+            // The garbage collector: dependents are deleted with their owner.
             Kind::Deployment => {
                 let owned = self.owners.iter().filter(|(_, owner)| *owner == key);
                 for pod in owned.map(|(pod, _)| pod.clone()).collect::<Vec<_>>() {
@@ -67,7 +67,7 @@ impl Cluster {
                     self.owners.remove(&pod);
                 }
             }
-            // Pods of a node that is gone are gone; those of Deployments are made anew elsewhere.
+            // Pods on a deleted node are deleted; those of Deployments are recreated elsewhere.
             Kind::Node => {
                 let is_there = |object: &Object| {
                     super::as_pod(object).is_some_and(|pod| pod.spec.node_name == key.name.name)
@@ -131,7 +131,7 @@ fn keep_service(service: &mut Service, before: &Service) {
     }
 }
 
-/// A Pod stays on its node and keeps its address and condition, unless the new state says otherwise.
+/// A Pod keeps its node, address and condition, unless the new state specifies them.
 fn keep_pod(pod: &mut Pod, before: &Pod) {
     if pod.spec.node_name.is_empty() {
         pod.spec.node_name.clone_from(&before.spec.node_name);

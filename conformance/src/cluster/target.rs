@@ -1,15 +1,15 @@
-//! Which Pods a Service selects, and on which of their ports they are reached.
+//! The Pods that a Service selects, and their target ports.
 
 use proxy_core::objects::{Container, IntOrString, ObjectMeta, Pod, Protocol, Service, ServicePort};
 
-/// Whether a Service's selector finds a Pod.
+/// True if a Service's selector matches a Pod.
 pub(super) fn selects(service: &Service, metadata: &ObjectMeta) -> bool {
     !service.spec.selector.is_empty()
         && service.metadata.namespace() == metadata.namespace()
         && service.spec.selector.iter().all(|(name, value)| metadata.labels.get(name) == Some(value))
 }
 
-/// Target ports of a Service that are numbers.
+/// Numeric target ports of a Service.
 pub(super) fn numeric_targets(service: &Service) -> Vec<(Protocol, u16)> {
     let number = |port: &ServicePort| match &port.target_port {
         Some(IntOrString::Int(0)) | None => Some(port.port),
@@ -20,7 +20,7 @@ pub(super) fn numeric_targets(service: &Service) -> Vec<(Protocol, u16)> {
     ports.filter_map(|port| Some((port.protocol, valid_port(number(port)?)?))).collect()
 }
 
-/// Containers that run beside each other: init containers only if they are sidecars.
+/// Containers that run concurrently: init containers count only if they are sidecars.
 pub(super) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     let sidecars = pod.spec.init_containers.iter().filter(|container| container.restart_policy == "Always");
     pod.spec.containers.iter().chain(sidecars)

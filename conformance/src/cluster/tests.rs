@@ -135,7 +135,7 @@ fn deployments_scale_replace_and_vanish_without_moving_other_pods() {
     };
     let scaled = apply(&web(), &WEB.replace("replicas: 3", "replicas: 1"));
     assert_eq!(names(&scaled), ["client 10.244.1.2", "web-0 10.244.1.3", "kube-system/agent 192.168.0.12"]);
-    // Serial numbers and addresses of Pods that are gone are not used again.
+    // Serial numbers and addresses of deleted Pods are not reused.
     let grown = apply(&scaled, WEB);
     assert_eq!(names(&grown)[1..4], ["web-0 10.244.1.3", "web-3 10.244.2.3", "web-4 10.244.1.5"]);
     let replaced = delete(&web(), Kind::Pod, "web-0");

@@ -12,12 +12,12 @@ fn a_diagnostic_shows_its_lines() {
         Source { name: "empty.yaml".into(), text: String::new() },
     ];
     let diagnostics = [
-        Diagnostic::error(place(0, 43..45), "nodePort 80 cannot be used")
+        Diagnostic::error(place(0, 43..45), "invalid NodePort 80")
             .expected("a port from 30000 to 32767")
             .related(place(0, 0..4), "of this object")
-            .help("leave nodePort out to have one allocated"),
-        Diagnostic::warning(place(1, 6..14), "nobody uses this").related(place(0, 6..13), "as in this file"),
-        Diagnostic::error(place(2, 0..0), "there is no Scenario document"),
+            .help("omit nodePort to have one allocated"),
+        Diagnostic::warning(place(1, 6..14), "this is unused").related(place(0, 6..13), "as in this file"),
+        Diagnostic::error(place(2, 0..0), "no Scenario document"),
         Diagnostic::error(place(0, 22..46), "a block is underlined on its first line only"),
         Diagnostic::error(place(0, 46..46), "the end of the text"),
     ];

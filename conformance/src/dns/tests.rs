@@ -55,7 +55,7 @@ fn a_server_answers_from_its_zone() {
             Some((Resolved { is_found, addresses, is_truncated: false }, line.to_owned())),
             "{name}"
         );
-        // Neither end takes the one for the other.
+        // Queries are not parsed as responses, nor responses as queries.
         assert_eq!(read(&query), None);
         assert_eq!(zone.answer(&answer, line), None);
     }
@@ -69,7 +69,7 @@ fn addresses(count: u32) -> Vec<Ipv4Addr> {
     (0..count).map(|number| Ipv4Addr::from(0x0af4_0100 + number)).collect()
 }
 
-/// A zone in which that name has so many addresses.
+/// A zone in which that name has `count` addresses.
 fn zone(count: u32) -> Zone {
     Zone(BTreeMap::from([(HEADLESS.to_owned(), addresses(count))]))
 }
@@ -81,7 +81,7 @@ fn an_answer_is_cut_where_a_datagram_ends() {
     let fitting = u32::try_from((512 - question) / 16).expect("some");
     assert_eq!(fitting, 29);
     let line = "kube-system/coredns-0 10.244.1.2:40000 10.244.1.3:53\n";
-    // The type, class, TTL and length of the record that says who answers, its name, and its string with its own length.
+    // Type, class, TTL and length of the identity record, its name, and its string with length byte.
     let identity = 10 + IDENTITY.len() + 2 + 1 + line.trim_end().len();
     let query = query(7, HEADLESS).expect("a name");
     for (count, told, is_truncated) in [
@@ -99,13 +99,13 @@ fn an_answer_is_cut_where_a_datagram_ends() {
         let addresses = addresses(told);
         assert_eq!(resolved, Resolved { is_found: true, addresses, is_truncated }, "{count}");
         assert_eq!(by, line);
-        assert_eq!(resolved.to_string().contains("would ask again by TCP"), is_truncated, "{resolved}");
+        assert_eq!(resolved.to_string().contains("would retry over TCP"), is_truncated, "{resolved}");
     }
 }
 
 #[test]
 fn whoever_answers_is_named_whatever_the_length_of_the_name() {
-    // 63 and 253 characters are the most that Kubernetes takes.
+    // 63 and 253 characters are the limits of Kubernetes.
     let query = query(7, HEADLESS).expect("a name");
     for length in [2, 200, 204, 205, 206, 207, 253, 253 + 1 + 63] {
         let line = format!(

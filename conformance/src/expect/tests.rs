@@ -38,15 +38,15 @@ fn a_name_has_the_addresses_that_are_expected_or_others() {
     let resolved = |is_found, addresses: &[Ipv4Addr], is_truncated| {
         Some(Resolved { is_found, addresses: addresses.to_vec(), is_truncated })
     };
-    let cut = "the first 2 addresses of an answer that is too long for a datagram; a resolver would ask again by TCP, which is \
+    let cut = "a truncated response with the first 2 addresses; a resolver would retry over TCP, which is \
                not modelled";
     for (expected, seen, found) in [
         (&[one, two][..], resolved(true, &[two, one], false), None),
         (&[], resolved(false, &[], false), None),
         (&[one], resolved(true, &[one, two], false), Some("10.244.1.2, 10.244.1.3")),
         (&[one], resolved(false, &[], false), Some("no such name")),
-        (&[one], None, Some("no answer")),
-        // Nobody knows what was cut off, or that it is nothing else.
+        (&[one], None, Some("no response")),
+        // It is unknown whether the missing part is the expected one.
         (&[one, two], resolved(true, &[one, two], true), Some(cut)),
     ] {
         let expectation = PreparedExpectation { addresses: Some(expected.to_vec()), ..Default::default() };
@@ -69,9 +69,9 @@ fn every_flow_must_end_as_expected() {
     assert_eq!(lines(&expected, &observed(&[&connected, &connected])), Vec::<String>::new());
     assert_eq!(
         lines(&expected, &observed(&[&connected, &refused])),
-        ["outcome: expected connected, found refused/tcp-reset (1 of 2 connections ended otherwise)"]
+        ["outcome: expected connected, found refused/tcp-reset (1 of 2 connections had another outcome)"]
     );
-    // A run may be lucky; the exact distribution is not.
+    // A run may succeed by chance; the exact distribution does not.
     let mut distribution = Distribution::default();
     for (outcome, parts) in [(Outcome::Connected, 3), (Outcome::Timeout, 1)] {
         distribution.add(outcome, None, &sim::draws::Weight::new(parts, 2));
@@ -103,7 +103,7 @@ fn sources_are_those_of_answered_flows_by_endpoint() {
     );
     assert_eq!(
         check_one(Some("c"), &[CLIENT]),
-        ["sourceSeen: expected pod/c to see client (10.244.1.2), found no connection that was answered"]
+        ["sourceSeen: expected pod/c to see client (10.244.1.2), found no answered connection"]
     );
 }
 
@@ -126,11 +126,13 @@ fn drops_count_where_they_are_meant_and_flooded_frames_do_not() {
     assert_eq!(check_drops(Some("LinkLoss"), &[DropReason::LinkLoss]), none);
     assert_eq!(
         check_drops(None, &[DropReason::ArpNotForUs, DropReason::OtherHost]),
-        ["dropped: expected a packet to be dropped on node-1, found no packet that was dropped"]
+        ["dropped: expected a packet to be dropped on node-1, found no dropped packet"]
     );
     assert_eq!(
         check_drops(Some("NO_SOCKET"), &[DropReason::LinkLoss, DropReason::LinkLoss]),
-        ["dropped: expected a packet to be dropped on node-1 because of NO_SOCKET, found LinkLoss on node-1"]
+        [
+            "dropped: expected a packet to be dropped on node-1 with reason NO_SOCKET, found LinkLoss on node-1"
+        ]
     );
     let blind = check(
         &PreparedExpectation { dropped: Some((node.clone(), None)), ..Default::default() },

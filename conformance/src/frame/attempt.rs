@@ -1,6 +1,6 @@
-//! How a client's first packets went: each SYN, datagram or echo request by which a flow begins, hop by hop.
+//! The paths of a client's first packets: each SYN, datagram or echo request that starts a flow, hop by hop.
 //!
-//! These are the packets for which a kernel decides: to which endpoint, and from which port. Answers follow from them.
+//! For these packets a kernel makes random choices: the endpoint and the source port. Replies follow from them.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,31 +9,30 @@ use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, Tcp
 
 use super::{Direction, Frame};
 
-/// One of the packets by which a client begins a flow, from device to device. A packet is known again by its IP
-/// identification, which no translation changes.
+/// A packet that starts a flow, from device to device. It is recognized by its IP ID, which no translation changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Where it was seen, in the order of the frames; never empty.
+    /// Where it was seen, in frame order; never empty.
     pub hops: Vec<Sighting>,
 }
 
 /// A packet at a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
-    /// When.
+    /// The time.
     pub at: Duration,
-    /// Where, and what it looked like there.
+    /// The place and its addresses there.
     pub place: Appearance,
 }
 
-/// Where a packet was seen, and what it looked like there. Ports of an echo request are its identifier.
+/// Where a packet was seen, and its addresses there. For echo requests, the ports are the identifier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Appearance {
     /// The node's name.
     pub netns: String,
     /// The device.
     pub device: String,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
     /// Source address and port.
     pub src: (Ipv4Addr, u16),
@@ -41,35 +40,35 @@ pub struct Appearance {
     pub dst: (Ipv4Addr, u16),
 }
 
-/// A port that a translation gave to the packets of a flow.
+/// A source port assigned by a translation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslatedPort {
-    /// The node that did it.
+    /// The translating node.
     pub netns: String,
     /// The port before.
     pub before: u16,
-    /// The port after; the same if it passed without a change.
+    /// The port after; equal if it was not changed.
     pub after: u16,
 }
 
-/// By which packets a client begins flows.
+/// The packets with which a client starts flows.
 #[derive(Debug, Clone, Copy)]
 pub enum FlowStart<'a> {
-    /// By a SYN, a datagram that carries this, or an echo request.
+    /// A SYN, a datagram with this payload, or an echo request.
     Request(&'a [u8]),
-    /// By any TCP segment or UDP datagram of which this says so, given the protocol's number and the packet without its IP
-    /// header. A raw socket can begin with anything.
+    /// Any TCP segment or UDP datagram for which this returns true, given the protocol number and the packet without
+    /// its IP header. A raw socket can start a flow with anything.
     Any(fn(u8, &[u8]) -> bool),
 }
 
-/// The packets by which a client begins a flow, in order.
+/// The packets with which a client starts flows, in order.
 ///
-/// A packet that no device ever saw, because the client's own rules dropped it, is not among them.
+/// A packet that the client's own rules dropped appears on no device and is not included.
 pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<Attempt> {
     let mut attempts: Vec<((u8, u16, u32), Attempt)> = Vec::new();
     for frame in frames {
         let Some(packet) = FirstPacket::of(frame, opening) else { continue };
-        // Somebody else's segment may have the same identification, but not the same sequence number as well.
+        // An unrelated segment may have the same IP ID, but not the same sequence number too.
         let key = (packet.protocol, packet.ident, packet.seq);
         let hop = Sighting { at: frame.at, place: packet.place };
         match attempts.iter_mut().find(|(known, _)| *known == key) {
@@ -77,24 +76,25 @@ pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<A
             None if hop.place.netns == client && hop.place.direction == Direction::Transmitted => {
                 attempts.push((key, Attempt { hops: vec![hop] }));
             }
-            // It began before these frames did, or somebody else sent it.
+            // It started before these frames, or comes from another host.
             None => {}
         }
     }
     attempts.into_iter().map(|(_, attempt)| attempt).collect()
 }
 
-/// When the first side went another way than the second: the time of the choice that differs, or a little later. `None`
-/// if the second went the same way, or if they differ in nothing but how often the client tried.
+/// The time at which the first side deviates from the second: the time of the deciding choice, or slightly later.
+/// `None` if the paths are equal, or differ only in the number of attempts.
 pub fn parted(first: &[Attempt], second: &[Attempt]) -> Option<Duration> {
     let pairs = first.iter().zip(second);
     pairs.into_iter().find_map(|(first, second)| first.parted(second))
 }
 
-/// What translations made of the source port, in the order in which the nodes must have drawn. `own` is the client's.
+/// The translations of the source port, in the order in which nodes must have made random choices. `own` is the
+/// client's port.
 ///
-/// Packets of one flow keep what the first was given; a node that left the port alone may have drawn the same one, and is
-/// listed once.
+/// Later packets of a flow keep the port of the first; a node that left the port unchanged may have chosen it at
+/// random, and is listed once.
 pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
     let mut ports: Vec<TranslatedPort> = Vec::new();
     for attempt in attempts {
@@ -129,7 +129,7 @@ pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
 }
 
 impl Attempt {
-    /// As [`parted`]. Bridges flood their ports in any order, so the order of hops does not count.
+    /// As [`parted`]. Bridges flood ports in any order, so the order of hops is ignored.
     fn parted(&self, other: &Self) -> Option<Duration> {
         let mut theirs: Vec<&Appearance> = other.hops.iter().map(|hop| &hop.place).collect();
         let mut last = None;
@@ -138,7 +138,7 @@ impl Attempt {
             theirs.swap_remove(same);
             last = Some(*at);
         }
-        // The other went on where this one ended.
+        // The other side continued where this one ended.
         last.filter(|_| !theirs.is_empty())
     }
 }
@@ -152,7 +152,7 @@ struct FirstPacket {
 }
 
 impl FirstPacket {
-    /// The packet of a frame, if a flow may begin by it.
+    /// The packet of a frame, if it may start a flow.
     fn of(frame: &Frame, opening: FlowStart<'_>) -> Option<Self> {
         let is_ip = Ethernet::new_checked(&*frame.bytes)?.ethertype() == EtherType::Ipv4;
         let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
@@ -186,7 +186,7 @@ impl FirstPacket {
     }
 }
 
-/// Whether it is a SYN, a datagram that carries `request`, or an echo request.
+/// True for a SYN, a datagram with payload `request`, or an echo request.
 fn is_request(ip: &Ipv4<&[u8]>, request: &[u8]) -> bool {
     match ip.protocol() {
         protocol::TCP => Tcp::new_checked(ip.payload())

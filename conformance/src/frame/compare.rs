@@ -1,4 +1,4 @@
-//! Device by device: did both sides see the same frames in the same order?
+//! Compares the frames of both sides, device by device.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,55 +13,53 @@ use super::{
     TcpSummary,
 };
 
-/// One of the two that are compared.
+/// One of the two sides.
 #[derive(Debug, Clone, Copy)]
 pub struct Observer<'a> {
-    /// What it is called: `simulator`, `kernel`.
+    /// Its name: `simulator` or `kernel`.
     pub name: &'a str,
-    /// Every frame that it saw, in its order.
+    /// All its frames, in order.
     pub frames: &'a [Frame],
 }
 
-/// The first difference on a device, within one conversation.
+/// The first difference on a device, within one flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameDifference {
     /// The node's name.
     pub netns: String,
     /// The device.
     pub device: String,
-    /// The conversation.
+    /// The flow.
     pub conversation: Conversation,
-    /// When the earlier of the two frames was there.
+    /// The time of the earlier of the two frames.
     pub at: Duration,
-    /// Position of the frame among those of its conversation and direction that count, from 1.
+    /// Position of the frame among the relevant ones of its flow and direction, from 1.
     pub position: usize,
-    /// Name of the first side, and what it saw there; `None` for nothing more.
+    /// Name of the first side, and its frame; `None` if it has no more.
     pub left: (String, Option<FrameSummary>),
-    /// The same of the second side.
+    /// Name of the second side, and its frame.
     pub right: (String, Option<FrameSummary>),
 }
 
-/// What a comparison comes to.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// At most one frame for each device, direction and conversation, in the order of time, so that the cause comes before its
-    /// effects.
+    /// At most one difference per device, direction and flow, in time order, so that causes precede effects.
     pub differences: Vec<FrameDifference>,
-    /// By when everything that may yet become a difference is one, unless the other side does the same. `None`: there is nothing
-    /// of that sort.
+    /// When all pending frames become differences, unless the other side sends them too. `None` if there are none.
     pub undecided_until: Option<Duration>,
 }
 
-/// Where the two sides differ.
+/// Compares both sides.
 ///
-/// Three things are free. Frames of different conversations may come in any order, and so may frames of different directions:
-/// a server closes when it pleases, and the client may have begun the next connection by then. A pure acknowledgment may be left out where a later segment
-/// acknowledges as much; but never the last one of a handshake, on which the state of conntrack depends. ARP is compared
-/// by who asks and who answers, not by how often and when: neighbours are confirmed and forgotten by timers that the
-/// kernel draws at random.
+/// Three things are not compared. The relative order of frames of different flows, or of different directions: a server
+/// closes when it chooses, and the client may have started the next connection by then. Pure ACKs that a later segment
+/// makes redundant, except the last one of a handshake, on which the conntrack state depends. The number and times of
+/// ARP messages: neighbours are confirmed and expire by random timers of the kernel, so only the requesters and
+/// responders are compared.
 ///
-/// Clocks of the two sides begin together, and it is `now` on both. What one has sent a moment ago the other may be about to
-/// send; so it is no difference for 0.1 s and an eighth of the conversation's age.
+/// The clocks of both sides start together, and it is `now` on both. A recent frame of one side may still be sent by
+/// the other, so it is not a difference until 0.1 s plus an eighth of the flow's age have passed.
 pub fn compare(left: Observer<'_>, right: Observer<'_>, now: Duration) -> Comparison {
     let (left_threads, right_threads) = (threads(left.frames), threads(right.frames));
     let keys: BTreeSet<_> = left_threads.keys().chain(right_threads.keys()).collect();
@@ -92,39 +90,39 @@ pub fn compare(left: Observer<'_>, right: Observer<'_>, now: Duration) -> Compar
     comparison
 }
 
-/// How much later than one side the other may send the same, in a conversation of that age. A timer of Linux fires late by up
-/// to an eighth of its length (kernel/time/timer.c), and a machine may be busy.
+/// How much later the other side may send the same frame, in a flow of that age. Linux timers may be late by up to an
+/// eighth of their length (kernel/time/timer.c), and a machine may be busy.
 fn lateness(age: Duration) -> Duration {
     BUSY + age / 8
 }
 
-/// How long a machine may be busy with other things.
+/// Allowance for a busy machine.
 const BUSY: Duration = Duration::from_millis(100);
 
-/// Frames of ARP are not in the order of time.
+/// ARP frames are not in time order.
 fn first_at(thread: &Thread) -> Option<Duration> {
     thread.iter().map(|(at, _)| *at).min()
 }
 
-/// Frames of one conversation on one device, in their order, with their times.
+/// Frames of one flow on one device, in order, with their times.
 type Thread = Vec<(Duration, FrameSummary)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key<'a> {
     netns: &'a str,
     device: &'a str,
-    /// What a device receives and what it sends are two sequences: which of two frames that pass each other comes first is
-    /// chance. None for ARP, of which the order does not count at all.
+    /// Received and sent frames are two sequences: the order of two frames that cross is random. `None` for ARP, whose
+    /// order is ignored.
     direction: Option<Direction>,
     conversation: Conversation,
 }
 
-/// What frames have in common of which the order counts.
+/// The frames among which the order is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Conversation {
     /// ARP as a whole.
     Arp,
-    /// IP between these ends, in either direction; an ICMP error belongs to the packet that it is about.
+    /// IP between these endpoints, in either direction; an ICMP error belongs to the flow of the quoted packet.
     Ip([(Ipv4Addr, u16); 2]),
     /// Anything else, by EtherType.
     Other(u16),
@@ -179,10 +177,10 @@ fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     threads.into_iter().map(what_counts).collect()
 }
 
-/// Where two threads part.
+/// The position where two sequences differ.
 struct Parting {
     position: usize,
-    /// When the earlier of the two frames was there.
+    /// The time of the earlier of the two frames.
     at: Duration,
     sides: (Option<FrameSummary>, Option<FrameSummary>),
 }
@@ -204,8 +202,8 @@ fn parting(conversation: Conversation, first: &Thread, second: &Thread) -> Optio
     }
 }
 
-/// When that of two frames was there which shows that the sides differ: the earlier one. But an acknowledgment may yet be
-/// found superfluous, when the later segment that the other side has got already comes here too.
+/// The time of the frame that reveals the difference: the earlier one. But a pure ACK may still become redundant, once
+/// the later segment that the other side has arrives here too.
 fn parted_at(
     left: Option<&(Duration, FrameSummary)>,
     right: Option<&(Duration, FrameSummary)>,
@@ -227,7 +225,7 @@ fn may_be_spare(frame: &FrameSummary) -> bool {
     acknowledgment(frame).is_some_and(|(_, tcp, _)| tcp.is_pure_ack() && !ends_handshake(tcp))
 }
 
-/// The earliest question or answer that only one side has.
+/// The earliest request or reply that only one side has.
 fn arp_parting(first: &Thread, second: &Thread) -> Option<Parting> {
     let is_in = |frame: &FrameSummary, thread: &Thread| thread.iter().any(|(_, other)| other == frame);
     let alone = |thread: &Thread, other: &Thread| {
@@ -243,7 +241,7 @@ fn arp_parting(first: &Thread, second: &Thread) -> Option<Parting> {
     }
 }
 
-/// Leaves out pure acknowledgments that a later segment of the same direction makes superfluous.
+/// Removes pure ACKs that a later segment in the same direction makes redundant.
 fn without_spare_acks(mut frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duration, FrameSummary)> {
     let mut highest: BTreeMap<StreamKey, SeqSummary> = BTreeMap::new();
     let mut is_kept = Vec::with_capacity(frames.len());
@@ -257,7 +255,7 @@ fn without_spare_acks(mut frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duratio
         let highest_now = later.map_or(ack, |later| later.max(ack));
         highest.insert(key, highest_now);
         if tcp.flags.contains(TcpFlags::SYN) {
-            // Whatever came before belongs to an earlier connection of the same addresses and ports.
+            // Earlier frames belong to a previous connection with the same addresses and ports.
             highest.remove(&key);
         }
     }
@@ -266,7 +264,7 @@ fn without_spare_acks(mut frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duratio
     frames
 }
 
-/// One direction of a connection on one way through a device: with a hairpin, the same segment passes twice.
+/// One direction of a connection through a device: with a hairpin, the same segment passes twice.
 type StreamKey = (Direction, MacAddr, MacAddr, [u8; 4], [u8; 4], (u16, u16));
 
 fn acknowledgment(frame: &FrameSummary) -> Option<(StreamKey, &TcpSummary, SeqSummary)> {
@@ -282,10 +280,10 @@ fn ends_handshake(tcp: &TcpSummary) -> bool {
     tcp.seq == first && tcp.ack == Some(first)
 }
 
-/// Each question and each answer once; those that confirm a known neighbour are left out.
+/// Each request and reply once, without those that confirm a known neighbour.
 fn askers_and_answerers(frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duration, FrameSummary)> {
     let mut known: BTreeMap<_, (Duration, FrameSummary)> = BTreeMap::new();
-    // Questions to neighbours that are known already. Several may be open at once.
+    // Requests to known neighbours. Several may be pending at once.
     let mut confirmed = Vec::new();
     for (at, frame) in frames {
         let Body::Arp(arp) = &frame.body else { continue };

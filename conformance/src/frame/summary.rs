@@ -1,7 +1,7 @@
-//! What of a frame is decided by the network, and not drawn at random by those who send.
+//! The parts of a frame that the network determines, as opposed to random choices of the sender.
 //!
-//! Left out: identification of IP packets, checksums (a veth carries frames whose checksum is still to be filled in),
-//! receive windows, TCP time stamps, sequence numbers but for their distance from the initial one, data.
+//! Omitted: IP IDs, checksums (on a veth they may not be filled in yet), receive windows, TCP timestamps, absolute
+//! sequence numbers, payload.
 
 mod options;
 mod words;
@@ -18,27 +18,27 @@ use sim::wire::{
 
 use super::{Direction, Frame};
 
-/// A frame without what is free.
+/// A frame reduced to the parts that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameSummary {
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
-    /// Sender on the link.
+    /// Source MAC address.
     pub src: MacAddr,
-    /// Receiver on the link.
+    /// Destination MAC address.
     pub dst: MacAddr,
-    /// What it carries.
+    /// The contents.
     pub body: Body,
 }
 
-/// What a frame carries.
+/// The contents of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// ARP for IPv4.
     Arp(Arp),
     /// An IPv4 packet.
     Ipv4(IpSummary),
-    /// What this program does not read.
+    /// Contents that are not parsed.
     Other {
         /// Its EtherType.
         ethertype: u16,
@@ -58,13 +58,13 @@ pub struct IpSummary {
     pub tos: u8,
     /// DF.
     pub dont_fragment: bool,
-    /// Offset in bytes, and whether more fragments follow; `None` for a whole packet.
+    /// Offset in bytes and more-fragments flag; `None` for a complete packet.
     pub fragment: Option<(u16, bool)>,
-    /// What it carries.
+    /// The payload.
     pub payload: PayloadSummary,
 }
 
-/// What an IPv4 packet carries.
+/// The payload of an IPv4 packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PayloadSummary {
     /// A TCP segment.
@@ -73,7 +73,7 @@ pub enum PayloadSummary {
     Udp {
         /// Source and destination port.
         ports: (u16, u16),
-        /// Bytes of data.
+        /// Length of the data in bytes.
         len: usize,
     },
     /// An ICMP message.
@@ -82,10 +82,10 @@ pub enum PayloadSummary {
         icmp_type: u8,
         /// Code.
         code: u8,
-        /// What follows them.
+        /// The rest of the message.
         rest: IcmpRest,
     },
-    /// Ports of a protocol whose header was cut off, as in the quote of an ICMP error.
+    /// Ports of a protocol whose header was truncated, as in the quote of an ICMP error.
     Ports {
         /// IP protocol number.
         protocol: u8,
@@ -96,27 +96,27 @@ pub enum PayloadSummary {
     Other {
         /// IP protocol number.
         protocol: u8,
-        /// Bytes.
+        /// Length in bytes.
         len: usize,
     },
 }
 
-/// What follows type, code and checksum of an ICMP message.
+/// The part of an ICMP message after type, code and checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IcmpRest {
-    /// Of a question or its answer, such as an echo.
+    /// A query or its reply, such as an echo.
     Query {
         /// Identifier.
         id: u16,
         /// Sequence number.
         sequence: u16,
     },
-    /// Of an error.
+    /// An error.
     Error {
-        /// The four bytes before the quote: the MTU of the next hop in the last two (RFC 1191 §4), the gateway of a redirect, zero in
-        /// most others (RFC 792).
+        /// The four bytes before the quote: the next-hop MTU in the last two (RFC 1191 §4), the gateway of a redirect,
+        /// zero in most others (RFC 792).
         word: [u8; 4],
-        /// The packet that it is about; `None` if not even its header is there.
+        /// The quoted packet; `None` if its header is incomplete.
         quote: Option<Box<IpSummary>>,
     },
 }
@@ -130,34 +130,34 @@ pub struct TcpSummary {
     pub flags: TcpFlags,
     /// Sequence number.
     pub seq: SeqSummary,
-    /// Acknowledgment number, where ACK is set.
+    /// Acknowledgment number, if ACK is set.
     pub ack: Option<SeqSummary>,
-    /// Options in their order, without padding.
+    /// Options in order, without padding.
     pub options: Vec<OptionSummary>,
-    /// Bytes of data.
+    /// Length of the data in bytes.
     pub len: usize,
 }
 
 /// A sequence number without its random part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SeqSummary {
-    /// Its distance from the initial sequence number of a connection of this run.
+    /// Offset from the initial sequence number of a connection in this run.
     FromInitial(u32),
-    /// A number near none of them, as it stands: zero in many resets, or crafted.
+    /// An absolute number that is close to none of them: zero in many resets, or crafted.
     Plain(u32),
 }
 
-/// The initial sequence numbers of a run. NAT changes addresses and ports, but no sequence numbers, so they need not be
-/// kept by connection.
+/// The initial sequence numbers of a run. NAT does not change sequence numbers, so they need not be kept per
+/// connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InitialSeqs(BTreeSet<u32>);
 
-/// No connection of a scenario carries more bytes than this in one direction.
+/// Larger than the data of any connection of a scenario in one direction.
 const LARGEST_STREAM: u32 = 1 << 16;
 
 impl InitialSeqs {
-    /// Those of all connections that begin in these frames, or of whose beginning an ICMP error tells: a SYN that its
-    /// sender's own rules reject is on no device.
+    /// Collected from all SYNs in these frames and in ICMP errors: a SYN that its sender's own rules reject appears on
+    /// no device.
     pub fn of(frames: &[Frame]) -> Self {
         let syn = |frame: &Frame| {
             let ethernet = Ethernet::new_checked(&*frame.bytes)?;
@@ -169,11 +169,12 @@ impl InitialSeqs {
     }
 
     fn summary(&self, seq: u32) -> SeqSummary {
-        // Numbers are on a circle: the nearest initial number at or below, or else the highest of all.
+        // Sequence numbers wrap: use the nearest initial number at or below, or else the highest of all.
         let below = self.0.range(..=seq).next_back().or_else(|| self.0.iter().next_back());
         below
             .map(|initial| seq.wrapping_sub(*initial))
-            // Resets that answer no acknowledgment have zero (RFC 9293 §3.10.7.1), even if a connection began shortly before it.
+            // Resets in reply to segments without ACK have zero (RFC 9293 §3.10.7.1), even if a connection started
+            // shortly before it.
             .filter(|distance| *distance < LARGEST_STREAM && (seq != 0 || *distance == 0))
             .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
     }
@@ -186,7 +187,7 @@ fn initial_seq(ip: &Ipv4<&[u8]>, payload: &[u8]) -> Option<u32> {
     tcp.flags().contains(TcpFlags::SYN).then(|| tcp.sequence())
 }
 
-/// The sequence number of a SYN that an ICMP error is about.
+/// The sequence number of a SYN quoted in an ICMP error.
 fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
     let icmp = Icmpv4::new_checked(ip.payload()).filter(|_| ip.protocol() == protocol::ICMP)?;
     let quote = Quote::parse(icmp.payload()).filter(|_| icmp.is_error())?;
@@ -194,7 +195,7 @@ fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
 }
 
 impl FrameSummary {
-    /// The summary of a frame; `None` for bytes that are no frame.
+    /// The summary of a frame; `None` for malformed bytes.
     pub fn of(frame: &Frame, initial: &InitialSeqs) -> Option<Self> {
         let ethernet = Ethernet::new_checked(&*frame.bytes)?;
         let l3 = &frame.bytes[ETHERNET_HEADER_LEN..];
@@ -227,7 +228,7 @@ impl IpSummary {
         }
     }
 
-    /// The packet that an ICMP error quotes: a header, and as much of the rest as the sender kept.
+    /// The packet quoted in an ICMP error: a header, and as much of the rest as the sender included.
     fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
         let Quote { ip, l4 } = Quote::parse(bytes)?;
         Some(Box::new(Self::of(&ip, l4, initial)))
@@ -286,14 +287,14 @@ impl TcpSummary {
         }
     }
 
-    /// An acknowledgment and nothing else.
+    /// True for an ACK without data and other flags.
     pub fn is_pure_ack(&self) -> bool {
         self.flags == TcpFlags::ACK && self.len == 0
     }
 }
 
 impl PayloadSummary {
-    /// Source and destination port, where the packet shows them.
+    /// Source and destination port, if present.
     pub const fn ports(&self) -> Option<(u16, u16)> {
         match self {
             Self::Tcp(TcpSummary { ports, .. }) | Self::Udp { ports, .. } | Self::Ports { ports, .. } => {

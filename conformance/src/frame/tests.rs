@@ -9,7 +9,7 @@ const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 const SYN_ACK: TcpFlags = TcpFlags::SYN.union(TcpFlags::ACK);
 const FIN_ACK: TcpFlags = TcpFlags::FIN.union(TcpFlags::ACK);
 
-/// Frames on `node eth0`, in the order in which they are added.
+/// Frames on `node eth0`, in order of addition.
 #[derive(Default)]
 struct Capture {
     frames: Vec<Frame>,
@@ -17,7 +17,7 @@ struct Capture {
 }
 
 impl Capture {
-    /// Initial sequence numbers of the two directions lie `initial` above zero and above a million.
+    /// The initial sequence numbers of the two directions are `initial` and one million plus `initial`.
     fn with_initial(initial: u32) -> Self {
         Self { initial, ..Self::default() }
     }
@@ -39,7 +39,7 @@ impl Capture {
         self.push(direction, bytes)
     }
 
-    /// A segment; `seq` and `ack` count from the initial numbers.
+    /// A segment; `seq` and `ack` are relative to the initial numbers.
     fn tcp(&mut self, is_client: bool, flags: TcpFlags, seq: u32, ack: u32, data: &[u8]) -> &mut Self {
         let options: &[u8] = if flags.contains(TcpFlags::SYN) { &[2, 4, 5, 0xb4, 1, 3, 3, 7] } else { &[] };
         self.segment(is_client, flags, seq, ack, options, data)
@@ -99,7 +99,7 @@ impl Capture {
         self.push(Direction::Transmitted, arp_frame(dst, mac, &arp))
     }
 
-    /// One line for each frame.
+    /// One line per frame.
     fn listing(&self) -> String {
         let initial = InitialSeqs::of(&self.frames);
         let lines = self.frames.iter().filter_map(|frame| FrameSummary::of(frame, &initial));
@@ -146,7 +146,7 @@ fn what_is_free_is_no_difference() {
     simulator.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, FIN_ACK, 1, 2, &[]);
     simulator.tcp(true, TcpFlags::ACK, 2, 2, &[]);
     let mut kernel = Capture::with_initial(3_999_999_999);
-    // Asked twice, answered twice, and confirmed later.
+    // Requested twice, answered twice, and confirmed later.
     for _ in 0..2 {
         kernel.arp(ArpOperation::Reply, true, SERVER.0, CLIENT.0);
         kernel.arp(ArpOperation::Request, false, CLIENT.0, SERVER.0);
@@ -155,7 +155,7 @@ fn what_is_free_is_no_difference() {
     kernel.arp(ArpOperation::Request, true, SERVER.0, [10, 0, 0, 3]);
     kernel.arp(ArpOperation::Reply, true, CLIENT.0, SERVER.0);
     kernel.arp(ArpOperation::Reply, true, [10, 0, 0, 3], SERVER.0);
-    // The server acknowledges the FIN on its own before it sends its own.
+    // The server acknowledges the FIN separately before it sends its own.
     kernel.handshake().tcp(true, FIN_ACK, 1, 1, &[]).tcp(false, TcpFlags::ACK, 1, 2, &[]);
     kernel.tcp(false, FIN_ACK, 1, 2, &[]).tcp(true, TcpFlags::ACK, 2, 2, &[]);
     assert_eq!(differences(&simulator, &kernel), "");
@@ -167,7 +167,7 @@ fn what_one_side_has_just_sent_the_other_may_be_about_to_send() {
     simulator.handshake();
     let mut kernel = Capture::with_initial(0);
     kernel.handshake();
-    // Sent again 800 ms after the first.
+    // Retransmitted 800 ms after the first.
     simulator.tcp(true, TcpFlags::SYN, 0, 0, &[]).frames[3].at = Duration::from_millis(800);
     fn sides<'a>(first: &'a Capture, second: &'a Capture) -> [Observer<'a>; 2] {
         [("simulator", first), ("kernel", second)].map(|(name, side)| Observer { name, frames: &side.frames })
@@ -180,7 +180,7 @@ fn what_one_side_has_just_sent_the_other_may_be_about_to_send() {
             assert_eq!(found.undecided_until, undecided, "at {now} ms");
         }
     }
-    // What was sent otherwise long ago is told, whatever came last.
+    // An older difference is reported, whatever came last.
     kernel.frames[0].bytes[22] = 63;
     let [left, right] = sides(&simulator, &kernel);
     assert_eq!(compare(left, right, Duration::from_millis(800)).differences.len(), 1);
@@ -196,7 +196,7 @@ fn what_is_asked_late_is_told_when_as_much_has_passed_as_the_questions_are_old()
         }
         capture
     };
-    // The first question is to the highest address.
+    // The first request is for the highest address.
     let simulator = questions(&[(1_000, [10, 0, 0, 9])]);
     let kernel = questions(&[(1_000, [10, 0, 0, 9]), (9_000, [10, 0, 0, 2])]);
     let now = |millis| {
@@ -220,7 +220,7 @@ fn the_end_of_a_handshake_is_not_free() {
 
 type Change = fn(&mut Vec<u8>);
 
-/// Positions in [`exchange_with`] of frames that tests change.
+/// Positions in [`exchange_with`] of the frames that tests modify.
 const SYN: usize = 0;
 const DATA: usize = 3;
 const SACK: usize = 4;
@@ -228,7 +228,7 @@ const TOO_LARGE: usize = 5;
 const REDIRECT: usize = 6;
 const PING: usize = 7;
 
-/// Frames of all kinds, of which one is changed.
+/// Frames of all kinds, one of them modified.
 fn exchange_with(index: usize, change: Change) -> Capture {
     let mut capture = Capture::with_initial(5);
     capture.handshake().tcp(true, TcpFlags::ACK, 1, 1, b"data");
@@ -280,8 +280,8 @@ fn each_field_that_counts_makes_a_difference() {
         ("end of a SACK block", SACK, |bytes| bytes[65] += 1),
         ("no time stamps", SACK, |bytes| bytes[68..78].fill(1)),
         ("MTU of the next hop", TOO_LARGE, |bytes| bytes[41] -= 1),
-        ("what is to be zero before that MTU", TOO_LARGE, |bytes| bytes[38] = 1),
-        ("destination that a quote shows", TOO_LARGE, |bytes| bytes[61] = 9),
+        ("the unused bytes before that MTU", TOO_LARGE, |bytes| bytes[38] = 1),
+        ("destination in the quote", TOO_LARGE, |bytes| bytes[61] = 9),
         ("gateway of a redirect", REDIRECT, |bytes| bytes[41] += 1),
         ("code of a redirect", REDIRECT, |bytes| bytes[35] = 0),
         ("identifier of an echo", PING, |bytes| bytes[39] += 1),
@@ -328,7 +328,7 @@ fn differences_come_in_the_order_of_time() {
     simulator.handshake();
     let mut kernel = Capture::with_initial(0);
     kernel.handshake();
-    // The first frame of the simulator was on another device, which the kernel never used.
+    // The simulator's first frame was on another device, which the kernel never used.
     simulator.frames[0].device = "eth1".to_owned();
     insta::assert_snapshot!(differences(&simulator, &kernel));
 }

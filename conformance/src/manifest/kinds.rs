@@ -1,11 +1,11 @@
-//! Kinds that are accepted although nothing of them is simulated.
+//! Kinds that are accepted but not simulated.
 
-/// A kind that a dump of a cluster may hold and that is passed over.
+/// A kind that may occur in a dump of a cluster and is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IgnoredKind {
     /// The kind.
     pub name: &'static str,
-    /// A warning, where its author may expect an effect on packets; empty where nobody does.
+    /// A warning if the author may expect an effect on packets, else empty.
     pub warning: &'static str,
 }
 
@@ -17,9 +17,9 @@ const fn loud(name: &'static str, warning: &'static str) -> IgnoredKind {
     IgnoredKind { name, warning }
 }
 
-const NO_PODS: &str = "no Pods are made of it; list its Pods, or write a Deployment";
+const NO_PODS: &str = "it creates no Pods; list its Pods, or use a Deployment";
 
-/// Every such kind, whatever its API group.
+/// All such kinds, in any API group.
 pub const IGNORED_KINDS: [IgnoredKind; 32] = [
     silent("ConfigMap"),
     silent("Secret"),
@@ -45,7 +45,7 @@ pub const IGNORED_KINDS: [IgnoredKind; 32] = [
     silent("APIService"),
     silent("MutatingWebhookConfiguration"),
     silent("ValidatingWebhookConfiguration"),
-    // A dump of a Deployment holds its ReplicaSets and their Pods as well.
+    // A dump with a Deployment contains its ReplicaSets and their Pods as well.
     silent("ReplicaSet"),
     loud("DaemonSet", NO_PODS),
     loud("StatefulSet", NO_PODS),

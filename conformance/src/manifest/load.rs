@@ -1,4 +1,4 @@
-//! Reading documents, by kind.
+//! Reads documents by kind.
 
 use proxy_core::objects::{Kind, Object, TypeMeta};
 
@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
 use crate::scenario::{self, ReadError};
 use crate::yaml::{self, DecodeError, DecodeFault, Fault, Node, Value};
 
-/// Reads every document of every text. What is wrong with one hides nothing of another.
+/// Reads every document of every text. Errors in one do not hide errors in others.
 pub fn load(sources: Vec<Source>) -> Manifests {
     let mut manifests = Manifests::default();
     for (index, source) in sources.iter().enumerate() {
@@ -25,25 +25,25 @@ pub fn load(sources: Vec<Source>) -> Manifests {
     manifests
 }
 
-/// Reads one manifest, such as one inside a step. Ignored kinds give `None`.
+/// Reads one manifest, for example inside a step. `None` for ignored kinds.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem of the manifest.
 pub fn read_object(origin: &SourceNode) -> Result<Option<Object>, Box<Diagnostic>> {
     match what_it_is(origin, None)? {
         Document::Object(kind) => object(kind, origin).map(Some),
         Document::Ignored(_) => Ok(None),
         Document::List { .. } | Document::Scenario => {
-            let diagnostic = Diagnostic::error(origin.value("kind"), "this cannot be applied by a step");
-            Err(diagnostic.help("write a YAML list of Kubernetes manifests").into())
+            let diagnostic = Diagnostic::error(origin.value("kind"), "a step cannot apply this");
+            Err(diagnostic.help("use a YAML list of Kubernetes manifests").into())
         }
     }
 }
 
-/// What a document is, by its `apiVersion` and `kind`.
+/// The type of a document, by its `apiVersion` and `kind`.
 enum Document {
     Scenario,
-    /// `kind: List`, or the typed form whose items may leave out their own type.
+    /// `kind: List`, or a typed list whose items may omit their type.
     List {
         item_type: Option<TypeMeta>,
     },
@@ -102,7 +102,7 @@ impl Manifests {
 
 fn what_it_is(origin: &SourceNode, default_type: Option<&TypeMeta>) -> Result<Document, Box<Diagnostic>> {
     if !matches!(origin.node.value, Value::Mapping(_)) {
-        return Err(Diagnostic::error(origin.head(), "this is no manifest")
+        return Err(Diagnostic::error(origin.head(), "this is not a manifest")
             .expected("expected a mapping with apiVersion, kind and metadata")
             .into());
     }
@@ -160,7 +160,7 @@ fn hairpin_kind(origin: &SourceNode, type_meta: &TypeMeta) -> Result<Document, B
     if type_meta.kind != scenario::KIND {
         return Err(Diagnostic::error(
             origin.value("kind"),
-            format!("hairpin has no kind {:?}", type_meta.kind),
+            format!("unknown kind {:?} of hairpin", type_meta.kind),
         )
         .expected(expected_words(scenario::KIND))
         .into());
@@ -176,7 +176,7 @@ fn unknown_kind(origin: &SourceNode, kind: &str) -> Diagnostic {
     let candidates: Vec<&str> = known.iter().copied().chain(ignored).collect();
     match scenario::nearest(kind, &candidates) {
         Some(nearest) => diagnostic.help(format!("did you mean {nearest:?}?")),
-        None => diagnostic.help("remove this document; hairpin reads what decides where a packet goes"),
+        None => diagnostic.help("remove this document; hairpin reads only kinds that affect packets"),
     }
 }
 
@@ -202,13 +202,13 @@ fn decode_error(origin: &SourceNode, error: &DecodeError) -> Diagnostic {
         DecodeFault::UnknownField { field, known } => suggest(diagnostic, field, known),
         DecodeFault::UnknownVariant { variant, known } => suggest(diagnostic, variant, known),
         DecodeFault::Type { found, expected } if expected.contains("string") && !found.starts_with("a ") => {
-            diagnostic.help("put it in quotes if it is meant as text")
+            diagnostic.help("quote it if it is meant as text")
         }
         DecodeFault::Type { .. } | DecodeFault::MissingField { .. } | DecodeFault::Other(_) => diagnostic,
     }
 }
 
-/// What there is instead, the nearest first if one is near.
+/// Adds the known alternatives, and the nearest one as a suggestion.
 fn suggest(diagnostic: Diagnostic, word: &str, known: &[&str]) -> Diagnostic {
     let diagnostic = diagnostic.expected(expected_words(&format!("one of {}", known.join(", "))));
     match scenario::nearest(word, known) {
@@ -228,7 +228,7 @@ fn yaml_fault(source: SourceId, fault: Fault) -> Diagnostic {
     }
 }
 
-/// Objects of the same kind, namespace and name.
+/// Reports duplicate objects.
 fn duplicates(objects: &[LoadedObject]) -> Vec<Diagnostic> {
     let mut first = std::collections::BTreeMap::new();
     let mut diagnostics = Vec::new();
@@ -236,10 +236,10 @@ fn duplicates(objects: &[LoadedObject]) -> Vec<Diagnostic> {
         let key = ObjectKey::of(object);
         let (place, what) = match object.metadata() {
             Some(_) => {
-                let what = format!("there are two objects {} {}", key.kind.name(), key.name);
+                let what = format!("duplicate object {} {}", key.kind.name(), key.name);
                 (origin.value("metadata.name"), what)
             }
-            None => (origin.value("kind"), format!("there are two documents of kind {}", key.kind.name())),
+            None => (origin.value("kind"), format!("duplicate document of kind {}", key.kind.name())),
         };
         match first.get(&key) {
             Some(before) => {

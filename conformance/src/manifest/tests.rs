@@ -5,7 +5,7 @@ use crate::prepare::prepare;
 use crate::runner::{RunOptions, run_sim};
 use crate::scenario::ProxyMode;
 
-/// The diagnostics of one text, as they are printed.
+/// The rendered diagnostics of one text.
 fn rendered(text: &str) -> String {
     let manifests = load(vec![Source { name: "test.yaml".into(), text: text.into() }]);
     render(&manifests.diagnostics, &manifests.sources, Style::Plain)
@@ -39,7 +39,7 @@ fn a_scenario_and_its_manifests_are_loaded() {
 
 #[test]
 fn what_kubectl_prints_is_taken_verbatim() {
-    // In the form of `kubectl get nodes,pods,deployments,replicasets,services,endpointslices,endpoints -o yaml`.
+    // In the format of `kubectl get nodes,pods,deployments,replicasets,services,endpointslices,endpoints -o yaml`.
     let dump = include_str!("tests/dump.yaml");
     let scenario = SCENARIO
         .replace("  intent: i", "  intent: i\n  network: {externalHosts: [{name: client, ip: 172.18.0.100}]}")
@@ -48,14 +48,14 @@ fn what_kubectl_prints_is_taken_verbatim() {
     let prepared = prepare(manifests).unwrap();
     assert_eq!(prepared.warnings, []);
     let pods: Vec<_> = prepared.cluster.pods().iter().map(|pod| pod.name.name.as_str()).collect();
-    assert_eq!(pods, ["web-6d6565499c-7k2qd"], "the Deployment counts the Pod that is there");
+    assert_eq!(pods, ["web-6d6565499c-7k2qd"], "the Deployment counts the existing Pod");
     let slices: Vec<_> = prepared.cluster.slices().map(|slice| slice.metadata.name.as_str()).collect();
-    assert_eq!(slices.len(), 2, "{slices:?}: the one given, and the one mirrored from Endpoints");
+    assert_eq!(slices.len(), 2, "{slices:?}: the given one, and the one mirrored from Endpoints");
     let run = run_sim(&prepared, &RunOptions::new(ProxyMode::Iptables)).unwrap();
     let flow = &run.result.steps[0].flows[0];
     assert_eq!(flow.endpoint.as_ref().map(ToString::to_string).as_deref(), Some("pod/web-6d6565499c-7k2qd"));
 
-    // From the first change on, slices follow the Pods, whatever the dump held.
+    // From the first change on, slices follow the Pods, regardless of the dump.
     let pod = ObjectName::new("default", "web-6d6565499c-7k2qd");
     let (changed, _) = prepared.cluster.set_ready(&pod, false).unwrap().unwrap();
     let ready = |cluster: &Cluster| {

@@ -7,40 +7,40 @@ use sim::ct::TcpState;
 
 use super::Transport;
 
-/// One entry of a conntrack table, as `conntrack -L` shows it.
+/// A conntrack entry, as `conntrack -L` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackObservation {
-    /// By what.
+    /// The protocol.
     pub protocol: Transport,
-    /// Source and destination of the first packet; ports are 0 for protocols without ports.
+    /// Source and destination of the original direction; ports are 0 for protocols without ports.
     pub original: (SocketAddr, SocketAddr),
-    /// Source and destination of its answer, as it is expected.
+    /// Source and destination of the reply direction.
     pub reply: (SocketAddr, SocketAddr),
-    /// Of ICMP: the first packet, and its answer, as it is expected.
+    /// For ICMP: original and reply direction.
     pub icmp: Option<(IcmpKey, IcmpKey)>,
-    /// Of TCP: how far the connection is.
+    /// For TCP: the state.
     pub tcp_state: Option<TcpState>,
-    /// Whether a reply was seen.
+    /// True if a reply was seen.
     pub is_replied: bool,
-    /// Whether it stays when room is made for others.
+    /// True for an ASSURED entry, which is not evicted early.
     pub is_assured: bool,
-    /// Its mark.
+    /// The connection mark.
     pub mark: u32,
 }
 
-/// By what conntrack tells ICMP messages between the same two hosts apart.
+/// The fields by which conntrack distinguishes ICMP flows between the same hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IcmpKey {
     /// Type.
     pub icmp_type: u8,
     /// Code.
     pub code: u8,
-    /// Identifier; that of an answer is another one if it was translated.
+    /// Identifier; the reply's differs if it was translated.
     pub id: u16,
 }
 
 impl ConntrackObservation {
-    /// What one table has and the other has not. An entry that one has twice and the other once is left over once.
+    /// Entries that only one of the tables has. Duplicates are counted.
     pub fn apart(left: Vec<Self>, right: Vec<Self>) -> (Vec<Self>, Vec<Self>) {
         let mut only_right = right;
         let mut only_left = left;
@@ -54,7 +54,7 @@ impl ConntrackObservation {
         (only_left, only_right)
     }
 
-    /// The port from which its packets come, and the one to which a translation changed it, or the same; of ICMP, identifiers.
+    /// The source port before and after translation, equal if it was not translated; for ICMP, the identifier.
     pub fn source_ports(&self) -> (u16, u16) {
         self.icmp.map_or_else(
             || (self.original.0.port(), self.reply.1.port()),
@@ -80,7 +80,7 @@ impl fmt::Display for ConntrackObservation {
     }
 }
 
-/// One direction of an entry, behind a space.
+/// One direction of an entry, preceded by a space.
 struct Way((SocketAddr, SocketAddr), Option<IcmpKey>);
 
 impl fmt::Display for Way {

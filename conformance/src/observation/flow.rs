@@ -1,4 +1,4 @@
-//! Connections: what the client saw, and who answered.
+//! Connections: the client's view, and the endpoint that answered.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,7 @@ use super::DropObservation;
 use crate::dns::{self, Resolved};
 use crate::scenario::ObjectName;
 
-/// What a flow is carried by.
+/// The protocol of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// TCP.
@@ -24,7 +24,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The one of a Service's protocol.
+    /// The transport of a Service protocol.
     pub const fn of(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Tcp => Self::Tcp,
@@ -44,38 +44,38 @@ impl Transport {
     }
 }
 
-/// One connection, or one datagram or echo request and its answer.
+/// One connection, or one datagram or echo request with its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowObservation {
-    /// Who connected, as the step names it.
+    /// The client, as the step names it.
     pub from: String,
-    /// To what, as the step names it.
+    /// The destination, as the step names it.
     pub to: String,
-    /// By what.
+    /// The protocol.
     pub protocol: Transport,
-    /// How it ended for the one who connected.
+    /// The outcome for the client.
     pub outcome: Outcome,
-    /// The node whose kube-proxy would choose the endpoint; `None` if the connection goes by no node.
+    /// The node whose kube-proxy would choose the endpoint; `None` if the connection passes no node.
     pub via: Option<String>,
     /// Who answered.
     pub endpoint: Option<EndpointName>,
-    /// The address that the endpoint saw.
+    /// The source address that the endpoint saw.
     pub source_seen: Option<IpAddr>,
-    /// The address from which the answer came to the one who connected.
+    /// The source address of the response that the client received.
     pub reply_from: Option<IpAddr>,
 }
 
-/// Who answers a connection.
+/// The endpoint of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointName {
     /// A Pod: `pod/web-0`, `pod/prod/web-0`.
     Pod(ObjectName),
-    /// What is no Pod, by the address on which it answered.
+    /// Anything else, by its address and port.
     Address(SocketAddr),
 }
 
 impl EndpointName {
-    /// The Pod that calls itself so in its answers, `NAMESPACE/NAME`; `None` for an external host.
+    /// The Pod with this name in responses, `NAMESPACE/NAME`; `None` for an external host.
     pub fn of_pod(name: &str) -> Option<Self> {
         let (namespace, name) = name.split_once('/')?;
         Some(Self::Pod(ObjectName::new(namespace, name)))
@@ -91,40 +91,40 @@ impl fmt::Display for EndpointName {
     }
 }
 
-/// What was seen of the connections of one step.
+/// Observations of the connections of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flows {
     /// Every connection, in order.
     pub flows: Vec<RawFlow>,
-    /// Packets of these connections that were dropped, in order; `None` if this arm cannot see drops.
+    /// Dropped packets of these connections, in order; `None` if this arm cannot observe drops.
     pub drops: Option<Vec<DropObservation>>,
 }
 
-/// What the client of one connection saw.
+/// What the client of one connection observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawFlow {
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What the server wrote.
+    /// The server's response.
     pub answer: Option<Answer>,
-    /// From where the answer came.
+    /// The source address of the response.
     pub reply_from: Option<IpAddr>,
-    /// What a DNS server answered.
+    /// The response of a DNS server.
     pub resolved: Option<Resolved>,
 }
 
-/// The line that every server answers with: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.
+/// The response line of every server: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Who answers.
+    /// The name of the server.
     pub name: String,
     /// The client as the server saw it.
     pub peer: SocketAddr,
-    /// The server's own end of the connection.
+    /// The server's local address.
     pub local: SocketAddr,
 }
 
-/// What a server wrote: who it is, and what it knows if it is one of DNS.
+/// Parses a server's response: its identity, and the records of a DNS server.
 pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
     match dns::read(bytes) {
         Some((resolved, line)) => (Answer::parse(line.as_bytes()), Some(resolved)),
@@ -133,7 +133,7 @@ pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
 }
 
 impl Answer {
-    /// Reads the line; `None` if it is none.
+    /// Parses the line; `None` if it is malformed.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
         let mut words = line.split(' ');
@@ -145,7 +145,7 @@ impl Answer {
         words.next().is_none().then_some(answer)
     }
 
-    /// Who answered: a Pod by its name, what is no Pod by its address.
+    /// The endpoint: a Pod by name, anything else by address.
     pub fn endpoint(&self) -> EndpointName {
         EndpointName::of_pod(&self.name).unwrap_or(EndpointName::Address(self.local))
     }

@@ -1,27 +1,27 @@
-//! Scripts of raw packets: whether they went as they are written.
+//! Results of scripts of raw packets.
 
 use std::fmt;
 
 use super::DropObservation;
 
-/// What was seen of a script.
+/// The observations of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scripted {
-    /// The first line that did not go as it is written; the script ended there.
+    /// The first line that did not go as written; the script ended there.
     pub mismatch: Option<Mismatch>,
-    /// Packets of the script and answers to them that were dropped, in order; `None` if this arm cannot see drops. What the
-    /// sender itself drops, so that it stays silent, is not among them.
+    /// Dropped packets of the script and dropped replies, in order; `None` if this arm cannot observe drops. Drops by
+    /// the rule that silences the sender are not included.
     pub drops: Option<Vec<DropObservation>>,
 }
 
-/// A line of a script that did not go as it is written.
+/// A line of a script that did not go as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Which line, from 1.
+    /// The line number, from 1.
     pub number: usize,
     /// The line.
     pub line: String,
-    /// What was seen instead.
+    /// What was observed instead.
     pub found: String,
 }
 

@@ -1,4 +1,4 @@
-//! Expectations with everything resolved.
+//! Expectations with all references resolved.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,64 +14,64 @@ use crate::scenario::{
     ProxyMode, Reference, Share, SourceSeen, Target, Viewpoint, nearest,
 };
 
-/// What must be observed after a step in one mode.
+/// The expectations of a step in one mode.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PreparedExpectation {
-    /// How every flow ends.
+    /// The outcome of every flow.
     pub outcome: Option<OutcomePattern>,
-    /// How flows end, by share; empty: not looked at.
+    /// Outcomes with shares; empty if not checked.
     pub outcomes: Vec<(OutcomePattern, Share)>,
-    /// Who answers, by share; `None`: not looked at.
+    /// Endpoints with shares; `None` if not checked.
     pub endpoints: Option<Vec<(EndpointName, Share)>>,
-    /// The address that endpoints see: all of them, or by endpoint.
+    /// The source address that endpoints see, for all of them or by endpoint.
     pub source_seen: Vec<EndpointAddresses>,
-    /// The address from which the client is answered.
+    /// The source address of replies to the client.
     pub reply_from: Option<Addresses>,
-    /// The addresses that the name has, in rising order; empty if there must be no such name.
+    /// The addresses of the name, in ascending order; empty if the name must not exist.
     pub addresses: Option<Vec<Ipv4Addr>>,
-    /// Where packets of the step are dropped, and for what reason, if that matters.
+    /// Where packets of the step are dropped, and optionally the reason.
     pub dropped: Option<(NetnsName, Option<String>)>,
     /// Entries of conntrack tables.
     pub conntrack: Vec<ConntrackFilter>,
 }
 
-/// Addresses that may be seen, and by whom.
+/// Expected source addresses, and the endpoint that sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointAddresses {
-    /// By this endpoint; `None` for every endpoint.
+    /// The endpoint; `None` for every endpoint.
     pub endpoint: Option<EndpointName>,
-    /// One of these.
+    /// The expected addresses.
     pub addresses: Addresses,
 }
 
-/// One of some addresses.
+/// A set of alternative addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
-    /// What they are, as the scenario says it.
+    /// Their description in the scenario.
     pub words: String,
     /// The addresses.
     pub any_of: Vec<IpAddr>,
 }
 
-/// How many entries of a conntrack table there must be.
+/// The expected number of conntrack entries that match a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackFilter {
-    /// Whose table.
+    /// The netns of the table.
     pub netns: NetnsName,
-    /// Only entries of this protocol.
+    /// Matches this protocol.
     pub protocol: Option<Transport>,
-    /// Only entries whose first packet came from this address and, if it is there, port.
+    /// Matches the source of the original direction: this address and, if given, port.
     pub from: Option<(IpAddr, Option<u16>)>,
-    /// Only entries whose first packet went to this address and, if it is there, port.
+    /// Matches the destination of the original direction: this address and, if given, port.
     pub to: Option<(IpAddr, Option<u16>)>,
-    /// Only entries in this condition.
+    /// Matches entries with this status.
     pub status: Option<FlowStatus>,
-    /// How many.
+    /// The expected number.
     pub entries: u32,
 }
 
 impl Addresses {
-    /// Whether it is one of them.
+    /// True if the address is in the set.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.any_of.contains(&address)
     }
@@ -248,7 +248,7 @@ impl Preparation {
     }
 }
 
-/// The endpoint, if it can answer these connections and is none of the known ones, among which it is from here on.
+/// Resolves an endpoint, and adds it to the known ones; fails if it is a duplicate or cannot reply.
 fn endpoint(
     cluster: &Cluster,
     reference: &Reference,
@@ -257,17 +257,17 @@ fn endpoint(
 ) -> Result<EndpointName, FieldFault> {
     let endpoint = resolve::endpoint(cluster, reference)?;
     if known.contains(&endpoint) {
-        return Err(FieldFault::new(format!("{endpoint} is listed twice")));
+        return Err(FieldFault::new(format!("duplicate endpoint {endpoint}")));
     }
     let is_ping = flows.is_some_and(|flows| flows.transport == Transport::Icmp);
     if is_ping && matches!(endpoint, EndpointName::Address(_)) {
-        return Err(FieldFault::new("echo replies come from no port").expected("pod/NAME"));
+        return Err(FieldFault::new("echo replies have no port").expected("pod/NAME"));
     }
     known.push(endpoint.clone());
     Ok(endpoint)
 }
 
-/// Whether some packet can be dropped for a reason of that name.
+/// Checks that a drop reason with that name exists.
 fn known_reason(name: &str) -> Result<(), FieldFault> {
     if DropReason::ALL.into_iter().any(|reason| DropObservation::is_named(reason, name)) {
         return Ok(());
@@ -290,13 +290,13 @@ fn conntrack_end(cluster: &Cluster, reference: &Reference) -> Result<(IpAddr, Op
         None => Ok((address, None)),
         Some(PortReference::Number(port)) => Ok((address, Some(*port))),
         Some(PortReference::Name(name)) => {
-            Err(FieldFault::new(format!("conntrack knows ports by number, not by the name {name:?}"))
+            Err(FieldFault::new(format!("conntrack needs a port number, not the name {name:?}"))
                 .expected(format!("{}:PORT", reference.target)))
         }
     }
 }
 
-/// The addresses that a viewpoint stands for.
+/// The addresses that a viewpoint denotes.
 fn addresses(
     cluster: &Cluster,
     viewpoint: &Viewpoint,
@@ -306,7 +306,7 @@ fn addresses(
         Viewpoint::Client => flows.iter().map(|flows| flows.client).collect(),
         Viewpoint::Node => {
             let via = flows.and_then(|flows| flows.via.as_deref()).ok_or_else(|| {
-                FieldFault::new("these connections go by no node").expected("client, node/NAME or an address")
+                FieldFault::new("these connections pass no node").expected("client, node/NAME or an address")
             })?;
             held_by_node(cluster, via)
         }
@@ -328,7 +328,7 @@ fn addresses(
     Ok(Addresses { words: viewpoint.to_string(), any_of: any_of.into_iter().map(IpAddr::V4).collect() })
 }
 
-/// The node's address on its own network and on its CNI bridge.
+/// The node's addresses on the node network and on its CNI bridge.
 fn held_by_node(cluster: &Cluster, name: &str) -> Vec<Ipv4Addr> {
     cluster.node(name).map(|node| vec![node.ip, node.pod_gateway]).unwrap_or_default()
 }

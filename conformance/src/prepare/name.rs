@@ -1,4 +1,4 @@
-//! `resolve` steps with everything resolved, but for the name.
+//! `resolve` steps with all references resolved, except the name itself.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::{FieldFault, PortReference, Reference, Resolve, Target};
 
-/// How long a resolver waits for each answer (`timeout` of resolv.conf(5)). It asks once.
+/// Timeout of each query (`timeout` of resolv.conf(5)). There is one attempt.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Preparation {
-    /// The plan of the step of that index.
+    /// The plan of the step with that index.
     pub(super) fn resolve(
         &mut self,
         index: usize,
@@ -29,8 +29,8 @@ impl Preparation {
         let from = self.client(&format!("{path}.from"), &step.from, cluster);
         let name = step.name.as_str();
         if !dns::is_name(name) {
-            let fault = FieldFault::new(format!("{name:?} is no name that can be asked for"))
-                .expected("labels with dots between them, such as web.default.svc.cluster.local");
+            let fault = FieldFault::new(format!("invalid DNS name {name:?}"))
+                .expected("labels separated by dots, such as web.default.svc.cluster.local");
             self.scenario_fault(&fault.at(format!("{path}.name")));
             return None;
         }
@@ -50,7 +50,7 @@ impl Preparation {
                 to: server,
                 to_text: format!("{name} at service/{}", dns::service_name()),
                 transport: Transport::Udp,
-                // Every query of a scenario has an id of its own, the same in every run.
+                // Every query of a scenario has a unique id, the same in every run.
                 request: dns::query(
                     u16::try_from(index).unwrap_or(0).wrapping_mul(16).wrapping_add(number),
                     name,
@@ -66,21 +66,20 @@ impl Preparation {
         let zone = Zone::of(cluster);
         let mut asked = queries.iter().zip(&names);
         if let Some((_, cut)) = asked.find(|(query, _)| zone.is_truncating(&query.request)) {
-            let fault = FieldFault::new(format!("the answer about {cut} does not fit into a datagram"))
-                .help("a resolver would ask again by TCP, which is not modelled: the step sees the addresses that fit");
+            let fault = FieldFault::new(format!("the response for {cut} does not fit into a datagram"))
+                .help("a resolver would retry over TCP, which is not modelled: the step sees the addresses that fit");
             self.scenario_warning(&fault.at(format!("{path}.name")));
         }
         Some(ResolvePlan { queries })
     }
 }
 
-/// Where DNS is asked.
+/// The address of the DNS Service.
 fn server(cluster: &Cluster) -> Result<SocketAddrV4, FieldFault> {
     let name = dns::service_name();
     if cluster.service(&name).is_none() {
-        return Err(FieldFault::new(format!("there is no Service {name} to ask")).help(
-            "add it to the manifests, with a UDP port named dns, and Pods that it selects: they answer",
-        ));
+        return Err(FieldFault::new(format!("no DNS Service {name}"))
+            .help("add it to the manifests, with a UDP port named dns, and with Pods as DNS servers"));
     }
     let port = Some(PortReference::Name("dns".to_owned()));
     resolve::socket(cluster, &Reference { target: Target::Service(name), port }, Protocol::Udp)

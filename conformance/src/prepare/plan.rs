@@ -1,4 +1,4 @@
-//! What an arm is to do in a step.
+//! The instructions for an arm in a step.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -8,92 +8,92 @@ use crate::observation::Transport;
 use crate::scenario::segment::ScriptLine;
 use crate::scenario::{ObjectName, Share};
 
-/// What clients send.
+/// The request that clients send.
 pub(crate) const REQUEST: &[u8] = b"hairpin\n";
 
-/// Connections, or echo requests.
+/// Connections or echo requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowPlan {
-    /// Where the client is.
+    /// The netns of the client.
     pub from: NetnsName,
     /// The client as the step names it.
     pub from_text: String,
-    /// The client's own address.
+    /// The client's address.
     pub client: Ipv4Addr,
-    /// To what address and port; the port is 0 for echo requests.
+    /// The destination address and port; the port is 0 for echo requests.
     pub to: SocketAddrV4,
     /// The destination as the step names it.
     pub to_text: String,
-    /// By what.
+    /// The protocol.
     pub transport: Transport,
-    /// What the client sends.
+    /// The payload that the client sends.
     pub request: Vec<u8>,
-    /// How many.
+    /// The number of connections.
     pub count: u32,
-    /// The client's port, if it is not the kernel's choice.
+    /// The source port, or `None` to let the kernel choose.
     pub source_port: Option<u16>,
-    /// How long the client waits.
+    /// The client's timeout.
     pub timeout: Duration,
-    /// The node whose kube-proxy would choose the endpoint, if the connection goes by one.
+    /// The node whose kube-proxy would choose the endpoint, if the connection passes one.
     pub via: Option<String>,
 }
 
-/// Queries for a name.
+/// The queries for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvePlan {
-    /// One datagram each, in order; those behind the first name that exists are not sent.
+    /// One datagram each, in order; queries after the first existing name are not sent.
     pub queries: Vec<FlowPlan>,
 }
 
 /// A script of raw packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptPlan {
-    /// Where the sender is: an external host or a Pod.
+    /// The netns of the sender: an external host or a Pod.
     pub from: NetnsName,
     /// The sender as the step names it.
     pub from_text: String,
-    /// The sender's own address.
+    /// The sender's address.
     pub client: Ipv4Addr,
-    /// To what address and port.
+    /// The destination address and port.
     pub to: SocketAddrV4,
     /// The destination as the step names it.
     pub to_text: String,
     /// TCP or UDP.
     pub transport: Transport,
-    /// The sender's port.
+    /// The source port.
     pub source_port: u16,
-    /// How long each packet that must come is waited for.
+    /// Timeout of each expected packet.
     pub timeout: Duration,
-    /// What is sent and what must come, in order.
+    /// The lines to send and to expect, in order.
     pub lines: Vec<ScriptLine>,
 }
 
 /// A change without a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StateChange {
-    /// The hairpin flag of the port to which a Pod is attached.
+    /// The hairpin flag of a Pod's bridge port.
     Hairpin {
-        /// The Pod, which has a network of its own.
+        /// The Pod, which has its own network namespace.
         pod: ObjectName,
-        /// Whether it is set.
+        /// The new value.
         is_on: bool,
     },
     /// A sysctl.
     Sysctl {
-        /// Whose.
+        /// The netns.
         netns: NetnsName,
         /// Such as `net.ipv4.ip_forward`.
         name: String,
         /// As written to the file.
         value: String,
     },
-    /// The link by which a host, a node or a Pod is attached.
+    /// The link of a host, node or Pod.
     Link {
-        /// Who is attached by it.
+        /// The netns attached by it.
         netns: NetnsName,
-        /// One-way delay, if it changes.
+        /// The new one-way delay, if it changes.
         latency: Option<Duration>,
-        /// The share of frames that are lost, if it changes.
+        /// The new share of lost frames, if it changes.
         loss: Option<Share>,
     },
 }

@@ -1,4 +1,4 @@
-//! From references to machines and addresses of a cluster.
+//! Resolves references to netns and addresses of a cluster.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
@@ -9,7 +9,7 @@ use crate::netns::NetnsName;
 use crate::observation::EndpointName;
 use crate::scenario::{FieldFault, ObjectName, PortReference, Reference, Target, nearest};
 
-/// The machine that a reference names: who connects, who drops, whose table it is.
+/// The netns that a reference denotes.
 pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<NetnsName, FieldFault> {
     match target {
         Target::Host(name) => host(cluster, name).map(|_| NetnsName::Host(name.clone())),
@@ -17,17 +17,17 @@ pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<NetnsName, F
         Target::Pod(name) => pod(cluster, name).map(netns_of),
         Target::Name(name) if cluster.node(name).is_some() => Ok(NetnsName::Node(name.clone())),
         Target::Name(name) => bare(cluster, name).map(|_| NetnsName::Host(name.clone())),
-        Target::Service(_) | Target::Address(_) => Err(FieldFault::new(format!("{target} is no machine"))
+        Target::Service(_) | Target::Address(_) => Err(FieldFault::new(format!("{target} is not a host"))
             .expected("the name of an external host, pod/NAME or node/NAME")),
     }
 }
 
-/// The network namespace that a Pod is in.
+/// The network namespace of a Pod.
 pub(super) fn netns_of(pod: &Pod) -> NetnsName {
     if pod.is_host_network { NetnsName::Node(pod.node.clone()) } else { NetnsName::Pod(pod.name.clone()) }
 }
 
-/// The address that a reference names as a destination.
+/// The destination address that a reference denotes.
 pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, FieldFault> {
     match target {
         Target::Name(name) if cluster.node(name).is_some() => node_ip(cluster, name),
@@ -38,12 +38,12 @@ pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, Fi
         Target::Service(name) => cluster_ip(service(cluster, name)?),
         Target::Address(IpAddr::V4(address)) => Ok(*address),
         Target::Address(IpAddr::V6(address)) => {
-            Err(FieldFault::new(format!("{address} cannot be used")).help("IPv6 is not yet executed"))
+            Err(FieldFault::new(format!("unsupported address {address}")).help("IPv6 is not implemented yet"))
         }
     }
 }
 
-/// Address and port that a reference names as a destination.
+/// The destination address and port that a reference denotes.
 pub(super) fn socket(
     cluster: &Cluster,
     reference: &Reference,
@@ -57,12 +57,12 @@ pub(super) fn socket(
             Some(PortReference::Number(port)) => *port,
             Some(PortReference::Name(name)) => {
                 return Err(FieldFault::new(format!(
-                    "only Services and Pods have ports by name, not {name:?}"
+                    "only Services and Pods have named ports such as {name:?}"
                 ))
                 .expected(format!("{}:PORT with a number", reference.target)));
             }
             None => {
-                return Err(FieldFault::new(format!("{reference} names no port"))
+                return Err(FieldFault::new(format!("{reference} has no port"))
                     .expected(format!("{}:PORT", reference.target)));
             }
         },
@@ -70,7 +70,7 @@ pub(super) fn socket(
     Ok(SocketAddrV4::new(address, port))
 }
 
-/// The name under which an endpoint shows in observations.
+/// The name of an endpoint in observations.
 pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<EndpointName, FieldFault> {
     match &reference.target {
         Target::Pod(name) => pod(cluster, name).map(|pod| EndpointName::Pod(pod.name.clone())),
@@ -81,8 +81,8 @@ pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<Endpo
     }
 }
 
-/// The node whose kube-proxy chooses the endpoint of a connection from `from` to `to`: the one that has the address, or
-/// else the one that the first packet meets first.
+/// The node whose kube-proxy chooses the endpoint of a connection from `from` to `to`: the one that owns the address,
+/// or else the first node on the path.
 pub(super) fn via(cluster: &Cluster, from: &NetnsName, to: Ipv4Addr) -> Option<String> {
     if let Some(node) = cluster.nodes().iter().find(|node| node.ip == to) {
         return Some(node.name.clone());
@@ -110,9 +110,9 @@ pub(super) fn via(cluster: &Cluster, from: &NetnsName, to: Ipv4Addr) -> Option<S
 }
 
 fn missing(what: &str, name: &str, known: &[&str]) -> FieldFault {
-    let fault = FieldFault::new(format!("there is no {what} {name:?}"));
+    let fault = FieldFault::new(format!("no {what} {name:?}"));
     let fault = match known {
-        [] => fault.expected(format!("a {what}, of which there is none")),
+        [] => fault.expected(format!("an existing {what}; there are none")),
         [only] => fault.expected(*only),
         known => fault.expected(format!("one of {}", known.join(", "))),
     };
@@ -127,7 +127,7 @@ fn host(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     cluster.host(name).map(|host| host.ip).ok_or_else(|| missing("external host", name, &known))
 }
 
-/// The address of the external host with that bare name. That of a node has been looked for.
+/// The address of the external host with that name. Nodes have been searched already.
 fn bare(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     if let Some(host) = cluster.host(name) {
         return Ok(host.ip);
@@ -136,16 +136,16 @@ fn bare(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     let known: Vec<&str> = cluster.hosts().iter().map(|host| host.name.as_str()).chain(nodes).collect();
     let fault = missing("external host or node", name, &known);
     if cluster.pod(&ObjectName::new("default", name)).is_some() {
-        return Err(fault.help(format!("write pod/{name} for the Pod")));
+        return Err(fault.help(format!("use pod/{name} for the Pod")));
     }
-    // An advice that is there already is a name that is nearly the same.
+    // If there is a suggestion already, a similar name exists.
     if name.contains('.') && fault.help.is_empty() {
         return Err(dns_name(cluster, name));
     }
     Err(fault)
 }
 
-/// A name that only a DNS server could know.
+/// Reports a name that only a DNS server could resolve.
 fn dns_name(cluster: &Cluster, name: &str) -> FieldFault {
     let of_service = match name.split('.').collect::<Vec<_>>()[..] {
         [name, namespace, "svc", ..] => Some(ObjectName::new(namespace, name)),
@@ -155,9 +155,9 @@ fn dns_name(cluster: &Cluster, name: &str) -> FieldFault {
     let known = of_service.filter(|name| cluster.service(name).is_some());
     let instead =
         known.map_or_else(|| "service/[NAMESPACE/]NAME".to_owned(), |name| format!("service/{name}"));
-    FieldFault::new(format!("{name:?} would have to be resolved"))
+    FieldFault::new(format!("{name:?} is a DNS name"))
         .expected(format!("{instead} or an address"))
-        .help("only `resolve` steps ask for names")
+        .help("only `resolve` steps resolve names")
 }
 
 fn node_ip(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
@@ -196,7 +196,7 @@ fn cluster_ip(service: &Service) -> Result<Ipv4Addr, FieldFault> {
     }
     let ipv4 = service.spec.cluster_ips.iter().find_map(|text| text.parse().ok());
     ipv4.ok_or_else(|| {
-        FieldFault::new(format!("Service {name} has no IPv4 address")).help("IPv6 is not yet executed")
+        FieldFault::new(format!("Service {name} has no IPv4 address")).help("IPv6 is not implemented yet")
     })
 }
 
@@ -223,7 +223,7 @@ fn service_port(
             [only] => Some(only),
             [] => return Err(FieldFault::new(format!("Service {name} has no {what}"))),
             [..] => {
-                return Err(FieldFault::new(format!("Service {name} has more than one {what}"))
+                return Err(FieldFault::new(format!("Service {name} has several {what}s"))
                     .expected(format!("service/{name}:PORT with one of {}", known.join(", "))));
             }
         },
@@ -237,7 +237,7 @@ fn service_port(
         let asked = port.map(ToString::to_string).unwrap_or_default();
         FieldFault::new(format!("Service {name} has no {what} {asked}"))
             .expected(format!("one of {}", known.join(", ")))
-            .help("write the Service's address to connect to a port that it does not have")
+            .help("use the Service's address to connect to a port that it does not define")
     })
 }
 
@@ -245,7 +245,7 @@ fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Resu
     let own: Vec<u16> =
         pod.listens.iter().filter(|(one, _)| *one == protocol).map(|(_, port)| *port).collect();
     match port {
-        // A Pod refuses what it does not listen on, which may be what is to be shown.
+        // A Pod may refuse ports on which it does not listen; the scenario may be about that.
         Some(PortReference::Number(number)) => Ok(*number),
         Some(PortReference::Name(name)) => match pod.named_ports.get(name) {
             Some((named, number)) if *named == protocol => Ok(*number),
@@ -257,7 +257,7 @@ fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Resu
         None => match own[..] {
             [only] => Ok(only),
             [] | [..] => Err(FieldFault::new(format!(
-                "Pod {} answers on {} {} ports",
+                "Pod {} listens on {} {} ports",
                 pod.name,
                 own.len(),
                 protocol.lower()
@@ -267,7 +267,7 @@ fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Resu
     }
 }
 
-/// The address by which a machine is known: that of its `eth0`.
+/// The primary address of a netns: that of its `eth0`.
 pub(super) fn own_address(cluster: &Cluster, netns: &NetnsName) -> Option<Ipv4Addr> {
     match netns {
         NetnsName::Host(name) => cluster.host(name).map(|host| host.ip),

@@ -1,4 +1,4 @@
-//! `send` steps with everything resolved.
+//! `send` steps with all references resolved.
 
 use proxy_core::objects::Protocol;
 
@@ -10,15 +10,15 @@ use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::{FieldFault, Send};
 
-/// The first of the ports that scripts use when their author names none: above those that a kernel gives to sockets
-/// (`net.ipv4.ip_local_port_range`), so that no socket has it.
+/// The first default source port of scripts: above the ephemeral range (`net.ipv4.ip_local_port_range`), so that no
+/// socket uses it.
 const FIRST_PORT: u16 = 61_000;
 
-/// Steps after which a port is used again.
+/// Number of steps before a port is reused.
 const PORT_COUNT: u16 = 4_000;
 
 impl Preparation {
-    /// The plan of the step of that index.
+    /// The plan of the step with that index.
     pub(super) fn send(
         &mut self,
         index: usize,
@@ -29,8 +29,9 @@ impl Preparation {
         let transport = self.transport(path, send.protocol)?;
         let from = self.client(&format!("{path}.from"), &send.from, cluster);
         if let Some(NetnsName::Node(_) | NetnsName::Switch) = &from {
-            let fault = FieldFault::new(format!("{} is a node, whose own TCP would answer too", send.from))
-                .expected("an external host, or a Pod with a network of its own");
+            let fault =
+                FieldFault::new(format!("{} is a node, whose own TCP would respond as well", send.from))
+                    .expected("an external host, or a Pod without hostNetwork");
             self.scenario_fault(&fault.at(format!("{path}.from")));
             return None;
         }
@@ -50,13 +51,13 @@ impl Preparation {
         })
     }
 
-    /// The transport of a protocol, if it is executed.
+    /// The transport of a protocol, if it is supported.
     pub(super) fn transport(&mut self, path: &str, protocol: Protocol) -> Option<Transport> {
         match protocol {
             Protocol::Tcp => Some(Transport::Tcp),
             Protocol::Udp => Some(Transport::Udp),
             Protocol::Sctp => {
-                let fault = FieldFault::new("SCTP is not yet executed").expected("tcp or udp");
+                let fault = FieldFault::new("SCTP is not implemented yet").expected("tcp or udp");
                 self.scenario_fault(&fault.at(format!("{path}.protocol")));
                 None
             }

@@ -1,4 +1,4 @@
-//! `set` steps with everything resolved.
+//! `set` steps with all references resolved.
 
 use super::plan::StateChange;
 use super::step::PreparedAction;
@@ -24,7 +24,7 @@ impl Preparation {
                 SetChangeKind::Ready(is_ready) => {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
                     let settled = next.as_ref().unwrap_or(cluster).set_ready(&pod.name, *is_ready);
-                    next = Some(self.settled(settled.expect("the Pod has been found"))?);
+                    next = Some(self.settled(settled.expect("the Pod exists"))?);
                 }
                 SetChangeKind::Hairpin(is_on) => {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
@@ -66,12 +66,12 @@ fn pod<'a>(cluster: &'a Cluster, target: &Target) -> Result<&'a Pod, FieldFault>
     match target {
         Target::Pod(name) => resolve::pod(cluster, name),
         Target::Host(_) | Target::Node(_) | Target::Service(_) | Target::Address(_) | Target::Name(_) => {
-            unreachable!("the reader takes this setting from Pods alone")
+            unreachable!("the reader accepts this setting for Pods only")
         }
     }
 }
 
-/// The Pod, if it is attached to a bridge by a port of its own.
+/// The Pod, if it has a bridge port of its own.
 fn with_hairpin_flag(cluster: &Cluster, pod: &Pod) -> Result<ObjectName, FieldFault> {
     if pod.is_host_network {
         return Err(shares_network(&pod.name, &pod.node, "no hairpin flag"));
@@ -80,16 +80,16 @@ fn with_hairpin_flag(cluster: &Cluster, pod: &Pod) -> Result<ObjectName, FieldFa
         Cni::Bridge | Cni::Vxlan => Ok(pod.name.clone()),
         Cni::Ptp => {
             let fault = FieldFault::new("the CNI ptp has no bridge, so no Pod has a hairpin flag");
-            Err(fault.help("leave it out, or write `cni: bridge` under spec.network"))
+            Err(fault.help("omit it, or use `cni: bridge` in spec.network"))
         }
     }
 }
 
-/// The network namespace, if it is the target's own and so attached by a link of the target's own.
+/// The network namespace, if the target has one with its own link.
 fn with_link(target: &Target, netns: NetnsName) -> Result<NetnsName, FieldFault> {
     if let (Target::Pod(name), NetnsName::Node(node)) = (target, &netns) {
         return Err(shares_network(name, node, "no link of its own")
-            .help(format!("write node/{node} to change the link of the node")));
+            .help(format!("use node/{node} to change the link of the node")));
     }
     Ok(netns)
 }

@@ -1,4 +1,4 @@
-//! Steps with everything resolved.
+//! Steps with all references resolved.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -20,45 +20,45 @@ use crate::scenario::{
     Action, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
 };
 
-/// A step that can run.
+/// A validated step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedStep {
-    /// What it is about.
+    /// Its name.
     pub name: String,
     /// The keyword of its action.
     pub keyword: &'static str,
-    /// What happens.
+    /// The action.
     pub action: PreparedAction,
-    /// What must be observed, by mode; modes without an entry expect nothing.
+    /// Expectations by mode; modes without an entry have none.
     pub expect: BTreeMap<ProxyMode, PreparedExpectation>,
 }
 
-/// What happens in a step.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PreparedAction {
-    /// Connections, or echo requests, one after the other.
+    /// Connections or echo requests, one after the other.
     Flows(FlowPlan),
-    /// Raw packets, and what must come back.
+    /// Raw packets and expected replies.
     Script(ScriptPlan),
-    /// A name is asked for.
+    /// Name resolution.
     Resolve(ResolvePlan),
-    /// The cluster becomes this one, and every node's proxy is told.
+    /// Changes the cluster to this state, and updates kube-proxy on every node.
     Cluster(Box<Cluster>),
-    /// Things change without a manifest, in this order; the cluster, if it does, first.
+    /// Changes without manifests, in this order, after the cluster.
     Set {
-        /// The cluster with Pods ready or not, if that changes.
+        /// The cluster with changed readiness of Pods, if it changes.
         cluster: Option<Box<Cluster>>,
-        /// Everything else.
+        /// All other changes.
         changes: Vec<StateChange>,
     },
-    /// Virtual time passes.
+    /// Lets virtual time pass.
     Sleep(Duration),
-    /// Nothing; the state is looked at.
+    /// No action; only the state is checked.
     Look,
 }
 
 impl Preparation {
-    /// Every step, each with the cluster that the steps before it leave.
+    /// All steps, each prepared against the cluster that earlier steps produce.
     pub(super) fn steps(&mut self, scenario: &Scenario, cluster: &Cluster) -> Vec<PreparedStep> {
         let mut cluster = cluster.clone();
         let mut prepared = Vec::new();
@@ -68,7 +68,7 @@ impl Preparation {
             let faults_before = self.diagnostics.len();
             let Some(action) = self.action(index, &path, &step.action, &cluster) else {
                 if matches!(step.action, Action::Apply(_) | Action::Delete(_)) {
-                    // Later steps would be judged by a cluster that is not theirs.
+                    // Later steps would be checked against the wrong cluster.
                     return prepared;
                 }
                 continue;
@@ -193,9 +193,9 @@ impl Preparation {
     pub(super) fn client(&mut self, path: &str, from: &Reference, cluster: &Cluster) -> Option<NetnsName> {
         let netns = match &from.port {
             None => resolve::machine(cluster, &from.target),
-            Some(_) => Err(FieldFault::new("a client is named without a port")
+            Some(_) => Err(FieldFault::new("a client has no port here")
                 .expected(from.target.to_string())
-                .help("sourcePort sets the port from which it connects")),
+                .help("use sourcePort for its source port")),
         };
         self.found(path, netns)
     }
@@ -226,7 +226,7 @@ impl Preparation {
         for (index, object) in objects.iter().enumerate() {
             let Some(settled) = next.delete(object) else {
                 let what = object.kind.name();
-                let fault = FieldFault::new(format!("there is no {what} {} to delete", object.name));
+                let fault = FieldFault::new(format!("no {what} {} to delete", object.name));
                 let is_list = self.scenario.as_ref()?.node.at(&format!("{path}[{index}]")).is_some();
                 let path = if is_list { format!("{path}[{index}]") } else { path.to_owned() };
                 self.scenario_fault(&fault.at(path));
@@ -237,19 +237,20 @@ impl Preparation {
         Some(next)
     }
 
-    /// Nodes are there from the beginning to the end.
+    /// Nodes exist for the whole run.
     fn same_nodes(&mut self, path: &str, before: &Cluster, after: &Cluster) -> Option<()> {
         if before.nodes() == after.nodes() {
             return Some(());
         }
-        let fault = FieldFault::new("this step adds, removes or changes a node, which is not yet executed")
-            .help("give the scenario all its nodes from the beginning");
+        let fault =
+            FieldFault::new("this step adds, removes or changes a node, which is not implemented yet")
+                .help("define all nodes from the start");
         self.scenario_fault(&fault.at_key(path));
         None
     }
 
-    /// The path of the entry under `path` whose key is meant, as it is written: `pod/web` may be `pod/default/web`. Of several
-    /// the last, which is the one too many.
+    /// The path of the matching entry under `path`, as written: `pod/web` may be `pod/default/web`. With several
+    /// matches the last one, which is the duplicate.
     pub(super) fn written(&self, path: &str, is_meant: impl Fn(&str) -> bool) -> String {
         let node = self.scenario.as_ref().and_then(|origin| origin.node.at(path));
         let key = node.and_then(|node| node.mapping()?.keys().rfind(|key| is_meant(key)));
@@ -267,7 +268,7 @@ impl Preparation {
     }
 }
 
-/// The longest time that a step may take.
+/// The maximum duration of a step.
 fn longest(action: &PreparedAction) -> Duration {
     match action {
         PreparedAction::Flows(plan) => {

@@ -1,4 +1,4 @@
-//! Whether a sysctl can be set, by the simulator's own table.
+//! Validates sysctls with the simulator's own table.
 
 use sim::device::{DeviceKind, Devices};
 use sim::sysctl::Sysctls;
@@ -11,7 +11,7 @@ use crate::scenario::{FieldFault, nearest};
 use crate::topology::Topology;
 
 impl Preparation {
-    /// The sysctls that every node is given.
+    /// Validates the sysctls of all nodes.
     pub(super) fn check_node_sysctls(&mut self, cluster: &Cluster) {
         let topology = Topology::of(cluster);
         let nodes: Vec<NetnsName> =
@@ -24,7 +24,7 @@ impl Preparation {
     }
 }
 
-/// What is wrong with a sysctl that is at `path`: its name at the key, or else its value.
+/// The problem of the sysctl at `path`: of its name, reported at the key, or of its value.
 pub(super) fn fault(
     topology: &Topology,
     netns: &NetnsName,
@@ -39,7 +39,8 @@ pub(super) fn fault(
     }
     let mut sysctls = Sysctls::default();
     if let Err(error) = sysctls.get(&devices, name) {
-        let fault = FieldFault::new(format!("{name:?} cannot be set on {netns}")).expected(error.expected);
+        let fault =
+            FieldFault::new(format!("unsupported sysctl {name:?} on {netns}")).expected(error.expected);
         let known = Sysctls::names(&devices);
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let nearest = nearest(name, &known);
@@ -47,5 +48,5 @@ pub(super) fn fault(
         return Some(fault.help(help.unwrap_or_default()).at_key(path));
     }
     let error = sysctls.set(&devices, name, value).err()?;
-    Some(FieldFault::new(format!("{name} cannot be {value:?}")).expected(error.expected).at(path))
+    Some(FieldFault::new(format!("invalid value of {name}: {value:?}")).expected(error.expected).at(path))
 }

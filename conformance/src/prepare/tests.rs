@@ -1,4 +1,4 @@
-//! Every mistake that the manifests and the scenario can hold together, with what is printed about it.
+//! All mistakes that concern manifests and scenario together, with their messages.
 
 use super::*;
 use crate::diagnostic::{Style, render};
@@ -55,7 +55,7 @@ spec:
     nodePort: 30080
 ";
 
-/// A second Service, to be at odds with the first.
+/// A second Service that conflicts with the first.
 const SECOND: &str = "\
 ---
 apiVersion: v1
@@ -76,22 +76,22 @@ fn prepare_text(text: &str) -> Result<Prepared, Box<Refused>> {
     prepare(manifest::load(vec![Source { name: "sample.yaml".into(), text: text.into() }]))
 }
 
-/// What is printed about a text that cannot run.
+/// The messages for an invalid text.
 fn refused(text: &str) -> String {
     match prepare_text(text) {
-        Ok(prepared) => panic!("it should not run: {prepared:#?}"),
+        Ok(prepared) => panic!("unexpectedly valid: {prepared:#?}"),
         Err(refused) => render(&refused.diagnostics, &refused.sources, Style::Plain),
     }
 }
 
-/// The good sample with one change, which must be one.
+/// The valid sample with one replacement, which must apply once.
 fn changed(from: &str, to: &str) -> String {
     let text = format!("{GOOD}{SECOND}");
     assert_eq!(text.matches(from).count(), 1, "{from}");
     text.replace(from, to)
 }
 
-/// The good sample with one more step.
+/// The valid sample with one additional step.
 fn with_step(step: &str) -> String {
     GOOD.replacen("---\n", &format!("  - {step}\n---\n"), 1)
 }
@@ -102,7 +102,7 @@ fn host_pod(name: &str) -> String {
     )
 }
 
-/// One test per mistake: what is printed is the snapshot.
+/// One test per mistake; the snapshot has the messages.
 macro_rules! mistakes {
     ($($name:ident: $text:expr;)*) => {
         $(#[test]
@@ -233,7 +233,7 @@ fn a_later_step_sees_what_an_earlier_one_made() {
     let PreparedAction::Cluster(cluster) = &prepared.steps[1].action else { panic!() };
     assert_eq!(cluster.slices().map(|slice| slice.endpoints.len()).sum::<usize>(), 2);
     let gone = with_step(&format!("{steps}\n  - connect: {{from: pod/new, to: service/web}}"));
-    assert!(refused(&gone).contains("there is no Pod \"new\""));
+    assert!(refused(&gone).contains("no Pod \"new\""));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn the_node_that_chooses_is_known() {
     );
 }
 
-/// Every example of the reference is what it says: the first one is a whole file, the others are steps.
+/// The examples of the reference are valid: the first one is a complete file, the others are steps.
 #[test]
 fn the_reference_can_be_believed() {
     let reference = include_str!("../../../docs/scenario-files.md");

@@ -1,4 +1,4 @@
-//! Running a world and saying what is wrong with it, if anything is.
+//! Runs a world and reports what is wrong with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use crate::prepare::{Prepared, prepare};
 use crate::result::{Recording, Run};
 use crate::runner::{RunOptions, run_against_kernel, run_twice_sim};
 
-/// So many disagreements are told; one cause often shows on every device after it.
+/// Maximum number of disagreements reported; one cause often shows on every device behind it.
 const TOLD_MAX: usize = 12;
 
-/// By what a world is run.
+/// The arm to run a world on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Examined {
     /// The simulator alone, twice.
@@ -28,53 +28,53 @@ pub enum Examined {
     Kernel(Backend),
 }
 
-/// Something that must not be.
+/// A failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anomaly {
-    /// What sort of thing.
+    /// Its kind.
     pub kind: AnomalyKind,
-    /// All about it, in lines.
+    /// Details, as lines of text.
     pub text: String,
 }
 
-/// What can be wrong with a world; while it is made smaller, this must not change.
+/// The kind of a failure; shrinking preserves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnomalyKind {
-    /// The text is no scenario that can run.
+    /// The text is not a valid scenario.
     Refused,
-    /// An arm could not go on.
+    /// An arm stopped with an error.
     Stopped,
     /// An assertion failed.
     Panicked,
     /// Two runs of the simulator differ.
     Indeterminate,
-    /// A packet did not begin and end once.
+    /// A packet was not created and terminated exactly once.
     PacketLife,
-    /// Clients or servers saw different things.
+    /// Clients or servers observed different results.
     Flow,
-    /// There were different frames.
+    /// Captured frames differ.
     Frame,
     /// Conntrack tables differ.
     Conntrack,
-    /// Rules matched a different number of packets.
+    /// Rule counters differ.
     Counters,
-    /// The kernel chose endpoints with other probabilities.
+    /// The kernel chose endpoints with different probabilities.
     Choices,
 }
 
 impl AnomalyKind {
-    /// In a few words.
+    /// A short description.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Refused => "refused as a scenario",
-            Self::Stopped => "the run could not go on",
+            Self::Refused => "invalid scenario",
+            Self::Stopped => "the run stopped with an error",
             Self::Panicked => "an assertion failed",
             Self::Indeterminate => "two runs differ",
-            Self::PacketLife => "a packet did not begin and end once",
+            Self::PacketLife => "a packet was not created and terminated exactly once",
             Self::Flow => "connections differ",
             Self::Frame => "frames differ",
             Self::Conntrack => "conntrack tables differ",
-            Self::Counters => "counters of rules differ",
+            Self::Counters => "rule counters differ",
             Self::Choices => "choices differ",
         }
     }
@@ -86,10 +86,10 @@ impl fmt::Display for AnomalyKind {
     }
 }
 
-/// Runs the scenario of a text; `None` if all is as it must be.
+/// Runs the scenario of a text; `None` if nothing is wrong.
 ///
 /// # Errors
-/// [`ArmError::Missing`], if this machine lacks something.
+/// [`ArmError::Missing`], if the machine lacks a prerequisite.
 pub fn examine(text: &str, by: Examined) -> Result<Option<Anomaly>, ArmError> {
     let panicked = |text| Ok(Some(Anomaly { kind: AnomalyKind::Panicked, text }));
     caught(|| run(text, by)).unwrap_or_else(panicked)
@@ -104,7 +104,7 @@ fn run(text: &str, by: Examined) -> Result<Option<Anomaly>, ArmError> {
             return Ok(Some(Anomaly { kind: AnomalyKind::Refused, text }));
         }
     };
-    assert!(!has_errors(&prepared.warnings), "what is prepared has no errors");
+    assert!(!has_errors(&prepared.warnings), "a validated scenario has no errors");
     for mode in &prepared.modes {
         if let Some(finding) = run_mode(&prepared, &RunOptions::new(*mode), by)? {
             return Ok(Some(finding));
@@ -152,17 +152,17 @@ fn told(disagreements: &[Disagreement]) -> String {
     lines.join("\n")
 }
 
-/// Every packet begins once, and ends once at most: some are still on their way at the end.
+/// Checks that every packet is created once and terminated at most once: some are in flight at the end.
 fn packet_lives(recording: &Recording) -> Option<Anomaly> {
     let mut has_ended: BTreeMap<PacketId, bool> = BTreeMap::new();
     for event in &recording.events {
         let (Event::Packet(life), Some(packet)) = (&event.event, event.packet) else { continue };
         let wrong = match life {
-            PacketEvent::Created { .. } => has_ended.insert(packet, false).map(|_| "begins twice"),
+            PacketEvent::Created { .. } => has_ended.insert(packet, false).map(|_| "is created twice"),
             PacketEvent::Ended { .. } => match has_ended.insert(packet, true) {
                 Some(false) => None,
-                Some(true) => Some("ends twice"),
-                None => Some("ends before it begins"),
+                Some(true) => Some("is terminated twice"),
+                None => Some("is terminated before it is created"),
             },
         };
         if let Some(wrong) = wrong {

@@ -1,4 +1,4 @@
-//! Making a world smaller as long as something holds of it.
+//! Shrinks a world while a predicate holds.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use proptest::strategy::ValueTree;
 
 use super::world::RandomWorld;
 
-/// The smallest world that was found.
+/// The smallest world found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shrunk {
     /// The world.
     pub world: RandomWorld,
-    /// How many worlds were asked about.
+    /// Number of worlds tried.
     pub tried: usize,
 }
 
-/// Takes away from a world whatever can be taken away while `holds` is true of it and its text. It is asked no more than
-/// `tries_max` times, and never twice about the same text. It need not hold of the world itself, which is known.
+/// Removes parts of a world while `holds` is true for it and its text. Calls `holds` at most `tries_max` times, and
+/// never twice for the same text. The original world is known to fail and is not checked.
 pub fn shrink(
     tree: &mut dyn ValueTree<Value = RandomWorld>,
     tries_max: usize,

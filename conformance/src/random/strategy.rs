@@ -1,6 +1,6 @@
-//! How random worlds are drawn, by proptest's strategies: those know how to make a value smaller step by step.
+//! Generates random worlds with proptest's strategies, which can shrink values step by step.
 //!
-//! Alternatives come in the order from plain to strange, because values shrink towards the first.
+//! Alternatives are ordered from plain to unusual, because values shrink towards the first.
 
 use proptest::array;
 use proptest::collection::vec;
@@ -18,13 +18,13 @@ use super::world::{
 };
 use crate::scenario::Cni;
 
-/// A world, and how it can become smaller.
+/// A world and its possible reductions.
 pub type WorldTree = Box<dyn ValueTree<Value = RandomWorld>>;
 
-/// World number `index` of a seed. It depends on these two numbers alone.
+/// World number `index` of a seed. It depends only on these two numbers.
 ///
 /// # Panics
-/// Never: no strategy here rejects what it has drawn.
+/// Never: no strategy here rejects values.
 pub fn generate(seed: u64, index: u64) -> WorldTree {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -39,13 +39,13 @@ pub fn generate(seed: u64, index: u64) -> WorldTree {
 
 const APPS: [&str; 2] = ["web", "db"];
 const NODES_MAX: u8 = 3;
-/// Slots of Pods: six that may be there from the beginning, and those that steps add.
+/// Slots of Pods: six that may exist initially, and those that steps add.
 const PODS: u8 = 8;
 const SERVICES: u8 = 3;
-/// So many ports a Service has at most.
+/// Maximum number of ports of a Service.
 pub(super) const PORTS_MAX: u8 = 2;
 
-/// Settings of nodes that decide about packets. Left out are those that only kernels with much time show.
+/// Sysctls that affect packets on nodes, except those whose effect needs a long run on a kernel.
 const SYSCTLS: [RandomSysctl; 30] = [
     sysctl("net.ipv4.ip_forward", "0"),
     sysctl("net.ipv4.conf.all.rp_filter", "1"),
@@ -118,7 +118,7 @@ fn world() -> BoxedStrategy<RandomWorld> {
         .boxed()
 }
 
-/// True in one of `parts`.
+/// True with probability 1/`parts`.
 fn rarely(parts: u32) -> impl Strategy<Value = bool> {
     prop_oneof![parts - 1 => Just(false), 1 => Just(true)]
 }
@@ -299,7 +299,7 @@ fn party() -> BoxedStrategy<RandomParty> {
 
 fn destination() -> BoxedStrategy<RandomDestination> {
     use RandomDestination as D;
-    // Addresses that are nobody's, broadcast addresses, and oneself.
+    // Unused, broadcast and local addresses.
     const NOBODY: [&str; 7] = [
         "10.96.200.1",
         "192.168.0.250",

@@ -1,12 +1,12 @@
-//! Laws of random worlds: they can be run, they depend on their number alone, they become as small as they can.
+//! Properties of random worlds: they are valid, depend only on their number, and shrink completely.
 
 use super::*;
 use crate::diagnostic::{Source, Style, render};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
 
-/// The one thing that a good world may be told.
-const FINDS_NO_POD: &str = "finds no Pod";
+/// The only warning that a generated world may cause.
+const FINDS_NO_POD: &str = "matches no Pod";
 
 fn prepared(text: &str) -> Prepared {
     let source = Source { name: "world.yaml".to_owned(), text: text.to_owned() };
@@ -46,7 +46,7 @@ fn a_world_as_a_file() {
     insta::assert_snapshot!(generate(0, 4).current().text("world"));
 }
 
-/// Everything that a world can have occurs among not too many.
+/// Every feature of a world occurs within a reasonable number of worlds.
 #[test]
 fn nothing_is_left_undrawn() {
     let texts: String = (0..400).map(|index| generate(3, index).current().text("world")).collect();
@@ -108,7 +108,7 @@ fn nothing_is_left_undrawn() {
     }
 }
 
-/// Shrinks the first world of which `holds` is true.
+/// Shrinks the first world for which `holds` is true.
 fn smallest(holds: fn(&RandomWorld, &Prepared) -> bool) -> RandomWorld {
     let mut trees = (0..).map(|index| generate(5, index));
     let is_good = |world: &RandomWorld| holds(world, &prepared(&world.text("world")));

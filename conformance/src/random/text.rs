@@ -1,4 +1,4 @@
-//! A random world as the text of a scenario file.
+//! Prints a random world as a scenario file.
 
 mod objects;
 mod steps;
@@ -10,17 +10,17 @@ use serde_json::{Map, Value, json};
 use super::world::{RandomHost, RandomNode, RandomWorld};
 use crate::scenario::{API_VERSION, Cni, KIND};
 
-/// The slot of the first Pod that a step adds: behind those that are there from the beginning.
+/// The slot of the first Pod that steps add, after those that may exist initially.
 const FIRST_LATE_POD: u8 = 6;
 
-/// Names of external hosts by slot, and the last parts of their addresses.
+/// Names of external hosts by slot, and the last byte of their addresses.
 const HOSTS: [(&str, u8); 2] = [("client", 100), ("far", 101)];
 
 impl RandomWorld {
     /// The world as a scenario file. It has no expectations: arms are compared with each other.
     ///
     /// # Panics
-    /// Never: what is printed are maps, lists, texts and numbers.
+    /// Never: the output consists of maps, lists, strings and numbers.
     pub fn text(&self, name: &str) -> String {
         let mut documents = vec![self.scenario(name)];
         documents.extend(self.nodes.iter().zip(1..).map(|(node, number)| node_manifest(node, number)));
@@ -48,7 +48,7 @@ impl RandomWorld {
             "kind": KIND,
             "metadata": {"name": name},
             "spec": {
-                "intent": "random world: the simulator and the kernel must agree",
+                "intent": "random cluster: the simulator and the kernel must agree",
                 "network": {
                     "cni": match self.cni {
                         Cni::Bridge | Cni::Vxlan => None,
@@ -80,7 +80,7 @@ impl RandomWorld {
         })
     }
 
-    /// The name of the node in a slot, or of the last one.
+    /// The name of the node in a slot, or of the last node.
     fn node_name(&self, slot: u8) -> String {
         format!("node-{}", self.node_number(slot))
     }
@@ -106,7 +106,7 @@ fn node_manifest(node: &RandomNode, number: usize) -> Value {
     })
 }
 
-/// Leaves out what is nothing: nulls, empty maps and empty lists. Keys are in the order in which kubectl prints them.
+/// Removes nulls, empty maps and empty lists. Keys are in kubectl's order.
 fn prune(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(prune),

@@ -1,16 +1,16 @@
-//! What a random world is made of.
+//! The parts of a random world.
 //!
-//! Pods, Services and hosts have slots, which may be empty. Steps name slots, so that leaving one out does not change what
-//! steps mean by the others; what they name by an empty slot is the next one that is taken.
+//! Pods, Services and hosts have slots, which may be empty. Steps refer to slots, so that removing an object does not
+//! change what steps refer to otherwise; a reference to an empty slot means the next occupied one.
 
 use proxy_core::objects::Protocol;
 
 use crate::scenario::Cni;
 
-/// A small cluster, the network beneath it, and what happens.
+/// A small cluster, its network, and the steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RandomWorld {
-    /// What happens, in order.
+    /// The steps, in order.
     pub steps: Vec<RandomStep>,
     /// `svc-0`, `svc-1`, …, by slot.
     pub services: Vec<Option<RandomService>>,
@@ -20,13 +20,13 @@ pub struct RandomWorld {
     pub hosts: Vec<Option<RandomHost>>,
     /// kube-proxy's configuration, the same on every node; the default if `None`.
     pub proxy: Option<RandomProxy>,
-    /// Settings of every node; of two with the same name the later one counts.
+    /// Sysctls of every node; the last one with the same name applies.
     pub sysctls: Vec<RandomSysctl>,
-    /// How Pods are attached.
+    /// The CNI plugin.
     pub cni: Cni,
-    /// The hairpin flag of bridge ports.
+    /// The hairpin flag of all bridge ports.
     pub is_hairpin: bool,
-    /// Whether nodes have a default route.
+    /// True if nodes have a default route.
     pub has_gateway: bool,
     /// `node-1`, `node-2`, …; at least one.
     pub nodes: Vec<RandomNode>,
@@ -48,23 +48,23 @@ pub struct RandomSysctl {
     pub value: &'static str,
 }
 
-/// A machine outside of the cluster.
+/// An external host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RandomHost {
-    /// Whether it has a default route, and by the node of which slot.
+    /// The slot of the node used as default gateway, if any.
     pub gateway: Option<u8>,
-    /// Further routes.
+    /// Additional routes.
     pub routes: Vec<RandomRoute>,
-    /// Whether it answers, on TCP port 443 and UDP port 53.
+    /// True if it listens on TCP port 443 and UDP port 53.
     pub is_listening: bool,
 }
 
 /// A route of an external host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomRoute {
-    /// To where.
+    /// The destination.
     pub to: &'static str,
-    /// By the node of this slot.
+    /// The slot of the node used as next hop.
     pub node: u8,
 }
 
@@ -73,48 +73,48 @@ pub struct RandomRoute {
 pub struct RandomPod {
     /// The value of the label `app`.
     pub app: &'static str,
-    /// The node of which slot it is on.
+    /// The slot of its node.
     pub node: u8,
-    /// It shares the node's network namespace.
+    /// True if it uses the node's network namespace.
     pub is_host_network: bool,
-    /// It does not pass its readiness probe.
+    /// True if its readiness probe fails.
     pub is_unready: bool,
-    /// It has been asked to end.
+    /// True if it is being deleted.
     pub is_terminating: bool,
-    /// The number of its port `http` is another one than usual.
+    /// True if its port `http` has an unusual number.
     pub is_http_elsewhere: bool,
 }
 
 /// A Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RandomService {
-    /// Its type.
+    /// The type.
     pub kind: ServiceKind,
-    /// Which Pods it selects.
+    /// The value of `app` in its selector.
     pub app: &'static str,
     /// Its ports; at least one.
     pub ports: Vec<RandomPort>,
-    /// `externalTrafficPolicy: Local`, where it has external addresses or ports.
+    /// `externalTrafficPolicy: Local`, if it has external addresses or ports.
     pub is_external_local: bool,
     /// `internalTrafficPolicy: Local`.
     pub is_internal_local: bool,
-    /// Session affinity by the client's address, with a timeout in seconds or the default one.
+    /// Session affinity by client address, with a timeout in seconds or the default.
     pub affinity: Option<Option<i32>>,
-    /// An address of the user's choice.
+    /// An external IP.
     pub external_ip: Option<ExternalIp>,
-    /// Points where a load balancer takes traffic; without meaning for other types.
+    /// The ipMode of its load balancer; unused for other types.
     pub ingress: Option<Ingress>,
-    /// Who may use them.
+    /// Its loadBalancerSourceRanges.
     pub source_ranges: Option<SourceRanges>,
-    /// A load balancer gets no NodePorts.
+    /// A load balancer without NodePorts.
     pub has_no_node_ports: bool,
-    /// Unready Pods are endpoints too.
+    /// publishNotReadyAddresses.
     pub publishes_not_ready: bool,
     /// `trafficDistribution`.
     pub distribution: Option<&'static str>,
 }
 
-/// The type of a Service; headless is one of its own here.
+/// The type of a Service; headless is a separate one here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the API")]
 pub enum ServiceKind {
@@ -129,31 +129,31 @@ pub enum ServiceKind {
 pub struct RandomPort {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Where it leads.
+    /// The target port.
     pub target: TargetPort,
 }
 
-/// The target port of a Service's port.
+/// The target port of a Service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetPort {
-    /// By the name that every Pod's port has.
+    /// The name that every Pod's port has.
     Named,
-    /// By the number that most Pods' ports have.
+    /// The number that most Pods' ports have.
     Number,
-    /// Left out: the number of the Service's own port, on which no Pod answers.
+    /// Omitted: the number of the Service port, on which no Pod listens.
     Same,
 }
 
-/// An external address of a Service.
+/// An external IP of a Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExternalIp {
-    /// One that nobody has.
+    /// An unused address.
     Nobody,
-    /// That of the node in this slot.
+    /// The address of the node in this slot.
     Node(u8),
 }
 
-/// How a load balancer hands over packets.
+/// How a load balancer delivers packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the API's ipMode")]
 pub enum Ingress {
@@ -161,16 +161,16 @@ pub enum Ingress {
     Proxy,
 }
 
-/// Who may use a load balancer's address.
+/// The sources that may use a load balancer address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRanges {
-    /// The external host `client` alone.
+    /// Only the external host `client`.
     Client,
-    /// The network of the nodes.
+    /// The node network.
     Lan,
     /// Pods.
     Pods,
-    /// Nobody of the world.
+    /// No host of the world.
     Nobody,
 }
 
@@ -179,9 +179,9 @@ pub enum SourceRanges {
 pub struct RandomProxy {
     /// `iptables.masqueradeAll`.
     pub is_masquerading_all: bool,
-    /// How traffic of Pods is told from other traffic.
+    /// How traffic from Pods is detected.
     pub detect_local: DetectLocal,
-    /// Addresses on which NodePorts answer.
+    /// Node addresses that accept NodePort traffic.
     pub node_port_addresses: NodePortAddresses,
     /// `iptables.localhostNodePorts`.
     pub localhost_node_ports: Option<bool>,
@@ -191,7 +191,7 @@ pub struct RandomProxy {
     pub is_liberal: bool,
 }
 
-/// `detectLocalMode` with what it needs.
+/// `detectLocalMode` with its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the API")]
 pub enum DetectLocal {
@@ -199,7 +199,7 @@ pub enum DetectLocal {
     NodeCidr,
     BridgeInterface,
     InterfaceNamePrefix,
-    /// By a cluster CIDR that is not given, so not at all.
+    /// By cluster CIDR, but without one: traffic from Pods is not detected.
     Nothing,
 }
 
@@ -210,11 +210,11 @@ pub enum NodePortAddresses {
     All,
     /// `primary`.
     Primary,
-    /// The network of the nodes.
+    /// The node network.
     Lan,
     /// Loopback.
     Loopback,
-    /// A network of which no node has an address.
+    /// A network without any node address.
     Nowhere,
 }
 
@@ -223,45 +223,45 @@ pub enum NodePortAddresses {
 pub enum RandomStep {
     /// Connections.
     Connect {
-        /// Who connects.
+        /// The client.
         from: RandomParty,
-        /// To what.
+        /// The destination.
         to: RandomDestination,
-        /// By what, where the destination does not say.
+        /// The protocol, if the destination does not determine it.
         protocol: Protocol,
-        /// How many.
+        /// The number of connections.
         count: u8,
-        /// From a port that all such steps of the client share.
+        /// True to use the source port that all such steps of the client share.
         has_source_port: bool,
     },
     /// Echo requests.
     Ping {
-        /// Who asks.
+        /// The sender.
         from: RandomParty,
-        /// Whom; ports mean nothing.
+        /// The destination; ports are ignored.
         to: RandomDestination,
     },
-    /// A Pod that is new, or one of an earlier such step with another condition.
+    /// Adds a Pod, or changes one that such a step added.
     ApplyPod {
         /// Its slot among such Pods.
         slot: u8,
         /// The Pod.
         pod: RandomPod,
     },
-    /// A Service, new or in place of the one in this slot.
+    /// Adds a Service, or replaces the one in this slot.
     ApplyService {
         /// Its slot.
         slot: u8,
         /// The Service.
         service: RandomService,
     },
-    /// A Pod goes.
+    /// Deletes a Pod.
     DeletePod(u8),
-    /// A Service goes.
+    /// Deletes a Service.
     DeleteService(u8),
-    /// Something changes without a manifest.
+    /// A change without a manifest.
     Set(RandomSetting),
-    /// Time passes, in milliseconds.
+    /// Lets time pass, in milliseconds.
     Sleep(u16),
 }
 
@@ -276,7 +276,7 @@ pub enum RandomSetting {
     Node(u8, RandomSysctl),
 }
 
-/// Who connects, by kind and slot.
+/// A client, by kind and slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum RandomParty {
@@ -285,16 +285,16 @@ pub enum RandomParty {
     Node(u8),
 }
 
-/// To what.
+/// A destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RandomDestination {
-    /// The ClusterIP of the Service in this slot, by its port of this index.
+    /// The ClusterIP of the Service in this slot, with its port of this index.
     Service(u8, u8),
     /// The NodePort of the Service in the second slot, on the node in the first.
     NodePort(u8, u8, u8),
-    /// The load balancer's address.
+    /// The load balancer address of a Service.
     LoadBalancer(u8, u8),
-    /// The external address.
+    /// The external IP of a Service.
     ExternalIp(u8, u8),
     /// A Pod.
     Pod(u8),
@@ -304,14 +304,14 @@ pub enum RandomDestination {
     Host(u8),
     /// The healthCheckNodePort of the Service in the second slot, on the node in the first.
     HealthCheck(u8, u8),
-    /// A port of a node on which nobody answers.
+    /// A port of a node without a listener.
     NodeClosed(u8),
-    /// A port that the Service in this slot does not have, by its ClusterIP.
+    /// A port that the Service in this slot does not define, on its ClusterIP.
     ServiceClosed(u8),
-    /// A port on which the Pod in this slot does not answer.
+    /// A port on which the Pod in this slot does not listen.
     PodClosed(u8),
     /// The address of the CNI bridge of the node in this slot.
     Bridge(u8),
-    /// An address that nobody has.
+    /// An unused address.
     Nobody(&'static str),
 }

@@ -60,7 +60,7 @@ fn failures(run: &Run) -> String {
         .collect()
 }
 
-/// Everything that works without any Service.
+/// Everything that works without Services.
 const WITHOUT_SERVICES: &str = "
   - connect: {from: pod/client, to: pod/near}
     expect: {outcome: connected, endpoints: {pod/near: 1}, sourceSeen: client, replyFrom: pod/near}
@@ -130,7 +130,7 @@ fn where_a_link_loses_frames_counts_decide() {
         ("1", "timeout: 1", true, true),
     ];
     for (loss, outcomes, holds, is_exact) in cases {
-        // The first connection makes the neighbours known, so that later ones lose nothing but datagrams.
+        // The first connection resolves the neighbours, so that later ones lose nothing but datagrams.
         let first = "\n  - connect: {from: pod/client, to: pod/far, protocol: udp}\n";
         let set = format!("  - set: {{pod/far: {{link: {{loss: {loss}}}}}}}\n");
         let run = run_steps("bridge", &format!("{first}{set}{}", connect(200, outcomes)));

@@ -1,4 +1,5 @@
-//! The Scenario document as serde reads it. Only names and shapes are checked here; [`super::read`] does the rest.
+//! The Scenario document as deserialized by serde. Only names and shapes are checked here; [`super::read`] does the
+//! rest.
 
 use std::fmt;
 
@@ -83,7 +84,7 @@ pub(super) struct RawStep {
     pub(super) send: Option<RawSend>,
     pub(super) ping: Option<RawPing>,
     pub(super) resolve: Option<RawResolve>,
-    /// Read from the tree, because each manifest's kind decides how.
+    /// Parsed from the tree, because that depends on each manifest's kind.
     pub(super) apply: Option<IgnoredAny>,
     pub(super) delete: Option<OneOrMany>,
     pub(super) set: Option<IndexMap<String, RawSetChange>>,
@@ -151,7 +152,7 @@ pub(super) struct RawLink {
     pub(super) loss: Option<Text>,
 }
 
-/// Either what is expected, or what is expected by mode; never both.
+/// Either expectations, or expectations by mode; never both.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawExpectations {
@@ -184,7 +185,7 @@ pub(super) struct RawExpectation {
 }
 
 impl RawExpectations {
-    /// The parts that stand directly under `expect`.
+    /// The expectations directly under `expect`.
     pub(super) fn take_plain(&mut self) -> RawExpectation {
         RawExpectation {
             outcome: self.outcome.take(),
@@ -200,7 +201,7 @@ impl RawExpectations {
 }
 
 impl RawExpectation {
-    /// Whether no part is there. Parts may still expect nothing.
+    /// True if there are no expectations at all.
     pub(super) fn is_empty(&self) -> bool {
         self.outcome.is_none()
             && self.outcomes.is_none()
@@ -231,7 +232,7 @@ pub(super) struct RawConntrack {
     pub(super) entries: u32,
 }
 
-/// A scalar whose text matters, whatever it looks like: `1`, `1/3`, `0.5`.
+/// A scalar read as text, whatever it looks like: `1`, `1/3`, `0.5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text(pub(super) String);
 

@@ -1,4 +1,4 @@
-//! Durations in Go's notation, as Kubernetes files have them: `250ms`, `5s`, `1m30s`, `2h`, `1.5s`.
+//! Durations in Go's notation, as used by Kubernetes: `250ms`, `5s`, `1m30s`, `2h`, `1.5s`.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ const UNITS: [(&str, u64); 7] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads a duration. Negative ones, and numbers without a unit other than `0`, are none.
+/// Parses a duration. Negative values, and numbers without a unit except `0`, are invalid.
 ///
-/// Go: `time.ParseDuration`, src/time/format.go; fractions finer than a nanosecond are cut off there and here.
+/// Go: `time.ParseDuration`, src/time/format.go; both truncate to nanoseconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -35,7 +35,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// `number` (digits with at most one dot) times `nanos`, cut off to whole nanoseconds.
+/// `number` (digits with at most one dot) times `nanos`, truncated to whole nanoseconds.
 fn scaled(number: &str, nanos: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {

@@ -1,4 +1,4 @@
-//! What must be observed.
+//! Expectations of a scenario.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,59 +8,59 @@ use sim::trace::{Outcome, Refusal, Unreachable};
 
 use super::{ProxyMode, Reference, Share, Target};
 
-/// What must be observed, where it matters by proxy mode.
+/// Expectations of a step, optionally by proxy mode.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expectations {
-    /// In every mode that is not named.
+    /// For all modes not listed.
     pub default: Option<Expectation>,
-    /// In modes that differ.
+    /// For modes that differ.
     pub by_mode: BTreeMap<ProxyMode, Expectation>,
 }
 
 impl Expectations {
-    /// What must be observed in `mode`, if anything.
+    /// The expectations in `mode`, if any.
     pub fn for_mode(&self, mode: ProxyMode) -> Option<&Expectation> {
         self.by_mode.get(&mode).or(self.default.as_ref())
     }
 }
 
-/// What must be observed. Every part that is there must hold.
+/// A set of expectations; all of them must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expectation {
-    /// How every flow of the step ends.
+    /// The outcome of every flow of the step.
     pub outcome: Option<OutcomePattern>,
-    /// How flows end, by share; outcomes that are not listed have none.
+    /// Outcomes with shares; those not listed must not occur.
     pub outcomes: Vec<(OutcomePattern, Share)>,
-    /// Who answers, by share; endpoints that are not listed have none. `None`: not looked at.
+    /// Endpoints with shares; those not listed must not answer. `None` if not checked.
     pub endpoints: Option<Vec<(Reference, Share)>>,
-    /// The address that the endpoint sees.
+    /// The source address that endpoints see.
     pub source_seen: Option<SourceSeen>,
-    /// The address from which the client is answered.
+    /// The source address of replies to the client.
     pub reply_from: Option<Viewpoint>,
-    /// Whose addresses a name has; empty if there must be no such name.
+    /// Owners of the name's addresses; empty if the name must not exist.
     pub addresses: Option<Vec<Target>>,
-    /// Packets that are dropped.
+    /// Dropped packets.
     pub dropped: Option<Dropped>,
-    /// Entries in conntrack tables, after the step.
+    /// Conntrack entries after the step.
     pub conntrack: Vec<ConntrackExpectation>,
 }
 
-/// An outcome, with or without its kind: `refused`, `refused/tcp-reset`.
+/// An outcome, with or without detail: `refused`, `refused/tcp-reset`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutcomePattern {
     /// The request was answered.
     Connected,
-    /// Said no, this way or any way.
+    /// Refused, in this way or any.
     Refused(Option<Refusal>),
-    /// No way there, for this reason or any.
+    /// Unreachable, for this reason or any.
     Unreachable(Option<Unreachable>),
-    /// Nobody answered.
+    /// No response within the timeout.
     Timeout,
-    /// Established and then reset.
+    /// Reset after it was established.
     Reset,
 }
 
-/// Every pattern by its name.
+/// All patterns by name.
 pub(super) const OUTCOME_NAMES: [(&str, OutcomePattern); 12] = [
     ("connected", OutcomePattern::Connected),
     ("refused", OutcomePattern::Refused(None)),
@@ -77,12 +77,12 @@ pub(super) const OUTCOME_NAMES: [(&str, OutcomePattern); 12] = [
 ];
 
 impl OutcomePattern {
-    /// The pattern of that name.
+    /// The pattern with that name.
     pub fn parse(name: &str) -> Option<Self> {
         OUTCOME_NAMES.iter().find(|(known, _)| *known == name).map(|(_, pattern)| *pattern)
     }
 
-    /// The pattern that fits this outcome alone.
+    /// The pattern that matches only this outcome.
     pub const fn exactly(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Connected => Self::Connected,
@@ -93,7 +93,7 @@ impl OutcomePattern {
         }
     }
 
-    /// Whether some outcome fits both.
+    /// True if some outcome matches both.
     pub fn overlaps(self, other: Self) -> bool {
         match (self, other) {
             (Self::Refused(how), Self::Refused(other)) => how.is_none() || other.is_none() || how == other,
@@ -107,7 +107,7 @@ impl OutcomePattern {
         }
     }
 
-    /// Whether an outcome fits.
+    /// True if the outcome matches.
     pub fn fits(self, outcome: Outcome) -> bool {
         match self {
             Self::Refused(None) => matches!(outcome, Outcome::Refused(_)),
@@ -128,25 +128,25 @@ impl fmt::Display for OutcomePattern {
     }
 }
 
-/// The address that endpoints see.
+/// The source address that endpoints see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceSeen {
-    /// All of them.
+    /// For all endpoints.
     All(Viewpoint),
     /// By endpoint.
     ByEndpoint(Vec<(Reference, Viewpoint)>),
 }
 
-/// An address by what it belongs to.
+/// An address, specified by its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Viewpoint {
-    /// `client`: the address of the one who connects.
+    /// `client`: the address of the client.
     Client,
     /// `node`: any address of the node whose kube-proxy chooses the endpoint.
     Node,
     /// `bridge/NODE`: the address of that node's CNI bridge.
     Bridge(String),
-    /// An address of this host, Pod, node (any of its addresses) or Service, or this address.
+    /// An address of this host, Pod, node (any of its addresses) or Service, or a literal address.
     Of(Target),
 }
 
@@ -161,29 +161,29 @@ impl fmt::Display for Viewpoint {
     }
 }
 
-/// Packets of the step that are dropped.
+/// Dropped packets of the step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
-    /// By whom.
+    /// The netns.
     pub on: Target,
-    /// Why, as the simulator or the kernel names it; any reason when absent.
+    /// The reason, with the simulator's or the kernel's name; any reason if absent.
     pub reason: Option<String>,
 }
 
 /// Entries of a conntrack table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConntrackExpectation {
-    /// Whose table.
+    /// The netns of the table.
     pub on: Target,
-    /// Only entries of this protocol.
+    /// Matches this protocol.
     pub protocol: Option<Protocol>,
-    /// Only entries whose first packet came from here.
+    /// Matches the source of the original direction.
     pub from: Option<Reference>,
-    /// Only entries whose first packet went there.
+    /// Matches the destination of the original direction.
     pub to: Option<Reference>,
-    /// Only entries in this condition.
+    /// Matches entries with this status.
     pub status: Option<FlowStatus>,
-    /// How many there are.
+    /// The expected number.
     pub entries: u32,
 }
 
@@ -192,6 +192,6 @@ pub struct ConntrackExpectation {
 pub enum FlowStatus {
     /// `[UNREPLIED]`.
     Unreplied,
-    /// It has.
+    /// A reply was seen.
     Replied,
 }

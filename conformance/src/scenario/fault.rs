@@ -1,20 +1,20 @@
-//! What is wrong with a field of a document.
+//! Invalid fields of a document.
 
 use thiserror::Error;
 
-/// A field that holds what it must not.
+/// A field with an invalid value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
 #[error("{path}: {message}")]
 pub struct FieldFault {
     /// The field, from the document's root: `spec.steps[0].connect.to`.
     pub path: String,
-    /// The key itself is at fault, not its value.
+    /// True if the key is invalid, not its value.
     pub is_key: bool,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What was expected; empty if the message says it.
+    /// What was expected; empty if the message says so.
     pub expected: String,
-    /// What to do about it; empty if that is plain.
+    /// How to fix it; empty if obvious.
     pub help: String,
 }
 

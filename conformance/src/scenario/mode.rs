@@ -13,12 +13,12 @@ pub enum ProxyMode {
     Ipvs,
     /// nftables rules.
     Nftables,
-    /// kube-proxy itself relays connections.
+    /// kube-proxy relays connections itself.
     Userspace,
 }
 
 impl ProxyMode {
-    /// Every mode, in the order in which they are reported.
+    /// All modes, in report order.
     pub const ALL: [Self; 4] = [Self::Iptables, Self::Ipvs, Self::Nftables, Self::Userspace];
 
     /// Its name in files and on the command line.
@@ -31,12 +31,12 @@ impl ProxyMode {
         }
     }
 
-    /// The mode of that name.
+    /// The mode with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// What generates its rules; `None` if this version cannot run it.
+    /// The generator of its rules; `None` if this version does not support it.
     pub const fn generator(self) -> Option<Generator> {
         match self {
             Self::Iptables => Some(Generator::Iptables),
@@ -52,12 +52,12 @@ impl ProxyMode {
         self.generator().unwrap_or_else(|| panic!("the mode {self} has no rules in this version"))
     }
 
-    /// Whether this version can run it.
+    /// True if this version supports the choice.
     pub const fn is_available(self) -> bool {
         self.generator().is_some()
     }
 
-    /// Modes that this version can run.
+    /// Modes available in this version.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|mode| mode.is_available())
     }
@@ -72,16 +72,16 @@ impl fmt::Display for ProxyMode {
 /// Address families of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IpFamilies {
-    /// IPv4 alone.
+    /// IPv4 only.
     Ipv4,
-    /// IPv6 alone.
+    /// IPv6 only.
     Ipv6,
     /// Both.
     Dual,
 }
 
 impl IpFamilies {
-    /// Every choice, in the order in which they are reported.
+    /// All choices, in report order.
     pub const ALL: [Self; 3] = [Self::Ipv4, Self::Ipv6, Self::Dual];
 
     /// Its name on the command line.
@@ -93,12 +93,12 @@ impl IpFamilies {
         }
     }
 
-    /// The choice of that name.
+    /// The choice with that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
-    /// Whether this version can run it.
+    /// True if this version supports the mode.
     pub fn is_available(self) -> bool {
         self == Self::Ipv4
     }

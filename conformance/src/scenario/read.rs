@@ -1,4 +1,4 @@
-//! From the document to the scenario: words become references, shares, durations. All faults are found in one pass.
+//! Converts the document to a scenario: parses references, shares and durations. Finds all faults in one pass.
 
 mod expectation;
 mod network;
@@ -16,21 +16,21 @@ use super::reference::is_name;
 use super::{FieldFault, ProxyMode, Reference, Scenario, Share, Target, parse_duration};
 use crate::yaml::{self, DecodeError, Node};
 
-/// Why a document is no scenario.
+/// Why a document is not a valid scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// It has not the shape of one.
+    /// Its structure is wrong.
     #[error(transparent)]
     Shape(#[from] DecodeError),
-    /// Some of its fields are at fault; at least one.
-    #[error("{} fields are at fault", .0.len())]
+    /// Some fields are invalid; at least one.
+    #[error("{} invalid fields", .0.len())]
     Fields(Vec<FieldFault>),
 }
 
-/// Reads a Scenario document. Whether it fits the manifests beside it is not looked at.
+/// Reads a Scenario document, without checking it against manifests.
 ///
 /// # Errors
-/// The first thing that has a wrong shape, or else every field that is at fault.
+/// The first structural error, or else all invalid fields.
 pub fn read(node: &Node) -> Result<Scenario, ReadError> {
     let document: RawDocument = yaml::decode(node)?;
     let mut reader = Reader::default();
@@ -38,16 +38,17 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
     if !is_name(&document.metadata.name) {
         reader.fault(
             "metadata.name",
-            FieldFault::new(format!("{:?} is no name", document.metadata.name))
+            FieldFault::new(format!("invalid name {:?}", document.metadata.name))
                 .expected("letters, digits, '-', '_' and '.'"),
         );
     }
     if spec.intent.trim().is_empty() {
-        let fault = FieldFault::new("the intent is empty").expected("one sentence that says what is shown");
+        let fault =
+            FieldFault::new("the intent is empty").expected("what the scenario shows, in one sentence");
         reader.fault("spec.intent", fault);
     }
     if spec.steps.is_empty() {
-        reader.fault("spec.steps", FieldFault::new("there is no step").expected("at least one step"));
+        reader.fault("spec.steps", FieldFault::new("no steps").expected("at least one step"));
     }
     let scenario = Scenario {
         name: document.metadata.name,
@@ -60,7 +61,7 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
     if reader.faults.is_empty() { Ok(scenario) } else { Err(ReadError::Fields(reader.faults)) }
 }
 
-/// Collects faults. A method that meets one returns a value of no meaning, or `None`, and goes on.
+/// Collects faults. On a fault, methods return a placeholder or `None`, and continue.
 #[derive(Default)]
 struct Reader {
     faults: Vec<FieldFault>,
@@ -89,7 +90,7 @@ impl Reader {
             let mode = ProxyMode::parse(name).ok_or_else(|| unknown_word("proxy mode", name, &known));
             match self.field(&path, mode) {
                 Some(mode) if modes.contains(&mode) => {
-                    self.fault(&path, FieldFault::new(format!("the mode {mode} is listed twice")));
+                    self.fault(&path, FieldFault::new(format!("duplicate mode {mode}")));
                 }
                 Some(mode) => modes.push(mode),
                 None => {}
@@ -118,7 +119,7 @@ impl Reader {
 
     fn duration(&mut self, path: &str, text: &Text) -> Option<Duration> {
         let duration = parse_duration(&text.0).ok_or_else(|| {
-            FieldFault::new(format!("{:?} is no duration", text.0))
+            FieldFault::new(format!("invalid duration {:?}", text.0))
                 .expected("a number with a unit, such as 250ms, 5s or 1m30s")
         });
         self.field(path, duration)
@@ -126,7 +127,7 @@ impl Reader {
 
     fn share(&mut self, path: &str, text: &Text) -> Option<Share> {
         let share = Share::parse(&text.0).ok_or_else(|| {
-            FieldFault::new(format!("{:?} is no share", text.0)).expected(format!(
+            FieldFault::new(format!("invalid share {:?}", text.0)).expected(format!(
                 "a number from 0 to 1: a fraction such as 1/3, or a decimal with up to {} places",
                 Share::PLACES_MAX
             ))
@@ -145,20 +146,20 @@ impl Reader {
         if cidr.addr() == cidr.network() {
             return Some(cidr);
         }
-        let fault = FieldFault::new(format!("{cidr} is an address inside a network"))
-            .expected(format!("the network itself, {}", cidr.trunc()));
+        let fault = FieldFault::new(format!("{cidr} has host bits set"))
+            .expected(format!("the network address, {}", cidr.trunc()));
         self.fault(path, fault);
         None
     }
 }
 
 fn not_ipv4(text: &str, expected: &str) -> FieldFault {
-    let fault = FieldFault::new(format!("{text:?} cannot be used")).expected(expected);
+    let fault = FieldFault::new(format!("invalid address {text:?}")).expected(expected);
     let is_ipv6 = text.contains(':');
-    if is_ipv6 { fault.help("IPv6 is not yet executed") } else { fault }
+    if is_ipv6 { fault.help("IPv6 is not implemented yet") } else { fault }
 }
 
-/// A word that is none of `known`, with the nearest one as help.
+/// An unknown word, with the nearest known one as a suggestion.
 pub(crate) fn unknown_word(what: &str, word: &str, known: &[&str]) -> FieldFault {
     let fault =
         FieldFault::new(format!("unknown {what} {word:?}")).expected(format!("one of {}", known.join(", ")));
@@ -168,13 +169,13 @@ pub(crate) fn unknown_word(what: &str, word: &str, known: &[&str]) -> FieldFault
     }
 }
 
-/// The known word that was probably meant.
+/// The known word that was probably intended.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    // One slip of the finger for every three characters: a letter too many, missing, wrong, or two swapped.
+    // One typo per three characters: a letter inserted, missing, wrong, or two swapped.
     let distance_max = (word.chars().count() / 3).max(1);
     known
         .iter()
-        // The distance is at least the difference in length, and costs the product of the lengths.
+        // The distance is at least the difference in length, and computing it costs the product of the lengths.
         .filter(|candidate| word.chars().count().abs_diff(candidate.chars().count()) <= distance_max)
         .map(|candidate| (strsim::osa_distance(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= distance_max)

@@ -1,15 +1,15 @@
 //! Typed references, as steps and expectations write them.
 //!
 //! ```text
-//! client  node-1             an external host or a node, by its bare name; no two of them share one
-//! host/client                an external host, said explicitly
-//! pod/web-0  pod/prod/web-0  a Pod, in namespace `default` or in another
+//! client  node-1             an external host or a node, by its unique name
+//! host/client                an external host, explicitly
+//! pod/web-0  pod/prod/web-0  a Pod, in namespace `default` or the given one
 //! node/node-1                a process on a node; as a destination, the node's address
-//! service/web:http           a Service, by its ClusterIP; the port by number or name
+//! service/web:http           the ClusterIP of a Service; the port by number or name
 //! 10.0.0.1:80  [fd00::1]:80  an address
 //! ```
 //!
-//! Names of Kubernetes objects hold no slash, so `pod/prod/web-0` cannot be misread; they may hold dots.
+//! Names of Kubernetes objects contain no slash, so `pod/prod/web-0` is unambiguous; they may contain dots.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,13 +19,13 @@ use crate::scenario::FieldFault;
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
-    /// Its namespace, `default` when not given.
+    /// Its namespace, `default` if omitted.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-/// What is meant, without a port.
+/// The target, without port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// `host/NAME`.
@@ -38,7 +38,7 @@ pub enum Target {
     Service(ObjectName),
     /// An IP address.
     Address(IpAddr),
-    /// A bare name: an external host, a node, or else a DNS name.
+    /// An unqualified name: an external host, a node, or else a DNS name.
     Name(String),
 }
 
@@ -51,12 +51,12 @@ pub enum PortReference {
     Name(String),
 }
 
-/// What is meant, with a port where one was given.
+/// A target with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
-    /// What.
+    /// The target.
     pub target: Target,
-    /// Which port.
+    /// The port.
     pub port: Option<PortReference>,
 }
 
@@ -64,10 +64,10 @@ const FORMS: &str = "host/NAME, pod/[NAMESPACE/]NAME, node/NAME, service/[NAMESP
                      name of an external host or a node, each with an optional :PORT";
 
 impl Reference {
-    /// Reads a reference.
+    /// Parses a reference.
     ///
     /// # Errors
-    /// What is wrong with it; the path is left to the caller.
+    /// The problem; the caller adds the path.
     pub fn parse(text: &str) -> Result<Self, FieldFault> {
         if let Some((address, port)) = address_and_port(text)? {
             return Ok(Self { target: Target::Address(address), port });
@@ -81,16 +81,16 @@ impl Reference {
 }
 
 impl Target {
-    /// Reads a reference that may have no port.
+    /// Parses a reference without port.
     ///
     /// # Errors
-    /// What is wrong with it; the path is left to the caller.
+    /// The problem; the caller adds the path.
     pub fn parse(text: &str) -> Result<Self, FieldFault> {
         let reference = Reference::parse(text)?;
         match reference.port {
             None => Ok(reference.target),
             Some(_) => {
-                Err(FieldFault::new(format!("{text:?} names a port")).expected("the same without a port"))
+                Err(FieldFault::new(format!("{text:?} has a port")).expected("the same without a port"))
             }
         }
     }
@@ -98,7 +98,7 @@ impl Target {
     fn parse_name(text: &str) -> Result<Self, FieldFault> {
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|part| !is_name(part)) {
-            return Err(FieldFault::new(format!("{text:?} is no reference")).expected(FORMS));
+            return Err(FieldFault::new(format!("{text:?} is not a valid reference")).expected(FORMS));
         }
         match parts[..] {
             [name] => Ok(Self::Name(name.to_owned())),
@@ -106,13 +106,13 @@ impl Target {
             ["node", name] => Ok(Self::Node(name.to_owned())),
             ["pod", ref names @ ..] if names.len() <= 2 => Ok(Self::Pod(ObjectName::of(names))),
             ["service", ref names @ ..] if names.len() <= 2 => Ok(Self::Service(ObjectName::of(names))),
-            _ => Err(FieldFault::new(format!("{text:?} is no reference")).expected(FORMS)),
+            _ => Err(FieldFault::new(format!("{text:?} is not a valid reference")).expected(FORMS)),
         }
     }
 }
 
 impl ObjectName {
-    /// In a namespace.
+    /// A name in a namespace.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
@@ -128,21 +128,21 @@ impl ObjectName {
 
 impl PortReference {
     fn parse(text: &str) -> Result<Self, FieldFault> {
-        const EXPECTED: &str = "a port from 1 to 65535, or the name of one";
+        const EXPECTED: &str = "a port from 1 to 65535, or a port name";
         if text.is_empty() || text.bytes().any(|byte| !is_name_byte(byte)) {
-            return Err(FieldFault::new(format!("{text:?} is no port")).expected(EXPECTED));
+            return Err(FieldFault::new(format!("invalid port {text:?}")).expected(EXPECTED));
         }
         if text.bytes().any(|byte| !byte.is_ascii_digit()) {
             return Ok(Self::Name(text.to_owned()));
         }
         match text.parse() {
             Ok(number @ 1..) => Ok(Self::Number(number)),
-            Ok(0) | Err(_) => Err(FieldFault::new(format!("{text} is no port")).expected(EXPECTED)),
+            Ok(0) | Err(_) => Err(FieldFault::new(format!("invalid port {text}")).expected(EXPECTED)),
         }
     }
 }
 
-/// Letters, digits, `-`, `_` and `.`: what names of objects and hosts are made of.
+/// Letters, digits, `-`, `_` and `.`: the characters of object and host names.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_name_byte)
 }
@@ -151,7 +151,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// `1.2.3.4`, `1.2.3.4:80`, `fd00::1`, `[fd00::1]`, `[fd00::1]:80`; `None` for what is no address.
+/// `1.2.3.4`, `1.2.3.4:80`, `fd00::1`, `[fd00::1]`, `[fd00::1]:80`; `None` for anything else.
 fn address_and_port(text: &str) -> Result<Option<(IpAddr, Option<PortReference>)>, FieldFault> {
     if let Ok(address) = text.parse() {
         return Ok(Some((address, None)));

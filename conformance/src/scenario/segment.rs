@@ -1,4 +1,4 @@
-//! Lines of a script of raw packets, in the notation of packetdrill: `> S 0:0(0) win 64240`, `< S. 0:0(0) ack 1`.
+//! Lines of a script of raw packets, in packetdrill's notation: `> S 0:0(0) win 64240`, `< S. 0:0(0) ack 1`.
 
 mod parse;
 
@@ -14,26 +14,26 @@ pub use parse::parse_line;
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptLine {
-    /// `> …`: the script sends this.
+    /// `> …`: a packet to send.
     Send {
-        /// How long it waits before.
+        /// The delay before sending.
         delay: Duration,
-        /// What it sends.
+        /// The packet.
         packet: ScriptPacket,
-        /// The checksum of TCP or UDP is wrong.
+        /// True to send a wrong TCP or UDP checksum.
         is_checksum_bad: bool,
     },
-    /// `< …`: this comes next.
+    /// `< …`: the next expected packet.
     Expect(ScriptPacket),
-    /// `< nothing`: nothing comes.
+    /// `< nothing`: no packet is expected.
     ExpectNothing,
 }
 
-/// A packet, as far as a line speaks of it. A field that is `None` is what it usually is in a packet that is sent, and not
-/// looked at in one that comes.
+/// A packet as specified by a line. A field that is `None` has its default value in a sent packet, and is ignored in an
+/// expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptPacket {
-    /// What it carries.
+    /// The payload.
     pub payload: ScriptPayload,
     /// Time to live, in hops.
     pub ttl: Option<u8>,
@@ -43,50 +43,50 @@ pub struct ScriptPacket {
     pub dont_fragment: Option<bool>,
 }
 
-/// What a packet of a script carries.
+/// The payload of a script's packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptPayload {
     /// A TCP segment.
     Tcp(ScriptSegment),
     /// A UDP datagram.
     Udp {
-        /// Bytes of data.
+        /// Length of the data in bytes.
         len: u16,
     },
     /// An ICMP error about a packet of the script.
     Icmp(ScriptIcmpError),
 }
 
-/// A TCP segment. Numbers count from the initial sequence number of whoever sent the byte, which for one that is not known is
-/// zero.
+/// A TCP segment. Numbers are relative to the initial sequence number of the sender of the byte, which is zero until
+/// known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptSegment {
     /// Control bits.
     pub flags: TcpFlags,
     /// Sequence number of the first byte.
     pub seq: u32,
-    /// Bytes of data.
+    /// Length of the data in bytes.
     pub len: u16,
-    /// Acknowledgment number; there if and only if ACK is set.
+    /// Acknowledgment number; present if and only if ACK is set.
     pub ack: Option<u32>,
-    /// Window as it stands, before scaling.
+    /// The window field, unscaled.
     pub window: Option<u16>,
-    /// Options. None are sent if there are none; what comes may then have any.
+    /// Options to send, or expected options; if empty, none are sent and any are accepted.
     pub options: Vec<ScriptTcpOption>,
 }
 
-/// An option of a TCP segment (RFC 9293 §3.1, RFC 7323, RFC 2018).
+/// A TCP option (RFC 9293 §3.1, RFC 7323, RFC 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptTcpOption {
     /// `mss 1460`: maximum segment size.
     Mss(u16),
-    /// `wscale 7`: by how many bits the window is shifted.
+    /// `wscale 7`: shift count of the window.
     WindowScale(u8),
     /// `sackOK`: SACK is permitted.
     SackPermitted,
     /// `nop`: padding.
     Nop,
-    /// Any other, by its kind; never sent.
+    /// Any other option, by kind; never sent.
     Other(u8),
 }
 
@@ -116,7 +116,7 @@ const ICMP_NAMES: [(&str, ScriptIcmpError); 7] = {
 };
 
 impl ScriptLine {
-    /// How long the script waits before it sends; zero for what must come.
+    /// The delay before sending; zero for expected packets.
     pub const fn delay(&self) -> Duration {
         match self {
             Self::Send { delay, .. } => *delay,
@@ -140,7 +140,7 @@ impl fmt::Display for ScriptLine {
     }
 }
 
-/// Seconds with as many places as it takes.
+/// Seconds with as many decimal places as needed.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {

@@ -10,23 +10,23 @@ pub struct Share {
 }
 
 impl Share {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self { numerator: 0, denominator: 1 };
-    /// Everything.
+    /// One.
     pub const ONE: Self = Self { numerator: 1, denominator: 1 };
 
-    /// Decimal places that a share may be written with. That is exact enough for every share that rules can have, which are
-    /// multiples of 2⁻³¹.
+    /// Maximum number of decimal places. Precise enough for every share that rules can express, which are multiples of
+    /// 2⁻³¹.
     pub const PLACES_MAX: u32 = 9;
 
-    /// `numerator / denominator`, or `None` if that is no number from 0 to 1.
+    /// `numerator / denominator`, or `None` if that is not between 0 and 1.
     pub fn new(numerator: u32, denominator: u32) -> Option<Self> {
         let divisor = gcd(numerator, denominator);
         (denominator != 0 && numerator <= denominator)
             .then(|| Self { numerator: numerator / divisor, denominator: denominator / divisor })
     }
 
-    /// Reads `1/3`, `0`, `1` or a decimal with up to [`Share::PLACES_MAX`] places, exactly.
+    /// Parses `1/3`, `0`, `1` or a decimal with up to [`Share::PLACES_MAX`] places, exactly.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = |text: &str| -> Option<u32> {
             (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
@@ -50,7 +50,7 @@ impl Share {
         self.denominator
     }
 
-    /// The nearest floating point number; for statistics, never for exact comparison.
+    /// The nearest floating-point number; for statistics, never for exact comparison.
     pub fn as_f64(self) -> f64 {
         f64::from(self.numerator) / f64::from(self.denominator)
     }

@@ -9,7 +9,7 @@ fn read_text(text: &str) -> Result<Scenario, ReadError> {
     read(&yaml::parse(text).documents.remove(0))
 }
 
-/// A scenario with these lines as its steps.
+/// A scenario with these steps.
 fn with_steps(steps: &str) -> String {
     format!(
         "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: x}}\nspec:\n  intent: i\n  steps:\n{steps}"

@@ -26,7 +26,7 @@ fn ratio(numerator: u64, denominator: u64) -> Weight {
     Weight::new(numerator, denominator.ilog2())
 }
 
-/// Three endpoints as chained `statistic` rules choose them.
+/// Three endpoints, chosen by chained `statistic` rules.
 fn thirds() -> Distribution {
     let mut distribution = Distribution::default();
     let first = ratio(715_827_883, 1 << 31);
@@ -74,7 +74,7 @@ fn rules_are_as_exact_as_they_can_be() {
 fn without_exact_weights_counts_decide() {
     let many =
         |count: u32, name: &str| vec![flow(Outcome::Connected, Some(name)); usize::try_from(count).unwrap()];
-    // (connections by endpoint, whether they go with 1/2 and 1/2)
+    // (connections by endpoint, whether they fit 1/2 and 1/2)
     for (counts, goes_well) in
         [([32, 32], true), ([20, 44], true), ([2, 62], false), ([64, 0], false), ([1, 0], true)]
     {

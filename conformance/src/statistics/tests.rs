@@ -19,6 +19,6 @@ fn known_values() {
 #[test]
 fn what_cannot_be_tested() {
     assert_eq!(GTest::new(&[0, 0], &[0.5, 0.5]), None);
-    assert_eq!(GTest::new(&[5, 0], &[1.0, 0.0]), None, "only one category can be");
+    assert_eq!(GTest::new(&[5, 0], &[1.0, 0.0]), None, "only one category is possible");
     assert_eq!(GTest::new(&[5, 1], &[1.0, 0.0]).map(|test| test.p_value), Some(0.0), "an impossible count");
 }

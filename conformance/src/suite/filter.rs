@@ -1,12 +1,13 @@
-//! Which runs are meant: `requirement(service.hairpin) and not mode(ipvs)`, in the words of cargo-nextest.
+//! Filter expressions that select runs: `requirement(service.hairpin) and not mode(ipvs)`, in the style of
+//! cargo-nextest.
 //!
-//! | term | holds for |
+//! | term | matches |
 //! |---|---|
-//! | `name(TEXT)`, or a word alone | scenarios with the text in their name |
-//! | `requirement(TEXT)` | scenarios that cover a requirement with the text in its name |
+//! | `name(TEXT)`, or just `TEXT` | scenarios whose name contains the text |
+//! | `requirement(TEXT)` | scenarios that cover a requirement whose name contains the text |
 //! | `mode(MODE)` | runs in that proxy mode |
 //!
-//! `=TEXT` in the parentheses is the whole name. `not` binds more tightly than `and`, and that more tightly than `or`.
+//! `=TEXT` in parentheses matches the whole name. `not` binds tightest, then `and`, then `or`.
 
 mod parse;
 
@@ -22,44 +23,44 @@ pub enum Filter {
     Requirement(Pattern),
     /// By the proxy mode.
     Mode(ProxyMode),
-    /// What the other does not mean.
+    /// Negation.
     Not(Box<Filter>),
-    /// What every one of them means; never empty.
+    /// Conjunction; never empty.
     All(Vec<Filter>),
-    /// What at least one of them means; never empty.
+    /// Disjunction; never empty.
     Any(Vec<Filter>),
 }
 
-/// A text that is looked for in a name.
+/// A pattern for names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// A part of it.
+    /// Matches a substring.
     Contains(String),
-    /// All of it.
+    /// Matches the whole name.
     Is(String),
 }
 
-/// What a filter looks at.
+/// The attributes of a run that a filter matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
     /// The scenario's name.
     pub name: &'a str,
     /// Requirements that it covers.
     pub requirements: &'a [String],
-    /// The mode in which it is run.
+    /// The mode of the run.
     pub mode: ProxyMode,
 }
 
 impl Filter {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
-    /// The first mistake; its place is in [`source`] of the same text.
+    /// The first error; its position is in [`source`] of the same text.
     pub fn parse(text: &str) -> Result<Self, Box<Diagnostic>> {
         parse::parse(text)
     }
 
-    /// Whether it means this run.
+    /// True if the run matches.
     pub fn matches(&self, subject: &Candidate<'_>) -> bool {
         match self {
             Self::Name(pattern) => pattern.matches(subject.name),

@@ -1,44 +1,44 @@
-//! Where the simulator and the kernel are known to differ, and what a run comes to.
+//! Known differences between simulator and kernel, and the verdict of a run.
 
 use crate::arm::ArmError;
 use crate::backend::Backend;
 use crate::result::RunResult;
 use crate::scenario::ProxyMode;
 
-/// A run against the kernel that is known to fail.
+/// A run against the kernel that is expected to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownDifference {
     /// The scenario's name.
     pub scenario: &'static str,
     /// How kube-proxy implements Services.
     pub mode: ProxyMode,
-    /// Which iptables loads the rules.
+    /// The iptables back end.
     pub backend: Backend,
-    /// Why, in one sentence.
+    /// The reason, in one sentence.
     pub reason: &'static str,
 }
 
-/// All that are known. A row goes as soon as its run passes: until then the suite fails.
+/// All known differences. The suite fails until a row whose run passes is removed.
 pub const KNOWN_DIFFERENCES: [KnownDifference; 0] = [];
 
-/// What a run comes to.
+/// The verdict of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CaseStatus {
-    /// Every expectation held, and all arms agree.
+    /// Every expectation held, and the arms agree.
     Passed,
-    /// Something is otherwise than expected.
+    /// An expectation failed, or the arms differ.
     Failed,
-    /// It failed, for a reason that is known.
+    /// It failed, for a known reason.
     KnownDifference(&'static str),
-    /// It passed although it is known to fail, for that reason.
+    /// It passed although listed as a known difference, with that reason.
     UnexpectedPass(&'static str),
-    /// It could not be run to its end.
+    /// It could not be completed.
     NotRun,
 }
 
 impl CaseStatus {
-    /// What the outcome of a run comes to, if these differences are known. `backend` is `None` on the simulator, of which no
-    /// difference is known.
+    /// The verdict of an outcome, given the known differences. `backend` is `None` on the simulator, which has no known
+    /// differences.
     pub fn of(
         outcome: &Result<RunResult, ArmError>,
         scenario: &str,
@@ -58,7 +58,7 @@ impl CaseStatus {
         }
     }
 
-    /// Why the run is known to fail, whether or not it did.
+    /// The reason if the run is listed as a known difference, whether or not it failed.
     pub const fn known_difference(self) -> Option<&'static str> {
         match self {
             Self::KnownDifference(reason) | Self::UnexpectedPass(reason) => Some(reason),
@@ -66,7 +66,7 @@ impl CaseStatus {
         }
     }
 
-    /// Whether the suite may pass with it.
+    /// True if the suite may pass with this verdict.
     pub const fn is_as_expected(self) -> bool {
         match self {
             Self::Passed | Self::KnownDifference(_) => true,

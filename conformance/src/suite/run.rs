@@ -1,4 +1,4 @@
-//! Running a suite: which runs it has, all of them, and what each came to.
+//! Runs a suite: selects the runs, executes them, and collects their verdicts.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -21,26 +21,26 @@ use crate::scenario::{IpFamilies, ProxyMode};
 /// A scenario of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// What reports call it: its scenario's name, and more where another scenario of the suite has that name too.
+    /// Its name in reports: the scenario's name, extended if another scenario of the suite has the same.
     pub name: String,
-    /// How it is named on the command line, to run it alone.
+    /// The command-line argument that selects it alone.
     pub argument: String,
     /// The scenario.
     pub prepared: Prepared,
 }
 
-/// Which runs a suite has.
+/// Selects the runs of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
-    /// One mode, or every one that each scenario is about.
+    /// One mode, or every mode that each scenario supports.
     pub mode: Option<ProxyMode>,
     /// Address families.
     pub family: IpFamilies,
-    /// Back ends of iptables on this machine's kernel; none: on the simulator.
+    /// iptables back ends on this machine's kernel; empty for the simulator.
     pub backends: Vec<Backend>,
-    /// Only what it means.
+    /// Only matching runs.
     pub filter: Option<Filter>,
-    /// Only a part of what is left then.
+    /// Only a part of the matching runs.
     pub shard: Option<Shard>,
 }
 
@@ -55,27 +55,27 @@ pub struct Case<'a> {
     pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
-    /// Which iptables loads the rules on this machine's kernel; `None`: it runs on the simulator alone.
+    /// The iptables back end on this machine's kernel; `None` for the simulator.
     pub backend: Option<Backend>,
 }
 
-/// A run of a suite that has ended.
+/// A finished run of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished<'a> {
-    /// What was run.
+    /// The run.
     pub case: Case<'a>,
-    /// What it says, or why it could not be run to its end.
+    /// The result, or why the run could not be completed.
     pub outcome: Result<RunResult, ArmError>,
-    /// What that comes to.
+    /// The verdict.
     pub verdict: CaseStatus,
-    /// What earlier runs of it came to, the first run first. None of them was as expected.
+    /// Results of earlier attempts, in order; none of them was as expected.
     pub earlier: Vec<Result<RunResult, ArmError>>,
-    /// How long it took; `None` from the simulator, where nothing depends on the machine.
+    /// The duration; `None` on the simulator, where nothing depends on the machine.
     pub elapsed: Option<Duration>,
 }
 
 impl Selection {
-    /// The runs of these scenarios: scenario by scenario, then mode by mode, then back end by back end.
+    /// All runs of these scenarios, ordered by scenario, mode and back end.
     pub fn cases<'a>(&self, members: &'a [Member], seed: u64) -> Vec<Case<'a>> {
         let backends: Vec<Option<Backend>> = match &self.backends[..] {
             [] => vec![None],
@@ -110,14 +110,14 @@ impl Case<'_> {
             None => run_sim(prepared, &options),
             Some(backend) => run_against_kernel(prepared, &options, backend),
         };
-        // An assertion that fails here says nothing about the other runs.
+        // An assertion that fails here does not affect the other runs.
         let panicked = |message| Err(ArmError::Internal(format!("an assertion failed: {message}")));
         caught(run).unwrap_or_else(panicked).map(|Run { result, recording: _ }| result)
     }
 }
 
 impl<'a> Finished<'a> {
-    /// The case, after its first run.
+    /// A case after its first attempt.
     fn first(case: &Case<'a>, known: &[KnownDifference]) -> Self {
         let (outcome, elapsed) = match case.backend {
             None => (case.run(), None),
@@ -131,17 +131,17 @@ impl<'a> Finished<'a> {
         Self { case: *case, outcome, verdict, earlier: Vec::new(), elapsed }
     }
 
-    /// How often it was run.
+    /// Number of attempts.
     pub const fn tries(&self) -> usize {
         self.earlier.len() + 1
     }
 
-    /// Whether it is to be run again. The simulator does the same every time.
+    /// True if it should be retried. The simulator is deterministic.
     const fn needs_retry(&self, retries: usize) -> bool {
         self.earlier.len() < retries && self.case.backend.is_some() && !self.verdict.is_as_expected()
     }
 
-    /// Runs it again while it needs that; `is_done` hears of it then.
+    /// Retries while needed, then calls `is_done`.
     fn retried(
         mut self,
         retries: usize,
@@ -160,13 +160,13 @@ impl<'a> Finished<'a> {
     }
 }
 
-/// Runs all cases, so many at a time as `jobs` says, or as the machine does well. On a kernel one that is not as expected is run
-/// again up to `retries` times when all others have ended: a busy machine may be late, and then it is not busy. Results are in
-/// the order of the cases, and on the simulator the same whatever the number. `is_done` hears of every case once no more runs
-/// of it follow.
+/// Runs all cases, `jobs` in parallel (by default a number suited to the machine). On a kernel, failed cases are
+/// retried up to `retries` times after all others have ended, because a busy machine may be late, and is not busy then.
+/// Results are in the order of the cases, and on the simulator independent of `jobs`. `is_done` is called for every
+/// case after its last attempt.
 ///
 /// # Errors
-/// If the machine has no threads left. What a single run meets is in its outcome.
+/// If the machine is out of threads. Errors of a run are part of its outcome.
 pub fn run_all<'a>(
     cases: &[Case<'a>],
     jobs: Option<NonZeroUsize>,
@@ -183,11 +183,11 @@ pub fn run_all<'a>(
     };
     let is_on_kernel = |case: &Case<'_>| case.backend.is_some();
     let finished = if cases.iter().any(is_on_kernel) {
-        // Not on rayon's threads: one that waits for a part of its own run would take up a second run meanwhile, and the
-        // clock of the first would go on.
+        // Not on rayon's threads: a thread that waits for a part of its own run would start another run meanwhile,
+        // while the clock of the first continues.
         side_by_side(cases.len(), jobs, |index| run(&cases[index]))
     } else {
-        // 0: as many as there are processors.
+        // 0: the number of processors.
         let threads = jobs.map_or(0, |jobs| jobs.get().min(cases.len()));
         let threads = ThreadPoolBuilder::new().num_threads(threads).build();
         let threads = threads.map_err(|error| ArmError::Failed(error.to_string()))?;

@@ -5,24 +5,24 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// `K/N`: of every N runs the K-th.
+/// `K/N`: the K-th of every N runs.
 ///
-/// Shards of equal N have no run in common, and together they have every run.
+/// Shards of equal N are disjoint, and together contain every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one, from 1 to `count`.
+    /// The number of the shard, from 1 to `count`.
     number: usize,
-    /// How many there are.
+    /// The number of shards.
     count: usize,
 }
 
-/// A text that is no shard.
+/// The text is not a valid shard.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("expected K/N with K from 1 to N, such as 1/4")]
 pub struct NotAShard;
 
 impl Shard {
-    /// Whether it has the run with that index, from 0, in the whole suite.
+    /// True if the shard contains the run with that index, from 0, in the whole suite.
     pub const fn has(self, index: usize) -> bool {
         index % self.count == self.number - 1
     }

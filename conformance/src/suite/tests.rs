@@ -16,7 +16,7 @@ fn prepared(scenario: &BuiltIn) -> Prepared {
     })
 }
 
-/// Every built-in scenario in every mode that it can run in.
+/// Every built-in scenario in every mode that it supports.
 fn all_cases(prepared: &[Prepared], seed: u64, level: Level) -> Vec<(&Prepared, RunOptions)> {
     let modes = |prepared: &Prepared| prepared.modes_for(None).unwrap();
     let case = |prepared, mode| (prepared, RunOptions { seed, level, ..RunOptions::new(mode) });
@@ -43,7 +43,7 @@ fn every_scenario_passes_in_every_mode_and_repeats_exactly() {
 
 #[test]
 fn routed_veths_behave_as_bridges_do() {
-    // Those that are not about the bridge itself.
+    // Scenarios that do not depend on the bridge.
     let names = [
         "clusterip",
         "clusterip-three-endpoints",
@@ -110,7 +110,7 @@ fn every_scenario_is_a_lesson_without_warnings() {
         let own_name = scenario.name.rsplit('/').next().unwrap();
         assert_eq!(prepared.scenario.name, own_name);
         assert!(!prepared.scenario.requirements.is_empty(), "{}", scenario.name);
-        assert!(scenario.text.starts_with("# "), "{} begins with what it teaches", scenario.name);
+        assert!(scenario.text.starts_with("# "), "{} begins with an explanation", scenario.name);
     }
 }
 

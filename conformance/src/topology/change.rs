@@ -1,27 +1,27 @@
-//! What to do when a topology becomes another one while it runs.
+//! Changes from one topology to another while it runs.
 
 use super::{Address, Listener, Route, Topology};
 use crate::netns::NetnsName;
 
-/// One thing to do.
+/// A single change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopologyChange {
-    /// Remove a Pod's network namespace. Its veth goes with it, and the port on its node with the veth.
+    /// Remove a Pod's network namespace, which removes its veth and the port on its node.
     RemovePod(NetnsName),
-    /// Make a Pod's network namespace and attach it, as [`Topology`] says.
+    /// Create a Pod's network namespace and attach it, as in [`Topology`].
     AddPod(NetnsName),
-    /// Add an address to a device that is there by then.
+    /// Add an address to a device that exists by then.
     AddAddress(NetnsName, Address),
     /// Add a route.
     AddRoute(NetnsName, Route),
-    /// Nobody answers on this port any more.
+    /// Stop the server on this port.
     Close(NetnsName, Listener),
-    /// Somebody answers on this port from now on.
+    /// Start a server on this port.
     Open(NetnsName, Listener),
 }
 
-/// What turns `before` into `after`, in the order in which it is to be done. Both are of the same nodes and hosts, so
-/// routes go only with the devices of Pods that go.
+/// The changes that turn `before` into `after`, in order. Both have the same nodes and hosts, so routes are only
+/// removed together with devices of Pods.
 pub fn changes(before: &Topology, after: &Topology) -> Vec<TopologyChange> {
     let mut changes = Vec::new();
     let has_moved = |netns: &NetnsName| {

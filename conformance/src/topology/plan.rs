@@ -1,4 +1,4 @@
-//! From a cluster to its topology.
+//! Builds the topology of a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -15,13 +15,13 @@ use crate::scenario::{Cni, ExternalHost, Via};
 
 /// The bridge of the switch.
 const SWITCH_BRIDGE: &str = "lan0";
-/// The bridge of a node, as the CNI plugin `bridge` calls it.
+/// The bridge of a node, with the default name of the CNI plugin `bridge`.
 const CNI_BRIDGE: &str = "cni0";
-/// The device of hosts, nodes and Pods.
+/// The uplink device of hosts, nodes and Pods.
 const UPLINK: &str = "eth0";
 
-/// What the CNI plugin and every Kubernetes installation guide set on a node. `rp_filter` is the kernel's own default;
-/// distributions differ, and a new namespace would take over theirs.
+/// Sysctls that the CNI plugin and Kubernetes installation guides set on a node. `rp_filter` is the kernel's default;
+/// distributions differ, and a new namespace would inherit their value.
 const NODE_SYSCTLS: [(&str, &str); 4] = [
     ("net.ipv4.ip_forward", "1"),
     ("net.ipv4.conf.all.rp_filter", "0"),
@@ -33,7 +33,7 @@ const LEAF_SYSCTLS: [(&str, &str); 2] =
 const SWITCH_SYSCTLS: [(&str, &str); 1] = [("net.bridge.bridge-nf-call-iptables", "0")];
 
 impl Topology {
-    /// The topology of a cluster. Only CNIs that are executed, which `is_executed` says.
+    /// The topology of a cluster. Only for CNIs for which `is_executed` is true.
     pub fn of(cluster: &Cluster) -> Self {
         let dns_servers = dns::servers(cluster);
         let mut builder = Builder { cluster, dns_servers, netns: BTreeMap::new(), veths: Vec::new() };
@@ -51,7 +51,7 @@ impl Topology {
     }
 }
 
-/// Whether this version builds networks of that kind.
+/// True if this version implements the CNI.
 pub(crate) const fn is_executed(cni: Cni) -> bool {
     match cni {
         Cni::Bridge | Cni::Ptp => true,
@@ -153,7 +153,7 @@ impl Builder<'_> {
                 plan.routes = vec![default];
                 Some((CNI_BRIDGE.to_owned(), is_hairpin))
             }
-            // CNI plugin ptp: the gateway's address is on every port, and all traffic goes by way of it.
+            // CNI plugin ptp: every port has the gateway's address, and all traffic passes through it.
             Cni::Ptp => {
                 address(Ipv4Net::new_assert(pod.ip, 32));
                 let gateway = Ipv4Net::new_assert(node.pod_gateway, 32);
@@ -224,19 +224,19 @@ fn everything() -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)
 }
 
-/// Second byte of the hardware address of a device that holds the address. The CNI plugins once used 0a:58 so
+/// Second byte of the MAC address of a device with that IP address. CNI plugins used to use 0a:58 in this way
 /// (containernetworking/plugins, pkg/utils/hwaddr).
 const HOLDER: u8 = 0x58;
-/// The same of the port to which such a device is attached.
+/// The same for the bridge port of such a device.
 const PORT: u8 = 0x59;
 
-/// Locally administered and unique, because addresses are.
+/// Locally administered, and unique because IP addresses are.
 fn hardware_address(role: u8, ip: Ipv4Addr) -> MacAddr {
     let [a, b, c, d] = ip.octets();
     MacAddr([0x0a, role, a, b, c, d])
 }
 
-/// The name of the port towards this address: 12 of the 15 bytes that a name may have, unique, and readable.
+/// The name of the port towards this address: 12 of at most 15 bytes, unique and readable.
 fn port_name(ip: Ipv4Addr) -> String {
     format!("veth{:08x}", u32::from(ip))
 }

@@ -43,7 +43,7 @@ fn cluster(cni: Cni, text: &str) -> Cluster {
     Cluster::new(&network(cni), objects).unwrap().0
 }
 
-/// The topology in the words of ip(8).
+/// The topology as ip(8) commands.
 fn listing(topology: &Topology) -> String {
     let mut lines = Vec::new();
     for (netns, plan) in &topology.netns {

@@ -1,4 +1,4 @@
-//! From parser events to trees.
+//! Builds trees from parser events.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,16 +9,16 @@ use indexmap::map::Entry as Slot;
 
 use super::{Entry, Fault, Mapping, Node, Scalar, Span, Stream, Value};
 
-/// Bytes that the aliases of one text may stand for, each counted as if it were written out. It bounds whoever walks the
-/// tree ("billion laughs"); the tree itself shares what an alias stands for.
+/// Maximum expanded size of the aliases of a text, in bytes. It protects traversals ("billion laughs"); the tree itself
+/// shares the anchors.
 pub(super) const ALIASED_BYTES_MAX: usize = 4 << 20;
 
-/// Depth of nesting, through aliases as well. Kubernetes manifests stay below 20.
+/// Maximum nesting depth, including aliases. Kubernetes manifests stay below 20.
 pub(super) const DEPTH_MAX: usize = 64;
 
-/// Reads a text of any number of YAML documents, in time and memory linear in its length.
+/// Parses a text with any number of YAML documents, in time and memory linear in its length.
 ///
-/// A fault ends its document, and the next document is read. Text that is no YAML at all is one fault.
+/// A fault ends its document; parsing continues with the next one. Text that is not YAML at all is one fault.
 pub fn parse(text: &str) -> Stream {
     let options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
     let mut parser = Parser::new_from_str_with_options(text, options);
@@ -63,18 +63,18 @@ fn fault(span: Span, message: impl Into<String>) -> Fault {
     Fault { span, message: message.into(), first: None, help: "" }
 }
 
-/// The text that is being read.
+/// The text being parsed.
 #[derive(Default)]
 struct Builder {
-    /// Collections of the document that have begun and not ended, the outermost first.
+    /// Open collections of the document, the outermost first.
     open: Vec<Open>,
-    /// The document's anchors by the parser's number.
+    /// The document's anchors, by the parser's number.
     anchors: HashMap<usize, Complete>,
-    /// What the aliases of all documents so far stand for.
+    /// Expanded size of the aliases of all documents so far.
     aliased_bytes: usize,
 }
 
-/// A collection that has begun.
+/// An open collection.
 struct Open {
     start: usize,
     anchor: usize,
@@ -88,7 +88,7 @@ enum Content {
 }
 
 impl Content {
-    /// The extent of a node as that of a child: the entries of a merge become the mapping's own, and nest no deeper.
+    /// The extent of a node as a child: entries of a merge key become the mapping's own, without further nesting.
     fn as_child(&self, node: &Node, extent: Extent) -> Extent {
         let levels_gone = match (self, &node.value) {
             (Self::Mapping { key: Some((key, _)), .. }, Value::Mapping(_)) if &**key == MERGE => 1,
@@ -99,24 +99,24 @@ impl Content {
     }
 }
 
-/// A node with all that is in it.
+/// A node with its contents.
 #[derive(Clone)]
 struct Complete {
     node: Node,
     extent: Extent,
 }
 
-/// How much a walk over a node meets.
+/// The size of a node in a traversal.
 #[derive(Clone, Copy, Default)]
 struct Extent {
-    /// Bytes of the node with every alias written out.
+    /// Bytes of the node with all aliases expanded.
     bytes: usize,
-    /// Collections inside each other; 0 for a scalar.
+    /// Nesting depth of collections; 0 for a scalar.
     depth: usize,
 }
 
 impl Extent {
-    /// With one more node in it.
+    /// Adds a child.
     fn add(&mut self, child: Self) {
         self.bytes = self.bytes.saturating_add(child.bytes);
         self.depth = self.depth.max(child.depth + 1);
@@ -129,7 +129,7 @@ impl Builder {
         self.anchors.clear();
     }
 
-    /// Takes the next event; gives the root when it is complete.
+    /// Processes the next event; returns the root when it is complete.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum is open")]
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<Option<Node>, Fault> {
         match event {
@@ -139,7 +139,7 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let is_plain = style == ScalarStyle::Plain && !is_string_tag(tag.as_ref());
-                // At least 1: an empty scalar is a node as well.
+                // At least 1: an empty scalar is a node too.
                 let extent = Extent { bytes: text.len() + 1, depth: 0 };
                 let value = Value::Scalar(Scalar { text: text.into(), is_plain });
                 self.complete(anchor, Complete { node: Node { span: span.clone(), value }, extent })
@@ -164,7 +164,7 @@ impl Builder {
                 let target = self.alias(anchor, span)?;
                 self.complete(0, target)
             }
-            // What is left opens and closes the stream, or is off by the options.
+            // The remaining events open and close the stream, or are disabled by the options.
             _ => Ok(None),
         }
     }
@@ -175,21 +175,20 @@ impl Builder {
         Ok(None)
     }
 
-    /// What an alias stands for, at the place of the alias.
+    /// The node of an alias, at the position of the alias.
     fn alias(&mut self, anchor: usize, span: &Span) -> Result<Complete, Fault> {
         let Some(Complete { node, extent }) = self.anchors.get(&anchor) else {
-            return Err(fault(span.clone(), "this alias is inside its own anchor"));
+            return Err(fault(span.clone(), "this alias is within its own anchor"));
         };
         if self.open.len() + extent.depth > DEPTH_MAX {
-            let message =
-                format!("with what this alias stands for, nesting is deeper than {DEPTH_MAX} levels");
-            let help = "write out what it stands for, with fewer lists and mappings inside each other";
+            let message = format!("this alias expands to more than {DEPTH_MAX} levels of nesting");
+            let help = "expand the alias, with fewer nested lists and mappings";
             return Err(Fault { help, ..fault(span.clone(), message) });
         }
         let aliased_bytes = self.aliased_bytes.saturating_add(extent.bytes);
         if aliased_bytes > ALIASED_BYTES_MAX {
             let message = format!(
-                "the aliases up to this one stand for more than {} MiB of YAML",
+                "the aliases up to this one expand to more than {} MiB of YAML",
                 ALIASED_BYTES_MAX >> 20
             );
             let help = "use fewer aliases, or aliases of smaller anchors, or split the file";
@@ -199,7 +198,7 @@ impl Builder {
         Ok(Complete { node: Node { span: span.clone(), value: node.value.clone() }, extent: *extent })
     }
 
-    /// Puts a complete node where it belongs: it is a key, a value, an item, or the root.
+    /// Adds a complete node to its parent as a key, a value or an item, or returns it as the root.
     fn complete(&mut self, anchor: usize, complete: Complete) -> Result<Option<Node>, Fault> {
         if anchor != 0 {
             self.anchors.insert(anchor, complete.clone());
@@ -231,7 +230,7 @@ fn as_key(node: Node, entries: &Mapping) -> Result<(Arc<str>, Span), Fault> {
     };
     match entries.get(&text) {
         Some(entry) => {
-            let message = format!("the key {text:?} is in this mapping twice");
+            let message = format!("duplicate key {text:?}");
             Err(Fault { first: Some(entry.key_span.clone()), ..fault(node.span, message) })
         }
         None => Ok((text, node.span)),
@@ -240,7 +239,7 @@ fn as_key(node: Node, entries: &Mapping) -> Result<(Arc<str>, Span), Fault> {
 
 const MERGE: &str = "<<";
 
-/// Resolves merge keys: what they hold counts where the mapping itself has no such key
+/// Resolves merge keys: merged entries apply unless the mapping has the same key itself
 /// (<https://yaml.org/type/merge.html>; earlier ones override later ones).
 fn merged(mut own: Mapping, merges: Vec<Node>) -> Result<Mapping, Fault> {
     for merge in merges {
@@ -252,7 +251,7 @@ fn merged(mut own: Mapping, merges: Vec<Node>) -> Result<Mapping, Fault> {
             let Value::Mapping(entries) = &source.value else {
                 return Err(fault(
                     source.span.clone(),
-                    "the merge key << takes a mapping or a list of mappings",
+                    "the merge key << requires a mapping or a list of mappings",
                 ));
             };
             for (key, entry) in &**entries {

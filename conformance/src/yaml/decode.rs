@@ -1,7 +1,7 @@
-//! Typed values from a tree, by serde.
+//! Deserializes typed values from a tree, with serde.
 //!
-//! Strict where a manifest would be refused by the API server: a plain `80` is no string and a quoted `"80"` is no
-//! number. Every error has the place of the node, or of the key, that caused it.
+//! As strict as the API server: a plain `80` is not a string, and a quoted `"80"` is not a number. Every error has the
+//! position of the node or key that caused it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,64 +17,64 @@ use thiserror::Error;
 use super::scalar::Meaning;
 use super::{Entry, Node, Span, Value};
 
-/// Reads a value of type `T` from a tree.
+/// Deserializes a value of type `T` from a tree.
 ///
 /// # Errors
-/// The first node that does not fit.
+/// The first node that does not match.
 pub fn decode<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, DecodeError> {
     T::deserialize(node).map_err(|error| error.at(node.head()))
 }
 
-/// A node does not fit its type.
+/// A node does not match its type.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{fault}")]
 pub struct DecodeError {
-    /// Where; always there once [`decode`] has returned it.
+    /// The position; always present in errors returned by [`decode`].
     pub span: Option<Span>,
-    /// Why.
+    /// The reason.
     pub fault: DecodeFault,
 }
 
-/// Why a node does not fit its type.
+/// Why a node does not match its type.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeFault {
-    /// A value of another type, or outside the type's range.
+    /// A value of another type or out of range.
     #[error("expected {expected}, found {found}")]
     Type {
-        /// What it is.
+        /// The value found.
         found: String,
-        /// What would have been right.
+        /// The value expected.
         expected: String,
     },
-    /// A key that the type does not have.
+    /// An unknown key.
     #[error("unknown field `{field}`")]
     UnknownField {
         /// The key.
         field: String,
-        /// Keys that the type has.
+        /// The known keys.
         known: &'static [&'static str],
     },
-    /// A word that is none of the type's.
+    /// An unknown word for an enum.
     #[error("unknown value `{variant}`")]
     UnknownVariant {
         /// The word.
         variant: String,
-        /// Words that the type has.
+        /// The known words.
         known: &'static [&'static str],
     },
-    /// A key that must be there.
+    /// A required key.
     #[error("missing field `{field}`")]
     MissingField {
         /// The key.
         field: &'static str,
     },
-    /// What the type itself objects to.
+    /// An error raised by the type itself.
     #[error("{0}")]
     Other(String),
 }
 
 impl DecodeError {
-    /// The error of the innermost node stays.
+    /// The error of the innermost node is kept.
     fn at(mut self, span: Span) -> Self {
         self.span.get_or_insert(span);
         self
@@ -113,7 +113,7 @@ impl de::Error for DecodeError {
     }
 }
 
-/// Rust's names of types, in the words of a manifest's author.
+/// Names of Rust types, as understood by manifest authors.
 fn expected_in_words(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -204,7 +204,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_enum(Word(self)).map_err(|error| error.at(self.head()))
     }
 
-    /// Serde's derived code takes a list for a struct as well, field by field; a manifest means a mapping.
+    /// serde's derived code also accepts a list for a struct, field by field; a manifest must have a mapping.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -263,7 +263,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// A unit variant, which is all that manifests have of enums.
+/// A unit variant, the only enum form in manifests.
 struct Word<'de>(&'de Node);
 
 impl<'de> EnumAccess<'de> for Word<'de> {

@@ -1,17 +1,17 @@
-//! What a scalar means.
+//! Interprets scalars.
 
 use std::sync::Arc;
 
-/// A scalar as it was written.
+/// A scalar as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// The text, escapes resolved.
+    /// The text, with escapes resolved.
     pub text: Arc<str>,
-    /// Written without quotes, so that it may be something else than a string.
+    /// True if written without quotes, so that it may be something other than a string.
     pub is_plain: bool,
 }
 
-/// What a plain scalar stands for (YAML 1.2, 10.3.2 "Core Schema").
+/// The value of a plain scalar (YAML 1.2, 10.3.2 "Core Schema").
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Meaning<'a> {
     Null,
@@ -23,7 +23,7 @@ pub(super) enum Meaning<'a> {
 }
 
 impl Scalar {
-    /// `null`, `~` or nothing at all.
+    /// `null`, `~` or empty.
     pub fn is_null(&self) -> bool {
         self.meaning() == Meaning::Null
     }
@@ -53,7 +53,7 @@ fn number(text: &str) -> Option<Meaning<'_>> {
     if !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix)) {
         return integer(digits, radix, is_negative);
     }
-    // `1e3`, `.5` and `1.` are floats; `1.2.3` and `e3` are not. Infinities and NaN are of no use in a manifest.
+    // `1e3`, `.5` and `1.` are floats; `1.2.3` and `e3` are not. Infinities and NaN do not occur in manifests.
     let has_digit_first = digits.starts_with(|first: char| first.is_ascii_digit() || first == '.');
     let is_decimal =
         digits.chars().all(|one| one.is_ascii_digit() || matches!(one, '.' | 'e' | 'E' | '-' | '+'));
@@ -65,7 +65,7 @@ fn integer(digits: &str, radix: u32, is_negative: bool) -> Option<Meaning<'_>> {
     match (magnitude, is_negative) {
         (Ok(magnitude), false) => Some(Meaning::Unsigned(magnitude)),
         (Ok(magnitude), true) => 0_i64.checked_sub_unsigned(magnitude).map(Meaning::Signed),
-        // Larger than any integer that a manifest holds: a float, as other readers have it.
+        // Too large for an integer: a float, as in other parsers.
         (Err(_), _) => digits.parse().ok().map(Meaning::Float),
     }
 }

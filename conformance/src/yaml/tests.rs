@@ -43,7 +43,7 @@ fn typed_values_are_read() {
 
 #[test]
 fn errors_have_the_place_of_their_cause() {
-    // (text, the bytes that are at fault, message)
+    // (text, the invalid bytes, message)
     let cases = [
         ("name: 80", "80", "expected a string, found integer `80`"),
         ("name: yes\nport: \"80\"", "\"80\"", "expected a number from 0 to 65535, found string \"80\""),
@@ -95,7 +95,7 @@ fn scalars_follow_the_core_schema() {
 
 #[test]
 fn a_fault_has_its_place_and_does_not_hide_the_next_document() {
-    // (text, the bytes that are at fault, documents that are left)
+    // (text, the invalid bytes, remaining documents)
     let cases = [
         ("a: [1\n---\nb: 1\n", "[", 1),
         ("a: 1\na: 2\n---\nb: 1\n", "a", 1),
@@ -141,7 +141,7 @@ fn an_alias_shares_what_it_stands_for() {
     assert!(Arc::ptr_eq(&e.text, &f.text));
 }
 
-/// Nodes in memory that a document has: what aliases share counts once.
+/// The nodes of a document in memory: shared nodes count once.
 fn nodes_in_memory(root: &Node) -> usize {
     let mut seen = std::collections::HashSet::new();
     let mut open = vec![root];
@@ -165,12 +165,12 @@ fn nested_anchors_take_the_memory_of_their_text() {
     let anchors: String = (0..60).map(|level| format!("&a{level} [")).collect();
     let text = format!("{anchors}{items}{}", "]".repeat(60));
     assert_eq!(nodes_in_memory(&one(&text)), 60 + 1_000);
-    // 100 aliases of 1,000 items are 100 nodes more.
+    // 100 aliases of 1,000 items add 100 nodes.
     let text = format!("- &a [{items}]\n{}", "- *a\n".repeat(100));
     assert_eq!(nodes_in_memory(&one(&text)), 1 + 1_001 + 100);
 }
 
-/// `a0: &a0 [x, …]`, `a1: &a1 [*a0, …]` and so on: ten times as many nodes with every level.
+/// `a0: &a0 [x, …]`, `a1: &a1 [*a0, …]` and so on: each level has ten times as many nodes.
 fn bomb(levels: usize) -> String {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..levels {
@@ -182,8 +182,8 @@ fn bomb(levels: usize) -> String {
 
 #[test]
 fn what_aliases_stand_for_is_bounded() {
-    let too_much = "the aliases up to this one stand for more than 4 MiB of YAML";
-    let too_deep = "with what this alias stands for, nesting is deeper than 64 levels";
+    let too_much = "the aliases up to this one expand to more than 4 MiB of YAML";
+    let too_deep = "this alias expands to more than 64 levels of nesting";
     let long = "y".repeat(1 << 20);
     let chain: String = (1..100).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
     let cases = [
@@ -191,7 +191,7 @@ fn what_aliases_stand_for_is_bounded() {
         (format!("- &s {long}\n{}", "- *s\n".repeat(5)), too_much, 1),
         (format!("a0: &a0 {{k: v}}\n{}", chain.replace('[', "{<<: ").replace(']', ", k: w}")), "", 0),
         (format!("a0: &a0 [x]\n{chain}"), too_deep, 1),
-        // The bound is that of the text: many documents are no way around it.
+        // The limit is per text: splitting it into documents does not help.
         (vec![bomb(6); 10].join("---\n"), too_much, 9),
     ];
     for (text, message, faults) in cases {
@@ -204,7 +204,7 @@ fn what_aliases_stand_for_is_bounded() {
             assert!(!fault.help.is_empty());
         }
     }
-    assert_eq!(parse(&bomb(5)).faults, [], "11,111 nodes may be meant");
+    assert_eq!(parse(&bomb(5)).faults, [], "11,111 nodes are allowed");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn deep_nesting_is_a_fault() {
     assert_eq!(parse(&nested).faults.len(), 1);
 }
 
-/// Texts that are long in one way each, by the number of repetitions.
+/// Texts that are long in one respect each, by the number of repetitions.
 fn long_texts(count: usize) -> [(&'static str, String); 9] {
     let lines = |line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
     [
@@ -226,7 +226,7 @@ fn long_texts(count: usize) -> [(&'static str, String); 9] {
         ("items", lines(&|number| format!("- item {number}\n"))),
         ("documents", lines(&|number| format!("---\nname: x{number}\n"))),
         ("broken documents", lines(&|_| "---\na: [1\n".to_owned())),
-        ("keys that are there twice", lines(&|_| "---\na: 1\na: 2\n".to_owned())),
+        ("duplicate keys", lines(&|_| "---\na: 1\na: 2\n".to_owned())),
         ("anchors and aliases", lines(&|number| format!("- &a{number} v\n- *a{number}\n"))),
         ("merges", format!("b: &b {{k: v}}\nown: {{<<: [{}]}}\n", vec!["*b"; count].join(", "))),
         ("lines of text", format!("a: |\n{}", lines(&|number| format!("  line {number}\n")))),
@@ -244,7 +244,8 @@ fn long_texts_are_read_in_linear_time() {
         let (short, some) = timed(&short);
         let (long, more) = timed(&long);
         assert!(some >= 1 && more >= some, "{name}");
-        // 16 times as long; a quadratic step would take 256 times as long. A busy machine may be slow for a second.
+        // 16 times as long; a quadratic algorithm would take 256 times as long. A busy machine may be slow for a
+        // second.
         let most = short * 100 + std::time::Duration::from_secs(2);
         assert!(long < most, "{name}: {long:?} for 32,000 repetitions, and {short:?} for 2,000");
     }
@@ -260,7 +261,7 @@ fn places_are_found_in_large_mappings() {
         let place = node.locate_key(&path);
         assert_eq!(text[place], path);
     }
-    // 50,000 comparisons for each of them would take a minute and more.
+    // 50,000 comparisons for each of them would take more than a minute.
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
 

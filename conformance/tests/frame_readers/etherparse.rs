@@ -1,4 +1,4 @@
-//! Frames as `etherparse` reads them.
+//! Frames parsed by `etherparse`.
 
 use super::fields::{Fields, Reading, is_echo, is_icmp_error, mac};
 use etherparse::{

@@ -1,15 +1,15 @@
-//! What a reader says about a frame: field by field, in words that are the same for all readers.
+//! The fields of a frame as a reader parses them, with the same names for all readers.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Values by name. A field of a packet that is quoted in an ICMP error has `icmp quoted` before its name.
+/// Values by name. A field of a packet quoted in an ICMP error has the prefix `icmp quoted`.
 pub(crate) type Fields = BTreeMap<String, String>;
 
-/// Fields of one header after the other.
+/// Collects fields header by header.
 pub(crate) struct Reading {
     pub(crate) fields: Fields,
-    /// What stands before the names of fields: `icmp quoted ` inside an ICMP error.
+    /// Prefix of field names: `icmp quoted ` inside an ICMP error.
     prefix: &'static str,
 }
 
@@ -18,12 +18,12 @@ impl Reading {
         Self { fields: Fields::new(), prefix: "" }
     }
 
-    /// Whether it reads a packet that is quoted, whose end may be cut off.
+    /// True for a quoted packet, which may be truncated.
     pub(crate) fn is_quoted(&self) -> bool {
         !self.prefix.is_empty()
     }
 
-    /// Reads what an ICMP error quotes.
+    /// Reads the quote of an ICMP error.
     pub(crate) fn quoted(&mut self, read: impl FnOnce(&mut Self)) {
         if !self.is_quoted() {
             self.prefix = "icmp quoted ";
@@ -42,7 +42,7 @@ impl Reading {
         self.field(name, bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     }
 
-    /// Whether a checksum is right; one of a packet that is quoted covers bytes that are not there.
+    /// Adds the validity of a checksum, except for quoted packets, whose checksum covers missing bytes.
     pub(crate) fn checksum(&mut self, name: &str, is_valid: bool) {
         if !self.is_quoted() {
             self.field(&format!("{name} checksum is valid"), is_valid);
@@ -50,7 +50,7 @@ impl Reading {
     }
 }
 
-/// False for the field of a checksum that is wrong.
+/// False for an invalid checksum.
 pub(crate) fn is_valid(name: &str, value: &str) -> bool {
     !name.ends_with("checksum is valid") || value == "true"
 }
@@ -60,13 +60,13 @@ pub(crate) fn mac(bytes: [u8; 6]) -> String {
     bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Whether an ICMP message quotes a packet (RFC 792): destination unreachable, source quench, redirect, time exceeded, parameter
-/// problem.
+/// True if an ICMP message quotes a packet (RFC 792): destination unreachable, source quench, redirect, time exceeded,
+/// parameter problem.
 pub(crate) const fn is_icmp_error(icmp_type: u8) -> bool {
     matches!(icmp_type, 3 | 4 | 5 | 11 | 12)
 }
 
-/// Whether an ICMP message is an echo request or reply.
+/// True for an echo request or reply.
 pub(crate) const fn is_echo(icmp_type: u8) -> bool {
     matches!(icmp_type, 0 | 8)
 }

@@ -11,11 +11,11 @@ use sim::trace::{DeviceEvent, Event, PacketEvent};
 use sim::wire::checksum;
 use std::collections::BTreeSet;
 
-/// All different frames of a scenario.
+/// All distinct frames of a scenario.
 pub(crate) struct Emitted {
     pub(crate) scenario: String,
     pub(crate) frames: BTreeSet<Vec<u8>>,
-    /// A script of raw packets sends some with wrong checksums.
+    /// True for scripts of raw packets, which may have wrong checksums.
     pub(crate) may_be_bad: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn of_built_in_scenarios() -> Vec<Emitted> {
     SCENARIOS.iter().map(|scenario| emitted(scenario.name, scenario.text)).collect()
 }
 
-/// Those of the first clusters of seed 0.
+/// Frames of the first clusters of seed 0.
 pub(crate) fn of_random_clusters(count: u64) -> Vec<Emitted> {
     let texts = (0..count).map(|index| {
         let name = format!("random-{index}");
@@ -39,7 +39,7 @@ fn emitted(name: &str, text: &str) -> Emitted {
     Emitted { scenario: name.to_owned(), frames, may_be_bad: text.contains("bad-checksum") }
 }
 
-/// Frames when they were made, when they left a device, and when they came to one.
+/// Frames when they were created, when a device transmitted them, and when one received them.
 fn frames(prepared: &Prepared, options: &RunOptions) -> BTreeSet<Vec<u8>> {
     let Run { recording, .. } = run_sim(prepared, options).expect("a scenario that can run");
     let events = recording.expect("the simulator records").events;
@@ -52,7 +52,7 @@ fn frames(prepared: &Prepared, options: &RunOptions) -> BTreeSet<Vec<u8>> {
         };
         Some(frame.to_vec())
     };
-    // A socket's packet has no Ethernet header before it is sent.
+    // A socket's packet has no Ethernet header until it is sent.
     events.iter().filter_map(|event| frame(&event.event)).filter(|frame| frame[12..14] != [0, 0]).collect()
 }
 

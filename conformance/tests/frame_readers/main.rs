@@ -1,5 +1,6 @@
-//! Three readers read every frame that a scenario emits, and must agree on every field and checksum: the simulator's own
-//! headers (`sim::wire`), `etherparse` and `pnet_packet`. The other two share no code with the simulator, nor with each other.
+//! Three readers parse every frame of the scenarios, and must agree on every field and checksum: the simulator's own
+//! headers (`sim::wire`), `etherparse` and `pnet_packet`. The latter two share no code with the simulator or with each
+//! other.
 
 mod etherparse;
 mod fields;
@@ -12,10 +13,11 @@ use frames::{Emitted, of_built_in_scenarios, of_random_clusters};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// Fields that `sim::wire` does not read: nothing in the simulator depends on them.
+/// Fields that `sim::wire` does not parse, because the simulator does not need them.
 const UNREAD: [&str; 3] = ["tcp reserved", "tcp urgent pointer", "ipv4 reserved flag"];
 
-/// What is wrong with a frame, as a table of fields; `None` if all readers agree, and all checksums are right or may be wrong.
+/// Differences between the readers, as a table of fields; `None` if all agree and all checksums are right, or may be
+/// wrong.
 fn disagreement(frame: &[u8], may_be_bad: bool) -> Option<String> {
     let (wire, etherparse, pnet) = (wire::read(frame), etherparse::read(frame), pnet::read(frame));
     let names: BTreeSet<&String> = wire.keys().chain(etherparse.keys()).chain(pnet.keys()).collect();
@@ -37,7 +39,7 @@ fn disagreement(frame: &[u8], may_be_bad: bool) -> Option<String> {
     })
 }
 
-/// Every protocol and every kind of packet that must have been among the frames, by a field that only it has.
+/// Checks all frames. `kinds` are protocols and kinds of packets that must occur, each by a field that only it has.
 fn assert_all_read_alike(emitted: &[Emitted], kinds: &[&str]) {
     let mut seen = BTreeSet::new();
     let mut count = 0;
@@ -75,7 +77,7 @@ fn frames_of_random_clusters() {
     assert_all_read_alike(&of_random_clusters(40), &["arp operation", "tcp options", "udp length"]);
 }
 
-/// An IPv4 packet with options, in fragments, as no scenario has it.
+/// An IPv4 packet with options, in fragments, which no scenario has.
 #[test]
 fn options_and_fragments() {
     for frame in frames::with_options_and_fragments() {
@@ -91,7 +93,7 @@ fn a_corrupted_frame_is_found() {
         let has_field = |frame: &&Vec<u8>| etherparse::read(frame).contains_key(field);
         frames.clone().find(has_field).unwrap_or_else(|| panic!("a frame with {field}")).clone()
     };
-    // (a field of the frame, the byte that is changed, what the table must then name)
+    // (a field of the frame, the byte to change, the field that the table must contain)
     let cases = [
         ("tcp window", 14 + 8, "ipv4 checksum is valid"),
         ("tcp window", 14 + 20 + 15, "tcp checksum is valid"),
@@ -102,8 +104,8 @@ fn a_corrupted_frame_is_found() {
         let mut frame = with(field);
         assert_eq!(disagreement(&frame, true), None);
         frame[byte] ^= 1;
-        let table =
-            disagreement(&frame, false).unwrap_or_else(|| panic!("{field}: byte {byte} is not noticed"));
+        let table = disagreement(&frame, false)
+            .unwrap_or_else(|| panic!("{field}: byte {byte}: no difference found"));
         assert!(table.contains(named), "{table}");
     }
 }

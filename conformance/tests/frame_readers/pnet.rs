@@ -1,4 +1,4 @@
-//! Frames as `pnet_packet` reads them.
+//! Frames parsed by `pnet_packet`.
 
 use super::fields::{Fields, Reading, is_echo, is_icmp_error, mac};
 use pnet_packet::Packet;
@@ -40,7 +40,7 @@ fn arp(reading: &mut Reading, bytes: &[u8]) {
 fn ipv4(reading: &mut Reading, bytes: &[u8]) {
     let Some(ip) = Ipv4Packet::new(bytes) else { return };
     let header_len = usize::from(ip.get_header_length()) * 4;
-    // It reads what no header is as well.
+    // It also parses invalid headers.
     if ip.get_version() != 4 || header_len < 20 || bytes.len() < header_len {
         return;
     }
@@ -114,7 +114,7 @@ fn udp(reading: &mut Reading, ip: &Ipv4Packet<'_>, bytes: &[u8]) {
 }
 
 fn icmp(reading: &mut Reading, ip: &Ipv4Packet<'_>, bytes: &[u8]) {
-    // Its header ends before the word that every message has (RFC 792).
+    // Its header type lacks the word that every message has (RFC 792).
     let Some(icmp) = IcmpPacket::new(bytes).filter(|_| bytes.len() >= 8) else { return };
     let (word, payload) = icmp.payload().split_at(4);
     let icmp_type = icmp.get_icmp_type().0;

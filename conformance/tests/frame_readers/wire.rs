@@ -1,4 +1,4 @@
-//! Frames as the simulator reads them.
+//! Frames parsed by the simulator.
 
 use super::fields::{Fields, Reading, is_echo, is_icmp_error, mac};
 use sim::wire::arp::{Arp, ArpOperation};
@@ -21,7 +21,7 @@ pub(crate) fn read(frame: &[u8]) -> Fields {
 
 fn arp(reading: &mut Reading, bytes: &[u8]) {
     let Some(arp) = Arp::parse(bytes) else { return };
-    // The simulator reads no other ARP than that of IPv4 over Ethernet.
+    // The simulator parses only ARP for IPv4 over Ethernet.
     reading.field("arp hardware type", 1);
     reading.field("arp protocol type", 0x0800);
     reading.field("arp lengths", "6 4");
@@ -87,7 +87,7 @@ fn tcp(reading: &mut Reading, bytes: &[u8], is_sum_valid: Option<bool>) {
 }
 
 fn udp(reading: &mut Reading, bytes: &[u8], is_sum_valid: Option<bool>) {
-    // A quote or a first fragment may hold less than the length says.
+    // A quote or a first fragment may be shorter than the length field.
     let (Some(src), Some(dst), Some(length), Some(sum)) =
         (word(bytes, 0), word(bytes, 2), word(bytes, 4), word(bytes, 6))
     else {

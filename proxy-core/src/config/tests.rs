@@ -1,4 +1,4 @@
-//! What kube-proxy makes of its configuration and its Node.
+//! How kube-proxy interprets its configuration and its Node.
 
 use super::*;
 use crate::objects::{ConntrackConfiguration, NodeAddress};
@@ -69,7 +69,7 @@ fn only_the_first_cidr_of_a_family_tells_local_traffic() {
 fn node_ports_answer_where_they_are_told_to() {
     let only = |ips: &[&str]| NodePortAddresses::Only(ips.iter().map(|ip| ip.parse().unwrap()).collect());
     let all = || NodePortAddresses::AllLocal;
-    // The list, then per family the addresses and whether localhost answers.
+    // The list, then for each family the addresses and whether NodePorts work on localhost.
     type OfFamily = (NodePortAddresses, bool);
     let cases: [(&[&str], [OfFamily; 2]); 9] = [
         (&[], [(all(), true), (all(), false)]),

@@ -1,4 +1,4 @@
-//! ClusterIPs, NodePorts and healthCheckNodePorts for Services that ask for none in particular.
+//! Allocates ClusterIPs, NodePorts and healthCheckNodePorts to Services that do not specify them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,15 +13,15 @@ use crate::error::ObjectError;
 use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Service, ServiceType, TrafficPolicy};
 use crate::validate::Fields;
 
-/// Gives every Service the addresses and ports that it needs and lacks. Addresses and ports that Services
-/// name come first, whatever their order.
+/// Allocates the addresses and ports that Services need but do not specify. Specified ones take precedence, whatever
+/// the order.
 ///
-/// Kubernetes: `initIPFamilyFields`, `allocClusterIPs`, `initNodePorts`,
-/// pkg/registry/core/service/storage/alloc.go. Deviation: the first candidate follows from a hash of the
-/// Service's name, then the next free one is taken; the API server draws at random.
+/// Kubernetes: `initIPFamilyFields`, `allocClusterIPs`, `initNodePorts`, pkg/registry/core/service/storage/alloc.go.
+/// Deviation: the search starts at a hash of the Service's name and takes the next free value; the API server chooses
+/// at random.
 ///
 /// # Errors
-/// An address or a NodePort that two Services name; a family that the cluster lacks; a range that is used up.
+/// An address or NodePort that two Services specify; a family that the cluster lacks; an exhausted range.
 pub fn allocate(objects: &mut [Object], network: &ServiceNetwork) -> Result<(), ObjectError> {
     let mut services: Vec<&mut Service> = objects
         .iter_mut()
@@ -52,7 +52,7 @@ pub fn allocate(objects: &mut [Object], network: &ServiceNetwork) -> Result<(), 
     Ok(())
 }
 
-/// What Services have already.
+/// What Services already use.
 #[derive(Default)]
 struct Taken {
     addresses: BTreeSet<IpAddr>,
@@ -69,7 +69,7 @@ impl Taken {
             let path = format!("spec.clusterIPs[{index}]");
             let address = parse_ip(text).ok_or_else(|| fields.error(&path, text, "an IP address"))?;
             if !self.addresses.insert(address) {
-                return Err(fields.error(&path, text, "an address that no other Service has"));
+                return Err(fields.error(&path, text, "an address that no other Service uses"));
             }
         }
         Ok(())
@@ -83,7 +83,7 @@ impl Taken {
             let Some(port) = crate::validate::port(number) else { return Ok(()) };
             let is_first_of_service = own.insert(port);
             if !(self.ports.insert(port) || shared && !is_first_of_service) {
-                return Err(fields.error(path, &number.to_string(), "a port that no other Service has"));
+                return Err(fields.error(path, &number.to_string(), "a port that no other Service uses"));
             }
             Ok(())
         };
@@ -121,7 +121,7 @@ fn choose_families(service: &mut Service, network: &ServiceNetwork) -> Result<()
             return Err(fields.error(
                 "spec.clusterIP",
                 "",
-                "an address, for the cluster has no range to take one from",
+                "an address, because the cluster has no range for this family",
             ));
         };
         spec.ip_families.push(*first);
@@ -137,7 +137,7 @@ fn choose_families(service: &mut Service, network: &ServiceNetwork) -> Result<()
             return Err(fields.error(
                 "spec.ipFamilyPolicy",
                 "RequireDualStack",
-                "SingleStack on a cluster of one family",
+                "SingleStack, because the cluster has one family",
             ));
         }
     }
@@ -158,7 +158,7 @@ fn allocate_addresses(
         }
         let fields = Fields::new(Kind::Service, &service.metadata);
         let range = network.cluster_ip_ranges.iter().find(|range| family_of_net(range) == family);
-        let expected = "a family of the cluster that has addresses left";
+        let expected = "a family of the cluster with free addresses";
         let path = format!("spec.ipFamilies[{index}]");
         let address = range
             .and_then(|range| free_address(service, range, &taken.addresses))
@@ -173,15 +173,14 @@ fn allocate_addresses(
     Ok(())
 }
 
-/// A free address of the range. The lower part is kept for addresses that users choose, as long as there are
-/// others.
+/// A free address of the range. The lower part, reserved for addresses that users specify, is used last.
 ///
 /// Kubernetes: KEP-3070, `calculateRangeOffset`, pkg/registry/core/service/ipallocator/ipallocator.go.
 fn free_address(service: &Service, range: &IpNet, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    const HOST_BITS_MAX: u8 = 16; // Enough for any test cluster, and what upstream allows IPv6 ranges.
+    const HOST_BITS_MAX: u8 = 16; // Sufficient for test clusters; upstream's limit for IPv6 ranges.
     let host_bits = (range.max_prefix_len() - range.prefix_len()).min(HOST_BITS_MAX);
     let size: u32 = 1 << host_bits;
-    // Neither the range's own address nor, for IPv4, its broadcast address.
+    // Excludes the network address and, for IPv4, the broadcast address.
     let last = if family_of_net(range) == IpFamily::V4 { size.checked_sub(2)? } else { size - 1 };
     let kept = if size < 32 { 0 } else { (size / 16).clamp(16, 256) };
     let upper = (kept + 1)..=last;
@@ -222,7 +221,7 @@ fn allocate_node_ports(
         if !wanted || port.node_port != 0 {
             continue;
         }
-        // Ports of one number and different protocols share their NodePort.
+        // Ports with the same number and different protocols share their NodePort.
         let others = siblings[&port.port].iter().map(|other| &ports[*other]);
         let shared =
             others.filter(|other| other.protocol != port.protocol).find(|other| other.node_port != 0);
@@ -255,12 +254,12 @@ fn free_port(
         .find(|port| !taken.ports.contains(port));
     let fields = Fields::new(Kind::Service, &service.metadata);
     let port =
-        free.ok_or_else(|| fields.error(path, "0", "a port, for the range of NodePorts is used up"))?;
+        free.ok_or_else(|| fields.error(path, "0", "a port, because the NodePort range is exhausted"))?;
     taken.ports.insert(port);
     Ok(i32::from(port))
 }
 
-/// Every number of the range once, beginning at a place that `start` decides.
+/// Every number of the range once, starting at a position derived from `start`.
 fn probe(range: RangeInclusive<u32>, start: u32) -> impl Iterator<Item = u32> {
     let (first, last) = (*range.start(), *range.end());
     let count = if first > last { 0 } else { last - first + 1 };

@@ -1,11 +1,11 @@
-//! Values that the API server fills in.
+//! Default values of the API server.
 
 use crate::objects::{
     ClientIpConfig, Deployment, EndpointSlice, Endpoints, IntOrString, Object, Pod, PodIp, Service,
     ServiceAffinity, ServiceType, SessionAffinityConfig, TrafficPolicy,
 };
 
-/// Fills in what the API server fills in when it stores an object.
+/// Fills in the defaults that the API server sets when it stores an object.
 ///
 /// Kubernetes: `SetDefaults_Service` and others, pkg/apis/core/v1/defaults.go; `SetDefaults_EndpointPort`,
 /// pkg/apis/discovery/v1/defaults.go; `NormalizeClusterIPs`, pkg/registry/core/service/storage/storage.go.

@@ -1,4 +1,4 @@
-//! EndpointSlices from Services and Pods.
+//! Derives EndpointSlices from Services and Pods.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::objects::{
 };
 use crate::validate::Fields;
 
-/// The slices of every Service that has a selector and of which no slice is given.
+/// The slices of every Service that has a selector and no slice in the manifests.
 ///
 /// Kubernetes: staging/src/k8s.io/endpointslice/reconciler.go. Call it after [`super::set_defaults`] and
-/// [`super::allocate`], which say which families a Service has.
+/// [`super::allocate`], which determine the families of a Service.
 ///
 /// # Errors
-/// A Pod's address that is none.
+/// An invalid Pod address.
 pub fn endpoint_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectError> {
     let cluster = Pods::new(objects);
     let given = owners(super::slices(objects));
@@ -35,7 +35,7 @@ pub fn endpoint_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectE
 
 /// Pods by label and Nodes by name.
 struct Pods<'a> {
-    /// By namespace, label and its value; in the order of their names.
+    /// By namespace, label and value; ordered by name.
     pods: BTreeMap<(&'a str, &'a str, &'a str), BTreeMap<&'a str, &'a Pod>>,
     nodes: BTreeMap<&'a str, &'a Node>,
 }
@@ -73,7 +73,7 @@ impl<'a> Pods<'a> {
         Ok(slices)
     }
 
-    /// Endpoints with the same ports share slices, of at most so many endpoints each.
+    /// Endpoints with the same ports share slices, up to the maximum number of endpoints per slice.
     fn slices_of_family(
         &self,
         service: &Service,
@@ -90,7 +90,7 @@ impl<'a> Pods<'a> {
             }
         }
         if groups.is_empty() {
-            // A Service without Pods has one empty slice, which tells it from one that nobody has looked at.
+            // A Service without Pods has one empty slice, which distinguishes it from one not processed yet.
             groups.push((Vec::new(), Vec::new()));
         }
         let mut slices = Vec::new();
@@ -106,7 +106,7 @@ impl<'a> Pods<'a> {
         Ok(slices)
     }
 
-    /// Pods that the selector matches and that can be endpoints, in the order of their names.
+    /// Pods that match the selector and are eligible as endpoints, ordered by name.
     fn pods_of(&self, service: &Service) -> Vec<&'a Pod> {
         let namespace = service.metadata.namespace();
         let selector = &service.spec.selector;
@@ -142,7 +142,7 @@ impl<'a> Pods<'a> {
         }
         let node = self.nodes.get(pod.spec.node_name.as_str()).copied();
         let publishes_all = service.spec.publish_not_ready_addresses;
-        // A Pod on a node that is gone is on its way out. Manifests without any Node are taken as they are.
+        // A Pod on a deleted node is about to be removed. In manifests without any Node, all Pods count.
         let is_lost = node.is_none() && !self.nodes.is_empty() && !publishes_all;
         if addresses.is_empty() || is_lost {
             return Ok(None);
@@ -152,8 +152,8 @@ impl<'a> Pods<'a> {
         let mut endpoint = Endpoint {
             addresses,
             conditions: EndpointConditions {
-                // Never ready while terminating, for readers older than the other two; unless all are
-                // published.
+                // Never ready while terminating, for consumers that know only this condition; unless
+                // publishNotReadyAddresses.
                 ready: Some(publishes_all || is_serving && !is_terminating),
                 serving: Some(is_serving),
                 terminating: Some(is_terminating),
@@ -194,8 +194,8 @@ fn publishes_hostname(service: &Service, pod: &Pod) -> bool {
     !pod.spec.hostname.is_empty() && pod.spec.subdomain == service.metadata.name
 }
 
-/// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A port whose name the Pod does
-/// not know is left out.
+/// Kubernetes: `getEndpointPorts`, staging/src/k8s.io/endpointslice/utils.go. A named port that the Pod lacks is
+/// omitted.
 fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     let named = named_ports(pod);
     let ports = service.spec.ports.iter().filter_map(|port| {
@@ -209,8 +209,8 @@ fn endpoint_ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     ports.collect()
 }
 
-/// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Sidecars may name ports, other init
-/// containers may not.
+/// Kubernetes: `FindPort`, staging/src/k8s.io/endpointslice/utils.go. Named ports of sidecars count, those of other
+/// init containers do not.
 fn find_port(named: &NamedPorts<'_>, port: &ServicePort) -> Option<i32> {
     match &port.target_port {
         None => Some(port.port),
@@ -222,7 +222,7 @@ fn find_port(named: &NamedPorts<'_>, port: &ServicePort) -> Option<i32> {
 /// Container ports by name and protocol.
 type NamedPorts<'a> = BTreeMap<(&'a str, Protocol), i32>;
 
-/// The ports that a Pod names. Of ports with one name the first counts.
+/// The ports that a Pod names. Of ports with the same name, the first counts.
 fn named_ports(pod: &Pod) -> NamedPorts<'_> {
     let sidecars = pod.spec.init_containers.iter().filter(|init| init.restart_policy == "Always");
     let containers = pod.spec.containers.iter().chain(sidecars);
@@ -233,7 +233,7 @@ fn named_ports(pod: &Pod) -> NamedPorts<'_> {
     named
 }
 
-/// Kubernetes: staging/src/k8s.io/endpointslice/trafficdist/trafficdist.go. Ready endpoints only.
+/// Kubernetes: staging/src/k8s.io/endpointslice/trafficdist/trafficdist.go. For ready endpoints only.
 fn hints(service: &Service, endpoint: &Endpoint) -> Option<EndpointHints> {
     let names_nodes = match service.spec.traffic_distribution.as_deref() {
         Some("PreferClose" | "PreferSameZone") => false,
@@ -276,7 +276,7 @@ fn new_slice(
     }
 }
 
-/// The type of the addresses of a family.
+/// The address type of a family.
 pub(super) fn address_type(family: IpFamily) -> AddressType {
     match family {
         IpFamily::V4 => AddressType::IPv4,
@@ -284,7 +284,7 @@ pub(super) fn address_type(family: IpFamily) -> AddressType {
     }
 }
 
-/// The family in names of slices.
+/// The family as part of slice names.
 pub(super) fn family_word(family: IpFamily) -> &'static str {
     match family {
         IpFamily::V4 => "ipv4",

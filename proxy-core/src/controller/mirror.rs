@@ -1,4 +1,4 @@
-//! EndpointSlices from the Endpoints that users write by hand.
+//! Derives EndpointSlices from hand-written Endpoints.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::validate::Fields;
 
 const MIRRORING: &str = "endpointslicemirroring-controller.k8s.io";
 
-/// The slices that mirror Endpoints objects: those of Services without selector, unless mirrored slices are
-/// given or a label or a leader election record says no.
+/// The slices that mirror Endpoints objects: for Services without a selector, unless mirrored slices exist, or a label
+/// or leader election record disables mirroring.
 ///
 /// Kubernetes: pkg/controller/endpointslicemirroring/{endpointslicemirroring_controller,reconciler,utils}.go.
 /// At most 1000 addresses of a subset are mirrored.
 ///
 /// # Errors
-/// An address that is none.
+/// An invalid address.
 pub fn mirrored_slices(objects: &[Object]) -> Result<Vec<EndpointSlice>, ObjectError> {
     let services: BTreeMap<_, _> = services(objects).map(|service| (name_of(service), service)).collect();
     let is_mirror = |slice: &&EndpointSlice| {

@@ -1,4 +1,4 @@
-//! Names of the chains that belong to one service port or endpoint, hashed from its name.
+//! Chain names of service ports and endpoints, which contain a hash.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use sha2::{Digest, Sha256};
 
 use crate::names::ServicePortName;
 
-/// What the chains of one service port, or of one endpoint, are for.
+/// The purpose of the chains of a service port or endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ChainKind {
-    /// Traffic for external destinations: masquerade and short circuits.
+    /// Traffic to external destinations: masquerade and short circuits.
     External,
-    /// Traffic that `loadBalancerSourceRanges` lets through.
+    /// Traffic that `loadBalancerSourceRanges` accepts.
     Firewall,
     /// One endpoint.
     Endpoint,
-    /// Choice among all endpoints of the cluster.
+    /// Balances over all endpoints of the cluster.
     Cluster,
-    /// Choice among the endpoints of this node.
+    /// Balances over the endpoints of this node.
     Local,
 }
 
@@ -35,7 +35,7 @@ pub(crate) const CHAIN_PREFIXES: [(ChainKind, &str); 5] = [
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ChainName {
     kind: ChainKind,
-    /// The text, and zeros where it is shorter.
+    /// The text, padded with zeros.
     text: [u8; ChainName::LENGTH_MAX],
 }
 
@@ -70,8 +70,8 @@ impl Hash {
 
     /// The hash in all chain names of a service port.
     ///
-    /// kube-proxy: `portProtoHash`, pkg/proxy/iptables/proxier.go. Chain names have at most 28 characters in
-    /// the kernel (XT_EXTENSION_MAXNAMELEN), so names are hashed and cut.
+    /// kube-proxy: `portProtoHash`, pkg/proxy/iptables/proxier.go. Chain names in the kernel have at most 28 characters
+    /// (XT_EXTENSION_MAXNAMELEN), so names are hashed and truncated.
     pub(crate) fn of_service_port(name: &ServicePortName) -> Self {
         Self::of(&[name.as_str(), name.protocol().lower()])
     }
@@ -93,7 +93,7 @@ impl Hash {
     }
 
     fn of(parts: &[&str]) -> Self {
-        // Ten bytes make sixteen characters of five bits.
+        // Ten bytes encode to sixteen characters of five bits.
         const BYTES_USED: usize = 10;
         let mut digest = Sha256::new();
         for part in parts {
@@ -117,7 +117,7 @@ mod tests {
         ServicePortName::new(&ServiceName::new(namespace, name), port, protocol)
     }
 
-    // Pairs that upstream's unit tests and well-known clusters show.
+    // Pairs from upstream's unit tests and from real clusters.
     #[test]
     fn chain_names_are_those_of_real_clusters() {
         let services = [

@@ -1,7 +1,7 @@
-//! What the rules of a real node lack, and what they have too much, said service by service.
+//! Missing and surplus rules of a real node, reported by Service.
 //!
-//! Takes what `iptables-save` (or `ip6tables-save`) prints, from either back end, with or without counters.
-//! Chains that are not kube-proxy's are not looked at.
+//! The input is the output of `iptables-save` (or `ip6tables-save`) from either back end, with or without counters.
+//! Only kube-proxy's chains are compared.
 
 mod dump;
 mod saved_rule;
@@ -17,49 +17,49 @@ use crate::load::Table;
 use crate::plan::Plan;
 use dump::{Chains, Rule};
 
-/// Everything that differs; empty for a node that is as it should be.
+/// All differences; empty if the node has the expected rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// What differs, by whom it concerns: the node first, then Services by name.
+    /// The differences, grouped by subject: the node first, then Services by name.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that differs.
+/// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// Whom it concerns.
     pub subject: Scope,
-    /// In which way it differs.
+    /// The kind of difference.
     pub kind: FindingKind,
-    /// Where: table and chain.
+    /// The location: table and chain.
     pub place: String,
-    /// What it means, in words.
+    /// The effect on traffic, as text.
     pub words: String,
-    /// The rule as `iptables-save` prints it, if it is about one rule.
+    /// The rule in `iptables-save` format, if the finding is about one rule.
     pub rule: Option<String>,
 }
 
-/// Whom a finding concerns.
+/// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// No Service in particular.
+    /// Not specific to a Service.
     Node,
-    /// A service port, as its rules name it: `namespace/name:port`.
+    /// A service port as named in its rules: `namespace/name:port`.
     Service(String),
-    /// A chain that has the form of a Service's, but nothing says of which.
+    /// A chain whose name has the form of a Service's, but whose owner is unknown.
     Chain(String),
 }
 
-/// In which way something differs.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingKind {
-    /// It should be there.
+    /// Expected but not present.
     Missing,
-    /// It should not be there.
+    /// Present but not expected.
     Extra,
-    /// It was right once: it is about an endpoint or a Service that is gone.
+    /// Outdated: it belongs to a removed endpoint or Service.
     Stale,
-    /// It is there, but not where it should stand.
+    /// Present, but in the wrong position.
     Misplaced,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for FindingKind {
 }
 
 impl fmt::Display for Diff {
-    /// A paragraph per subject, a line per finding, the rule below it.
+    /// One paragraph per subject, one line per finding, followed by the rule.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = None;
         for Finding { subject, kind, place, words, rule } in &self.findings {
@@ -102,12 +102,12 @@ impl fmt::Display for Diff {
     }
 }
 
-/// Compares what a plan wants with what a node has.
+/// Compares the expected rules of a plan with a node's dump.
 ///
-/// The order of Services in shared chains is not compared: kube-proxy takes them in no particular order.
+/// The order of Services in shared chains is ignored: kube-proxy writes them in arbitrary order.
 ///
 /// # Errors
-/// The first line of `dump` that no `iptables-save` prints.
+/// The first line of `dump` that is not valid `iptables-save` output.
 pub fn compare(plan: &Plan, dump: &str) -> Result<Diff, DumpError> {
     let loaded = Chains::read_dump(dump, plan.family)?;
     let wanted = Chains::of_plan(plan);
@@ -131,7 +131,7 @@ const SHARED: [(Table, &str); 6] = [
     (Table::Nat, "KUBE-NODEPORTS"),
 ];
 
-/// Chains with rules of their own.
+/// Chains with fixed rules.
 const FIXED: [(Table, &str); 4] = [
     (Table::Filter, "KUBE-FORWARD"),
     (Table::Filter, "KUBE-FIREWALL"),
@@ -146,7 +146,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Jumps from built-in chains must be there; others may stand between and around them.
+    /// Jumps from built-in chains must be present; other rules may stand between and around them.
     fn compare_jumps(&mut self) {
         for (table, chain, rules) in self.wanted.built_in() {
             let loaded = self.loaded.rules(table, chain);
@@ -171,9 +171,9 @@ impl Comparison<'_> {
                 let words = words::missing_fixed_chain(chain).to_owned();
                 self.push(Scope::Node, FindingKind::Missing, table, chain, words, Some(rule));
             }
-            // The kubelet writes to KUBE-FIREWALL, too.
+            // The kubelet writes to KUBE-FIREWALL too.
             for rule in differences.extra.into_iter().filter(|_| chain != "KUBE-FIREWALL") {
-                let words = "kube-proxy would not have written this".to_owned();
+                let words = "not a rule of kube-proxy".to_owned();
                 self.push(Scope::Node, FindingKind::Extra, table, chain, words, Some(rule));
             }
             if differences.is_reordered {
@@ -204,7 +204,7 @@ impl Comparison<'_> {
                     self.push(subject.clone(), kind, table, chain, words, Some(rule));
                 }
                 if differences.is_reordered {
-                    let words = "its rules stand in another order".to_owned();
+                    let words = "its rules are in a different order".to_owned();
                     self.push(subject, FindingKind::Misplaced, table, chain, words, None);
                 }
             }
@@ -212,7 +212,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// The jump to NodePorts must come after all Services, or it takes packets to VIPs that are local
+    /// The jump to NodePorts must come after all Services, otherwise it matches packets to VIPs that are local
     /// addresses.
     fn check_last(&mut self, table: Table, chain: &str, loaded: &[Rule]) {
         let mut rules = loaded.iter().skip_while(|rule| rule.target() != Some("KUBE-NODEPORTS"));
@@ -245,7 +245,7 @@ impl Comparison<'_> {
 
     fn compare_service_chain(&mut self, subject: &Scope, chain: &str, wanted: &[Rule]) {
         let differences = Differences::between(wanted, self.loaded.rules(Table::Nat, chain));
-        // What is chosen with another probability, or is now the last, is no other choice.
+        // A changed probability or position does not change the set of targets.
         let targets = |rules: &[&Rule]| -> BTreeSet<String> {
             rules.iter().filter_map(|rule| rule.target()).map(str::to_owned).collect()
         };
@@ -264,7 +264,7 @@ impl Comparison<'_> {
             self.push(subject.clone(), kind, Table::Nat, chain, words, Some(rule));
         }
         if differences.is_reordered {
-            let words = "the rules stand in another order".to_owned();
+            let words = "the rules are in a different order".to_owned();
             self.push(subject.clone(), FindingKind::Misplaced, Table::Nat, chain, words, None);
         }
     }
@@ -295,7 +295,7 @@ impl Comparison<'_> {
     }
 }
 
-/// How two lists of rules differ.
+/// Differences between two lists of rules.
 struct Differences<'a> {
     missing: Vec<&'a Rule>,
     extra: Vec<&'a Rule>,

@@ -1,4 +1,4 @@
-//! Rules of one service port in the chains that all Services share.
+//! Rules of one service port in the shared chains.
 
 use std::net::IpAddr;
 
@@ -12,13 +12,13 @@ use crate::plan::{EndpointSet, External, NodePlan, Plan, ServicePlan, Treatment}
 /// A chain that holds rules of many Services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SharedChain {
-    /// ClusterIPs that nothing serves.
+    /// ClusterIPs without endpoints.
     FilterServices,
-    /// Other VIPs and NodePorts that nothing serves.
+    /// Other VIPs and NodePorts without endpoints.
     FilterExternalServices,
-    /// Ports for health checks of load balancers.
+    /// Ports for load balancer health checks.
     FilterNodePorts,
-    /// Load balancer addresses that have source ranges.
+    /// Load balancer addresses with source ranges.
     FilterProxyFirewall,
     /// VIPs.
     NatServices,
@@ -27,7 +27,7 @@ pub(crate) enum SharedChain {
 }
 
 impl SharedChain {
-    /// All, in the order of their numbers.
+    /// All chains, in index order.
     pub(crate) const ALL: [Self; 6] = [
         Self::FilterServices,
         Self::FilterExternalServices,
@@ -59,7 +59,7 @@ impl SharedChain {
     }
 }
 
-/// The rules of one service port in the chains that all Services share.
+/// The rules of one service port in the shared chains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Dispatch {
     filter: Rules,
@@ -67,7 +67,7 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    /// The rules in one chain, without the words that append them.
+    /// The rules in one chain, without `-A CHAIN`.
     pub(crate) fn rules(&self, chain: SharedChain) -> impl Iterator<Item = &str> {
         let rules = match chain.table() {
             Table::Filter => &self.filter,
@@ -77,7 +77,7 @@ impl Dispatch {
     }
 }
 
-/// The rules of a service port of this plan in shared chains; none for a service port that is not there.
+/// The rules of a service port in shared chains; none for an absent service port.
 pub(crate) fn dispatch(service: Option<&ServicePlan>, plan: &Plan) -> Dispatch {
     let mut dispatch = Dispatch::default();
     if let Some(service) = service {
@@ -87,7 +87,7 @@ pub(crate) fn dispatch(service: Option<&ServicePlan>, plan: &Plan) -> Dispatch {
     dispatch
 }
 
-/// How many rules a service port has in each shared chain, without writing them.
+/// The number of rules of a service port in each shared chain, without generating them.
 pub(crate) fn count_dispatch(
     service: &ServicePlan,
     node: &NodePlan,
@@ -117,8 +117,8 @@ pub(crate) fn count_dispatch(
     counts
 }
 
-/// Writes the rules of one service port in the shared chains of the filter table. What was rewritten in the
-/// nat table no longer has the VIP as destination, so these rules meet what was not.
+/// Writes the rules of one service port in the shared chains of the filter table. Packets that the nat table translated
+/// no longer have the VIP as destination, so these rules match untranslated packets.
 pub(super) fn write_filter(filter: &mut Rules, service: &ServicePlan) {
     write_refused_vip(filter, "KUBE-SERVICES", service, service.internal, service.cluster_ip);
     if let Some(external) = &service.external {
@@ -136,8 +136,8 @@ pub(super) fn write_filter(filter: &mut Rules, service: &ServicePlan) {
         }
     }
     if let Some(port) = service.health_check_node_port {
-        // The answer tells whether there are local endpoints; the question must get through in any case. It
-        // is HTTP, hence TCP whatever the Service carries.
+        // The response reports whether there are local endpoints, so the request must always be accepted. It is HTTP,
+        // hence TCP whatever the Service's protocol.
         let comment = format!("-m comment --comment \"{} health check node port\"", service.name);
         let tcp = Layer4(Protocol::Tcp);
         filter.push("KUBE-NODEPORTS", format_args!("{comment} {tcp} --dport {port} -j ACCEPT"));
@@ -173,13 +173,13 @@ pub(super) fn write_nat(nat: &mut Rules, service: &ServicePlan, node: &NodePlan,
     nat.push("KUBE-NODEPORTS", format_args!("{head} --dport {port} -j {chain}"));
 }
 
-/// Whether packets to NodePorts on 127.0.0.0/8 are counted, for the users who will miss them in nftables
-/// mode.
+/// True if packets to NodePorts on 127.0.0.0/8 are counted. The counter shows users whether they depend on a feature
+/// that nftables mode lacks.
 fn counts_localhost(node: &NodePlan, family: IpFamily) -> bool {
     node.localhost_node_ports && family == IpFamily::V4 && node.has_nfacct
 }
 
-/// Whether load balancer addresses lead through source ranges. Without endpoints everybody is refused anyway.
+/// True if load balancer addresses are restricted by source ranges. Without endpoints all sources are rejected anyway.
 fn is_guarded(service: &ServicePlan, external: &External) -> bool {
     external.source_ranges.is_some() && service.has_endpoints()
 }
@@ -196,7 +196,7 @@ fn write_refused_vip(
     }
 }
 
-/// For every local address, even those that take no NodePort traffic.
+/// Matches every local address, even those that do not accept NodePort traffic.
 fn write_refused_node_port(filter: &mut Rules, service: &ServicePlan, external: &External) {
     if let (Some(port), Some((what, target))) = (external.node_port, refusal(external.treatment)) {
         let name = &service.name;
@@ -206,7 +206,7 @@ fn write_refused_node_port(filter: &mut Rules, service: &ServicePlan, external: 
     }
 }
 
-/// Why and how traffic is refused, if it is.
+/// Why and how traffic is refused, if at all.
 fn refusal(treatment: Treatment) -> Option<(&'static str, &'static str)> {
     match treatment {
         Treatment::Serve(_) => None,
@@ -215,7 +215,7 @@ fn refusal(treatment: Treatment) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The chain that chooses among a set of endpoints.
+/// The chain that balances over a set of endpoints.
 pub(super) fn chain_kind(set: EndpointSet) -> ChainKind {
     match set {
         EndpointSet::Cluster => ChainKind::Cluster,

@@ -1,4 +1,4 @@
-//! Chains that are there whatever the Services, with the rules of their own.
+//! Chains that exist regardless of Services, with their fixed rules.
 
 use super::rules::{Rules, TableRules};
 use crate::objects::IpFamily;
@@ -7,7 +7,7 @@ use crate::plan::{NodePlan, NodePortAddresses};
 const FILTER_CHAINS: [&str; 5] =
     ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"];
 
-/// The guard of what listens on 127.0.0.0/8. The jumps to it are made in every case.
+/// Protects listeners on 127.0.0.0/8. The jumps to it always exist.
 pub(super) const LOCALHOST_GUARD: &str = "KUBE-FIREWALL";
 
 const NAT_CHAINS: [&str; 4] = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
@@ -26,8 +26,7 @@ pub(super) fn declare_nat(nat: &mut TableRules) {
 /// Writes the fixed rules of the filter table.
 pub(super) fn write_filter(rules: &mut Rules, node: &NodePlan, family: IpFamily) {
     if guards_localhost(node, family) {
-        // route_localnet lets neighbours reach what listens on 127.0.0.1, CVE-2020-8558. The kubelet writes
-        // the same.
+        // route_localnet lets neighbours reach services on 127.0.0.1, CVE-2020-8558. The kubelet writes the same rule.
         let comment = "-m comment --comment \"block incoming localnet connections\"";
         let state = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT";
         rules
@@ -36,12 +35,12 @@ pub(super) fn write_filter(rules: &mut Rules, node: &NodePlan, family: IpFamily)
     write_forward(rules, node);
 }
 
-/// Writes the fixed rules of the nat table, but for the last one.
+/// Writes the fixed rules of the nat table, except the last one.
 pub(super) fn write_nat(rules: &mut Rules, node: &NodePlan) {
     let mark = Mark(node.masquerade_mark);
     let random = if node.random_fully { " --random-fully" } else { "" };
     rules.push("KUBE-POSTROUTING", format_args!("-m mark ! --mark {mark}/{mark} -j RETURN"));
-    // Cleared, so that a packet that passes the stack a second time is not masqueraded again.
+    // Clears the mark, so that a packet that traverses the stack again is not masqueraded twice.
     rules.push("KUBE-POSTROUTING", format_args!("-j MARK --xor-mark {mark}"));
     let comment = "-m comment --comment \"kubernetes service traffic requiring SNAT\"";
     rules.push("KUBE-POSTROUTING", format_args!("{comment} -j MASQUERADE{random}"));
@@ -54,8 +53,8 @@ fn guards_localhost(node: &NodePlan, family: IpFamily) -> bool {
 
 fn write_forward(rules: &mut Rules, node: &NodePlan) {
     if node.drops_invalid {
-        // A packet that conntrack does not understand is not un-NATed: it would reach the client with the
-        // pod's address and make it reset the connection, kubernetes#74839.
+        // INVALID packets are not translated back: one would reach the client with the Pod's address and cause a reset,
+        // kubernetes#74839.
         let counter =
             if node.has_nfacct { " -m nfacct --nfacct-name ct_state_invalid_dropped_pkts" } else { "" };
         rules.push("KUBE-FORWARD", format_args!("-m conntrack --ctstate INVALID{counter} -j DROP"));
@@ -76,7 +75,7 @@ pub(super) fn write_node_port_tail(rules: &mut Rules, node: &NodePlan, family: I
     );
     match &node.node_port_addresses {
         NodePortAddresses::AllLocal => {
-            // The kernel has no route_localnet for IPv6, so ::1 can never work.
+            // The kernel has no route_localnet for IPv6, so ::1 cannot work.
             let except = match family {
                 IpFamily::V6 => " ! -d ::1/128",
                 IpFamily::V4 if node.localhost_node_ports => "",

@@ -1,14 +1,14 @@
-//! The jumps from the built-in chains.
+//! Jumps from the built-in chains.
 
 use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
 
-/// One jump. It is put before all rules of its built-in chain when it is made, so the last one stands first.
+/// One jump. Each is inserted at the head of its built-in chain, so the last one inserted comes first.
 struct Jump {
     table: Table,
     from: &'static str,
     to: &'static str,
-    /// Only the first packet of a connection has to be looked at: the verdict on the others follows from it.
+    /// Matches only the first packet of a connection: its verdict applies to the later ones.
     only_new: bool,
     comment: &'static str,
 }
@@ -31,30 +31,30 @@ const fn all_packets(table: Table, from: &'static str, to: &'static str, comment
 /// In the order in which kube-proxy ensures them: `iptablesJumpChains`, then `iptablesKubeletJumpChains`,
 /// pkg/proxy/iptables/proxier.go.
 const JUMPS: [Jump; 14] = [
-    // Refuse what no endpoint serves. Not on OUTPUT: so it is upstream, too.
+    // Rejects traffic without endpoints. Not in OUTPUT, as upstream.
     new_connections("INPUT", "KUBE-EXTERNAL-SERVICES", EXTERNAL),
     new_connections("FORWARD", "KUBE-EXTERNAL-SERVICES", EXTERNAL),
-    // Let health checks of load balancers in.
+    // Accepts load balancer health checks.
     all_packets(Table::Filter, "INPUT", "KUBE-NODEPORTS", HEALTH),
-    // Refuse ClusterIPs that no endpoint serves: those with one were rewritten before the filter table.
+    // Rejects ClusterIPs without endpoints: the others were translated before the filter table.
     new_connections("FORWARD", "KUBE-SERVICES", PORTALS),
     new_connections("OUTPUT", "KUBE-SERVICES", PORTALS),
-    // Forward Service traffic where the policy of FORWARD is DROP.
+    // Forwards Service traffic if the policy of FORWARD is DROP.
     all_packets(Table::Filter, "FORWARD", "KUBE-FORWARD", FORWARDING),
-    // Drop what loadBalancerSourceRanges did not let through.
+    // Drops traffic that loadBalancerSourceRanges did not accept.
     new_connections("INPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
     new_connections("OUTPUT", "KUBE-PROXY-FIREWALL", FIREWALL),
     new_connections("FORWARD", "KUBE-PROXY-FIREWALL", FIREWALL),
-    // Send Service traffic to endpoints.
+    // Sends Service traffic to endpoints.
     all_packets(Table::Nat, "OUTPUT", "KUBE-SERVICES", PORTALS),
     all_packets(Table::Nat, "PREROUTING", "KUBE-SERVICES", PORTALS),
     all_packets(Table::Nat, "POSTROUTING", "KUBE-POSTROUTING", POSTROUTING),
-    // The guard of 127.0.0.0/8, shared with the kubelet. Made in both families, filled in one.
+    // Protects 127.0.0.0/8; shared with the kubelet. Created in both families, filled in one.
     all_packets(Table::Filter, "INPUT", "KUBE-FIREWALL", ""),
     all_packets(Table::Filter, "OUTPUT", "KUBE-FIREWALL", ""),
 ];
 
-/// Every jump and, before it, the chain that it leads to.
+/// Every jump, preceded by its chain.
 pub(super) fn ensured(family: IpFamily) -> impl Iterator<Item = Ensure> {
     JUMPS.iter().flat_map(move |jump| {
         let Jump { table, from, to, .. } = *jump;

@@ -1,4 +1,4 @@
-//! Matches that several rules share, as they stand in a rule.
+//! Matches shared by several rules.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::names::ServicePortName;
 use crate::objects::Protocol;
 use crate::plan::ServicePlan;
 
-/// The protocol: kube-proxy loads the match of that name even where no port follows.
+/// The protocol: kube-proxy loads the match of that name even if no port follows.
 pub(super) struct Layer4(pub(super) Protocol);
 
 impl fmt::Display for Layer4 {
@@ -36,7 +36,7 @@ impl fmt::Display for ToVip<'_> {
     }
 }
 
-/// A comment about the traffic that a service port takes from outside.
+/// A comment about the external traffic of a service port.
 pub(super) struct ExternalDestinations<'a> {
     pub(super) what: &'a str,
     pub(super) name: &'a ServicePortName,
@@ -49,7 +49,7 @@ impl fmt::Display for ExternalDestinations<'_> {
     }
 }
 
-/// Traffic of this node's pods. kube-proxy: pkg/proxy/util/localdetector.go.
+/// Traffic from this node's Pods. kube-proxy: pkg/proxy/util/localdetector.go.
 pub(super) struct IfLocal<'a>(pub(super) &'a LocalTraffic);
 
 impl fmt::Display for IfLocal<'_> {
@@ -77,14 +77,14 @@ pub(super) struct Probability([u8; Probability::LENGTH]);
 impl Probability {
     const LENGTH: usize = 12;
 
-    /// One in so many, at least two.
+    /// One in `count`, which is at least two.
     pub(super) fn of_one_in(count: usize) -> Self {
         const SCALE: usize = 10_000_000_000;
         let (quotient, remainder) = (SCALE / count, SCALE % count);
         let mut digits = match (2 * remainder).cmp(&count) {
             Ordering::Less => quotient,
             Ordering::Greater => quotient + 1,
-            // Half way: it depends on which side the nearest binary fraction lies.
+            // Halfway: the result depends on which side of it the nearest binary fraction lies.
             Ordering::Equal => return Self::by_float(count),
         };
         let mut text = *b"0.0000000000";

@@ -1,23 +1,23 @@
-//! What is written to a table: chains, and rules in them.
+//! The content of a table in restore input: chains and rules.
 
 use std::fmt;
 
 use super::chain_name::ChainName;
 use crate::load::Table;
 
-/// What restore input says about one table.
+/// The restore input of one table.
 #[derive(Debug)]
 pub(super) struct TableRules {
     /// The table.
     pub(super) table: Table,
-    /// Chains that are made, or emptied if they exist.
+    /// Chains to create, or to empty if they exist.
     pub(super) chains: Vec<Chain>,
-    /// Rules that are then appended.
+    /// Rules to append.
     pub(super) rules: Rules,
 }
 
 impl TableRules {
-    /// Nothing yet, with room for so many bytes of rules.
+    /// An empty table with capacity for this many bytes of rules.
     pub(super) fn with_capacity(table: Table, bytes: usize) -> Self {
         Self {
             table,
@@ -35,9 +35,9 @@ impl TableRules {
 /// A chain of kube-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chain {
-    /// It exists whatever the Services.
+    /// Exists independent of Services.
     Fixed(&'static str),
-    /// It belongs to one service port.
+    /// Belongs to one service port.
     OfService(ChainName),
 }
 
@@ -55,18 +55,18 @@ impl Chain {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
     text: String,
-    /// Where each rule's words begin, and where its line ends.
+    /// For each rule, the offset after `-A CHAIN `, and the end of the line.
     ends: Vec<(usize, usize)>,
 }
 
-/// One of [`Rules`].
+/// A rule in [`Rules`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line<'a> {
     /// The chain.
     pub(super) chain: &'a str,
-    /// The rule, without the words that append it.
+    /// The rule without `-A CHAIN`.
     pub(super) rule: &'a str,
-    /// `-A CHAIN RULE` and the line break.
+    /// `-A CHAIN RULE`, including the line break.
     pub(super) text: &'a str,
 }
 
@@ -76,12 +76,11 @@ impl Rules {
     /// Appends a rule to a chain.
     pub(super) fn push(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
         let start = self.begin(chain);
-        fmt::Write::write_fmt(&mut self.text, rule).expect("a String takes everything");
+        fmt::Write::write_fmt(&mut self.text, rule).expect("writing to a String does not fail");
         self.end(start);
     }
 
-    /// Appends a rule made of these parts, given in groups; faster than formatting, for the rules that come by
-    /// the hundred thousand.
+    /// Appends a rule made of groups of parts. Faster than formatting, for rules that occur by the hundred thousand.
     pub(super) fn concat(&mut self, chain: &str, groups: &[&[&str]]) {
         let start = self.begin(chain);
         for part in groups.iter().copied().flatten() {
@@ -90,7 +89,7 @@ impl Rules {
         self.end(start);
     }
 
-    /// Every rule, in the order of writing.
+    /// All rules, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
         self.ends.iter().scan(0, |from, (rule, end)| {
             let start = std::mem::replace(from, *end);
@@ -107,7 +106,7 @@ impl Rules {
         &self.text
     }
 
-    /// Where the words of the rule begin.
+    /// Writes `-A CHAIN ` and returns the offset after it.
     fn begin(&mut self, chain: &str) -> usize {
         for part in [APPEND, chain, " "] {
             self.text.push_str(part);
@@ -126,12 +125,12 @@ impl Rules {
 pub(super) struct RestoreText(String);
 
 impl RestoreText {
-    /// With room for so many bytes.
+    /// An empty text with capacity for this many bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self(String::with_capacity(bytes))
     }
 
-    /// Adds a table: chains to make or empty, and lines.
+    /// Appends a table: chains to create or to empty, and lines.
     pub(super) fn table<'a>(
         &mut self,
         table: Table,

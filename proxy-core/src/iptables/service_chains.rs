@@ -14,13 +14,13 @@ use crate::plan::{EndpointSet, External, Masquerade, NodePlan, ServicePlan, Sour
 #[derive(Debug, Clone)]
 pub(super) struct ServiceChains {
     hash: Hash,
-    /// Those that are no endpoint's, in the order of writing.
+    /// Chains other than endpoint chains, in write order.
     of_service: Vec<ChainName>,
-    /// Those of the reachable endpoints, in their order.
+    /// Chains of the reachable endpoints, in order.
     of_endpoints: Vec<ChainName>,
 }
 
-/// The rules of every chain of a service port, as lines; no chain for a service port that is not there.
+/// The rules of every chain of a service port, as lines; no chains for an absent service port.
 pub(crate) fn chain_texts(
     service: Option<&ServicePlan>,
     node: &NodePlan,
@@ -65,12 +65,12 @@ impl ServiceChains {
         Self { hash, of_service, of_endpoints }
     }
 
-    /// All, in the order of writing.
+    /// All names, in write order.
     pub(super) fn names(&self) -> impl Iterator<Item = &ChainName> {
         self.of_service.iter().chain(&self.of_endpoints)
     }
 
-    /// Writes the rules of all chains. `large`: leave comments about single endpoints out.
+    /// Writes the rules of all chains. `large`: omit comments about single endpoints.
     pub(super) fn write(&self, rules: &mut Rules, service: &ServicePlan, node: &NodePlan, large: bool) {
         let mut writer = Writer { rules, chains: self, service, node, large };
         if let Some(external) = service.external.as_ref().filter(|_| service.has_endpoints()) {
@@ -106,18 +106,18 @@ impl Writer<'_> {
         let cluster = self.chains.hash.chain(ChainKind::Cluster);
         match external.policy {
             TrafficPolicy::Cluster => {
-                // The endpoint may be on another node: the reply must come back this way.
+                // The endpoint may be on another node: the reply must return through this node.
                 self.rules
                     .push(chain.as_str(), format_args!("{} -j KUBE-MARK-MASQ", about("masquerade traffic")));
             }
             TrafficPolicy::Local => {
                 if let Some(local) = &self.node.local_traffic {
-                    // As if it had gone up to an external balancer and come back: not subject to the policy.
+                    // As if it had passed an external load balancer: not subject to the policy.
                     let pods = IfLocal(local);
                     self.rules
                         .push(chain.as_str(), format_args!("{} {pods} -j {cluster}", about("pod traffic")));
                 }
-                // The node may use the VIP as its source.
+                // The node may use the VIP as its source address.
                 let from_node = "-m addrtype --src-type LOCAL";
                 let masquerade = about("masquerade LOCAL traffic");
                 self.rules.push(chain.as_str(), format_args!("{masquerade} {from_node} -j KUBE-MARK-MASQ"));
@@ -130,7 +130,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What `loadBalancerSourceRanges` lets through. The rest is not rewritten, and dropped in the filter
+    /// Accepts the sources in `loadBalancerSourceRanges`. Other packets are not translated, and dropped in the filter
     /// table.
     fn write_firewall(&mut self, external: &External, ranges: &SourceRanges) {
         let name = &self.service.name;
@@ -148,7 +148,7 @@ impl Writer<'_> {
             .push(chain.as_str(), format_args!("-m comment --comment \"other traffic to {name} {rest}\""));
     }
 
-    /// The choice among a set of endpoints.
+    /// Balances over a set of endpoints.
     fn write_choice(&mut self, set: EndpointSet) {
         let chain = self.chains.hash.chain(chain_kind(set));
         if self.service.internal == Treatment::Serve(set) {
@@ -161,7 +161,7 @@ impl Writer<'_> {
         };
         let members = self.service.indexes_in(set);
         let reachable = self.service.categories.all_reachable.iter().zip(&self.chains.of_endpoints);
-        // What each rule begins with, in parts, and its target. Both lists of indexes ascend.
+        // The parts of each rule's prefix, and its target. Both index lists are ascending.
         let choices: Vec<([&str; 3], &str)> = reachable
             .filter(|(index, _)| members.binary_search(index).is_ok())
             .map(|(index, target)| {
@@ -189,7 +189,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Traffic to the ClusterIP from outside: routed to this node on purpose, its reply must pass here again.
+    /// Traffic to the ClusterIP from outside the cluster is routed to this node on purpose; its reply must return
+    /// through it.
     fn write_cluster_ip_masquerade(&mut self, chain: ChainName) {
         let to = ToVip { service: self.service, vip: self.service.cluster_ip, what: "cluster IP" };
         match (self.service.internal_masquerade, &self.node.local_traffic) {
@@ -208,7 +209,7 @@ impl Writer<'_> {
         let protocol = self.service.name.protocol().lower();
         let name = self.service.name.as_str();
         let head: &[&str] = if self.large { &[] } else { &["-m comment --comment ", name, " "] };
-        // An endpoint that is sent to itself would answer itself directly, past the un-NAT.
+        // Otherwise an endpoint connected to itself would reply to itself directly, bypassing the reverse translation.
         self.rules.concat(chain, &[head, &["-s ", endpoint.address_text(), " -j KUBE-MARK-MASQ"]]);
         let remember: &[&str] = if self.service.affinity_seconds.is_some() {
             &["-m recent --name ", chain, " --set "]

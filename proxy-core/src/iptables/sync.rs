@@ -1,10 +1,9 @@
-//! Restore input for a plan that changes: the least that turns the rules of one plan into those of another.
+//! The minimal restore input for a change of the plan.
 //!
-//! Real kube-proxy writes the shared chains anew at every sync; here a rule in them is inserted or deleted
-//! only where a Service's own dispatch changes, and a chain of a Service is written only if its rules differ.
-//! Each table is still one transaction, and one that does not fit is refused as a whole: where the node's
-//! rules are not those of the plan before, load everything ([`super::load`]), as kube-proxy does
-//! after a failed sync.
+//! Real kube-proxy rewrites the shared chains in every sync. Here a rule in them is inserted or deleted only if a
+//! Service's own dispatch changes, and a chain of a Service is written only if its rules differ. Each table is still
+//! one transaction, which the kernel rejects as a whole if it does not apply: if the node's rules do not match the old
+//! plan, load everything ([`super::load`]), as kube-proxy does after a failed sync.
 
 mod shared_chains;
 
@@ -22,17 +21,17 @@ use crate::load::{Load, Table};
 use crate::plan::{Plan, PlanChange, ServiceChange};
 use shared_chains::SharedChains;
 
-/// What a node loads, for restore input of a sync: nothing, if that is empty.
+/// The list to load for the restore input of a sync; empty if the input is empty.
 pub(crate) fn load(plan: &Plan, restore: String) -> Vec<Load> {
     let is_needed = !restore.is_empty();
     is_needed.then(|| Load::Text { tool: restore_tool(plan.family), text: restore }).into_iter().collect()
 }
 
-/// Restore input that turns the rules of one plan into those of another plan of the same node and family; empty
-/// if no rule changes. Reads both plans whole, but does not write more than [`of_change`].
+/// Restore input for the change between two plans of the same node and family; empty if no rule changes. Reads both
+/// plans completely, but writes no more than [`of_change`].
 ///
 /// # Panics
-/// If the plans are of different families: no rules turn one into the other.
+/// If the plans have different families.
 pub fn between(before: &Plan, after: &Plan) -> String {
     assert_eq!(before.family, after.family, "a sync is within one family");
     if before.node == after.node {
@@ -42,8 +41,8 @@ pub fn between(before: &Plan, after: &Plan) -> String {
     }
 }
 
-/// Restore input after [`Plan::update`] changed a plan to `after`. Cost is that of the change, as long as no
-/// rule enters a shared chain; then all service ports are counted to find its place.
+/// Restore input after [`Plan::update`] changed a plan to `after`. The cost depends on the change, unless a rule is
+/// inserted into a shared chain: then all service ports are counted to find its position.
 pub fn of_change(after: &Plan, change: &PlanChange) -> String {
     let large_before = change.endpoint_count_before > LARGE_CLUSTER_ENDPOINTS;
     let large_after = is_large_cluster(after);
@@ -54,7 +53,7 @@ pub fn of_change(after: &Plan, change: &PlanChange) -> String {
             writer.write_service(service, large_before, large_after);
         }
     } else {
-        // Comments come or go in every Service.
+        // Comments are added or removed in every Service.
         for service in all_services(after, change) {
             writer.write_service(&service, large_before, large_after);
         }
@@ -62,7 +61,7 @@ pub fn of_change(after: &Plan, change: &PlanChange) -> String {
     writer.finish()
 }
 
-/// Every service port, those that do not change included.
+/// Every service port, changed or not.
 fn all_services(after: &Plan, change: &PlanChange) -> impl Iterator<Item = ServiceChange> {
     let mut services: BTreeMap<_, _> = after
         .services
@@ -75,14 +74,14 @@ fn all_services(after: &Plan, change: &PlanChange) -> impl Iterator<Item = Servi
     services.into_iter().map(|(name, (before, after))| ServiceChange { name, before, after })
 }
 
-/// The whole new rule set, and the end of what only the old one had: for a change of the node itself.
+/// The complete new rules, and deletion of the chains that only the old plan had: for a change of the node itself.
 fn rewrite(before: &Plan, after: &Plan) -> String {
     let [filter, nat] = tables(after);
     let kept = chains_of_plan(after);
     let stale: Vec<ChainName> = chains_of_plan(before).difference(&kept).copied().collect();
     let mut text = RestoreText::default();
-    // The guard of 127.0.0.0/8 is no part of rules without it: empty it. It stays, for built-in chains jump
-    // to it.
+    // Rules without the 127.0.0.0/8 protection do not declare its chain: empty it. It is kept because built-in chains
+    // jump to it.
     let guard = Chain::Fixed(LOCALHOST_GUARD);
     let emptied = Some(guard).filter(|guard| !filter.chains.contains(guard));
     let TableRules { table, chains, rules } = &filter;
@@ -98,14 +97,14 @@ fn chains_of_plan(plan: &Plan) -> BTreeSet<ChainName> {
     plan.services.values().flat_map(|service| chain_names(service)).collect()
 }
 
-/// Collects restore input, by what must come before what.
+/// Collects restore input, in dependency order.
 struct Writer<'a> {
     plan: &'a Plan,
     /// Edits of shared chains, per table.
     filter_edits: String,
     nat_edits: String,
-    /// Chains of Services: those that are made or emptied, their rules, and the lines that delete chains. A
-    /// chain can be deleted only when nothing jumps to it any more.
+    /// Chains of Services: chains to create or to empty, their rules, and deletions. A chain can be deleted only when
+    /// no rule jumps to it any more.
     declared: Vec<ChainName>,
     rules: String,
     deletions: String,
@@ -149,7 +148,7 @@ impl<'a> Writer<'a> {
         }
         for chain in before.keys().filter(|chain| !after.contains_key(chain)) {
             self.declared.push(*chain);
-            writeln!(self.deletions, "-X {chain}").expect("a String takes everything");
+            writeln!(self.deletions, "-X {chain}").expect("writing to a String does not fail");
         }
     }
 

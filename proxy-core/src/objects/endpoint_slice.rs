@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::meta::{ObjectMeta, ObjectReference, null_is_default};
 use super::service::Protocol;
 
-/// Some endpoints of a Service, of one address type.
+/// A set of endpoints of a Service, with one address type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSlice {
     /// The label `kubernetes.io/service-name` names the Service.
     #[serde(default, deserialize_with = "null_is_default")]
     pub metadata: ObjectMeta,
-    /// The type of all addresses in the slice; the one field that has no default in the API.
+    /// The type of all addresses in the slice; the only field without a default in the API.
     pub address_type: AddressType,
     /// The endpoints.
     #[serde(default, deserialize_with = "null_is_default")]
     pub endpoints: Vec<Endpoint>,
-    /// Ports that every endpoint of the slice has.
+    /// Ports of every endpoint in the slice.
     #[serde(default, deserialize_with = "null_is_default")]
     pub ports: Vec<EndpointPort>,
 }
@@ -32,7 +32,7 @@ pub enum AddressType {
     /// IPv6 addresses.
     #[serde(rename = "IPv6")]
     IPv6,
-    /// Names; kube-proxy ignores them.
+    /// DNS names; kube-proxy ignores them.
     #[serde(rename = "FQDN")]
     Fqdn,
 }
@@ -44,10 +44,10 @@ pub struct Endpoint {
     /// Its addresses; kube-proxy uses the first.
     #[serde(deserialize_with = "null_is_default")]
     pub addresses: Vec<String>,
-    /// Whether it can take traffic.
+    /// Readiness conditions.
     #[serde(deserialize_with = "null_is_default")]
     pub conditions: EndpointConditions,
-    /// The host name of a headless Service's endpoint.
+    /// The host name, for headless Services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// The Pod behind it.
@@ -59,12 +59,12 @@ pub struct Endpoint {
     /// The zone it is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// For which zones or nodes it is meant.
+    /// The zones or nodes that should use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hints: Option<EndpointHints>,
 }
 
-/// Whether an endpoint can take traffic.
+/// Readiness conditions of an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointConditions {
@@ -74,12 +74,12 @@ pub struct EndpointConditions {
     /// Able to serve, terminating or not; absent means true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<bool>,
-    /// On its way out; absent means false.
+    /// Shutting down; absent means false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminating: Option<bool>,
 }
 
-/// For which zones or nodes an endpoint is meant.
+/// The zones or nodes that should use an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointHints {
@@ -91,7 +91,7 @@ pub struct EndpointHints {
     pub for_nodes: Vec<ForNode>,
 }
 
-/// A zone that an endpoint is meant for.
+/// A zone that should use the endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ForZone {
@@ -99,7 +99,7 @@ pub struct ForZone {
     pub name: String,
 }
 
-/// A node that an endpoint is meant for.
+/// A node that should use the endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ForNode {
@@ -111,8 +111,8 @@ pub struct ForNode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointPort {
-    /// The Service port's name. Absent is not the same as empty: kube-proxy skips ports without a name field
-    /// (the API server fills in the empty name when it stores a slice).
+    /// The Service port's name. Absent differs from empty: kube-proxy skips ports without a name field (the API server
+    /// fills in the empty name when it stores a slice).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The protocol, TCP by default.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::meta::{ObjectMeta, ObjectReference, null_is_default};
 use super::service::Protocol;
 
-/// All endpoints of the Service of the same name.
+/// All endpoints of the Service with the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Endpoints {
@@ -27,7 +27,7 @@ pub struct EndpointSubset {
     /// Addresses that are not ready.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub not_ready_addresses: Vec<EndpointAddress>,
-    /// Ports that every address has.
+    /// Ports of every address.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub ports: Vec<EndpointsPort>,
 }
@@ -38,7 +38,7 @@ pub struct EndpointSubset {
 pub struct EndpointAddress {
     /// The address.
     pub ip: String,
-    /// The host name of a headless Service's endpoint.
+    /// The host name, for headless Services.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub hostname: String,
     /// The node it is on.

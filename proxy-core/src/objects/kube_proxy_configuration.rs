@@ -1,6 +1,6 @@
 //! kube-proxy's configuration file, `kubeproxy.config.k8s.io/v1alpha1`.
 //!
-//! Durations stay the strings of the file (`30s`, `1h0m0s`); no rule depends on them.
+//! Durations remain strings as in the file (`30s`, `1h0m0s`); no rule depends on them.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 
 use super::meta::null_is_default;
 
-/// What kube-proxy reads from `--config`.
+/// The file that kube-proxy reads with `--config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KubeProxyConfiguration {
     /// `iptables`, `ipvs`, `nftables` or empty.
     #[serde(deserialize_with = "null_is_default")]
     pub mode: String,
-    /// The address to serve on; its family was once the primary family.
+    /// The address to serve on; its family used to be the primary family.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub bind_address: String,
     /// Pod CIDRs of the cluster, comma separated, at most one per family.
     #[serde(rename = "clusterCIDR", deserialize_with = "null_is_default")]
     pub cluster_cidr: String,
-    /// The node's name, if it is not the host name.
+    /// The node's name, if it differs from the host name.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub hostname_override: String,
-    /// How traffic of local pods is recognised: `ClusterCIDR`, `NodeCIDR`, `BridgeInterface` or
-    /// `InterfaceNamePrefix`; empty means `ClusterCIDR`.
+    /// How traffic from local Pods is detected: `ClusterCIDR`, `NodeCIDR`, `BridgeInterface` or `InterfaceNamePrefix`;
+    /// empty means `ClusterCIDR`.
     #[serde(deserialize_with = "null_is_default")]
     pub detect_local_mode: String,
     /// Arguments of the last two modes.
     #[serde(deserialize_with = "null_is_default")]
     pub detect_local: DetectLocalConfiguration,
-    /// Which node addresses take NodePort traffic: CIDRs and keywords.
+    /// Node addresses that accept NodePort traffic: CIDRs and keywords.
     #[serde(deserialize_with = "null_is_default")]
     pub node_port_addresses: Vec<String>,
     /// Settings of iptables mode.
@@ -46,7 +46,7 @@ pub struct KubeProxyConfiguration {
     /// Sysctls of conntrack.
     #[serde(deserialize_with = "null_is_default")]
     pub conntrack: ConntrackConfiguration,
-    /// Feature gates that the file sets.
+    /// Feature gates set in the file.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub feature_gates: BTreeMap<String, bool>,
 }
@@ -58,7 +58,7 @@ pub struct DetectLocalConfiguration {
     /// The bridge whose traffic is local.
     #[serde(deserialize_with = "null_is_default")]
     pub bridge_interface: String,
-    /// How names of pod devices begin.
+    /// Name prefix of Pod devices.
     #[serde(deserialize_with = "null_is_default")]
     pub interface_name_prefix: String,
 }
@@ -67,12 +67,12 @@ pub struct DetectLocalConfiguration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IpTablesConfiguration {
-    /// The bit of the mark that asks for masquerade, 0 to 31; 14 when absent.
+    /// The bit of the packet mark that requests masquerade, 0 to 31; 14 when absent.
     pub masquerade_bit: Option<i32>,
     /// Masquerade all traffic to ClusterIPs.
     #[serde(deserialize_with = "null_is_default")]
     pub masquerade_all: bool,
-    /// Whether NodePorts answer on 127.0.0.0/8; true when absent.
+    /// NodePorts are reachable on 127.0.0.0/8; true when absent.
     pub localhost_node_ports: Option<bool>,
     /// The longest time between two syncs.
     pub sync_period: Option<String>,
@@ -84,7 +84,7 @@ pub struct IpTablesConfiguration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NfTablesConfiguration {
-    /// The bit of the mark that asks for masquerade, 0 to 31; 14 when absent.
+    /// The bit of the packet mark that requests masquerade, 0 to 31; 14 when absent.
     pub masquerade_bit: Option<i32>,
     /// Masquerade all traffic to ClusterIPs.
     #[serde(deserialize_with = "null_is_default")]
@@ -102,17 +102,17 @@ pub struct IpvsConfiguration {
     /// The scheduler; `rr` when empty.
     #[serde(deserialize_with = "null_is_default")]
     pub scheduler: String,
-    /// Virtual services that kube-proxy leaves alone.
+    /// Virtual services that kube-proxy does not touch.
     #[serde(rename = "excludeCIDRs", deserialize_with = "null_is_default")]
     pub exclude_cidrs: Vec<String>,
-    /// Do not answer ARP for addresses of `kube-ipvs0`.
+    /// Do not reply to ARP requests for addresses of `kube-ipvs0`.
     #[serde(rename = "strictARP", deserialize_with = "null_is_default")]
     pub strict_arp: bool,
-    /// Idle TCP connections.
+    /// Timeout of idle TCP connections.
     pub tcp_timeout: Option<String>,
-    /// TCP connections after FIN.
+    /// Timeout of TCP connections after FIN.
     pub tcp_fin_timeout: Option<String>,
-    /// Idle UDP flows.
+    /// Timeout of idle UDP flows.
     pub udp_timeout: Option<String>,
     /// The longest time between two syncs.
     pub sync_period: Option<String>,
@@ -124,9 +124,9 @@ pub struct IpvsConfiguration {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConntrackConfiguration {
-    /// Entries per CPU; 0 leaves the kernel's limit alone.
+    /// Entries per CPU; 0 keeps the kernel's limit.
     pub max_per_core: Option<i32>,
-    /// The least number of entries.
+    /// The minimum number of entries.
     pub min: Option<i32>,
     /// Sets `nf_conntrack_tcp_be_liberal`.
     #[serde(deserialize_with = "null_is_default")]

@@ -1,4 +1,4 @@
-//! What all objects share: type, metadata, selectors, references, and Go's `IntOrString`.
+//! Parts common to all objects: type, metadata, selectors, references, and Go's `IntOrString`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `apiVersion` and `kind` of a document: enough to know how to read the rest.
+/// `apiVersion` and `kind` of a document, which determine how to read the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TypeMeta {
@@ -32,14 +32,13 @@ pub struct ObjectMeta {
     /// Annotations, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
-    /// Set when the object is on its way out (a terminating Pod). RFC 3339; hairpin only asks whether it is
-    /// there.
+    /// Set while the object is being deleted (a terminating Pod). RFC 3339; hairpin only checks its presence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
 }
 
 impl ObjectMeta {
-    /// The namespace, `default` when the manifest names none (as `kubectl apply` does).
+    /// The namespace, `default` if the manifest has none (as `kubectl apply` does).
     pub fn namespace(&self) -> &str {
         if self.namespace.is_empty() { "default" } else { &self.namespace }
     }
@@ -52,7 +51,7 @@ pub struct LabelSelector {
     /// Labels that must be present with exactly these values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub match_labels: BTreeMap<String, String>,
-    /// Requirements that must all hold.
+    /// Requirements; all must hold.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
@@ -70,7 +69,7 @@ pub struct LabelSelectorRequirement {
     pub values: Vec<String>,
 }
 
-/// Points at another object, as `targetRef` of an endpoint does.
+/// A reference to another object, such as `targetRef` of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectReference {
@@ -85,10 +84,10 @@ pub struct ObjectReference {
     pub name: String,
 }
 
-/// A number or a name, as `targetPort` takes both.
+/// A number or a name, as in `targetPort`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IntOrString {
-    /// A port number; the API's 32-bit integer, not yet checked.
+    /// A port number; the API's 32-bit integer, not validated.
     Int(i32),
     /// The name of a container port.
     String(String),
@@ -109,7 +108,7 @@ impl<'de> Deserialize<'de> for IntOrString {
     }
 }
 
-/// A visitor instead of an untagged enum, because the latter reports errors without a position.
+/// A visitor instead of an untagged enum, because the latter reports errors without position.
 struct IntOrStringVisitor;
 
 impl Visitor<'_> for IntOrStringVisitor {
@@ -136,7 +135,7 @@ impl Visitor<'_> for IntOrStringVisitor {
     }
 }
 
-/// Reads `null` as the type's default, as Go's decoder reads it as the zero value.
+/// Reads `null` as the type's default, as Go's decoder yields the zero value.
 pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -8,7 +8,7 @@ use super::meta::{ObjectMeta, null_is_default};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Node {
-    /// Name and labels; the label `topology.kubernetes.io/zone` steers topology hints.
+    /// Name and labels; the label `topology.kubernetes.io/zone` is used for topology hints.
     #[serde(deserialize_with = "null_is_default")]
     pub metadata: ObjectMeta,
     /// Pod CIDRs.
@@ -19,7 +19,7 @@ pub struct Node {
     pub status: NodeStatus,
 }
 
-/// What is asked of a node.
+/// The specification of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSpec {
@@ -39,7 +39,7 @@ pub struct NodeSpec {
     pub pod_cidrs: Vec<String>,
 }
 
-/// What the node reports.
+/// The status of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeStatus {

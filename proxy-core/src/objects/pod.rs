@@ -1,4 +1,4 @@
-//! Pod, and Deployment as a way to write many Pods.
+//! Pod, and Deployment as a template for many Pods.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub struct Pod {
     /// Name, namespace, labels, and whether it is terminating.
     #[serde(deserialize_with = "null_is_default")]
     pub metadata: ObjectMeta,
-    /// Where it runs and which ports it names.
+    /// Node, containers and ports.
     #[serde(deserialize_with = "null_is_default")]
     pub spec: PodSpec,
     /// Addresses and readiness.
@@ -20,20 +20,20 @@ pub struct Pod {
     pub status: PodStatus,
 }
 
-/// What is asked of a Pod.
+/// The specification of a Pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
     /// The node it is bound to; empty while unscheduled.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub node_name: String,
-    /// Whether it uses the node's netns.
+    /// True if it uses the node's netns.
     #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
     pub host_network: bool,
     /// The Pod's host name, published as an endpoint's `hostname` for headless Services.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub hostname: String,
-    /// The headless Service under which the host name is published.
+    /// The headless Service that publishes the host name.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub subdomain: String,
     /// `Always`, `OnFailure` or `Never`.
@@ -42,7 +42,7 @@ pub struct PodSpec {
     /// Containers.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub containers: Vec<Container>,
-    /// Init containers; those with `restartPolicy: Always` (sidecars) may carry named ports too.
+    /// Init containers; those with `restartPolicy: Always` (sidecars) may have named ports too.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub init_containers: Vec<Container>,
 }
@@ -57,7 +57,7 @@ pub struct Container {
     /// `Always` on an init container makes it a sidecar.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub restart_policy: String,
-    /// Ports that the container names.
+    /// Declared ports.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub ports: Vec<ContainerPort>,
 }
@@ -66,7 +66,7 @@ pub struct Container {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
-    /// The name by which a Service's `targetPort` may ask for it.
+    /// The name that a Service's `targetPort` may refer to.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub name: String,
     /// The port in the Pod.
@@ -86,14 +86,14 @@ pub struct ContainerPort {
     pub protocol: Protocol,
 }
 
-/// What the kubelet reports of a Pod.
+/// The status of a Pod, as reported by the kubelet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub phase: String,
-    /// Conditions; `Ready` is the one that matters.
+    /// Conditions; only `Ready` is used.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub conditions: Vec<PodCondition>,
     /// The node's address.
@@ -141,27 +141,27 @@ pub struct Deployment {
     /// Name and namespace.
     #[serde(deserialize_with = "null_is_default")]
     pub metadata: ObjectMeta,
-    /// How many Pods of which form.
+    /// Number and template of its Pods.
     #[serde(deserialize_with = "null_is_default")]
     pub spec: DeploymentSpec,
 }
 
-/// What is asked of a Deployment.
+/// The specification of a Deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeploymentSpec {
-    /// How many Pods; 1 when absent.
+    /// Number of Pods; 1 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Which Pods are its own.
+    /// Selects its Pods.
     #[serde(deserialize_with = "null_is_default")]
     pub selector: LabelSelector,
-    /// The form of its Pods.
+    /// Template of its Pods.
     #[serde(deserialize_with = "null_is_default")]
     pub template: PodTemplateSpec,
 }
 
-/// The form of a Deployment's Pods.
+/// The template of a Deployment's Pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodTemplateSpec {
@@ -173,7 +173,7 @@ pub struct PodTemplateSpec {
     pub spec: PodSpec,
 }
 
-// The signature is what `skip_serializing_if` calls.
+// `skip_serializing_if` requires this signature.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &i32) -> bool {
     *number == 0

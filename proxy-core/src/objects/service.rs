@@ -13,22 +13,22 @@ pub struct Service {
     /// Name, namespace, labels.
     #[serde(deserialize_with = "null_is_default")]
     pub metadata: ObjectMeta,
-    /// What is asked for.
+    /// The specification.
     #[serde(deserialize_with = "null_is_default")]
     pub spec: ServiceSpec,
-    /// What the load balancer's controller reports.
+    /// Status from the load balancer controller.
     #[serde(deserialize_with = "null_is_default")]
     pub status: ServiceStatus,
 }
 
-/// What is asked of a Service.
+/// The specification of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// ClusterIP when absent.
     #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub service_type: ServiceType,
-    /// Labels of the Pods behind the Service; empty means that somebody else writes the slices.
+    /// Labels of the Pods behind the Service; empty if the slices are managed elsewhere.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub selector: BTreeMap<String, String>,
     /// Ports.
@@ -51,55 +51,54 @@ pub struct ServiceSpec {
     /// Families of the ClusterIPs.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub ip_families: Vec<IpFamily>,
-    /// Whether both families are wanted.
+    /// Single or dual stack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_family_policy: Option<IpFamilyPolicy>,
-    /// Addresses of the user's choice that the Service answers on.
+    /// Additional addresses on which the Service is reachable.
     #[serde(
         rename = "externalIPs",
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "null_is_default"
     )]
     pub external_ips: Vec<String>,
-    /// The name that an ExternalName Service stands for.
+    /// The DNS name that an ExternalName Service is an alias for.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub external_name: String,
-    /// The load balancer address that the user asks for (the balancer decides; see status).
+    /// The load balancer address that the user requests (the controller decides; see status).
     #[serde(
         rename = "loadBalancerIP",
         skip_serializing_if = "String::is_empty",
         deserialize_with = "null_is_default"
     )]
     pub load_balancer_ip: String,
-    /// Which sources may use the load balancer addresses; empty for all.
+    /// Sources that may use the load balancer addresses; empty for all.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub load_balancer_source_ranges: Vec<String>,
     /// The class of load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer_class: Option<String>,
-    /// Whether a load balancer Service gets NodePorts; true when absent.
+    /// Allocate NodePorts for a load balancer Service; true when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocate_load_balancer_node_ports: Option<bool>,
-    /// Whether a client stays with its endpoint.
+    /// Session affinity.
     #[serde(deserialize_with = "null_is_default")]
     pub session_affinity: ServiceAffinity,
-    /// How long it stays.
+    /// Session affinity settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_affinity_config: Option<SessionAffinityConfig>,
-    /// Which endpoints serve traffic to the ClusterIP; Cluster when absent.
+    /// Policy for traffic to the ClusterIP; Cluster when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub internal_traffic_policy: Option<TrafficPolicy>,
-    /// Which endpoints serve NodePorts, external and load balancer addresses; Cluster when absent.
+    /// Policy for traffic to NodePorts, external IPs and load balancer addresses; Cluster when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<TrafficPolicy>,
-    /// `PreferClose`, `PreferSameZone` or `PreferSameNode`: read by the EndpointSlice controller, which
-    /// writes hints.
+    /// `PreferClose`, `PreferSameZone` or `PreferSameNode`: read by the EndpointSlice controller, which writes hints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic_distribution: Option<String>,
-    /// The port on which a load balancer asks a node for local endpoints, 0 for none.
+    /// The port on which a load balancer queries a node for local endpoints, 0 for none.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub health_check_node_port: i32,
-    /// Whether unready Pods are endpoints too.
+    /// Unready Pods are endpoints too.
     #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
     pub publish_not_ready_addresses: bool,
 }
@@ -108,7 +107,7 @@ pub struct ServiceSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServicePort {
-    /// The name that joins it to the ports of EndpointSlices; may be empty if it is the only port.
+    /// The name that links it to EndpointSlice ports; may be empty if it is the only port.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub name: String,
     /// The protocol, TCP by default.
@@ -116,7 +115,7 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The port on the VIPs.
     pub port: i32,
-    /// The port of the Pods; the same as `port` when absent.
+    /// The port of the Pods; defaults to `port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_port: Option<IntOrString>,
     /// The port on every node, 0 for none.
@@ -127,7 +126,7 @@ pub struct ServicePort {
     pub app_protocol: Option<String>,
 }
 
-/// How long ClientIP affinity lasts.
+/// Session affinity settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionAffinityConfig {
@@ -145,7 +144,7 @@ pub struct ClientIpConfig {
     pub timeout_seconds: Option<i32>,
 }
 
-/// What is reported of a Service.
+/// The status of a Service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceStatus {
@@ -154,20 +153,20 @@ pub struct ServiceStatus {
     pub load_balancer: LoadBalancerStatus,
 }
 
-/// What is reported of a load balancer.
+/// The status of a load balancer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerStatus {
-    /// Where it takes traffic.
+    /// Its ingress points.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub ingress: Vec<LoadBalancerIngress>,
 }
 
-/// One point where a load balancer takes traffic.
+/// An ingress point of a load balancer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LoadBalancerIngress {
-    /// Its address; empty when it has a name only.
+    /// Its address; empty if it has only a name.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub ip: String,
     /// Its name.
@@ -178,7 +177,7 @@ pub struct LoadBalancerIngress {
     pub ip_mode: Option<IpMode>,
 }
 
-/// The kind of a Service.
+/// The type of a Service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceType {
     /// A virtual address inside the cluster.
@@ -192,7 +191,7 @@ pub enum ServiceType {
     ExternalName,
 }
 
-/// A transport protocol that a Service can carry.
+/// A transport protocol that Services support.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
@@ -229,48 +228,48 @@ pub enum IpFamily {
     V6,
 }
 
-/// Whether a Service has one family or two.
+/// Single or dual stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IpFamilyPolicy {
     /// One.
     SingleStack,
-    /// Two if the cluster has two.
+    /// Dual stack if the cluster is.
     PreferDualStack,
     /// Two.
     RequireDualStack,
 }
 
-/// Whether packets to a load balancer's address reach the node unchanged.
+/// How a load balancer delivers packets to nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IpMode {
     /// The node sees the load balancer's address as destination.
     #[serde(rename = "VIP")]
     Vip,
-    /// The load balancer ends the connection itself; the node must not answer for the address.
+    /// The load balancer terminates connections; nodes must not serve the address.
     Proxy,
 }
 
-/// Whether a client stays with its endpoint.
+/// Session affinity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceAffinity {
-    /// It does not.
+    /// No affinity.
     #[default]
     None,
-    /// It does, as long as it comes again within the timeout.
+    /// A client keeps its endpoint as long as it reconnects within the timeout.
     ClientIP,
 }
 
-/// Which endpoints may serve.
+/// Which endpoints may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TrafficPolicy {
-    /// All of the cluster.
+    /// All endpoints of the cluster.
     #[default]
     Cluster,
-    /// Those on this node.
+    /// Endpoints on this node.
     Local,
 }
 
-// The signature is what `skip_serializing_if` calls.
+// `skip_serializing_if` requires this signature.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &i32) -> bool {
     *number == 0

@@ -1,4 +1,4 @@
-//! What the reader accepts and refuses.
+//! What deserialization accepts and rejects.
 
 use serde::Deserialize as _;
 

@@ -1,9 +1,9 @@
-//! Who may serve, as a table.
+//! Endpoint categories, as a table.
 
 use super::*;
 
-/// Endpoints in short: one word each, of flags `r`eady, `s`erving, `t`erminating, `l`ocal, then `/zone` and
-/// `@node` hints. The letters of the answers are the positions: `a` is the first.
+/// Endpoints in short form: one word each, of flags `r`eady, `s`erving, `t`erminating, `l`ocal, then `/zone` and
+/// `@node` hints. Results name endpoints by position: `a` is the first.
 fn endpoints(text: &str) -> Vec<Endpoint> {
     let words = text.split_whitespace().enumerate();
     let parsed = words.map(|(index, word)| {
@@ -48,25 +48,45 @@ const LOCAL: Question<'_> = Question { uses_cluster_endpoints: false, ..BOTH };
 fn endpoints_are_sorted_by_policy_readiness_and_hints() {
     let cases = [
         ("nothing", "", BOTH, "cluster= local= all= none"),
-        ("ready ones", "rs rsl rs", CLUSTER, "cluster=abc local= all=abc any"),
-        ("local ones are part of all", "rs rsl rs", BOTH, "cluster=abc local=b all=abc any"),
+        ("ready", "rs rsl rs", CLUSTER, "cluster=abc local= all=abc any"),
+        ("local endpoints are part of all", "rs rsl rs", BOTH, "cluster=abc local=b all=abc any"),
         ("local only", "rs rsl rs", LOCAL, "cluster= local=b all=b any"),
-        ("none local, but elsewhere", "rs rs", LOCAL, "cluster= local= all= any"),
+        ("none local, some elsewhere", "rs rs", LOCAL, "cluster= local= all= any"),
         ("not ready", "s sl", BOTH, "cluster= local= all= none"),
-        ("terminating serves if nobody is ready", "st stl t", BOTH, "cluster=ab local=b all=ab any"),
-        ("terminating waits while somebody is ready", "rs st", CLUSTER, "cluster=a local= all=a any"),
-        ("each node for itself when local", "rs stl", BOTH, "cluster=a local=b all=ab any"),
-        ("terminating and not serving never", "t tl", BOTH, "cluster= local= all= none"),
-        ("ready though terminating, when all are published", "rt rtl", BOTH, "cluster=ab local=b all=ab any"),
-        ("ready beats draining on this node", "rsl stl", BOTH, "cluster=a local=a all=a any"),
+        ("terminating serves if none is ready", "st stl t", BOTH, "cluster=ab local=b all=ab any"),
+        ("terminating does not serve if one is ready", "rs st", CLUSTER, "cluster=a local= all=a any"),
+        ("local is decided per node", "rs stl", BOTH, "cluster=a local=b all=ab any"),
+        ("terminating and not serving", "t tl", BOTH, "cluster= local= all= none"),
+        (
+            "ready although terminating, with publishNotReadyAddresses",
+            "rt rtl",
+            BOTH,
+            "cluster=ab local=b all=ab any",
+        ),
+        (
+            "ready takes precedence over terminating on this node",
+            "rsl stl",
+            BOTH,
+            "cluster=a local=a all=a any",
+        ),
         ("zone hints", "rs/east rs/west rs/west,east", CLUSTER, "cluster=ac local= all=ac any"),
-        ("one without hint, so none counts", "rs/east rs", CLUSTER, "cluster=ab local= all=ab any"),
-        ("hints of the unready do not matter", "rs/east s rs/west", CLUSTER, "cluster=a local= all=a any"),
+        ("one without hint disables all", "rs/east rs", CLUSTER, "cluster=ab local= all=ab any"),
+        (
+            "hints of unready endpoints are ignored",
+            "rs/east s rs/west",
+            CLUSTER,
+            "cluster=a local= all=a any",
+        ),
         ("none for this zone", "rs/west rs/north", CLUSTER, "cluster=ab local= all=ab any"),
-        ("draining ones have no hints", "st/west st/east", CLUSTER, "cluster=ab local= all=ab any"),
-        ("hints never narrow the local ones", "rsl/west rs/east", BOTH, "cluster=b local=a all=ab any"),
-        ("node hints win", "rs/east@me rs/east@other", CLUSTER, "cluster=a local= all=a any"),
-        ("zone hints if the nodes do not fit", "rs/east@x rs/west@y", CLUSTER, "cluster=a local= all=a any"),
+        (
+            "hints of terminating endpoints are ignored",
+            "st/west st/east",
+            CLUSTER,
+            "cluster=ab local= all=ab any",
+        ),
+        ("hints do not narrow local", "rsl/west rs/east", BOTH, "cluster=b local=a all=ab any"),
+        ("node hints take precedence", "rs/east@me rs/east@other", CLUSTER, "cluster=a local= all=a any"),
+        ("zone hints if no node hint matches", "rs/east@x rs/west@y", CLUSTER, "cluster=a local= all=a any"),
         ("one without node hint", "rs/east@me rs/east", CLUSTER, "cluster=ab local= all=ab any"),
         (
             "a node without zone",
@@ -75,7 +95,7 @@ fn endpoints_are_sorted_by_policy_readiness_and_hints() {
             "cluster=ab local= all=ab any",
         ),
         (
-            "node hints are not read",
+            "node hints are not supported",
             "rs/east@me rs/east@other",
             Question { node_for_hints: None, ..CLUSTER },
             "cluster=ab local= all=ab any",

@@ -1,4 +1,4 @@
-//! One recorded case: what went into real kube-proxy, and what came out of it.
+//! One recorded case: the input and output of real kube-proxy.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::manifests;
 
-/// `options.json`: what kube-proxy read from its configuration and the machine.
+/// `options.json`: kube-proxy's configuration and machine.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Options {
@@ -44,13 +44,13 @@ struct Options {
     tcp_be_liberal: bool,
     #[serde(default)]
     random_fully: Option<bool>,
-    /// Options of other proxy modes, and whatever else: if it mattered, the comparison would show it.
+    /// Options of other proxy modes and unknown ones: if they mattered, the comparison would show it.
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
 }
 
 impl Options {
-    /// Whether the machine had nfacct counters.
+    /// True if the machine had nfacct counters.
     fn has_nfacct(&self) -> bool {
         let is_set = |value: &serde_json::Value| match value {
             serde_json::Value::Bool(is_set) => *is_set,
@@ -94,7 +94,7 @@ impl Case {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// What kube-proxy v1.31 knew of the node, with the Node object among `objects`.
+    /// What kube-proxy v1.31 knew about the node, whose Node object is among `objects`.
     pub(crate) fn config(&self, objects: &[Object]) -> NodeConfig {
         let options = &self.options;
         let mut machine = Machine::new(&options.node_name);
@@ -106,7 +106,7 @@ impl Case {
         machine.has_nfacct = options.has_nfacct();
         let mut configuration = KubeProxyConfiguration::default();
         configuration.cluster_cidr.clone_from(&options.cluster_cidr);
-        // "None" is no mode of kube-proxy: it is ClusterCIDR without any CIDR.
+        // "None" is not a mode of kube-proxy: it stands for ClusterCIDR without a CIDR.
         configuration.detect_local_mode = options.detect_local_mode.replace("None", "ClusterCIDR");
         configuration.detect_local.bridge_interface.clone_from(&options.bridge_interface);
         configuration.detect_local.interface_name_prefix.clone_from(&options.interface_name_prefix);

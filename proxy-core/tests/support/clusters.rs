@@ -1,5 +1,5 @@
-//! Random small clusters and nodes: every feature that rules depend on, on names and addresses that often
-//! meet.
+//! Random small clusters and nodes with every feature that affects rules, and with names and addresses that often
+//! collide.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use proxy_core::version::KubeProxyVersion;
 
 const NAMESPACES: [&str; 2] = ["default", "prod"];
 
-/// Names that are prefixes of each other, with characters around `:` in between.
+/// Names that are prefixes of each other, with characters that sort around `:`.
 const NAMES: [&str; 6] = ["a", "a-b", "a1", "b", "svc-1", "svc-10"];
 
-/// Objects of one Service: the Service itself, perhaps, and its slices.
+/// Objects of one Service: optionally the Service itself, and its slices.
 fn service_objects(namespace: &'static str, name: &'static str) -> impl Strategy<Value = Vec<Object>> {
     let service = prop::option::weighted(0.9, service(namespace, name));
     let slices = prop::collection::vec(slice(namespace, name), 0..3);
@@ -38,7 +38,7 @@ pub(crate) fn cluster() -> impl Strategy<Value = Vec<Object>> {
     pair().prop_map(|(before, _)| before)
 }
 
-/// A cluster before and after an update that leaves about half of it alone.
+/// A cluster before and after an update that keeps about half of it.
 pub(crate) fn pair() -> impl Strategy<Value = (Vec<Object>, Vec<Object>)> {
     let names: Vec<_> =
         NAMESPACES.iter().flat_map(|namespace| NAMES.iter().map(move |name| (*namespace, *name))).collect();
@@ -194,7 +194,7 @@ fn slice(namespace: &'static str, service: &'static str) -> impl Strategy<Value 
 }
 
 prop_compose! {
-    /// What kube-proxy knows of a node named `a`.
+    /// What kube-proxy knows about a node named `a`.
     pub(crate) fn config()(
         local in select(vec!["ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix", ""]),
         cluster_cidr in select(vec!["10.244.0.0/16,fd00:244::/64", "10.244.0.0/16", ""]),

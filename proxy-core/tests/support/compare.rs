@@ -1,4 +1,4 @@
-//! Compares two rule sets and says in words where they differ.
+//! Compares two rule sets and describes the differences.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::restore_model::Ruleset;
 
-/// Differences, readable; empty if there are none.
+/// The differences as text; empty if there are none.
 pub(crate) fn differences(expected: &Ruleset, found: &Ruleset) -> String {
     let mut report = String::new();
     for table in ["filter", "nat"] {
@@ -27,8 +27,8 @@ pub(crate) fn differences(expected: &Ruleset, found: &Ruleset) -> String {
     report
 }
 
-/// kube-proxy takes the node's addresses from a Go map: the rules for them at the end of KUBE-SERVICES come
-/// in no particular order.
+/// kube-proxy takes the node's addresses from a Go map: their rules at the end of KUBE-SERVICES have an arbitrary
+/// order.
 fn normalized(rules: &[String]) -> Vec<String> {
     let is_tail = |rule: &String| rule.contains("NOTE: this must be the last rule in this chain");
     let tail = rules.iter().rev().take_while(|rule| is_tail(rule)).count();

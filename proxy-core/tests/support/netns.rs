@@ -1,4 +1,4 @@
-//! A real kernel's network namespace to load rules into, where this machine can give one.
+//! A network namespace of the real kernel to load rules into, if this machine can create one.
 #![allow(dead_code, reason = "each test uses its part of this")]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the kernel is asked by commands")]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use proxy_core::objects::IpFamily;
 
-/// Which of iptables' two kernel interfaces.
+/// The kernel interface that iptables uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backend {
     Nft,
@@ -32,14 +32,13 @@ impl Backend {
     }
 }
 
-/// A namespace that ends with this value.
+/// A namespace that is deleted when dropped.
 pub(crate) struct Netns {
     name: String,
 }
 
 impl Netns {
-    /// A new namespace, or `None` with a word on standard error if this machine cannot give one or lacks the
-    /// tools.
+    /// A new namespace, or `None` with a message on standard error if this machine cannot create one or lacks tools.
     pub(crate) fn new(backend: Backend) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("hp-proxy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -65,7 +64,7 @@ impl Netns {
         Some(netns)
     }
 
-    /// Runs a command in the namespace; what it printed, or its complaint.
+    /// Runs a command in the namespace; returns its output or its error message.
     pub(crate) fn run(&self, command: &[&str], input: &str) -> Result<String, String> {
         let mut child = Command::new("ip")
             .args(["netns", "exec", &self.name])
@@ -87,7 +86,7 @@ impl Netns {
         }
     }
 
-    /// Makes chains and jumps.
+    /// Creates chains and jumps.
     pub(crate) fn run_jumps(&self, backend: Backend, family: IpFamily, jumps: &[String]) {
         let tool = backend.command(family, "");
         let lines = jumps.iter().map(|line| {
@@ -105,8 +104,7 @@ impl Netns {
         self.run(&[&restore, "--noflush"], text).map(drop)
     }
 
-    /// The tables, without what changes from dump to dump: comments with the time, and the order of tables
-    /// and chains.
+    /// The tables, without parts that vary between dumps: comments with the time, and the order of tables and chains.
     pub(crate) fn save(&self, backend: Backend, family: IpFamily) -> Vec<String> {
         comparable(&self.run(&[&backend.command(family, "-save")], "").unwrap())
     }
@@ -123,7 +121,7 @@ impl Drop for Netns {
     }
 }
 
-/// A dump's chains and rules, each with its table, sorted by chain with the rules of a chain in order.
+/// Chains and rules of a dump, each with its table, sorted by chain; the rules of a chain stay in order.
 pub(crate) fn comparable(dump: &str) -> Vec<String> {
     let mut table = "";
     let mut lines = Vec::new();

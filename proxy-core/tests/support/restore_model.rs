@@ -1,4 +1,4 @@
-//! What `iptables-restore --noflush` does to chains, as a small model that shares nothing with the printer.
+//! A small model of `iptables-restore --noflush` that shares nothing with the printer.
 //!
 //! iptables: iptables/iptables-restore.c, `iptables_restore_main`.
 #![allow(dead_code, reason = "each test uses its part of this")]
@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The chains of every table, with the rules of each in order. Rules are the words after the chain's name.
+/// The chains of every table, with their rules in order. A rule is the text after the chain's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ruleset(BTreeMap<String, BTreeMap<String, Vec<String>>>);
 
 impl Ruleset {
-    /// Applies restore input, or says at which line it would be refused and why.
+    /// Applies restore input, or returns the line and reason of its rejection.
     pub(crate) fn restore(&mut self, text: &str) -> Result<(), String> {
         let mut next = self.clone();
         let mut table: Option<String> = None;
@@ -40,7 +40,7 @@ impl Ruleset {
         Ok(())
     }
 
-    /// Makes sure of a chain.
+    /// Ensures a chain.
     pub(crate) fn make_chain(&mut self, table: &str, chain: &str) {
         self.0.entry(table.to_owned()).or_default().entry(chain.to_owned()).or_default();
     }
@@ -50,14 +50,14 @@ impl Ruleset {
         self.0.get(name).into_iter().flatten()
     }
 
-    /// Every chain with its rules, for a test to change.
+    /// Every chain with its rules, for a test to modify.
     pub(crate) fn chains_mut(&mut self) -> impl Iterator<Item = (&String, &String, &mut Vec<String>)> {
         self.0
             .iter_mut()
             .flat_map(|(table, chains)| chains.iter_mut().map(move |(chain, rules)| (table, chain, rules)))
     }
 
-    /// The same with one chain changed or taken away.
+    /// A copy with one chain changed or removed.
     pub(crate) fn with(&self, table: &str, chain: &str, rules: Option<Vec<String>>) -> Self {
         let mut changed = self.clone();
         let chains = changed.0.get_mut(table).unwrap();
@@ -68,7 +68,7 @@ impl Ruleset {
         changed
     }
 
-    /// Every target must be a chain of the table or begin with a capital word that iptables knows.
+    /// Every target must be a chain of the table or start with an upper-case word that iptables defines.
     fn check(&self, table: &str) -> Result<(), String> {
         const TARGETS: [&str; 7] = ["ACCEPT", "DROP", "REJECT", "RETURN", "MARK", "MASQUERADE", "DNAT"];
         for (chain, rules) in self.table(table) {

@@ -1,11 +1,11 @@
-//! A strict reader of restore input: it knows every word that our rules may hold, and nothing else.
+//! A strict parser of restore input: it knows the words that our rules may contain, and nothing else.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// Says what is wrong with restore input, if anything.
+/// Returns what is wrong with restore input, if anything.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     if let Some(character) = text.chars().find(|character| character.is_control() && *character != '\n') {
         return Err(format!("control character {character:?}"));
@@ -47,7 +47,7 @@ const FLAGS: [&str; 5] = ["!", "--set", "--rcheck", "--reap", "--random-fully"];
 
 type Check = fn(&str) -> Result<(), String>;
 
-/// Words with a value, and what the value must be.
+/// Options with a value, and a check of the value.
 const OPTIONS: [(&str, Check); 20] = [
     ("-m", |word| one_of(word, &MATCHES)),
     ("-p", |word| one_of(word, &["tcp", "udp", "sctp"])),
@@ -90,7 +90,7 @@ fn socket(text: &str) -> Result<(), String> {
     port(&socket.port().to_string())
 }
 
-/// Splits at spaces, but not between quotes.
+/// Splits at spaces outside of quotes.
 fn words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut rest = line;

@@ -1,4 +1,4 @@
-//! br_netfilter: bridged IPv4 frames are shown to the IP hooks, with the bridge as their device
+//! br_netfilter: passes bridged IPv4 frames through the IP hooks, with the bridge as their device
 //! (net/bridge/br_netfilter_hooks.c).
 
 use super::br_handle_frame_finish;
@@ -16,8 +16,8 @@ use crate::wire::{EtherType, Ipv4};
 use smallvec::{SmallVec, smallvec};
 use std::net::Ipv4Addr;
 
-/// Shows a frame that came in by a port to PREROUTING (`br_nf_pre_routing`). What comes back is bridged on;
-/// `None` means that the packet took another way, or ended.
+/// Passes a frame received on a port through PREROUTING (`br_nf_pre_routing`). A returned packet continues on the
+/// bridge; `None` means that it took another path or ended.
 pub(super) fn br_nf_pre_routing(
     ns: &mut Netns,
     cx: &mut Context,
@@ -60,7 +60,7 @@ fn br_validate_ipv4(packet: &mut Packet) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// IP would drop a frame for another host, so its type is set aside. Returns what [`restore_type`] needs.
+/// Clears the packet type, because IP would drop a frame for another host. Returns the argument of [`restore_type`].
 fn show_to_ip(packet: &mut Packet) -> bool {
     let was_other_host = packet.meta.packet_type == PacketType::OtherHost;
     if was_other_host {
@@ -77,8 +77,8 @@ fn restore_type(packet: &mut Packet) {
     }
 }
 
-/// If DNAT (or the undoing of SNAT) changed the destination, routes it: to the same bridge means bridged on with a new MAC,
-/// elsewhere means up to IP (`br_nf_pre_routing_finish`).
+/// If DNAT (or reverse SNAT) changed the destination, routes the packet: if it stays on the same bridge, it is bridged
+/// with a new MAC, otherwise it is passed up to IP (`br_nf_pre_routing_finish`).
 fn br_nf_pre_routing_finish(
     ns: &mut Netns,
     cx: &mut Context,
@@ -96,16 +96,16 @@ fn br_nf_pre_routing_finish(
     }
     let key = InputKey { in_dev: bridge, src, dst, tos: packet.ipv4().tos(), mark: packet.meta.mark };
     match route_input(&ns.fib, &ns.devices, &ns.sysctls, &key) {
-        // The bridge itself is the way: the packet stays on it. That counts as forwarding, for ip_route_input gives the
-        // error route of the loopback where forwarding is off.
+        // The route leads through the bridge itself: the packet stays on it. This counts as forwarding, because with
+        // forwarding off ip_route_input returns the loopback's error route.
         Ok(route) if route.device == bridge && ns.sysctls.forwarding(bridge) => {
             packet.meta.in_dev = Some(port);
             packet.meta.route = Some(route);
             br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.gateway.unwrap_or(dst), packet);
             None
         }
-        // Up to IP, which keeps this route. Where there is none, or nothing is forwarded, the route is one that leads to
-        // ip_error: IP finds that out again, and tells the sender if it may.
+        // Passed up to IP with this route. Without a route, or with forwarding off, the route is one to ip_error: IP
+        // finds this again, and sends an ICMP error if permitted.
         Ok(_) | Err(DropReason::IpNoRouteIn | DropReason::ForwardingOff) => {
             packet.set_dst_mac(ns.devices.get(bridge).mac);
             packet.meta.packet_type = PacketType::Host;
@@ -119,9 +119,9 @@ fn br_nf_pre_routing_finish(
     }
 }
 
-/// Finds the MAC of the new destination and goes on bridging (`br_nf_pre_routing_finish_bridge`). If the neighbour has to be
-/// asked, or only confirmed, the packet goes out by the bridge device, where a capture sees it, and
-/// [`br_nf_pre_routing_finish_bridge_slow`] takes it up there.
+/// Resolves the MAC of the new destination and continues bridging (`br_nf_pre_routing_finish_bridge`). If the neighbour
+/// must be resolved or confirmed, the packet is sent through the bridge device, where a capture sees it, and
+/// [`br_nf_pre_routing_finish_bridge_slow`] intercepts it there.
 fn br_nf_pre_routing_finish_bridge(
     ns: &mut Netns,
     cx: &mut Context,
@@ -130,7 +130,7 @@ fn br_nf_pre_routing_finish_bridge(
     mut packet: Packet,
 ) {
     cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::DnatBridged));
-    let Some(info) = &mut packet.meta.bridge else { unreachable!("only bridged packets get here") };
+    let Some(info) = &mut packet.meta.bridge else { unreachable!("the packet is bridged") };
     if let Some(mac) = ns.neigh.connected(cx.now, &ns.sysctls, bridge, next_hop) {
         let port = info.phys_in;
         packet.set_dst_mac(mac);
@@ -140,15 +140,15 @@ fn br_nf_pre_routing_finish_bridge(
     ip_output::neigh_output(ns, cx, bridge, next_hop, packet);
 }
 
-/// The neighbour of a bridged and DNATed packet is known: its MAC is the destination, and the source MAC stays the sender's
-/// (`br_nf_pre_routing_finish_bridge_slow`).
+/// Bridges a packet after DNAT once its neighbour is resolved: sets the destination MAC and restores the sender's
+/// source MAC (`br_nf_pre_routing_finish_bridge_slow`).
 pub(super) fn br_nf_pre_routing_finish_bridge_slow(
     ns: &mut Netns,
     cx: &mut Context,
     bridge: DeviceId,
     mut packet: Packet,
 ) {
-    let Some(info) = &mut packet.meta.bridge else { unreachable!("only bridged packets get here") };
+    let Some(info) = &mut packet.meta.bridge else { unreachable!("the packet is bridged") };
     info.is_bridged_dnat = false;
     info.phys_out = None;
     let (port, src_mac) = (info.phys_in, info.src_mac);
@@ -156,7 +156,7 @@ pub(super) fn br_nf_pre_routing_finish_bridge_slow(
     br_handle_frame_finish(ns, cx, bridge, port, packet);
 }
 
-/// Shows a frame that is bridged from port to port to FORWARD (`br_nf_forward_ip`).
+/// Passes a frame bridged from port to port through FORWARD (`br_nf_forward_ip`).
 pub(super) fn br_nf_forward_ip(
     ns: &mut Netns,
     cx: &mut Context,
@@ -181,8 +181,8 @@ pub(super) fn br_nf_forward_ip(
     Some(packet)
 }
 
-/// Shows a bridged frame to POSTROUTING (`br_nf_post_routing`). A routed packet that leaves by a bridge has been there
-/// already: it has no output port noted. What comes back goes out by port `to`.
+/// Passes a bridged frame through POSTROUTING (`br_nf_post_routing`). A routed packet that leaves through a bridge has
+/// traversed it already: it has no physical output device. A returned packet leaves by port `to`.
 pub(super) fn br_nf_post_routing(
     ns: &mut Netns,
     cx: &mut Context,
@@ -203,7 +203,8 @@ pub(super) fn br_nf_post_routing(
     br_nf_dev_queue_xmit(ns, cx, bridge, to, packet)
 }
 
-/// Fragments again what was put together, and what is too large for the port (`br_nf_dev_queue_xmit`).
+/// Restores the fragments of a reassembled packet, and fragments a packet that exceeds the port's MTU
+/// (`br_nf_dev_queue_xmit`).
 fn br_nf_dev_queue_xmit(
     ns: &mut Netns,
     cx: &mut Context,

@@ -1,4 +1,5 @@
-//! The fragments of one datagram (`struct ipq`, net/ipv4/ip_fragment.c; `struct inet_frag_queue`, include/net/inet_frag.h).
+//! The reassembly queue of one datagram (`struct ipq`, net/ipv4/ip_fragment.c; `struct inet_frag_queue`,
+//! include/net/inet_frag.h).
 
 use super::{Part, end, end_all};
 use crate::context::Context;
@@ -9,23 +10,23 @@ use crate::time::Instant;
 use crate::trace::Terminal;
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 
-/// Where a fragment belongs.
+/// The position of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
-    /// Its payload fills these bytes; a last fragment's `end` is the length of the whole.
+    /// Its payload covers these bytes; for the last fragment, `end` is the total length.
     At {
         /// First byte.
         offset: u32,
-        /// Behind the last byte.
+        /// One past the last byte.
         end: u32,
     },
-    /// All of it is there already (`IPFRAG_DUP`).
+    /// A duplicate (`IPFRAG_DUP`).
     Known,
-    /// It contradicts the others, which are not to be trusted either (`IPFRAG_OVERLAP`, RFC 5722).
+    /// It overlaps other fragments, which discards the whole queue (`IPFRAG_OVERLAP`, RFC 5722).
     Wrong,
 }
 
-/// Explicit congestion notification, as a set of the four code points (`ip4_frag_ecn`, net/ipv4/ip_fragment.c).
+/// Explicit congestion notification, as a set of its four code points (`ip4_frag_ecn`, net/ipv4/ip_fragment.c).
 #[derive(Clone, Copy, Debug, Default)]
 struct EcnSet(u8);
 
@@ -33,12 +34,13 @@ impl EcnSet {
     const NOT_ECT: u8 = 1;
     const CE: u8 = 8;
 
-    /// What the whole packet gets; `None` if these do not go together (`ip_frag_ecn_table`, net/ipv4/inet_fragment.c).
+    /// The ECN bits of the complete packet; `None` if the set is inconsistent (`ip_frag_ecn_table`,
+    /// net/ipv4/inet_fragment.c).
     const fn mark(self) -> Option<u8> {
         if self.0 & Self::NOT_ECT != 0 && self.0 != Self::NOT_ECT {
             return None;
         }
-        // Congestion Experienced, where only some of the fragments say so.
+        // Congestion Experienced, if only some of the fragments have it.
         Some(if self.0 & Self::CE != 0 && self.0 != Self::CE { 3 } else { 0 })
     }
 }
@@ -46,25 +48,25 @@ impl EcnSet {
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     pub(super) deadline: Instant,
-    /// The device by which the last fragment came that was accepted (`iif`).
+    /// The ingress device of the last accepted fragment (`iif`).
     pub(super) in_dev: Option<DeviceId>,
-    /// Count of its sender's fragments when the last of these came. A queue that began while there was no limit to the distance
-    /// counts nothing (`ip4_frag_init`).
+    /// The sender's fragment count at the last fragment of this queue. A queue created while distances were unlimited
+    /// does not count (`ip4_frag_init`).
     last_arrival: Option<u32>,
-    /// By offset.
+    /// Ordered by offset.
     parts: Vec<Part>,
-    /// Bytes that follow each other, by offset (`FRAG_CB(skb)->frag_run_len`). Neighbours that came out of order are runs
-    /// of their own.
+    /// Contiguous bytes, by offset (`FRAG_CB(skb)->frag_run_len`). Adjacent fragments that arrived out of order are
+    /// separate runs.
     runs: Vec<(u32, u32)>,
-    /// End of the part that reached farthest when it came (`fragments_tail`).
+    /// End of the fragment that extended the queue last (`fragments_tail`).
     tail_end: u32,
-    /// Length of the whole as far as is known.
+    /// Total length, as far as known.
     len: u32,
     has_last: bool,
     max_size: u16,
     max_df_size: u16,
     ecn: EcnSet,
-    /// The part that came last.
+    /// The fragment that arrived last.
     newest: u32,
 }
 
@@ -86,7 +88,7 @@ impl Queue {
         }
     }
 
-    /// Begins again with nothing, and gives what was there (`ip_frag_reinit`). The sizes stay, as they do in the kernel.
+    /// Restarts the queue, and returns its fragments (`ip_frag_reinit`). The recorded sizes are kept, as in the kernel.
     pub(super) fn restart(&mut self, deadline: Instant) -> Vec<Packet> {
         let Self { last_arrival, max_size, max_df_size, .. } = *self;
         let fresh = Self { last_arrival, max_size, max_df_size, ..Self::new(deadline, false) };
@@ -97,7 +99,8 @@ impl Queue {
         self.last_arrival.is_some()
     }
 
-    /// Another fragment came, its sender's `count`th. Returns how many came since the last one of these, this one included.
+    /// Records the arrival of a fragment, the sender's `count`th. Returns the number of fragments since the last one of
+    /// this queue, inclusive.
     pub(super) const fn arrival(&mut self, count: u32) -> u32 {
         match self.last_arrival.replace(count) {
             Some(last) => count.wrapping_sub(last),
@@ -122,13 +125,13 @@ impl Queue {
         self.has_last && self.has_first() && meat == self.len
     }
 
-    /// Finds out where a fragment belongs, and what it says about the length of the whole (`ip_frag_queue`).
+    /// Determines the position of a fragment, and updates the total length (`ip_frag_queue`).
     pub(super) fn place(&mut self, packet: &Packet) -> Placement {
         let ip = packet.ipv4();
         let offset = u32::from(ip.fragment_offset());
         let mut end = offset + payload_len(&ip);
         if ip.more_fragments() {
-            // Those before the last hold eights of bytes; what is over is cut off.
+            // All fragments but the last have multiples of eight bytes; the excess is trimmed.
             end &= !7;
             if end > self.len {
                 if self.has_last {
@@ -178,7 +181,7 @@ impl Queue {
         self.parts.insert(at, Part { offset, end, packet: QueuedPacket(packet) });
     }
 
-    /// Puts the whole together (`ip_frag_reasm`). It fails if it is too long, or if the fragments' ECN do not go together.
+    /// Reassembles the packet (`ip_frag_reasm`). Fails if it is too long, or if the ECN bits are inconsistent.
     pub(super) fn ip_frag_reasm(self, cx: &mut Context) -> Option<Packet> {
         let first = self.parts.first()?.packet.0.ipv4();
         let header_len = header_len(&first);
@@ -187,7 +190,7 @@ impl Queue {
             end_all(cx, self.into_parts(), DropReason::FragmentWrong);
             return None;
         };
-        // The largest fragment had DF: no smaller ones may be made (IPSKB_FRAG_PMTU).
+        // The largest fragment had DF: refragmentation must not go below its size (IPSKB_FRAG_PMTU).
         let dont_fragment = self.max_df_size == self.max_size;
         let sizes = self.parts.iter().map(|part| u16::try_from(part.end - part.offset).unwrap_or(u16::MAX));
         let defragmented = Defragmented { max_size: self.max_size, sizes: sizes.collect() };
@@ -209,14 +212,15 @@ impl Queue {
             if is_newest { whole = Some(part.packet.0) } else { rest.push(part.packet.0) }
         }
         let mut whole = whole?;
-        // The whole takes over the conntrack entry that the first part holds; what the newest one holds goes with the first.
+        // The complete packet takes the conntrack entry of the first fragment; the entry of the newest one is released
+        // with the first.
         if let Some(first) = rest.first_mut().filter(|_| newest > 0) {
             first.meta.ct = whole.meta.ct;
         }
         for part in rest {
             end(cx, part, Terminal::Reassembled { into: whole.id });
         }
-        // The device by which the last one came, and the way that was found for it.
+        // The ingress device and route of the last fragment.
         (meta.in_dev, meta.route) = (whole.meta.in_dev, whole.meta.route);
         meta.defragmented = Some(Box::new(defragmented));
         (whole.bytes, whole.meta) = (bytes, meta);

@@ -7,7 +7,7 @@ use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
 use proptest::prelude::*;
 
-/// A part of a datagram with these bytes.
+/// A fragment of a datagram with this payload.
 fn fragment(payload: &[u8], from: usize, to: usize) -> Vec<u8> {
     let (src, dst) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1));
     let fields =
@@ -21,8 +21,8 @@ fn fragment(payload: &[u8], from: usize, to: usize) -> Vec<u8> {
 }
 
 proptest! {
-    /// However a datagram is cut and in whatever order its parts come, some of them twice, it is put together once, when the
-    /// last of them is there, and every packet is accounted for.
+    /// However a datagram is fragmented, and in whatever order its fragments arrive, some of them twice: it is
+    /// reassembled once, when the last fragment arrives, and every packet is accounted for.
     #[test]
     fn a_datagram_becomes_whole(
         mut cuts in prop::collection::btree_set(1_usize..40, 1..6),

@@ -1,4 +1,4 @@
-//! What the packet path asks of all devices of a netns together, answered without visiting them.
+//! Indexes over all devices of a netns for the packet path.
 
 use super::Devices;
 use crate::ids::DeviceId;
@@ -6,12 +6,12 @@ use crate::wire::MacAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::Ipv4Addr;
 
-/// Look-ups over the devices of a netns; built when first asked for, dropped when a device changes.
+/// Indexes over the devices of a netns; built on first use, dropped when a device changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// The first device that holds each address.
+    /// The first device with each address.
     owners: FxHashMap<u32, DeviceId>,
-    /// Hardware addresses of bridges and of their ports, by bridge.
+    /// Hardware addresses of bridges and their ports, by bridge.
     local_macs: FxHashSet<u64>,
 }
 
@@ -22,7 +22,7 @@ impl Index {
             for held in &device.addrs {
                 index.owners.entry(held.net.addr().to_bits()).or_insert(device.id);
             }
-            // A device that is no bridge is never asked for by this key.
+            // Keys of devices that are not bridges are never looked up.
             index.local_macs.insert(mac_key(device.id, device.mac));
             if let Some(bridge) = device.master {
                 index.local_macs.insert(mac_key(bridge, device.mac));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 const DEVICES: u16 = 6;
 
-/// A change of a device; numbers are taken modulo what there is.
+/// A change of a device; numbers are taken modulo the number of devices.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Up(u16, bool),
@@ -43,7 +43,7 @@ fn apply(devices: &mut Devices, joined: &mut Vec<(DeviceId, DeviceId)>, change: 
         }
         Change::Address(device, last) => {
             let net = Ipv4Net::new_assert(addr(last), 24);
-            // Taken already, perhaps.
+            // It may exist already.
             let _ = devices.get_mut(DeviceId(device)).insert_addr(net, Scope::Universe);
         }
         Change::NoAddresses(device) => devices.get_mut(DeviceId(device)).addrs.clear(),
@@ -52,7 +52,7 @@ fn apply(devices: &mut Devices, joined: &mut Vec<(DeviceId, DeviceId)>, change: 
 }
 
 proptest! {
-    /// After any changes, look-ups find what a visit of all devices finds.
+    /// After any changes, lookups give the same result as visiting all devices.
     #[test]
     fn look_ups_equal_a_naive_scan(changes in prop::collection::vec(arbitrary_change(), 0..40)) {
         let mut devices = Devices::default();

@@ -1,4 +1,4 @@
-//! Visiting every alternative of the decisions that select an endpoint, with exact weights.
+//! Enumerates all alternatives of the decisions that select an endpoint, with exact weights.
 
 use super::Weight;
 use crate::time::Instant;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 /// One decision on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The alternative that was taken; the first is 0.
+    /// The alternative taken, from 0.
     pub taken: u32,
-    /// When it was taken.
+    /// The time.
     pub at: Instant,
     odds: Odds,
-    /// The probability of the path up to here, this decision included. Paths that begin alike share it.
+    /// The probability of the path up to and including this decision. Paths with a common prefix share it.
     path_weight: Arc<Weight>,
 }
 
-/// The alternatives of a decision, and how probable each is.
+/// The alternatives of a decision and their probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Odds {
     /// 1 with probability `threshold` / 2^31, else 0.
@@ -26,13 +26,14 @@ enum Odds {
 }
 
 impl Odds {
-    /// How many of the equally likely numbers lead to an alternative, and the binary logarithm of how many there are.
+    /// The number of equally likely numbers that lead to an alternative, and the binary logarithm of the total.
     fn numbers(self, alternative: u32) -> (u64, u32) {
         match self {
             Self::Chance { threshold } if alternative == 0 => (u64::from((1 << 31) - threshold), 31),
             Self::Chance { threshold } => (u64::from(threshold), 31),
             Self::Below { range } => {
-                // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i begins at ceil(i * 2^32 / range).
+                // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i starts at ceil(i * 2^32 /
+                // range).
                 let begin = |index: u32| (u64::from(index) << 32).div_ceil(u64::from(range));
                 (begin(alternative + 1) - begin(alternative), 32)
             }
@@ -46,18 +47,19 @@ impl Odds {
         }
     }
 
-    /// The first alternative from `from` on that has a weight: a probability of 1 leaves no other alternative.
+    /// The first alternative from `from` on with a nonzero weight.
     fn possible_from(self, from: u32) -> Option<u32> {
         (from..self.count()).find(|alternative| self.numbers(*alternative).0 > 0)
     }
 }
 
-/// A path through the decisions of a run. Start with [`Enumerate::first`], run, go on with [`Enumerate::next_path`].
+/// A path through the decisions of a run. Start with [`Enumerate::first`], run, and continue with
+/// [`Enumerate::next_path`].
 #[derive(Clone, Debug, Default)]
 pub struct Enumerate {
-    /// Decisions as an earlier path took them.
+    /// Decisions of an earlier path.
     prefix: Vec<Choice>,
-    /// The alternative of the decision after the prefix; the first possible one if none.
+    /// The alternative of the decision after the prefix; `None` for the first possible one.
     turn: Option<u32>,
     taken: Vec<Choice>,
     has_faults: bool,
@@ -69,17 +71,17 @@ impl Enumerate {
         Self::default()
     }
 
-    /// The same path, to be run again: every decision as it was taken.
+    /// The same path, to be run again with the same decisions.
     pub fn again(&self) -> Self {
         Self { prefix: self.taken.clone(), ..Self::default() }
     }
 
-    /// The path to run next, or `None` when every alternative has been visited.
+    /// The next path to run, or `None` if every alternative has been visited.
     pub fn next_path(&self) -> Option<Self> {
         self.next_path_of(&self.taken)
     }
 
-    /// As [`Enumerate::next_path`], leaving out every path whose decisions up to that moment are the same as here.
+    /// Like [`Enumerate::next_path`], but skips paths with the same decisions up to that time.
     pub fn next_path_that_differs_by(&self, moment: Instant) -> Option<Self> {
         let decided = self.taken.iter().take_while(|choice| choice.at <= moment).count();
         self.next_path_of(&self.taken[..decided])
@@ -93,13 +95,13 @@ impl Enumerate {
         Some(Self { prefix: decided[..kept].to_vec(), turn: Some(turn), ..Self::default() })
     }
 
-    /// The decisions taken so far, in order.
+    /// The decisions so far, in order.
     pub fn choices(&self) -> &[Choice] {
         &self.taken
     }
 
-    /// The exact probability of this path: the product of the weights of its decisions. `None` if the seed has also decided
-    /// whether or when a frame arrives, because then the same decisions may end otherwise.
+    /// The exact probability of this path: the product of the weights of its decisions. `None` if the seed also decided
+    /// whether or when a frame arrives, because then the same decisions may have another outcome.
     pub fn weight(&self) -> Option<Weight> {
         if self.has_faults {
             return None;
@@ -107,13 +109,13 @@ impl Enumerate {
         Some(self.taken.last().map_or_else(Weight::one, |choice| (*choice.path_weight).clone()))
     }
 
-    /// The seed is about to decide whether a fault happens to a frame, if that is open.
+    /// Notes that the seed decides whether a frame is affected by a fault, unless the decision is certain.
     pub(super) const fn note_fault(&mut self, is_open: bool) {
         self.has_faults |= is_open;
     }
 
     pub(super) fn chance(&mut self, at: Instant, threshold: u32) -> bool {
-        // Alternative 0 is "no", so that the numbers of a path read as the booleans they stand for.
+        // Alternative 0 is "no", so that the numbers of a path read as booleans.
         self.choose(at, Odds::Chance { threshold: threshold.min(1 << 31) }) == 1
     }
 

@@ -63,7 +63,7 @@ fn a_path_on_which_a_fault_is_open_has_no_exact_weight() {
         program(&mut draws);
         draws.enumerated().and_then(Enumerate::weight)
     };
-    // (what is drawn besides, whether there is a weight)
+    // (other draws, whether there is a weight)
     let cases: [(Program, bool); 9] = [
         (|_| {}, true),
         (|draws| _ = draws.u32(NODE, Purpose::Isn), true),

@@ -8,12 +8,12 @@ use std::ops::{AddAssign, Mul};
 
 /// An exact probability: `mantissa / 2^exponent`, in lowest terms.
 ///
-/// The kernel draws from 2^31 or 2^32 equally likely numbers wherever an endpoint is selected, so the denominator of every
-/// weight is a power of two. Products and sums need no greatest common divisor: a thousand chained `statistic` rules have
-/// weights of 31,000 bits, which shifts keep in lowest terms.
+/// The kernel draws from 2^31 or 2^32 equally likely numbers wherever an endpoint is selected, so the denominator of
+/// every weight is a power of two. Products and sums need no greatest common divisor: the weights of a thousand chained
+/// `statistic` rules have 31,000 bits, which shifts keep in lowest terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// Odd, or else the exponent is zero.
+    /// Odd, unless the exponent is zero.
     mantissa: BigUint,
     exponent: u64,
 }
@@ -99,7 +99,7 @@ impl PartialOrd for Weight {
     }
 }
 
-/// `715827883/2147483648`; without a denominator where it is one.
+/// `715827883/2147483648`; without a denominator of one.
 impl fmt::Display for Weight {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exponent {

@@ -1,4 +1,4 @@
-//! Routes that the kernel makes for addresses (net/ipv4/fib_frontend.c).
+//! Routes that the kernel adds for addresses (net/ipv4/fib_frontend.c).
 
 use super::{Fib, Route, TableId};
 use crate::device::{AddrError, Device, Devices, InterfaceAddr, Scope};
@@ -8,10 +8,10 @@ use crate::sysctl::Sysctls;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// Gives a device an address, as `ip address add NET dev DEVICE` does, with the routes that come with it.
+/// Adds an address to a device, as `ip address add NET dev DEVICE` does, with the implied routes.
 ///
 /// # Errors
-/// If the device has it already, or has its subnet with another scope.
+/// If the device already has the address, or has its subnet with another scope.
 pub fn add_address(
     devices: &mut Devices,
     fib: &mut Fib,
@@ -24,11 +24,11 @@ pub fn add_address(
     Ok(added)
 }
 
-/// Takes an address from a device, as `ip address del NET dev DEVICE` does. With a primary go its secondaries, unless
-/// `promote_secondaries` lets the first of them take its place.
+/// Removes an address from a device, as `ip address del NET dev DEVICE` does. The secondaries of a primary are removed
+/// with it, unless `promote_secondaries` promotes the first of them.
 ///
 /// # Errors
-/// If the device does not have it.
+/// If the device does not have the address.
 // Linux: __inet_del_ifa, net/ipv4/devinet.c.
 pub fn remove_address(
     devices: &mut Devices,
@@ -55,7 +55,8 @@ pub fn remove_address(
         on_address_removed(fib, holder, removed, None);
         return Ok(());
     }
-    // Their routes name the old primary as source; all go while every address is still there, and come back below.
+    // Their routes have the old primary as source; all are removed while the addresses still exist, and added again
+    // below.
     for secondary in &secondaries {
         on_address_removed(fib, holder, *secondary, Some(removed));
     }
@@ -70,7 +71,7 @@ pub fn remove_address(
     Ok(())
 }
 
-/// Makes a secondary the primary of its subnet, and moves it to where a primary belongs.
+/// Promotes a secondary to the primary of its subnet, and moves it to a primary's position.
 fn promote(fib: &mut Fib, holder: &mut Device, secondary: InterfaceAddr) {
     holder.addrs.retain(|held| *held != secondary);
     let promoted = InterfaceAddr { is_secondary: false, ..secondary };
@@ -79,8 +80,8 @@ fn promote(fib: &mut Fib, holder: &mut Device, secondary: InterfaceAddr) {
     on_address_added(fib, holder, promoted);
 }
 
-/// Adds the local, broadcast and connected routes of an address that its device already lists.
-// Linux: fib_add_ifaddr. The broadcast address is that of the prefix; `brd` is not modelled.
+/// Adds the local, broadcast and connected routes of an address in the device's list.
+// Linux: fib_add_ifaddr. The broadcast address is derived from the prefix; `brd` is not modelled.
 pub fn on_address_added(fib: &mut Fib, device: &Device, addr: InterfaceAddr) {
     let Some(primary) = device.primary_of(&addr) else { return };
     let source = primary.net.addr();
@@ -97,9 +98,9 @@ pub fn on_address_added(fib: &mut Fib, device: &Device, addr: InterfaceAddr) {
     }
 }
 
-/// Removes the routes of an address that its device no longer lists, except those that another address still needs, and
-/// every route that prefers the address as its source. `promoting` is the primary that is about to go.
-// Linux: fib_del_ifaddr.
+/// Removes the routes of an address no longer in the device's list, except those that another address still needs, and
+/// every route with the address as preferred source. `promoting` is the primary being removed.
+/// Linux: fib_del_ifaddr.
 pub fn on_address_removed(
     fib: &mut Fib,
     device: &Device,
@@ -146,24 +147,24 @@ pub fn on_address_removed(
         fib.retain(|entry| entry.route.source != Some(addr.net.addr()));
     }
     if device.addrs.is_empty() {
-        // Linux: fib_inetaddr_event disables IP on a device without addresses, which takes its routes.
+        // Linux: fib_inetaddr_event disables IP on a device without addresses, which removes its routes.
         fib.retain(|entry| entry.device != Some(device.id));
     }
 }
 
-/// Removes the routes of a device that went down. Local routes stay (`fib_sync_down_dev`).
+/// Removes the routes of a device that went down, except local routes (`fib_sync_down_dev`).
 pub fn on_device_down(fib: &mut Fib, device: DeviceId) {
     fib.retain(|entry| entry.device != Some(device) || entry.route.scope == Scope::Host);
 }
 
-/// Adds the routes of the addresses of a device that came up; routes that the user had added do not come back.
+/// Adds the routes implied by addresses of a device that came up; routes added by the user are not restored.
 pub fn on_device_up(fib: &mut Fib, device: &Device) {
     for addr in &device.addrs {
         on_address_added(fib, device, *addr);
     }
 }
 
-/// The route to the subnet of a primary address, if the address brings one: a /32 does not.
+/// The connected route of a primary address, if it has one: a /32 does not.
 fn subnet_route(device: &Device, addr: InterfaceAddr) -> Option<(TableId, Route)> {
     let subnet = addr.net.trunc();
     let is_host = subnet.prefix_len() == 32;

@@ -1,6 +1,6 @@
-//! Routing of packets that arrive (`ip_route_input_slow`, net/ipv4/route.c).
+//! Routing of received packets (`ip_route_input_slow`, net/ipv4/route.c).
 //!
-//! D-40: this runs after PREROUTING, so that every test sees the addresses that DNAT left.
+//! D-40: this runs after PREROUTING, so all checks see addresses after DNAT.
 
 use super::source::select_source;
 use super::{Fib, FibEntry, Routing};
@@ -11,7 +11,7 @@ use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
 use std::net::Ipv4Addr;
 
-/// What the routing of an arriving packet depends on.
+/// The key of an input route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputKey {
     /// Receiving device.
@@ -20,18 +20,18 @@ pub struct InputKey {
     pub src: Ipv4Addr,
     /// Destination.
     pub dst: Ipv4Addr,
-    /// Type of service. Without TOS routes it changes nothing.
+    /// Type of service. Unused without TOS routes.
     pub tos: u8,
-    /// Packet mark. Without policy rules it changes nothing.
+    /// Packet mark. Unused without policy rules.
     pub mark: u32,
 }
 
-/// The routing of a packet that arrived: to a local socket, to another device, or why not.
+/// Routes a received packet: to a local socket, to another device, or to an error.
 ///
 /// # Errors
-/// Martians and reverse path failures end the packet in silence. [`DropReason::IpNoRouteIn`],
-/// [`DropReason::RouteUnreachable`] and [`DropReason::RouteProhibited`] are told to the sender; see [`error_code`].
-// Linux: ip_route_input_rcu and ip_route_input_slow.
+/// Martians and reverse path failures are dropped silently. [`DropReason::IpNoRouteIn`],
+/// [`DropReason::RouteUnreachable`] and [`DropReason::RouteProhibited`] are reported to the sender; see [`error_code`].
+/// Linux: ip_route_input_rcu and ip_route_input_slow.
 pub fn route_input(
     fib: &Fib,
     devices: &Devices,
@@ -54,7 +54,7 @@ pub fn route_input(
     if dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     }
-    // D-42. Packets that loop over `lo` come here with their route attached, and so are not asked.
+    // D-42. Packets that loop through `lo` already have a route, and are not checked here.
     if (dst.is_loopback() || src.is_loopback()) && !sysctls.route_localnet(in_dev) {
         return Err(DropReason::IpLocalnet);
     }
@@ -83,8 +83,8 @@ pub fn route_input(
     forward(fib, devices, sysctls, key, found?)
 }
 
-/// The ICMP code of the destination unreachable with which a router answers a packet that it could not route, if it does.
-// Linux: ip_error, net/ipv4/route.c. The caller asks `IcmpLimit::allow_route_error` first.
+/// The code of the ICMP destination unreachable error that a router sends for a packet it could not route, if any.
+/// Linux: ip_error, net/ipv4/route.c. The caller checks `IcmpLimit::allow_route_error` first.
 pub fn error_code(reason: DropReason) -> Option<u8> {
     const ANSWERED: [(DropReason, u8); 3] = [
         (DropReason::IpNoRouteIn, 0),
@@ -95,9 +95,9 @@ pub fn error_code(reason: DropReason) -> Option<u8> {
     ANSWERED.iter().find(|(answered, _)| *answered == reason).map(|(_, code)| *code)
 }
 
-/// Whether the sender of a packet that is forwarded along `route` should be told of a shorter way: the packet leaves by the
-/// device by which it came, and its sender is on that link.
-// Linux: __mkroute_input, net/ipv4/route.c, and the positive result of __fib_validate_source, net/ipv4/fib_frontend.c.
+/// True if the sender of a packet forwarded along `route` should receive a redirect: the packet leaves through its
+/// ingress device, and the sender is on that link.
+/// Linux: __mkroute_input, net/ipv4/route.c, and the positive result of __fib_validate_source, net/ipv4/fib_frontend.c.
 pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, route: &RouteResult) -> bool {
     let Routing { devices, sysctls, .. } = routing;
     if route.device != in_dev || !sysctls.send_redirects(in_dev) {
@@ -107,7 +107,7 @@ pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, ro
     shares_media && is_direct(routing, in_dev, src)
 }
 
-/// Whether the way back to a source goes over the link of this device, without a gateway.
+/// True if the reverse path to a source is on-link on this device, without a gateway.
 fn is_direct(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr) -> bool {
     let Routing { devices, fib, .. } = routing;
     match fib.lookup(src) {
@@ -149,8 +149,8 @@ fn broadcast_input(
     Ok(RouteResult { kind: RouteKind::Broadcast, device: DeviceId::LOOPBACK, gateway: None, source })
 }
 
-// Linux: ip_route_input_mc and ip_mc_validate_source. Every device that is up is in 224.0.0.1 (ip_mc_up, net/ipv4/igmp.c);
-// sockets cannot join other groups.
+// Linux: ip_route_input_mc and ip_mc_validate_source. Every device that is up is a member of 224.0.0.1 (ip_mc_up,
+// net/ipv4/igmp.c); sockets cannot join other groups.
 fn route_multicast(
     fib: &Fib,
     devices: &Devices,
@@ -166,7 +166,7 @@ fn route_multicast(
     if key.src.is_loopback() && !sysctls.route_localnet(key.in_dev) {
         return Err(DropReason::IpLocalnet);
     }
-    // 224.0.0.0/24 is the link's own, which a host without an address may use.
+    // 224.0.0.0/24 is link-local, and may be used by hosts without an address.
     if !key.src.is_unspecified() {
         validate_source(fib, devices, sysctls, key, None)?;
     }
@@ -174,7 +174,7 @@ fn route_multicast(
     Ok(RouteResult { kind: RouteKind::Multicast, device: DeviceId::LOOPBACK, gateway: None, source })
 }
 
-/// The own address with which a broadcast or multicast would be answered (`fib_compute_spec_dst`).
+/// The local address used to reply to a broadcast or multicast (`fib_compute_spec_dst`).
 fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> Ipv4Addr {
     if key.src.is_unspecified() {
         return select_source(devices, sysctls, key.in_dev, None, Scope::Link)
@@ -187,11 +187,11 @@ fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> 
     }
 }
 
-/// Whether a packet from this source may come in on this device. `out_dev` is where it would be forwarded to.
+/// Checks whether a packet from this source may be received on this device. `out_dev` is the device for forwarding.
 ///
-/// D-41: one of the receiver's own addresses is no source, whatever rp_filter says, unless accept_local. D-43: strict
-/// wants the way back to use the receiving device; loose wants any way back.
-// Linux: fib_validate_source and __fib_validate_source, net/ipv4/fib_frontend.c.
+/// D-41: one of the receiver's own addresses is never a valid source, regardless of rp_filter, unless accept_local.
+/// D-43: strict mode requires the reverse path to use the ingress device; loose mode requires any reverse path.
+/// Linux: fib_validate_source and __fib_validate_source, net/ipv4/fib_frontend.c.
 fn validate_source(
     fib: &Fib,
     devices: &Devices,
@@ -201,7 +201,7 @@ fn validate_source(
 ) -> Result<(), DropReason> {
     let InputKey { in_dev, src, .. } = *key;
     let rp_filter = sysctls.rp_filter(in_dev);
-    // Back through the receiving device the kernel needs the full check, to know whether it must send a redirect.
+    // If the packet leaves through its ingress device, the kernel needs the full check to decide about a redirect.
     let may_redirect = out_dev == Some(in_dev) && sysctls.send_redirects(in_dev);
     if rp_filter == 0 && !may_redirect {
         if sysctls.accept_local(in_dev) {

@@ -1,4 +1,4 @@
-//! Routing of packets that this netns makes (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
+//! Routing of locally generated packets (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
 
 use super::source::select_source;
 use super::{Fib, FibEntry};
@@ -9,23 +9,23 @@ use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
 use std::net::Ipv4Addr;
 
-/// What the routing of an outgoing packet depends on.
+/// The key of an output route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputKey {
-    /// Source, if it is settled.
+    /// Source, if already chosen.
     pub src: Option<Ipv4Addr>,
     /// Destination.
     pub dst: Ipv4Addr,
-    /// Output device, if it is settled (`SO_BINDTODEVICE`).
+    /// Output device, if already chosen (`SO_BINDTODEVICE`).
     pub oif: Option<DeviceId>,
-    /// Packet mark. Without policy rules it changes nothing.
+    /// Packet mark. Unused without policy rules.
     pub mark: u32,
-    /// The source need not be an own address (`FLOWI_FLAG_ANYSRC`).
+    /// The source need not be a local address (`FLOWI_FLAG_ANYSRC`).
     pub is_any_source: bool,
 }
 
 impl OutputKey {
-    /// The key of a packet to `dst` of which nothing else is settled.
+    /// The key for a packet to `dst`, with nothing else specified.
     pub const fn to(dst: Ipv4Addr) -> Self {
         Self { src: None, dst, oif: None, mark: 0, is_any_source: false }
     }
@@ -36,12 +36,13 @@ impl OutputKey {
     }
 }
 
-/// The routing of a packet that this netns makes. `source` of the result is the key's if it has one.
+/// Routes a locally generated packet. `source` of the result is that of the key if specified.
 ///
 /// # Errors
-/// [`DropReason::IpNoRouteOut`] (`ENETUNREACH`; also if the source is no own address), [`DropReason::RouteUnreachable`]
-/// (`EHOSTUNREACH`), [`DropReason::RouteProhibited`] (`EACCES`), [`DropReason::RouteBlackhole`] (`EINVAL`),
-/// [`DropReason::IpInvalidSource`], [`DropReason::IpInvalidDestination`] and [`DropReason::IpLocalnet`] (`EINVAL`).
+/// [`DropReason::IpNoRouteOut`] (`ENETUNREACH`; also if the source is not a local address),
+/// [`DropReason::RouteUnreachable`] (`EHOSTUNREACH`), [`DropReason::RouteProhibited`] (`EACCES`),
+/// [`DropReason::RouteBlackhole`] (`EINVAL`), [`DropReason::IpInvalidSource`], [`DropReason::IpInvalidDestination`] and
+/// [`DropReason::IpLocalnet`] (`EINVAL`).
 pub fn route_output(
     fib: &Fib,
     devices: &Devices,
@@ -55,7 +56,7 @@ pub fn route_output(
         }
         let holder = fib.device_of(devices, src);
         if key.oif.is_none() && is_for_link(key.dst) {
-            // A source address says by which device such a packet leaves.
+            // The source address determines the output device of such a packet.
             key.oif = Some(holder.ok_or(DropReason::IpNoRouteOut)?);
             return make_route(devices, sysctls, &key, None);
         }
@@ -78,17 +79,17 @@ pub fn route_output(
         }
     }
     if key.dst.is_unspecified() {
-        // Linux: "connect to any address" means to oneself.
+        // Linux: "connect to any address" means the local host.
         let own = key.src.unwrap_or(Ipv4Addr::LOCALHOST);
         return Ok(to_self(own));
     }
     lookup_and_make(fib, devices, sysctls, key)
 }
 
-/// Routes a packet again whose destination or mark changed in OUTPUT; its source stays what it is.
+/// Reroutes a packet whose destination or mark changed in OUTPUT; its source is kept.
 ///
-/// D-16. The source may be anyone's, because `REJECT` answers in another's name; only a source that cannot be one
-/// (broadcast, multicast) is left open.
+/// D-16. The source need not be local, because `REJECT` replies on behalf of another host; only an invalid source
+/// (broadcast, multicast) is selected anew.
 ///
 /// # Errors
 /// As [`route_output`].
@@ -111,7 +112,7 @@ fn lookup_and_make(
 ) -> Result<RouteResult, DropReason> {
     let entry = match (fib.lookup_on(key.dst, key.oif, Scope::Universe), key.oif) {
         (Ok(entry), _) => entry,
-        // With a device settled, a destination without a route is taken to be on its link.
+        // With a given device, a destination without a route is assumed to be on-link.
         (Err(_), Some(oif)) => {
             key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Link));
             return make_route(devices, sysctls, &key, None);
@@ -144,7 +145,7 @@ fn make_route(
     let (kind, gateway) = if key.dst.is_broadcast() {
         (RouteKind::Broadcast, None)
     } else if key.dst.is_multicast() {
-        // A default route does not make a multicast go to its gateway.
+        // A default route does not send multicast to its gateway.
         let entry = entry.filter(|entry| entry.route.dst.prefix_len() >= 4);
         (RouteKind::Multicast, entry.and_then(FibEntry::gateway))
     } else if key.dst.is_unspecified() {

@@ -1,4 +1,4 @@
-//! Routes as `ip route` writes them.
+//! Routes, as `ip route` writes them.
 
 use crate::device::Scope;
 use crate::ids::DeviceId;
@@ -6,10 +6,10 @@ use crate::route::RouteKind;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-/// A routing table (`RT_TABLE_*`, include/uapi/linux/rtnetlink.h). Local comes first where all else is equal.
+/// A routing table (`RT_TABLE_*`, include/uapi/linux/rtnetlink.h). Local precedes main if all else is equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TableId {
-    /// `RT_TABLE_LOCAL`, 255: own and broadcast addresses.
+    /// `RT_TABLE_LOCAL`, 255: local and broadcast addresses.
     Local,
     /// `RT_TABLE_MAIN`, 254.
     Main,
@@ -18,21 +18,21 @@ pub enum TableId {
 /// A route to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Destinations; host bits must be zero.
+    /// Destination network; host bits must be zero.
     pub dst: Ipv4Net,
-    /// What it does.
+    /// The type.
     pub kind: RouteKind,
-    /// How far the destinations are.
+    /// The scope of the destination.
     pub scope: Scope,
     /// Gateway.
     pub via: Option<Ipv4Addr>,
-    /// Output device; may be left out beside a gateway.
+    /// Output device; optional with a gateway.
     pub device: Option<DeviceId>,
     /// Preferred source address (`src`).
     pub source: Option<Ipv4Addr>,
-    /// Lower wins among routes to the same destinations.
+    /// Lower values take precedence among routes to the same destination.
     pub metric: u32,
-    /// The gateway is on the link of `device`, whatever the routes say (`onlink`).
+    /// The gateway is on the link of `device`, regardless of routes (`onlink`).
     pub is_onlink: bool,
 }
 
@@ -57,7 +57,7 @@ impl Route {
         Self::bare(dst, kind)
     }
 
-    /// The same route by way of a device (`dev DEVICE`).
+    /// The same route with an output device (`dev DEVICE`).
     pub const fn on(self, device: DeviceId) -> Self {
         Self { device: Some(device), ..self }
     }
@@ -72,7 +72,7 @@ impl Route {
         Self { metric, ..self }
     }
 
-    /// The same route with its gateway declared to be on the link (`onlink`).
+    /// The same route with an on-link gateway (`onlink`).
     pub const fn onlink(self) -> Self {
         Self { is_onlink: true, ..self }
     }
@@ -91,12 +91,12 @@ impl Route {
     }
 }
 
-/// Which route to remove: the first that agrees in everything that is given, as `ip route del` does.
+/// Selects the route to remove: the first that matches all given fields, as in `ip route del`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// What it does.
+    /// The type.
     pub kind: Option<RouteKind>,
-    /// How far the destinations are.
+    /// The scope of the destination.
     pub scope: Option<Scope>,
     /// Gateway.
     pub via: Option<Ipv4Addr>,
@@ -104,23 +104,23 @@ pub struct Selector {
     pub device: Option<DeviceId>,
     /// Preferred source address.
     pub source: Option<Ipv4Addr>,
-    /// Metric; zero counts as not given, as in the kernel.
+    /// Metric; zero matches any, as in the kernel.
     pub metric: u32,
 }
 
-/// A route that was refused; the texts are those of `ip route`.
+/// A route was rejected; the messages are those of `ip route`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FibError {
     /// Host bits are set in the destination (`EINVAL`).
     #[error("Invalid prefix for given prefix length.")]
     HostBits,
-    /// The scope does not fit the kind of route (`EINVAL`).
+    /// The scope does not fit the route type (`EINVAL`).
     #[error("Invalid scope.")]
     InvalidScope,
-    /// A gateway or a device was given to a route that refuses packets (`EINVAL`).
+    /// A gateway or a device was given for a route type that rejects packets (`EINVAL`).
     #[error("Gateway, device and multipath can not be specified for this route type.")]
     RefusingRouteHasNextHop,
-    /// A gateway was given to a local route (`EINVAL`).
+    /// A gateway was given for a local route (`EINVAL`).
     #[error("Route with host scope can not have a gateway.")]
     LocalRouteHasGateway,
     /// Neither gateway nor device (`ENODEV`).
@@ -129,22 +129,22 @@ pub enum FibError {
     /// The device is down (`ENETDOWN`).
     #[error("Device for nexthop is not up.")]
     DeviceDown,
-    /// The device on whose link the gateway is, or that has it as an address, is down (`ENETDOWN`).
+    /// The device on whose link the gateway is, or that has the gateway as an address, is down (`ENETDOWN`).
     #[error("Network is down")]
     GatewayDeviceDown,
     /// The device of an onlink gateway is down (`ENETDOWN`).
     #[error("Nexthop device is not up.")]
     OnlinkDeviceDown,
-    /// The gateway is neither on a link nor an own address (`EINVAL`), or no route leads to it (`ENETUNREACH`).
+    /// The gateway is neither on-link nor a local address (`EINVAL`), or there is no route to it (`ENETUNREACH`).
     #[error("Nexthop has invalid gateway.")]
     InvalidGateway,
     /// `onlink` without a gateway (`EINVAL`).
     #[error("Invalid flags for nexthop - PERVASIVE and ONLINK can not be set.")]
     OnlinkWithoutGateway,
-    /// A gateway was declared onlink on a route whose scope leaves no room for one (`EINVAL`).
+    /// A gateway was declared onlink for a route whose scope does not allow one (`EINVAL`).
     #[error("Nexthop has invalid scope.")]
     InvalidNextHopScope,
-    /// The preferred source is no own address (`EINVAL`).
+    /// The preferred source is not a local address (`EINVAL`).
     #[error("Invalid prefsrc address.")]
     InvalidSource,
     /// A route to the same destinations with the same metric exists (`EEXIST`).

@@ -1,15 +1,15 @@
-//! Source addresses (net/ipv4/devinet.c).
+//! Source address selection (net/ipv4/devinet.c).
 
 use crate::device::{Device, Devices, InterfaceAddr, Scope};
 use crate::ids::DeviceId;
 use crate::sysctl::Sysctls;
 use std::net::Ipv4Addr;
 
-/// The address with which this netns speaks to `next_hop` by way of `device`; `None` if no device has a usable one.
+/// The source address for packets to `next_hop` through `device`; `None` if no device has a usable one.
 ///
-/// D-06: the first primary address whose subnet holds the next hop, else the first primary; secondaries never; and if the
-/// device has none, the first primary of any device, `lo` included.
-// Linux: inet_select_addr.
+/// D-06: the first primary address whose subnet contains the next hop, else the first primary; never a secondary; if
+/// the device has none, the first primary of any device, including `lo`.
+/// Linux: inet_select_addr.
 pub fn select_source(
     devices: &Devices,
     sysctls: &Sysctls,
@@ -30,15 +30,15 @@ pub fn select_source(
     if let Some(best) = best {
         return Some(best.net.addr());
     }
-    // Linux: in_dev_select_addr; addresses of scope link are never lent to another device.
+    // Linux: in_dev_select_addr; addresses with scope link are not used for other devices.
     let lends =
         |held: &&InterfaceAddr| !held.is_secondary && held.scope != Scope::Link && held.scope <= scope;
     devices.iter().find_map(|other| other.addrs.iter().find(lends)).map(|held| held.net.addr())
 }
 
-/// A local address, if one exists that is as asked for: on `device` (any if none), equal to `local` (any if none), in one
-/// subnet with `peer` (any if none), and not narrower than `scope`.
-// Linux: inet_confirm_addr.
+/// A local address that meets the conditions: on `device` (any if none), equal to `local` (any if none), in the same
+/// subnet as `peer` (any if none), and with at least `scope`.
+/// Linux: inet_confirm_addr.
 pub fn confirm_address(
     devices: &Devices,
     sysctls: &Sysctls,
@@ -53,7 +53,7 @@ pub fn confirm_address(
     }
 }
 
-// Linux: confirm_addr_indev. One address gives the answer, the same or another gives the subnet.
+// Linux: confirm_addr_indev. One address provides the result, the same or another one the subnet.
 fn confirm_on(
     device: &Device,
     sysctls: &Sysctls,
@@ -91,7 +91,7 @@ fn confirm_on(
     answer.filter(|_| has_subnet)
 }
 
-/// With route_localnet, addresses of scope host may be used on links.
+/// With route_localnet, addresses with scope host may be used on links.
 fn localnet_scope(sysctls: &Sysctls, device: DeviceId) -> Scope {
     if sysctls.route_localnet(device) { Scope::Link } else { Scope::Host }
 }

@@ -1,4 +1,4 @@
-//! The tables: adding, removing, and the longest prefix.
+//! The routing tables: insertion, removal, and longest-prefix match.
 
 use super::source::select_source;
 use super::{FibError, Route, Selector, TableId};
@@ -17,24 +17,24 @@ use std::net::Ipv4Addr;
 pub struct FibEntry {
     /// The table that holds it.
     pub table: TableId,
-    /// The route, as it was added.
+    /// The route as added.
     pub route: Route,
-    /// The device of its next hop; none if it refuses packets.
+    /// The device of its next hop; none if it rejects packets.
     pub device: Option<DeviceId>,
-    /// How far its next hop is (`nhc_scope`).
+    /// The scope of its next hop (`nhc_scope`).
     pub(super) nexthop_scope: NextHopScope,
-    /// The kernel made it for an address (`RTPROT_KERNEL`).
+    /// The kernel added it for an address (`RTPROT_KERNEL`).
     pub is_kernel: bool,
 }
 
-/// Scope of a next hop; it ends with one more value than that of a destination (`RT_SCOPE_NOWHERE`).
+/// Scope of a next hop; compared with destinations it has one more value (`RT_SCOPE_NOWHERE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum NextHopScope {
     Universe,
     Link,
     /// The destination itself is the next hop.
     Host,
-    /// The destination is here.
+    /// The destination is local.
     Nowhere,
 }
 
@@ -59,7 +59,8 @@ pub struct Fib {
     lengths: u64,
     /// How often a route was added or removed.
     generation: u64,
-    /// The user added a local route (`fib_has_custom_local_routes`), so that the short cut of `fib_validate_source` is off.
+    /// The user added a local route (`fib_has_custom_local_routes`), which disables the short cut in
+    /// `fib_validate_source`.
     pub(super) has_custom_local_routes: bool,
 }
 
@@ -67,7 +68,7 @@ impl Fib {
     /// Adds a route, as `ip route add` does.
     ///
     /// # Errors
-    /// Whatever `ip route add` would say.
+    /// The errors of `ip route add`.
     // Linux: fib_table_insert, net/ipv4/fib_trie.c, with NLM_F_CREATE | NLM_F_EXCL.
     pub fn add(&mut self, devices: &Devices, table: TableId, route: Route) -> Result<(), FibError> {
         let entry = self.check(devices, table, route)?;
@@ -82,10 +83,10 @@ impl Fib {
         Ok(())
     }
 
-    /// Adds a route in place of the first one to the same destinations with the same metric, as `ip route replace` does.
+    /// Replaces the first route to the same destination with the same metric, as `ip route replace` does.
     ///
     /// # Errors
-    /// Whatever `ip route replace` would say.
+    /// The errors of `ip route replace`.
     // Linux: fib_table_insert with NLM_F_CREATE | NLM_F_REPLACE.
     pub fn replace(&mut self, devices: &Devices, table: TableId, route: Route) -> Result<(), FibError> {
         let entry = self.check(devices, table, route)?;
@@ -103,7 +104,7 @@ impl Fib {
         Ok(())
     }
 
-    /// Removes the first route to `dst` that agrees with `selector`, as `ip route del` does.
+    /// Removes the first route to `dst` that matches `selector`, as `ip route del` does.
     ///
     /// # Errors
     /// [`FibError::NotFound`].
@@ -122,24 +123,24 @@ impl Fib {
         self.generation
     }
 
-    /// The routes of a table, in the order of their destinations.
+    /// The routes of a table, ordered by destination.
     pub fn routes(&self, table: TableId) -> impl Iterator<Item = &FibEntry> {
         let mut keys: Vec<_> = self.entries.iter().collect();
         keys.sort_by_key(|((len, addr), _)| (*addr, Reverse(*len)));
         keys.into_iter().flat_map(|(_, entries)| entries).filter(move |entry| entry.table == table)
     }
 
-    /// The route to a destination: the longest prefix, then the lowest metric.
+    /// Looks up a destination: the longest prefix, then the lowest metric.
     ///
     /// # Errors
-    /// [`DropReason::IpNoRouteIn`] if there is none; [`DropReason::RouteUnreachable`], [`DropReason::RouteProhibited`] or
-    /// [`DropReason::RouteBlackhole`] if the route says so.
+    /// [`DropReason::IpNoRouteIn`] if there is no route; [`DropReason::RouteUnreachable`],
+    /// [`DropReason::RouteProhibited`] or [`DropReason::RouteBlackhole`] for routes of these types.
     pub fn lookup(&self, dst: Ipv4Addr) -> Result<&FibEntry, DropReason> {
         self.lookup_on(dst, None, Scope::Universe)
     }
 
-    /// As [`Fib::lookup`], for next hops on one device and destinations of at least a scope.
-    // Linux: fib_table_lookup, net/ipv4/fib_trie.c. A route that refuses ends the search whatever device is asked for.
+    /// Like [`Fib::lookup`], restricted to next hops on one device and to destinations of at least a scope.
+    /// Linux: fib_table_lookup, net/ipv4/fib_trie.c. A route that rejects packets ends the search, whatever the device.
     pub(super) fn lookup_on(
         &self,
         dst: Ipv4Addr,
@@ -155,14 +156,14 @@ impl Fib {
         refusal(entry.route.kind).map_or(Ok(entry), Err)
     }
 
-    /// What kind of address this is (`inet_addr_type`, net/ipv4/fib_frontend.c; also `inet_addr_type_dev_table`, which
-    /// differs with VRFs only). D-22: local is whatever the local table says, whether or not a device holds it.
+    /// The type of an address (`inet_addr_type`, net/ipv4/fib_frontend.c; also `inet_addr_type_dev_table`, which
+    /// differs only with VRFs). D-22: local is what the local table says, whether or not a device has the address.
     pub fn addr_type(&self, addr: Ipv4Addr) -> RouteKind {
         self.addr_type_on(addr, None)
     }
 
-    /// As [`Fib::addr_type`], but seen from one device: an own address of another device is unicast
-    /// (`inet_dev_addr_type`, as `-m addrtype --limit-iface-in` asks).
+    /// Like [`Fib::addr_type`], but relative to one device: a local address of another device is unicast
+    /// (`inet_dev_addr_type`, used by `-m addrtype --limit-iface-in`).
     pub fn addr_type_on(&self, addr: Ipv4Addr, device: Option<DeviceId>) -> RouteKind {
         if addr.is_unspecified() || addr.is_broadcast() {
             return RouteKind::Broadcast;
@@ -176,20 +177,20 @@ impl Fib {
         }
     }
 
-    /// The device whose local route names this address (`__ip_dev_find`, net/ipv4/devinet.c).
+    /// The device whose local route covers this address (`__ip_dev_find`, net/ipv4/devinet.c).
     pub fn device_of(&self, devices: &Devices, addr: Ipv4Addr) -> Option<DeviceId> {
         if let Some(holder) = devices.owner_of(addr) {
             return Some(holder.id);
         }
-        // Linux looks here for addresses that are local without being assigned, such as 127.0.0.2.
+        // Linux finds addresses here that are local without being assigned, such as 127.0.0.2.
         self.lookup(addr)
             .ok()
             .filter(|entry| entry.route.kind == RouteKind::Local)
             .and_then(|entry| entry.device)
     }
 
-    /// Inserts what the kernel itself makes: behind what is there, and silently not at all if it is there already.
-    // Linux: fib_magic, net/ipv4/fib_frontend.c, with NLM_F_CREATE | NLM_F_APPEND.
+    /// Inserts a kernel route after existing ones; does nothing if it exists.
+    /// Linux: fib_magic, net/ipv4/fib_frontend.c, with NLM_F_CREATE | NLM_F_APPEND.
     pub(super) fn append_kernel(&mut self, device: &Device, table: TableId, route: Route) {
         let nexthop_scope =
             if route.scope == Scope::Host { NextHopScope::Nowhere } else { NextHopScope::Host };
@@ -203,7 +204,7 @@ impl Fib {
         }
     }
 
-    /// Removes a route that the kernel made, if it is there.
+    /// Removes a kernel route, if it exists.
     pub(super) fn remove_kernel(&mut self, table: TableId, route: &Route) {
         let position = self.at(route.dst).iter().position(|entry| {
             entry.is_kernel && entry.table == table && Route { metric: route.metric, ..entry.route } == *route
@@ -213,7 +214,7 @@ impl Fib {
         }
     }
 
-    /// Keeps the entries for which `keep` holds.
+    /// Keeps the entries for which `keep` returns true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&FibEntry) -> bool) {
         self.generation += 1;
         self.entries.retain(|_, entries| {
@@ -223,7 +224,7 @@ impl Fib {
         self.lengths = self.entries.keys().fold(0, |bits, (len, _)| bits | 1 << len);
     }
 
-    /// Every entry whose prefix holds `dst`, in the order of look-up. Visits only the prefix lengths that exist, and does not
+    /// Every entry whose prefix contains `dst`, in lookup order. Visits only the prefix lengths that exist, and does not
     /// allocate.
     fn covering(&self, dst: Ipv4Addr) -> impl Iterator<Item = &FibEntry> {
         let bits = u32::from(dst);
@@ -321,7 +322,7 @@ impl Fib {
             }
             return Ok((device, NextHopScope::Link));
         }
-        // The gateway must be nearer than the destinations: on a link, or an own address.
+        // The gateway must be nearer than the destination: on-link, or a local address.
         let nearer = if route.scope >= Scope::Link { Scope::Host } else { Scope::Link };
         let hop = self.lookup_on(gateway, route.device, nearer).map_err(|_| FibError::InvalidGateway)?;
         match (hop.route.kind, hop.device) {
@@ -335,14 +336,14 @@ impl Fib {
 }
 
 impl FibEntry {
-    /// The gateway, if its next hop is one: a gateway that is an own address makes the destinations direct.
-    // Linux: rt_set_nexthop, net/ipv4/route.c, takes `nhc_gw` if `nhc_scope` is RT_SCOPE_LINK.
+    /// The gateway, if it is the next hop: a gateway that is a local address makes the route direct.
+    /// Linux: rt_set_nexthop, net/ipv4/route.c, uses `nhc_gw` if `nhc_scope` is RT_SCOPE_LINK.
     pub fn gateway(&self) -> Option<Ipv4Addr> {
         self.route.via.filter(|_| self.nexthop_scope == NextHopScope::Link)
     }
 
-    /// The source address that goes with the route; unspecified if no device has one.
-    // Linux: fib_result_prefsrc, net/ipv4/fib_semantics.c.
+    /// The source address of the route; unspecified if no device has one.
+    /// Linux: fib_result_prefsrc, net/ipv4/fib_semantics.c.
     pub fn source(&self, devices: &Devices, sysctls: &Sysctls) -> Ipv4Addr {
         self.route
             .source
@@ -367,7 +368,7 @@ fn key(dst: Ipv4Net) -> (u8, u32) {
     (dst.prefix_len(), u32::from(dst.network()))
 }
 
-/// Why a route of this kind refuses packets, if it does (`fib_props[].error`).
+/// Why routes of this type reject packets, if they do (`fib_props[].error`).
 const fn refusal(kind: RouteKind) -> Option<DropReason> {
     match kind {
         RouteKind::Unreachable => Some(DropReason::RouteUnreachable),
@@ -377,7 +378,7 @@ const fn refusal(kind: RouteKind) -> Option<DropReason> {
     }
 }
 
-/// The widest scope that a route of this kind may have (`fib_props[].scope`).
+/// The widest scope allowed for this route type (`fib_props[].scope`).
 const fn widest_scope(kind: RouteKind) -> Scope {
     match kind {
         RouteKind::Local => Scope::Host,

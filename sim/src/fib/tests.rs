@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 mod input;
 mod output;
 
-/// A netns in the making.
+/// A netns under construction.
 #[derive(Clone, Debug, Default)]
 struct Host {
     devices: Devices,
@@ -20,7 +20,7 @@ struct Host {
 }
 
 impl Host {
-    /// `lo`, and what follows: a device name, and its addresses.
+    /// `lo`, and the given devices: name and addresses.
     fn new(devices: &[(&str, &[&str])]) -> Self {
         let mut host = Self::default();
         host.devices.add("lo", MacAddr::ZERO, u16::MAX, DeviceKind::Loopback);
@@ -63,7 +63,7 @@ impl Host {
         self
     }
 
-    /// `ip route show table all`, without what every host has for `lo`.
+    /// `ip route show table all`, without the standard routes of `lo`.
     fn show(&self) -> String {
         let lines: Vec<_> = [TableId::Main, TableId::Local]
             .into_iter()
@@ -192,7 +192,7 @@ fn routes_that_ip_route_add_refuses() {
     let gateway = addr("10.0.0.7");
     check_refused(Route::via(net("10.8.0.1/16"), gateway), FibError::HostBits);
     check_refused(Route::via(dst, addr("192.168.0.1")), FibError::InvalidGateway);
-    // Reached by way of another gateway, and so not on a link.
+    // Reached through another gateway, hence not on-link.
     check_refused(Route::via(dst, addr("10.7.0.1")), FibError::InvalidGateway);
     check_refused(Route::via(dst, addr("10.0.0.255")), FibError::InvalidGateway);
     check_refused(Route::via(dst, gateway).on(down0), FibError::InvalidGateway);
@@ -236,7 +236,7 @@ fn routes_that_ip_route_add_takes() {
     assert_eq!(gateway(&host), Ok(Some(addr("10.0.0.252"))));
 }
 
-/// D-22: the kind of an address is what the local table says, whoever holds it.
+/// D-22: the type of an address is what the local table says, regardless of devices.
 #[test]
 fn d22_local_is_what_the_local_table_says() {
     let mut host = Host::new(&[("eth0", &["10.0.0.1/24"]), ("kube-ipvs0", &["10.96.0.10/32"])]);
@@ -304,7 +304,7 @@ fn d06_which_source_is_selected() {
         ("eth0", "10.1.0.9", Scope::Universe, "10.1.0.1"),
         ("eth0", "8.8.8.8", Scope::Universe, "10.0.0.1"),
         ("eth0", "", Scope::Universe, "10.0.0.1"),
-        // A device without addresses borrows from the first device that has one of fitting scope.
+        // A device without addresses uses the first device that has one with a suitable scope.
         ("eth1", "8.8.8.8", Scope::Universe, "10.0.0.1"),
         ("eth1", "8.8.8.8", Scope::Host, "127.0.0.1"),
         ("lo", "", Scope::Universe, "10.0.0.1"),
@@ -314,7 +314,7 @@ fn d06_which_source_is_selected() {
     }
     host = Host::new(&[("eth0", &[])]);
     assert_eq!(select(&host, "eth0", "8.8.8.8", Scope::Universe), "none");
-    // With route_localnet, 127.0.0.1 serves for links.
+    // With route_localnet, 127.0.0.1 is usable on links.
     assert_eq!(select(&host, "lo", "", Scope::Link), "none");
     host = host.set("net.ipv4.conf.lo.route_localnet", "1");
     assert_eq!(select(&host, "lo", "", Scope::Link), "127.0.0.1");
@@ -327,7 +327,7 @@ fn arbitrary_net() -> impl Strategy<Value = Ipv4Net> {
 }
 
 proptest! {
-    /// The look-up finds what a scan over all routes finds, also after some of them went.
+    /// Lookup equals a scan over all routes, also after removals.
     #[test]
     fn longest_prefix_equals_a_naive_scan(
         nets in prop::collection::vec((arbitrary_net(), 0..3_u32, any::<bool>()), 0..40),
@@ -352,7 +352,7 @@ proptest! {
                 let (table, route) = all.remove(index);
                 let selector = Selector { scope: Some(route.scope), ..Selector::default() };
                 let gone = fib.remove(table, route.dst, Selector { metric: route.metric, ..selector });
-                // Metric 0 selects any, so that the first goes; take that one from the model as well.
+                // Metric 0 matches any, so the first is removed; remove it from the model too.
                 let gone = gone.map(|entry| (entry.table, entry.route)).unwrap();
                 if gone != (table, route) {
                     all.push((table, route));

@@ -56,7 +56,7 @@ fn families_are_apart() {
     assert!(table.entries(Bridge, Hook::Input).is_empty());
 }
 
-/// A base chain may stand at any priority. Of several with the same one, the newest runs first, as in the kernel.
+/// A base chain may have any priority. Of several with the same one, the newest runs first, as in the kernel.
 #[test]
 fn chains_of_any_priority_find_their_place() {
     let chain = |priority, kind| HookOps {
@@ -79,7 +79,7 @@ fn chains_of_any_priority_find_their_place() {
     assert_eq!(table.entries(Ipv4, Hook::Forward), [rows[1], rows[3], rows[0]]);
 }
 
-/// The entry of NAT has its own priority, whatever that of the chains is.
+/// The entry of NAT has its own priority, independent of its chains.
 #[test]
 fn chains_of_nat_bring_its_entries_along() {
     let mut table = HookTable::default();

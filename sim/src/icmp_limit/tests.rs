@@ -13,7 +13,7 @@ fn at_millis(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
 }
 
-/// How many of `count` messages at each of these times are allowed.
+/// The number of messages allowed out of `count` at each of these times.
 fn check(settings: &[(&str, &str)], message: IcmpMessage, at: &[(u64, usize)], expected: &[usize]) {
     let mut sysctls = Sysctls::default();
     for (name, value) in settings {
@@ -40,7 +40,8 @@ fn d23_a_peer_gets_six_at_once_then_one_a_second() {
 fn d23_what_is_exempt() {
     let loopback = IcmpMessage { leaves_by_loopback: true, ..PORT_UNREACHABLE };
     let looped = IcmpMessage { is_about_loopback: true, ..PORT_UNREACHABLE };
-    // The bucket of the netns holds 50 and limits what leaves by the loopback, unless it also came in that way.
+    // The bucket of the netns holds 50 tokens and limits what leaves through the loopback device, unless it was also
+    // received there.
     check(&[], loopback, &[(0, 100)], &[50]);
     check(&[], looped, &[(0, 100)], &[100]);
     check(&[], IcmpMessage { code: 4, ..PORT_UNREACHABLE }, &[(0, 100)], &[100]);
@@ -101,7 +102,7 @@ fn an_error_that_costs_nothing_leaves_no_tokens_for_a_route_error() {
     assert!(limit.allow_route_error(at_millis(1_000), PORT_UNREACHABLE.peer));
 }
 
-/// The error itself comes in the same tick as the judgement of the route; tokens are cut when the next tick has come.
+/// The error is sent in the same tick as the route check; tokens are capped in the next tick.
 #[test]
 fn within_a_tick_an_error_that_costs_nothing_leaves_what_there_was() {
     let mut sysctls = Sysctls::default();
@@ -116,7 +117,7 @@ fn within_a_tick_an_error_that_costs_nothing_leaves_what_there_was() {
     assert!(!limit.allow_route_error(at_millis(301), peer));
 }
 
-/// At which of these times, in milliseconds, a redirect may go.
+/// The times, in milliseconds, at which a redirect may be sent.
 fn check_redirects(at: &[u64], expected: &[u64]) {
     let mut limit = IcmpLimit::default();
     let sent: Vec<_> =

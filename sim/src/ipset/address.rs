@@ -1,4 +1,4 @@
-//! Addresses as they are written in elements and in the options of `create`.
+//! Parses addresses in elements and in the options of `create`.
 
 use super::keys;
 use crate::hook::Family;
@@ -15,7 +15,7 @@ pub(super) const fn family_name(family: Family) -> &'static str {
     }
 }
 
-/// `10.0.0.0/24` or `10.0.0.0-10.0.0.255`, in either order; `None` for what is neither.
+/// `10.0.0.0/24` or `10.0.0.0-10.0.0.255`, in either order; `None` for anything else.
 pub(super) fn range_v4(value: Value<'_>) -> Parse<Option<(u32, u32)>> {
     let number = |text| address(Family::Ipv4, value.part(text)).map(low_half);
     if let Some((addr, prefix)) = value.text.split_once('/') {
@@ -33,7 +33,7 @@ pub(super) fn prefix_length(family: Family, value: Value<'_>) -> Parse<u8> {
     Ok(u8::try_from(ranged(value, 0..=width.into())?).unwrap_or(width))
 }
 
-/// An address, in brackets or not. Host names are refused: what they mean depends on a resolver.
+/// An address, optionally in brackets. Host names are rejected: they depend on a resolver.
 pub(super) fn address(family: Family, value: Value<'_>) -> Parse<u128> {
     let inner = value.text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value.text);
     let (addr, expected) = match family {
@@ -43,11 +43,11 @@ pub(super) fn address(family: Family, value: Value<'_>) -> Parse<u128> {
     addr.ok_or_else(|| {
         let problem = value.expected(expected);
         let is_name = inner.starts_with(|first: char| first.is_ascii_alphabetic()) && !inner.contains(':');
-        if is_name { problem.help("host names depend on a resolver; write the address") } else { problem }
+        if is_name { problem.help("host names depend on a resolver; use the address") } else { problem }
     })
 }
 
-/// Up to four numbers between dots; the last one fills what is left (`inet_aton`).
+/// Up to four numbers separated by dots; the last one fills the rest (`inet_aton`).
 fn addr_v4(text: &str) -> Option<u32> {
     let parts: Vec<u64> = text.split('.').map(number_of_addr).collect::<Option<_>>()?;
     let (last, heads) = parts.split_last()?;

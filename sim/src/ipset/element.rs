@@ -1,4 +1,4 @@
-//! Elements as text: `10.0.0.1,tcp:80,10.1.0.0/16`, with ranges where a type takes them.
+//! Elements as text: `10.0.0.1,tcp:80,10.1.0.0/16`, with ranges where the type allows them.
 
 use super::address::{address, family_name, low_half, prefix_length, range_v4};
 use super::header::{Header, SetType};
@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 pub(super) const UDPLITE: u8 = 136;
 pub(super) const ICMPV6: u8 = 58;
 
-/// An element as it was written: each part may stand for many.
+/// An element as written: each part may denote a range.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Spec {
     first: Span,
@@ -22,16 +22,16 @@ pub(super) struct Spec {
     second: Span,
 }
 
-/// Addresses from one to another, both included.
+/// A range of addresses, inclusive.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     from: u128,
     to: u128,
-    /// Given as a network of this prefix length.
+    /// The prefix length, if written as a network.
     prefix: Option<u8>,
 }
 
-/// Ports from one to another, both included.
+/// A range of ports, inclusive.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ports {
     protocol: u8,
@@ -40,7 +40,7 @@ struct Ports {
 }
 
 impl Spec {
-    /// Reads an element of a set that is no list.
+    /// Parses an element of a set that is not a list.
     pub(super) fn read(header: &Header, value: Value<'_>) -> Parse<Self> {
         let parts: Vec<Value<'_>> = value.split_commas().collect();
         let expected = || value.expected(format!("an element such as `{}`", example(header)));
@@ -74,7 +74,8 @@ impl Spec {
         }
     }
 
-    /// Whether it is a network of all addresses, which the kernel does not take (`IPSET_ERR_INVALID_CIDR`, `IPSET_ERR_HASH_RANGE`).
+    /// True for the network of all addresses, which the kernel rejects (`IPSET_ERR_INVALID_CIDR`,
+    /// `IPSET_ERR_HASH_RANGE`).
     pub(super) fn is_everything(&self, header: &Header) -> bool {
         let span = match header.set_type {
             SetType::HashNet | SetType::HashNetPort => self.first,
@@ -98,7 +99,7 @@ impl Spec {
         }
     }
 
-    /// Calls `each` with every element that it stands for, in the order in which the kernel takes them, until one fails.
+    /// Calls `each` with every element that it denotes, in the kernel's order, until one fails.
     pub(super) fn try_each<E>(
         &self,
         header: &Header,
@@ -124,9 +125,9 @@ impl Span {
         Self { from: addr, to: addr, prefix: None }
     }
 
-    /// The hosts, or the networks with their prefix lengths, that it stands for. With a netmask a host stands for its network; a
-    /// bitmap counts from the first address on, wherever that lies in its network (`bitmap_ip_uadt`), other types from the network's
-    /// own address.
+    /// The hosts it denotes, or networks with prefix lengths. With a netmask a host denotes its network; a bitmap
+    /// starts at the first address, wherever that is in its network (`bitmap_ip_uadt`), other types at the network
+    /// address.
     fn addresses(self, header: &Header, are_networks: bool) -> impl Iterator<Item = (u128, u8)> {
         let family = header.family().unwrap_or(Family::Ipv4);
         let width = keys::bits(family);
@@ -178,7 +179,7 @@ fn host(family: Family, value: Value<'_>) -> Parse<Span> {
     address(family, value).map(Span::one)
 }
 
-/// One address or, of IPv4, a network or a range of them.
+/// One address or, for IPv4, a network or range.
 fn hosts(family: Family, value: Value<'_>) -> Parse<Span> {
     match family {
         Family::Ipv4 => Ok(match range_v4(value)? {
@@ -192,7 +193,7 @@ fn hosts(family: Family, value: Value<'_>) -> Parse<Span> {
     }
 }
 
-/// A network, one address or, of IPv4, a range.
+/// A network, one address or, for IPv4, a range.
 fn network(family: Family, value: Value<'_>) -> Parse<Span> {
     if let Some((addr, prefix)) = value.text.split_once('/') {
         let addr = address(family, value.part(addr))?;
@@ -210,7 +211,7 @@ fn network(family: Family, value: Value<'_>) -> Parse<Span> {
     }
 }
 
-/// `80`, `tcp:80`, `udp:53-60`, `icmp:echo-request`, `gre:0`; TCP where there is no protocol.
+/// `80`, `tcp:80`, `udp:53-60`, `icmp:echo-request`, `gre:0`; TCP by default.
 ///
 /// Linux user space: `ipset_parse_proto_port`, lib/parse.c.
 fn ports(family: Family, value: Value<'_>) -> Parse<Ports> {
@@ -238,7 +239,7 @@ fn ports(family: Family, value: Value<'_>) -> Parse<Ports> {
     }
 }
 
-/// A protocol by number or by its name, in small or in capital letters.
+/// A protocol by number or name, in lower or upper case.
 fn known_protocol(name: Value<'_>) -> Parse<u8> {
     let expected = || name.expected("a protocol such as `tcp`, or its number");
     let is_lower = !name.text.contains(|letter: char| letter.is_ascii_uppercase());
@@ -262,7 +263,7 @@ fn some_port(value: Value<'_>) -> Parse<u16> {
     if value.text.is_empty() { Err(value.expected("a port number from 0 to 65535")) } else { port(value) }
 }
 
-/// The ports of `bitmap:port`, which forgets the protocol that may stand before them.
+/// The ports of `bitmap:port`, which ignores a preceding protocol.
 fn bitmap_ports(value: Value<'_>) -> Parse<Ports> {
     let Some((name, rest)) = value.text.split_once(':') else { return port_range(0, value) };
     let name = value.part(name);
@@ -272,7 +273,7 @@ fn bitmap_ports(value: Value<'_>) -> Parse<Ports> {
     }
 }
 
-/// Appends an element as `ipset save` prints it.
+/// Appends an element in `ipset save` format.
 pub(super) fn print(out: &mut String, header: &Header, key: &Key) {
     let family = header.family().unwrap_or(Family::Ipv4);
     let addr = |out: &mut String| print_addr(out, family, key.addr);

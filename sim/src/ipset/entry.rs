@@ -1,21 +1,21 @@
-//! What an element has beside its key, and why a change to a set is refused.
+//! The value of an element, and reasons why a change to a set is rejected.
 
 use super::header::Extensions;
 use crate::time::{Duration, Instant};
 
-/// What an element has beside its key.
+/// The extensions of an element.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ElementData {
-    /// When it goes; `None` is never.
+    /// Expiry time; `None` if permanent.
     expires: Option<Instant>,
-    /// An exception: what it covers is not in the set.
+    /// An exception: addresses it covers are not in the set.
     pub(super) is_exception: bool,
     pub(super) packets: u64,
     pub(super) bytes: u64,
     pub(super) comment: Option<Box<str>>,
 }
 
-/// What an `add` says beside the element.
+/// Options of an `add`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Additions {
     pub(super) timeout: Option<u32>,
@@ -32,7 +32,7 @@ impl ElementData {
         entry
     }
 
-    /// Gives it what an `add -exist` says; counters stay unless it says some.
+    /// Applies the options of an `add -exist`; counters are kept unless given.
     pub(super) fn renew(&mut self, additions: &Additions, extensions: &Extensions, now: Instant) {
         let seconds = extensions.timeout.map_or(0, |default| additions.timeout.unwrap_or(default));
         self.expires = (seconds > 0).then(|| now + Duration::from_secs(seconds.into()));
@@ -47,13 +47,13 @@ impl ElementData {
         self.expires.is_some_and(|expires| expires < now)
     }
 
-    /// Seconds that are left, as they are listed: zero is for ever, and less than one is one (`ip_set_timeout_get`).
+    /// Remaining seconds as listed: zero means permanent, and less than one is shown as one (`ip_set_timeout_get`).
     pub(super) fn seconds_left(&self, now: Instant) -> u64 {
         self.expires.map_or(0, |expires| (expires - now).as_secs().max(1))
     }
 }
 
-/// Why the kernel did not do it (`enum ipset_errno`, include/uapi/linux/netfilter/ipset/ip_set.h).
+/// Why the kernel rejected an operation (`enum ipset_errno`, include/uapi/linux/netfilter/ipset/ip_set.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     /// `IPSET_ERR_EXIST` of an `add`.
@@ -72,10 +72,10 @@ pub(super) enum Failure {
     IsList,
     /// `IPSET_ERR_BITMAP_RANGE`.
     OutOfRange,
-    /// `IPSET_ERR_TIMEOUT`, `IPSET_ERR_COUNTER`, `IPSET_ERR_COMMENT`: the set was made without it.
+    /// `IPSET_ERR_TIMEOUT`, `IPSET_ERR_COUNTER`, `IPSET_ERR_COMMENT`: the set was created without this extension.
     NoExtension(&'static str),
-    /// `IPSET_ERR_NAMEREF` and `IPSET_ERR_REF_EXIST`: the set after `before` or `after` is not there.
+    /// `IPSET_ERR_NAMEREF` and `IPSET_ERR_REF_EXIST`: the set after `before` or `after` is not in the list.
     NoNeighbour,
-    /// More elements in one line than are taken here.
+    /// Too many elements in one line for this simulator.
     TooMany,
 }

@@ -1,8 +1,8 @@
-//! Sets with timeouts are swept now and then. Until then, what has expired is still there for some: it keeps its set from being
-//! destroyed, and its prefix length is that of a set of networks.
+//! Sets with timeouts are swept periodically. Until then, expired elements remain visible to some operations: they
+//! prevent destruction of their set, and their prefix length counts for sets of networks.
 //!
-//! The kernel sweeps a hash table of more than 1024 buckets in parts, one after the other, and is late where nothing else wakes its
-//! CPU (`INIT_DEFERRABLE_WORK`); here all of a set is swept at once and in time.
+//! The kernel sweeps a hash table of more than 1024 buckets in parts, and is late if nothing else wakes its CPU
+//! (`INIT_DEFERRABLE_WORK`); here a set is swept at once and on time.
 
 use super::header::{Header, Storage};
 use crate::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::time::{Duration, Instant};
 const PERIOD_MAX: Duration = Duration::from_secs(180);
 const PERIOD_MIN: Duration = Duration::from_secs(1);
 
-/// When a set is swept.
+/// The schedule of sweeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gc {
     next: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Gc {
 }
 
 impl Gc {
-    /// That of a set which is made at `now`; a set without timeouts has none.
+    /// The schedule of a set created at `now`; `None` without timeouts.
     ///
     /// Linux: `IPSET_GC_PERIOD`, include/linux/netfilter/ipset/ip_set.h; `mtype_gc_init`,
     /// net/netfilter/ipset/ip_set_hash_gen.h and ip_set_bitmap_gen.h; `list_set_gc_init`.
@@ -33,7 +33,7 @@ impl Gc {
         Some(Self { next: now + first, period })
     }
 
-    /// The time of the last sweep up to `now`, if there was one since this was last called.
+    /// The time of the last sweep up to `now`, if there was one since the last call.
     pub(super) fn sweep(&mut self, now: Instant) -> Option<Instant> {
         let since = now.as_nanos().checked_sub(self.next.as_nanos())?;
         let period = u64::try_from(self.period.as_nanos()).expect("three minutes at most");

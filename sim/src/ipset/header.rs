@@ -1,4 +1,4 @@
-//! What a set is made as: its type and the options of `create`.
+//! Set types and the options of `create`.
 
 mod options;
 
@@ -25,7 +25,7 @@ pub(super) enum SetType {
     ListSet,
 }
 
-/// Types that the real tool knows and this simulator does not execute; those without a colon are older names.
+/// Types that the real tool supports and this simulator does not; those without a colon are older names.
 const UNSUPPORTED: &[&str] = &[
     "bitmap:ip,mac",
     "hash:ip,mac",
@@ -80,14 +80,14 @@ impl SetType {
         }
         if UNSUPPORTED.contains(&name.text) {
             return Err(name
-                .expected("a type of set that is simulated")
+                .expected("a supported set type")
                 .kind(RuleErrorKind::Unsupported)
                 .help("bitmap:ip, bitmap:port, hash:ip, hash:net, hash:ip,port, hash:ip,port,ip, hash:ip,port,net, hash:net,port, list:set"));
         }
-        Err(name.expected("a type of set such as `hash:ip,port`"))
+        Err(name.expected("a set type such as `hash:ip,port`"))
     }
 
-    /// How many directions a rule must give (`.dimension` of `struct ip_set_type`).
+    /// The number of directions that a rule must specify (`.dimension` of `struct ip_set_type`).
     pub(super) const fn dimension(self) -> u8 {
         match self {
             Self::BitmapIp | Self::BitmapPort | Self::HashIp | Self::HashNet | Self::ListSet => 1,
@@ -96,7 +96,7 @@ impl SetType {
         }
     }
 
-    /// Whether elements contain a network, which can be an exception (`IPSET_TYPE_NOMATCH`).
+    /// True if elements contain a network, and can be exceptions (`IPSET_TYPE_NOMATCH`).
     pub(super) const fn has_networks(self) -> bool {
         match self {
             Self::HashNet | Self::HashIpPortNet | Self::HashNetPort => true,
@@ -109,7 +109,7 @@ impl SetType {
         }
     }
 
-    /// Sets of types with the same name here can be swapped (`.features` of `struct ip_set_type`).
+    /// Types with the same result can be swapped (`.features` of `struct ip_set_type`).
     pub(super) const fn contents(self) -> &'static str {
         match self {
             Self::BitmapIp | Self::HashIp => "addresses",
@@ -124,7 +124,7 @@ impl SetType {
     }
 }
 
-/// How a set keeps its elements, with the options that only this way has.
+/// How a set stores its elements, with the options specific to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Storage {
     Bitmap {
@@ -145,10 +145,10 @@ pub(super) enum Storage {
     },
 }
 
-/// What elements have beside their key.
+/// Extensions of elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extensions {
-    /// Seconds that an element stays unless it says otherwise; zero is for ever.
+    /// Default timeout of elements in seconds; zero means permanent.
     pub(super) timeout: Option<u32>,
     pub(super) counters: bool,
     pub(super) comment: bool,
@@ -162,20 +162,20 @@ pub(super) struct Header {
     pub(super) extensions: Extensions,
 }
 
-/// Seconds that an element can be given: milliseconds must fit an `int` (`IPSET_MAX_TIMEOUT`,
+/// Maximum timeout in seconds: milliseconds must fit an `int` (`IPSET_MAX_TIMEOUT`,
 /// include/linux/netfilter/ipset/ip_set.h).
 pub(crate) const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
 
 impl Header {
-    /// The rest of a `create` line, from the type on.
+    /// Parses the rest of a `create` line, from the type on.
     pub(super) fn read(line: &mut Line<'_, '_>) -> Parse<Self> {
-        let type_name = line.required("a type of set")?;
+        let type_name = line.required("a set type")?;
         let set_type = SetType::read(type_name)?;
         let (storage, extensions) = options::read(set_type, type_name, line)?;
         Ok(Self { set_type, storage, extensions })
     }
 
-    /// The family of the packets that the set knows; `None` is both.
+    /// The family of packets that the set matches; `None` for both.
     pub(super) const fn family(&self) -> Option<Family> {
         match (self.storage, self.set_type) {
             (Storage::Hash { family, .. }, _) => Some(family),
@@ -184,7 +184,7 @@ impl Header {
         }
     }
 
-    /// Bits of an address that count.
+    /// Number of significant address bits.
     pub(super) const fn netmask(&self) -> u8 {
         match self.storage {
             Storage::Bitmap { netmask, .. } | Storage::Hash { netmask, .. } => netmask,
@@ -192,7 +192,7 @@ impl Header {
         }
     }
 
-    /// A key with its address cut to a network.
+    /// The key with its address masked to a network.
     pub(super) const fn in_network(&self, key: Key, prefix: u8) -> Key {
         let family = match self.family() {
             Some(family) => family,
@@ -211,7 +211,7 @@ impl Header {
         }
     }
 
-    /// Whether `create -exist` takes one set for the other (`same_set` of the types).
+    /// True if `create -exist` considers the sets equal (`same_set` of the types).
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let comparable = |header: &Self| {
             let mut header = *header;
@@ -223,7 +223,7 @@ impl Header {
         comparable(self) == comparable(other)
     }
 
-    /// Appends what `ipset save` prints after the name.
+    /// Appends the part of `ipset save` output after the name.
     pub(super) fn print(&self, out: &mut String) {
         _ = write!(out, " {}", self.set_type.name());
         match self.storage {
@@ -268,7 +268,7 @@ impl Header {
     }
 }
 
-/// A 64-bit counter; the largest number means that there is none.
+/// A 64-bit counter; the largest value means none.
 pub(super) fn counter(value: Value<'_>) -> Parse<u64> {
     number(value.text)
         .filter(|count| *count < u64::MAX)

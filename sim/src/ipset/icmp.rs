@@ -1,4 +1,4 @@
-//! Names of ICMP messages, which stand where other protocols have a port.
+//! Names of ICMP messages, which take the place of ports.
 
 use crate::hook::Family;
 use crate::text::error::Parse;
@@ -6,7 +6,8 @@ use crate::text::value::ranged;
 use crate::text::words::Value;
 use std::fmt::Write as _;
 
-/// Name, type and code; of several names, the first is printed. `ipset help hash:ip,port` lists them, misspelt ones included.
+/// Name, type and code; if there are several names, the first is printed. `ipset help hash:ip,port` lists them,
+/// including misspellings.
 const ICMP: &[(&str, u8, u8)] = &[
     ("echo-reply", 0, 0),
     ("pong", 0, 0),
@@ -44,7 +45,7 @@ const ICMP: &[(&str, u8, u8)] = &[
     ("address-mask-reply", 18, 0),
 ];
 
-/// As [`ICMP`], of ICMPv6.
+/// Like [`ICMP`], for ICMPv6.
 const ICMPV6: &[(&str, u8, u8)] = &[
     ("no-route", 1, 0),
     ("communication-prohibited", 1, 1),
@@ -76,7 +77,7 @@ const fn names(family: Family) -> &'static [(&'static str, u8, u8)] {
     }
 }
 
-/// `echo-request` or `8/0`, as the port that the kernel makes of it.
+/// `echo-request` or `8/0`, as the port number that the kernel uses for it.
 pub(super) fn type_code(family: Family, value: Value<'_>) -> Parse<u16> {
     if let Some((_, icmp_type, code)) = names(family).iter().find(|(name, ..)| *name == value.text) {
         return Ok(u16::from_be_bytes([*icmp_type, *code]));

@@ -3,11 +3,11 @@
 use crate::hook::Family;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What tells one element from another. Parts that a type does not have are zero.
+/// The identity of an element. Parts that a type does not have are zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) addr: u128,
-    /// Prefix length of the network, of types that have one.
+    /// Prefix length of the network, for types that have one.
     pub(super) prefix: u8,
     pub(super) protocol: u8,
     pub(super) port: u16,
@@ -15,7 +15,7 @@ pub(super) struct Key {
     pub(super) second: u128,
 }
 
-/// Bits of an address.
+/// Number of address bits.
 pub(super) const fn bits(family: Family) -> u8 {
     match family {
         Family::Ipv4 => 32,
@@ -23,7 +23,7 @@ pub(super) const fn bits(family: Family) -> u8 {
     }
 }
 
-/// The bits of an address that a prefix covers.
+/// The netmask of a prefix.
 pub(super) const fn mask(family: Family, prefix: u8) -> u128 {
     let host_bits = bits(family) - prefix;
     if host_bits == 128 { 0 } else { u128::MAX << host_bits }
@@ -38,13 +38,13 @@ pub(super) const fn number_of(addr: IpAddr) -> u128 {
     }
 }
 
-/// Appends an address as `inet_ntop` of glibc writes it.
+/// Appends an address in the format of glibc's `inet_ntop`.
 pub(super) fn print_addr(out: &mut String, family: Family, addr: u128) {
     use std::fmt::Write as _;
     let low = u32::try_from(addr & u128::from(u32::MAX)).unwrap_or_default();
     _ = match family {
         Family::Ipv4 => write!(out, "{}", Ipv4Addr::from_bits(low)),
-        // An IPv4-compatible address, which Rust no longer writes with dots.
+        // An IPv4-compatible address, which Rust no longer formats with dots.
         Family::Ipv6 | Family::Bridge if addr >> 32 == 0 && low >> 16 != 0 => {
             write!(out, "::{}", Ipv4Addr::from_bits(low))
         }
@@ -52,7 +52,7 @@ pub(super) fn print_addr(out: &mut String, family: Family, addr: u128) {
     };
 }
 
-/// The prefix length of the largest network that begins at `first` and ends at `last` or before
+/// The prefix length of the largest network that starts at `first` and ends at or before `last`
 /// (`ip_set_range_to_cidr`, net/netfilter/ipset/pfxlen.c).
 pub(super) fn network_at(first: u32, last: u32) -> u8 {
     let fits = |prefix: &u8| {

@@ -1,4 +1,4 @@
-//! `list:set`: sets of sets, which are asked one after another (net/netfilter/ipset/ip_set_list_set.c).
+//! `list:set`: lists of sets that are tested in order (net/netfilter/ipset/ip_set_list_set.c).
 
 use super::SetId;
 use super::entry::{ElementData, Failure};
@@ -10,27 +10,27 @@ pub(super) struct Member {
     pub(super) entry: ElementData,
 }
 
-/// A set to add or delete, and its neighbour if one is named.
+/// A set to add or delete, with an optional neighbour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemberSpec {
     pub(super) set: SetId,
     pub(super) neighbour: Option<Neighbour>,
 }
 
-/// What `before` and `after` say.
+/// The `before` and `after` options.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Neighbour {
-    /// It stands directly before that set.
+    /// Directly before that set.
     Before(SetId),
-    /// It stands directly after that set.
+    /// Directly after that set.
     After(SetId),
 }
 
-/// What adding a set came to.
+/// The result of adding a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
     New,
-    /// It was there and got other options.
+    /// It existed, and its options were updated.
     Again,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn del(members: &mut Vec<Member>, place: MemberSpec) -> Result<(), Fa
     Ok(())
 }
 
-/// Whether the set at `at` has that neighbour.
+/// True if the set at `at` has that neighbour.
 fn stands(members: &[Member], at: usize, neighbour: Option<Neighbour>) -> bool {
     let is =
         |at: Option<usize>, set| at.and_then(|at| members.get(at)).is_some_and(|member| member.set == set);

@@ -1,4 +1,4 @@
-//! Sets and packets: whether a set has what a packet shows, and adding or deleting that.
+//! Tests, adds and deletes elements for packets.
 //!
 //! Linux: `ip_set_test`, `ip_set_add` and `ip_set_del`, net/netfilter/ipset/ip_set_core.c, and `*_kadt` of the types.
 
@@ -18,16 +18,16 @@ use std::net::IpAddr;
 /// `IPSET_DIM_MAX`.
 const MAX_DIRECTIONS: u8 = 6;
 
-/// Which side of a packet each part of an element is compared with: `src,dst`.
+/// The side of a packet for each part of an element: `src,dst`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directions {
     count: u8,
-    /// A bit for each part that is compared with the source.
+    /// One bit for each part that refers to the source.
     sources: u8,
 }
 
 impl Directions {
-    /// Reads `src,dst,…`: one to six of them.
+    /// Parses `src,dst,…`: one to six of them.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut read = Self::default();
         for word in text.split(',') {
@@ -45,7 +45,7 @@ impl Directions {
         Some(read)
     }
 
-    /// Appends them as they are written.
+    /// Appends them as written.
     pub(crate) fn print(self, out: &mut String) {
         for part in 0..self.count {
             out.push_str(if part == 0 { "" } else { "," });
@@ -58,22 +58,22 @@ impl Directions {
     }
 }
 
-/// What sets see of a packet.
+/// The view of a packet that sets have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'p> {
     family: Family,
     src: IpAddr,
     dst: IpAddr,
     protocol: u8,
-    /// Bytes from the IP header on.
+    /// Length in bytes, including the IP header.
     len: u16,
     is_later_fragment: bool,
-    /// What follows the IP header.
+    /// The data after the IP header.
     transport: &'p [u8],
 }
 
 impl<'p> Shown<'p> {
-    /// What a packet shows.
+    /// Extracts the view from a packet.
     pub(crate) fn of(family: Family, headers: &Headers, packet: &'p Packet) -> Self {
         let l3 = packet.l3();
         let (header_len, is_later_fragment) = match family {
@@ -97,8 +97,8 @@ impl<'p> Shown<'p> {
         number_of(if is_source { self.src } else { self.dst })
     }
 
-    /// The port, type and code of an ICMP message, or zero for what has no ports; `None` if there is a header that cannot be read
-    /// (`ip_set_get_ip4_port`, net/netfilter/ipset/ip_set_getport.c).
+    /// The port, the type and code of an ICMP message, or zero for protocols without ports; `None` if a header is
+    /// truncated (`ip_set_get_ip4_port`, net/netfilter/ipset/ip_set_getport.c).
     fn port(&self, is_source: bool) -> Option<u16> {
         if self.protocol == 0 {
             return None;
@@ -118,7 +118,7 @@ impl<'p> Shown<'p> {
         Some(be16(header, if is_icmp || is_source { 0 } else { 2 }))
     }
 
-    /// The part of a packet that a set compares; `None` is an error, which is no match (`*_kadt`).
+    /// The key of a packet for a set; `None` is an error, which never matches (`*_kadt`).
     fn key(&self, header: &Header, directions: Directions) -> Option<Key> {
         let addr = || self.addr(directions.is_source(0));
         let with_port = |key| {
@@ -128,7 +128,7 @@ impl<'p> Shown<'p> {
         let prefix = if header.set_type.has_networks() { keys::bits(self.family) } else { 0 };
         match header.set_type {
             SetType::BitmapPort => {
-                // Only these two have ports for it (`ip_set_get_ip_port`); which of them it is does not matter.
+                // Only these two have ports for it (`ip_set_get_ip_port`), without distinguishing them.
                 let is_known = matches!(self.protocol, TCP | UDP);
                 let port = self.port(directions.is_source(0)).filter(|_| is_known)?;
                 is_within(header, port.into()).then(|| Key { port, ..Key::default() })
@@ -161,7 +161,7 @@ fn is_within(header: &Header, value: u128) -> bool {
     }
 }
 
-/// What a rule asks of a counter of the element that it finds.
+/// A condition on the counters of the matched element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CounterTest {
     Equal(u64),
@@ -181,31 +181,31 @@ impl CounterTest {
     }
 }
 
-/// What a rule asks of a set.
+/// A test of a set by a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) directions: Directions,
-    /// Exceptions match, and what is no exception does not.
+    /// Exceptions match, other elements do not.
     pub(crate) returns_nomatch: bool,
-    /// Leaves the counters of elements as they are.
+    /// Does not update the counters of elements.
     pub(crate) keeps_counters: bool,
-    /// Leaves those of the sets in a list as they are.
+    /// Does not update the counters of sets in a list.
     pub(crate) keeps_subcounters: bool,
     pub(crate) packets: Option<CounterTest>,
     pub(crate) bytes: Option<CounterTest>,
 }
 
-/// What a rule adds to a set.
+/// An addition to a set by a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Addition {
     pub(crate) directions: Directions,
-    /// An element that is there is renewed.
+    /// Refreshes an existing element.
     pub(crate) exist: bool,
-    /// Seconds; `None` is what the set says.
+    /// Seconds; `None` for the set's default.
     pub(crate) timeout: Option<u32>,
 }
 
-/// What a set says before `--return-nomatch` is looked at.
+/// The result before `--return-nomatch` is considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
@@ -238,7 +238,7 @@ impl Ipset {
         }
     }
 
-    /// A set says nothing of packets of another family, or if the rule names fewer directions than an element has parts.
+    /// A set ignores packets of other families, and rules with fewer directions than its elements have parts.
     fn knows(&self, id: SetId, directions: Directions, packet: &Shown<'_>) -> bool {
         let header = &self.set(id).header;
         directions.count >= header.set_type.dimension()
@@ -266,8 +266,8 @@ impl Ipset {
         Found::Nothing
     }
 
-    /// The first set of a list that matches (`list_set_ktest`, net/netfilter/ipset/ip_set_list_set.c). Its own counters are not
-    /// asked about.
+    /// The first matching set of a list (`list_set_ktest`, net/netfilter/ipset/ip_set_list_set.c). The list's own
+    /// counters are not tested.
     fn list_matches(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> bool {
         let inner = Question {
             packets: None,
@@ -278,7 +278,7 @@ impl Ipset {
         let mut at = 0;
         while let Some((member, is_expired)) = self.member(id, at, now) {
             at += 1;
-            // A set whose time is over is asked all the same, and counts.
+            // An expired member is still tested, and counts.
             if !self.matches(member, &inner, packet, now) || is_expired {
                 continue;
             }
@@ -294,7 +294,7 @@ impl Ipset {
         false
     }
 
-    /// A set in a list, and whether its time is over.
+    /// A member of a list, and whether it has expired.
     fn member(&self, list: SetId, at: usize, now: Instant) -> Option<(SetId, bool)> {
         match &self.set(list).elements {
             Elements::List(members) => members.get(at).map(|one| (one.set, one.entry.is_expired(now))),
@@ -302,7 +302,7 @@ impl Ipset {
         }
     }
 
-    /// Adds what a packet shows; whether that could be done makes no difference to the packet.
+    /// Adds an element for a packet; failure does not affect the packet.
     pub(crate) fn add_packet(&mut self, id: SetId, addition: &Addition, packet: &Shown<'_>, now: Instant) {
         _ = self.try_add(id, addition, packet, now);
     }
@@ -326,14 +326,14 @@ impl Ipset {
         })
     }
 
-    /// Deletes what a packet shows.
+    /// Deletes the element for a packet.
     pub(crate) fn del_packet(&mut self, id: SetId, directions: Directions, packet: &Shown<'_>, now: Instant) {
         _ = self.try_change(id, directions, packet, now, &|ipset, id, key| {
             ipset.set_mut(id).del_key(&key, false, now)
         });
     }
 
-    /// Changes a set or, of a list, the first set that can be changed.
+    /// Changes a set or, for a list, the first member that can be changed.
     fn try_change(
         &mut self,
         id: SetId,
@@ -350,7 +350,7 @@ impl Ipset {
         match &set.elements {
             Elements::Keyed(keyed) => {
                 let key = packet.key(&set.header, directions).ok_or(Failure::OutOfRange)?;
-                // A new network is as large as the smallest one that is there.
+                // A new network has the longest prefix length in use.
                 let smallest = keyed.longest_prefix().unwrap_or(key.prefix);
                 let key = set.header.in_network(key, smallest);
                 change(self, id, key)
@@ -373,7 +373,7 @@ const fn found(entry: &ElementData) -> Found {
     if entry.is_exception { Found::Exception } else { Found::Element }
 }
 
-/// Counts a packet in an element and says whether its counters are what the rule asks for (`ip_set_match_extensions`).
+/// Updates the counters of an element, and tests the rule's condition (`ip_set_match_extensions`).
 fn count(entry: &mut ElementData, question: &Question, packet: &Shown<'_>) -> bool {
     if !question.keeps_counters {
         entry.packets = entry.packets.wrapping_add(1);

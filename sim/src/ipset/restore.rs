@@ -1,8 +1,8 @@
-//! `ipset restore`: one command a line.
+//! Executes `ipset restore` input, one command per line.
 //!
-//! Adjacent `add` (or `del`) lines of one set are a *run*: the real tool reads them all before it sends them together. So a
-//! line that cannot be read takes the run before it along, and a run is carried out with `-exist` only if its first line was read
-//! with it. That option, once given, holds for the rest of the text.
+//! Adjacent `add` (or `del`) lines of one set form a *run*: the real tool parses all of them before it sends them
+//! together. A line with a syntax error therefore discards the run before it, and a run uses `-exist` only if its first
+//! line was parsed with it. Once given, that option applies to the rest of the text.
 //!
 //! Linux user space: `restore`, lib/ipset.c, and `ipset_cmd`, lib/session.c.
 
@@ -19,10 +19,11 @@ use crate::text::words::{Value, Word};
 use crate::time::Instant;
 use std::sync::Arc;
 
-/// How `ipset restore` was called.
+/// The options of `ipset restore`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IpsetOptions {
-    /// `-exist` or `-!`: what is there may be created and added, and what is not there deleted.
+    /// `-exist` or `-!`: creating or adding something that exists, or deleting something that does not, is not an
+    /// error.
     pub exist: bool,
 }
 
@@ -57,7 +58,7 @@ pub(super) fn restore(
     })
 }
 
-/// A problem of this line, or of one that was read before.
+/// A problem of this line, or of an earlier one.
 struct Wrong<'t> {
     problem: Box<Problem>,
     place: Option<(u32, &'t str)>,
@@ -84,7 +85,7 @@ struct Run<'t> {
     lines: Vec<RunLine<'t>>,
 }
 
-/// What a run does.
+/// The operation of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Add,
@@ -97,24 +98,24 @@ struct RunLine<'t> {
     additions: Additions,
     number: u32,
     line: &'t str,
-    /// Where the element stands, and what it is.
+    /// Position and text of the element.
     at: usize,
     text: Box<str>,
 }
 
-/// What is added or deleted.
+/// The element to add or delete.
 enum Element {
     Keyed(Spec),
     Member(MemberName),
 }
 
-/// A set of a list, and its neighbour if one is named. The kernel looks them up.
+/// A member of a list, with an optional neighbour. The kernel resolves the names.
 struct MemberName {
     name: Box<str>,
     neighbour: Option<(Side, Box<str>)>,
 }
 
-/// On which side of its neighbour a set stands.
+/// The side of the neighbour on which a set is placed.
 #[derive(Clone, Copy)]
 enum Side {
     Before,
@@ -142,7 +143,7 @@ impl<'t> Restorer<'_, 't> {
             "destroy" | "--destroy" | "-X" => self.destroy(&mut rest),
             "rename" | "--rename" | "-E" => self.rename(&mut rest),
             "swap" | "--swap" | "-W" => self.swap(&mut rest),
-            // The real tool reads nothing after a test that succeeds.
+            // The real tool reads nothing after a successful test.
             "test" | "--test" | "-T" | "list" | "--list" | "-L" | "save" | "--save" | "-S" | "quit" => {
                 let problem = command.expected("a command that changes sets");
                 Err(problem.kind(RuleErrorKind::Unsupported).into())
@@ -153,7 +154,7 @@ impl<'t> Restorer<'_, 't> {
         }
     }
 
-    /// Takes the options of the tool out, wherever they stand.
+    /// Removes the tool's options, at any position.
     fn take_options(&mut self, words: &mut Vec<Word<'_>>) -> Parse<()> {
         let mut unsupported = None;
         words.retain(|word| match &*word.text {
@@ -223,7 +224,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    /// What follows the element of an `add` or a `del`.
+    /// Parses the options after the element of an `add` or `del`.
     fn options(
         verb: Verb,
         set_type: SetType,
@@ -243,9 +244,7 @@ impl<'t> Restorer<'_, 't> {
                 }
                 ("nomatch", Verb::Add) if set_type.has_networks() => additions.is_exception = true,
                 ("skbmark" | "skbprio" | "skbqueue", Verb::Add) => {
-                    return Err(name
-                        .expected("an option that is simulated")
-                        .kind(RuleErrorKind::Unsupported));
+                    return Err(name.expected("a supported option").kind(RuleErrorKind::Unsupported));
                 }
                 ("before" | "after", _) if set_type == SetType::ListSet => {
                     let side = if name.text == "before" { Side::Before } else { Side::After };
@@ -279,7 +278,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(MemberSpec { set, neighbour })
     }
 
-    /// Sends the lines that wait.
+    /// Sends the pending run.
     fn end_run(&mut self) -> Result<(), Wrong<'t>> {
         let Some(run) = self.run.take() else { return Ok(()) };
         for line in &run.lines {
@@ -356,8 +355,8 @@ impl<'t> Restorer<'_, 't> {
             let problem = Problem::new(
                 RuleErrorKind::SetInUse,
                 name.map_or(0, |name| name.at),
-                "sets that no rule and no list names",
-                format!("`{}`, which is named", self.ipset.name(*used)),
+                "sets that no rule or list refers to",
+                format!("`{}`, which is referenced", self.ipset.name(*used)),
             );
             return Err(problem.into());
         }
@@ -375,11 +374,11 @@ impl<'t> Restorer<'_, 't> {
         self.end_run()?;
         let set = self.known(old)?;
         if self.ipset.slot(set).references > 0 {
-            let problem = old.expected("a set that no rule and no list names");
+            let problem = old.expected("a set that no rule or list refers to");
             return Err(problem.kind(RuleErrorKind::SetInUse).into());
         }
         if self.ipset.find(new.text).is_some() {
-            return Err(new.expected("the name of no set").kind(RuleErrorKind::SetExists).into());
+            return Err(new.expected("an unused set name").kind(RuleErrorKind::SetExists).into());
         }
         self.ipset.slot_mut(set).name = new.text.into();
         Ok(())
@@ -424,18 +423,18 @@ fn comment(value: Value<'_>) -> Parse<Box<str>> {
     Ok(value.text.into())
 }
 
-/// What the kernel's refusal of an element says to a reader.
+/// Converts the kernel's rejection of an element into a message.
 fn refusal(failure: Failure, at: usize, text: &str) -> Box<Problem> {
     let (kind, expected) = match failure {
-        Failure::Exists => (RuleErrorKind::ElementExists, "an element that the set has not".into()),
+        Failure::Exists => (RuleErrorKind::ElementExists, "an element that is not in the set".into()),
         Failure::Missing => (RuleErrorKind::NoSuchElement, "an element of the set".into()),
         Failure::Full => (RuleErrorKind::Refused, "no more elements than `maxelem`".into()),
         Failure::ZeroAddress => (RuleErrorKind::Refused, "an address that is not zero".into()),
         Failure::Everything => {
-            (RuleErrorKind::Refused, "a network that leaves something out, such as one of two halves".into())
+            (RuleErrorKind::Refused, "a prefix length above 0, such as two networks of length 1".into())
         }
         Failure::NoSuchSet => (RuleErrorKind::NoSuchSet, "the name of a set that exists".into()),
-        Failure::IsList => (RuleErrorKind::Refused, "a set that is no list".into()),
+        Failure::IsList => (RuleErrorKind::Refused, "a set that is not a list".into()),
         Failure::OutOfRange => (RuleErrorKind::Refused, "an element in the `range` of the set".into()),
         Failure::NoExtension(name) => {
             (RuleErrorKind::Refused, format!("no `{name}`, as the set was created without it"))
@@ -443,9 +442,7 @@ fn refusal(failure: Failure, at: usize, text: &str) -> Box<Problem> {
         Failure::NoNeighbour => {
             (RuleErrorKind::Refused, "the set after `before` or `after` in its place in the list".into())
         }
-        Failure::TooMany => {
-            (RuleErrorKind::Unsupported, format!("{MAX_PER_LINE} elements at most in one line"))
-        }
+        Failure::TooMany => (RuleErrorKind::Unsupported, format!("at most {MAX_PER_LINE} elements per line")),
     };
     Problem::new(kind, at, expected, format!("`{text}`"))
 }

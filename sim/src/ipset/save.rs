@@ -1,4 +1,4 @@
-//! `ipset save`: sets as text that `ipset restore` takes.
+//! Prints sets as input for `ipset restore`.
 
 use super::element;
 use super::entry::ElementData;
@@ -9,7 +9,8 @@ use super::{Ipset, SetId};
 use crate::time::Instant;
 use std::fmt::Write as _;
 
-/// Every set with its elements. Lists come last, so that what they name is there when they are read (`IPSET_DUMP_LAST`).
+/// All sets with their elements. Lists come last, so that their members exist when they are restored
+/// (`IPSET_DUMP_LAST`).
 pub(super) fn save(ipset: &Ipset, now: Instant) -> String {
     let mut out = String::new();
     let is_list = |id: &SetId| matches!(ipset.set(*id).elements, Elements::List(_));

@@ -1,4 +1,4 @@
-//! A set: its elements, and what adding and deleting them comes to.
+//! A set: its elements, and how they are added and deleted.
 
 use super::element::Spec;
 use super::entry::{Additions, ElementData, Failure};
@@ -14,15 +14,15 @@ use std::collections::BTreeMap;
 pub(super) struct Set {
     pub(super) header: Header,
     pub(super) elements: Elements,
-    /// When it is swept; `None` without timeouts.
+    /// The schedule of sweeps; `None` without timeouts.
     pub(super) gc: Option<Gc>,
 }
 
-/// What a set contains.
+/// The contents of a set.
 #[derive(Clone, Debug)]
 pub(super) enum Elements {
     Keyed(Keyed),
-    /// In their order, which matters.
+    /// In order, which is significant.
     List(Vec<Member>),
 }
 
@@ -39,15 +39,15 @@ impl Elements {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keyed {
     entries: BTreeMap<Key, ElementData>,
-    /// Prefix lengths of networks, longest first, each with the number of elements that have it (`struct net_prefixes`).
+    /// Prefix lengths in use, longest first, with the number of elements (`struct net_prefixes`).
     prefixes: Vec<(u8, u32)>,
 }
 
-/// Elements that one line may stand for. The kernel takes more, after a while.
+/// Maximum number of elements that one line may denote. The kernel accepts more, in batches.
 pub(super) const MAX_PER_LINE: u32 = 1 << 20;
 
 impl Keyed {
-    /// The elements that have not expired, in the order of their keys.
+    /// Elements that have not expired, in key order.
     pub(super) fn valid(&self, now: Instant) -> impl Iterator<Item = (&Key, &ElementData)> {
         self.entries.iter().filter(move |(_, entry)| !entry.is_expired(now))
     }
@@ -60,7 +60,7 @@ impl Keyed {
         self.entries.get_mut(key)
     }
 
-    /// The longest of the prefix lengths that elements have.
+    /// The longest prefix length in use.
     pub(super) fn longest_prefix(&self) -> Option<u8> {
         self.prefixes.first().map(|(prefix, _)| *prefix)
     }
@@ -103,15 +103,15 @@ impl Set {
         Self { header, elements, gc: Gc::new(&header, now) }
     }
 
-    /// The elements of a set that is no list.
+    /// The elements of a set that is not a list.
     pub(super) fn keyed_mut(&mut self) -> &mut Keyed {
         match &mut self.elements {
             Elements::Keyed(keyed) => keyed,
-            Elements::List(_) => unreachable!("an element with a key belongs to no list"),
+            Elements::List(_) => unreachable!("lists have no keyed elements"),
         }
     }
 
-    /// Adds all that an element stands for. What came before a failure stays.
+    /// Adds everything that an element denotes. Elements before a failure are kept.
     pub(super) fn add(
         &mut self,
         spec: &Spec,
@@ -163,7 +163,7 @@ impl Set {
         Ok(())
     }
 
-    /// Deletes all that an element stands for. What came before a failure is gone.
+    /// Deletes everything that an element denotes. Elements before a failure are deleted.
     pub(super) fn del(&mut self, spec: &Spec, exist: bool, now: Instant) -> Result<(), Failure> {
         self.check_spec(spec)?;
         let header = self.header;
@@ -177,7 +177,7 @@ impl Set {
         })
     }
 
-    /// Deletes one element (`mtype_del`). What has expired stays until the set is swept.
+    /// Deletes one element (`mtype_del`). Expired elements remain until the set is swept.
     pub(super) fn del_key(&mut self, key: &Key, exist: bool, now: Instant) -> Result<(), Failure> {
         let keyed = self.keyed_mut();
         let is_there = keyed.get(key, now).is_some();
@@ -187,7 +187,7 @@ impl Set {
         if is_there || exist { Ok(()) } else { Err(Failure::Missing) }
     }
 
-    /// The element with a key that has not expired.
+    /// The element with that key, if it has not expired.
     pub(super) fn get(&self, key: &Key, now: Instant) -> Option<&ElementData> {
         match &self.elements {
             Elements::Keyed(keyed) => keyed.get(key, now),
@@ -195,7 +195,8 @@ impl Set {
         }
     }
 
-    /// The element with a key, and in a set of networks the `at`th that may contain its address, the smallest network first.
+    /// The element with that key; in a set of networks, the `at`th one that may contain the address, smallest network
+    /// first.
     pub(super) fn candidate(&self, key: Key, at: usize) -> Option<Key> {
         match &self.elements {
             Elements::Keyed(keyed) if self.header.set_type.has_networks() => {
@@ -206,7 +207,7 @@ impl Set {
         }
     }
 
-    /// What the options of an `add` need.
+    /// Checks that the set has the extensions that an `add` uses.
     pub(super) fn check(&self, additions: &Additions) -> Result<(), Failure> {
         let Extensions { timeout, counters, comment } = self.header.extensions;
         if additions.timeout.is_some() && timeout.is_none() {
@@ -221,7 +222,7 @@ impl Set {
         Ok(())
     }
 
-    /// Linux: `bitmap_ip_uadt` and `bitmap_port_uadt` look at both ends first.
+    /// Linux: `bitmap_ip_uadt` and `bitmap_port_uadt` check both ends first.
     fn check_spec(&self, spec: &Spec) -> Result<(), Failure> {
         if spec.is_everything(&self.header) {
             return Err(Failure::Everything);

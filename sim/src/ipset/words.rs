@@ -1,11 +1,11 @@
-//! Splitting a line as `ipset restore` does, and taking its words one by one.
+//! Splits a line into words, as `ipset restore` does.
 
 use crate::text::error::{Parse, Problem, RuleErrorKind};
 use crate::text::words::{Value, Word};
 use std::borrow::Cow;
 
-/// Words end at blanks. What stands between quotation marks is kept, blanks included, and joins what stands beside it; there are
-/// no escapes. A word of nothing but marks is no word.
+/// Words end at white space. Text between quotation marks is kept, including white space, and joined with adjacent
+/// text; there are no escapes. A word that consists of quotation marks only is dropped.
 ///
 /// Linux user space: `build_argv`, lib/ipset.c.
 pub(super) fn restore_words(line: &str) -> Parse<Vec<Word<'_>>> {
@@ -23,7 +23,7 @@ pub(super) fn restore_words(line: &str) -> Parse<Vec<Word<'_>>> {
     Ok(words)
 }
 
-/// The offset after the word that begins at `at`.
+/// The offset after the word that starts at `at`.
 fn word_end(line: &str, at: usize) -> Parse<usize> {
     let mut open = None;
     for (offset, letter) in line[at..].char_indices() {
@@ -43,7 +43,7 @@ fn word_end(line: &str, at: usize) -> Parse<usize> {
     })
 }
 
-/// The words of a line that are no options of the tool.
+/// The words of a line, without the tool's options.
 pub(super) struct Line<'w, 't> {
     words: &'w [Word<'t>],
     next: usize,
@@ -79,11 +79,11 @@ impl<'w, 't> Line<'w, 't> {
     }
 }
 
-/// Takes the value of an option that may stand once.
+/// Stores the value of an option that may occur once.
 pub(super) fn once<T>(name: Value<'_>, place: &mut Option<T>, value: T) -> Parse<()> {
     if place.replace(value).is_some() {
         let expected = format!("`{}` once", name.text);
-        return Err(Problem::new(RuleErrorKind::Syntax, name.at, expected, "it a second time"));
+        return Err(Problem::new(RuleErrorKind::Syntax, name.at, expected, "a duplicate"));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ fn percent(parts: u32) -> Probability {
     Probability::per_million(parts * 10_000).unwrap()
 }
 
-/// Sends 10,000 frames and counts how many arrive never, twice, and late.
+/// Sends 10,000 frames and counts losses, duplicates and delayed frames.
 fn check(
     link: Link,
     never: std::ops::RangeInclusive<usize>,

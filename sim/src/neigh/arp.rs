@@ -1,4 +1,4 @@
-//! Receiving ARP (`arp_rcv` and `arp_process`, net/ipv4/arp.c).
+//! Receives ARP (`arp_rcv` and `arp_process`, net/ipv4/arp.c).
 
 use super::entry::{NeighState, Neighbour};
 use super::queue::transmit;
@@ -16,7 +16,7 @@ use crate::trace::{Event, NeighEvent, Terminal};
 use crate::wire::arp::{Arp, ArpOperation};
 use crate::wire::{MacAddr, build};
 
-/// What an ARP packet is judged by.
+/// The inputs for processing an ARP packet.
 struct Received<'a> {
     routing: Routing<'a>,
     device: DeviceId,
@@ -26,7 +26,7 @@ struct Received<'a> {
 }
 
 impl NeighTable {
-    /// Takes an ARP frame: answers it, learns from it, or ignores it. The packet ends here in any case.
+    /// Processes an ARP frame: replies, learns from it, or ignores it. Always consumes the packet.
     pub fn arp_rcv(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, packet: Packet) {
         let packet_type = packet.meta.packet_type;
         let is_ignored = !routing.devices.get(device).has_arp() || packet_type == PacketType::OtherHost;
@@ -45,7 +45,7 @@ impl NeighTable {
         cx.end(packet, terminal);
     }
 
-    /// Returns whether the packet had any effect.
+    /// Returns true if the packet had any effect.
     fn arp_process(&mut self, cx: &mut Context<'_>, received: &Received<'_>, packet: &Packet) -> bool {
         let Received { routing: Routing { fib, sysctls, .. }, device, arp, .. } = received;
         let (sender, target) = (arp.sender_ip, arp.target_ip);
@@ -55,7 +55,7 @@ impl NeighTable {
             return false;
         }
         if sender.is_unspecified() {
-            // Someone asks whether an address is free (RFC 5227).
+            // A probe for address conflicts (RFC 5227).
             let answers = is_request
                 && fib.addr_type(target) == RouteKind::Local
                 && !received.is_ignored_by_arp_ignore();
@@ -80,8 +80,8 @@ impl NeighTable {
         self.learn_unasked(cx, received)
     }
 
-    /// Who asks for us will be spoken to: makes or refreshes its entry as stale.
-    // Linux: neigh_event_ns, net/core/neighbour.c.
+    /// The sender of a request for one of our addresses will be a peer: creates or refreshes its entry as stale.
+    /// Linux: neigh_event_ns, net/core/neighbour.c.
     fn learn_asker(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
         let key = (received.device, received.arp.sender_ip);
         if !self.entries.contains_key(&key) {
@@ -94,7 +94,7 @@ impl NeighTable {
         true
     }
 
-    /// Refreshes the entry of a sender that is known already, or that arp_accept lets in.
+    /// Refreshes the entry of a known sender, or of one that arp_accept admits.
     fn learn_unasked(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
         let Received { routing: Routing { sysctls, .. }, device, arp, packet_type, .. } = received;
         let key = (*device, arp.sender_ip);
@@ -110,7 +110,7 @@ impl NeighTable {
             self.entries.insert(key, Neighbour::new(cx.now));
         }
         let entry = &self.entries[&key];
-        // The first of several answers counts: it comes from the fastest.
+        // The first of several replies is used: it comes from the fastest responder.
         let locktime = sysctls.neigh_time(DeviceSetting::Locktime, *device);
         let may_override = is_gratuitous || cx.now > entry.updated_at + locktime;
         let is_answer = arp.operation == ArpOperation::Reply && *packet_type == PacketType::Host;
@@ -128,7 +128,7 @@ impl NeighTable {
     ) {
         let Received { routing: Routing { devices, sysctls, .. }, device, arp, .. } = received;
         let (device, addr, mac) = (*device, arp.sender_ip, arp.sender_mac);
-        let entry = self.entries.get_mut(&(device, addr)).expect("the caller made the entry");
+        let entry = self.entries.get_mut(&(device, addr)).expect("the caller created the entry");
         entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         if !entry.update(cx.now, mac, state, may_override) {
             return;
@@ -138,7 +138,7 @@ impl NeighTable {
             return;
         }
         if entry.state == NeighState::Stale {
-            // What waits is sent as any packet to a stale neighbour is: it will be probed.
+            // Queued packets are sent like any packet to a stale neighbour, which will be probed.
             entry.state = NeighState::Delay;
             let wait = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
             set_timer(cx, entry, (device, addr), cx.now + wait);
@@ -150,17 +150,17 @@ impl NeighTable {
     }
 }
 
-/// What a request comes to.
+/// How to handle a request.
 enum Request {
     Answered,
-    /// For us, but a setting forbids to answer.
+    /// For us, but a sysctl forbids a reply.
     Refused,
     NotOurs,
 }
 
 impl Received<'_> {
-    // D-45: any own address is answered for on any device, unless arp_ignore or arp_filter say otherwise. The route to it is
-    // looked up as for a packet, so that martians and rp_filter apply.
+    // D-45: replies for any local address on any device, unless arp_ignore or arp_filter forbid it. The sender is
+    // validated like that of a packet, so martians and rp_filter apply.
     fn request(&self) -> Request {
         let Self { routing: Routing { devices, fib, sysctls }, device, arp, .. } = self;
         let key = InputKey { in_dev: *device, src: arp.sender_ip, dst: arp.target_ip, tos: 0, mark: 0 };
@@ -168,7 +168,7 @@ impl Received<'_> {
         match route.kind {
             RouteKind::Local if self.is_ignored_by_arp_ignore() || self.is_filtered() => Request::Refused,
             RouteKind::Local => Request::Answered,
-            // Deviation: the kernel delays proxy answers by a random time up to `proxy_delay`.
+            // Deviation: the kernel delays proxy replies by a random time up to `proxy_delay`.
             RouteKind::Unicast if route.device != *device && sysctls.proxy_arp(*device) => Request::Answered,
             RouteKind::Unicast
             | RouteKind::Broadcast
@@ -223,7 +223,7 @@ impl Received<'_> {
     }
 }
 
-/// Answers a request with the device's own hardware address.
+/// Replies with the device's own MAC address.
 fn reply(cx: &mut Context<'_>, received: &Received<'_>, request: &Packet) {
     let Received { routing: Routing { devices, .. }, device, arp, .. } = received;
     let own: MacAddr = devices.get(*device).mac;

@@ -1,31 +1,31 @@
-//! One neighbour: its state and what changes it (net/core/neighbour.c).
+//! One neighbour: its state and transitions (net/core/neighbour.c).
 
 use crate::packet::QueuedPacket;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 use std::collections::VecDeque;
 
-/// State of a neighbour (`NUD_*`, include/uapi/linux/neighbour.h), as `ip neigh` prints it.
+/// State of a neighbour (`NUD_*`, include/uapi/linux/neighbour.h), as in `ip neigh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NeighState {
-    /// Being asked for; packets wait.
+    /// Being resolved; packets are queued.
     Incomplete,
-    /// Confirmed not long ago.
+    /// Recently confirmed.
     Reachable,
-    /// Known, but not confirmed for long.
+    /// Known, but not recently confirmed.
     Stale,
-    /// Used while stale; will be probed if nothing confirms it.
+    /// In use while stale; will be probed unless confirmed.
     Delay,
-    /// Being asked whether it is still there; packets go out meanwhile.
+    /// Being probed; packets are still sent.
     Probe,
-    /// Did not answer.
+    /// Resolution failed.
     Failed,
     /// Set by the user.
     Permanent,
 }
 
 impl NeighState {
-    /// There is a hardware address to send to (`NUD_VALID`).
+    /// True if it has a MAC address to send to (`NUD_VALID`).
     pub const fn is_valid(self) -> bool {
         match self {
             Self::Reachable | Self::Stale | Self::Delay | Self::Probe | Self::Permanent => true,
@@ -33,7 +33,7 @@ impl NeighState {
         }
     }
 
-    /// Sending needs no second thought (`NUD_CONNECTED`).
+    /// True if packets are sent without probing (`NUD_CONNECTED`).
     pub const fn is_connected(self) -> bool {
         match self {
             Self::Reachable | Self::Permanent => true,
@@ -46,24 +46,24 @@ impl NeighState {
 #[derive(Clone, Debug)]
 pub(super) struct Neighbour {
     pub(super) state: NeighState,
-    /// Zero until known.
+    /// Zero until resolved.
     pub(super) mac: MacAddr,
-    /// When it was last known to be there; `None` before it ever was.
+    /// Last confirmation; `None` if never.
     pub(super) confirmed_at: Option<Instant>,
-    /// When state or address last changed.
+    /// Last change of state or address.
     pub(super) updated_at: Instant,
-    /// Requests sent since the question was raised; unicast probes count as done when asking anew.
+    /// Requests sent in this resolution; a new resolution counts unicast probes as sent.
     pub(super) probes: u32,
-    /// When its timer fires; an event for another time is outdated.
+    /// Expiry of its timer; events with another time are outdated.
     pub(super) timer: Option<Instant>,
-    /// A packet has gone out to it, so that its Ethernet header is cached (`hh_cache`, `neigh_hh_init`).
+    /// A packet has been sent to it, so its Ethernet header is cached (`hh_cache`, `neigh_hh_init`).
     pub(super) has_header: bool,
-    /// Packets that wait.
+    /// Queued packets.
     pub(super) queue: VecDeque<QueuedPacket>,
 }
 
 impl Neighbour {
-    /// A neighbour of which nothing is known (`NUD_NONE`, which a packet treats as failed).
+    /// A new neighbour (`NUD_NONE`, which is treated as failed).
     pub(super) fn new(now: Instant) -> Self {
         Self {
             state: NeighState::Failed,
@@ -77,7 +77,7 @@ impl Neighbour {
         }
     }
 
-    /// Makes up for the timer that a reachable entry does not have.
+    /// Makes a reachable entry stale if it is old, in place of a timer.
     pub(super) fn age(&mut self, now: Instant, reachable_time: Duration) {
         if self.state == NeighState::Reachable && self.confirmed_at.is_none_or(|at| now > at + reachable_time)
         {
@@ -85,10 +85,10 @@ impl Neighbour {
         }
     }
 
-    /// Takes what ARP says about this neighbour. Returns whether packets that wait can go now.
+    /// Updates this neighbour from an ARP packet. Returns true if queued packets can be sent now.
     ///
-    /// `state` is reachable or stale. `may_override` lets a different address replace one that is valid.
-    // Linux: __neigh_update.
+    /// `state` is reachable or stale. `may_override` allows a different address to replace a valid one.
+    /// Linux: __neigh_update.
     pub(super) fn update(
         &mut self,
         now: Instant,

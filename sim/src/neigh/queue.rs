@@ -1,4 +1,4 @@
-//! Packets that wait for their neighbour.
+//! Packets queued for an unresolved neighbour.
 
 use super::entry::Neighbour;
 use crate::context::{Context, Effect, OriginalPacket};
@@ -11,7 +11,7 @@ use crate::sysctl::{DeviceSetting, Sysctls};
 use crate::trace::Terminal;
 use crate::wire::{EtherType, Ethernet, MacAddr};
 
-/// Appends a packet, and ends older ones if too many bytes would wait.
+/// Queues a packet, and drops older ones if the queue would exceed its limit in bytes.
 pub(super) fn enqueue(
     cx: &mut Context<'_>,
     sysctls: &Sysctls,
@@ -32,9 +32,10 @@ pub(super) fn enqueue(
     entry.queue.push_back(QueuedPacket(packet));
 }
 
-/// The memory that a packet takes in the kernel (`skb->truesize`), which is what the queue limit counts: `struct sk_buff`,
-/// and headroom, bytes and `struct skb_shared_info` in one slab.
+/// The memory that a packet uses in the kernel (`skb->truesize`), which the queue limit counts: `struct sk_buff`, and
+/// headroom, data and `struct skb_shared_info` in one slab object.
 ///
+/// Measured with UDP on 6.18 (x86-64): the default limit admits 256 small datagrams, 166 of 400 bytes, 92 of 1,400.
 /// Measured with UDP on 6.18 (x86-64): 256 small datagrams fit into the default limit, 166 of 400 bytes, 92 of 1,400.
 fn true_size(packet: &Packet) -> usize {
     const SK_BUFF: usize = 256;
@@ -44,7 +45,7 @@ fn true_size(packet: &Packet) -> usize {
     SK_BUFF + slab
 }
 
-/// Writes the Ethernet header of a packet that waited, and sends it.
+/// Writes the Ethernet header of a queued packet, and sends it.
 pub(super) fn transmit(
     cx: &mut Context<'_>,
     devices: &Devices,
@@ -58,15 +59,15 @@ pub(super) fn transmit(
     cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
 }
 
-/// Ends every packet that waits for a neighbour that is forgotten.
+/// Drops all packets queued for a deleted neighbour.
 pub(super) fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
     for QueuedPacket(packet) in entry.queue {
         report_failure(cx, device, packet);
     }
 }
 
-/// Ends a packet whose neighbour did not answer, and has its sender told.
-// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
+/// Drops a packet whose neighbour did not reply, and requests an ICMP error to its sender.
+/// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
 pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };

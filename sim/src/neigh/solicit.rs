@@ -1,4 +1,4 @@
-//! Asking for a neighbour: when, as whom, and how often.
+//! Sends requests for a neighbour: timing, sender address, and number.
 
 use super::entry::{NeighState, Neighbour};
 use crate::context::{Context, Effect};
@@ -14,8 +14,8 @@ use crate::wire::arp::{Arp, ArpOperation};
 use crate::wire::{Ipv4, MacAddr, build};
 use std::net::Ipv4Addr;
 
-/// Sends a request: to everyone, or to the known address while that is being probed.
-// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
+/// Sends a request: broadcast, or unicast to the known address while it is being probed.
+/// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
 pub(super) fn solicit(
     cx: &mut Context<'_>,
     routing: Routing<'_>,
@@ -42,7 +42,7 @@ pub(super) fn solicit(
     cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
 }
 
-/// The sender address of a request: that of the packet that waits last, as far as arp_announce lets it.
+/// The sender address of a request: that of the last queued packet, if arp_announce permits.
 fn announced_source(
     routing: Routing<'_>,
     device: DeviceId,
@@ -64,7 +64,7 @@ fn announced_source(
         .unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Sets the timer of an entry; the event of an earlier one is thereby outdated.
+/// Sets the timer of an entry; the event of an earlier timer becomes outdated.
 pub(super) fn set_timer(
     cx: &mut Context<'_>,
     entry: &mut Neighbour,
@@ -82,7 +82,7 @@ pub(super) fn probes_max(sysctls: &Sysctls, device: DeviceId, state: NeighState)
     sysctls.neigh_count(DeviceSetting::UcastSolicit, device) + sysctls.neigh_count(more, device)
 }
 
-/// Time between requests; the kernel never asks more often than every 10 ms.
+/// The interval between requests; at least 10 ms, as in the kernel.
 pub(super) fn retrans_time(sysctls: &Sysctls, device: DeviceId) -> Duration {
     sysctls.neigh_time(DeviceSetting::RetransTimeMs, device).max(Duration::from_millis(10))
 }

@@ -1,4 +1,4 @@
-//! Resolving next hops, and the timers of what is unresolved.
+//! Resolves next hops, and handles timers of unresolved ones.
 
 use super::entry::{NeighState, Neighbour};
 use super::queue::{enqueue, fail_queue, report_failure, transmit};
@@ -22,25 +22,25 @@ use std::net::Ipv4Addr;
 pub struct NeighTable {
     /// In no order that means anything.
     pub(super) entries: FxHashMap<(DeviceId, Ipv4Addr), Neighbour>,
-    /// When entries last had to make room (`last_flush`).
+    /// The last garbage collection (`last_flush`).
     collected_at: Instant,
 }
 
-/// What became of a packet that needs a hardware address.
+/// The result of resolving the next hop of a packet.
 #[derive(Debug)]
 #[must_use]
 pub enum Resolution {
-    /// The address. The caller writes the Ethernet header and transmits.
+    /// The MAC address. The caller writes the Ethernet header and transmits.
     Resolved(MacAddr, Packet),
-    /// The packet waits for an answer, and will be transmitted or ended from here.
+    /// The packet is queued for a reply, and will be sent or dropped from here.
     Queued,
-    /// The packet was ended.
+    /// The packet was dropped.
     Dropped,
 }
 
 impl NeighTable {
-    /// Finds the hardware address of `next_hop` for a packet that is about to leave by `device`.
-    // Linux: ip_finish_output2, net/ipv4/ip_output.c; neigh_resolve_output, net/core/neighbour.c.
+    /// Resolves the MAC address of `next_hop` for a packet about to leave through `device`.
+    /// Linux: ip_finish_output2, net/ipv4/ip_output.c; neigh_resolve_output, net/core/neighbour.c.
     pub fn resolve(
         &mut self,
         cx: &mut Context<'_>,
@@ -55,7 +55,8 @@ impl NeighTable {
         if !link.has_arp() {
             return Resolution::Resolved(address_without_arp(link, next_hop), packet);
         }
-        // What kind of address the next hop is, is asked when its entry is made, and not again (`arp_constructor`).
+        // The type of the next hop's address is determined when its entry is created, and not again
+        // (`arp_constructor`).
         let Some(entry) = self.entries.get_mut(&key) else {
             if let Some(mac) = group_address(routing, next_hop) {
                 return Resolution::Resolved(mac, packet);
@@ -92,7 +93,7 @@ impl NeighTable {
         }
     }
 
-    /// The hardware address and state of a neighbour, as `ip neigh` shows it.
+    /// The MAC address and state of a neighbour, as in `ip neigh`.
     pub fn get(
         &self,
         now: Instant,
@@ -105,8 +106,8 @@ impl NeighTable {
         Some((entry.mac, entry.state))
     }
 
-    /// The address of a neighbour that is known to be there and whose Ethernet header is cached
-    /// (`NUD_CONNECTED` and `hh_len`), for those who need not send through it.
+    /// The MAC address of a neighbour that is connected and whose Ethernet header is cached (`NUD_CONNECTED` and
+    /// `hh_len`), for callers that bypass resolution.
     pub fn connected(
         &self,
         now: Instant,
@@ -127,8 +128,8 @@ impl NeighTable {
         (has_header && is_connected).then_some(mac)
     }
 
-    /// Sets an entry that never ages, as `ip neigh replace ADDR lladdr MAC dev DEVICE nud permanent` does. Packets that wait
-    /// for it go out.
+    /// Adds a permanent entry, as `ip neigh replace ADDR lladdr MAC dev DEVICE nud permanent` does. Packets queued for
+    /// it are sent.
     pub fn add_permanent(
         &mut self,
         cx: &mut Context<'_>,
@@ -148,14 +149,15 @@ impl NeighTable {
         }
     }
 
-    /// Forgets a neighbour, as `ip neigh del` does. Packets that wait for it end, and their senders are told.
+    /// Deletes a neighbour, as `ip neigh del` does. Packets queued for it are dropped, with an ICMP error to their
+    /// senders.
     pub fn remove(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: Ipv4Addr) -> bool {
         let Some(entry) = self.entries.remove(&(device, addr)) else { return false };
         fail_queue(cx, device, entry);
         true
     }
 
-    /// Forgets every neighbour on a device that went down. Packets that wait end in silence (`neigh_ifdown`).
+    /// Deletes all neighbours on a device that went down. Queued packets are dropped silently (`neigh_ifdown`).
     pub fn on_device_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
         let mut gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
         gone.sort_unstable();
@@ -169,7 +171,7 @@ impl NeighTable {
         }
     }
 
-    /// A connection made progress through this neighbour, so it is there (`sock_confirm_neigh`, include/net/sock.h).
+    /// Confirms a neighbour because a connection made progress through it (`sock_confirm_neigh`, include/net/sock.h).
     pub fn confirm(&mut self, now: Instant, sysctls: &Sysctls, device: DeviceId, addr: Ipv4Addr) {
         if let Some(entry) = self.entries.get_mut(&(device, addr)) {
             entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
@@ -177,14 +179,14 @@ impl NeighTable {
         }
     }
 
-    /// The timer of a neighbour fired. Asks again, or gives up: then every packet that waits ends with
-    /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] tells its sender.
-    // Linux: neigh_timer_handler. A timer that was set anew meanwhile has left its old event behind, which is ignored.
+    /// Handles an expired timer. Sends another request, or gives up: then every queued packet ends with
+    /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] informs its sender.
+    /// Linux: neigh_timer_handler. The event of a timer that was reset meanwhile is ignored.
     pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: Ipv4Addr) {
         let key = (device, addr);
         let sysctls = routing.sysctls;
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        // Timers expire late, never early.
+        // Timers may expire late, never early.
         if entry.timer.is_none_or(|at| cx.now < at) {
             return;
         }
@@ -218,8 +220,8 @@ impl NeighTable {
         }
     }
 
-    /// Begins to ask for a neighbour: the packet waits, and the first request goes out at once.
-    // Linux: __neigh_event_send.
+    /// Starts the resolution of a neighbour: queues the packet, and sends the first request immediately.
+    /// Linux: __neigh_event_send.
     fn ask(
         &mut self,
         cx: &mut Context<'_>,
@@ -229,7 +231,7 @@ impl NeighTable {
     ) -> Resolution {
         let (device, _) = key;
         let sysctls = routing.sysctls;
-        let entry = self.entries.get_mut(&key).expect("the caller made the entry");
+        let entry = self.entries.get_mut(&key).expect("the caller created the entry");
         entry.updated_at = cx.now;
         if sysctls.neigh_count(DeviceSetting::McastSolicit, device) == 0 {
             cx.effects.push(Effect::End {
@@ -239,7 +241,7 @@ impl NeighTable {
             return Resolution::Dropped;
         }
         entry.state = NeighState::Incomplete;
-        // There is no address to probe by unicast.
+        // There is no address for unicast probes.
         entry.probes = sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
         let wait = retrans_time(sysctls, device);
         set_timer(cx, entry, key, cx.now + wait);
@@ -248,11 +250,11 @@ impl NeighTable {
         Resolution::Queued
     }
 
-    /// Whether one more entry fits, after old ones made room.
+    /// True if there is room for one more entry, after garbage collection.
     ///
-    /// D-48. Deviations: the kernel counts the entries of all its namespaces together, a netns here counts its own; and
-    /// the kernel drops the oldest entry first, here it is the lowest address.
-    // Linux: neigh_alloc and neigh_forced_gc.
+    /// D-48. Deviations: the kernel counts the entries of all namespaces, here each netns counts its own; and the
+    /// kernel drops the oldest entry first, here it is the lowest address.
+    /// Linux: neigh_alloc and neigh_forced_gc.
     pub(super) fn make_room(&mut self, now: Instant, sysctls: &Sysctls) -> bool {
         const KEEP: Duration = Duration::from_secs(5);
         let [soft, hard] =
@@ -281,8 +283,8 @@ impl NeighTable {
     }
 }
 
-/// The hardware address of a multicast or broadcast next hop, which is not asked for.
-// Linux: arp_constructor, net/ipv4/arp.c.
+/// The hardware address of a multicast or broadcast next hop, which needs no resolution.
+/// Linux: arp_constructor, net/ipv4/arp.c.
 fn group_address(routing: Routing<'_>, next_hop: Ipv4Addr) -> Option<MacAddr> {
     match routing.fib.addr_type(next_hop) {
         RouteKind::Multicast => Some(multicast_mac(next_hop)),
@@ -295,8 +297,9 @@ fn group_address(routing: Routing<'_>, next_hop: Ipv4Addr) -> Option<MacAddr> {
     }
 }
 
-/// The hardware address of any next hop on a device without ARP: its own, but for multicast, which the loopback does not have.
-// Linux: arp_constructor.
+/// The hardware address of any next hop on a device without ARP: the device's own, except for multicast, which the
+/// loopback does not support.
+/// Linux: arp_constructor.
 fn address_without_arp(device: &Device, next_hop: Ipv4Addr) -> MacAddr {
     if next_hop.is_multicast() && !device.is_loopback() { multicast_mac(next_hop) } else { device.mac }
 }

@@ -22,7 +22,7 @@ const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const PEER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
 
-/// A netns whose frames are written down.
+/// A netns whose frames are logged.
 struct Bench {
     devices: Devices,
     fib: Fib,
@@ -37,7 +37,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// `eth0` with 10.0.0.1/24 and its secondary 10.0.0.3, `eth1` with 10.1.0.1/24, and a default route by way of 10.0.0.254.
+    /// `eth0` with 10.0.0.1/24 and its secondary 10.0.0.3, `eth1` with 10.1.0.1/24, and a default route via 10.0.0.254.
     fn new() -> Self {
         let mut devices = Devices::default();
         let mut fib = Fib::default();
@@ -76,7 +76,7 @@ impl Bench {
         self
     }
 
-    /// Runs `act` now, and writes down its effects and which packets it ended.
+    /// Runs `act` now, and logs its effects and the packets it ended.
     fn act<T>(&mut self, act: impl FnOnce(&mut NeighTable, &mut Context<'_>, Routing<'_>) -> T) -> T {
         let mut effects = Vec::new();
         let mut cx = Context {
@@ -134,7 +134,7 @@ impl Bench {
         writeln!(self.log, "{:>10} {line}", self.now.to_string()).unwrap();
     }
 
-    /// Lets a packet leave by `eth0`; one that needs no waiting is sent.
+    /// Sends a packet through `eth0`; if the neighbour is resolved, it is transmitted.
     fn send(&mut self, src: &str, next_hop: &str) {
         self.send_bytes(src, next_hop, 0);
     }
@@ -174,7 +174,7 @@ impl Bench {
         });
     }
 
-    /// Lets time pass, with its timers.
+    /// Advances the time, with timers.
     fn run_until(&mut self, millis: u64) {
         let end = Instant::from_nanos(millis * 1_000_000);
         while let Some((at, device, addr)) = self.timers.first().copied().filter(|(at, ..)| *at <= end) {
@@ -193,7 +193,7 @@ impl Bench {
         self.tell(&state);
     }
 
-    /// The log, after a check that every packet has come to its end or waits.
+    /// The log, after checking that every packet has ended or is queued.
     fn finish(self) -> String {
         let waiting: usize = self.table.entries.values().map(|entry| entry.queue.len()).sum();
         assert_eq!(self.trace.ledger().in_flight(), waiting as u64, "packets were lost:\n{}", self.log);

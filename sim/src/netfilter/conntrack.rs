@@ -3,14 +3,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`entry`](Entry) | both [tuples](crate::tuple::Tuple), status, timer, protocol state |
-//! | [`table`](Conntrack) | the entries of a netns, found by tuple; counts of who holds them |
-//! | `track` | a packet meets its entry, at PREROUTING and OUTPUT |
-//! | `tcp`, `udp`, `icmp`, `sctp` | what each protocol makes of the packet |
-//! | `confirm` | a new entry enters the table, at INPUT and POSTROUTING |
-//! | [`state`](StateBits) | what rules ask a packet's entry |
+//! | [`table`](Conntrack) | the entries of a netns, indexed by tuple, with reference counts |
+//! | `track` | associates a packet with its entry, at PREROUTING and OUTPUT |
+//! | `tcp`, `udp`, `icmp`, `sctp` | protocol trackers |
+//! | `confirm` | inserts a new entry into the table, at INPUT and POSTROUTING |
+//! | [`state`](StateBits) | states that rules match |
 //! | [`listing`](Row) | the table as `conntrack -L` prints it |
 //!
-//! Left out: zones, helpers and expectations, accounting, timestamps, labels, and flow offload.
+//! Not modelled: zones, helpers and expectations, accounting, timestamps, labels, and flow offload.
 
 mod confirm;
 mod counters;

@@ -1,4 +1,4 @@
-//! What a rule evaluator, conntrack and NAT see of a netns.
+//! The part of a netns that rule evaluators, conntrack and NAT use.
 
 use crate::context::Context;
 use crate::device::Devices;
@@ -8,21 +8,21 @@ use crate::ipset::Ipset;
 use crate::netfilter::conntrack::Conntrack;
 use crate::sysctl::Sysctls;
 
-/// The disjoint borrows of a netns that a rule evaluator, conntrack and NAT may see.
+/// Disjoint borrows of a netns for rule evaluation, conntrack and NAT.
 #[derive(Debug)]
 pub struct EvalCtx<'a, 'b> {
     /// Time, draws, recording and effects.
     pub cx: &'a mut Context<'b>,
-    /// The hook at which the packet is.
+    /// The current hook.
     pub state: HookState,
     /// Devices and their addresses.
     pub devices: &'a Devices,
-    /// Routing tables; rules ask for address types (`addrtype`).
+    /// Routing tables, used by `addrtype`.
     pub fib: &'a Fib,
-    /// Settings, such as conntrack timeouts.
+    /// Sysctls, such as conntrack timeouts.
     pub sysctls: &'a Sysctls,
-    /// Sets, which rules ask and change.
+    /// Sets, which rules test and modify.
     pub ipset: &'a mut Ipset,
-    /// The conntrack table, which also holds the NAT bindings.
+    /// The conntrack table, which also stores NAT bindings.
     pub conntrack: &'a mut Conntrack,
 }

@@ -1,4 +1,4 @@
-//! A netns with conntrack and NAT and nothing else, for tests: packets go through the hooks by hand.
+//! A netns with only conntrack and NAT, for tests: packets are passed through the hooks explicitly.
 
 use super::conntrack::{Entry, Row, nf_conntrack_confirm, nf_conntrack_in};
 use super::nat::{self, NatRange, nf_nat_inet_fn};
@@ -21,7 +21,7 @@ use crate::wire::{Headers, MacAddr, TcpFlags, protocol};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
 
-/// An address from four numbers in a string.
+/// Parses a dotted address.
 pub(crate) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
@@ -32,7 +32,7 @@ pub(crate) fn end(text: &str) -> (Ipv4Addr, u16) {
     (ip(addr), port.parse().unwrap())
 }
 
-/// An IPv4 packet around `payload`, without its Ethernet header.
+/// An IPv4 packet with `payload`, without Ethernet header.
 pub(crate) fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, number: u8, payload: &[u8]) -> Vec<u8> {
     let fields = Ipv4Fields { src, dst, protocol: number, ttl: 64, tos: 0, ident: 1, dont_fragment: true };
     build::ipv4(fields, payload).split_off(14)
@@ -50,12 +50,12 @@ pub(crate) fn echo(src: &str, dst: &str, icmp_type: u8, id: u16) -> Vec<u8> {
     ipv4(ip(src), ip(dst), protocol::ICMP, &build::icmpv4(icmp_type, 0, [high, low, 0, 1], b"ping"))
 }
 
-/// An ICMP error of that type and code from `src` to `dst`, which quotes header and eight bytes of a packet.
+/// An ICMP error of that type and code from `src` to `dst`, quoting header and eight bytes of a packet.
 pub(crate) fn icmp_error(src: &str, dst: &str, (icmp_type, code): (u8, u8), quoted: &[u8]) -> Vec<u8> {
     ipv4(ip(src), ip(dst), protocol::ICMP, &build::icmpv4(icmp_type, code, [0; 4], &quoted[..28]))
 }
 
-/// A TCP segment in the making.
+/// A TCP segment under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Seg {
     pub(crate) src: String,
@@ -69,7 +69,7 @@ pub(crate) struct Seg {
 }
 
 impl Seg {
-    /// Flags as tcpdump prints them: `S`, `S.`, `.`, `F.`, `R`.
+    /// Flags in tcpdump's notation: `S`, `S.`, `.`, `F.`, `R`.
     pub(crate) fn new(src: &str, dst: &str, flags: &str) -> Self {
         let flags = flags.chars().fold(TcpFlags::default(), |all, letter| {
             all.union(match letter {
@@ -114,7 +114,7 @@ impl Seg {
         self
     }
 
-    /// The transport part, with its checksum.
+    /// The transport part, with checksum.
     pub(crate) fn l4(&self) -> Vec<u8> {
         let (src, dst) = (end(&self.src), end(&self.dst));
         let words = u8::try_from(5 + self.options.len() / 4).unwrap();
@@ -137,7 +137,7 @@ impl Seg {
     }
 }
 
-/// How a packet goes through the netns.
+/// The path of a packet through the netns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     /// PREROUTING, POSTROUTING.
@@ -146,11 +146,11 @@ pub(crate) enum Path {
     In,
     /// OUTPUT, POSTROUTING.
     Out,
-    /// PREROUTING; then a rule drops it.
+    /// PREROUTING, then dropped by a rule.
     DroppedInForward,
 }
 
-/// What the source rule says.
+/// The source rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Snat {
     To(NatRange),
@@ -181,7 +181,7 @@ impl Rules {
     }
 }
 
-/// What became of a packet.
+/// The result of a packet.
 #[derive(Debug)]
 pub(crate) struct Passed {
     pub(crate) verdict: Verdict,
@@ -232,7 +232,7 @@ pub(crate) struct Fixture {
     pub(crate) draws: Draws,
     pub(crate) trace: Trace,
     pub(crate) out_dev: DeviceId,
-    /// NAT is in use, as when some rule names it.
+    /// NAT is in use, as if a rule refers to it.
     pub(crate) has_nat: bool,
 }
 
@@ -279,7 +279,7 @@ impl Fixture {
         self.now = self.now + Duration::from_secs_f64(seconds);
     }
 
-    /// A packet of this netns, as it would be on receive.
+    /// A packet of this netns, as on receive.
     pub(crate) fn packet(&mut self, l3: &[u8]) -> Packet {
         let mut bytes = vec![0; 14];
         bytes.extend_from_slice(l3);
@@ -330,7 +330,7 @@ impl Fixture {
         })
     }
 
-    /// Takes a packet through the netns; it then ends.
+    /// Passes a packet through the netns; it then ends.
     pub(crate) fn pass(&mut self, l3: &[u8], path: Path, rules: &Rules) -> Passed {
         let mut packet = self.packet(l3);
         let verdict = self.walk(&mut packet, path, rules);
@@ -339,7 +339,7 @@ impl Fixture {
         passed
     }
 
-    /// As [`Fixture::pass`], but the packet stays.
+    /// Like [`Fixture::pass`], but keeps the packet.
     pub(crate) fn walk(&mut self, packet: &mut Packet, path: Path, rules: &Rules) -> Verdict {
         let hooks = match path {
             Path::Forward => [Hook::Prerouting, Hook::Postrouting],
@@ -370,14 +370,14 @@ impl Fixture {
         self.conntrack.listing(self.now).iter().map(Row::to_string).collect()
     }
 
-    /// The only live entry.
+    /// The single live entry.
     pub(crate) fn only(&self) -> &Entry {
         let live = self.conntrack.iter_sorted(self.now);
         assert_eq!(live.len(), 1, "{:#?}", self.list());
         live[0]
     }
 
-    /// Why the last packet that was INVALID was so.
+    /// Why the last INVALID packet was invalid.
     pub(crate) fn last_invalid(&self) -> Option<&'static str> {
         self.trace.events().iter().rev().find_map(|event| {
             if let Event::Conntrack(ConntrackEvent::Invalid { why }) = event.event { Some(why) } else { None }

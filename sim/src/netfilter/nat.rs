@@ -27,14 +27,14 @@ use bind::null_binding;
 use manip::nat_packet;
 use std::net::Ipv4Addr;
 
-/// How ports are chosen (`NF_NAT_RANGE_*`, include/uapi/linux/netfilter/nf_nat.h).
+/// Port selection (`NF_NAT_RANGE_*`, include/uapi/linux/netfilter/nf_nat.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NatFlags {
-    /// `--random`, `random`: never keep the original port. In Linux since 5.0 the same as `random_fully`.
+    /// `--random`, `random`: never keep the original port. Since Linux 5.0 the same as `random_fully`.
     pub random: bool,
     /// `--random-fully`, `fully-random`: never keep the original port.
     pub random_fully: bool,
-    /// `--persistent`, `persistent`: of several addresses, one client always gets the same.
+    /// `--persistent`, `persistent`: a client always gets the same one of several addresses.
     pub persistent: bool,
 }
 
@@ -45,8 +45,8 @@ impl NatFlags {
     }
 }
 
-/// What a rule allows a binding to be (`struct nf_nat_range2`). A missing bound means that the other one is the only value;
-/// if both are missing, the original is kept where possible.
+/// The permitted values of a binding (`struct nf_nat_range2`). If one bound is missing, the other is the only value; if
+/// both are missing, the original is kept where possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NatRange {
     /// Lowest address.
@@ -57,12 +57,12 @@ pub struct NatRange {
     pub min_port: Option<u16>,
     /// Highest port, or ICMP identifier.
     pub max_port: Option<u16>,
-    /// How ports are chosen.
+    /// Port selection.
     pub flags: NatFlags,
 }
 
 impl NatRange {
-    /// This address and no other; the port is kept where possible.
+    /// This address only; the port is kept where possible.
     pub const fn to_addr(addr: Ipv4Addr) -> Self {
         Self {
             min_addr: Some(addr),
@@ -73,7 +73,7 @@ impl NatRange {
         }
     }
 
-    /// The same, with this port and no other.
+    /// The same, with this port only.
     #[must_use]
     pub const fn with_port(mut self, port: u16) -> Self {
         (self.min_port, self.max_port) = (Some(port), Some(port));
@@ -93,7 +93,7 @@ impl NatRange {
     }
 }
 
-/// Where NAT stands, with its priorities (`nf_nat_ipv4_ops`, net/netfilter/nf_nat_proto.c): destinations before routing, sources
+/// The hooks of NAT with their priorities (`nf_nat_ipv4_ops`, net/netfilter/nf_nat_proto.c): DNAT before routing, SNAT
 /// after it.
 pub const HOOKS: [(Hook, Priority); 4] = [
     (Hook::Prerouting, Priority::NAT_DST),
@@ -102,8 +102,8 @@ pub const HOOKS: [(Hook, Priority); 4] = [
     (Hook::Postrouting, Priority::NAT_SRC),
 ];
 
-/// NAT as an entry of a hook (`nf_nat_inet_fn`, net/netfilter/nf_nat_core.c): asks its chains, in their order, while the flow
-/// has no binding for this side, and translates the packet. `ask` walks one chain.
+/// NAT as an entry of a hook (`nf_nat_inet_fn`, net/netfilter/nf_nat_core.c): evaluates its chains in order while the
+/// flow has no binding for this side, and translates the packet. `ask` evaluates one chain.
 pub fn nf_nat_inet_fn<Chain>(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
@@ -122,7 +122,7 @@ pub fn nf_nat_inet_fn<Chain>(
     }
 }
 
-/// Until one of the chains has bound the flow. If none has, it gets a null binding.
+/// Stops when a chain has bound the flow. If none has, it gets a null binding.
 fn ask_chains<Chain>(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
@@ -144,11 +144,11 @@ fn is_bound(ctx: &EvalCtx, packet: &Packet, manip: Side) -> bool {
     ctx.conntrack.entry(id).is_some_and(|entry| is_initialised(entry, manip))
 }
 
-/// What NAT has to do with a packet.
+/// What NAT does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 enum NatStep {
-    /// Nothing, or it is done already.
+    /// Nothing.
     Skip,
     /// [`nat_packet`].
     Translate,
@@ -158,8 +158,8 @@ enum NatStep {
     Drop(DropReason),
 }
 
-/// The binding that a hook is about (`HOOK2MANIP`, include/net/netfilter/nf_nat.h): the source where packets leave or are
-/// delivered, the destination where they come in or are made.
+/// The binding of a hook (`HOOK2MANIP`, include/net/netfilter/nf_nat.h): the source where packets leave or are
+/// delivered, the destination where they are received or generated.
 const fn manip_of(hook: Hook) -> Side {
     match hook {
         Hook::Postrouting | Hook::Input => Side::Src,
@@ -167,13 +167,13 @@ const fn manip_of(hook: Hook) -> Side {
     }
 }
 
-/// The flow has its binding for that side (`nf_nat_initialized`), be it a null binding.
+/// True if the flow has a binding for that side (`nf_nat_initialized`), including a null binding.
 pub const fn is_initialised(entry: &Entry, manip: Side) -> bool {
     entry.status().contains(CtStatus::bound(manip))
 }
 
-/// The first half of `nf_nat_ipv4_fn` and `nf_nat_inet_fn`: what has to be done with this packet. ICMP errors about a flow are
-/// translated at once.
+/// The first half of `nf_nat_ipv4_fn` and `nf_nat_inet_fn`: decides what to do with this packet. ICMP errors about a
+/// flow are translated immediately.
 fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return NatStep::Skip };
     let Some(entry) = ctx.conntrack.entry(id) else { return NatStep::Skip };
@@ -191,7 +191,7 @@ fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
                     Err(reason) => NatStep::Drop(reason),
                 };
             }
-            // A RST that answers a refused packet.
+            // A RST in reply to a rejected packet.
             true
         }
         CtInfo::Established | CtInfo::EstablishedReply => false,
@@ -200,7 +200,7 @@ fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
         return NatStep::AskChains;
     }
     if has_moved {
-        // The address belongs to the device by which the flow used to leave.
+        // The address belongs to the flow's previous output device.
         delete(ctx, packet, id);
         return NatStep::Drop(DropReason::NatDeviceChanged);
     }

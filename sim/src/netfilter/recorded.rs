@@ -1,4 +1,4 @@
-//! What a real kernel made of packets, replayed. The recordings are in sim/recordings, with the scripts that made them.
+//! Replays packets recorded on a real kernel. The recordings are in sim/recordings, with the scripts that made them.
 
 mod packets;
 mod tracking;

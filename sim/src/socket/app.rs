@@ -4,37 +4,38 @@ use super::Endpoint;
 use std::fmt;
 use std::sync::Arc;
 
-/// What serves a port; a closed list.
+/// The application on a port; a closed list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// Answers each request, whatever its bytes, with the line `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`. So a client
-    /// learns who served it and which source address the server saw. A TCP request is what one read returns.
+    /// Answers each request, whatever its content, with the line `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`, so that
+    /// a client learns the server's name and the source address that it saw. A TCP request is the data returned by one
+    /// read.
     Identify {
-        /// The name that it gives.
+        /// The server's name.
         name: Box<str>,
     },
-    /// Reads and never answers.
+    /// Reads and never responds.
     Discard,
-    /// Answers with what it read.
+    /// Echoes what it reads.
     Echo,
-    /// Answers as a function says.
+    /// Responds with the result of a function.
     Respond {
-        /// The name that it gives.
+        /// The server's name.
         name: Box<str>,
         /// The function.
         responder: Responder,
     },
 }
 
-/// What a server makes of a request and of the line by which [`Server::Identify`] would answer it.
+/// Computes a response from a request and from the line that [`Server::Identify`] would send.
 type Answer = dyn Fn(&[u8], &str) -> Option<Vec<u8>> + Send + Sync;
 
-/// A function by which a server answers. It must be pure: the same request has the same answer.
+/// A response function. It must be pure: equal requests have equal responses.
 #[derive(Clone)]
 pub struct Responder(Arc<Answer>);
 
 impl Responder {
-    /// A server that answers as this function says; where it says nothing, it stays silent.
+    /// A responder with this function; for `None`, no response is sent.
     pub fn new(answer: impl Fn(&[u8], &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(answer))
     }
@@ -47,7 +48,7 @@ impl fmt::Debug for Responder {
 }
 
 impl PartialEq for Responder {
-    /// Functions are equal if they are the same one.
+    /// Functions are equal if they are identical.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -56,7 +57,7 @@ impl PartialEq for Responder {
 impl Eq for Responder {}
 
 impl Server {
-    /// The answer to a request, if there is one.
+    /// The response to a request, if any.
     pub(super) fn answer(&self, request: &[u8], local: Endpoint, peer: Endpoint) -> Option<Vec<u8>> {
         match self {
             Self::Identify { name } => Some(identify(name, local, peer).into_bytes()),

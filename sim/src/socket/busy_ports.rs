@@ -1,18 +1,18 @@
-//! Ephemeral ports that are in use towards one destination, so that a search need not ask for each of them.
+//! Ephemeral ports in use towards one destination, so that a search need not look up each of them.
 //!
-//! Only destinations towards which a search has met many ports in use have a set; whatever is not in it must be looked up.
+//! Only destinations for which a search found many ports in use have a set; ports that are not in it must be looked up.
 
 use super::Endpoint;
 use super::tcp::FourTuple;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// Ports in use that a search may meet before the set is worth its memory.
+/// Number of ports in use that a search may find before the set is worth its memory.
 const PROBES_MIN: u32 = 64;
 
 const PORTS: u32 = 1 << 16;
 
-/// One bit for each port.
+/// One bit per port.
 type Bits = Box<[u64; 1024]>;
 
 /// Ports in use, by source address and destination.
@@ -26,7 +26,7 @@ struct Set {
 }
 
 impl BusyPorts {
-    /// The first port from `from` on, below `end`, at even distance from `from`, that is not known to be in use.
+    /// The first port from `from` on, below `end`, at an even distance from `from`, that is not known to be in use.
     pub(super) fn next_free(&self, src: Ipv4Addr, remote: Endpoint, from: u32, end: u32) -> Option<u16> {
         let end = end.min(PORTS);
         let mut port = from;
@@ -44,7 +44,7 @@ impl BusyPorts {
         None
     }
 
-    /// A search has found the tuple in the table; `probes` is how many it has found by now.
+    /// Records that a search found the tuple in the table; `probes` is the number found so far.
     pub(super) fn note(&mut self, tuple: FourTuple, probes: u32) {
         let key = (tuple.local.0, tuple.remote);
         if probes < PROBES_MIN && !self.0.contains_key(&key) {
@@ -56,7 +56,7 @@ impl BusyPorts {
         set.bits[word] |= 1 << bit;
     }
 
-    /// The table does not hold the tuple any more.
+    /// Records that the tuple was removed from the table.
     pub(super) fn release(&mut self, tuple: FourTuple) {
         let key = (tuple.local.0, tuple.remote);
         let Some(set) = self.0.get_mut(&key) else { return };
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(
             busy.next_free(src, remote, 40_000, 40_010),
             Some(40_000),
-            "a short search remembers nothing"
+            "a short search stores nothing"
         );
         for port in (40_000..50_000).step_by(2) {
             busy.note(tuple(port), PROBES_MIN);
@@ -118,6 +118,6 @@ mod tests {
         for port in 0..=u16::MAX {
             busy.release(tuple(port));
         }
-        assert!(busy.0.is_empty(), "nothing is kept of what is over");
+        assert!(busy.0.is_empty(), "closed connections leave nothing behind");
     }
 }

@@ -1,4 +1,4 @@
-//! UDP and ping over the table of sockets: a client opens one, and a message finds the one that it is for.
+//! UDP and ping sockets: opening clients, and looking up the socket for a message.
 //!
 //! Linux: net/ipv4/datagram.c, udp.c, ping.c.
 
@@ -48,19 +48,19 @@ pub(super) fn udp_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: 
     Delivery::Delivered(id)
 }
 
-/// The socket for a datagram: a connected one goes before one bound to the address, and that before one on all addresses
-/// (`compute_score`).
+/// The socket of a datagram: connected sockets take precedence over those bound to the address, and these over those on
+/// all addresses (`compute_score`).
 fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
     sockets
         .table
         .udp_on(local.1)
         .filter_map(|socket| Some((socket.score(local, remote)?, socket.id)))
-        // The first of the best: later sockets of equal score do not exist, bind(2) refuses them.
+        // The first of the best: there are no later sockets with equal score, because bind(2) refuses them.
         .max_by_key(|(score, id)| (*score, std::cmp::Reverse(*id)))
         .map(|(_, id)| id)
 }
 
-/// RFC 768: a checksum of zero means that the sender made none.
+/// RFC 768: a checksum of zero means that there is none.
 fn is_checksum_valid(src: Ipv4Addr, dst: Ipv4Addr, udp: &Udp<&[u8]>, bytes: &[u8]) -> bool {
     let covered = &bytes[..usize::from(udp.length())];
     udp.checksum() == 0
@@ -82,7 +82,7 @@ pub(super) fn ping_connect(
     Ok(id)
 }
 
-/// Receives an echo reply whose checksum the stack has verified (`ping_rcv`).
+/// Receives an echo reply with a checksum verified by the stack (`ping_rcv`).
 pub(super) fn ping_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
     let ip = packet.ipv4();
     let (src, dst) = (ip.src(), ip.dst());
@@ -92,7 +92,7 @@ pub(super) fn ping_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet:
     let Sockets { table, flows } = sockets;
     let Some(id) = table.ping.get(&icmp.id()).copied() else { return Delivery::NoSocket };
     let Some(Socket::Ping(socket)) = table.get_mut(id) else {
-        unreachable!("the index names ping sockets");
+        unreachable!("the index contains ping sockets");
     };
     if !socket.is_from(dst) {
         return Delivery::NoSocket;

@@ -1,4 +1,4 @@
-//! An ICMP error finds the socket that it is for.
+//! Looks up the socket for an ICMP error.
 
 use super::icmp::{Message, icmp_error};
 use super::table::Socket;
@@ -9,8 +9,8 @@ use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::quote::QUOTED_MIN;
 use crate::wire::{Quote, be16, be32, protocol};
 
-/// Hands an error to the socket that sent the quoted packet (`icmp_socket_deliver`, net/ipv4/icmp.c). Of the transport header
-/// at least eight bytes must have been quoted.
+/// Delivers an error to the socket that sent the quoted packet (`icmp_socket_deliver`, net/ipv4/icmp.c). The quote must
+/// contain at least eight bytes of transport header.
 pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, message: &Message, quoted: &[u8]) {
     let Some(quote @ Quote { ip, l4 }) = Quote::parse(quoted) else { return };
     let Some((src_port, dst_port)) = quote.ports().filter(|_| l4.len() >= QUOTED_MIN) else { return };
@@ -51,7 +51,7 @@ fn tcp_v4_err(
     }
 }
 
-/// Linux: `__udp4_lib_err`, net/ipv4/udp.c. Only hard errors reach a socket that did not ask for all (IP_RECVERR).
+/// Linux: `__udp4_lib_err`, net/ipv4/udp.c. Without IP_RECVERR a socket receives only hard errors.
 fn udp_err(
     sockets: &mut Sockets,
     io: &mut SocketIo<'_, '_>,
@@ -72,7 +72,7 @@ fn udp_err(
     }
 }
 
-/// Linux: `ping_err`, net/ipv4/ping.c. ping(8) asks for all errors and reports the first.
+/// Linux: `ping_err`, net/ipv4/ping.c. ping(8) requests all errors and reports the first.
 fn ping_err(
     sockets: &mut Sockets,
     io: &mut SocketIo<'_, '_>,

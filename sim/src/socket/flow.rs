@@ -1,4 +1,4 @@
-//! Flows: what a client asks for, and what came of it.
+//! Flows: client requests and their results.
 
 use super::{Endpoint, SocketIo};
 use crate::ids::{FlowId, SocketId};
@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 pub enum ClientProtocol {
     /// TCP: connect, send the request, read the reply up to the end of its line, close.
     Tcp,
-    /// UDP: send the request from a connected socket, wait for one datagram. Nothing is sent again.
+    /// UDP: send the request on a connected socket, wait for one datagram. No retransmission.
     Udp,
     /// ICMP echo: send one request, wait for its reply.
     IcmpEcho,
@@ -35,9 +35,9 @@ impl ClientProtocol {
 pub struct Request {
     /// Its identity.
     pub flow: FlowId,
-    /// What is sent: the echo data for ICMP. If TCP has nothing to send, being connected is all that it wants.
+    /// The data to send: the echo payload for ICMP. An empty TCP request only connects.
     pub bytes: Vec<u8>,
-    /// How long to wait for the reply, from the moment of the call.
+    /// Timeout of the reply, from the time of the call.
     pub deadline: Duration,
 }
 
@@ -46,21 +46,21 @@ pub struct Request {
 pub struct ClientSpec {
     /// Protocol.
     pub protocol: ClientProtocol,
-    /// Source address, as routing (or bind(2)) chose it.
+    /// Source address, as selected by routing (or bind(2)).
     pub src: Ipv4Addr,
-    /// Source port, or identifier of an ICMP echo; an ephemeral one if `None`.
+    /// Source port, or identifier of an ICMP echo; ephemeral if `None`.
     pub src_port: Option<u16>,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// Destination port; means nothing for ICMP.
+    /// Destination port; unused for ICMP.
     pub dst_port: u16,
     /// The exchange.
     pub request: Request,
-    /// The socket stays open after the reply or the deadline, for `Sockets::send_again`.
+    /// Keep the socket open after the reply or timeout, for `Sockets::send_again`.
     pub is_kept_open: bool,
 }
 
-/// How a flow ended.
+/// The result of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowResult {
     /// The flow.
@@ -69,23 +69,23 @@ pub struct FlowResult {
     pub socket: SocketId,
     /// Protocol.
     pub protocol: ClientProtocol,
-    /// Own end; the port is the identifier for ICMP.
+    /// Local address and port; the port is the identifier for ICMP.
     pub local: Endpoint,
-    /// Other end, as the client named it.
+    /// Remote address and port, as specified by the client.
     pub remote: Endpoint,
-    /// The outcome. A TCP connection that was closed in an orderly way before any reply counts as reset.
+    /// The outcome. A TCP connection closed cleanly without a reply counts as reset.
     pub outcome: Outcome,
-    /// The reply, or as much of it as came.
+    /// The reply, or the part that arrived.
     pub reply: Option<Vec<u8>>,
-    /// Who sent the reply.
+    /// The source of the reply.
     pub reply_from: Option<Endpoint>,
-    /// When the flow began.
+    /// Start of the flow.
     pub started: Instant,
-    /// When TCP was established.
+    /// When the TCP connection was established.
     pub established: Option<Instant>,
     /// When the outcome was known.
     pub finished: Instant,
-    /// Type and code of the ICMP errors that reached the socket, fatal or not, in order.
+    /// Type and code of ICMP errors received by the socket, fatal or not, in order.
     pub icmp_errors: Vec<(u8, u8)>,
 }
 
@@ -103,14 +103,14 @@ impl Flows {
     }
 }
 
-/// The client's side of a socket: at most one exchange at a time.
+/// The client side of a socket: at most one exchange at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pub(super) is_kept_open: bool,
     pub(super) pending: Option<Pending>,
 }
 
-/// An exchange that has no outcome yet.
+/// An exchange without an outcome yet.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     result: FlowResult,
@@ -118,7 +118,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Begins an exchange, for the record.
+    /// Starts an exchange and records it.
     pub(super) fn open(
         io: &mut SocketIo<'_, '_>,
         socket: SocketId,
@@ -137,7 +137,7 @@ impl Pending {
             protocol,
             local,
             remote,
-            // Replaced when the outcome is known; nobody sees the result before.
+            // Replaced when the outcome is known; not visible before.
             outcome: Outcome::Timeout,
             reply: None,
             reply_from: None,
@@ -165,7 +165,7 @@ impl Pending {
         self.result.icmp_errors.push((icmp_type, code));
     }
 
-    /// Takes what was read. True when a stream's reply is complete: its line ended, or it is the request come back.
+    /// Adds received data. True when a stream's reply is complete: its line ended, or it equals the request.
     pub(super) fn add_reply(&mut self, from: Endpoint, bytes: &[u8]) -> bool {
         self.result.reply_from = Some(from);
         let reply = self.result.reply.get_or_insert_default();
@@ -173,7 +173,7 @@ impl Pending {
         reply.last() == Some(&b'\n') || *reply == self.request
     }
 
-    /// Ends the exchange, for the record and for those who ask for its result.
+    /// Ends the exchange, records it and stores its result.
     pub(super) fn finish(mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) {
         let FlowResult { flow, socket, .. } = self.result;
         self.result.outcome = outcome;

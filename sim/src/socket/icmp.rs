@@ -1,9 +1,9 @@
-//! What an ICMP error, or a failure to send, means to a socket.
+//! Effects of ICMP errors and send failures on sockets.
 
 use crate::trace::{Outcome, Refusal, Unreachable};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 
-/// Why the stack could not send for a socket.
+/// Why the stack could not send a packet of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// `ENETUNREACH`: no route.
@@ -20,10 +20,10 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// The outcome of a flow that fails because of it.
+    /// The resulting outcome of a flow.
     pub(super) const fn outcome(self) -> Outcome {
         match self {
-            // The list of outcomes is closed and has no word for EINVAL; a blackhole is a way that leads nowhere.
+            // There is no outcome for EINVAL; a blackhole counts as network unreachable.
             Self::NetworkUnreachable | Self::InvalidRoute => Outcome::Unreachable(Unreachable::Network),
             Self::HostUnreachable => Outcome::Unreachable(Unreachable::Host),
             Self::NotPermitted => Outcome::Unreachable(Unreachable::Prohibited),
@@ -32,22 +32,22 @@ impl SendError {
     }
 }
 
-/// An ICMP error as sockets see it.
+/// An ICMP error as a socket sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IcmpError {
-    /// The errno, in terms of outcomes.
+    /// The errno, as an outcome.
     pub(super) outcome: Outcome,
-    /// Reported to a connected datagram socket that did not ask for all errors (`harderr`).
+    /// Reported to a connected datagram socket without IP_RECVERR (`harderr`).
     pub(super) is_hard: bool,
 }
 
-/// Translates an error message; `None` for those that no socket heeds.
+/// Translates an error message; `None` for those that sockets ignore.
 ///
 /// Linux: `icmp_err_convert`, net/ipv4/icmp.c; `__udp4_lib_err`, net/ipv4/udp.c.
 pub(super) fn icmp_error(kind: u8, code: u8) -> Option<IcmpError> {
     match kind {
         icmp_type::DEST_UNREACHABLE => unreachable(code),
-        // Code 1, of a reassembly that took too long, goes no further than ICMP (`icmp_unreach`).
+        // Code 1, reassembly timeout, is not passed on by ICMP (`icmp_unreach`).
         icmp_type::TIME_EXCEEDED if code == 0 => {
             Some(IcmpError { outcome: Outcome::Unreachable(Unreachable::Host), is_hard: false })
         }
@@ -66,7 +66,7 @@ fn unreachable(code: u8) -> Option<IcmpError> {
         c::HOST => (Outcome::Unreachable(Unreachable::Host), false),
         c::PROTOCOL => (Outcome::Unreachable(Unreachable::Protocol), true),
         c::PORT => (Outcome::Refused(Refusal::IcmpPortUnreachable), true),
-        // EMSGSIZE. The table says "not fatal", but a socket with the default IP_PMTUDISC_WANT is told.
+        // EMSGSIZE. The table says "not fatal", but a socket with the default IP_PMTUDISC_WANT receives it.
         c::FRAGMENTATION_NEEDED => (Outcome::Unreachable(Unreachable::MessageSize), true),
         // EOPNOTSUPP: source route failed.
         5 => (Outcome::Unreachable(Unreachable::Host), false),
@@ -77,7 +77,7 @@ fn unreachable(code: u8) -> Option<IcmpError> {
         c::NET_PROHIBITED | c::HOST_PROHIBITED | c::ADMIN_PROHIBITED => {
             (Outcome::Unreachable(Unreachable::Prohibited), true)
         }
-        // Unreachable for this type of service.
+        // Unreachable for the type of service.
         11 => (Outcome::Unreachable(Unreachable::Network), false),
         12 => (Outcome::Unreachable(Unreachable::Host), false),
         // Precedence violation, precedence cutoff.
@@ -87,7 +87,7 @@ fn unreachable(code: u8) -> Option<IcmpError> {
     Some(IcmpError { outcome, is_hard })
 }
 
-/// The head of an ICMP error.
+/// The header of an ICMP error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message {
     pub(super) icmp_type: u8,

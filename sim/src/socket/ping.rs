@@ -1,6 +1,6 @@
-//! ICMP echo clients, as ping(8).
+//! ICMP echo clients, like ping(8).
 //!
-//! Linux: net/ipv4/ping.c. The echo reply itself is the stack's business (`icmp_echo`).
+//! Linux: net/ipv4/ping.c. The stack generates echo replies (`icmp_echo`).
 
 use super::flow::{Client, Flows, Pending};
 use super::timer::Timers;
@@ -42,12 +42,12 @@ impl PingSocket {
         socket
     }
 
-    /// Whether its requests have that source.
+    /// True if its requests have that source.
     pub(super) fn is_from(&self, addr: Ipv4Addr) -> bool {
         self.src == addr
     }
 
-    /// An echo reply with its identifier. True if the socket is closed now.
+    /// Handles an echo reply with its identifier. True if the socket is closed now.
     pub(super) fn reply_arrived(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -97,7 +97,7 @@ impl PingSocket {
         Ok(())
     }
 
-    /// Ends the exchange. True if the socket is closed now.
+    /// Ends the exchange. True if the socket is closed then.
     pub(super) fn finish(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) -> bool {
         self.timers.cancel(TimerKind::Deadline);
         if let Some(pending) = self.client.pending.take() {
@@ -106,12 +106,12 @@ impl PingSocket {
         !self.client.is_kept_open
     }
 
-    /// The exchange that waits for a reply, if any.
+    /// The exchange waiting for a reply, if any.
     pub(super) const fn pending_mut(&mut self) -> Option<&mut Pending> {
         self.client.pending.as_mut()
     }
 
-    /// Whether this socket sent to that address.
+    /// True if this socket sent to that address.
     pub(super) fn is_about(&self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
         self.src == src && self.dst == dst
     }

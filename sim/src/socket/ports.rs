@@ -1,4 +1,4 @@
-//! Choice of source ports.
+//! Selection of source ports.
 
 use super::table::{Socket, Table};
 use super::tcp::FourTuple;
@@ -9,11 +9,11 @@ use crate::time::Duration;
 use std::net::Ipv4Addr;
 
 impl Table {
-    /// The source port of a TCP client, and the TIME_WAIT socket whose place it takes, if any.
+    /// The source port of a TCP client, and the TIME_WAIT socket that it replaces, if any.
     ///
-    /// Linux: `__inet_hash_connect`, `__inet_check_established`, net/ipv4/inet_hashtables.c. Ports of the parity of the
-    /// range's first are tried before the others, from a random offset on. A port is shared by connections to different
-    /// destinations, but not with a socket that was bound to it.
+    /// Linux: `__inet_hash_connect`, `__inet_check_established`, net/ipv4/inet_hashtables.c. Ports with the parity of
+    /// the range's first port are tried before the others, from a random offset on. A port can be shared by connections
+    /// to different destinations, but not with a socket bound to it.
     pub(super) fn tcp_source_port(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -22,7 +22,7 @@ impl Table {
         remote: Endpoint,
     ) -> Result<(u16, Option<SocketId>), ConnectError> {
         if let Some(port) = wanted {
-            // The client sets SO_REUSEADDR, so connections do not stand in its way; a listener does.
+            // The client sets SO_REUSEADDR, so only a listener conflicts, not connections.
             if self.tcp_listeners_on(port).any(|addr| addr.is_none_or(|addr| addr == src)) {
                 return Err(ConnectError::AddressInUse);
             }
@@ -31,7 +31,7 @@ impl Table {
         }
         let (low, high) = io.settings.ephemeral_ports;
         let count = u32::from(high) - u32::from(low) + 1;
-        // An even number of ports, so that parity survives the wrap.
+        // An even number of ports, so that parity is kept when wrapping.
         let count = if count > 1 { count & !1 } else { count };
         let offset = io.cx.draws.below(io.cx.netns, Purpose::EphemeralPort, count) & !1;
         let mut probes = 0;
@@ -48,7 +48,7 @@ impl Table {
                     let tuple = FourTuple { local: (src, port), remote };
                     match self.tuple_is_free(io, tuple, false) {
                         Ok(reused) => return Ok((port, reused)),
-                        // A port in TIME_WAIT that may be reused soon must be asked again.
+                        // A port in TIME_WAIT that may be reused soon must be checked again.
                         Err(_) if io.settings.tcp_tw_reuse == 1 || is_loopback(tuple) => {}
                         Err(_) => {
                             probes += 1;
@@ -61,8 +61,9 @@ impl Table {
         Err(ConnectError::AddressNotAvailable)
     }
 
-    /// Whether no connection has the tuple; names the TIME_WAIT socket that may be replaced, if its timestamps can tell the
-    /// old segments from the new. A port that the user chose needs no more than that (`tcp_twsk_unique`, without `twp`).
+    /// True if no connection has the tuple; returns the TIME_WAIT socket that may be replaced, if its timestamps
+    /// distinguish old segments from new ones. For a port chosen by the user no more is required (`tcp_twsk_unique`,
+    /// without `twp`).
     fn tuple_is_free(
         &self,
         io: &SocketIo<'_, '_>,
@@ -87,10 +88,11 @@ impl Table {
         }
     }
 
-    /// The source port of a UDP client. An ephemeral one must not be held by any other UDP socket, whatever its address.
+    /// The source port of a UDP client. An ephemeral port must not be used by any other UDP socket, whatever its
+    /// address.
     ///
-    /// Linux: `udp_lib_get_port`, net/ipv4/udp.c. Deviation: when the drawn port is held, the next one is tried, not one at
-    /// a random stride.
+    /// Linux: `udp_lib_get_port`, net/ipv4/udp.c. Deviation: if the drawn port is in use, the next one is tried, not
+    /// one at a random stride.
     pub(super) fn udp_source_port(
         &self,
         io: &mut SocketIo<'_, '_>,
@@ -112,7 +114,7 @@ impl Table {
 
     /// The identifier of an echo client; not zero (`ping_get_port`, net/ipv4/ping.c).
     ///
-    /// Deviation: Linux counts through the identifiers of the whole machine; here the first is drawn.
+    /// Deviation: Linux counts identifiers globally; here the first is drawn.
     pub(super) fn ping_ident(
         &self,
         io: &mut SocketIo<'_, '_>,

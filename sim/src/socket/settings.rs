@@ -1,31 +1,31 @@
-//! Settings of a netns that sockets follow.
+//! Sysctls that sockets use.
 
 use crate::sysctl::{Setting, Sysctls, TcpRmem};
 use crate::time::Duration;
 
-/// Sysctls and the like, with the defaults of Linux 6.12 on a machine with 1 GiB of memory or more
+/// Sysctls and related settings, with the defaults of Linux 6.12 on a machine with at least 1 GiB of memory
 /// (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketSettings {
     /// `ip_local_port_range`: first and last ephemeral port.
     pub ephemeral_ports: (u16, u16),
-    /// `tcp_syn_retries`: how often a SYN is sent again with growing intervals.
+    /// `tcp_syn_retries`: number of SYN retransmissions with growing intervals.
     pub tcp_syn_retries: u8,
-    /// `tcp_syn_linear_timeouts`: how often a SYN is sent again at the same interval before they grow (since 6.5).
+    /// `tcp_syn_linear_timeouts`: number of SYN retransmissions at constant intervals before that (since 6.5).
     pub tcp_syn_linear_timeouts: u8,
-    /// `tcp_synack_retries`: how often a SYN|ACK is sent again.
+    /// `tcp_synack_retries`: number of SYN|ACK retransmissions.
     pub tcp_synack_retries: u8,
-    /// `tcp_retrans_collapse`: whether data that is sent again takes along what was written after it, if that fits.
+    /// `tcp_retrans_collapse`: retransmissions include data written later, if it fits.
     pub tcp_retrans_collapse: bool,
-    /// `tcp_retries2`: gives up on an established connection after the time that so many retransmissions take.
+    /// `tcp_retries2`: an established connection is given up after the duration of so many retransmissions.
     pub tcp_retries2: u8,
     /// `tcp_fin_timeout`: how long a closed socket waits in FIN_WAIT2 for the peer's FIN.
     pub tcp_fin_timeout: Duration,
     /// `tcp_rmem`: receive buffer of a socket, in bytes.
     pub tcp_rmem: TcpRmem,
-    /// `somaxconn`, which bounds a listener's queues.
+    /// `somaxconn`, the limit of a listener's queues.
     pub listen_backlog: u32,
-    /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback only: connect(2) may take a port that is in TIME_WAIT.
+    /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback device only: connect(2) may use a port in TIME_WAIT.
     pub tcp_tw_reuse: u8,
 }
 

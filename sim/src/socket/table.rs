@@ -1,4 +1,4 @@
-//! The sockets of a netns and how they are found.
+//! The sockets of a netns and their lookup.
 
 use super::app::Server;
 use super::busy_ports::BusyPorts;
@@ -19,7 +19,7 @@ pub(super) enum Socket {
     Listener(Listener),
     Request(Box<Request>),
     Connection(Box<Connection>),
-    /// Shared with forks of the world: there are many, and they change little.
+    /// Shared with forks of the world: there are many, and they rarely change.
     TimeWait(Arc<TimeWait>),
     Udp(Box<UdpSocket>),
     Ping(Box<PingSocket>),
@@ -49,17 +49,17 @@ impl Socket {
     }
 }
 
-/// All sockets, and the indexes over them.
+/// All sockets with their indexes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     next: u32,
     /// In no order that means anything.
     sockets: FxHashMap<SocketId, Socket>,
-    /// Connections, handshakes and TIME_WAIT (`ehash`). For look-up only; never iterated.
+    /// Connections, handshakes and TIME_WAIT (`ehash`). For lookups only; never iterated.
     tcp_established: FxHashMap<FourTuple, SocketId>,
-    /// Listeners (`lhash2`), by port and then by address; `None` is every address.
+    /// Listeners (`lhash2`), by port and address; `None` means all addresses.
     tcp_listeners: BTreeMap<(u16, Option<Ipv4Addr>), SocketId>,
-    /// How many clients have bound a port by choice.
+    /// Number of clients bound to each port explicitly.
     pub(super) tcp_bound: BTreeMap<u16, u32>,
     /// UDP sockets by local port, in order of creation.
     udp: BTreeMap<u16, Vec<SocketId>>,
@@ -89,7 +89,7 @@ impl Table {
         self.sockets.get_mut(&id)
     }
 
-    /// The handshakes that a listener has answered and that have not ended.
+    /// The unfinished handshakes of a listener.
     pub(super) fn handshakes_of(&self, listener: SocketId) -> Vec<SocketId> {
         let is_its =
             |socket: &Socket| matches!(socket, Socket::Request(request) if request.listener == listener);
@@ -132,12 +132,12 @@ impl Table {
         Ok(id)
     }
 
-    /// The socket for a segment: the connection, else a listener (`__inet_lookup`, include/net/inet_hashtables.h).
+    /// The socket of a segment: a connection, else a listener (`__inet_lookup`, include/net/inet_hashtables.h).
     pub(super) fn tcp_lookup(&self, tuple: FourTuple) -> Option<SocketId> {
         self.tcp_established.get(&tuple).copied().or_else(|| self.tcp_listener(tuple.local))
     }
 
-    /// The listener for an address and port; one on that address goes before one on all (`inet_lhash2_lookup`).
+    /// The listener for an address and port; a specific address takes precedence (`inet_lhash2_lookup`).
     pub(super) fn tcp_listener(&self, (addr, port): Endpoint) -> Option<SocketId> {
         let specific = self.tcp_listeners.get(&(port, Some(addr)));
         specific.or_else(|| self.tcp_listeners.get(&(port, None))).copied()
@@ -181,7 +181,7 @@ impl Table {
         self.sockets.insert(request.id, Socket::Request(Box::new(request)));
     }
 
-    /// Puts a TIME_WAIT socket in the place of its connection.
+    /// Replaces a connection by a TIME_WAIT socket.
     pub(super) fn replace_by_time_wait(&mut self, time_wait: TimeWait) {
         self.sockets.insert(time_wait.id, Socket::TimeWait(Arc::new(time_wait)));
     }
@@ -196,7 +196,7 @@ impl Table {
         self.sockets.insert(socket.id, Socket::Ping(Box::new(socket)));
     }
 
-    /// Takes a TIME_WAIT socket out, for a connection that inherits from it.
+    /// Removes a TIME_WAIT socket, for a connection that inherits from it.
     pub(super) fn take_time_wait(&mut self, id: SocketId) -> Option<Arc<TimeWait>> {
         match self.sockets.remove(&id)? {
             Socket::TimeWait(time_wait) => {
@@ -207,11 +207,11 @@ impl Table {
             | Socket::Request(_)
             | Socket::Connection(_)
             | Socket::Udp(_)
-            | Socket::Ping(_) => unreachable!("the caller has found a TIME_WAIT socket"),
+            | Socket::Ping(_) => unreachable!("the socket is in TIME_WAIT"),
         }
     }
 
-    /// Takes a socket out of the table and of every index.
+    /// Removes a socket from the table and all indexes.
     pub(super) fn remove(&mut self, id: SocketId) {
         match self.sockets.remove(&id) {
             Some(Socket::Listener(listener)) => {
@@ -248,7 +248,7 @@ impl Table {
         self.busy_ports.release(tuple);
     }
 
-    /// A port that a user bound is free for others again.
+    /// Releases a port that a client had bound explicitly.
     pub(super) fn release_port(&mut self, connection: &Connection) {
         let port = connection.tuple.local.1;
         if connection.is_port_bound

@@ -1,6 +1,6 @@
-//! TCP that behaves as Linux on the wire.
+//! TCP with Linux behaviour on the wire.
 //!
-//! Heads up: read RFC 9293 §3.10 beside this. The names of fields and functions are those of `struct tcp_sock` and of
+//! Read this together with RFC 9293 §3.10. Fields and functions are named as in `struct tcp_sock` and
 //! net/ipv4/tcp_{input,output,timer,minisocks,ipv4}.c, v6.12.
 
 mod acks;
@@ -36,29 +36,29 @@ use crate::wire::protocol;
 use segment::Outgoing;
 use seq::Seq;
 
-/// Bytes of the timestamps option with its padding (`TCPOLEN_TSTAMP_ALIGNED`).
+/// Length of the padded timestamps option in bytes (`TCPOLEN_TSTAMP_ALIGNED`).
 const TIMESTAMPS_LEN: u16 = 12;
-/// Bytes of the IPv4 and TCP headers without options.
+/// Length of the IPv4 and TCP headers without options, in bytes.
 const HEADERS_LEN: u16 = 40;
 /// The MTU of Ethernet, in bytes.
 const ETHERNET_MTU: u16 = 1_500;
 
-/// What became of a segment at a socket.
+/// The result of a segment at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disposition {
-    /// The socket took it.
+    /// Processed by the socket.
     Taken,
-    /// Nothing more happens.
+    /// Dropped.
     Drop(DropReason),
-    /// It is dropped and answered by a RST.
+    /// Dropped, and answered with a RST.
     Reset(DropReason),
-    /// It completed a handshake; the new connection handles it.
+    /// Completed a handshake; the new connection processes it.
     Child(SocketId),
-    /// The listener handles it.
+    /// The listener processes it.
     Listener(SocketId),
 }
 
-/// On whose behalf a segment goes out.
+/// The origin of an outgoing segment.
 #[derive(Clone, Copy, Debug)]
 struct Sender {
     ident: u16,
@@ -103,25 +103,25 @@ impl SocketIo<'_, '_> {
 
     /// Draws an initial sequence number.
     ///
-    /// Deviation: `secure_tcp_seq` (net/core/secure_seq.c) hashes the tuple with a secret and adds a clock of 64 ns, so
-    /// that the numbers of one tuple grow; here each is drawn. What depends on growth is a SYN that meets TIME_WAIT; there
-    /// the timestamps, which do grow, decide first.
+    /// Deviation: `secure_tcp_seq` (net/core/secure_seq.c) hashes the tuple with a secret and adds a 64 ns clock, so
+    /// that the numbers of one tuple increase; here each is drawn. Increasing numbers matter only for a SYN in
+    /// TIME_WAIT, where timestamps, which do increase, are checked first.
     fn isn(&mut self) -> Seq {
         Seq(self.cx.draws.u32(self.cx.netns, Purpose::Isn))
     }
 
-    /// Draws the first IP identification of a connected socket (`inet_id`).
+    /// Draws the initial IP ID of a connected socket (`inet_id`).
     pub(super) fn ident(&mut self) -> u16 {
         u16::try_from(self.cx.draws.below(self.cx.netns, Purpose::IpId, 1 << 16)).expect("below 2^16")
     }
 
-    /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c). On the way to an own address
-    /// that is the MTU of the loopback, even if the packet is then translated and leaves by another device.
+    /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c). For a local address
+    /// this is the loopback MTU, even if the packet is then translated and leaves through another device.
     fn advertised_mss(&self, tuple: FourTuple) -> u16 {
         self.path_mss(tuple).clamp(256, u16::MAX - HEADERS_LEN)
     }
 
-    /// Data bytes of the largest segment that the route takes, options not reckoned with (`tcp_mtu_to_mss`,
+    /// Payload of the largest segment that fits the route's MTU, without considering options (`tcp_mtu_to_mss`,
     /// net/ipv4/tcp_output.c).
     fn path_mss(&self, FourTuple { local, remote }: FourTuple) -> u16 {
         let route = self.routing.output(&OutputKey::to(remote.0).from(local.0));
@@ -133,7 +133,7 @@ impl SocketIo<'_, '_> {
 
 /// The clock of the timestamps option: milliseconds of virtual time, from 1.
 ///
-/// Deviation: Linux adds a secret offset for each pair of addresses (`secure_tcp_ts_off`); here it is the same for all.
+/// Deviation: Linux adds a secret offset per pair of addresses (`secure_tcp_ts_off`); here it is the same for all.
 fn timestamp(now: Instant) -> u32 {
     // Wraps after 49 days, as the option does.
     #[expect(clippy::cast_possible_truncation, reason = "the clock wraps by design")]
@@ -141,13 +141,13 @@ fn timestamp(now: Instant) -> u32 {
     millis.wrapping_add(1)
 }
 
-/// The first receive window and its scale, from the receive buffer, for segments of `mss` bytes.
+/// The initial receive window and its scale, from the receive buffer, for segments of `mss` bytes.
 ///
-/// Linux: `tcp_select_initial_window`, net/ipv4/tcp_output.c; half of the buffer is counted as payload
+/// Linux: `tcp_select_initial_window`, net/ipv4/tcp_output.c; half of the buffer counts as payload
 /// (`TCP_DEFAULT_SCALING_RATIO`).
 ///
-/// Deviation: the scale also allows for the largest buffer that an application may ask for, `net.core.rmem_max` of the machine,
-/// if that is larger still. By default it is not.
+/// Deviation: the scale also allows for the largest buffer that an application may request, `net.core.rmem_max` of the
+/// machine, if it is larger. By default it is not.
 fn initial_window(io: &SocketIo<'_, '_>, mss: u16, has_window_scale: bool) -> (u32, u8) {
     let space = io.settings.tcp_rmem.default / 2;
     let mss = u32::from(mss);

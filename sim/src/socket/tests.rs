@@ -1,4 +1,5 @@
-//! Two hosts, their sockets wired back to back, with virtual time and a script of what happens to each frame.
+//! Two hosts whose sockets are connected back to back, with virtual time and a script that decides the fate of each
+//! frame.
 
 mod exchanges;
 mod icmp;

@@ -20,7 +20,7 @@ struct Armed {
 }
 
 impl Timers {
-    /// Sets a timer, in place of the one of that kind that may be set (`mod_timer`).
+    /// Sets a timer, replacing an active one of the same kind (`mod_timer`).
     pub(super) fn arm(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -39,7 +39,7 @@ impl Timers {
         self.armed[kind as usize] = None;
     }
 
-    /// When the timer of that kind expires, if it is set.
+    /// The expiry of the timer of that kind, if active.
     pub(super) fn at(&self, kind: TimerKind) -> Option<Instant> {
         self.armed[kind as usize].map(|armed| armed.at)
     }
@@ -48,7 +48,7 @@ impl Timers {
         self.armed[timer.kind as usize].is_some_and(|armed| armed.generation == timer.generation)
     }
 
-    /// Takes an expired timer; false if it was replaced or cancelled.
+    /// Consumes an expired timer; false if it was replaced or cancelled.
     pub(super) fn take(&mut self, timer: SocketTimer) -> bool {
         let is_due = self.is_armed(timer);
         if is_due {

@@ -1,4 +1,4 @@
-//! UDP sockets: servers, and clients that are connected.
+//! UDP sockets: servers and connected clients.
 //!
 //! Linux: net/ipv4/udp.c, net/ipv4/datagram.c.
 
@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 #[derive(Clone, Debug)]
 pub(super) struct UdpSocket {
     pub(super) id: SocketId,
-    /// `None` is every address.
+    /// `None` means all addresses.
     pub(super) addr: Option<Ipv4Addr>,
     pub(super) port: u16,
     pub(super) timers: Timers,
@@ -29,18 +29,18 @@ enum Role {
     Client(Connected),
 }
 
-/// A client: connect(2) has fixed the peer, so that nobody else is heard and ICMP errors are reported.
+/// A client: connect(2) has set the peer, so that other senders are ignored and ICMP errors are reported.
 #[derive(Clone, Debug)]
 struct Connected {
     client: Client,
     local: Endpoint,
     remote: Endpoint,
     flow: FlowId,
-    /// Last IP identification.
+    /// The last IP ID.
     ident: u16,
 }
 
-/// A datagram that arrived, seen from here.
+/// A received datagram, from the local point of view.
 pub(super) struct Datagram<'p> {
     pub(super) packet: PacketId,
     pub(super) flow: Option<FlowId>,
@@ -70,7 +70,7 @@ impl UdpSocket {
         socket
     }
 
-    /// How well it fits a datagram between these two; `None` if it does not (`compute_score`).
+    /// How well it matches a datagram between these two; `None` if it does not (`compute_score`).
     pub(super) fn score(&self, local: Endpoint, remote: Endpoint) -> Option<u32> {
         if self.port != local.1 || self.addr.is_some_and(|addr| addr != local.0) {
             return None;
@@ -81,7 +81,7 @@ impl UdpSocket {
         }
     }
 
-    /// True if the socket is closed now.
+    /// True if the socket is closed then.
     pub(super) fn datagram_arrived(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -95,14 +95,14 @@ impl UdpSocket {
                     Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
                 });
                 if let Some(answer) = server.answer(datagram.payload, local, remote) {
-                    // It answers from the address that was asked, as a server does that heeds IP_PKTINFO.
+                    // Responds from the contacted address, like a server that uses IP_PKTINFO.
                     let cause = Some(datagram.packet);
                     send(io, (local, remote), &answer, Sender { id: self.id, ident: None, flow, cause });
                 }
                 false
             }
             Role::Client(connected) => {
-                // A reply that comes too late is read by nobody.
+                // A late reply has no reader.
                 if let Some(pending) = &mut connected.client.pending {
                     pending.add_reply(datagram.remote, datagram.payload);
                     return self.finish(io, flows, Outcome::Connected);
@@ -126,7 +126,7 @@ impl UdpSocket {
         self.timers.arm(io, self.id, TimerKind::Deadline, request.deadline);
         let pending = Pending::open(io, self.id, ClientProtocol::Udp, local, remote, request);
         connected.flow = pending.flow();
-        // Unlike TCP, the counter is stepped before it is used (`ip_select_ident_segs`).
+        // Unlike in TCP, the counter is incremented before use (`ip_select_ident_segs`).
         connected.ident = connected.ident.wrapping_add(1);
         let sender =
             Sender { id: self.id, ident: Some(connected.ident), flow: Some(connected.flow), cause: None };
@@ -135,7 +135,7 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Ends the client's exchange. True if the socket is closed now.
+    /// Ends the client's exchange. True if the socket is closed then.
     pub(super) fn finish(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) -> bool {
         let Role::Client(connected) = &mut self.role else { return false };
         self.timers.cancel(TimerKind::Deadline);
@@ -145,7 +145,7 @@ impl UdpSocket {
         !connected.client.is_kept_open
     }
 
-    /// The exchange that waits for a reply, if any.
+    /// The exchange waiting for a reply, if any.
     pub(super) const fn pending_mut(&mut self) -> Option<&mut Pending> {
         match &mut self.role {
             Role::Server(_) => None,
@@ -153,8 +153,8 @@ impl UdpSocket {
         }
     }
 
-    /// Whether a datagram between these two was sent by this socket, and whether errors about it are reported
-    /// (`__udp4_lib_err`: the socket is connected).
+    /// True if a datagram between these two was sent by this socket and errors about it are reported (`__udp4_lib_err`:
+    /// the socket is connected).
     pub(super) fn is_about(&self, local: Endpoint, remote: Endpoint) -> bool {
         self.score(local, remote).is_some()
     }
@@ -167,7 +167,7 @@ struct Sender {
     cause: Option<PacketId>,
 }
 
-/// Sends a datagram. DF is set, since the socket wants path MTU discovery (`IP_PMTUDISC_WANT`).
+/// Sends a datagram. DF is set because of path MTU discovery (`IP_PMTUDISC_WANT`).
 fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payload: &[u8], sender: Sender) {
     let mut buffer = build::with_headroom(UDP_HEADER_LEN + payload.len());
     build::push_udp(local, remote, payload, &mut buffer);

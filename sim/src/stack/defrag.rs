@@ -1,4 +1,4 @@
-//! Where IP puts fragments together (net/ipv4/ip_fragment.c, net/ipv4/netfilter/nf_defrag_ipv4.c).
+//! Where the IP stack reassembles fragments (net/ipv4/ip_fragment.c, net/ipv4/netfilter/nf_defrag_ipv4.c).
 
 use super::hooks::Handled;
 use super::{carry_out, icmp, kfree_skb};
@@ -18,7 +18,7 @@ use crate::wire::icmpv4::icmp_type;
 /// `ICMP_EXC_FRAGTIME`, include/uapi/linux/icmp.h.
 const FRAGMENT_TIME_EXCEEDED: u8 = 1;
 
-/// Puts fragments together, because conntrack needs whole packets (`ipv4_conntrack_defrag`).
+/// Reassembles fragments for conntrack (`ipv4_conntrack_defrag`).
 pub(super) fn ipv4_conntrack_defrag(
     ns: &mut Netns,
     cx: &mut Context,
@@ -38,7 +38,7 @@ pub(super) fn ipv4_conntrack_defrag(
     whole(ns, cx, user, packet).map_or(Handled::Stolen, Handled::Next)
 }
 
-/// A packet that is whole, or that this fragment makes whole (`ip_defrag`).
+/// A packet that is complete, or is completed by this fragment (`ip_defrag`).
 pub(super) fn whole(ns: &mut Netns, cx: &mut Context, user: DefragUser, packet: Packet) -> Option<Packet> {
     let ip = packet.ipv4();
     if ip.fragment_offset() == 0 && !ip.more_fragments() {
@@ -50,8 +50,8 @@ pub(super) fn whole(ns: &mut Netns, cx: &mut Context, user: DefragUser, packet: 
     whole
 }
 
-/// Gives up on datagrams that did not become whole by `due`. Their sender is told if their beginning is here, and, unless the
-/// fragments were on their way through, only by the addressee (`ip_expire`).
+/// Drops datagrams that were incomplete at `due`. An ICMP error is sent if their first fragment is present and, for
+/// fragments in transit, only by the destination (`ip_expire`).
 pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context, due: Instant) {
     for mut expired in ns.defrag.expire(due) {
         if let Some(head) = expired.parts.first_mut().filter(|_| expired.has_first)
@@ -72,7 +72,7 @@ pub(crate) fn ip_expire(ns: &mut Netns, cx: &mut Context, due: Instant) {
     }
 }
 
-/// Routes the first fragment as if it had come by the device of the last, as the answer needs it.
+/// Routes the first fragment as if received on the last fragment's device, as needed for the ICMP error.
 fn is_reported(ns: &Netns, user: DefragUser, in_dev: Option<DeviceId>, head: &mut Packet) -> bool {
     let Some(in_dev) = in_dev else { return false };
     head.meta.in_dev = Some(in_dev);

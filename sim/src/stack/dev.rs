@@ -1,4 +1,4 @@
-//! Frames in and out of devices (net/core/dev.c).
+//! Frames received and sent by devices (net/core/dev.c).
 
 use super::{carry_out, ip_input, kfree_skb};
 use crate::bridge;
@@ -12,7 +12,7 @@ use crate::packet::{Packet, PacketType, QueuedPacket};
 use crate::trace::{DeviceEvent, Event};
 use crate::wire::{EtherType, Ethernet, MacAddr};
 
-/// A frame has come in by a device from the other end of its link, or from itself if it is the loopback.
+/// A frame was received by a device from its peer, or from itself for the loopback device.
 pub(crate) fn netif_rx(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     let receiver = ns.devices.get(device);
     if !receiver.is_up {
@@ -22,7 +22,7 @@ pub(crate) fn netif_rx(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut p
     netif_receive_skb(ns, cx, device, packet);
 }
 
-/// Gives a frame to whom it concerns (`__netif_receive_skb_core`): a bridge if the device is a port, or a protocol.
+/// Delivers a frame (`__netif_receive_skb_core`): to a bridge if the device is a port, else to a protocol.
 pub(crate) fn netif_receive_skb(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     cx.record(Some(packet.id), || {
         Event::Device(DeviceEvent::Received { device, frame: packet.bytes.as_slice().into() })
@@ -58,15 +58,15 @@ fn arp_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
     carry_out(ns, cx, effects_before);
 }
 
-/// Sends a frame by a device (`dev_queue_xmit`).
+/// Sends a frame through a device (`dev_queue_xmit`).
 pub(crate) fn dev_queue_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
     let sender = ns.devices.get(device);
     if !sender.is_up {
         return kfree_skb(ns, cx, packet, DropReason::DeviceDown);
     }
     let kind = sender.kind.clone();
-    // Linux: dev_deactivate, net/sched/sch_generic.c, puts noop_qdisc in place when the carrier goes; br_port_state_selection,
-    // net/bridge/br_stp.c, takes the carrier from a bridge without a live port.
+    // Linux: dev_deactivate, net/sched/sch_generic.c, installs noop_qdisc when the carrier is lost;
+    // br_port_state_selection, net/bridge/br_stp.c, turns off the carrier of a bridge without active ports.
     if kind == DeviceKind::Bridge && !ns.devices.has_live_port(device) {
         return kfree_skb(ns, cx, packet, DropReason::QdiscDrop);
     }
@@ -81,21 +81,22 @@ pub(crate) fn dev_queue_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId,
     }
 }
 
-/// The loopback keeps the conntrack entry and the route of a packet (`loopback_xmit`, drivers/net/loopback.c): the packet is
+/// The loopback device keeps a packet's conntrack entry and route (`loopback_xmit`, drivers/net/loopback.c): it is
 /// received with both.
 fn loopback_xmit(cx: &mut Context, device: DeviceId, mut packet: Packet) {
     packet.meta.bridge = None;
     cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
 }
 
-/// Crossing a veth drops conntrack entry, route and bridge information, and changing the netns zeroes the mark
-/// (`veth_xmit`, drivers/net/veth.c; `____dev_forward_skb`, include/linux/netdevice.h; `skb_scrub_packet`, net/core/skbuff.c).
+/// Crossing a veth clears conntrack entry, route and bridge information, and a change of netns clears the mark
+/// (`veth_xmit`, drivers/net/veth.c; `____dev_forward_skb`, include/linux/netdevice.h; `skb_scrub_packet`,
+/// net/core/skbuff.c).
 fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     ns.conntrack.release(&packet);
     let crosses_netns = match ns.devices.get(device).kind {
         DeviceKind::Veth { peer_netns, .. } => peer_netns != ns.id,
         DeviceKind::Loopback | DeviceKind::Bridge | DeviceKind::Dummy => {
-            unreachable!("the caller has looked")
+            unreachable!("the device is a veth")
         }
     };
     let mark = if crosses_netns { 0 } else { packet.meta.mark };

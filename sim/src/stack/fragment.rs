@@ -1,6 +1,6 @@
-//! Cutting packets that are too large (net/ipv4/ip_output.c, net/ipv4/ip_forward.c).
+//! Fragmentation (net/ipv4/ip_output.c, net/ipv4/ip_forward.c).
 //!
-//! Left out: IP options, of which later fragments have only some.
+//! Not modelled: IP options, which later fragments contain only in part.
 
 use super::{icmp, kfree_skb};
 use crate::context::Context;
@@ -11,8 +11,8 @@ use crate::trace::Terminal;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 
-/// Whether a packet that is being forwarded is too large, and may not be fragmented (`ip_exceeds_mtu`). What conntrack has
-/// put together may be, as long as the fragments had room.
+/// True if a forwarded packet exceeds the MTU and must not be fragmented (`ip_exceeds_mtu`). A packet reassembled by
+/// conntrack may be, if its fragments fit.
 pub(super) fn ip_exceeds_mtu(packet: &Packet, mtu: u16) -> bool {
     let ip = packet.ipv4();
     if ip.total_len() <= mtu || !ip.dont_fragment() {
@@ -21,7 +21,7 @@ pub(super) fn ip_exceeds_mtu(packet: &Packet, mtu: u16) -> bool {
     packet.meta.defragmented.as_ref().is_none_or(|fragments| fragments.max_size > mtu)
 }
 
-/// Fragments a packet, or ends it and tells its sender if that must not be (`ip_fragment`).
+/// Fragments a packet, or drops it and sends an ICMP error if fragmentation is forbidden (`ip_fragment`).
 pub(super) fn ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let fragments = packet.meta.defragmented.as_ref();
     if packet.ipv4().dont_fragment() && fragments.is_none_or(|fragments| fragments.max_size > mtu) {
@@ -39,7 +39,7 @@ pub(super) fn ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu:
     ip_do_fragment(ns, cx, packet, mtu)
 }
 
-/// Fragments a packet that leaves by a bridge port, or drops it in silence (`br_nf_ip_fragment`,
+/// Fragments a packet that leaves by a bridge port, or drops it silently (`br_nf_ip_fragment`,
 /// net/bridge/br_netfilter_hooks.c). `mtu` is that of the bridge.
 pub(crate) fn br_nf_ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let fragments = packet.meta.defragmented.as_ref();
@@ -51,8 +51,8 @@ pub(crate) fn br_nf_ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet
     ip_do_fragment(ns, cx, packet, mtu)
 }
 
-/// Cuts a packet up, and ends it (`ip_do_fragment`). No part has DF: a packet with DF comes here only if it was put together,
-/// and its fragments, which are still there one behind the other, go out as they came with new headers.
+/// Fragments a packet, and ends it (`ip_do_fragment`). No fragment has DF: a packet with DF gets here only if it was
+/// reassembled, and then its original fragments are sent with new headers.
 fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let header_len = u16::try_from(packet.ipv4().header_len()).expect("an IPv4 header has 60 bytes at most");
     let fragments = packet.meta.defragmented.as_ref();
@@ -68,12 +68,12 @@ fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) ->
     parts
 }
 
-/// Sizes of parts that fill the room, in eights of bytes but for the last.
+/// Sizes of fragments that fill the available room; all but the last are multiples of eight bytes.
 fn cut(packet: &Packet, room: u16) -> Vec<u16> {
     let mut left = u16::try_from(packet.ipv4().payload().len()).expect("a packet is under 64 KiB");
     let mut sizes = Vec::new();
     while left > 0 {
-        // A device whose MTU has no room for eight bytes cannot be had; the loop must end all the same.
+        // Devices with an MTU too small for eight bytes do not exist; the loop must terminate nevertheless.
         let size = if left > room { (room & !7).max(8) } else { left };
         sizes.push(size);
         left -= size;

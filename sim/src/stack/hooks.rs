@@ -1,7 +1,8 @@
-//! A packet goes through a hook (`nf_hook_slow`, net/netfilter/core.c). The only place that names every subsystem behind a hook.
+//! Takes packets through hooks (`nf_hook_slow`, net/netfilter/core.c). The only module that refers to every subsystem
+//! behind a hook.
 //!
-//! Each entry gets the packet and hands it on, refuses it, or keeps it; see [`HookTable`](crate::hook_table::HookTable) for
-//! their order.
+//! Each entry gets the packet and passes it on, rejects it, or keeps it; see
+//! [`HookTable`](crate::hook_table::HookTable) for their order.
 
 use super::{carry_out, defrag, end_packet, ip_output};
 use crate::context::Context;
@@ -18,22 +19,22 @@ use crate::trace::{Event, HookEvent, Terminal};
 use crate::xtables::Xtables;
 use std::net::Ipv4Addr;
 
-/// A packet that did not get through a hook: it has ended, or an entry keeps it.
+/// A packet that did not pass a hook: it has ended, or an entry keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-/// What an entry did with the packet that it was given.
+/// The result of an entry.
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Handled {
-    /// `NF_ACCEPT`: it goes to the next entry.
+    /// `NF_ACCEPT`: continue with the next entry.
     Next(Packet),
-    /// It is through the hook; the entries that are left do not see it. In the kernel such an entry calls `okfn` and returns
+    /// Passes the hook; the remaining entries do not see it. In the kernel such an entry calls `okfn` and returns
     /// `NF_STOLEN`.
     Through(Packet),
     /// `NF_DROP`.
     Dropped(Packet, DropReason),
-    /// `NF_STOLEN`: the entry has it now.
+    /// `NF_STOLEN`: the entry keeps it.
     Stolen,
 }
 
@@ -46,7 +47,7 @@ impl Handled {
     }
 }
 
-/// Takes a packet through a hook. It comes back if it got through; else it has ended, or an entry keeps it.
+/// Takes a packet through a hook. Returns it if it passed; else it has ended, or an entry keeps it.
 pub(crate) fn nf_hook(
     ns: &mut Netns,
     cx: &mut Context,
@@ -65,7 +66,7 @@ pub(crate) fn nf_hook(
     let mut has_entered = false;
     for index in 0..count {
         let ops = ns.hooks.entries(family, hook)[index];
-        // That entry decides whether the packet enters at all; it stands before every other.
+        // This entry decides if the packet enters the hook at all; it precedes all others.
         if !has_entered && ops.entry != HookEntry::SabotageIn {
             enter(cx, &packet);
             has_entered = true;
@@ -87,7 +88,7 @@ pub(crate) fn nf_hook(
     Ok(packet)
 }
 
-/// Ends a dropped packet, after whoever refused it has told the sender: the answer needs its conntrack entry.
+/// Drops a packet after its sender was informed: the reply needs its conntrack entry.
 fn stop(
     ns: &mut Netns,
     cx: &mut Context,
@@ -101,7 +102,7 @@ fn stop(
     Stopped
 }
 
-/// What routing depends on, of what an entry may change.
+/// The packet fields that routing depends on and that an entry may change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct RouteKey {
     src: Ipv4Addr,
@@ -117,7 +118,7 @@ impl RouteKey {
     }
 }
 
-/// Runs one entry, and routes the packet anew if it is an entry whose changes ask for that.
+/// Runs one entry, and reroutes the packet if the entry requires it.
 fn run(ns: &mut Netns, cx: &mut Context, state: HookState, ops: HookOps, packet: Packet) -> Handled {
     if !ops.is_rerouting {
         return run_entry(ns, cx, state, ops.entry, packet);
@@ -158,7 +159,7 @@ fn run_entry(
     }
 }
 
-/// A packet that passed PREROUTING on a bridge does not pass it again on its way up (`ip_sabotage_in`,
+/// A packet that traversed PREROUTING on a bridge does not traverse it again when passed up (`ip_sabotage_in`,
 /// net/bridge/br_netfilter_hooks.c).
 fn ip_sabotage_in(packet: Packet) -> Handled {
     if packet.meta.bridge.is_some_and(|info| !info.is_in_prerouting) {
@@ -168,14 +169,14 @@ fn ip_sabotage_in(packet: Packet) -> Handled {
     }
 }
 
-/// Walks a chain.
+/// Traverses a chain.
 fn eval(xtables: &mut Xtables, chain: BaseChain, ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     match chain {
         BaseChain::Xtables(table) => xtables.eval(ctx.state.family, table, ctx, packet),
     }
 }
 
-/// NAT, and what a new destination means for the route (`nf_nat_ipv4_*`, net/netfilter/nf_nat_proto.c).
+/// NAT, and rerouting after a change of the destination (`nf_nat_ipv4_*`, net/netfilter/nf_nat_proto.c).
 fn nat(ns: &mut Netns, cx: &mut Context, state: HookState, mut packet: Packet) -> Handled {
     let dst_before = packet.ipv4().dst();
     let AtHook { mut ctx, xtables, hooks } = ns.at_hook(cx, state);
@@ -186,7 +187,7 @@ fn nat(ns: &mut Netns, cx: &mut Context, state: HookState, mut packet: Packet) -
         return Handled::by(verdict, packet);
     }
     match state.hook {
-        // The route of a packet that came over the loopback is no longer its own (nf_nat_ipv4_pre_routing).
+        // The route of a packet received on the loopback device is outdated after DNAT (nf_nat_ipv4_pre_routing).
         Hook::Prerouting => {
             packet.meta.route = None;
             Handled::Next(packet)

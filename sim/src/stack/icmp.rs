@@ -24,7 +24,7 @@ const TOS_INTERNET_CONTROL: u8 = 0xc0;
 /// RFC 1812 §4.3.2.3: an error message does not exceed 576 bytes.
 const ERROR_LEN_MAX: usize = 576;
 
-/// The packet that an error message is about.
+/// The packet that an ICMP error refers to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct About<'a> {
     id: PacketId,
@@ -34,25 +34,26 @@ pub(crate) struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    /// A packet that is still being handled.
+    /// A packet that is being processed.
     pub(crate) fn packet(packet: &'a Packet) -> Self {
         Self { id: packet.id, flow: packet.flow, l3: packet.l3(), meta: &packet.meta }
     }
 
-    /// A packet that a rule refused.
+    /// A packet rejected by a rule.
     pub(crate) fn original(original: &'a OriginalPacket) -> Self {
         Self { id: original.id, flow: original.flow, l3: &original.bytes, meta: &original.meta }
     }
 }
 
-/// Sends an ICMP error (`__icmp_send`). `info` is the second word of the header: the MTU of fragmentation needed, the gateway
-/// of a redirect. Nothing is sent where RFC 1122 §3.2.2 forbids it, or a rate limit is reached, or no way leads back.
+/// Sends an ICMP error (`__icmp_send`). `info` is the second word of the header: the MTU of fragmentation needed, the
+/// gateway of a redirect. Nothing is sent if RFC 1122 §3.2.2 forbids it, a rate limit is exceeded, or there is no route
+/// back.
 pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_type: u8, code: u8, info: u32) {
     let ip = Ipv4::new_unchecked(about.l3);
     if !may_be_answered(about, &ip) {
         return;
     }
-    // The answer comes from the address that was asked, if it is an address of this netns.
+    // The error is sent from the contacted address, if it is local.
     let is_local = about.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
     let source = is_local.then(|| ip.dst());
     let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };
@@ -72,15 +73,15 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     let message = build::icmpv4(icmp_type, code, info.to_be_bytes(), quote);
     let answer = Answer { src: source.unwrap_or(route.source), dst: ip.src(), tos, route };
     let mut packet = answer.build(ns, cx, about.id, about.flow, &message);
-    // Linux: icmp_glue_bits. An error belongs to the flow of the packet that it quotes, even before that is confirmed.
+    // Linux: icmp_glue_bits. An error belongs to the flow of the quoted packet, even before that is confirmed.
     if is_error(icmp_type) {
         ns.conntrack.attach(&mut packet, about.meta);
     }
-    // A message that OUTPUT drops is gone; its cause is told nothing.
+    // A message dropped by OUTPUT is lost; no error is sent for it.
     let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, packet);
 }
 
-/// Linux: the tests at the head of `__icmp_send`.
+/// Linux: the checks at the start of `__icmp_send`.
 fn may_be_answered(about: &About, ip: &Ipv4<&[u8]>) -> bool {
     let is_group = about.meta.route.is_some_and(|route| match route.kind {
         RouteKind::Broadcast | RouteKind::Multicast => true,
@@ -110,7 +111,7 @@ const fn is_error(icmp_type: u8) -> bool {
     )
 }
 
-/// An ICMP message of this netns that knows its way.
+/// A routed ICMP message of this netns.
 struct Answer {
     src: Ipv4Addr,
     dst: Ipv4Addr,
@@ -144,7 +145,7 @@ impl Answer {
     }
 }
 
-/// An ICMP message has arrived (`icmp_rcv`).
+/// An ICMP message was received (`icmp_rcv`).
 pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let ip = packet.ipv4();
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
@@ -165,12 +166,12 @@ pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
         icmp_type::DEST_UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM => {
             icmp_unreach(ns, cx, packet);
         }
-        // Redirects of this model's routers never change a route that a host uses: accepted and forgotten. Other types as well.
+        // Redirects of modelled routers never change a route in use: accepted and ignored. Other types as well.
         _ => consume_skb(ns, cx, packet),
     }
 }
 
-/// Answers an echo request from the address that was asked (`icmp_echo`, `icmp_reply`).
+/// Replies to an echo request from the contacted address (`icmp_echo`, `icmp_reply`).
 fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let ip = packet.ipv4();
     let is_unicast = packet.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
@@ -189,7 +190,7 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     consume_skb(ns, cx, packet);
 }
 
-/// Gives an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).
+/// Delivers an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).
 fn icmp_unreach(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let ip = packet.ipv4();
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };

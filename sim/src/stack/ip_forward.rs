@@ -1,4 +1,4 @@
-//! Packets on their way through (net/ipv4/ip_forward.c).
+//! Forwarding (net/ipv4/ip_forward.c).
 
 use super::hooks::nf_hook;
 use super::{fragment, icmp, ip_output, kfree_skb, redirect};
@@ -10,7 +10,7 @@ use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 
-/// Forwards a routed packet: TTL, then MTU, then the decrement, then FORWARD, in the kernel's order (`ip_forward`).
+/// Forwards a routed packet: TTL, MTU, decrement, FORWARD, in the kernel's order (`ip_forward`).
 pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     if packet.meta.packet_type != PacketType::Host {
         return kfree_skb(ns, cx, packet, DropReason::NotForUs);

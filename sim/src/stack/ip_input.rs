@@ -1,4 +1,4 @@
-//! Packets that arrive (net/ipv4/ip_input.c).
+//! Received IP packets (net/ipv4/ip_input.c).
 
 use super::hooks::nf_hook;
 use super::{defrag, end_packet, icmp, ip_forward, kfree_skb, transport};
@@ -15,7 +15,7 @@ use crate::trace::{Event, RouteEvent, Terminal};
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 
-/// An IPv4 packet has arrived (`ip_rcv`).
+/// An IPv4 packet was received (`ip_rcv`).
 pub(crate) fn ip_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     if let Err(reason) = ip_rcv_core(&mut packet) {
         return kfree_skb(ns, cx, packet, reason);
@@ -27,7 +27,7 @@ pub(crate) fn ip_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut pac
     }
 }
 
-/// Checks the header and cuts link-layer padding off (`ip_rcv_core`).
+/// Validates the header and trims link-layer padding (`ip_rcv_core`).
 fn ip_rcv_core(packet: &mut Packet) -> Result<(), DropReason> {
     if packet.meta.packet_type == PacketType::OtherHost {
         return Err(DropReason::OtherHost);
@@ -42,8 +42,8 @@ fn ip_rcv_core(packet: &mut Packet) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Routes the packet, unless it has a route: the loopback keeps it, and so does a bridged packet that DNAT sent up
-/// (`ip_rcv_finish_core`).
+/// Routes the packet, unless it has a route: the loopback device keeps it, and so does a bridged packet passed up after
+/// DNAT (`ip_rcv_finish_core`).
 fn ip_rcv_finish(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     let route = match packet.meta.route {
         Some(route) => route,
@@ -59,7 +59,7 @@ fn ip_rcv_finish(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet:
         }
         RouteKind::Unicast => ip_forward::ip_forward(ns, cx, device, packet),
         RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Blackhole => {
-            unreachable!("routing gives these as errors")
+            unreachable!("routing returns these as errors")
         }
     }
 }
@@ -78,7 +78,7 @@ fn input_route(
     result
 }
 
-/// Ends a packet that cannot be routed, and tells its sender if this netns is a router (`ip_error`, net/ipv4/route.c).
+/// Drops a packet that cannot be routed, and sends an ICMP error if this netns forwards (`ip_error`, net/ipv4/route.c).
 fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, reason: DropReason) {
     let code = error_code(reason).filter(|_| ns.sysctls.forwarding(device));
     let Some(code) = code else { return kfree_skb(ns, cx, packet, reason) };
@@ -88,7 +88,7 @@ fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, 
     end_packet(ns, cx, packet, Terminal::Rejected(reason));
 }
 
-/// Through INPUT to the transport protocol, whole (`ip_local_deliver`).
+/// Delivers a reassembled packet through INPUT to its transport protocol (`ip_local_deliver`).
 fn ip_local_deliver(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet) {
     let user = DefragUser::LocalDeliver;
     let Some(packet) = defrag::whole(ns, cx, user, packet) else { return };

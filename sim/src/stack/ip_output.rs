@@ -1,4 +1,4 @@
-//! Packets that leave (net/ipv4/ip_output.c).
+//! Transmitted IP packets (net/ipv4/ip_output.c).
 
 use super::hooks::{Stopped, nf_hook};
 use super::{carry_out, dev, fragment};
@@ -16,7 +16,7 @@ use crate::trace::{Event, RouteEvent};
 use crate::wire::{EtherType, Ethernet, MacAddr};
 use std::net::Ipv4Addr;
 
-/// Routes for a sender of this netns (`ip_route_output_key`).
+/// Route lookup for a local sender (`ip_route_output_key`).
 pub(crate) fn ip_route_output(
     ns: &Netns,
     cx: &mut Context,
@@ -29,8 +29,8 @@ pub(crate) fn ip_route_output(
     result
 }
 
-/// An identification for a packet that could be fragmented (`__ip_select_ident`, net/ipv4/route.c). The kernel counts from a
-/// secret start per addresses and protocol; here every one is drawn.
+/// An IP ID for a packet that may be fragmented (`__ip_select_ident`, net/ipv4/route.c). The kernel counts from a
+/// secret start per addresses and protocol; here each is drawn.
 pub(crate) fn ip_select_ident(cx: &mut Context) -> u16 {
     (cx.draws.u32(cx.netns, Purpose::IpId) & 0xffff) as u16
 }
@@ -45,9 +45,9 @@ pub(crate) fn ip_local_out(ns: &mut Netns, cx: &mut Context, packet: Packet) -> 
     Ok(())
 }
 
-/// Through POSTROUTING to the neighbour (`ip_output`).
+/// Passes a packet through POSTROUTING to the neighbour (`ip_output`).
 pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
-    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
     let state = HookState {
         family: Family::Ipv4,
         hook: Hook::Postrouting,
@@ -59,9 +59,9 @@ pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     }
 }
 
-/// Fragments what is too large, and what was fragmented before (`ip_finish_output`).
+/// Fragments packets that exceed the MTU, or that were reassembled (`ip_finish_output`).
 fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
-    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
     let mtu = ns.devices.get(route.device).mtu;
     if packet.ipv4().total_len() <= mtu && packet.meta.defragmented.is_none() {
         return ip_finish_output2(ns, cx, packet);
@@ -71,9 +71,9 @@ fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     }
 }
 
-/// Finds the next hop (`ip_finish_output2`).
+/// Determines the next hop (`ip_finish_output2`).
 fn ip_finish_output2(ns: &mut Netns, cx: &mut Context, packet: Packet) {
-    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
     let next_hop = route.gateway.unwrap_or_else(|| packet.ipv4().dst());
     if route.device == DeviceId::LOOPBACK {
         return transmit(ns, cx, route.device, MacAddr::ZERO, packet);
@@ -84,7 +84,7 @@ fn ip_finish_output2(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     neigh_output(ns, cx, route.device, next_hop, packet);
 }
 
-/// Sends to a neighbour, or lets the packet wait for its MAC (`neigh_output`, include/net/neighbour.h).
+/// Sends to a neighbour, or queues the packet until its MAC is resolved (`neigh_output`, include/net/neighbour.h).
 pub(crate) fn neigh_output(
     ns: &mut Netns,
     cx: &mut Context,
@@ -105,7 +105,7 @@ pub(crate) fn neigh_output(
     }
 }
 
-/// A neighbour is due for another look.
+/// The timer of a neighbour expired.
 pub(crate) fn neigh_timer(ns: &mut Netns, cx: &mut Context, device: DeviceId, addr: Ipv4Addr) {
     let effects_before = cx.effects.len();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
@@ -122,8 +122,8 @@ fn transmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mac: MacAddr, mu
     dev::dev_queue_xmit(ns, cx, device, packet);
 }
 
-/// Routes a packet of this netns again after a rule changed it, with the source address that it has
-/// (`ip_route_me_harder`, net/ipv4/netfilter.c).
+/// Reroutes a packet of this netns after a rule changed it, with its current source address (`ip_route_me_harder`,
+/// net/ipv4/netfilter.c).
 pub(crate) fn ip_route_me_harder(
     ns: &mut Netns,
     cx: &mut Context,

@@ -1,8 +1,8 @@
-//! ICMP redirects: a router that sends a packet back out of the device it came by tells the sender of the shorter way
+//! ICMP redirects: a router that sends a packet back through its ingress device informs the sender of the shorter path
 //! (`__mkroute_input` and `ip_rt_send_redirect`, net/ipv4/route.c).
 //!
-//! On a node this happens whenever a NodePort's endpoint is on another node of the same LAN: the client hears of an address
-//! that it never asked for, because DNAT comes before.
+//! On a node this happens whenever a NodePort's endpoint is on another node in the same LAN: the client receives an
+//! address that it never contacted, because DNAT comes first.
 
 use super::icmp;
 use crate::context::Context;
@@ -15,9 +15,9 @@ use crate::wire::icmpv4::icmp_type;
 /// `ICMP_REDIR_HOST`.
 const REDIRECT_HOST: u8 = 1;
 
-/// Tells the sender of `packet`, which is being forwarded, that its next hop is on the sender's own link.
+/// Informs the sender of a forwarded packet that its next hop is on the sender's own link.
 pub(super) fn ip_rt_send_redirect(ns: &mut Netns, cx: &mut Context, in_dev: DeviceId, packet: &Packet) {
-    let Some(route) = packet.meta.route else { unreachable!("only routed packets are forwarded") };
+    let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
     let src = packet.ipv4().src();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     if !is_redirect_due(routing, in_dev, src, &route) || !ns.icmp_limit.allow_redirect(cx.now, src) {

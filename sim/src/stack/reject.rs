@@ -1,4 +1,4 @@
-//! Telling the sender of a refused packet (net/ipv4/netfilter/nf_reject_ipv4.c).
+//! Replies to rejected packets (net/ipv4/netfilter/nf_reject_ipv4.c).
 
 use super::hooks::Stopped;
 use super::{dev, ip_output};
@@ -8,7 +8,7 @@ use crate::packet::Origin;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{EtherType, Ethernet, Ipv4, Tcp, TcpFlags, protocol};
 
-/// Answers a TCP segment with a RST that belongs to the same conntrack entry (`nf_send_reset`).
+/// Replies to a TCP segment with a RST that belongs to the same conntrack entry (`nf_send_reset`).
 pub(super) fn nf_send_reset(ns: &mut Netns, cx: &mut Context, original: &OriginalPacket) {
     let ip = Ipv4::new_unchecked(&original.bytes[..]);
     let Some(segment) = reset_for(&ip) else { return };
@@ -26,23 +26,23 @@ pub(super) fn nf_send_reset(ns: &mut Netns, cx: &mut Context, original: &Origina
     if let Err(reason) = ip_output::ip_route_me_harder(ns, cx, &mut reset) {
         return super::kfree_skb(ns, cx, reset, reason);
     }
-    // Linux: nf_ct_attach. The RST goes the other way of the refused segment.
+    // Linux: nf_ct_attach. The RST has the opposite direction of the rejected segment.
     ns.conntrack.attach(&mut reset, &original.meta);
-    // Linux: nf_ct_set_closing. The sender closes on this RST, so the entry must not wait for days.
+    // Linux: nf_ct_set_closing. The sender closes on this RST, so the entry must not last for days.
     ns.conntrack.set_closing(&original.meta, &ns.sysctls.conntrack.timeouts, cx.now);
     let Some(info) = original.meta.bridge else {
-        // A RST that OUTPUT drops is gone.
+        // A RST dropped by OUTPUT is lost.
         let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, reset);
         return;
     };
-    // A bridged segment is answered on the port where it came in, with the MACs turned round.
+    // A bridged segment is answered on its ingress port, with swapped MACs.
     if let Some(mut ethernet) = Ethernet::new_checked(&mut reset.bytes[..]) {
         ethernet.set(original.src_mac, original.dst_mac, EtherType::Ipv4);
     }
     dev::dev_queue_xmit(ns, cx, info.phys_in, reset);
 }
 
-/// The RST for a segment (`nf_reject_ip_tcphdr_put`), or none for what must not be answered (`nf_reject_ip_tcphdr_get`).
+/// The RST for a segment (`nf_reject_ip_tcphdr_put`), or none if it must not be answered (`nf_reject_ip_tcphdr_get`).
 fn reset_for(ip: &Ipv4<&[u8]>) -> Option<Vec<u8>> {
     let tcp = Tcp::new_checked(ip.payload())?;
     if ip.fragment_offset() > 0 || tcp.flags().contains(TcpFlags::RST) {

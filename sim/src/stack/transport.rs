@@ -1,4 +1,4 @@
-//! Between IP and sockets: delivery upwards, and what sockets want sent.
+//! Between IP and sockets: local delivery, and effects requested by sockets.
 
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
@@ -13,7 +13,7 @@ use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::{ETHERNET_HEADER_LEN, protocol};
 
-/// Gives a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
+/// Delivers a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     match packet.ipv4().protocol() {
         protocol::ICMP => icmp::icmp_rcv(ns, cx, packet),
@@ -31,7 +31,7 @@ fn tcp_v4_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     end_delivered(ns, cx, packet, delivery);
 }
 
-/// A datagram for which there is no socket is answered with port unreachable, unless it was broadcast (`__udp4_lib_rcv`).
+/// A datagram without a socket is answered with port unreachable, unless it was broadcast (`__udp4_lib_rcv`).
 fn udp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let delivery = deliver_to_sockets(ns, cx, &packet, Sockets::udp_rcv);
     if delivery == Delivery::NoSocket {
@@ -47,7 +47,8 @@ fn unreachable_to_sender(ns: &mut Netns, cx: &mut Context, packet: &Packet, code
     }
 }
 
-/// Ends a packet as its delivery says. A refused one is told apart from a dropped one: its sender gets an answer.
+/// Ends a packet according to its delivery. A rejected packet, whose sender gets a reply, is distinguished from a
+/// dropped one.
 pub(crate) fn end_delivered(ns: &mut Netns, cx: &mut Context, packet: Packet, delivery: Delivery) {
     let terminal = match delivery {
         Delivery::Delivered(socket) => Terminal::Delivered { socket },
@@ -57,7 +58,7 @@ pub(crate) fn end_delivered(ns: &mut Netns, cx: &mut Context, packet: Packet, de
     end_packet(ns, cx, packet, terminal);
 }
 
-/// Hands a packet to the sockets and does what they ask for in return.
+/// Passes a packet to the sockets and carries out their effects.
 pub(crate) fn deliver_to_sockets(
     ns: &mut Netns,
     cx: &mut Context,
@@ -67,7 +68,7 @@ pub(crate) fn deliver_to_sockets(
     with_sockets(ns, cx, |sockets, io| deliver(sockets, io, packet))
 }
 
-/// Lets the sockets act, then sends and sets what they asked for, in order.
+/// Calls the sockets, then carries out the effects they request, in order.
 pub(crate) fn with_sockets<R>(
     ns: &mut Netns,
     cx: &mut Context,
@@ -95,7 +96,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let SocketOut::Send { src, dst, route, protocol, mut buffer, dont_fragment, ident, socket, flow, cause } =
         effect
     else {
-        unreachable!("the caller has looked")
+        unreachable!("not a packet")
     };
     let result = match route {
         Some(route) => {
@@ -110,7 +111,8 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     };
     let ttl = ns.sysctls.ip_default_ttl();
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
-    // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that has to be fragmented says so; TCP makes no such segments.
+    // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that must be fragmented has DF clear; TCP never creates
+    // such segments.
     let fits = buffer.len() - ETHERNET_HEADER_LEN <= usize::from(ns.devices.get(route.device).mtu);
     let dont_fragment = dont_fragment && (fits || protocol == protocol::TCP);
     let fields = Ipv4Fields { src, dst, protocol, ttl, tos: 0, ident, dont_fragment };
@@ -122,7 +124,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     }
 }
 
-/// The errno with which routing refuses a sender (`fib_props`, net/ipv4/fib_semantics.c).
+/// The errno of a failed route lookup for a local sender (`fib_props`, net/ipv4/fib_semantics.c).
 pub(crate) fn send_error(reason: DropReason) -> SendError {
     const ERRORS: [(DropReason, SendError); 5] = [
         (DropReason::RouteUnreachable, SendError::HostUnreachable),

@@ -1,11 +1,11 @@
-//! Settings that every device has: `net.ipv4.conf.*` and `net.ipv4.neigh.*`.
+//! Per-device sysctls: `net.ipv4.conf.*` and `net.ipv4.neigh.*`.
 
 use crate::device::Devices;
 use crate::ids::DeviceId;
 use crate::time::Duration;
 use std::collections::BTreeMap;
 
-/// How `all` and a device's own value make the value that takes effect (include/linux/inetdevice.h).
+/// How `all` and a device's own value combine to the effective value (include/linux/inetdevice.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Combine {
     /// The larger (`IN_DEV_MAXCONF`).
@@ -14,7 +14,7 @@ pub enum Combine {
     Or,
     /// Both (`IN_DEV_ANDCONF`).
     And,
-    /// The device's own; `all` counts for nothing (`IN_DEV_CONF_GET`).
+    /// The device's own; `all` is ignored (`IN_DEV_CONF_GET`).
     Own,
 }
 
@@ -36,9 +36,9 @@ impl Group {
     }
 }
 
-/// A setting that each device has a value of.
+/// A per-device sysctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the table below says of each what it is")]
+#[expect(missing_docs, reason = "the table below describes each")]
 pub enum DeviceSetting {
     AcceptLocal,
     ArpAccept,
@@ -72,9 +72,9 @@ struct Row {
     name: &'static str,
     default: u32,
     combine: Combine,
-    /// What one is in time; zero if the value is no time.
+    /// The unit of a time; zero if the value is not a time.
     unit: Duration,
-    /// A new default reaches devices that exist already, unless something pins what they have.
+    /// A new default applies to existing devices, unless their value is pinned.
     is_followed: bool,
 }
 
@@ -82,7 +82,7 @@ const fn conf(setting: DeviceSetting, name: &'static str, default: u32, combine:
     Row { setting, group: Group::Conf, name, default, combine, unit: Duration::ZERO, is_followed: true }
 }
 
-/// A setting whose default counts for new devices only (`DEVINET_SYSCTL_FLUSHING_ENTRY`, and forwarding).
+/// A sysctl whose default applies to new devices only (`DEVINET_SYSCTL_FLUSHING_ENTRY`, and forwarding).
 const fn unfollowed(row: Row) -> Row {
     Row { is_followed: false, ..row }
 }
@@ -103,33 +103,33 @@ const ROWS: [Row; 24] = {
     use Combine::{And, Max, Or, Own};
     use DeviceSetting as S;
     [
-        // A packet whose source is one of our own addresses is a martian unless this is on.
+        // Unless set, a packet with a local address as source is martian.
         conf(S::AcceptLocal, "accept_local", 0, Or),
-        // Entries are made for who talks to us, not for who only announces itself.
+        // Entries are created for senders of requests to us, not for mere announcements.
         conf(S::ArpAccept, "arp_accept", 0, Max),
-        // kube-proxy's ipvs mode sets 2, so that no VIP of kube-ipvs0 is ever announced as a sender.
+        // kube-proxy's ipvs mode sets 2, so that VIPs of kube-ipvs0 are never announced as senders.
         conf(S::ArpAnnounce, "arp_announce", 0, Max),
         conf(S::ArpFilter, "arp_filter", 0, Or),
-        // kube-proxy's ipvs mode sets 1, so that VIPs of kube-ipvs0 are not answered for.
+        // kube-proxy's ipvs mode sets 1, so that requests for VIPs of kube-ipvs0 are ignored.
         conf(S::ArpIgnore, "arp_ignore", 0, Max),
         conf(S::BcForwarding, "bc_forwarding", 0, And),
-        // Only the device's own value counts; writing `all` copies to every device.
+        // Only the device's own value applies; writing `all` copies it to every device.
         unfollowed(conf(S::Forwarding, "forwarding", 0, Own)),
-        // Accepted, and without effect: the trace says more than the log would.
+        // Accepted without effect: the trace contains more than the log would.
         conf(S::LogMartians, "log_martians", 0, Or),
         unfollowed(conf(S::PromoteSecondaries, "promote_secondaries", 0, Or)),
         conf(S::ProxyArp, "proxy_arp", 0, Or),
         // kube-proxy's iptables mode sets it on `all`, for NodePorts on 127.0.0.1.
         unfollowed(conf(S::RouteLocalnet, "route_localnet", 0, Or)),
-        // The kernel's own default; systemd writes 2 to `default` on most distributions.
+        // The kernel's default; systemd writes 2 to `default` on most distributions.
         conf(S::RpFilter, "rp_filter", 0, Max),
-        // On, and with Or: switching redirects off takes both `all` and the device.
+        // On, combined with Or: to turn redirects off, both `all` and the device must be 0.
         conf(S::SendRedirects, "send_redirects", 1, Or),
         conf(S::SharedMedia, "shared_media", 1, Or),
         conf(S::SrcValidMark, "src_valid_mark", 0, Or),
         neigh(S::BaseReachableTimeMs, "base_reachable_time_ms", 30_000, MILLISECOND),
         neigh(S::DelayFirstProbeTime, "delay_first_probe_time", 5, SECOND),
-        // The first of several answers within this time wins.
+        // The first of several replies within this time is used.
         neigh(S::Locktime, "locktime", 100, USER_TICK),
         neigh(S::McastResolicit, "mcast_resolicit", 0, COUNT),
         neigh(S::McastSolicit, "mcast_solicit", 3, COUNT),
@@ -147,12 +147,12 @@ impl DeviceSetting {
         ROWS[self as usize].combine
     }
 
-    /// The name below its device, such as `rp_filter`.
+    /// The last component of the name, such as `rp_filter`.
     pub const fn name(self) -> &'static str {
         ROWS[self as usize].name
     }
 
-    /// What one is in time; zero for counts and switches.
+    /// The unit of a time; zero for counts and switches.
     pub(super) const fn unit(self) -> Duration {
         ROWS[self as usize].unit
     }
@@ -165,24 +165,24 @@ impl DeviceSetting {
         ROWS.iter().filter(move |row| row.group == group).map(|row| row.name)
     }
 
-    /// Deviation: the kernel takes any `int`, negative ones too, which mean nothing here.
+    /// Deviation: the kernel accepts any `int`, including negative values, which have no meaning here.
     #[expect(
         clippy::unused_self,
-        reason = "every row takes the same numbers; a row that does not will need it"
+        reason = "every row has the same range; a row with another range will need it"
     )]
     pub(super) fn parse(self, value: &str) -> Result<u32, String> {
         super::scalar::parse_number(value, 0, i32::MAX.unsigned_abs())
     }
 }
 
-/// `all`, `default` and every device's own values.
+/// Values of `all`, `default` and every device.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceValues {
     all: [u32; ROWS.len()],
     default: [u32; ROWS.len()],
-    /// Values that a device has of its own, by device and setting; what is missing follows `default`.
+    /// Values set for a device, by device and setting; others follow `default`.
     own: Vec<[Option<u32>; ROWS.len()]>,
-    /// How many devices there were when a default was first written.
+    /// Number of devices when a default was first written.
     followers: BTreeMap<DeviceSetting, usize>,
 }
 
@@ -226,10 +226,10 @@ impl DeviceValues {
         &mut self.own[index][setting as usize]
     }
 
-    /// A new default reaches devices that do not exist yet. Of those that do, it reaches only those of which the value was
+    /// A new default applies to devices created later. Among existing devices, it applies only to those whose value was
     /// never written, that never had an address, and that existed before the default was first written.
-    // Linux: devinet_copy_dflt_conf, ipv4_devconf_setall and inetdev_init, net/ipv4/devinet.c; neigh_copy_dflt_parms,
-    // net/core/neighbour.c. That a value was written is itself part of the default, which new devices copy.
+    /// Linux: devinet_copy_dflt_conf, ipv4_devconf_setall and inetdev_init, net/ipv4/devinet.c; neigh_copy_dflt_parms,
+    /// net/core/neighbour.c. The fact that a value was written is itself part of the default, which new devices copy.
     pub(super) fn set_default(&mut self, devices: &Devices, setting: DeviceSetting, value: u32) {
         let old = self.default[setting as usize];
         let followers = if ROWS[setting as usize].is_followed {
@@ -245,8 +245,9 @@ impl DeviceValues {
         self.default[setting as usize] = value;
     }
 
-    /// Sets forwarding in every place at once, unless `all` says so already.
-    // Linux: devinet_sysctl_forward and inet_forward_change, net/ipv4/devinet.c. It does not count as writing the default.
+    /// Sets forwarding everywhere at once, unless `all` already has this value.
+    /// Linux: devinet_sysctl_forward and inet_forward_change, net/ipv4/devinet.c. It does not count as writing the
+    /// default.
     pub(super) fn set_forwarding(&mut self, devices: &Devices, value: u32) {
         if self.all(DeviceSetting::Forwarding) == value {
             return;

@@ -1,10 +1,10 @@
-//! Settings that a netns has once.
+//! Sysctls that are not per device.
 
 use std::ops::RangeInclusive;
 
-/// A setting that belongs to no device.
+/// A sysctl that is not per device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the table below says of each what it is")]
+#[expect(missing_docs, reason = "the table below describes each")]
 pub enum Setting {
     BridgeNfCallArptables,
     BridgeNfCallIp6tables,
@@ -57,7 +57,7 @@ const INT: RangeInclusive<u32> = 0..=0x7fff_ffff;
 const ROWS: [Row; 28] = {
     use Setting as S;
     [
-        // br_netfilter: the module, once loaded, begins with its calls on.
+        // br_netfilter: once loaded, the module enables its hooks.
         row(S::BridgeNfCallArptables, "net.bridge.bridge-nf-call-arptables", 1, INT),
         row(S::BridgeNfCallIp6tables, "net.bridge.bridge-nf-call-ip6tables", 1, INT),
         row(S::BridgeNfCallIptables, "net.bridge.bridge-nf-call-iptables", 1, INT),
@@ -74,17 +74,17 @@ const ROWS: [Row; 28] = {
         // 0x1818: destination unreachable, source quench, time exceeded, parameter problem.
         row(S::IcmpRatemask, "net.ipv4.icmp_ratemask", 0x1818, INT),
         row(S::IpDefaultTtl, "net.ipv4.ip_default_ttl", 64, 1..=255),
-        // An alias of conf.all.forwarding; it has no storage of its own.
+        // An alias of conf.all.forwarding, without storage of its own.
         row(S::IpForward, "net.ipv4.ip_forward", 0, INT),
-        // Two numbers; the first is in the high half.
+        // Two numbers; the first is in the upper half.
         row(S::IpLocalPortRange, "net.ipv4.ip_local_port_range", 32_768 << 16 | 60_999, 0..=u32::MAX),
         row(S::IpNonlocalBind, "net.ipv4.ip_nonlocal_bind", 0, U8),
-        // Fragments of one sender that may come between two of a datagram; 0 for any number (ip4_frags_ctl_table,
-        // net/ipv4/ip_fragment.c).
+        // Number of a sender's fragments that may arrive between two of a datagram; 0 for unlimited
+        // (ip4_frags_ctl_table, net/ipv4/ip_fragment.c).
         row(S::IpfragMaxDist, "net.ipv4.ipfrag_max_dist", 64, INT),
         // Seconds.
         row(S::IpfragTime, "net.ipv4.ipfrag_time", 30, INT),
-        // The three thresholds exist in the first namespace only, and count the neighbours of all of them.
+        // The three thresholds exist in the initial namespace only, and count the neighbours of all namespaces.
         row(S::NeighGcThresh1, "net.ipv4.neigh.default.gc_thresh1", 128, INT),
         row(S::NeighGcThresh2, "net.ipv4.neigh.default.gc_thresh2", 512, INT),
         row(S::NeighGcThresh3, "net.ipv4.neigh.default.gc_thresh3", 1_024, INT),
@@ -94,7 +94,7 @@ const ROWS: [Row; 28] = {
         row(S::TcpRetries2, "net.ipv4.tcp_retries2", 15, U8),
         row(S::TcpSynRetries, "net.ipv4.tcp_syn_retries", 6, 1..=127),
         row(S::TcpSynackRetries, "net.ipv4.tcp_synack_retries", 5, U8),
-        // 2: for loopback only.
+        // 2: for the loopback device only.
         row(S::TcpTwReuse, "net.ipv4.tcp_tw_reuse", 2, 0..=2),
     ]
 };
@@ -114,7 +114,7 @@ impl Setting {
     }
 }
 
-/// One number per setting.
+/// One value per sysctl.
 #[derive(Clone, Debug)]
 pub(super) struct ScalarValues([u32; ROWS.len()]);
 
@@ -157,7 +157,7 @@ impl ScalarValues {
     }
 }
 
-/// A decimal number within `min..=max`; the error says so.
+/// Parses a decimal number within `min..=max`.
 pub(super) fn parse_number(value: &str, min: u32, max: u32) -> Result<u32, String> {
     value
         .trim()
@@ -168,7 +168,7 @@ pub(super) fn parse_number(value: &str, min: u32, max: u32) -> Result<u32, Strin
 }
 
 // Linux: ipv4_local_port_range, net/ipv4/sysctl_net_ipv4.c. One number changes the first port only. Ports below
-// `ip_unprivileged_port_start`, which is 1024 here, are not handed out.
+// `ip_unprivileged_port_start`, here 1024, are not allocated.
 fn parse_ports(value: &str, (_, last): (u16, u16)) -> Result<u32, String> {
     let expected = || "two ports, the first from 1024 and not above the second".to_owned();
     let ports: Vec<u16> =

@@ -1,18 +1,18 @@
-//! `net.ipv4.tcp_rmem`: three numbers under one name.
+//! `net.ipv4.tcp_rmem`: three numbers in one sysctl.
 
 use std::fmt;
 
-/// Sizes of a TCP socket's receive buffer, in bytes. Defaults are those of Linux 6.12 with 1 GiB of memory or more (`tcp_init`,
-/// net/ipv4/tcp.c); since 6.16 the largest is 32 MiB.
+/// Sizes of a TCP socket's receive buffer, in bytes. Defaults are those of Linux 6.12 with at least 1 GiB of memory
+/// (`tcp_init`, net/ipv4/tcp.c); since 6.16 the maximum is 32 MiB.
 ///
-/// Deviation: a socket that listens keeps the buffer that it was made with; here all follow a new default at once.
+/// Deviation: a listening socket keeps the buffer size it was created with; here a new default applies to all sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpRmem {
-    /// What is kept under memory pressure. Nothing here has any, so it has no effect.
+    /// Minimum under memory pressure. There is none here, so it has no effect.
     pub min: u32,
-    /// With which sockets begin; half of it is the first window.
+    /// The initial size; half of it is the initial window.
     pub default: u32,
-    /// To which they grow; it decides the window scale.
+    /// The maximum size, which determines the window scale.
     pub max: u32,
 }
 
@@ -25,8 +25,8 @@ impl Default for TcpRmem {
 impl TcpRmem {
     pub(super) const NAME: &str = "net.ipv4.tcp_rmem";
 
-    /// Writes one to three numbers; those that are left out stay. The error says what was expected.
-    // Linux: ipv4_net_table, net/ipv4/sysctl_net_ipv4.c.
+    /// Writes one to three numbers; the others are unchanged. The error says what was expected.
+    /// Linux: ipv4_net_table, net/ipv4/sysctl_net_ipv4.c.
     pub(super) fn set(&mut self, text: &str) -> Result<(), String> {
         let expected = || "one to three numbers from 1 to 2147483647".to_owned();
         let words: Vec<&str> = text.split_whitespace().collect();

@@ -12,7 +12,7 @@ fn devices() -> Devices {
 
 const ETH0: DeviceId = DeviceId(2);
 
-/// Writes in order, then reads one name back.
+/// Writes values in order, then reads one back.
 fn check(writes: &[(&str, &str)], name: &str, expected: &str) {
     let devices = devices();
     let mut sysctls = Sysctls::default();
@@ -72,7 +72,7 @@ fn ip_forward_and_all_forwarding_are_one_switch_that_reaches_every_device() {
         }
         let off = ("net.ipv4.conf.eth0.forwarding", "0");
         check(&[(switch, "1"), off], "net.ipv4.ip_forward", "1");
-        // What is on already is not switched on again.
+        // A switch that is already on is not set again.
         check(&[(switch, "1"), off, (switch, "1")], "net.ipv4.conf.eth0.forwarding", "0");
         check(&[("net.ipv4.conf.default.forwarding", "1")], "net.ipv4.conf.eth0.forwarding", "0");
     }
@@ -88,16 +88,16 @@ fn whom_a_new_default_reaches() {
         sysctls.set(devices, "net.ipv4.conf.default.rp_filter", value).unwrap();
         devices.iter().map(|device| sysctls.rp_filter(device.id)).collect::<Vec<_>>()
     };
-    // An address pins what its device has; `lo` has none in this test.
+    // An address pins the values of its device; `lo` has none in this test.
     assert_eq!(set(&devices, "1"), [1, 0, 1]);
     devices.add("late", MacAddr::ZERO, 1500, DeviceKind::Dummy);
-    // Whoever comes after the first writing begins with a value that counts as written.
+    // Devices created after the first write start with a value that counts as written.
     assert_eq!(set(&devices, "2"), [2, 0, 2, 1]);
     devices.get_mut(vlan).insert_addr("10.0.1.1/24".parse().unwrap(), Scope::Universe).unwrap();
     assert_eq!(set(&devices, "0"), [0, 0, 2, 1]);
 }
 
-/// The effective value for each of the four combinations of `all` and `eth0`.
+/// The effective value for the four combinations of `all` and `eth0`.
 fn check_combination(name: &str, values: [u32; 2], expected: [[u32; 2]; 2]) {
     let devices = devices();
     let setting = DeviceSetting::by_name(device::Group::Conf, name).unwrap();
@@ -146,8 +146,8 @@ fn check_error(name: &str, value: &str, expected: &str) {
 
 #[test]
 fn errors_say_what_was_expected() {
-    check_error("net.ipv4.no_such_thing", "1", "unknown");
-    check_error("kernel.hostname", "x", "unknown");
+    check_error("net.ipv4.no_such_thing", "1", "supports");
+    check_error("kernel.hostname", "x", "supports");
     check_error("net.ipv4.conf.eth9.rp_filter", "1", "\"eth9\"");
     check_error("net.ipv4.conf.eth0.rp_filtre", "1", "rp_filter");
     check_error("net.ipv4.conf.rp_filter", "1", "DEVICE.NAME");

@@ -1,62 +1,62 @@
-//! What a wrong text gets for an answer.
+//! Errors of rule texts and commands.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Why a rule text or a command was refused, as far as callers must tell the reasons apart.
+/// Why a rule text or command was rejected, as far as callers distinguish reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleErrorKind {
-    /// The text is not what the tool's grammar says.
+    /// The text violates the tool's grammar.
     Syntax,
-    /// The tool knows it, this simulator does not execute it.
+    /// The real tool supports it, this simulator does not.
     Unsupported,
     /// There is no such table.
     NoSuchTable,
-    /// There is no chain, target or match of that name.
+    /// There is no chain, target or match with that name.
     NoSuchChain,
     /// `-N` on a chain that exists; the real tool says "Chain already exists." and exits with 1.
     ChainExists,
-    /// `-X` on a chain that has rules.
+    /// `-X` on a chain with rules.
     ChainNotEmpty,
-    /// `-X` on a chain to which rules jump.
+    /// `-X` on a chain that rules jump to.
     ChainInUse,
     /// `-C` or `-D` on a rule that does not exist, or a rule number past the end.
     NoSuchRule,
-    /// There is no set of that name.
+    /// There is no set with that name.
     NoSuchSet,
-    /// `create` or `rename` to the name of a set that exists.
+    /// `create` or `rename` with the name of an existing set.
     SetExists,
-    /// `destroy` or `rename` of a set that a rule or another set names.
+    /// `destroy` or `rename` of a set that a rule or another set refers to.
     SetInUse,
-    /// `add` of an element that the set has.
+    /// `add` of an existing element.
     ElementExists,
-    /// `del` of an element that the set has not.
+    /// `del` of an element that does not exist.
     NoSuchElement,
-    /// The rules are well formed, but the kernel does not take them: a target in the wrong table or chain, a loop.
+    /// The rules are well-formed, but the kernel rejects them: a target in the wrong table or chain, a loop.
     Refused,
 }
 
-/// A rule text or command that was refused. Nothing has changed then, in the table that it concerned.
+/// A rejected rule text or command. The table concerned is unchanged.
 ///
 /// Lines and columns count from 1; columns count characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}:{column}: {tool}: expected {expected}, found {found}{}", self.help_text())]
 pub struct RuleError {
-    /// Why, for callers.
+    /// The reason, for callers.
     pub kind: RuleErrorKind,
-    /// The tool that would have refused it.
+    /// The tool that would have rejected it.
     pub tool: &'static str,
-    /// Name of the file or other place from which the text came.
+    /// Name of the file or other source of the text.
     pub file: Arc<str>,
     /// Line.
     pub line: u32,
     /// Column.
     pub column: u32,
-    /// What could have stood there.
+    /// What was expected there.
     pub expected: Cow<'static, str>,
-    /// What stood there, in quotation marks, or words such as "the end of the line".
+    /// What was found, in quotation marks, or words such as "the end of the line".
     pub found: Box<str>,
-    /// What to do about it.
+    /// How to fix it.
     pub help: Option<Cow<'static, str>>,
 }
 
@@ -70,14 +70,14 @@ impl RuleError {
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) kind: RuleErrorKind,
-    /// Byte offset in the line.
+    /// Byte offset within the line.
     pub(crate) at: usize,
     pub(crate) expected: Cow<'static, str>,
     pub(crate) found: Box<str>,
     pub(crate) help: Option<Cow<'static, str>>,
 }
 
-/// Boxed, because results are returned from every small parser and problems are rare.
+/// Boxed, because every small parser returns a result and problems are rare.
 pub(crate) type Parse<T> = Result<T, Box<Problem>>;
 
 impl Problem {
@@ -100,7 +100,7 @@ impl Problem {
         self
     }
 
-    /// Says where the line stands.
+    /// Adds file and line.
     pub(crate) fn in_line(self, tool: &'static str, file: &Arc<str>, number: u32, line: &str) -> RuleError {
         let before = line.get(..self.at).unwrap_or(line).chars().count();
         RuleError {

@@ -1,10 +1,11 @@
-//! Numbers and protocols, as the tools read them.
+//! Numbers and protocols, as the tools parse them.
 
 use super::error::Parse;
 use super::words::Value;
 use std::ops::RangeInclusive;
 
-/// A number as `strtoul` with base 0 reads it: decimal, `0x` hexadecimal or `0` octal; `None` if a letter is left over.
+/// A number as parsed by `strtoul` with base 0: decimal, `0x` hexadecimal or `0` octal; `None` if characters are left
+/// over.
 ///
 /// Linux: `xtables_strtoul`, libxtables/xtables.c.
 pub(crate) fn number(text: &str) -> Option<u64> {
@@ -13,7 +14,7 @@ pub(crate) fn number(text: &str) -> Option<u64> {
         [b'0', _, ..] => (&text[1..], 8),
         _ => (text, 10),
     };
-    // `from_str_radix` takes a sign, which the tool does not.
+    // `from_str_radix` accepts a sign, which the tool does not.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
@@ -25,20 +26,16 @@ pub(crate) fn ranged(value: Value<'_>, range: RangeInclusive<u32>) -> Parse<u32>
         .ok_or_else(|| value.expected(format!("a number from {} to {}", range.start(), range.end())))
 }
 
-/// A port by its number.
+/// A port number.
 pub(crate) fn port(value: Value<'_>) -> Parse<u16> {
     number(value.text).and_then(|read| u16::try_from(read).ok()).ok_or_else(|| {
         let problem = value.expected("a port number from 0 to 65535");
         let is_name = value.text.starts_with(|first: char| first.is_ascii_alphabetic());
-        if is_name {
-            problem.help("service names depend on /etc/services; write the number")
-        } else {
-            problem
-        }
+        if is_name { problem.help("service names depend on /etc/services; use the number") } else { problem }
     })
 }
 
-/// Names of protocol numbers, as Debian's /etc/protocols has them; what `-p` takes and `iptables-save` prints.
+/// Names of protocol numbers, as in Debian's /etc/protocols; accepted by `-p` and printed by `iptables-save`.
 const PROTOCOLS: &[(&str, u8)] = &[
     ("all", 0),
     ("icmp", 1),
@@ -95,13 +92,13 @@ const PROTOCOLS: &[(&str, u8)] = &[
     ("wesp", 141),
     ("rohc", 142),
     ("ethernet", 143),
-    // Further names of the tool's own list (`xtables_chain_protos`, libxtables/xtables.c).
+    // Additional names of the tool's own list (`xtables_chain_protos`, libxtables/xtables.c).
     ("icmpv6", 58),
     ("ipv6-mh", 135),
     ("mh", 135),
 ];
 
-/// A protocol by number or name, in any case of letters.
+/// A protocol by number or case-insensitive name.
 pub(crate) fn protocol(value: Value<'_>) -> Parse<u8> {
     let by_number = || number(value.text).and_then(|read| u8::try_from(read).ok());
     PROTOCOLS
@@ -112,7 +109,7 @@ pub(crate) fn protocol(value: Value<'_>) -> Parse<u8> {
         .ok_or_else(|| value.expected("a protocol name or a number from 0 to 255"))
 }
 
-/// The name of a protocol, if it has one.
+/// The name of a protocol, if any.
 pub(crate) fn protocol_name(number: u8) -> Option<&'static str> {
     PROTOCOLS.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
 }

@@ -1,4 +1,4 @@
-//! Words of a line, and parts of them, with where they stand.
+//! Words of a line and parts of them, with positions.
 
 use super::error::{Problem, RuleErrorKind};
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 pub(crate) struct Word<'t> {
     /// Without quotation marks and escapes.
     pub(crate) text: Cow<'t, str>,
-    /// Byte offset of its beginning in the line.
+    /// Byte offset within the line.
     pub(crate) at: usize,
 }
 
@@ -24,18 +24,18 @@ impl<'w> Value<'w> {
         Self { text: &word.text, at: word.at }
     }
 
-    /// A part of this value. `text` is a slice of it.
+    /// A part of this value. `text` must be a slice of it.
     pub(crate) fn part(self, text: &'w str) -> Self {
         let offset = (text.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         Self { text, at: self.at + offset.min(self.text.len()) }
     }
 
-    /// The problem that something else should stand here.
+    /// The problem that something else was expected here.
     pub(crate) fn expected(self, expected: impl Into<Cow<'static, str>>) -> Box<Problem> {
         Problem::new(RuleErrorKind::Syntax, self.at, expected, format!("`{}`", self.text))
     }
 
-    /// Splits at every comma.
+    /// Splits at commas.
     pub(crate) fn split_commas(self) -> impl Iterator<Item = Self> {
         self.text.split(',').map(move |text| self.part(text))
     }

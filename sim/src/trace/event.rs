@@ -1,4 +1,4 @@
-//! What can happen to a packet, as data. One small enum per subsystem, so that each has one small printer.
+//! Events. There is one small enum per subsystem, so that each has one small printer.
 
 use crate::ct::{CtInfo, TcpState};
 use crate::drop_reason::DropReason;
@@ -12,87 +12,87 @@ use crate::wire::{MacAddr, rewrite::Side};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// One entry of the stream.
+/// An entry of the event stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TraceEvent {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// In which netns.
+    /// The netns.
     pub netns: NetnsId,
-    /// The packet that was being handled, if one was.
+    /// The packet being processed, if any.
     pub packet: Option<PacketId>,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// What happened, by subsystem.
+/// An event, by subsystem.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A packet began or ended.
+    /// A packet was created or ended.
     Packet(PacketEvent),
     /// A frame passed a device.
     Device(DeviceEvent),
-    /// A bridge decided.
+    /// A bridge decision.
     Bridge(BridgeEvent),
-    /// The packet entered a hook, or an entry of it gave a verdict.
+    /// A packet entered a hook, or an entry returned a verdict.
     Hook(HookEvent),
     /// A rule matched, or a policy applied.
     Rule(RuleEvent),
-    /// Conntrack looked at the packet.
+    /// Conntrack processed a packet.
     Conntrack(ConntrackEvent),
     /// NAT bound the flow or translated the packet.
     Nat(NatEvent),
     /// A routing decision.
     Route(RouteEvent),
-    /// A neighbour was asked for, or answered.
+    /// A neighbour was queried, or answered.
     Neigh(NeighEvent),
-    /// A socket did something that its user sees.
+    /// An event at a socket that its user observes.
     Socket(SocketEvent),
 }
 
-/// A packet's life.
+/// The life cycle of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PacketEvent {
-    /// It exists from here on.
+    /// The packet was created.
     Created {
-        /// Why.
+        /// The reason.
         origin: Origin,
         /// The packet that it answers or copies.
         cause: Option<PacketId>,
-        /// The flow to which it belongs.
+        /// Its flow.
         flow: Option<FlowId>,
-        /// Its bytes from the Ethernet header on.
+        /// Its bytes, starting with the Ethernet header.
         frame: Box<[u8]>,
     },
-    /// It ended.
+    /// The packet ended.
     Ended {
-        /// The flow to which it belonged.
+        /// Its flow.
         flow: Option<FlowId>,
-        /// How.
+        /// How it ended.
         terminal: Terminal,
     },
 }
 
-/// How a packet ends.
+/// The end of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Terminal {
-    /// A socket received it.
+    /// Delivered to a socket.
     Delivered {
         /// The socket.
         socket: SocketId,
     },
-    /// The kernel itself was the addressee: ARP, ICMP echo, ICMP errors.
+    /// Processed by the kernel itself: ARP, ICMP echo, ICMP errors.
     Consumed,
-    /// It was dropped.
+    /// Dropped.
     Dropped(DropReason),
-    /// It was dropped, and the sender is being told.
+    /// Dropped, and an error is sent to the sender.
     Rejected(DropReason),
-    /// A fragment, which went into a whole packet.
+    /// A fragment that became part of a reassembled packet.
     Reassembled {
-        /// The packet that goes on.
+        /// The reassembled packet.
         into: PacketId,
     },
-    /// It was too large and went on in parts.
+    /// Fragmented; the fragments continue.
     Fragmented,
 }
 
@@ -103,14 +103,14 @@ pub enum DeviceEvent {
     Received {
         /// The device.
         device: DeviceId,
-        /// The bytes.
+        /// The frame.
         frame: Box<[u8]>,
     },
     /// Sent by the device (`dev_queue_xmit`).
     Transmitted {
         /// The device.
         device: DeviceId,
-        /// The bytes.
+        /// The frame.
         frame: Box<[u8]>,
     },
 }
@@ -125,12 +125,12 @@ pub enum BridgeEvent {
         /// The source.
         mac: MacAddr,
     },
-    /// Forwarded to the port that the FDB names (`br_forward`).
+    /// Forwarded to the port from the FDB (`br_forward`).
     Forwarded {
         /// The port.
         port: DeviceId,
     },
-    /// Sent out of every port that may have it (`br_flood`).
+    /// Sent to every eligible port (`br_flood`).
     Flooded,
     /// Passed to the bridge device itself (`br_pass_frame_up`).
     PassedUp,
@@ -139,11 +139,11 @@ pub enum BridgeEvent {
         /// The port.
         port: DeviceId,
     },
-    /// br_netfilter saw that DNAT changed the destination; the packet stays on the bridge with a new MAC (`br_nf_pre_routing_finish_bridge`).
+    /// br_netfilter detected DNAT; the packet stays on the bridge with a new MAC (`br_nf_pre_routing_finish_bridge`).
     DnatBridged,
 }
 
-/// Progress through a hook.
+/// Traversal of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HookEvent {
     /// The packet entered the hook (`nf_hook_slow`).
@@ -157,7 +157,7 @@ pub enum HookEvent {
         /// Output device.
         out_dev: Option<DeviceId>,
     },
-    /// The hook is done, every entry accepted.
+    /// Every entry of the hook accepted the packet.
     Accepted {
         /// Hook.
         hook: Hook,
@@ -166,12 +166,12 @@ pub enum HookEvent {
     Dropped {
         /// Hook.
         hook: Hook,
-        /// Why.
+        /// The reason.
         reason: DropReason,
     },
 }
 
-/// Where a rule stands.
+/// The location of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RuleRef {
     /// Family of the ruleset.
@@ -193,21 +193,21 @@ pub struct RuleSource {
     pub file: Arc<str>,
     /// Line of that text, from 1.
     pub line: u32,
-    /// The rule as it was written, without its line break.
+    /// The rule as written, without its line break.
     pub text: Box<str>,
 }
 
-/// What a rule or a chain did.
+/// The effect of a rule or a chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RuleEvent {
-    /// Every match of the rule held, and its target acted.
+    /// All matches of the rule were true, and its target was executed.
     Matched {
         /// The rule.
         rule: RuleRef,
-        /// What the target did.
+        /// The effect of the target.
         action: RuleAction,
     },
-    /// A base chain ended without a verdict, so its policy applied.
+    /// A base chain ended without a verdict, and its policy applied.
     Policy {
         /// Family of the ruleset.
         family: Family,
@@ -215,27 +215,27 @@ pub enum RuleEvent {
         table: &'static str,
         /// Chain name.
         chain: Arc<str>,
-        /// The packet goes on, or else is dropped.
+        /// True for ACCEPT, false for DROP.
         is_accept: bool,
     },
 }
 
-/// What the target of a rule did.
+/// The effect of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RuleAction {
-    /// No target, or one that lets the next rule see the packet.
+    /// No target, or a non-terminating one.
     Continue,
-    /// The packet goes on to the next hook entry.
+    /// The packet continues with the next hook entry.
     Accept,
     /// The packet is dropped.
     Drop,
-    /// The packet is dropped and its sender told.
+    /// The packet is dropped, and an error is sent to its sender.
     Reject,
-    /// Evaluation goes on in that chain.
+    /// Evaluation continues in that chain.
     Jump(Arc<str>),
-    /// As a jump, without a way back.
+    /// Like a jump, but without return.
     Goto(Arc<str>),
-    /// Evaluation goes on after the jump that led here, or with the policy.
+    /// Evaluation continues after the jump, or with the policy.
     Return,
     /// The packet mark changed.
     Mark {
@@ -251,16 +251,16 @@ pub enum RuleAction {
         /// After.
         new: u32,
     },
-    /// NAT was set up; the [`NatEvent`] before this event says how.
+    /// NAT was set up; the preceding [`NatEvent`] has the details.
     Nat,
-    /// Conntrack will not look at the packet.
+    /// The packet is exempt from conntrack.
     NoTrack,
 }
 
-/// What conntrack saw.
+/// A conntrack event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConntrackEvent {
-    /// No entry existed; an unconfirmed one was made.
+    /// No entry existed; an unconfirmed one was created.
     New {
         /// The entry.
         entry: EntryId,
@@ -278,9 +278,9 @@ pub enum ConntrackEvent {
         /// Reply tuple.
         reply: Tuple,
     },
-    /// The packet belongs to no flow and starts none.
+    /// The packet belongs to no flow and cannot start one.
     Invalid {
-        /// Why, in words.
+        /// A description of the reason.
         why: &'static str,
     },
     /// The packet is exempt (NOTRACK).
@@ -294,7 +294,7 @@ pub enum ConntrackEvent {
         /// After.
         to: TcpState,
     },
-    /// The entry went into the table.
+    /// The entry was inserted into the table.
     Confirmed {
         /// The entry.
         entry: EntryId,
@@ -303,7 +303,7 @@ pub enum ConntrackEvent {
         /// Reply tuple.
         reply: Tuple,
     },
-    /// The entry left the table.
+    /// The entry was removed from the table.
     Deleted {
         /// The entry.
         entry: EntryId,
@@ -312,10 +312,10 @@ pub enum ConntrackEvent {
     },
 }
 
-/// What NAT did.
+/// A NAT event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NatEvent {
-    /// The flow got its binding for this manip; the reply tuple says what it is.
+    /// The flow got a binding for this manip; the reply tuple contains it.
     Bound {
         /// The entry.
         entry: EntryId,
@@ -326,7 +326,7 @@ pub enum NatEvent {
         /// Reply tuple after; equal for a null binding.
         new_reply: Tuple,
     },
-    /// The packet's bytes changed.
+    /// The packet was rewritten.
     Translated {
         /// Source or destination.
         manip: Side,
@@ -337,7 +337,7 @@ pub enum NatEvent {
         /// Address and port after.
         to: (Ipv4Addr, u16),
     },
-    /// An ICMP error's quoted packet was translated as well (`nf_nat_icmp_reply_translation`).
+    /// The packet quoted in an ICMP error was translated as well (`nf_nat_icmp_reply_translation`).
     QuoteTranslated {
         /// Source or destination of the quoted packet.
         manip: Side,
@@ -347,33 +347,33 @@ pub enum NatEvent {
 /// A routing decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RouteEvent {
-    /// For a packet that arrived (`ip_route_input_slow`).
+    /// For a received packet (`ip_route_input_slow`).
     Input {
         /// Destination.
         dst: Ipv4Addr,
-        /// Where to, or why nowhere.
+        /// The route, or why there is none.
         result: Result<RouteResult, DropReason>,
     },
-    /// For a packet of this netns (`ip_route_output_key_hash_rcu`).
+    /// For a locally generated packet (`ip_route_output_key_hash_rcu`).
     Output {
         /// Destination.
         dst: Ipv4Addr,
-        /// Where to, or why nowhere.
+        /// The route, or why there is none.
         result: Result<RouteResult, DropReason>,
     },
 }
 
-/// What happened to a neighbour.
+/// A neighbour event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NeighEvent {
-    /// An ARP request is going out.
+    /// An ARP request is sent.
     Solicited {
         /// Device.
         device: DeviceId,
-        /// Address that is asked for.
+        /// The requested address.
         addr: Ipv4Addr,
     },
-    /// The address resolved.
+    /// The address was resolved.
     Resolved {
         /// Device.
         device: DeviceId,
@@ -382,7 +382,7 @@ pub enum NeighEvent {
         /// Its MAC.
         mac: MacAddr,
     },
-    /// Nobody answered.
+    /// Resolution failed.
     Failed {
         /// Device.
         device: DeviceId,
@@ -391,10 +391,10 @@ pub enum NeighEvent {
     },
 }
 
-/// What a socket's user sees.
+/// An event that a socket's user observes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SocketEvent {
-    /// A flow began.
+    /// A flow started.
     Opened {
         /// The flow.
         flow: FlowId,
@@ -402,20 +402,20 @@ pub enum SocketEvent {
         socket: SocketId,
         /// Protocol number.
         protocol: u8,
-        /// Own end.
+        /// Local address and port.
         local: (Ipv4Addr, u16),
-        /// Other end, as the user named it.
+        /// Remote address and port, as the user specified them.
         remote: (Ipv4Addr, u16),
     },
-    /// A server saw a client: the source address is what the application would log.
+    /// A server accepted a client: the source address is the one the application would log.
     Accepted {
-        /// The flow to which the packets belong, if a scenario step started it.
+        /// The flow of the packets, if a scenario step started it.
         flow: Option<FlowId>,
         /// The socket.
         socket: SocketId,
-        /// Own end.
+        /// Local address and port.
         local: (Ipv4Addr, u16),
-        /// Other end.
+        /// Remote address and port.
         remote: (Ipv4Addr, u16),
     },
     /// The flow reached its outcome.
@@ -429,41 +429,41 @@ pub enum SocketEvent {
     },
 }
 
-/// How a flow ended for the one that started it; closed.
+/// The outcome of a flow for its client; a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// The request was answered.
     Connected,
-    /// The other side said no.
+    /// The connection was refused.
     Refused(Refusal),
-    /// There is no way there.
+    /// The destination is unreachable.
     Unreachable(Unreachable),
-    /// Nobody answered.
+    /// No response within the timeout.
     Timeout,
     /// The connection was established and then reset.
     Reset,
 }
 
-/// Who said no, and how.
+/// How a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// A TCP RST answered the SYN.
+    /// A TCP RST in reply to the SYN.
     TcpReset,
     /// An ICMP port unreachable.
     IcmpPortUnreachable,
 }
 
-/// Why there is no way.
+/// Why a destination is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unreachable {
     /// `ENETUNREACH`: no route in the sender's own netns, or ICMP net unreachable.
     Network,
-    /// `EHOSTUNREACH`: the neighbour did not answer, or ICMP host unreachable.
+    /// `EHOSTUNREACH`: neighbour resolution failed, or ICMP host unreachable.
     Host,
     /// `ENOPROTOOPT`: ICMP protocol unreachable.
     Protocol,
-    /// `EHOSTUNREACH` from an ICMP prohibition, or `EACCES`/`EPERM` of the sender's own netns.
+    /// `EHOSTUNREACH` from an ICMP prohibition, or `EACCES`/`EPERM` in the sender's own netns.
     Prohibited,
-    /// `EMSGSIZE`: too large for the path and DF is set.
+    /// `EMSGSIZE`: too large for the path, with DF set.
     MessageSize,
 }

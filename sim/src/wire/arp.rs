@@ -6,32 +6,32 @@ use std::net::Ipv4Addr;
 /// Length of an ARP packet for IPv4 over Ethernet, in bytes.
 pub const ARP_LEN: usize = 28;
 
-/// What an ARP packet wants.
+/// The operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ArpOperation {
-    /// Who has the target address?
+    /// Requests the MAC of the target address.
     Request,
-    /// The sender has it.
+    /// Announces the sender's MAC.
     Reply,
 }
 
-/// The meaning of an ARP packet.
+/// The contents of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arp {
     /// Request or reply.
     pub operation: ArpOperation,
-    /// Hardware address of the sender.
+    /// MAC address of the sender.
     pub sender_mac: MacAddr,
     /// IP address of the sender.
     pub sender_ip: Ipv4Addr,
-    /// Hardware address of the target; zero in a request.
+    /// MAC address of the target; zero in a request.
     pub target_mac: MacAddr,
     /// IP address of the target.
     pub target_ip: Ipv4Addr,
 }
 
 impl Arp {
-    /// Reads a packet; `None` if it is not ARP for IPv4 over Ethernet, or neither request nor reply.
+    /// Parses a packet; `None` if it is not ARP for IPv4 over Ethernet, or neither request nor reply.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < ARP_LEN || be16(bytes, 0) != 1 || be16(bytes, 2) != 0x0800 || bytes[4..6] != [6, 4] {
             return None;

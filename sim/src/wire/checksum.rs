@@ -40,8 +40,8 @@ pub fn update_addr(checksum: u16, old: Ipv4Addr, new: Ipv4Addr) -> u16 {
     update16(high, u16::from_be_bytes([old[2], old[3]]), u16::from_be_bytes([new[2], new[3]]))
 }
 
-/// Whether the checksum of a TCP segment, UDP datagram or SCTP packet is right, as far as it has one. Other protocols, and
-/// headers too short for the checksum, pass (`nf_checksum`, net/netfilter/utils.c; `sctp_error`).
+/// True if the checksum of a TCP segment, UDP datagram or SCTP packet is right or absent. Other protocols, and headers
+/// too short for the checksum, pass (`nf_checksum`, net/netfilter/utils.c; `sctp_error`).
 #[must_use]
 pub fn is_transport_valid(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &[u8]) -> bool {
     match number {
@@ -55,7 +55,7 @@ pub fn is_transport_valid(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &[u8]) -
     }
 }
 
-/// The CRC32c of an SCTP packet, its own four bytes counted as zero. It goes into the header least significant byte first.
+/// The CRC32c of an SCTP packet, with the checksum field taken as zero. It is stored least significant byte first.
 ///
 /// # Panics
 /// If the packet is shorter than the common header.
@@ -64,7 +64,7 @@ pub fn sctp(l4: &[u8]) -> u32 {
     !crc32c(crc32c(crc32c(u32::MAX, &l4[..8]), &[0; 4]), &l4[12..])
 }
 
-/// Computes the CRC of an SCTP packet anew. Does nothing if the packet is cut before it, as in an ICMP quote.
+/// Recomputes the CRC of an SCTP packet. Does nothing if the packet is truncated before it, as in an ICMP quote.
 pub fn fill_sctp(l4: &mut [u8]) {
     if l4.len() >= 12 {
         let value = sctp(l4);

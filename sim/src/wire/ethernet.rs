@@ -23,7 +23,7 @@ impl MacAddr {
     /// All zero: the address of `lo`, and "unknown" in an ARP request.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// A group address (the broadcast address is one as well).
+    /// True for group addresses, including broadcast.
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 == 1
     }
@@ -91,7 +91,7 @@ impl<T: AsRef<[u8]>> Ethernet<T> {
         mac(&self.0.as_ref()[field::SRC])
     }
 
-    /// What follows.
+    /// The protocol of the payload.
     pub fn ethertype(&self) -> EtherType {
         EtherType::from_number(be16(self.0.as_ref(), field::ETHERTYPE))
     }

@@ -1,9 +1,9 @@
-//! The fields of a packet that routing, rules and conntrack ask for, read once.
+//! The packet fields that routing, rules and conntrack use, parsed once.
 
 use super::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, be16, protocol};
 use std::net::IpAddr;
 
-/// Transport fields, as far as the packet shows them.
+/// Transport fields, as far as the packet contains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum L4 {
     /// TCP.
@@ -35,14 +35,14 @@ pub enum L4 {
         icmp_type: u8,
         /// Code.
         code: u8,
-        /// Identifier; the field means this for echo and timestamp messages only.
+        /// Identifier; meaningful only for echo and timestamp messages.
         id: u16,
     },
     /// Another protocol.
     Other,
     /// A fragment after the first: it has no transport header.
     Fragment,
-    /// The transport header does not fit into the packet.
+    /// The transport header is truncated.
     Truncated,
 }
 
@@ -71,14 +71,14 @@ pub struct Headers {
     pub ttl: u8,
     /// Length of the IP packet in bytes.
     pub total_len: u16,
-    /// Some fragment of a datagram, the first included.
+    /// True for every fragment of a datagram, including the first.
     pub is_fragment: bool,
     /// Transport fields.
     pub l4: L4,
 }
 
 impl Headers {
-    /// Reads an IP packet from its network header on; `None` if the IP header itself is malformed.
+    /// Parses an IP packet, starting at its network header; `None` if the IP header itself is malformed.
     pub fn parse(l3: &[u8]) -> Option<Self> {
         let ip = Ipv4::new_checked(l3)?;
         let is_later_fragment = ip.fragment_offset() > 0;

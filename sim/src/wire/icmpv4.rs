@@ -80,36 +80,36 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
         be16(self.0.as_ref(), 6)
     }
 
-    /// The four bytes behind the checksum, whatever they mean in a message of this type.
+    /// The four bytes after the checksum, whose meaning depends on the type.
     pub fn word(&self) -> [u8; 4] {
         let bytes = self.0.as_ref();
         [bytes[4], bytes[5], bytes[6], bytes[7]]
     }
 
-    /// A message that reports an error and quotes a packet.
+    /// True for messages that report an error and quote a packet.
     pub fn is_error(&self) -> bool {
         use icmp_type::{DEST_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, TIME_EXCEEDED};
-        // RFC 1122 §3.2.2; source quench (4) is deprecated by RFC 6633 but conntrack still knows it.
+        // RFC 1122 §3.2.2; source quench (4) is deprecated by RFC 6633, but conntrack still handles it.
         matches!(self.icmp_type(), DEST_UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
 
-    /// A question or an answer, which has an identifier: echo, timestamp, information, address mask.
+    /// True for requests and replies, which have an identifier: echo, timestamp, information, address mask.
     pub fn is_query(&self) -> bool {
         matches!(self.icmp_type(), 0 | 8 | 13..=18)
     }
 
-    /// What follows the header: echo data, or the quoted packet.
+    /// The data after the header: echo data, or the quoted packet.
     pub fn payload(&self) -> &[u8] {
         &self.0.as_ref()[ICMP_HEADER_LEN..]
     }
 
-    /// Whether the checksum over the whole message is right.
+    /// True if the checksum over the whole message is right.
     pub fn is_checksum_valid(&self) -> bool {
         checksum::finish(checksum::sum(self.0.as_ref())) == 0
     }
 }
 
-/// Computes the checksum of a message anew.
+/// Recomputes the checksum of a message.
 ///
 /// # Panics
 /// If the message is shorter than a header.

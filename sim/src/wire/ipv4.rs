@@ -28,12 +28,12 @@ const OFFSET_MASK: u16 = 0x1fff;
 pub struct Ipv4<T>(T);
 
 impl<T: AsRef<[u8]>> Ipv4<T> {
-    /// A view of bytes that are known to hold a header; accessors panic on shorter ones.
+    /// A view of bytes that are known to contain a header; accessors panic on shorter ones.
     pub const fn new_unchecked(bytes: T) -> Self {
         Self(bytes)
     }
 
-    /// A view, or `None` unless version, header length and total length agree with the bytes.
+    /// A view, or `None` unless version, header length and total length are consistent with the bytes.
     pub fn new_checked(bytes: T) -> Option<Self> {
         let slice = bytes.as_ref();
         if slice.len() < IPV4_HEADER_LEN || slice[0] >> 4 != 4 {
@@ -45,7 +45,8 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
             .then_some(Self(bytes))
     }
 
-    /// A view of the packet that an ICMP error quotes: its header is whole, its payload may be cut. `None` unless it is so.
+    /// A view of the packet that an ICMP error quotes: the header is complete, the payload may be truncated. `None` if
+    /// the header is invalid.
     pub fn new_quoted(bytes: T) -> Option<Self> {
         let slice = bytes.as_ref();
         if slice.len() < IPV4_HEADER_LEN || slice[0] >> 4 != 4 {
@@ -75,7 +76,7 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         be16(self.0.as_ref(), field::IDENT)
     }
 
-    /// DF: may not be fragmented.
+    /// DF: must not be fragmented.
     pub fn dont_fragment(&self) -> bool {
         be16(self.0.as_ref(), field::FRAGMENT) & DONT_FRAGMENT != 0
     }
@@ -100,12 +101,12 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         self.0.as_ref()[field::PROTOCOL]
     }
 
-    /// The header checksum as it stands.
+    /// The header checksum as stored.
     pub fn checksum(&self) -> u16 {
         be16(self.0.as_ref(), field::CHECKSUM.start)
     }
 
-    /// Whether the header checksum is right.
+    /// True if the header checksum is right.
     pub fn is_checksum_valid(&self) -> bool {
         checksum::finish(checksum::sum(&self.0.as_ref()[..self.header_len()])) == 0
     }
@@ -120,34 +121,34 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         addr(&self.0.as_ref()[field::DST])
     }
 
-    /// Payload, as far as the total length says.
+    /// Payload, up to the total length.
     pub fn payload(&self) -> &[u8] {
         &self.0.as_ref()[self.header_len()..usize::from(self.total_len())]
     }
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
-    /// Payload, to change it.
+    /// Mutable payload.
     pub fn payload_mut(&mut self) -> &mut [u8] {
         let range = self.header_len()..usize::from(self.total_len());
         &mut self.0.as_mut()[range]
     }
 
-    /// Changes the source address and the header checksum. Transport checksums are the business of [`super::rewrite`].
+    /// Sets the source address and updates the header checksum. For transport checksums see [`super::rewrite`].
     pub fn set_src(&mut self, new: Ipv4Addr) {
         let updated = checksum::update_addr(self.checksum(), self.src(), new);
         self.0.as_mut()[field::SRC].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }
 
-    /// Changes the destination address and the header checksum.
+    /// Sets the destination address and updates the header checksum.
     pub fn set_dst(&mut self, new: Ipv4Addr) {
         let updated = checksum::update_addr(self.checksum(), self.dst(), new);
         self.0.as_mut()[field::DST].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }
 
-    /// Lowers the time to live by one hop (`ip_decrease_ttl`, include/net/ip.h). The caller has checked that it is above zero.
+    /// Decrements the TTL (`ip_decrease_ttl`, include/net/ip.h). The caller has checked that it is not zero.
     pub fn decrement_ttl(&mut self) {
         let word = be16(self.0.as_ref(), field::TTL);
         let updated = checksum::update16(self.checksum(), word, word - 0x0100);
@@ -155,25 +156,24 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         self.set_checksum(updated);
     }
 
-    /// Makes a part of a packet, or a whole one again: length, place and flags, and the header checksum (`ip_send_check`).
-    /// `offset` is in bytes, a multiple of 8. Beyond 64 KiB it runs over into MF, as in the kernel (`ip_frag_next`,
-    /// net/ipv4/ip_output.c).
+    /// Turns a packet into a fragment, or back into a whole packet: sets length, offset, flags and the header checksum
+    /// (`ip_send_check`). `offset` is in bytes, a multiple of 8. Beyond 64 KiB it overflows into MF, as in the kernel
+    /// (`ip_frag_next`, net/ipv4/ip_output.c).
     ///
     /// # Panics
-    /// If it is beyond 512 KiB.
+    /// If the offset is beyond 512 KiB.
     pub fn set_part(&mut self, total_len: u16, offset: u32, more_fragments: bool, dont_fragment: bool) {
         let more = if more_fragments { MORE_FRAGMENTS } else { 0 };
         let df = if dont_fragment { DONT_FRAGMENT } else { 0 };
         let bytes = self.0.as_mut();
         bytes[field::TOTAL_LEN..field::TOTAL_LEN + 2].copy_from_slice(&total_len.to_be_bytes());
-        let eights =
-            u16::try_from(offset / 8).expect("no packet is larger than 64 KiB, nor begins beyond them");
+        let eights = u16::try_from(offset / 8).expect("no packet is larger than 64 KiB or starts beyond it");
         let place = eights | more | df;
         bytes[field::FRAGMENT..field::FRAGMENT + 2].copy_from_slice(&place.to_be_bytes());
         self.fill_checksum();
     }
 
-    /// Changes the type of service and the header checksum.
+    /// Sets the type of service and updates the header checksum.
     pub fn set_tos(&mut self, tos: u8) {
         self.0.as_mut()[field::TOS] = tos;
         self.fill_checksum();
@@ -199,7 +199,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         bytes[field::DST].copy_from_slice(&dst.octets());
     }
 
-    /// Writes what the sender's kernel fills in, and the checksum over the whole header.
+    /// Fills in the fields that the sender's kernel sets, and the checksum over the whole header.
     pub fn finish(&mut self, total_len: u16, ident: u16, src: Ipv4Addr) {
         let bytes = self.0.as_mut();
         bytes[field::TOTAL_LEN..field::TOTAL_LEN + 2].copy_from_slice(&total_len.to_be_bytes());

@@ -5,23 +5,23 @@ use super::{Ipv4, be16};
 /// Bytes that must follow the quoted IP header for a socket to be found (RFC 792; `icmp_socket_deliver`, net/ipv4/icmp.c).
 pub const QUOTED_MIN: usize = 8;
 
-/// A quoted packet: its IP header is whole, what follows may be cut off anywhere.
+/// A quoted packet: the IP header is complete, the rest may be truncated anywhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote<'b> {
-    /// Its IP header.
+    /// The IP header.
     pub ip: Ipv4<&'b [u8]>,
-    /// What is there of its transport header and data.
+    /// The available part of its transport header and data.
     pub l4: &'b [u8],
 }
 
 impl<'b> Quote<'b> {
-    /// Reads what follows the header of an ICMP error; `None` unless the quoted IP header is whole.
+    /// Parses the payload of an ICMP error; `None` unless the quoted IP header is complete.
     pub fn parse(payload: &'b [u8]) -> Option<Self> {
         let ip = Ipv4::new_quoted(payload)?;
         Some(Self { ip, l4: &payload[ip.header_len()..] })
     }
 
-    /// Its ports, if they are there. For protocols that have ports.
+    /// The ports, if present. Only for protocols with ports.
     pub fn ports(&self) -> Option<(u16, u16)> {
         (self.l4.len() >= 4).then(|| (be16(self.l4, 0), be16(self.l4, 2)))
     }

@@ -1,4 +1,4 @@
-//! Rewriting addresses and ports in place, with every checksum kept valid.
+//! Rewrites addresses and ports in place and updates every checksum.
 //!
 //! Linux: `manip_pkt` and the `*_manip_pkt` functions of net/netfilter/nf_nat_proto.c.
 
@@ -17,7 +17,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// The other one.
+    /// The opposite side.
     #[must_use]
     pub const fn opposite(self) -> Self {
         match self {
@@ -27,11 +27,11 @@ impl Side {
     }
 }
 
-/// Makes one end of a packet what NAT wants it to be: address, port or ICMP identifier, and every checksum that covers them
+/// Rewrites one side of a packet for NAT: address, port or ICMP identifier, and every checksum that covers them
 /// (`nf_nat_ipv4_manip_pkt`, net/netfilter/nf_nat_proto.c).
 ///
-/// `l3` starts at an IPv4 header that is whole; it is a packet, or what an ICMP error quotes of one. False, and nothing
-/// changed, if it is cut before the fields that have to be rewritten.
+/// `l3` starts at a complete IPv4 header, of a packet or of the quote in an ICMP error. Returns false, and changes
+/// nothing, if it is truncated before the fields to rewrite.
 #[must_use]
 pub fn manip_pkt(l3: &mut [u8], side: Side, addr: Ipv4Addr, port: u16) -> bool {
     let ip = Ipv4::new_unchecked(&*l3);
@@ -47,20 +47,20 @@ pub fn manip_pkt(l3: &mut [u8], side: Side, addr: Ipv4Addr, port: u16) -> bool {
     true
 }
 
-/// Where the transport checksum lies, if the packet is long enough to have it.
+/// Offset of the transport checksum, if the packet is long enough.
 fn checksum_at(number: u8, l4: &[u8]) -> Option<usize> {
     match number {
-        // Linux rewrites the checksum of a TCP header that is whole, or not at all (`tcp_manip_pkt`).
+        // Linux rewrites the checksum only if the TCP header is complete (`tcp_manip_pkt`).
         protocol::TCP if l4.len() >= TCP_HEADER_LEN => Some(16),
-        // RFC 768: a checksum of zero means that the sender made none.
+        // RFC 768: zero means that the sender computed no checksum.
         protocol::UDP if l4.len() >= UDP_HEADER_LEN && be16(l4, 6) != 0 => Some(6),
-        // ICMP's checksum covers no address, and SCTP's CRC is renewed as a whole.
+        // ICMP's checksum covers no address, and SCTP's CRC is recomputed as a whole.
         _ => None,
     }
 }
 
-/// Rewrites an address of an IPv4 packet, its header checksum, and the transport checksum that covers the address.
-/// `l3` starts at a whole IPv4 header; its transport header may be cut short, as in an ICMP quote.
+/// Rewrites an address of an IPv4 packet, its header checksum, and the transport checksum that covers the address. `l3`
+/// starts at a complete IPv4 header; the transport header may be truncated, as in an ICMP quote.
 pub fn set_addr(l3: &mut [u8], side: Side, new: Ipv4Addr) {
     let mut ip = Ipv4::new_unchecked(&mut *l3);
     let old = match side {
@@ -78,8 +78,8 @@ pub fn set_addr(l3: &mut [u8], side: Side, new: Ipv4Addr) {
     patch_checksum(&mut l3[header_len..], number, |value| checksum::update_addr(value, old, new));
 }
 
-/// Rewrites a port of a TCP, UDP or SCTP packet, or the identifier of an ICMP query (on either side), with its checksum.
-/// Does nothing for later fragments and for headers that are cut before the field.
+/// Rewrites a port of a TCP, UDP or SCTP packet, or the identifier of an ICMP query (for either side), and the
+/// checksum. Does nothing for later fragments and for headers truncated before the field.
 pub fn set_port(l3: &mut [u8], side: Side, new: u16) {
     let ip = Ipv4::new_unchecked(&*l3);
     if ip.fragment_offset() > 0 {
@@ -100,7 +100,7 @@ pub fn set_port(l3: &mut [u8], side: Side, new: u16) {
     let old = be16(l4, at);
     match number {
         protocol::ICMP => {
-            // Linux: icmp_manip_pkt. Of an error, these bytes mean something else.
+            // Linux: icmp_manip_pkt. In an ICMP error, these bytes have another meaning.
             if !Icmpv4::new_checked(&*l4).is_some_and(|icmp| icmp.is_query()) {
                 return;
             }
@@ -122,7 +122,7 @@ pub fn set_port(l3: &mut [u8], side: Side, new: u16) {
 fn patch_checksum(l4: &mut [u8], number: u8, update: impl Fn(u16) -> u16) {
     let Some(at) = checksum_at(number, l4) else { return };
     let new = match update(be16(l4, at)) {
-        // RFC 768: a computed zero is sent as all ones.
+        // RFC 768: a computed zero is transmitted as all ones.
         0 if number == protocol::UDP => 0xffff,
         value => value,
     };

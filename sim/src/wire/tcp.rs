@@ -18,7 +18,7 @@ mod field {
     pub(super) const CHECKSUM: Range<usize> = 16..18;
 }
 
-/// The control bits of a segment, as they stand in byte 13.
+/// The control bits of a segment, as stored in byte 13.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpFlags(pub u8);
 
@@ -40,24 +40,24 @@ impl TcpFlags {
     /// Congestion window reduced.
     pub const CWR: Self = Self(0x80);
 
-    /// Every bit of `other` is set.
+    /// True if every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Some bit of `other` is set.
+    /// True if any bit of `other` is set.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The bits of both.
+    /// The union of both sets of bits.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
 impl fmt::Display for TcpFlags {
-    /// As tcpdump prints them: `S`, `S.`, `P.`, `F.`, `R.`, `.`; `none` when no bit is set.
+    /// Formatted as by tcpdump: `S`, `S.`, `P.`, `F.`, `R.`, `.`; `none` if no bit is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LETTERS: [(TcpFlags, char); 8] = [
             (TcpFlags::FIN, 'F'),
@@ -84,7 +84,7 @@ impl fmt::Display for TcpFlags {
 pub struct Tcp<T>(T);
 
 impl<T: AsRef<[u8]>> Tcp<T> {
-    /// A view, or `None` unless the header with its options lies within the bytes.
+    /// A view, or `None` unless the header and its options fit into the bytes.
     pub fn new_checked(bytes: T) -> Option<Self> {
         let slice = bytes.as_ref();
         if slice.len() < TCP_HEADER_LEN {
@@ -104,12 +104,12 @@ impl<T: AsRef<[u8]>> Tcp<T> {
         be16(self.0.as_ref(), field::DST_PORT.start)
     }
 
-    /// Sequence number of the first byte (of the SYN, if it is one).
+    /// Sequence number of the first byte, or of the SYN.
     pub fn sequence(&self) -> u32 {
         be32(self.0.as_ref(), field::SEQUENCE)
     }
 
-    /// Next sequence number expected from the peer; meaningful with ACK.
+    /// Next sequence number expected from the peer; valid with ACK.
     pub fn acknowledgment(&self) -> u32 {
         be32(self.0.as_ref(), field::ACKNOWLEDGMENT)
     }
@@ -124,12 +124,12 @@ impl<T: AsRef<[u8]>> Tcp<T> {
         TcpFlags(self.0.as_ref()[field::FLAGS])
     }
 
-    /// Window as it stands, before scaling.
+    /// Window as stored, before scaling.
     pub fn window(&self) -> u16 {
         be16(self.0.as_ref(), field::WINDOW)
     }
 
-    /// The checksum as it stands.
+    /// The checksum as stored.
     pub fn checksum(&self) -> u16 {
         be16(self.0.as_ref(), field::CHECKSUM.start)
     }

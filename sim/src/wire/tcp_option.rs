@@ -2,7 +2,7 @@
 
 use super::{be16, be32};
 
-/// Numbers of the options (IANA "TCP Option Kind Numbers").
+/// Option kinds (IANA "TCP Option Kind Numbers").
 pub mod kind {
     /// End of the list.
     pub const END: u8 = 0;
@@ -20,7 +20,7 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
 }
 
-/// A larger window scale counts as this (RFC 7323 §2.3).
+/// Larger window scales are limited to this (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 
 /// An option of a segment.
@@ -28,17 +28,17 @@ pub const MAX_WINDOW_SCALE: u8 = 14;
 pub enum TcpOption<'b> {
     /// Padding.
     Nop,
-    /// The largest segment that the sender takes, in bytes of data.
+    /// The maximum segment size of the sender, in bytes of data.
     Mss(u16),
-    /// By how many bits windows are shifted, as it stands; see [`MAX_WINDOW_SCALE`].
+    /// The window shift, as stored; see [`MAX_WINDOW_SCALE`].
     WindowScale(u8),
-    /// SACK may be used.
+    /// SACK is permitted.
     SackPermitted,
     /// Blocks that arrived out of order.
     Sack(SackBlocks<'b>),
     /// Value and echo reply.
     Timestamps(u32, u32),
-    /// Anything else, and one of those above whose length is wrong.
+    /// Any other option, and known ones with an invalid length.
     Other {
         /// Kind.
         kind: u8,
@@ -48,7 +48,7 @@ pub enum TcpOption<'b> {
 }
 
 impl<'b> TcpOption<'b> {
-    /// The options in a list. What is malformed ends the list (`tcp_parse_options`, net/ipv4/tcp_input.c).
+    /// The options in a list. A malformed option ends the list (`tcp_parse_options`, net/ipv4/tcp_input.c).
     pub fn iter(mut list: &'b [u8]) -> impl Iterator<Item = Self> {
         std::iter::from_fn(move || {
             if let [kind::NOP, rest @ ..] = list {
@@ -79,7 +79,7 @@ impl<'b> TcpOption<'b> {
 pub struct SackBlocks<'b>(&'b [u8]);
 
 impl<'b> SackBlocks<'b> {
-    /// First sequence number of each block, and the one behind its last.
+    /// First sequence number of each block, and the one after its last.
     pub fn iter(self) -> impl Iterator<Item = (u32, u32)> + 'b {
         self.0.chunks_exact(8).map(|block| (be32(block, 0), be32(block, 4)))
     }

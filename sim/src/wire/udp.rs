@@ -17,7 +17,7 @@ mod field {
 pub struct Udp<T>(T);
 
 impl<T: AsRef<[u8]>> Udp<T> {
-    /// A view, or `None` unless the length field lies within the bytes.
+    /// A view, or `None` unless the length field fits into the bytes.
     pub fn new_checked(bytes: T) -> Option<Self> {
         let slice = bytes.as_ref();
         if slice.len() < UDP_HEADER_LEN {
@@ -42,7 +42,7 @@ impl<T: AsRef<[u8]>> Udp<T> {
         be16(self.0.as_ref(), field::LENGTH)
     }
 
-    /// The checksum as it stands; zero means that there is none.
+    /// The checksum as stored; zero means none.
     pub fn checksum(&self) -> u16 {
         be16(self.0.as_ref(), field::CHECKSUM)
     }

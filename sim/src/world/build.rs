@@ -1,4 +1,4 @@
-//! Building netns, devices and links, and changing them later.
+//! Creates and changes netns, devices and links.
 
 use super::{World, index};
 use crate::context::Context;
@@ -14,18 +14,18 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// IP MTU of devices that are made here, as Linux gives a new veth or bridge (`ETH_DATA_LEN`).
+/// IP MTU of new devices, as of a new veth or bridge in Linux (`ETH_DATA_LEN`).
 const MTU: u16 = 1500;
-/// No device has a smaller IP MTU (`ETH_MIN_MTU`, include/uapi/linux/if_ether.h). Linux lets the loopback have one.
+/// Smallest IP MTU of a device (`ETH_MIN_MTU`, include/uapi/linux/if_ether.h). Linux exempts the loopback.
 const MTU_MIN: u16 = 68;
 /// IP MTU of the loopback (drivers/net/loopback.c).
 const LOOPBACK_MTU: u16 = 65_535;
 
-/// Why a world could not be built as asked.
+/// Why a network could not be built.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
     /// Device names are unique within a netns.
-    #[error("netns {netns} has a device {device} already")]
+    #[error("netns {netns} already has a device {device}")]
     DeviceExists {
         /// Name of the netns.
         netns: Box<str>,
@@ -40,8 +40,8 @@ pub enum BuildError {
         /// Name of the device.
         device: Box<str>,
     },
-    /// An MTU that no device can have (`EINVAL`).
-    #[error("netns {netns}: an MTU of {mtu} for {device}, where 68 is the least; give it a larger one")]
+    /// An invalid MTU (`EINVAL`).
+    #[error("netns {netns}: invalid MTU {mtu} of {device}: the minimum is 68")]
     MtuTooSmall {
         /// Name of the netns.
         netns: Box<str>,
@@ -50,7 +50,7 @@ pub enum BuildError {
         /// The MTU, in bytes of IP.
         mtu: u16,
     },
-    /// The device refused an address.
+    /// An invalid address of a device.
     #[error("netns {netns}: {addr} on {device}: {source}")]
     Address {
         /// Name of the netns.
@@ -59,23 +59,23 @@ pub enum BuildError {
         device: Box<str>,
         /// The address.
         addr: Ipv4Net,
-        /// Why.
+        /// The reason.
         source: AddrError,
     },
-    /// The routing table refused a route.
+    /// An invalid route.
     #[error("netns {netns}: {source}")]
     Route {
         /// Name of the netns.
         netns: Box<str>,
-        /// Why.
+        /// The reason.
         source: FibError,
     },
-    /// A setting was refused.
+    /// An invalid setting.
     #[error("netns {netns}: {source}")]
     Sysctl {
         /// Name of the netns.
         netns: Box<str>,
-        /// Why.
+        /// The reason.
         source: SysctlError,
     },
 }
@@ -83,16 +83,16 @@ pub enum BuildError {
 /// One end of a veth pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VethEnd<'a> {
-    /// The netns that has it.
+    /// The netns.
     pub netns: NetnsId,
-    /// Its name there.
+    /// The device name.
     pub name: &'a str,
-    /// Its hardware address.
+    /// The hardware address.
     pub mac: MacAddr,
 }
 
 impl World {
-    /// A new netns: its loopback is up and has 127.0.0.1/8, its settings are Linux's defaults.
+    /// A new netns with Linux's default settings; its loopback is up with 127.0.0.1/8.
     pub fn add_netns(&mut self, name: &str) -> NetnsId {
         let id = NetnsId(u32::try_from(self.netns.len()).expect("fewer than 2^32 netns"));
         self.netns.push(Arc::new(Netns::new(id, name)));
@@ -110,12 +110,12 @@ impl World {
         self.add_device(netns, name, mac, DeviceKind::Bridge)
     }
 
-    /// A device that holds addresses and sends nowhere.
+    /// A device that has addresses and transmits nothing.
     pub fn add_dummy(&mut self, netns: NetnsId, name: &str, mac: MacAddr) -> Result<DeviceId, BuildError> {
         self.add_device(netns, name, mac, DeviceKind::Dummy)
     }
 
-    /// A veth pair with a link between its ends, the same in both directions.
+    /// A veth pair and the link between its ends, the same in both directions.
     pub fn add_veth(
         &mut self,
         a: VethEnd,
@@ -148,7 +148,7 @@ impl World {
         Ok(ns.devices.add(name, mac, MTU, kind))
     }
 
-    /// The device of that name.
+    /// Looks up a device by name.
     pub fn device(&self, netns: NetnsId, name: &str) -> Result<DeviceId, BuildError> {
         let ns = self.netns(netns);
         ns.devices
@@ -157,7 +157,7 @@ impl World {
             .ok_or_else(|| BuildError::NoSuchDevice { netns: ns.name.clone(), device: name.into() })
     }
 
-    /// Makes a device a port of a bridge, or frees it (`ip link set DEV master BRIDGE`).
+    /// Attaches a device to a bridge, or detaches it (`ip link set DEV master BRIDGE`).
     pub fn set_master(&mut self, netns: NetnsId, port: DeviceId, bridge: Option<DeviceId>) {
         self.with_netns(netns, |ns, cx| {
             let left = ns.devices.set_master(port, bridge);
@@ -179,10 +179,10 @@ impl World {
         self.netns_mut(netns).devices.get_mut(device).is_promiscuous = is_on;
     }
 
-    /// Largest IP packet of a device, in bytes. A bridge follows the smallest of its ports, until its own is set.
+    /// The IP MTU of a device, in bytes. A bridge uses the smallest MTU of its ports until its own is set.
     ///
     /// # Errors
-    /// Less than 68 (`dev_validate_mtu`, net/core/dev.c).
+    /// An MTU below 68 (`dev_validate_mtu`, net/core/dev.c).
     pub fn set_mtu(&mut self, netns: NetnsId, device: DeviceId, mtu: u16) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
         let changed = ns.devices.get_mut(device);
@@ -197,7 +197,7 @@ impl World {
         Ok(())
     }
 
-    /// Up or down. A device that goes down takes its neighbours, masqueraded flows and learned MACs with it.
+    /// Sets a device up or down. A device that goes down loses its neighbours, masqueraded flows and learned MACs.
     pub fn set_up(&mut self, netns: NetnsId, device: DeviceId, is_up: bool) {
         self.with_netns(netns, |ns, cx| {
             ns.devices.get_mut(device).is_up = is_up;
@@ -215,7 +215,7 @@ impl World {
         });
     }
 
-    /// An address, with the routes that Linux adds for it (`ip addr add`).
+    /// Adds an address with the routes that Linux adds for it (`ip addr add`).
     pub fn add_address(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Net) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
         let scope = if addr.addr().is_loopback() { Scope::Host } else { Scope::Universe };
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// Takes an address away, with its routes and with the flows that were masqueraded behind it (`ip addr del`).
+    /// Removes an address with its routes and the flows masqueraded with it (`ip addr del`).
     pub fn remove_address(
         &mut self,
         netns: NetnsId,
@@ -242,7 +242,7 @@ impl World {
             let device = ns.devices.get(device).name.clone();
             return Err(BuildError::Address { netns: ns.name.clone(), device, addr, source });
         }
-        // Secondaries may have gone with their primary.
+        // Secondary addresses may be gone with their primary.
         let left = &ns.devices.get(device).addrs;
         for gone in before.iter().filter(|held| left.iter().all(|other| other.net != held.net)) {
             ns.conntrack.flush_masquerade_of_device(now, device, Some(gone.net.addr().into()));
@@ -250,17 +250,17 @@ impl World {
         Ok(())
     }
 
-    /// A neighbour that is not asked for (`ip neigh replace ADDR lladdr MAC dev DEV nud permanent`).
+    /// Adds a permanent neighbour (`ip neigh replace ADDR lladdr MAC dev DEV nud permanent`).
     pub fn add_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr, mac: MacAddr) {
         self.with_netns(netns, |ns, cx| ns.neigh.add_permanent(cx, &ns.devices, device, addr, mac));
     }
 
-    /// Forgets a neighbour (`ip neigh del`). True if it was known.
+    /// Removes a neighbour (`ip neigh del`). Returns true if there was one.
     pub fn remove_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr) -> bool {
         self.with_netns(netns, |ns, cx| ns.neigh.remove(cx, device, addr))
     }
 
-    /// A route of the main table (`ip route add`).
+    /// Adds a route to the main table (`ip route add`).
     pub fn add_route(&mut self, netns: NetnsId, route: Route) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
         ns.fib
@@ -268,7 +268,7 @@ impl World {
             .map_err(|source| BuildError::Route { netns: ns.name.clone(), source })
     }
 
-    /// A setting by its name, as `sysctl -w` takes it.
+    /// Sets a setting by name, as `sysctl -w`.
     pub fn set_sysctl(&mut self, netns: NetnsId, name: &str, value: &str) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
         ns.sysctls
@@ -276,10 +276,10 @@ impl World {
             .map_err(|source| BuildError::Sysctl { netns: ns.name.clone(), source })
     }
 
-    /// The link by which a veth sends.
+    /// The link on which a veth transmits.
     ///
     /// # Panics
-    /// If the device is no veth.
+    /// If the device is not a veth.
     pub fn link_mut(&mut self, netns: NetnsId, device: DeviceId) -> &mut Link {
         Arc::make_mut(&mut self.links).get_mut(&(netns, device)).expect("every veth has a link")
     }
@@ -290,7 +290,7 @@ impl World {
     }
 }
 
-/// A bridge forgets its neighbours when its last live port goes (`neigh_carrier_down`, net/core/neighbour.c).
+/// Clears the neighbours of a bridge when its last live port goes down (`neigh_carrier_down`, net/core/neighbour.c).
 fn neigh_carrier_down(ns: &mut Netns, cx: &mut Context<'_>, bridge: DeviceId) {
     if !ns.devices.has_live_port(bridge) {
         ns.neigh.on_device_down(cx, bridge);

@@ -1,4 +1,4 @@
-//! What will happen, and when.
+//! Scheduled events.
 
 use crate::ids::{DeviceId, NetnsId, SocketTimer};
 use crate::packet::QueuedPacket;
@@ -7,16 +7,16 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::Ipv4Addr;
 
-/// Something that happens to a netns.
+/// An event of a netns.
 #[derive(Clone, Debug)]
 pub(super) enum WorldEvent {
-    /// A frame comes in.
+    /// A frame arrives.
     Receive { device: DeviceId, packet: QueuedPacket },
-    /// A socket's timer fires.
+    /// A socket timer expires.
     SocketTimer(SocketTimer),
-    /// Some fragments may have waited too long.
+    /// Incomplete datagrams may have timed out.
     DefragTimer { due: Instant },
-    /// A neighbour is due for another look.
+    /// A neighbour entry's timer expires.
     NeighTimer { device: DeviceId, addr: Ipv4Addr },
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Scheduled {
 /// When an event is due, its sequence number, and its slot.
 type Place = (Instant, u64, usize);
 
-/// Events by time, and among equals by the order in which they were scheduled.
+/// Events ordered by time, then by the order of scheduling.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventQueue {
     /// The heap and the queue move these and not the packets.

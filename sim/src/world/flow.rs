@@ -1,4 +1,4 @@
-//! Flows: connections and exchanges that a scenario step starts.
+//! Flows: connections and requests that a scenario step starts.
 
 use super::World;
 use crate::ids::{FlowId, NetnsId, SocketId};
@@ -11,32 +11,32 @@ use crate::stack::{ip_output, transport};
 use crate::time::Duration;
 use std::net::Ipv4Addr;
 
-/// A connection to make, or a request to send.
+/// A connection or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectSpec {
     /// Protocol.
     pub protocol: ClientProtocol,
-    /// Source port, if it must be a certain one.
+    /// Source port, if fixed.
     pub src_port: Option<u16>,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// Destination port; means nothing for ICMP.
+    /// Destination port; unused for ICMP.
     pub dst_port: u16,
-    /// What to send.
+    /// Payload of the request.
     pub request: Vec<u8>,
-    /// When to give up.
+    /// Timeout.
     pub deadline: Duration,
-    /// The socket stays open for [`World::send_again`].
+    /// Keeps the socket open for [`World::send_again`].
     pub is_kept_open: bool,
     /// UDP and ICMP may go to broadcast addresses (`SO_BROADCAST`).
     pub may_broadcast: bool,
 }
 
 impl World {
-    /// Starts a flow from a socket of `netns` (`connect(2)`). Run the world to see how it ends.
+    /// Starts a flow from a socket of `netns` (`connect(2)`). Run the world to get its result.
     ///
     /// # Errors
-    /// If no source port can be had.
+    /// If no source port is available.
     pub fn connect(&mut self, netns: NetnsId, spec: ConnectSpec) -> Result<FlowId, ConnectError> {
         let flow = self.next_flow();
         let opened = self.with_netns(netns, |ns, cx| {
@@ -66,10 +66,10 @@ impl World {
         Ok(flow)
     }
 
-    /// Sends another request from the socket of an earlier flow that was kept open. The exchange is a flow of its own.
+    /// Sends another request on the socket of an earlier flow that was kept open. The exchange is a new flow.
     ///
     /// # Errors
-    /// If the earlier flow is not finished, or its socket is gone.
+    /// If the earlier flow is not finished, or its socket is closed.
     pub fn send_again(
         &mut self,
         netns: NetnsId,
@@ -92,12 +92,12 @@ impl World {
         flow
     }
 
-    /// How a flow ended; none while it has not, and after its result was taken.
+    /// The result of a flow; `None` until it is finished, and after it was taken.
     pub fn flow_result(&self, flow: FlowId) -> Option<&FlowResult> {
         self.netns(*self.flows.get(&flow)?).sockets.flow_result(flow)
     }
 
-    /// As [`World::flow_result`], and forgets the flow, which nobody can ask for again.
+    /// Like [`World::flow_result`], and removes the flow.
     pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
         let netns = *self.flows.get(&flow)?;
         let result = self.netns_mut(netns).sockets.take_flow_result(flow)?;
@@ -105,7 +105,7 @@ impl World {
         Some(result)
     }
 
-    /// A TCP server (`listen(2)`). `addr` none means every address of the netns.
+    /// Opens a TCP server (`listen(2)`). Without `addr`, it listens on every address of the netns.
     pub fn tcp_listen(
         &mut self,
         netns: NetnsId,
@@ -116,7 +116,7 @@ impl World {
         self.netns_mut(netns).sockets.tcp_listen(addr, port, server)
     }
 
-    /// A UDP server (`bind(2)`).
+    /// Opens a UDP server (`bind(2)`).
     pub fn udp_bind(
         &mut self,
         netns: NetnsId,
@@ -127,7 +127,7 @@ impl World {
         self.netns_mut(netns).sockets.udp_bind(addr, port, server)
     }
 
-    /// Closes a server, as a pod that goes away does.
+    /// Closes a server, as when a Pod is deleted.
     pub fn close(&mut self, netns: NetnsId, socket: SocketId) {
         self.with_netns(netns, |ns, cx| {
             transport::with_sockets(ns, cx, |sockets, io| sockets.close(io, socket));
@@ -135,7 +135,8 @@ impl World {
     }
 }
 
-/// Whether connect(2) takes a destination to which there is such a route. No TCP connection has more than two ends.
+/// True if connect(2) accepts a destination with this route. A TCP connection has exactly two ends, so broadcast and
+/// multicast are rejected.
 ///
 /// Linux: `tcp_v4_connect`, net/ipv4/tcp_ipv4.c; `__ip4_datagram_connect`, net/ipv4/datagram.c.
 const fn may_connect(

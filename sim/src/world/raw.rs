@@ -1,4 +1,4 @@
-//! Raw sockets: packets whose IP header is the sender's own (raw(7), `IP_HDRINCL`), and sight of what comes in (packet(7)).
+//! Raw sockets with the sender's own IP header (raw(7), `IP_HDRINCL`), and capture of incoming frames (packet(7)).
 
 use super::{RunLimit, World};
 use crate::ids::{FlowId, NetnsId};
@@ -15,32 +15,32 @@ use thiserror::Error;
 /// Why a raw socket did not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RawSendError {
-    /// `EINVAL`: the bytes hold no IPv4 header, or one that is longer than they are.
+    /// `EINVAL`: no IPv4 header, or one longer than the packet.
     #[error("no IPv4 header")]
     InvalidHeader,
-    /// `EMSGSIZE`: larger than the device sends.
+    /// `EMSGSIZE`: larger than the MTU of the device.
     #[error("larger than the MTU")]
     MessageSize,
-    /// `EACCES`: to a broadcast address, by a socket without `SO_BROADCAST`.
+    /// `EACCES`: a broadcast address without `SO_BROADCAST`.
     #[error("to a broadcast address")]
     Broadcast,
-    /// Routing or a rule refused it.
+    /// Rejected by routing or by a rule.
     #[error("cannot be sent: {0:?}")]
     Refused(SendError),
 }
 
 impl World {
-    /// The identity of a flow that [`World::send_raw`] is told about.
+    /// A flow id for [`World::send_raw`].
     pub fn raw_flow(&mut self) -> FlowId {
         self.next_flow()
     }
 
-    /// Sends a packet from its IP header on, as a raw socket of that netns does. The route follows its destination alone. The
-    /// total length and the header checksum are always filled in, the source address where it is zero, and the identification
-    /// where it is zero and DF is not set: what is never fragmented needs none.
+    /// Sends a packet with its own IP header, as a raw socket of that netns does. The route depends only on the
+    /// destination. The total length and the header checksum are always filled in, the source address if it is zero,
+    /// and the identification if it is zero and DF is not set.
     ///
-    /// Linux: `raw_sendmsg`, `raw_send_hdrinc`, net/ipv4/raw.c. A header length below five words is refused here, where Linux
-    /// sends the bytes as they are.
+    /// Linux: `raw_sendmsg`, `raw_send_hdrinc`, net/ipv4/raw.c. A header length below five words is rejected here;
+    /// Linux sends the bytes unchanged.
     ///
     /// # Errors
     /// See [`RawSendError`].
@@ -74,23 +74,23 @@ impl World {
         })
     }
 
-    /// From here on, keeps what comes in on every device of that netns, before anything is done with it (`ptype_all`,
-    /// net/core/dev.c). What was kept before is forgotten.
+    /// Starts to capture frames that arrive on any device of that netns, before they are processed (`ptype_all`,
+    /// net/core/dev.c). Discards frames captured earlier.
     pub fn open_tap(&mut self, netns: NetnsId) {
         self.netns_mut(netns).tap = Some(Vec::new());
     }
 
-    /// The frames that came in since the last call, in order; none without a tap.
+    /// The frames that arrived since the last call, in order; empty without a tap.
     pub fn take_tapped(&mut self, netns: NetnsId) -> Vec<Box<[u8]>> {
         self.netns_mut(netns).tap.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Keeps no more frames.
+    /// Stops capturing.
     pub fn close_tap(&mut self, netns: NetnsId) {
         self.netns_mut(netns).tap = None;
     }
 
-    /// Runs until a frame has come in at the tap of that netns, or `until` is reached, or nothing is left to happen.
+    /// Runs until a frame arrives at the tap of that netns, `until` is reached, or the event queue is empty.
     pub fn run_until_tapped(&mut self, netns: NetnsId, until: Instant) -> RunLimit {
         self.run(until, |world| world.netns(netns).tap.as_ref().is_some_and(|tap| !tap.is_empty()))
     }

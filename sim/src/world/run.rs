@@ -1,4 +1,4 @@
-//! Running: events in order, effects carried out, and when to stop.
+//! The event loop: handles events in order, carries out effects, and decides when to stop.
 
 use super::event::{Scheduled, WorldEvent};
 use super::{World, index};
@@ -13,36 +13,37 @@ use crate::time::Instant;
 use crate::trace::Terminal;
 use crate::wire::ETHERNET_HEADER_LEN;
 
-/// A packet that crosses more links than this is in a loop. No TTL lets it live longer at layer 3; at layer 2 nothing else
-/// would stop it.
+/// A packet that crosses more links than this is in a loop. At layer 3 the TTL stops it earlier; at layer 2 nothing
+/// else would.
 const CROSSINGS_MAX: u32 = 1_000;
 
-/// Events that one wait may take, unless set otherwise. A connection takes about a hundred, a broadcast to 10,000 Pods some
-/// 30,000; what takes more than this does not end by itself.
+/// Default maximum number of events per wait. A connection takes about a hundred, a broadcast to 10,000 Pods about
+/// 30,000; more indicates endless traffic.
 pub const EVENTS_MAX: u64 = 1_000_000;
 
 /// Why a run stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunLimit {
-    /// Nothing is left to happen.
+    /// The event queue is empty.
     Idle,
     /// The given time was reached.
     Time,
-    /// What was waited for has happened.
+    /// The awaited condition was met.
     Done,
-    /// As many events were handled as one wait may take, and time did not reach its end: packets go in a circle, or are
-    /// answered for ever.
+    /// The maximum number of events per wait was reached before the time: packets are in a loop, or are answered
+    /// forever.
     Events,
 }
 
 impl World {
-    /// Handles every event up to `until`, and lets time reach it, unless there are too many ([`RunLimit::Events`]).
+    /// Handles every event up to `until`, and advances the time to it, unless there are too many
+    /// ([`RunLimit::Events`]).
     pub fn run_until(&mut self, until: Instant) -> RunLimit {
         self.run(until, |_| false)
     }
 
-    /// Sends a frame by a device as it is, as a packet socket does (`packet_snd`, net/packet/af_packet.c). `mark` is what
-    /// `SO_MARK` gives it.
+    /// Sends a frame unchanged on a device, as a packet socket does (`packet_snd`, net/packet/af_packet.c). `mark` is
+    /// its `SO_MARK`.
     ///
     /// # Panics
     /// If the frame is shorter than an Ethernet header.
@@ -55,7 +56,7 @@ impl World {
         });
     }
 
-    /// Runs until every one of these flows has an outcome, or `until` is reached, or nothing is left to happen.
+    /// Runs until all these flows are finished, `until` is reached, or the event queue is empty.
     pub fn run_until_finished(&mut self, flows: &[FlowId], until: Instant) -> RunLimit {
         let mut open: Vec<FlowId> = flows.to_vec();
         self.run(until, |world| {
@@ -90,7 +91,7 @@ impl World {
                 return RunLimit::Events;
             }
             budget -= 1;
-            let Some(next) = self.queue.pop() else { unreachable!("looked at above") };
+            let Some(next) = self.queue.pop() else { unreachable!("peeked above") };
             self.handle(next);
         }
     }
@@ -124,7 +125,7 @@ impl World {
         match effect {
             Effect::Link { device, packet: QueuedPacket(packet) } => self.transmit(netns, device, packet),
             Effect::SocketTimer { at, timer } => {
-                // The patience of a user is no timer of the kernel's wheel (hrtimers, kernel/time/hrtimer.c).
+                // User-space timeouts do not use the kernel's timer wheel (hrtimers, kernel/time/hrtimer.c).
                 let at = if timer.kind == TimerKind::Deadline { at } else { self.expiry(at) };
                 self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
             }
@@ -147,7 +148,8 @@ impl World {
         self.timer_wheel.map_or(due, |wheel| wheel.expiry(self.now, due))
     }
 
-    /// Puts a frame on the link of a device. The far end receives it after the latency, or never, or twice.
+    /// Transmits a frame on the link of a device. The other end receives it after the latency; with loss or
+    /// duplication, never or twice.
     fn transmit(&mut self, netns: NetnsId, device: DeviceId, mut packet: Packet) {
         packet.crossings += 1;
         if packet.crossings > CROSSINGS_MAX {

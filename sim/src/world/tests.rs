@@ -1,4 +1,4 @@
-//! Small networks end to end. Rule text is in `tests/rules.rs`; what whole clusters do is tested by scenarios.
+//! Small end-to-end networks. Rule text is tested in `tests/rules.rs`, whole clusters by scenarios.
 
 mod cluster;
 mod destinations;
@@ -76,7 +76,7 @@ fn run(world: &mut World, from: NetnsId, spec: ConnectSpec) -> (FlowId, Outcome,
     (flow, result.outcome, reply)
 }
 
-/// Where the packets of a flow were dropped or refused, in order.
+/// The drops and rejections of a flow's packets, in order.
 fn losses(world: &World, flow: FlowId) -> Vec<(String, DropReason)> {
     world
         .trace()
@@ -102,7 +102,7 @@ fn losses(world: &World, flow: FlowId) -> Vec<(String, DropReason)> {
 fn quiesce(world: &mut World) {
     let until = world.now() + Duration::from_secs(100_000);
     world.run_until(until);
-    assert_eq!(world.trace().ledger().in_flight(), 0, "a quiet world holds no packet");
+    assert_eq!(world.trace().ledger().in_flight(), 0, "an idle world has no packet in flight");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_request_crosses_a_router_and_the_server_sees_its_client() {
     quiesce(&mut world);
 }
 
-/// MSS and window scale of every SYN that leaves a device of `netns`, and of every answer that arrives there.
+/// MSS and window scale of every SYN that leaves a device of `netns`, and of every SYN/ACK that arrives there.
 fn announced(world: &World, netns: NetnsId) -> Vec<(bool, u16, u8)> {
     let syn = |frame: &[u8]| {
         let tcp = Tcp::new_checked(&frame[ETHERNET_HEADER_LEN + 20..])?;
@@ -144,8 +144,8 @@ fn announced(world: &World, netns: NetnsId) -> Vec<(bool, u16, u8)> {
     announced.collect()
 }
 
-/// A client that connects to itself announces what the loopback takes, even if a rule then sends its SYN elsewhere: the
-/// scenario `nodeport-on-localhost` shows the same of a kernel.
+/// A client that connects to itself announces the MSS of the loopback, even if a rule then redirects the SYN elsewhere;
+/// the scenario `nodeport-on-localhost` shows the same for a kernel.
 #[test]
 fn what_a_syn_announces_is_what_its_route_takes() {
     let own = "*nat\n-A OUTPUT -p tcp --dport 81 -j DNAT --to-destination 10.0.2.2:80\nCOMMIT\n";
@@ -203,13 +203,13 @@ fn who_refuses_and_how() {
     let cases = [
         (ClientProtocol::Tcp, "10.0.2.2", Outcome::Refused(Refusal::TcpReset)),
         (ClientProtocol::Udp, "10.0.2.2", Outcome::Refused(Refusal::IcmpPortUnreachable)),
-        // The router knows no way.
+        // The router has no route.
         (ClientProtocol::Tcp, "10.9.9.9", Outcome::Unreachable(Unreachable::Network)),
-        // A UDP socket does not heed an error that may pass (icmp_err_convert).
+        // A UDP socket ignores transient errors (icmp_err_convert).
         (ClientProtocol::Udp, "10.9.9.9", Outcome::Timeout),
-        // The router asks for a neighbour that is not there.
+        // The router cannot resolve the neighbour.
         (ClientProtocol::Tcp, "10.0.2.77", Outcome::Unreachable(Unreachable::Host)),
-        // The client asks itself.
+        // The client cannot resolve the neighbour.
         (ClientProtocol::Tcp, "10.0.1.77", Outcome::Unreachable(Unreachable::Host)),
         (ClientProtocol::Tcp, "127.0.0.1", Outcome::Refused(Refusal::TcpReset)),
         (ClientProtocol::Tcp, "10.0.1.2", Outcome::Refused(Refusal::TcpReset)),
@@ -235,7 +235,7 @@ fn where_packets_end() {
         (
             "strict reverse path filter",
             |line| {
-                // Another way back to the client than the one by which it comes.
+                // The route back to the client uses another device.
                 line.world
                     .add_route(line.router, Route::via("10.0.1.2/32".parse().unwrap(), addr("10.0.2.2")))
                     .unwrap();
@@ -256,7 +256,7 @@ fn where_packets_end() {
     ];
     for (name, change, place, reason) in cases {
         let mut line = line();
-        // So that neighbours are known: ARP is routed as well, and would stop first.
+        // Resolves neighbours first: ARP is routed as well, and would fail first.
         run(&mut line.world, line.client, spec(ClientProtocol::IcmpEcho, "10.0.2.2", 0));
         change(&mut line);
         let (flow, outcome, _) = run(&mut line.world, line.client, spec(ClientProtocol::Udp, "10.0.2.2", 53));
@@ -317,7 +317,7 @@ fn a_wait_that_takes_too_many_events_stops() {
     assert_eq!(world.run_until_finished(&[flow], until), RunLimit::Events);
     assert!(world.now() < until);
     world.set_events_max(1_000);
-    assert_eq!(world.run_until_finished(&[flow], until), RunLimit::Done, "what is left goes on");
+    assert_eq!(world.run_until_finished(&[flow], until), RunLimit::Done, "the rest continues");
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn the_hash_is_over_all_events_whatever_is_kept() {
     let hash_and_kept = |kept| {
         let Line { mut world, client, .. } = line();
         world.set_kept(kept);
-        // Nobody listens: the SYN is rejected.
+        // Without a listener, the SYN is rejected.
         let flow = world.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
         world.run_until_finished(&[flow], world.now() + Duration::from_secs(20));
         (world.trace().hash(), world.take_events().len())
@@ -342,7 +342,7 @@ fn a_fork_goes_its_own_way() {
     world.tcp_listen(server, None, 80, Server::Identify { name: "web".into() }).unwrap();
     let flow = world.connect(client, spec(ClientProtocol::Tcp, "10.0.2.2", 80)).unwrap();
     world.run_until(world.now() + Duration::from_micros(30));
-    assert!(world.trace().ledger().in_flight() > 0, "forked with a packet on its way");
+    assert!(world.trace().ledger().in_flight() > 0, "forked with a packet in flight");
     let mut fork = world.clone();
     let until = world.now() + Duration::from_secs(20);
     world.run_until(until);

@@ -1,4 +1,4 @@
-//! Rule text into a netns: the same bytes that the kernel's tools would load.
+//! Loads rule text into a netns: the same bytes that the kernel's tools would load.
 
 use super::World;
 use crate::hook::Family;
@@ -8,11 +8,11 @@ use crate::ipset::IpsetOptions;
 use crate::netns::Netns;
 use crate::xtables::{CommandOutcome, RestoreOptions, RuleError, TableKind};
 
-/// Why text was not loaded. Nothing of the iptables table at fault was changed.
+/// Why text was not loaded. The iptables table that contains the error is unchanged.
 pub type LoadError = RuleError;
 
 impl World {
-    /// Loads what `ipset restore` reads. `source` names the text in errors.
+    /// Loads text in the format of `ipset restore`. `source` names the text in errors.
     pub fn ipset_restore(
         &mut self,
         netns: NetnsId,
@@ -24,12 +24,12 @@ impl World {
         self.netns_mut(netns).ipset.restore(now, source, text, options)
     }
 
-    /// What `ipset save -sorted` prints.
+    /// The output of `ipset save -sorted`.
     pub fn ipset_save(&self, netns: NetnsId) -> String {
         self.netns(netns).ipset.save(self.now())
     }
 
-    /// Loads what `iptables-restore` reads. `source` names the text in errors.
+    /// Loads text in the format of `iptables-restore`. `source` names the text in errors.
     pub fn iptables_restore(
         &mut self,
         netns: NetnsId,
@@ -58,14 +58,14 @@ impl World {
     }
 }
 
-/// Registers what the rules of a netns need by now.
+/// Registers the hooks that the rules of a netns need.
 fn register_hooks(ns: &mut Netns) {
     let (family, xtables) = (Family::Ipv4, &ns.xtables);
     for table in TableKind::ALL.into_iter().filter(|table| xtables.has_table(family, *table)) {
         ns.hooks.register_table(family, table);
     }
-    // A nat table alone does not begin to track (ipt_nat_register_lookups, net/ipv4/netfilter/iptable_nat.c); rules do that
-    // refer to conntrack or translate (nf_ct_netns_get in their checkentry).
+    // The nat table alone does not enable tracking (ipt_nat_register_lookups, net/ipv4/netfilter/iptable_nat.c); rules
+    // that use conntrack or translate do (nf_ct_netns_get in their checkentry).
     let uses_conntrack = xtables.uses_conntrack(family);
     for ops in hook_table::CONNTRACK {
         if uses_conntrack {

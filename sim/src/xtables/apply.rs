@@ -1,4 +1,4 @@
-//! Carrying a command out on a table.
+//! Applies a command to a table.
 //!
 //! Linux user space: `do_command4`, iptables/iptables.c, and the functions of libiptc that it calls.
 
@@ -16,23 +16,23 @@ use super::words::Value;
 use crate::trace::RuleSource;
 use std::sync::Arc;
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
-    /// It is done; for `-C`, the rule exists.
+    /// Success; for `-C`, the rule exists.
     Done,
-    /// What `-S` prints.
+    /// The output of `-S`.
     Rules(String),
 }
 
-/// Where the text of a rule stands.
+/// The location of a rule's text.
 pub(super) struct RuleText<'o> {
     pub(super) file: &'o Arc<str>,
     pub(super) line: u32,
     pub(super) text: &'o str,
 }
 
-/// Carries out a command. The table is a copy that is thrown away if that fails.
+/// Applies a command. The table is a copy that is discarded on failure.
 pub(super) fn apply(table: &mut Table, line: Line<'_>, origin: &RuleText<'_>) -> Parse<CommandOutcome> {
     let count = line.counters.unwrap_or_default();
     match line.command {
@@ -46,7 +46,7 @@ pub(super) fn apply(table: &mut Table, line: Line<'_>, origin: &RuleText<'_>) ->
         Command::Insert(chain, number) => {
             let id = find(table, chain)?;
             let at = position(table, chain, id, number, 1)?;
-            // Each of several rules goes to the same place, so that they end up in reverse.
+            // All rules are inserted at the same position, so they end up in reverse order.
             for new in new_rules(table, line.rule, origin, count)? {
                 table.insert_rule(id, at, new);
             }
@@ -110,7 +110,7 @@ fn one_or_all(table: &Table, chain: Option<Value<'_>>) -> Parse<Vec<ChainId>> {
     }
 }
 
-/// Position from 0 of rule `number` from 1; `beyond` positions after the last rule are possible too.
+/// Zero-based position of rule `number`, which counts from 1; `beyond` positions after the last rule are allowed.
 fn position(table: &Table, chain: Value<'_>, id: ChainId, number: u32, beyond: usize) -> Parse<usize> {
     let limit = table.chains().get(id).rules().len() + beyond;
     let number = usize::try_from(number).unwrap_or(usize::MAX);
@@ -130,12 +130,7 @@ fn position_of(table: &Table, id: ChainId, spec: &RuleSpec) -> Option<usize> {
 }
 
 fn no_such_rule(chain: Value<'_>) -> Box<Problem> {
-    Problem::new(
-        RuleErrorKind::NoSuchRule,
-        chain.at,
-        format!("a rule of {} that is equal to this one", chain.text),
-        "none",
-    )
+    Problem::new(RuleErrorKind::NoSuchRule, chain.at, format!("an equal rule in {}", chain.text), "none")
 }
 
 fn specs(table: &Table, rule: ParsedRule<'_>) -> Parse<Vec<RuleSpec>> {
@@ -144,13 +139,13 @@ fn specs(table: &Table, rule: ParsedRule<'_>) -> Parse<Vec<RuleSpec>> {
     Ok(rule.specs(target))
 }
 
-/// Linux: `xt_check_target`, net/netfilter/x_tables.c; jumps to base chains are refused by libiptc.
+/// Linux: `xt_check_target`, net/netfilter/x_tables.c; libiptc rejects jumps to base chains.
 fn check_place(table: &Table, rule: &ParsedRule<'_>, target: &Target) -> Parse<()> {
     match &rule.target {
         ParsedTarget::Chain { name, .. } => {
             let id = find(table, *name)?;
             if table.chains().get(id).base.is_some() {
-                return Err(name.expected("a chain made by a user").kind(RuleErrorKind::Refused));
+                return Err(name.expected("a user-defined chain").kind(RuleErrorKind::Refused));
             }
         }
         ParsedTarget::Target(Target::Drop, at) if table.kind == TableKind::Nat => {
@@ -205,10 +200,10 @@ pub(super) fn check_new_name(table: &Table, name: Value<'_>) -> Parse<()> {
     check_length(name)?;
     let is_odd = name.text.starts_with(['-', '!']) || name.text.contains(char::is_whitespace);
     if name.text.is_empty() || is_odd {
-        return Err(name.expected("a chain name without blanks that begins neither with `-` nor with `!`"));
+        return Err(name.expected("a chain name without blanks that does not begin with `-` or `!`"));
     }
     if Target::is_name(name.text) {
-        return Err(name.expected("a chain name that no target has"));
+        return Err(name.expected("a chain name that is not the name of a target"));
     }
     if table.chains().find(name.text).is_some() {
         return Err(name.expected("the name of a new chain").kind(RuleErrorKind::ChainExists));
@@ -219,7 +214,7 @@ pub(super) fn check_new_name(table: &Table, name: Value<'_>) -> Parse<()> {
 /// `XT_EXTENSION_MAXNAMELEN` without its terminator.
 pub(super) fn check_length(name: Value<'_>) -> Parse<()> {
     if name.text.len() > 28 {
-        return Err(name.expected("a chain name of 28 bytes at most"));
+        return Err(name.expected("a chain name of at most 28 bytes"));
     }
     Ok(())
 }
@@ -233,7 +228,7 @@ fn new_chain(table: &mut Table, name: Value<'_>) -> Parse<()> {
 fn rename(table: &mut Table, old: Value<'_>, new: Value<'_>) -> Parse<()> {
     let id = find(table, old)?;
     if table.chains().get(id).base.is_some() {
-        return Err(old.expected("a chain made by a user").kind(RuleErrorKind::Refused));
+        return Err(old.expected("a user-defined chain").kind(RuleErrorKind::Refused));
     }
     check_new_name(table, new)?;
     table.rename_chain(id, new.text);
@@ -254,7 +249,7 @@ fn delete_chain(table: &mut Table, chain: Option<Value<'_>>, origin: &RuleText<'
         };
         if one.base.is_some() {
             match chain {
-                Some(_) => return refuse(RuleErrorKind::Refused, "a chain made by a user"),
+                Some(_) => return refuse(RuleErrorKind::Refused, "a user-defined chain"),
                 None => continue,
             }
         }
@@ -262,7 +257,7 @@ fn delete_chain(table: &mut Table, chain: Option<Value<'_>>, origin: &RuleText<'
             return refuse(RuleErrorKind::ChainNotEmpty, "a chain without rules");
         }
         if table.chains().is_referenced(id) {
-            return refuse(RuleErrorKind::ChainInUse, "a chain to which no rule jumps");
+            return refuse(RuleErrorKind::ChainInUse, "a chain that no rule references");
         }
         table.delete_chain(id);
     }
@@ -278,14 +273,14 @@ fn set_policy(table: &mut Table, chain: Value<'_>, policy: Value<'_>) -> Parse<(
     }
     let id = find(table, chain)?;
     policy_of_base(table, chain, id, policy)?;
-    // The real tool zeroes the counters, and takes no notice of `--set-counters`.
+    // The real tool zeroes the counters and ignores `--set-counters`.
     if let Some(base) = table.chains().get(id).base {
         table.counters.set(base.slot, Count::default());
     }
     Ok(())
 }
 
-/// Gives a base chain its policy.
+/// Sets the policy of a base chain.
 pub(super) fn policy_of_base(
     table: &mut Table,
     chain: Value<'_>,
@@ -294,7 +289,7 @@ pub(super) fn policy_of_base(
 ) -> Parse<()> {
     if table.chains().get(id).base.is_none() {
         let problem = policy.expected("`-`: only base chains have a policy");
-        return Err(problem.kind(RuleErrorKind::Refused).help(format!("{} is no base chain", chain.text)));
+        return Err(problem.kind(RuleErrorKind::Refused).help(format!("{} is not a base chain", chain.text)));
     }
     let is_accept = match policy.text {
         "ACCEPT" => true,

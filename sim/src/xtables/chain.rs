@@ -1,8 +1,9 @@
-//! Which chain, and from which hooks it is reached.
+//! Ids of chains, and the hooks from which they are reached.
 
 use crate::hook::Hook;
 
-/// Identity of a chain within its table. It is reused once the chain has been deleted, which needs that no rule names it.
+/// Identifies a chain within its table. It is reused after the chain is deleted, which requires that no rule references
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ChainId(pub(super) u32);
 

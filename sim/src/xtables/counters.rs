@@ -1,4 +1,4 @@
-//! Packets and bytes that rules and policies have counted.
+//! Packet and byte counters of rules and policies.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use std::sync::Arc;
 pub(super) struct Count {
     /// Packets.
     pub(super) packets: u64,
-    /// Bytes from the IP header on.
+    /// Bytes, including the IP header.
     pub(super) bytes: u64,
 }
 
 const PAGE: usize = 64;
 
-/// Counters by slot, in pages that a forked world shares until it counts.
+/// Counters by slot, in pages that forked worlds share until one counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counters {
     pages: Vec<Arc<[Count; PAGE]>>,
-    /// Slots in use or in `free`.
+    /// Number of slots, including those in `free`.
     len: u32,
     free: Vec<u32>,
 }
 
 impl Counters {
-    /// A slot that nothing else uses, with this count.
+    /// Allocates a slot with this count.
     pub(super) fn allocate(&mut self, count: Count) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.len;
@@ -37,7 +37,7 @@ impl Counters {
         slot
     }
 
-    /// Gives a slot back.
+    /// Frees a slot.
     pub(super) fn release(&mut self, slot: u32) {
         self.free.push(slot);
     }

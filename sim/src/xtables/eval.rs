@@ -1,4 +1,4 @@
-//! Walking a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
+//! Traverses a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
 
 use super::chain::ChainId;
 use super::counters::Counters;
@@ -20,7 +20,7 @@ use crate::wire::Headers;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Walks the base chain of `table` at the packet's hook.
+/// Traverses the base chain of `table` at the packet's hook.
 pub(super) fn ipt_do_table(
     table: &mut Table,
     recent: &mut RecentLists,
@@ -55,7 +55,7 @@ pub(super) fn ipt_do_table(
     walk.run(id, ctx, packet)
 }
 
-/// Family and table, which every event names.
+/// Family and table, which every event contains.
 #[derive(Clone, Copy)]
 struct TableRef {
     family: Family,
@@ -74,21 +74,21 @@ struct Walk<'w> {
     is_later_fragment: bool,
     uses_index: bool,
     base: Base,
-    /// Where to go on after a return; one frame for each jump.
+    /// Where to continue after a return; one frame per jump.
     stack: SmallVec<[Frame<'w>; 8]>,
 }
 
-/// A chain that is being walked.
+/// A chain being traversed.
 struct Frame<'w> {
     chain: &'w Chain,
     next: Next<'w>,
 }
 
-/// The rules of a chain that are still to be asked.
+/// The rules of a chain still to be evaluated.
 enum Next<'w> {
-    /// All from this position on.
+    /// All rules from this position on.
     All(usize),
-    /// Those which the index gives.
+    /// The rules given by the index.
     Indexed(Candidates<'w>),
 }
 
@@ -158,7 +158,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Whether all conditions of a rule hold, asked in order.
+    /// Evaluates the conditions of a rule in order.
     fn ask(&mut self, rule: &Rule, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Answer {
         if !self.ip_packet_match(rule) {
             return Answer::No;
@@ -231,7 +231,7 @@ impl<'w> Walk<'w> {
 }
 
 impl<'w> Frame<'w> {
-    /// The next rule to ask, with its position from 0.
+    /// The next rule to evaluate, with its zero-based position.
     #[inline]
     fn next_rule(&mut self) -> Option<(usize, &'w Rule)> {
         let at = match &mut self.next {
@@ -244,7 +244,7 @@ impl<'w> Frame<'w> {
         self.chain.rules().get(at).map(|rule| (at, rule))
     }
 
-    /// Asks no further rule.
+    /// Skips the remaining rules.
     fn end(&mut self) {
         self.next = Next::All(self.chain.rules().len());
     }

@@ -1,10 +1,10 @@
-//! Finding the rules of a long chain that can match a packet at all.
+//! Finds the rules of a long chain that can match a packet.
 //!
-//! A rule that asks for one destination address, or for one destination port of one protocol, is found by that; every other
-//! rule is asked always. The rules that are left are asked in the order of the chain, each in full, so that verdicts,
-//! counters, draws and states are those of a walk over the whole chain. A rule may be left out only if its first failing
-//! condition has no effect: the address test comes before all matches, and the port is used only if what stands before the
-//! port match in the rule is pure ([`Match::is_pure`]).
+//! Rules with a single destination address, or with a single destination port of one protocol, are indexed by it; all
+//! other rules are always evaluated. The candidates are evaluated in the order of the chain, each in full, so that
+//! verdicts, counters, draws and state are the same as in a traversal of the whole chain. A rule may be skipped only if
+//! its first failing condition has no side effect: the address test comes before all matches, and the port is used only
+//! if everything before the port match in the rule is pure ([`Match::is_pure`]).
 
 use super::matches::Match;
 use super::rule::Rule;
@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
-/// Rules by what they ask for. Positions are in the order of the chain.
+/// Rules by key. Positions are in the order of the chain.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_addr: FxHashMap<u32, Positions>,
@@ -24,19 +24,19 @@ pub(super) struct Index {
 
 type Positions = SmallVec<[u32; 2]>;
 
-/// A chain shorter than this is walked.
+/// Chains shorter than this are not indexed.
 const MIN_RULES: usize = 16;
 
-/// What a rule can be found by.
+/// The keys of a rule.
 #[derive(Clone, Debug, Default)]
 struct Keys {
     addr: Option<u32>,
-    /// Protocol, and the ports of which one must be the packet's destination.
+    /// Protocol, and the destination ports one of which the packet must have.
     ports: Option<(u8, SmallVec<[u16; 4]>)>,
 }
 
 impl Index {
-    /// The index of a chain; `None` if a walk is as good.
+    /// The index of a chain; `None` if it gains nothing.
     pub(super) fn build(rules: &[Rule]) -> Option<Self> {
         if rules.len() < MIN_RULES {
             return None;
@@ -45,7 +45,7 @@ impl Index {
         for (position, rule) in (0..).zip(rules) {
             index.add(position, &keys(rule));
         }
-        // With fewer rules found than asked always, looking up costs more than it saves.
+        // If fewer rules are indexed than always evaluated, a lookup costs more than it saves.
         (index.others.len() < rules.len() / 2).then_some(index)
     }
 
@@ -66,8 +66,8 @@ impl Index {
         }
     }
 
-    /// The rules to ask for a packet; `None` if the index does not say, because the packet shows no ports where it should:
-    /// some rules drop such a packet.
+    /// The rules to evaluate for a packet; `None` if the index cannot tell because the packet lacks ports that it
+    /// should have: some rules drop such a packet.
     pub(super) fn candidates(&self, headers: &Headers) -> Option<Candidates<'_>> {
         let ports = headers.l4.ports();
         if ports.is_none() && has_ports(headers.protocol) {
@@ -86,7 +86,7 @@ impl Index {
     }
 }
 
-/// Positions of rules in order, merged from lists of which no two have one in common.
+/// Rule positions in ascending order, merged from disjoint lists.
 #[derive(Clone, Debug)]
 pub(super) struct Candidates<'i> {
     lists: [&'i [u32]; 4],
@@ -113,13 +113,13 @@ const fn has_ports(number: u8) -> bool {
 fn keys(rule: &Rule) -> Keys {
     let ip = &rule.spec.ip;
     let addr = if ip.dst_inverted { None } else { ip.dst.single_v4() };
-    // A packet of a protocol without ports never gets here by port, so the rule must be for one with ports.
+    // A packet of a protocol without ports is never looked up by port, so the rule must be for one with ports.
     let ports =
         if ip.protocol_inverted || !has_ports(ip.protocol) { None } else { ports(&rule.spec.matches) };
     Keys { addr, ports: ports.map(|ports| (ip.protocol, ports)) }
 }
 
-/// The only destination ports with which a rule can match.
+/// The only destination ports that a rule can match.
 fn ports(matches: &[Match]) -> Option<SmallVec<[u16; 4]>> {
     for one in matches {
         let found = one.destination_ports();

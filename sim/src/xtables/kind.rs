@@ -3,7 +3,7 @@
 use crate::hook::{Hook, Priority};
 use crate::netfilter::nat;
 
-/// A table of a family. Declared in the order in which `iptables-save` prints tables.
+/// A table of a family, declared in the order of `iptables-save`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TableKind {
     /// `mangle` (net/ipv4/netfilter/iptable_mangle.c).
@@ -19,10 +19,10 @@ pub enum TableKind {
 }
 
 impl TableKind {
-    /// Every table.
+    /// All tables.
     pub const ALL: [Self; 5] = [Self::Mangle, Self::Security, Self::Raw, Self::Filter, Self::Nat];
 
-    /// Its name in rule texts.
+    /// The name in rule text.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mangle => "mangle",
@@ -33,12 +33,12 @@ impl TableKind {
         }
     }
 
-    /// The table of that name.
+    /// The table with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The hooks at which the table has a base chain, with the priority of its entry there, in the order of its chains.
+    /// The hooks at which the table has a base chain, with their priorities, in the order of its chains.
     pub const fn hooks(self) -> &'static [(Hook, Priority)] {
         use Hook::{Forward, Input, Output, Postrouting, Prerouting};
         match self {
@@ -57,7 +57,7 @@ impl TableKind {
                 &[(Input, Priority::FILTER), (Forward, Priority::FILTER), (Output, Priority::FILTER)]
             }
             // Linux: nf_nat_ipv4_ops, net/ipv4/netfilter/iptable_nat.c. These two priorities are those of the nat hook
-            // itself, which calls the table only for flows that have no binding yet.
+            // itself, which calls the table only for flows without a binding.
             Self::Nat => &nat::HOOKS,
         }
     }

@@ -1,4 +1,4 @@
-//! What a match sees while it looks at a packet.
+//! The context in which a match evaluates a packet.
 
 use super::recent_lists::RecentLists;
 use crate::hook::Family;
@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::wire::Headers;
 use std::collections::BTreeMap;
 
-/// The mutable state of the matches that have one, by the slot of the rule and the position of the match in it.
+/// The mutable state of matches, keyed by the slot of the rule and the position of the match in it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct States(BTreeMap<(u32, u8), MatchState>);
 
@@ -17,9 +17,9 @@ pub(super) struct States(BTreeMap<(u32, u8), MatchState>);
 pub(super) enum MatchState {
     /// `statistic --mode nth`: packets since the last match.
     Nth(u32),
-    /// `limit`: what is left in the bucket.
+    /// `limit`: the remaining credit.
     Limit {
-        /// When `credit` was counted.
+        /// When `credit` was updated.
         at: Instant,
         /// In the kernel's units; see `limit.rs`.
         credit: u32,
@@ -27,12 +27,12 @@ pub(super) enum MatchState {
 }
 
 impl States {
-    /// The state under `key`; `initial` makes it at the first use.
+    /// The state for `key`, initialized with `initial` on first use.
     pub(super) fn get_or_insert(&mut self, key: (u32, u8), initial: MatchState) -> &mut MatchState {
         self.0.entry(key).or_insert(initial)
     }
 
-    /// Forgets the states of a rule that has gone.
+    /// Removes the state of a deleted rule.
     pub(super) fn forget(&mut self, slot: u32) {
         if self.0.is_empty() {
             return;
@@ -44,14 +44,14 @@ impl States {
     }
 }
 
-/// A packet at a hook, as matches see it.
+/// A packet at a hook, as seen by matches.
 pub(super) struct Look<'l, 'a, 'b> {
     pub(super) ctx: &'l mut EvalCtx<'a, 'b>,
     pub(super) packet: &'l Packet,
     pub(super) headers: &'l Headers,
     pub(super) recent: &'l mut RecentLists,
     pub(super) states: &'l mut States,
-    /// The rule and the match that are looking.
+    /// Key of the current rule and match.
     pub(super) key: (u32, u8),
 }
 

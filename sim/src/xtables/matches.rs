@@ -1,4 +1,4 @@
-//! Matches: the conditions that `-m` adds to a rule. One variant per match, one file per kind.
+//! Matches: the conditions that `-m` adds to a rule. One variant per match, one file per group.
 
 mod addrtype;
 mod conntrack;
@@ -38,12 +38,12 @@ use set::SetMatch;
 use smallvec::SmallVec;
 use statistic::{Nth, Random, Statistic};
 
-/// What a match says of a packet.
+/// The result of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Yes,
     No,
-    /// The packet is too malformed to judge and is dropped at once (`hotdrop`, `struct xt_action_param`).
+    /// The packet is too malformed to evaluate and is dropped at once (`hotdrop`, `struct xt_action_param`).
     HotDrop,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum Match {
     Recent(Box<Recent>),
     Sctp(Sctp),
     Set(Box<SetMatch>),
-    /// Only while the rule is being read: it becomes `Random` or `Nth`.
+    /// Only during parsing: becomes `Random` or `Nth`.
     Statistic(Box<Statistic>),
     Tcp(Tcp),
     Tos(Tos),
@@ -83,7 +83,7 @@ pub(super) enum Match {
     Udp(Udp),
 }
 
-/// Matches that the real tool knows and this simulator does not execute.
+/// Matches that the real tool supports and this simulator does not.
 const UNSUPPORTED: &[&str] = &[
     "ah",
     "bpf",
@@ -127,7 +127,7 @@ const UNSUPPORTED: &[&str] = &[
 ];
 
 impl Match {
-    /// The match that `-m NAME` begins.
+    /// The match for `-m NAME`.
     pub(super) fn begin(name: Value<'_>, family: Family) -> Parse<Self> {
         Ok(match name.text {
             "addrtype" => Self::Addrtype(Addrtype::default()),
@@ -155,13 +155,13 @@ impl Match {
             "ttl" if family == Family::Ipv4 => Self::Ttl(Ttl::default()),
             "udp" => Self::Udp(Udp::default()),
             other if UNSUPPORTED.contains(&other) => {
-                return Err(name.expected("a match that is simulated").kind(RuleErrorKind::Unsupported));
+                return Err(name.expected("a supported match").kind(RuleErrorKind::Unsupported));
             }
             _ => return Err(name.expected("the name of a match")),
         })
     }
 
-    /// The match that `-p` brings along when an option of it is used without `-m`.
+    /// The match that `-p` loads implicitly when one of its options is used without `-m`.
     pub(super) fn of_protocol(number: u8, family: Family) -> Option<Self> {
         match (number, family) {
             (protocol::TCP, _) => Some(Self::Tcp(Tcp::default())),
@@ -173,7 +173,7 @@ impl Match {
         }
     }
 
-    /// What is true of it whatever packet it sees.
+    /// Properties independent of the packet.
     fn kind(&self) -> Kind {
         match self {
             Self::Addrtype(one) => Kind::new("addrtype", Addrtype::OPTIONS).from(one.allowed_hooks()),
@@ -181,7 +181,7 @@ impl Match {
             Self::Connmark(_) => Kind::new("connmark", MarkMatch::OPTIONS),
             Self::Conntrack(one) => Kind::new(one.name(), one.options()),
             Self::Dscp(_) => Kind::new("dscp", Dscp::OPTIONS),
-            // It reads a whole ICMP header, and drops a packet that has none.
+            // It needs a whole ICMP header, and drops a packet without one.
             Self::Icmp(one) => Kind::new(one.name(), one.options()).of(one.protocol_name()).impure(true),
             Self::Length(_) => Kind::new("length", Length::OPTIONS),
             Self::Limit(_) => Kind::new("limit", Limit::OPTIONS).impure(true),
@@ -198,7 +198,7 @@ impl Match {
             Self::Sctp(_) => Kind::new("sctp", Sctp::OPTIONS).of("sctp"),
             // It may count packets in a set.
             Self::Set(_) => Kind::new("set", SetMatch::OPTIONS).impure(true),
-            // Options of a header may be malformed.
+            // Header options may be malformed.
             Self::Tcp(one) => Kind::new("tcp", Tcp::OPTIONS).of("tcp").impure(one.reads_options()),
             Self::Tos(_) => Kind::new("tos", Tos::OPTIONS),
             Self::Ttl(_) => Kind::new("ttl", Ttl::OPTIONS),
@@ -211,7 +211,7 @@ impl Match {
         self.kind().name
     }
 
-    /// The options that it takes.
+    /// Its options.
     pub(super) fn options(&self) -> &'static [Opt] {
         self.kind().options
     }
@@ -221,13 +221,13 @@ impl Match {
         self.kind().hooks
     }
 
-    /// Whether asking changes nothing and never drops a packet that shows its ports, so that a rule which cannot match anyway
-    /// need not ask.
+    /// True if evaluation has no side effect and never drops a packet that shows its ports, so that a rule which cannot
+    /// match anyway need not be evaluated.
     pub(super) fn is_pure(&self) -> bool {
         self.kind().is_pure
     }
 
-    /// Takes one of its options.
+    /// Parses one of its options.
     pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
         match self {
             Self::Addrtype(one) => one.set(call),
@@ -257,8 +257,8 @@ impl Match {
         }
     }
 
-    /// Ends it: what it is once all options of the rule have been read. `seen` has the bits of its options, `at` is where
-    /// it was named, `protocol` is that of the rule and whether it is inverted.
+    /// Finishes parsing after all options of the rule have been read. `seen` has the bits of its options, `at` is where
+    /// it was named, `protocol` is the protocol of the rule and true if inverted.
     pub(super) fn finish(
         self,
         seen: u32,
@@ -309,7 +309,7 @@ impl Match {
         ))
     }
 
-    /// Appends its options as `iptables-save` prints them.
+    /// Appends its options in the format of `iptables-save`.
     pub(super) fn print(&self, out: &mut String) {
         match self {
             Self::Addrtype(one) => one.print(out),
@@ -330,7 +330,7 @@ impl Match {
             Self::Recent(one) => one.print(out),
             Self::Sctp(one) => one.print(out),
             Self::Set(one) => one.print(out),
-            Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
+            Self::Statistic(_) => unreachable!("parsing is finished"),
             Self::Tcp(one) => one.print(out),
             Self::Tos(one) => one.print(out),
             Self::Ttl(one) => one.print(out),
@@ -338,12 +338,12 @@ impl Match {
         }
     }
 
-    /// Whether the packet is what it asks for.
+    /// Evaluates the match for a packet.
     #[inline]
     pub(super) fn answer(&self, look: &mut Look<'_, '_, '_>) -> Answer {
         match self {
             Self::Addrtype(one) => one.holds(look).into(),
-            // An inert match: it says something to the reader, and nothing about the packet.
+            // Inert: matches every packet.
             Self::Comment(_) | Self::Nfacct(_) => Answer::Yes,
             Self::Connmark(one) => one.holds_for_connection(look).into(),
             Self::Conntrack(one) => one.holds(look).into(),
@@ -361,7 +361,7 @@ impl Match {
             Self::Recent(one) => one.holds(look).into(),
             Self::Sctp(one) => one.answer(look),
             Self::Set(one) => one.holds(look).into(),
-            Self::Statistic(_) => unreachable!("a rule in a chain is complete"),
+            Self::Statistic(_) => unreachable!("parsing is finished"),
             Self::Tcp(one) => one.answer(look),
             Self::Tos(one) => one.holds(look).into(),
             Self::Ttl(one) => one.holds(look).into(),
@@ -369,7 +369,7 @@ impl Match {
         }
     }
 
-    /// The destination ports of which a packet must have one, if the match asks for single ports.
+    /// The destination ports one of which a packet must have, if the match is on single ports.
     pub(super) fn destination_ports(&self) -> Option<SmallVec<[u16; 4]>> {
         if let Self::Multiport(multiport) = self {
             return multiport.single_dsts();
@@ -381,12 +381,12 @@ impl Match {
     }
 }
 
-/// What is true of a kind of match.
+/// Properties of a kind of match.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     name: &'static str,
     options: &'static [Opt],
-    /// The protocol that a rule must have.
+    /// The protocol that the rule must have.
     protocol: Option<&'static str>,
     hooks: HookMask,
     is_pure: bool,

@@ -1,7 +1,7 @@
-//! Options as data: what a command, a match or a target takes.
+//! Option tables of commands, matches and targets.
 //!
-//! The rules about repetition, negation, exclusion and companions are those of `struct xt_option_entry`
-//! (include/xtables.h); names may be shortened as `getopt_long` allows.
+//! Repetition, negation, exclusion and dependencies follow `struct xt_option_entry` (include/xtables.h); names may be
+//! abbreviated as in `getopt_long`.
 
 use super::error::{Parse, Problem, RuleErrorKind};
 use super::words::Value;
@@ -14,13 +14,13 @@ pub(super) struct Opt {
     pub(super) name: &'static str,
     /// Number of the option within its extension; synonyms share it.
     pub(super) id: u8,
-    /// Values that follow: 0, 1 or 2.
+    /// Number of values: 0, 1 or 2.
     pub(super) values: u8,
     pub(super) can_invert: bool,
     pub(super) is_mandatory: bool,
-    /// Bits of options that cannot stand beside it.
+    /// Bits of options that exclude this one.
     pub(super) excludes: u32,
-    /// Bits of options without which it means nothing.
+    /// Bits of options that this one requires.
     pub(super) requires: u32,
 }
 
@@ -58,34 +58,34 @@ impl Opt {
     }
 }
 
-/// An option as it was used.
+/// A use of an option.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'w> {
     pub(super) id: u8,
-    /// The first value; the option itself where it takes none.
+    /// The first value; the option itself if it takes none.
     pub(super) value: Value<'w>,
-    /// The second value; as the first where there is none.
+    /// The second value; the same as the first if there is none.
     pub(super) second: Value<'w>,
     pub(super) is_inverted: bool,
-    /// Protocol of the rule as far as it has been read, and whether `!` stood before it.
+    /// Protocol of the rule read so far, and true if it is inverted.
     pub(super) protocol: (u8, bool),
     /// Family of the rule.
     pub(super) family: Family,
-    /// The sets that a rule may name.
+    /// The sets that a rule may reference.
     pub(super) sets: &'w Ipset,
 }
 
-/// What a name, possibly shortened, finds among options.
+/// The result of looking up an option, possibly abbreviated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<T> {
     None,
-    /// The name itself, or else the only option that begins so, or several that mean the same.
+    /// An exact match, or a unique abbreviation, or several options with the same meaning.
     One(T),
-    /// Several.
+    /// An ambiguous abbreviation.
     Ambiguous(&'static str, &'static str),
 }
 
-/// Looks a name up as `getopt_long` does: the first exact match, else the only one that begins so.
+/// Looks up a name as `getopt_long` does: an exact match, else a unique abbreviation.
 pub(super) fn find<T: Copy + PartialEq>(
     name: &str,
     options: impl Iterator<Item = (&'static str, T)>,
@@ -111,7 +111,7 @@ pub(super) fn find<T: Copy + PartialEq>(
     }
 }
 
-/// Checks one use of an option against those that came before it in the same extension.
+/// Checks a use of an option against earlier options of the same extension.
 pub(super) fn check_use(options: &[Opt], option: &Opt, seen: u32, is_inverted: bool, at: usize) -> Parse<()> {
     if is_inverted && !option.can_invert {
         return Err(Problem::new(
@@ -126,7 +126,7 @@ pub(super) fn check_use(options: &[Opt], option: &Opt, seen: u32, is_inverted: b
             RuleErrorKind::Syntax,
             at,
             format!("`--{}` once", option.name),
-            "it a second time",
+            "a duplicate",
         ));
     }
     let other = options.iter().find(|other| seen & option.excludes & other.bit() != 0);
@@ -140,7 +140,7 @@ pub(super) fn check_use(options: &[Opt], option: &Opt, seen: u32, is_inverted: b
     })
 }
 
-/// Checks, at the end of the rule, what an extension must have. `at` is where the extension was named.
+/// Checks the required options of an extension at the end of the rule. `at` is where the extension was named.
 pub(super) fn check_complete(options: &[Opt], seen: u32, at: usize) -> Parse<()> {
     for option in options {
         if option.is_mandatory && seen & option.bit() == 0 {
@@ -154,7 +154,7 @@ pub(super) fn check_complete(options: &[Opt], seen: u32, at: usize) -> Parse<()>
             return Err(Problem::new(
                 RuleErrorKind::Syntax,
                 at,
-                format!("`--{}` beside `--{}`", needed.name, option.name),
+                format!("`--{}` with `--{}`", needed.name, option.name),
                 "none",
             ));
         }

@@ -1,7 +1,7 @@
-//! Reading one command: what `do_parse` of iptables/xshared.c and `getopt_long` do with its words.
+//! Parses a command, like `do_parse` of iptables/xshared.c and `getopt_long`.
 //!
-//! Options may come in any order, but an option of a match or target only after the match or target itself. Where several
-//! extensions have an option of the same name, the one named last gets it.
+//! Options may come in any order, but options of a match or target only after it. If several extensions have an option
+//! of the same name, the extension named last gets it.
 
 mod base;
 mod rule;
@@ -19,7 +19,7 @@ use crate::ipset::Ipset;
 use base::{Argument, Base, BaseOption, CommandOption, OPTIONS, RuleOption, SettingOption};
 use rule::RuleReader;
 
-/// What a command does.
+/// The operation of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command<'w> {
     Append(Value<'w>),
@@ -38,7 +38,7 @@ pub(super) enum Command<'w> {
 }
 
 impl<'w> Command<'w> {
-    /// The chain to whose rules the command's rule belongs; `None` for commands that have no rule.
+    /// The chain of the command's rule; `None` for commands without a rule.
     const fn rule_chain(&self) -> Option<Value<'w>> {
         match self {
             Self::Append(chain)
@@ -58,30 +58,30 @@ impl<'w> Command<'w> {
     }
 }
 
-/// A command that was read.
+/// A parsed command.
 #[derive(Debug)]
 pub(super) struct Line<'w> {
     pub(super) command: Command<'w>,
     pub(super) table: Option<Value<'w>>,
     pub(super) counters: Option<Count>,
-    /// The rule; empty for commands that have none.
+    /// The rule; empty for commands without one.
     pub(super) rule: ParsedRule<'w>,
-    /// `-4` or `-6` of the other family: in a restored text, the line is not for this tool.
+    /// True for `-4` or `-6` of the other family: in restored text, the tool ignores the line.
     pub(super) is_for_other_family: bool,
 }
 
-/// What the reader of a command has to know.
+/// The context of a command.
 pub(super) struct CommandContext<'s> {
     pub(super) family: Family,
-    /// The command is a line of a restored text.
+    /// True if the command is a line of restored text.
     pub(super) is_restore: bool,
-    /// Lists that `recent` matches name.
+    /// Lists that `recent` matches use.
     pub(super) lists: &'s mut RecentLists,
-    /// Sets that rules name.
+    /// Sets that rules use.
     pub(super) sets: &'s Ipset,
 }
 
-/// Reads the words of a command. `end` is the byte offset of the end of the line.
+/// Parses the words of a command. `end` is the byte offset of the end of the line.
 pub(super) fn parse<'w>(words: &'w [Word<'_>], end: usize, setting: CommandContext<'_>) -> Parse<Line<'w>> {
     let mut parser = Parser {
         words,
@@ -106,7 +106,7 @@ struct Parser<'w, 't, 's> {
     words: &'w [Word<'t>],
     next: usize,
     end: usize,
-    /// Where a `!` stands that waits for its option.
+    /// Offset of a pending `!`.
     not: Option<usize>,
     command: Option<(Command<'w>, &'static str)>,
     table: Option<Value<'w>>,
@@ -118,10 +118,10 @@ struct Parser<'w, 't, 's> {
     setting: CommandContext<'s>,
 }
 
-/// An option as it was written.
+/// An option as written.
 #[derive(Clone, Copy)]
 struct Written<'w> {
-    /// With its dashes.
+    /// Including its dashes.
     name: Value<'w>,
     /// The rest of its word, if it can be a value.
     attached: Option<Value<'w>>,
@@ -147,7 +147,7 @@ impl<'w> Parser<'w, '_, '_> {
         } else if text.len() > 1 && text.starts_with('-') && text != "--" {
             self.short_cluster(value)?;
         } else if text == "--" {
-            // What follows is no option, and nothing else may follow.
+            // No option and nothing else may follow.
             return self.words.get(self.next).map_or(Ok(()), |word| Err(Value::of(word).expected("nothing")));
         } else {
             return Err(value.expected("an option"));
@@ -186,7 +186,7 @@ impl<'w> Parser<'w, '_, '_> {
         match options::find(name, base.chain(extensions)) {
             Found::One(FoundOption::Base(index)) => self.base(&OPTIONS[index], written),
             Found::One(FoundOption::Extension(extension, id)) => self.extension(extension, id, written),
-            // A protocol brings its own match along when an option is not known otherwise (`load_proto`).
+            // An unknown option loads the match of the protocol (`load_proto`).
             Found::None | Found::Ambiguous(..) if self.rule.load_protocol_match(self.setting.family) => {
                 self.long(name, written)
             }
@@ -238,7 +238,7 @@ impl<'w> Parser<'w, '_, '_> {
     fn command(&mut self, command: CommandOption, option: &BaseOption, written: Written<'w>) -> Parse<()> {
         self.refuse_not(option)?;
         if let Some((_, earlier)) = self.command {
-            return Err(written.name.expected("one command").help(format!("`--{earlier}` stands before it")));
+            return Err(written.name.expected("one command").help(format!("`--{earlier}` precedes it")));
         }
         let chain = match option.argument {
             Argument::Required => Some(self.required(written)?),
@@ -274,7 +274,7 @@ impl<'w> Parser<'w, '_, '_> {
             }
             CommandOption::ListRules => Command::ListRules(chain),
             CommandOption::List => {
-                let problem = written.name.expected("a command that is simulated").help("use `--list-rules`");
+                let problem = written.name.expected("a supported command").help("use `--list-rules`");
                 return Err(problem.kind(RuleErrorKind::Unsupported));
             }
         };
@@ -320,10 +320,10 @@ impl<'w> Parser<'w, '_, '_> {
         }
     }
 
-    /// The value of a part of a rule; iptables 1.8.9 takes the whole word `-ieth0` or `--source=10.0.0.1` for it.
+    /// The value of a part of a rule; iptables 1.8.9 takes the whole word `-ieth0` or `--source=10.0.0.1` as the value.
     fn next_word(&mut self, written: Written<'w>) -> Parse<Value<'w>> {
         if written.attached.is_some() {
-            return Err(written.name.expected("a value in a word of its own"));
+            return Err(written.name.expected("a value as a separate word"));
         }
         self.required(written)
     }
@@ -333,7 +333,7 @@ impl<'w> Parser<'w, '_, '_> {
         let is_restore = self.setting.is_restore;
         match setting {
             SettingOption::Table if is_restore => {
-                return Err(written.name.expected("a rule without `--table`: the text says which table"));
+                return Err(written.name.expected("a rule without `--table`, which the text defines"));
             }
             SettingOption::Wait if is_restore => {
                 return Err(written.name.expected("a rule without `--wait`"));
@@ -366,7 +366,7 @@ impl<'w> Parser<'w, '_, '_> {
         Ok(Count { packets: counter(packets)?, bytes: counter(bytes)? })
     }
 
-    /// The next word, if it is neither an option nor `!` (`xs_has_arg`).
+    /// The next word, if it is not an option or `!` (`xs_has_arg`).
     fn next_plain(&mut self) -> Option<Value<'w>> {
         let value = Value::of(self.words.get(self.next)?);
         if value.text.starts_with(['-', '!']) {
@@ -376,7 +376,7 @@ impl<'w> Parser<'w, '_, '_> {
         Some(value)
     }
 
-    /// The value of an option: the rest of its word, or the next word, whatever that looks like.
+    /// The value of an option: the rest of its word, or the next word, whatever it is.
     fn required(&mut self, written: Written<'w>) -> Parse<Value<'w>> {
         if let Some(attached) = written.attached {
             return Ok(attached);
@@ -420,7 +420,7 @@ impl<'w> Parser<'w, '_, '_> {
             .command
             .ok_or_else(|| Problem::new(RuleErrorKind::Syntax, self.end, "a command such as `-A`", "none"))?;
         if let (None, Some(option)) = (command.rule_chain(), self.rule_option) {
-            return Err(option.expected(format!("nothing that belongs to a rule beside `--{name}`")));
+            return Err(option.expected(format!("no part of a rule with `--{name}`")));
         }
         let rule = self.rule.finish(command.rule_chain(), self.setting.lists)?;
         Ok(Line {
@@ -445,7 +445,7 @@ fn rule_number(value: Value<'_>) -> Parse<u32> {
 }
 
 fn unknown_option(name: Value<'_>) -> Box<Problem> {
-    let problem = name.expected("an option of iptables, or of a match or target that stands before it");
+    let problem = name.expected("an option of iptables or of a preceding match or target");
     match name.text {
         "--dport" | "--sport" | "--destination-port" | "--source-port" => {
             problem.help("ports need `-p tcp`, `-p udp` or `-p sctp` before them")

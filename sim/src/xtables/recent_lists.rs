@@ -1,17 +1,17 @@
-//! The lists of `recent`: addresses with the moments at which they were seen.
+//! The lists of `recent`: addresses and when they were seen.
 //!
-//! Linux: `struct recent_table` and `struct recent_entry`, net/netfilter/xt_recent.c. A netns has one list of a name,
-//! for every table, family and rule that names it; it lives as long as some rule does.
+//! Linux: `struct recent_table` and `struct recent_entry`, net/netfilter/xt_recent.c. A netns has one list per name,
+//! shared by all tables, families and rules that use it; it lives as long as any rule uses it.
 
 use crate::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
-/// Identity of a list in its netns.
+/// Identifies a list in its netns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ListId(u32);
 
-/// Addresses that a list remembers (`ip_list_tot`, a module parameter with this default).
+/// Maximum number of addresses per list (`ip_list_tot`, a module parameter with this default).
 const MAX_ENTRIES: usize = 100;
 
 /// The lists of a netns.
@@ -20,7 +20,7 @@ pub(super) struct RecentLists {
     by_name: FxHashMap<Box<str>, ListId>,
     lists: Vec<RecentList>,
     free: Vec<ListId>,
-    /// Lists that have been made and that no rule has taken yet.
+    /// Lists that no rule uses yet.
     unheld: Vec<ListId>,
 }
 
@@ -28,13 +28,13 @@ pub(super) struct RecentLists {
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentList {
     name: Box<str>,
-    /// Rules that name it.
+    /// Number of rules that use it.
     rules: u32,
-    /// Bits of an address that count; those of the first rule that named the list.
+    /// Mask of addresses, from the first rule that used the list.
     mask: Option<IpAddr>,
-    /// Moments that are kept of an address.
+    /// Time stamps kept per address.
     max_stamps: usize,
-    /// The longest unseen first.
+    /// Least recently seen first.
     entries: Vec<RecentEntry>,
 }
 
@@ -43,14 +43,14 @@ pub(super) struct RecentList {
 pub(super) struct RecentEntry {
     pub(super) addr: IpAddr,
     pub(super) ttl: u8,
-    /// Moments, as a ring.
+    /// Time stamps, as a ring.
     stamps: Vec<Instant>,
-    /// Where the next moment goes; the latest is before it.
+    /// Position of the next time stamp; the latest is before it.
     next: usize,
 }
 
 impl RecentLists {
-    /// The list of that name, made if there is none. It stays only if a rule takes it with [`RecentLists::hold`].
+    /// The list of that name, created if necessary. It stays only if a rule acquires it with [`RecentLists::hold`].
     pub(super) fn intern(&mut self, name: &str) -> ListId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
@@ -65,9 +65,9 @@ impl RecentLists {
         id
     }
 
-    /// A rule names the list from now on.
+    /// Acquires the list for a rule.
     ///
-    /// Linux: `recent_mt_check`. A rule that needs more moments than are kept makes the list forget everything.
+    /// Linux: `recent_mt_check`. A rule that needs more time stamps than are kept clears the list.
     pub(super) fn hold(&mut self, id: ListId, max_stamps: usize, mask: IpAddr) {
         let list = self.list_mut(id);
         if list.rules == 0 {
@@ -79,21 +79,21 @@ impl RecentLists {
         list.rules += 1;
     }
 
-    /// A rule that named the list has gone; with the last one the list goes (`recent_mt_destroy`).
+    /// Releases the list for a deleted rule; the last one deletes the list (`recent_mt_destroy`).
     pub(super) fn release(&mut self, id: ListId) {
         let list = self.list_mut(id);
         list.rules -= 1;
         self.drop_unused(id);
     }
 
-    /// Ends a command: lists that were made for rules which came into no chain go.
+    /// Deletes the lists that a finished command created for rules that were not added.
     pub(super) fn sweep(&mut self) {
         for id in std::mem::take(&mut self.unheld) {
             self.drop_unused(id);
         }
     }
 
-    /// Forgets a list that no rule names.
+    /// Deletes a list that no rule uses.
     fn drop_unused(&mut self, id: ListId) {
         let list = self.list_mut(id);
         if list.rules == 0 && !list.name.is_empty() {
@@ -103,7 +103,7 @@ impl RecentLists {
         }
     }
 
-    /// A list, to look at it and change it.
+    /// Mutable access to a list.
     pub(super) fn list_mut(&mut self, id: ListId) -> &mut RecentList {
         &mut self.lists[index(id)]
     }
@@ -114,7 +114,7 @@ fn index(id: ListId) -> usize {
 }
 
 impl RecentList {
-    /// The address as the list keeps it (`nf_inet_addr_mask`).
+    /// The address under the list's mask (`nf_inet_addr_mask`).
     pub(super) fn masked(&self, addr: IpAddr) -> IpAddr {
         match (addr, self.mask) {
             (IpAddr::V4(addr), Some(IpAddr::V4(mask))) => IpAddr::V4(addr & mask),
@@ -123,14 +123,15 @@ impl RecentList {
         }
     }
 
-    /// Position of an address, if the list has it with that TTL; zero on either side is any TTL (`recent_entry_lookup`).
+    /// Position of an address, if the list has it with that TTL; zero on either side matches any TTL
+    /// (`recent_entry_lookup`).
     pub(super) fn find(&self, addr: IpAddr, ttl: u8) -> Option<usize> {
         self.entries
             .iter()
             .position(|entry| entry.addr == addr && (ttl == entry.ttl || ttl == 0 || entry.ttl == 0))
     }
 
-    /// Adds an address that was seen now; the longest unseen makes room (`recent_entry_init`).
+    /// Adds an address seen now; the least recently seen makes room (`recent_entry_init`).
     pub(super) fn add(&mut self, addr: IpAddr, ttl: u8, now: Instant) {
         if self.entries.len() >= MAX_ENTRIES {
             self.entries.remove(0);
@@ -138,7 +139,7 @@ impl RecentList {
         self.entries.push(RecentEntry { addr, ttl, stamps: vec![now], next: 1 });
     }
 
-    /// Notes that an address was seen now, which makes it the latest (`recent_entry_update`).
+    /// Records that an address was seen now, which makes it the latest (`recent_entry_update`).
     pub(super) fn update(&mut self, position: usize, ttl: u8, now: Instant) {
         let mut entry = self.entries.remove(position);
         entry.next %= self.max_stamps;
@@ -152,17 +153,17 @@ impl RecentList {
         self.entries.push(entry);
     }
 
-    /// Forgets an address (`recent_entry_remove`).
+    /// Removes an address (`recent_entry_remove`).
     pub(super) fn remove(&mut self, position: usize) {
         self.entries.remove(position);
     }
 
-    /// How many of an address's moments lie within `window` before now, or how many there are.
+    /// How many of an address's time stamps are within `window` before now; without `window`, all.
     pub(super) fn hits(&self, position: usize, window: Option<Duration>, now: Instant) -> usize {
         self.entries[position].stamps.iter().filter(|stamp| is_within(**stamp, window, now)).count()
     }
 
-    /// Forgets the longest unseen address if it was not seen within `window`: one at a time (`recent_entry_reap`).
+    /// Removes the least recently seen address if it was not seen within `window`, at most one (`recent_entry_reap`).
     pub(super) fn reap(&mut self, window: Duration, now: Instant) {
         let is_old = |entry: &RecentEntry| {
             entry.next > 0 && !is_within(entry.stamps[entry.next - 1], Some(window), now)
@@ -173,7 +174,8 @@ impl RecentList {
     }
 }
 
-/// Linux: `time_after(jiffies - seconds * HZ, stamp)` is what a moment too old satisfies; one exactly as old as the window counts.
+/// Linux: `time_after(jiffies - seconds * HZ, stamp)` is true for time stamps that are too old; one exactly as old as
+/// the window counts.
 fn is_within(stamp: Instant, window: Option<Duration>, now: Instant) -> bool {
     window.is_none_or(|window| now - stamp <= window)
 }

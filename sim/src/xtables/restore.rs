@@ -1,4 +1,4 @@
-//! `iptables-restore`: a text of whole tables.
+//! `iptables-restore`: text of whole tables.
 //!
 //! Linux user space: `ip46tables_restore_main`, iptables/iptables-restore.c.
 
@@ -15,16 +15,17 @@ use super::{Family, FamilyTables, Tool};
 use crate::ipset::Ipset;
 use std::sync::Arc;
 
-/// How `iptables-restore` was called.
+/// Options of `iptables-restore`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// `--noflush`: tables keep what the text does not name. A chain that it declares is flushed.
+    /// `--noflush`: keeps existing rules and chains that the text does not mention. A chain that it declares is
+    /// flushed.
     pub noflush: bool,
-    /// `--counters`: counters in the text are taken over.
+    /// `--counters`: uses the counters in the text.
     pub counters: bool,
 }
 
-/// Restores a text, table by table: a table that is complete stays even if a later one is wrong.
+/// Restores a text, table by table: a complete table stays loaded even if a later one is invalid.
 pub(super) fn restore(
     tables: &mut FamilyTables,
     lists: &mut RecentLists,
@@ -54,7 +55,7 @@ pub(super) fn restore(
     restorer.end().map_err(|problem| problem.in_line(tool, &file, number + 1, ""))
 }
 
-/// A problem of this line, or of one that was read before.
+/// An error in this line, or in an earlier one.
 enum Failure {
     Here(Box<Problem>),
     Earlier(Box<validate::Refusal>),
@@ -85,7 +86,7 @@ struct Restorer<'r, 't> {
     options: RestoreOptions,
     /// The table between its name and `COMMIT`.
     open: Option<Table>,
-    /// Room for the words of a line.
+    /// Buffer for the words of a line.
     words: Vec<Word<'t>>,
 }
 
@@ -128,7 +129,7 @@ impl<'t> Restorer<'_, 't> {
                 "`filter`, `nat`, `mangle`, `raw` or `security`",
                 format!("`{}`", name.text.escape_default()),
             );
-            if name.text.ends_with('\r') { problem.help("the text has CRLF line ends") } else { problem }
+            if name.text.ends_with('\r') { problem.help("the text has CRLF line endings") } else { problem }
         })?;
         let mut table = self.tables.get(kind).cloned().unwrap_or_else(|| Table::new(kind));
         if !self.options.noflush {
@@ -145,7 +146,7 @@ impl<'t> Restorer<'_, 't> {
         let after = rest.part(&line[name.at + name.text.len()..]);
         let end = Value { text: "", at: line.len() };
         let policy = first_word(after)
-            .ok_or_else(|| missing(end, "a policy: `ACCEPT`, `DROP`, or `-` for a chain made by a user"))?;
+            .ok_or_else(|| missing(end, "a policy: `ACCEPT`, `DROP`, or `-` for a user-defined chain"))?;
         let after = rest.part(&line[policy.at + policy.text.len()..]);
         check_length(name)?;
         let id = match table.chains().find(name.text) {
@@ -170,7 +171,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    /// The tool looks at counters only if it was asked for them.
+    /// The tool parses counters only if asked for them.
     fn policy_counters(&self, after: Value<'_>, end: Value<'_>) -> Parse<Count> {
         if !self.options.counters {
             return Ok(Count::default());
@@ -180,7 +181,7 @@ impl<'t> Restorer<'_, 't> {
         inner.and_then(|(inner, _)| count(inner)).ok_or_else(|| word.expected(COUNTERS))
     }
 
-    /// A command, with counters before it or not.
+    /// A command, optionally preceded by counters.
     fn rule(&mut self, table: &mut Table, line: &'t str, number: u32) -> Parse<()> {
         let (count, from) = rule_counters(line, self.options.counters)?;
         restore_words(line, from, &mut self.words)?;
@@ -213,7 +214,7 @@ impl<'t> Restorer<'_, 't> {
     }
 }
 
-/// Without `--noflush` a text begins with empty chains; policies stay until it says otherwise.
+/// Without `--noflush`, a text starts with empty chains; policies stay until it sets them.
 fn empty(table: &mut Table) {
     let ids = table.chains().sorted();
     for id in &ids {
@@ -234,8 +235,8 @@ fn count(text: &str) -> Option<Count> {
     Some(Count { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
 }
 
-/// `[PACKETS:BYTES]` at the beginning of a line, and where the command begins. The brackets and the colon must be there in any
-/// case (`tokenize_rule_counters`, iptables/xshared.c); the tool looks at the numbers only if it was asked for counters.
+/// `[PACKETS:BYTES]` at the start of a line, and the offset of the command. The brackets and the colon are always
+/// required (`tokenize_rule_counters`, iptables/xshared.c); the tool parses the numbers only if asked for counters.
 fn rule_counters(line: &str, reads_counters: bool) -> Parse<(Option<Count>, usize)> {
     let whole = Value { text: line, at: 0 };
     let Some(rest) = line.strip_prefix('[') else { return Ok((None, 0)) };
@@ -252,7 +253,7 @@ fn rule_counters(line: &str, reads_counters: bool) -> Parse<(Option<Count>, usiz
     Ok((count, inner.text.len() + 2))
 }
 
-/// The first word, without the blanks before it.
+/// The first word, without leading blanks.
 fn first_word(value: Value<'_>) -> Option<Value<'_>> {
     value.text.split([' ', '\t']).find(|word| !word.is_empty()).map(|word| value.part(word))
 }

@@ -1,4 +1,4 @@
-//! A rule: what a packet must be, and what happens to it then.
+//! Rules: conditions and a target.
 
 use super::matches::Match;
 use super::targets::Target;
@@ -8,7 +8,7 @@ use crate::trace::RuleSource;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// The part of a rule that every rule has (`struct ipt_ip`, include/uapi/linux/netfilter_ipv4/ip_tables.h).
+/// The part common to all rules (`struct ipt_ip`, include/uapi/linux/netfilter_ipv4/ip_tables.h).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IpPart {
     pub(super) src: AddrMask,
@@ -40,11 +40,11 @@ impl Default for IpPart {
     }
 }
 
-/// What a rule says, without where it stands.
+/// The content of a rule, without its location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RuleSpec {
     pub(super) ip: IpPart,
-    /// In the order of the text, which is the order of evaluation.
+    /// In text order, which is the order of evaluation.
     pub(super) matches: Box<[Match]>,
     pub(super) target: Target,
 }
@@ -53,21 +53,21 @@ pub(super) struct RuleSpec {
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) spec: RuleSpec,
-    /// Where its packets and bytes are counted, and the key of the states of its matches.
+    /// Index of its counters, and key of the state of its matches.
     pub(super) slot: u32,
     /// From which text it came.
     pub(super) source: Arc<RuleSource>,
 }
 
 impl RuleSpec {
-    /// Whether the rule needs packets to be tracked.
+    /// True if the rule needs connection tracking.
     pub(super) fn uses_conntrack(&self) -> bool {
         let asks = |one: &Match| matches!(one, Match::Conntrack(_) | Match::Connmark(_));
         matches!(self.target, Target::Connmark(_) | Target::Ct(_) | Target::Nat(_))
             || self.matches.iter().any(asks)
     }
 
-    /// The sets that it names, each as often as it does.
+    /// The sets that it references, including duplicates.
     pub(super) fn sets(&self) -> impl Iterator<Item = SetId> {
         let asked = self
             .matches

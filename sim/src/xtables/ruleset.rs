@@ -1,7 +1,7 @@
-//! Tables, chains and the rules in them, with every change that a command can make.
+//! Tables, chains and rules, and the operations on them.
 //!
-//! Rules are immutable and shared by all copies of a world; counters and the states of matches are apart. A change is made on
-//! a copy of the table, which replaces the table only when all of it has succeeded.
+//! Rules are immutable and shared by all copies of a world; counters and match state are separate. A change is made on
+//! a copy of the table, which replaces the table only if all of it succeeds.
 
 use super::chain::ChainId;
 use super::counters::{Count, Counters};
@@ -18,12 +18,12 @@ use crate::trace::RuleSource;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 
-/// What a base chain has and a user-defined one has not.
+/// The extra fields of a base chain.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Base {
     pub(super) hook: Hook,
     pub(super) is_accept: bool,
-    /// Where packets to which the policy applied are counted.
+    /// Slot of the policy's counter.
     pub(super) slot: u32,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Chain {
     pub(super) name: Arc<str>,
     pub(super) base: Option<Base>,
     rules: Vec<Rule>,
-    /// Made at the first packet; none for chains that are better walked.
+    /// Built at the first packet; `None` for chains that do not gain from an index.
     index: OnceLock<Option<Arc<Index>>>,
 }
 
@@ -47,7 +47,7 @@ impl Chain {
         &self.rules
     }
 
-    /// The index, if the chain is one that gains by it.
+    /// The index, if the chain gains from one.
     pub(super) fn index(&self) -> Option<&Index> {
         self.index.get_or_init(|| Index::build(&self.rules).map(Arc::new)).as_deref()
     }
@@ -62,17 +62,17 @@ impl Chain {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chains {
     slots: Vec<Option<Arc<Chain>>>,
-    /// Rules that jump or go to each chain.
+    /// Number of rules that jump to each chain.
     references: Vec<u32>,
     by_name: FxHashMap<Arc<str>, ChainId>,
     free: Vec<ChainId>,
 }
 
 impl Chains {
-    /// The chain; identities are withdrawn only when nothing names the chain any more.
+    /// A chain; ids are valid as long as anything references the chain.
     #[inline]
     pub(super) fn get(&self, id: ChainId) -> &Chain {
-        self.slots[id.index()].as_deref().expect("a chain to which something refers exists")
+        self.slots[id.index()].as_deref().expect("a referenced chain exists")
     }
 
     pub(super) fn find(&self, name: &str) -> Option<ChainId> {
@@ -92,12 +92,12 @@ impl Chains {
         ids
     }
 
-    /// Every chain, in no order that means anything.
+    /// All chains, in unspecified order.
     pub(super) fn ids(&self) -> impl Iterator<Item = ChainId> {
         (0..).map(ChainId).zip(&self.slots).filter_map(|(id, chain)| chain.as_ref().map(|_| id))
     }
 
-    /// How many identities there are, in use or not.
+    /// Number of ids, used or free.
     pub(super) fn capacity(&self) -> usize {
         self.slots.len()
     }
@@ -107,7 +107,7 @@ impl Chains {
     }
 
     fn chain_mut(&mut self, id: ChainId) -> &mut Chain {
-        Arc::make_mut(self.slots[id.index()].as_mut().expect("a chain to which something refers exists"))
+        Arc::make_mut(self.slots[id.index()].as_mut().expect("a referenced chain exists"))
     }
 
     fn add(&mut self, name: &str, base: Option<Base>) -> ChainId {
@@ -136,7 +136,7 @@ impl Chains {
     }
 }
 
-/// The chain to which a target goes.
+/// The chain that a target jumps to.
 pub(super) const fn jumped_to(target: &Target) -> Option<ChainId> {
     match target {
         Target::Jump(id) | Target::Goto(id) => Some(*id),
@@ -155,7 +155,7 @@ pub(super) const fn jumped_to(target: &Target) -> Option<ChainId> {
     }
 }
 
-/// The lists of `recent` and the sets that rules of an unfinished change have taken up and given up.
+/// The `recent` lists and sets that rules of an unfinished change acquired and released.
 #[derive(Clone, Debug, Default)]
 struct NameChanges {
     taken: Vec<Recent>,
@@ -164,7 +164,7 @@ struct NameChanges {
     given_up_sets: Vec<SetId>,
 }
 
-/// A rule that is to come into a chain.
+/// A rule to be added to a chain.
 #[derive(Debug)]
 pub(super) struct NewRule {
     pub(super) spec: RuleSpec,
@@ -179,13 +179,13 @@ pub(super) struct Table {
     chains: Arc<Chains>,
     pub(super) counters: Counters,
     pub(super) states: States,
-    /// Rules that ask conntrack or change what it knows.
+    /// Number of rules that use or change conntrack.
     conntrack_rules: u32,
     name_changes: NameChanges,
 }
 
 impl Table {
-    /// The table as it is when it is first touched: empty base chains that accept.
+    /// A table in its initial state: empty base chains with policy ACCEPT.
     pub(super) fn new(kind: TableKind) -> Self {
         let mut chains = Chains::default();
         let mut counters = Counters::default();
@@ -202,13 +202,13 @@ impl Table {
         &self.chains
     }
 
-    /// Whether some rule needs packets to be tracked: its check makes the kernel register conntrack's hooks
+    /// True if a rule needs connection tracking: its check makes the kernel register conntrack's hooks
     /// (`nf_ct_netns_get`, net/netfilter/nf_conntrack_proto.c).
     pub(super) const fn uses_conntrack(&self) -> bool {
         self.conntrack_rules > 0
     }
 
-    /// The chains, and what changes while packets pass.
+    /// The chains, and the state that packets change.
     pub(super) fn split(&mut self) -> (&Chains, &mut Counters, &mut States) {
         (&self.chains, &mut self.counters, &mut self.states)
     }
@@ -220,12 +220,12 @@ impl Table {
         Some(ChainId(u32::try_from(position).expect("there are five hooks")))
     }
 
-    /// Makes a user-defined chain. The caller has checked that the name is free.
+    /// Adds a user-defined chain. The caller has checked that the name is free.
     pub(super) fn add_chain(&mut self, name: &str) -> ChainId {
         Arc::make_mut(&mut self.chains).add(name, None)
     }
 
-    /// Deletes a chain that is empty and not referred to.
+    /// Deletes an empty, unreferenced chain.
     pub(super) fn delete_chain(&mut self, id: ChainId) {
         let chains = Arc::make_mut(&mut self.chains);
         if let Some(chain) = chains.slots[id.index()].take() {
@@ -234,7 +234,7 @@ impl Table {
         }
     }
 
-    /// Gives a chain another name. The caller has checked that it is free.
+    /// Renames a chain. The caller has checked that the name is free.
     pub(super) fn rename_chain(&mut self, id: ChainId, name: &str) {
         let chains = Arc::make_mut(&mut self.chains);
         let name: Arc<str> = name.into();
@@ -249,7 +249,7 @@ impl Table {
         }
     }
 
-    /// Puts a rule before position `at` (from 0).
+    /// Inserts a rule before position `at` (zero-based).
     pub(super) fn insert_rule(&mut self, id: ChainId, at: usize, new: NewRule) {
         let NewRule { spec, source, count } = new;
         let taken = recents(&spec).cloned();
@@ -262,21 +262,21 @@ impl Table {
         chains.chain_mut(id).rules_mut().insert(at, Rule { spec, slot, source });
     }
 
-    /// Takes the rule at position `at` (from 0) away.
+    /// Removes the rule at position `at` (zero-based).
     pub(super) fn remove_rule(&mut self, id: ChainId, at: usize) {
         let chains = Arc::make_mut(&mut self.chains);
         let rule = chains.chain_mut(id).rules_mut().remove(at);
         self.forget(&rule);
     }
 
-    /// Takes all rules of a chain away.
+    /// Removes all rules of a chain.
     pub(super) fn flush_chain(&mut self, id: ChainId) {
         if self.chains.get(id).rules.is_empty() {
             return;
         }
         let chains = Arc::make_mut(&mut self.chains);
-        // A chain that another copy of the table shares is not worth copying for that.
-        let slot = chains.slots[id.index()].as_mut().expect("a chain to which something refers exists");
+        // Not worth copying a chain that another copy of the table shares.
+        let slot = chains.slots[id.index()].as_mut().expect("a referenced chain exists");
         let empty = Chain::new(Arc::clone(&slot.name), slot.base);
         let old = std::mem::replace(slot, Arc::new(empty));
         for rule in &old.rules {
@@ -284,7 +284,7 @@ impl Table {
         }
     }
 
-    /// What is kept for a rule outside of its chain.
+    /// Drops the state of a rule that is stored outside its chain.
     fn forget(&mut self, rule: &Rule) {
         Arc::make_mut(&mut self.chains).refer(&rule.spec.target, -1);
         self.conntrack_rules -= u32::from(rule.spec.uses_conntrack());
@@ -294,8 +294,8 @@ impl Table {
         self.name_changes.given_up_sets.extend(rule.spec.sets());
     }
 
-    /// Ends a change that has succeeded. New rules take their lists before old ones give theirs up, so that a list which a
-    /// replaced rule names keeps what it remembers.
+    /// Finishes a successful change. New rules acquire their lists before old ones release theirs, so that a list used
+    /// by a replaced rule keeps its entries.
     pub(super) fn settle(&mut self, lists: &mut RecentLists, sets: &mut Ipset) {
         let NameChanges { taken, given_up, taken_sets, given_up_sets } =
             std::mem::take(&mut self.name_changes);

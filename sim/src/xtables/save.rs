@@ -1,7 +1,7 @@
-//! `iptables-save` and `iptables -S`: rules as text.
+//! `iptables-save` and `iptables -S`: prints rules.
 //!
-//! Linux user space: iptables/iptables-save.c and `print_rule4`, iptables/iptables.c; the order of tables and chains is that
-//! of the back end for nf_tables in version 1.8.9.
+//! Linux user space: iptables/iptables-save.c and `print_rule4`, iptables/iptables.c; the order of tables and chains is
+//! that of the nf_tables back end of version 1.8.9.
 
 use super::FamilyTables;
 use super::chain::ChainId;
@@ -9,7 +9,7 @@ use super::ruleset::Table;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Every table that has been touched. The comments around tables have no date: there is no clock here.
+/// Prints every table that has been used. The comments around tables contain no date, because there is no clock.
 pub(super) fn save(tables: &FamilyTables, with_counters: bool) -> String {
     let mut out = String::new();
     for table in tables.iter() {
@@ -26,7 +26,7 @@ pub(super) fn save(tables: &FamilyTables, with_counters: bool) -> String {
     out
 }
 
-/// `:INPUT ACCEPT [0:0]`; a chain without a policy has no counters either.
+/// `:INPUT ACCEPT [0:0]`; a chain without a policy has no counters.
 fn declare(out: &mut String, table: &Table, id: ChainId) {
     let chain = table.chains().get(id);
     _ = match chain.base {
@@ -53,7 +53,7 @@ fn rules(out: &mut String, table: &Table, id: ChainId, with_counters: bool) {
     }
 }
 
-/// As `iptables -S` prints chains.
+/// Prints chains like `iptables -S`.
 pub(super) fn list_rules(table: &Table, ids: &[ChainId]) -> String {
     let mut out = String::new();
     for id in ids {

@@ -1,4 +1,4 @@
-//! Targets: what `-j` and `-g` do with a packet. One variant per target, one file per kind.
+//! Targets: the actions of `-j` and `-g`. One variant per target, one file per group.
 
 mod ct;
 mod log;
@@ -28,10 +28,10 @@ pub(super) use set::SetTarget;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// No `-j`: counts, and the next rule goes on.
+    /// No `-j`: counts, and evaluation continues.
     None,
     Accept,
     Drop,
@@ -45,20 +45,20 @@ pub(super) enum Target {
     Nat(Box<Nat>),
     Reject(Reject),
     Set(Box<SetTarget>),
-    /// `TRACE`: would show the packet's way in the kernel's log; the trace of a run always does.
+    /// `TRACE`: logs the packet's path in the kernel; inert here, because the trace always contains it.
     Trace,
 }
 
-/// What follows from a target that acted.
+/// The result of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TargetVerdict {
     /// `XT_CONTINUE`: the next rule.
     Continue,
-    /// The table is done.
+    /// The traversal of the table ends.
     Done(Verdict),
 }
 
-/// Targets that the real tool knows and this simulator does not execute.
+/// Targets that the real tool supports and this simulator does not.
 const UNSUPPORTED: &[&str] = &[
     "AUDIT",
     "CHECKSUM",
@@ -90,7 +90,7 @@ const UNSUPPORTED: &[&str] = &[
 ];
 
 impl Target {
-    /// The target of that name; `None` if only a chain can have it.
+    /// The target with that name; `None` if it can only be a chain.
     pub(super) fn begin(name: Value<'_>, family: Family) -> Parse<Option<Self>> {
         Ok(Some(match name.text {
             "ACCEPT" => Self::Accept,
@@ -109,19 +109,19 @@ impl Target {
             "SET" => Self::Set(Box::default()),
             "TRACE" => Self::Trace,
             other if UNSUPPORTED.contains(&other) => {
-                return Err(name.expected("a target that is simulated").kind(RuleErrorKind::Unsupported));
+                return Err(name.expected("a supported target").kind(RuleErrorKind::Unsupported));
             }
             _ => return Ok(None),
         }))
     }
 
-    /// Whether a chain could not be reached under that name, because a target has it.
+    /// True if a target has that name, so that a chain of that name would be unreachable.
     pub(super) fn is_name(name: &str) -> bool {
         let value = Value { text: name, at: 0 };
         !matches!(Self::begin(value, Family::Ipv4), Ok(None))
     }
 
-    /// The options that it takes.
+    /// Its options.
     pub(super) const fn options(&self) -> &'static [Opt] {
         match self {
             Self::None
@@ -141,7 +141,7 @@ impl Target {
         }
     }
 
-    /// Takes one of its options.
+    /// Parses one of its options.
     pub(super) fn set(&mut self, call: &Call<'_>, family: Family) -> Parse<()> {
         match self {
             Self::None
@@ -161,7 +161,7 @@ impl Target {
         }
     }
 
-    /// Checks what it must have. `seen` has the bits of its options, `at` is where it was named.
+    /// Checks required options. `seen` has the bits of its options, `at` is where it was named.
     pub(super) fn check(&self, seen: u32, at: usize, protocol: (u8, bool)) -> Parse<()> {
         match self {
             Self::None
@@ -181,7 +181,7 @@ impl Target {
         }
     }
 
-    /// Where it may stand: the only table, and the hooks from which it may be reached.
+    /// The table that it is restricted to, if any, and the hooks from which it may be reached.
     ///
     /// Linux: `.table` and `.hooks` of the `struct xt_target` that the modules register.
     pub(super) fn place(&self) -> (Option<TableKind>, HookMask) {
@@ -204,7 +204,7 @@ impl Target {
         }
     }
 
-    /// The name after `-j`, of targets that have one of their own.
+    /// The name after `-j`, of targets that have one.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::None | Self::Jump(_) | Self::Goto(_) => "",
@@ -222,7 +222,7 @@ impl Target {
         }
     }
 
-    /// Appends it as `iptables-save` prints it.
+    /// Appends it in the format of `iptables-save`.
     pub(super) fn print(&self, out: &mut String, chain_name: impl Fn(ChainId) -> Arc<str>) {
         match self {
             Self::None => {}
@@ -239,7 +239,7 @@ impl Target {
         }
     }
 
-    /// Acts on a packet. Verdicts of chains (accept, return, jump, goto) are the business of the walk.
+    /// Acts on a packet. The traversal handles the verdicts of chains (accept, return, jump, goto).
     pub(super) fn act(
         &self,
         ctx: &mut EvalCtx<'_, '_>,
@@ -268,7 +268,7 @@ impl Target {
     }
 }
 
-/// The problem of a target that lacks its options.
+/// The error for missing options of a target.
 fn lacks(at: usize, expected: &'static str) -> Box<Problem> {
     Problem::new(RuleErrorKind::Syntax, at, expected, "none")
 }

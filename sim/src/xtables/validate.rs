@@ -1,4 +1,4 @@
-//! What the kernel checks when a table is loaded: loops, and targets and matches where they may not be reached.
+//! The kernel's checks when a table is loaded: loops, and the hooks and tables of targets and matches.
 
 use super::chain::{ChainId, HookMask};
 use super::error::RuleErrorKind;
@@ -8,7 +8,7 @@ use super::ruleset::{Chains, Table, jumped_to};
 use crate::trace::RuleSource;
 use std::sync::Arc;
 
-/// A rule that the kernel would not load, with where it stands.
+/// A rule that the kernel would not load, and its location.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) kind: RuleErrorKind,
@@ -18,10 +18,10 @@ pub(super) struct Refusal {
     pub(super) found: String,
 }
 
-/// Checks a table before it replaces the one in force.
+/// Checks a table before it replaces the active one.
 ///
-/// Linux: `mark_source_chains` and `find_check_entry`, net/ipv4/netfilter/ip_tables.c. Chains that no base chain reaches
-/// may contain loops; nobody will ever walk them.
+/// Linux: `mark_source_chains` and `find_check_entry`, net/ipv4/netfilter/ip_tables.c. Chains that no base chain
+/// reaches may contain loops, because they are never traversed.
 pub(super) fn check(table: &Table) -> Result<(), Box<Refusal>> {
     let chains = table.chains();
     let mut reached = vec![HookMask::default(); chains.capacity()];
@@ -43,7 +43,7 @@ pub(super) fn check(table: &Table) -> Result<(), Box<Refusal>> {
     Ok(())
 }
 
-/// Marks the chains that are reached from one hook.
+/// Marks the chains reachable from one hook.
 struct Walk<'t> {
     chains: &'t Chains,
     hook: HookMask,
@@ -51,7 +51,7 @@ struct Walk<'t> {
 }
 
 impl Walk<'_> {
-    /// Depth first, without recursion: a chain of jumps may be as long as there are chains.
+    /// Depth first, without recursion: a path of jumps may be as long as the number of chains.
     fn mark(&mut self, from: ChainId) -> Result<(), Box<Refusal>> {
         let mut is_open = vec![false; self.reached.len()];
         let mut path = vec![(from, 0_usize)];
@@ -84,7 +84,7 @@ fn loops(rule: &Rule, chain: &str) -> Box<Refusal> {
     Box::new(Refusal {
         kind: RuleErrorKind::Refused,
         source: Arc::clone(&rule.source),
-        expected: "jumps that do not come back to where they began".to_owned(),
+        expected: "jumps without a loop".to_owned(),
         found: format!("a loop through {chain}"),
     })
 }
@@ -95,7 +95,7 @@ fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<Refusal>> {
             kind: RuleErrorKind::Refused,
             source: Arc::clone(&rule.source),
             expected: format!("{name} reached from {} only", allowed.names()),
-            found: format!("a chain that is reached from {}", hooks.names()),
+            found: format!("a chain reached from {}", hooks.names()),
         }))
     };
     let (_, allowed) = rule.spec.target.place();
@@ -111,13 +111,13 @@ fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<Refusal>> {
     Ok(())
 }
 
-/// Why a target may not stand in a table, if it may not.
+/// The table that a target is restricted to, if it is not this one.
 pub(super) fn wrong_table(target: &super::targets::Target, kind: TableKind) -> Option<TableKind> {
     target.place().0.filter(|only| *only != kind)
 }
 
 impl Refusal {
-    /// The error about the line from which the rule came. Its column is the rule's first.
+    /// The error for the source line of the rule, in its first column.
     pub(super) fn into_error(self, tool: &'static str) -> super::error::RuleError {
         super::error::RuleError {
             kind: self.kind,

@@ -1,4 +1,4 @@
-//! The values that options take: numbers, ports, addresses, protocols, marks.
+//! Parses option values: numbers, ports, addresses, protocols, marks.
 
 use super::error::Parse;
 use super::words::Value;
@@ -11,7 +11,7 @@ pub(super) fn any_u32(value: Value<'_>) -> Parse<u32> {
     ranged(value, 0..=u32::MAX)
 }
 
-/// First and last of a range of ports, both included.
+/// A range of ports, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PortRange {
     pub(super) first: u16,
@@ -44,12 +44,12 @@ pub(super) fn port_range(value: Value<'_>) -> Parse<PortRange> {
     let first = if first.is_empty() { 0 } else { port(value.part(first))? };
     let last = if last.is_empty() { u16::MAX } else { port(value.part(last))? };
     if first > last {
-        return Err(value.expected("a range of ports whose first is not above its last"));
+        return Err(value.expected("a port range with the first port not above the last"));
     }
     Ok(PortRange { first, last })
 }
 
-/// `MARK` or `MARK/MASK`; the mask is all ones where none is given.
+/// `MARK` or `MARK/MASK`; the default mask is all ones.
 pub(super) fn mark_mask(value: Value<'_>) -> Parse<(u32, u32)> {
     let (mark, mask) = match value.text.split_once('/') {
         Some((mark, mask)) => (any_u32(value.part(mark)), any_u32(value.part(mask))),
@@ -61,26 +61,26 @@ pub(super) fn mark_mask(value: Value<'_>) -> Parse<(u32, u32)> {
     }
 }
 
-/// ` 0x4000/0x4000`; the mask is left out when it is all ones (`xtables_print_mark_mask`).
+/// ` 0x4000/0x4000`; a mask of all ones is omitted (`xtables_print_mark_mask`).
 pub(super) fn print_mark_mask(out: &mut String, mark: u32, mask: u32) {
     _ = if mask == u32::MAX { write!(out, " 0x{mark:x}") } else { write!(out, " 0x{mark:x}/0x{mask:x}") };
 }
 
-/// An address with the bits of it that count.
+/// An address and its mask.
 ///
-/// IPv6 is boxed: the rules of one family hold a hundred thousand of these, most of them IPv4.
+/// IPv6 is boxed: the rules of one family contain a hundred thousand of these, most of them IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AddrMask {
-    /// Any address; what a rule without the option has.
+    /// Any address; the default without the option.
     Any,
-    /// Bits beyond the mask are zero, or else no address fits.
+    /// Bits outside the mask are zero, else no address matches.
     V4 { addr: u32, mask: u32 },
-    /// As IPv4: address and mask.
+    /// Like IPv4: address and mask.
     V6(Box<(u128, u128)>),
 }
 
 impl AddrMask {
-    /// The one address that this can be, if it is IPv4 and one.
+    /// The address, if it is a single IPv4 address.
     pub(super) const fn single_v4(&self) -> Option<u32> {
         match self {
             Self::V4 { addr, mask: u32::MAX } => Some(*addr),
@@ -98,10 +98,10 @@ impl AddrMask {
     }
 }
 
-/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10/8`, `fd00::/8`; without a mask, one address.
+/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10/8`, `fd00::/8`; without a mask, a single address.
 ///
-/// Linux: `ipparse_hostnetworkmask` and `ip6parse_hostnetworkmask`, libxtables/xtables.c. Host names are refused: what
-/// they mean depends on a resolver.
+/// Linux: `ipparse_hostnetworkmask` and `ip6parse_hostnetworkmask`, libxtables/xtables.c. Host names are rejected,
+/// because they need a resolver.
 pub(super) fn addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
     Ok(match uncut_addr_mask(family, value)? {
         AddrMask::Any => AddrMask::Any,
@@ -110,7 +110,8 @@ pub(super) fn addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
     })
 }
 
-/// As [`addr_mask`], but bits beyond the mask stay, so that no address fits (`XTTYPE_HOSTMASK`, libxtables/xtoptions.c).
+/// Like [`addr_mask`], but bits outside the mask stay, so that no address matches (`XTTYPE_HOSTMASK`,
+/// libxtables/xtoptions.c).
 pub(super) fn uncut_addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMask> {
     let (addr, mask) = match value.text.split_once('/') {
         Some((addr, mask)) => (value.part(addr), Some(value.part(mask))),
@@ -128,7 +129,7 @@ pub(super) fn uncut_addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMas
     }
 }
 
-/// Up to four numbers between dots; missing ones are zero (`numeric_to_ipaddr`, libxtables/xtables.c).
+/// Up to four numbers separated by dots; missing ones are zero (`numeric_to_ipaddr`, libxtables/xtables.c).
 fn addr_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
     let mut octets = [0; 4];
     for (index, part) in value.text.split('.').enumerate() {
@@ -149,7 +150,7 @@ fn bad_addr(value: Value<'_>, expected: &'static str) -> Box<super::error::Probl
     let problem = value.expected(expected);
     let is_name =
         value.text.starts_with(|first: char| first.is_ascii_alphabetic()) && !value.text.contains(':');
-    if is_name { problem.help("host names depend on a resolver; write the address") } else { problem }
+    if is_name { problem.help("host names need a resolver; use the address") } else { problem }
 }
 
 fn mask_v4(value: Value<'_>) -> Parse<u32> {
@@ -177,7 +178,7 @@ pub(super) fn print_addr_mask(out: &mut String, option: &str, addr: &AddrMask, i
     let not = if is_inverted { " !" } else { "" };
     match addr {
         AddrMask::Any => {}
-        // The tool cannot tell "any address" from no option (`save_ipv4_addr`, iptables/xshared.c).
+        // The tool does not distinguish "any address" from no option (`save_ipv4_addr`, iptables/xshared.c).
         AddrMask::V4 { addr: 0, mask: 0 } if !is_inverted => {}
         AddrMask::V4 { addr, mask } => {
             _ = write!(out, "{not} {option} {}/", Ipv4Addr::from_bits(*addr));
@@ -198,23 +199,24 @@ pub(super) fn print_addr_mask(out: &mut String, option: &str, addr: &AddrMask, i
     }
 }
 
-/// An IPv4 or IPv6 address without a mask, as `inet_pton` reads it.
+/// Parses an IPv4 address without a mask, like `inet_pton`.
 pub(super) fn plain_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
     value.text.parse().map_err(|_| bad_addr(value, "an IPv4 address"))
 }
 
-/// As [`plain_v4`].
+/// Like [`plain_v4`], for IPv6.
 pub(super) fn plain_v6(value: Value<'_>) -> Parse<Ipv6Addr> {
     addr_v6(value)
 }
 
-/// Whether `text` is `name` or the beginning of it, in any case of letters, as `strncasecmp` with the length of `text` says.
-/// The empty text is a beginning of everything for the tool; not here.
+/// True if `text` is a prefix of `name`, ignoring case, like `strncasecmp` with the length of `text`. The tool accepts
+/// the empty text as a prefix; this function does not.
 pub(super) fn is_beginning_of(text: &str, name: &str) -> bool {
     !text.is_empty() && name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text))
 }
 
-/// Quotes a string unless it consists of letters, digits, `_` and `-` (`xtables_save_string`, libxtables/xtables.c).
+/// Appends a string, quoted unless it consists of letters, digits, `_` and `-` (`xtables_save_string`,
+/// libxtables/xtables.c).
 pub(super) fn print_string(out: &mut String, text: &str) {
     out.push(' ');
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
@@ -232,7 +234,7 @@ pub(super) fn print_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// A device name that a rule asks for; a `+` at the end stands for any rest.
+/// A device name or pattern in a rule; a trailing `+` matches any suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DeviceMatch {
     pub(super) name: Box<str>,
@@ -246,7 +248,7 @@ impl DeviceMatch {
     }
 }
 
-/// Whether a device name is the pattern, or begins as it where that ends in `+`.
+/// True if a device name equals the pattern, or begins with it if it ends in `+`.
 pub(super) fn name_matches(pattern: &str, device: &str) -> bool {
     pattern.strip_suffix('+').map_or_else(|| pattern == device, |head| device.starts_with(head))
 }

@@ -1,16 +1,16 @@
-//! Splitting a line into words, as `iptables-restore` and as a shell would.
+//! Splits a line into words, like `iptables-restore` and like a shell.
 
 use super::error::{Parse, Problem, RuleErrorKind};
 pub(super) use crate::text::words::{Value, Word};
 use std::borrow::Cow;
 
-/// Splits what `iptables-restore` reads: words end at blanks; within quotation marks blanks are kept and a backslash
-/// takes the next character as it is; a closing mark ends the word.
+/// Splits input of `iptables-restore`: words end at blanks; within quotation marks blanks are kept and a backslash
+/// escapes the next character; a closing mark ends the word.
 ///
-/// Linux: `add_param_to_argv`, iptables/xshared.c. The real tool takes an opened mark that is never closed, and the
-/// line break becomes part of the word; that is refused here, because `iptables-save` then prints a text that no tool reads.
+/// Linux: `add_param_to_argv`, iptables/xshared.c. The real tool accepts an unclosed mark and includes the line break
+/// in the word; that is rejected here, because `iptables-save` then prints text that no tool can read.
 ///
-/// The words go to `words`, which keeps its room from line to line.
+/// Appends to `words`, whose buffer is reused from line to line.
 pub(super) fn restore_words<'t>(line: &'t str, from: usize, words: &mut Vec<Word<'t>>) -> Parse<()> {
     words.clear();
     let bytes = line.as_bytes();
@@ -30,7 +30,7 @@ pub(super) fn restore_words<'t>(line: &'t str, from: usize, words: &mut Vec<Word
     Ok(())
 }
 
-/// Splits a command line as a POSIX shell does, without expansions.
+/// Splits a command line like a POSIX shell, without expansions.
 pub(super) fn shell_words(line: &str) -> Parse<Vec<Word<'_>>> {
     let mut words = Vec::new();
     let mut rest = 0;
@@ -50,7 +50,7 @@ fn skip_blanks(line: &str, from: usize) -> Option<usize> {
     line.as_bytes()[from..].iter().position(is_letter).map(|skipped| from + skipped)
 }
 
-/// Appends what stands between the quotation mark at `open` and its partner; gives the offset after the partner.
+/// Appends the text between the quotation mark at `open` and the closing one; returns the offset after that.
 fn quoted(line: &str, open: usize, text: &mut String) -> Parse<usize> {
     let mut from = open + 1;
     loop {
@@ -68,7 +68,7 @@ fn quoted(line: &str, open: usize, text: &mut String) -> Parse<usize> {
 }
 
 fn unclosed(open: usize) -> Box<Problem> {
-    Problem::new(RuleErrorKind::Syntax, open, "a quotation mark that is closed in the same line", "none")
+    Problem::new(RuleErrorKind::Syntax, open, "a closing quotation mark in the same line", "none")
 }
 
 fn shell_word(line: &str, start: usize, text: &mut String) -> Parse<usize> {
@@ -100,7 +100,7 @@ fn shell_word(line: &str, start: usize, text: &mut String) -> Parse<usize> {
     Ok(at)
 }
 
-/// Within double quotation marks a backslash escapes only what is special there (POSIX.1-2024, XCU 2.2.3).
+/// Within double quotation marks, a backslash escapes only special characters (POSIX.1-2024, XCU 2.2.3).
 fn shell_double_quoted(line: &str, open: usize, text: &mut String) -> Parse<usize> {
     let mut letters = line[open + 1..].char_indices();
     while let Some((offset, letter)) = letters.next() {
@@ -120,5 +120,5 @@ fn shell_double_quoted(line: &str, open: usize, text: &mut String) -> Parse<usiz
 
 fn not_plain(at: usize, letter: char) -> Box<Problem> {
     Problem::new(RuleErrorKind::Unsupported, at, "a plain word", format!("`{letter}`"))
-        .help("a command line is split as a shell would, but nothing is expanded or redirected")
+        .help("command lines are split like in a shell, but without expansion and redirection")
 }

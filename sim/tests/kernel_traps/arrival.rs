@@ -1,5 +1,5 @@
-//! D-40 to D-45: what a host makes of packets and questions from the wire. Routing alone is in `kernel_routing.rs`, ARP alone
-//! in `kernel_arp.rs`.
+//! D-40 to D-45: packets and ARP requests from the wire. For routing alone see `kernel_routing.rs`, for ARP alone
+//! `kernel_arp.rs`.
 
 use crate::check;
 
@@ -43,7 +43,7 @@ fn d40_the_reverse_path_is_judged_after_prerouting_by_the_larger_value() {
     );
 }
 
-/// A node that answers a VIP of its own to a packet from its own address: only SNAT makes that arrive.
+/// A node replies for its own VIP to a packet from its own address: only SNAT makes that packet acceptable.
 #[test]
 fn d41_an_own_address_is_no_source_from_the_wire() {
     check(
@@ -122,7 +122,7 @@ fn d44_ttl_before_mtu_before_decrement_before_forward() {
     );
 }
 
-/// Bridges in place of dummy devices, which this kernel does not have.
+/// Bridges instead of dummy devices, which this kernel lacks.
 #[test]
 fn d45_any_own_address_is_answered_for_on_any_device() {
     check(

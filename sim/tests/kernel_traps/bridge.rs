@@ -50,7 +50,7 @@ fn d46_dnat_to_the_same_bridge_goes_on_bridged_with_a_new_mac() {
     );
 }
 
-/// The route to the bridge itself is no way if the host does not forward.
+/// The route to the bridge itself does not help if the host does not forward.
 #[test]
 fn d46_dnat_without_forwarding() {
     bridged(
@@ -99,7 +99,7 @@ fn d46_masquerade_of_bridged_frames() {
     );
 }
 
-/// A Pod that asks its own Service: the frame comes back where it went in, if the port lets it.
+/// A Pod connects to its own Service: the frame leaves through its ingress port, if the port allows it.
 #[test]
 fn d47_out_of_the_port_of_ingress_only_in_hairpin_mode() {
     let case = "
@@ -113,7 +113,7 @@ fn d47_out_of_the_port_of_ingress_only_in_hairpin_mode() {
     bridged("d47", case);
 }
 
-/// Frames for nobody known are flooded, not back; in hairpin mode back as well.
+/// Frames with an unknown destination are flooded, except to the ingress port; in hairpin mode there as well.
 #[test]
 fn d47_flooding() {
     bridged(

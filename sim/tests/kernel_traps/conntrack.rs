@@ -2,7 +2,7 @@
 
 use crate::{check, check_legacy};
 
-/// A rule that matches only if the one before it was passed, and says that it was passed.
+/// Rules that each match only if the one before matched, and record that.
 fn stations(chains: &[(&str, &str)]) -> String {
     let rule = |(number, (table, chain)): (usize, &(&str, &str))| {
         format!("iptables -t {table} -A {chain} -m mark --mark {number} -j MARK --set-mark {}\n", number + 1)
@@ -18,7 +18,7 @@ const TABLES: &str = "
     iptables-save -c -t security
 ";
 
-/// Without a rule that needs it, nothing is tracked, and then the nat table is not asked.
+/// Without a rule that needs conntrack, nothing is tracked and the nat table is not called.
 const TRACK: &str = "iptables -A FORWARD -p 253 -m conntrack --ctstate NEW\n";
 
 #[test]
@@ -57,7 +57,7 @@ fn d01_what_is_forwarded_passes_hooks_by_priority() {
     check("d01_forward", &format!("{TRACK}{chains} eth0 < udp 10.0.0.2:4000 10.1.0.2:53 {TABLES}"));
 }
 
-/// `iptables-nft` has its table security at 150, not at 50, and so after the sources of nat.
+/// `iptables-nft` registers its table security with priority 150, not 50, and so after source NAT.
 #[test]
 fn d01_what_is_delivered_passes_hooks_by_priority() {
     let chains = stations(&[
@@ -88,8 +88,8 @@ fn d01_what_is_sent_passes_hooks_by_priority() {
     check("d01_output", &format!("{TRACK}{chains} send udp 4000 10.1.0.2:53 {TABLES}"));
 }
 
-/// Conntrack stands between raw and mangle: before it nothing is attached, which `ctstate INVALID` matches; and raw can
-/// exempt a packet from it.
+/// Conntrack runs between raw and mangle: before it the packet has no entry, which `ctstate INVALID` matches; raw can
+/// exempt a packet from tracking.
 #[test]
 fn d01_conntrack_stands_between_raw_and_mangle() {
     check(
@@ -127,7 +127,7 @@ fn d02_nat_is_asked_once_for_each_side_while_the_flow_is_new() {
     );
 }
 
-/// A flow that was there before the nat table is NEW and unbound, but confirmed: its tuples stay.
+/// A flow older than the nat table is NEW and without a binding, but confirmed: its tuples stay.
 #[test]
 fn d02_a_flow_older_than_the_nat_table_is_not_translated() {
     check(
@@ -186,8 +186,8 @@ fn d03_one_way_udp_stays_new_until_a_reply() {
     );
 }
 
-/// Two flows keep their ports as long as these are free, and a rule that leaves no choice drops what would be taken. Searches
-/// for a free port, whose first step the kernel draws, are recorded (`sim/recordings/nat.txt`).
+/// Two flows keep their ports if these are free, and a rule that leaves no choice drops a packet whose port is taken.
+/// Port searches whose first step the kernel draws are recorded (`sim/recordings/nat.txt`).
 #[test]
 fn d05_a_port_is_kept_if_it_is_free() {
     check(
@@ -204,7 +204,7 @@ fn d05_a_port_is_kept_if_it_is_free() {
     );
 }
 
-/// A range of one port: a TIME_WAIT flow gives way to a SYN whose sequence number has passed it, and to no other.
+/// A range of one port: a TIME_WAIT flow is replaced only by a SYN with a later sequence number.
 #[test]
 fn d05_a_closed_flow_gives_way() {
     check(
@@ -248,8 +248,8 @@ fn d08_a_packet_that_filter_drops_leaves_nothing() {
     );
 }
 
-/// Packets of one flow that wait for a neighbour between PREROUTING and POSTROUTING of a bridge are confirmed one after the
-/// other, each with an entry of its own.
+/// Packets of one flow that wait for a neighbour between PREROUTING and POSTROUTING of a bridge are confirmed one after
+/// the other, each with its own entry.
 const BRIDGE_THAT_QUEUES: &str = "
     ip addr del 10.1.0.1/24 dev eth1
     ip addr del 10.2.0.1/24 dev eth2
@@ -297,7 +297,7 @@ fn d09_of_two_udp_packets_that_begin_a_flow_both_pass() {
     );
 }
 
-/// Two servers for one question: the later answer has an entry of the reply direction alone, for a second.
+/// Two servers for one request: the later reply gets an entry with only the reply direction, for one second.
 #[test]
 fn d09_a_udp_flow_to_two_servers_is_known_by_its_replies() {
     check(
@@ -343,7 +343,8 @@ fn d11_a_packet_without_an_entry_passes_untranslated() {
     );
 }
 
-/// The walks of TCP are recorded; here is what they mean for NAT: the SYN that ends a TIME_WAIT is balanced afresh.
+/// The TCP state transitions are recorded; this is their effect on NAT: the SYN that ends a TIME_WAIT is load-balanced
+/// anew.
 #[test]
 fn d12_a_syn_in_time_wait_is_balanced_afresh() {
     check(

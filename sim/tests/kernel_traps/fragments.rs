@@ -1,12 +1,12 @@
-//! D-01, D-19, D-23: fragments, and who puts them together.
+//! D-01, D-19, D-23: fragments and their reassembly.
 
 use crate::check;
 use std::ops::Range;
 
-/// Nothing that is tracked, but conntrack looks.
+/// Tracks nothing, but enables conntrack.
 const TRACK: &str = "iptables -A FORWARD -p 253 -m conntrack --ctstate NEW\n";
 
-/// Fragments stay what they are as long as nobody wants whole packets.
+/// Fragments stay separate as long as nothing needs whole packets.
 #[test]
 fn d01_without_conntrack_fragments_are_forwarded_one_by_one() {
     check(
@@ -28,7 +28,7 @@ fn d01_without_conntrack_fragments_are_forwarded_one_by_one() {
     );
 }
 
-/// Defragmentation is at -400: raw sees one packet, NAT translates it, and what goes out is fragmented as it was.
+/// Defragmentation has priority -400: raw sees one packet, NAT translates it, and it is refragmented on output.
 #[test]
 fn d01_conntrack_sees_whole_packets_before_raw() {
     check(
@@ -54,7 +54,7 @@ fn d01_conntrack_sees_whole_packets_before_raw() {
     );
 }
 
-/// Parts that overlap spoil their datagram; a part that is there already does no harm.
+/// Overlapping fragments invalidate their datagram; duplicates are harmless.
 #[test]
 fn d01_fragments_that_contradict_each_other() {
     let part =
@@ -78,12 +78,12 @@ fn d01_fragments_that_contradict_each_other() {
     check("frag_overlap", &format!("{TRACK}{cases}"));
 }
 
-/// Parts of datagrams drawn at random, some of which fit together.
+/// Random fragments of datagrams, some of which fit together.
 #[test]
 fn d01_random_fragments() {
     let mut state = 1_u32;
     let mut below = |range: u32| {
-        // Numerical Recipes; the high bits are the better ones.
+        // Numerical Recipes; the high bits are better.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) % range
     };
@@ -93,7 +93,7 @@ fn d01_random_fragments() {
             let (a, b) = (below(5) * 24, below(5) * 24);
             let (from, to) = if a == b { (a, a + 24) } else { (a.min(b), a.max(b)) };
             let len = 24 * 4 - 8 - if below(8) == 0 { 24 } else { 0 };
-            // What would begin behind the end is a last part of nothing.
+            // A fragment that would start after the end becomes an empty last fragment.
             let to = to.min(len + 8).max(from + 8);
             if from < len + 8 {
                 let packet = format!("udp 10.0.0.2:4000 10.1.0.2:53 len={len} id={id} part={from}-{to}");
@@ -131,7 +131,7 @@ fn d01_what_is_wrong_about_ends() {
     );
 }
 
-/// A packet goes out in the parts in which it came, without their DF, as long as these have room.
+/// A packet is sent in the fragments in which it was received, without their DF, if these fit.
 #[test]
 fn d01_the_geometry_of_fragments_is_kept() {
     check(
@@ -153,7 +153,7 @@ fn d01_the_geometry_of_fragments_is_kept() {
     );
 }
 
-/// DF of the largest fragment forbids smaller ones. Of others it does not count.
+/// DF of the largest fragment forbids smaller fragments; DF of others is ignored.
 #[test]
 fn d44_fragments_with_df() {
     check(
@@ -211,7 +211,7 @@ fn d01_what_is_sent_is_fragmented_after_the_hooks() {
     );
 }
 
-/// Only the addressee says that fragments did not come, and only if the first one did.
+/// Only the destination host reports missing fragments, and only if the first one arrived.
 #[test]
 fn d01_fragments_that_do_not_come() {
     check(
@@ -231,7 +231,7 @@ fn d01_fragments_that_do_not_come() {
     );
 }
 
-/// The device by which the last fragment came says whether the sender is told, not that of the first one.
+/// The device of the last fragment, not of the first, decides if the sender is notified.
 #[test]
 fn d01_fragments_that_do_not_come_by_one_way() {
     check(
@@ -253,7 +253,7 @@ fn d01_fragments_that_do_not_come_by_one_way() {
     );
 }
 
-/// What comes by the loopback has its conntrack entry with it. Nothing holds it when the parts are one packet again.
+/// Packets from the loopback carry their conntrack entry. Reassembly drops the reference.
 #[test]
 fn d01_fragments_by_the_loopback_let_go_of_their_entry() {
     check(
@@ -269,12 +269,12 @@ fn d01_fragments_by_the_loopback_let_go_of_their_entry() {
     );
 }
 
-/// The first halves of datagrams with these identifications, a line each.
+/// The first halves of datagrams with these ids, one per line.
 fn beginnings(ids: Range<u32>) -> String {
     ids.map(|id| format!("eth0 < udp 10.0.0.2:4000 10.1.0.2:53 len=64 id={id} part=0-40\n")).collect()
 }
 
-/// Between two fragments of a datagram, only so many others of the same sender may come.
+/// The number of other fragments of the same sender between two fragments of a datagram is limited.
 #[test]
 fn d01_fragments_that_are_too_far_apart() {
     let others = beginnings(100..104);
@@ -295,7 +295,7 @@ fn d01_fragments_that_are_too_far_apart() {
     );
 }
 
-/// While there is no such limit nothing is counted, and for datagrams that began then nothing is counted later either.
+/// Without that limit nothing is counted, and datagrams that began then are not counted later.
 #[test]
 fn d01_fragments_that_nobody_counts() {
     let (uncounted, counted) = (beginnings(100..106), beginnings(200..206));
@@ -317,7 +317,7 @@ fn d01_fragments_that_nobody_counts() {
     );
 }
 
-/// With conntrack the first fragment is not refused for a checksum that it does not have.
+/// With conntrack, the first fragment is not rejected because of its incomplete checksum.
 #[test]
 fn d23_a_fragmented_packet_is_refused_once() {
     check(
@@ -371,7 +371,7 @@ fn d46_fragments_on_a_bridge() {
     );
 }
 
-/// The last port gets the packet itself, and with it the fragments as they came; the others get copies, which are cut anew.
+/// The last port gets the packet itself, with the original fragments; the others get copies, which are fragmented anew.
 #[test]
 fn d46_fragments_that_a_bridge_floods() {
     check(

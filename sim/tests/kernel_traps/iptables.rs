@@ -1,4 +1,4 @@
-//! D-18 to D-22: what goes with a packet, and the engine of iptables.
+//! D-18 to D-22: packet metadata, and the iptables engine.
 
 use crate::{check, check_legacy};
 
@@ -65,9 +65,9 @@ fn d19_return_in_a_base_chain_means_its_policy() {
     );
 }
 
-/// Without conntrack nobody puts fragments together. `iptables-nft` writes port matches as payload expressions, and the quick
-/// way by which the kernel reads two bytes does not ask whether they are a header (`nft_payload_fast_eval`,
-/// net/netfilter/nf_tables_core.c): a later fragment is no port, and so it is not port 53.
+/// Without conntrack nothing reassembles fragments. `iptables-nft` expresses port matches as payload expressions, and
+/// the kernel's fast path for two bytes does not check for a transport header (`nft_payload_fast_eval`,
+/// net/netfilter/nf_tables_core.c): a later fragment has no port, and so its port is not 53.
 #[test]
 fn d19_later_fragments_match_no_port() {
     check_legacy(
@@ -93,8 +93,8 @@ fn d19_later_fragments_match_no_port() {
     );
 }
 
-/// What is too short to be read is dropped by the match (`hotdrop`), whatever follows. Payload expressions of `iptables-nft`
-/// read what is there, and do not drop.
+/// A match drops a packet that is too short (`hotdrop`), whatever follows. Payload expressions of `iptables-nft` read
+/// the available bytes and do not drop.
 #[test]
 fn d19_a_truncated_header_is_dropped_by_the_match() {
     check_legacy(
@@ -114,7 +114,7 @@ fn d19_a_truncated_header_is_dropped_by_the_match() {
     );
 }
 
-/// A match is asked only if those before it matched, and a rule only if it is reached.
+/// A match is evaluated only if those before it matched, and a rule only if it is reached.
 #[test]
 fn d20_statistic_is_asked_when_it_is_reached() {
     check(
@@ -137,8 +137,8 @@ fn d20_statistic_is_asked_when_it_is_reached() {
     );
 }
 
-/// `--probability P` matches `P * 2^31` of the numbers below 2^31. Bounds are five standard deviations of a binomial
-/// distribution; a kernel or a simulator that counts otherwise is far beyond them.
+/// `--probability P` matches `P * 2^31` of the numbers below 2^31. The bounds are five standard deviations of a
+/// binomial distribution; a kernel or simulator with another definition is far outside.
 #[test]
 fn d20_random_matches_as_often_as_it_says() {
     const COUNT: u32 = 4000;
@@ -197,7 +197,7 @@ fn d21_recent_reaps_and_names_its_lists() {
     );
 }
 
-/// A list holds a hundred addresses; who comes then takes the place of the one that was seen longest ago.
+/// A list holds a hundred addresses; a new one replaces the least recently seen.
 #[test]
 fn d21_a_full_list_forgets_whom_it_saw_longest_ago() {
     let set = |host: usize| format!("eth0 < udp 10.0.7.{host}:4000 10.1.0.2:1\n");
@@ -223,7 +223,7 @@ fn d21_a_full_list_forgets_whom_it_saw_longest_ago() {
     );
 }
 
-/// A packet on its way out has lost one already, and is remembered as it came.
+/// Forwarding decrements the TTL of a packet, which is remembered as received.
 #[test]
 fn d21_the_ttl_is_that_before_forwarding() {
     check(

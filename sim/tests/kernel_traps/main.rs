@@ -1,8 +1,8 @@
-//! Where simulators commonly go wrong, one trap after the other: the same rules, the same frames, in the simulator and in the
-//! kernel. `docs/traps.md` says what each trap is and which test pins it.
+//! Common errors of simulators, one trap at a time: the same rules and frames in the simulator and in the kernel.
+//! `docs/traps.md` describes each trap and names the test.
 //!
 //! Needs root, `unshare`, `bash`, `ip`, `bridge`, `conntrack`, `iptables-legacy` and `iptables-nft`. Without them the
-//! simulator is compared with its last judged transcripts alone, and the tests say so.
+//! simulator is compared only with its last verified transcripts, and the tests say so.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "../support/dut.rs"]
@@ -20,13 +20,13 @@ mod reject;
 
 use dut::{Backend, Case};
 
-/// Runs a case on both sides, the kernel's with both back ends of iptables. What both did is the snapshot.
+/// Runs a case in the simulator and in the kernel with both back ends of iptables. The common result is the snapshot.
 fn check(name: &str, text: &str) {
     check_with(backends(), name, text);
 }
 
-/// The same where `iptables-nft` does something else: the simulator follows `iptables-legacy`, and `marks` are lines that the
-/// other wrote instead.
+/// Like [`check`] for cases in which `iptables-nft` differs: the simulator follows `iptables-legacy`, and `marks` are
+/// lines of the other.
 fn check_legacy(name: &str, text: &str, marks: &[&str]) {
     let has = |backend| backends().contains(&backend);
     check_with(if has(Backend::Legacy) { &[Backend::Legacy] } else { &[] }, name, text);
@@ -49,7 +49,7 @@ fn check_with(backends: &[Backend], name: &str, text: &str) {
     insta::assert_snapshot!(name, case.transcript(&ours));
 }
 
-/// The back ends that this machine has.
+/// The back ends available on this machine.
 fn backends() -> &'static [Backend] {
     use std::sync::OnceLock;
     static BACKENDS: OnceLock<Vec<Backend>> = OnceLock::new();
@@ -63,7 +63,7 @@ fn backends() -> &'static [Backend] {
             let said = netns::run(&[vec![probe]]).concat().concat();
             let has = said.contains("-P POSTROUTING ACCEPT");
             if !has {
-                eprintln!("skipped: iptables-{}, which says {said:?}", backend.name());
+                eprintln!("skipped: needs iptables-{}, found {said:?}", backend.name());
             }
             has
         };
@@ -71,7 +71,7 @@ fn backends() -> &'static [Backend] {
     })
 }
 
-/// A test of the test: a host that does something else is noticed.
+/// A test of the test: a host that behaves differently is noticed.
 #[test]
 fn a_difference_is_noticed() {
     let case = Case::parse("eth0 < udp 10.0.0.2:4000 10.1.0.2:53");

@@ -1,4 +1,4 @@
-//! D-06, D-07, D-16, D-17: addresses that NAT chooses, devices that flows are bound to, and NAT of the host's own packets.
+//! D-06, D-07, D-16, D-17: address selection of NAT, devices bound to flows, and NAT of local packets.
 
 use crate::check;
 
@@ -38,7 +38,7 @@ fn d06_a_device_without_address_takes_that_of_another() {
     );
 }
 
-/// And what has no source yet is let alone: such as a DHCP client has it.
+/// Packets without a source address, such as those of a DHCP client, are left alone.
 #[test]
 fn d06_without_any_address_packets_are_dropped() {
     check(
@@ -127,7 +127,7 @@ fn d16_output_is_routed_again_with_the_source_that_it_has() {
     );
 }
 
-/// A process of the node asks a VIP, and is masqueraded once it leaves.
+/// A process on the node connects to a VIP, and is masqueraded on output.
 #[test]
 fn d16_a_vip_from_the_host_itself() {
     check(
@@ -185,7 +185,7 @@ fn d49_a_packet_to_oneself_passes_all_hooks_with_one_entry() {
     );
 }
 
-/// 0.0.0.0 means oneself: what is sent there goes from the loopback's address to the same.
+/// 0.0.0.0 means the host itself: packets are sent from the loopback address to the same address.
 #[test]
 fn d49_a_packet_to_the_unspecified_address_is_one_to_oneself() {
     check(

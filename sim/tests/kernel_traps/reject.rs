@@ -1,4 +1,4 @@
-//! D-23: REJECT. How often ICMP errors are sent is in `kernel_icmp_limit.rs`.
+//! D-23: REJECT. For ICMP rate limits see `kernel_icmp_limit.rs`.
 
 use crate::check;
 
@@ -98,7 +98,7 @@ fn d23_a_reset_sets_the_entry_closing() {
     );
 }
 
-/// The answer to a flow that DNAT has turned comes from the address that the client knows.
+/// The error for a DNATed flow comes from the address that the client knows.
 #[test]
 fn d23_an_error_about_a_translated_packet_names_what_its_sender_knows() {
     check(

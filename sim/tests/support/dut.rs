@@ -1,7 +1,7 @@
-//! One host that exists twice, in the simulator and in the kernel, and is judged by the frames that go in and come out.
+//! A host that exists twice, in the simulator and in the kernel, and is compared by its incoming and outgoing frames.
 //!
-//! It has three devices: `ethN` has 10.N.0.1/24, and 10.N.0.2 to 10.N.0.9 are permanent neighbours there. It forwards. On the
-//! other end of each device is nobody: frames are made by the case and read by the comparison.
+//! It has three devices: `ethN` has 10.N.0.1/24, and 10.N.0.2 to 10.N.0.9 are permanent neighbours there. It forwards.
+//! The other end of each device has no host: the case creates the frames and the comparison reads them.
 //!
 //! A case is a list of lines:
 //!
@@ -37,7 +37,7 @@ use std::net::SocketAddrV4;
 
 pub(crate) const DEVICES: [&str; 3] = ["eth0", "eth1", "eth2"];
 
-/// Which `iptables` the kernel's side has.
+/// The `iptables` back end of the kernel side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Legacy,
@@ -58,31 +58,31 @@ impl Backend {
 pub(crate) enum Step {
     /// A command of `ip`, `bridge`, `sysctl` or `iptables`.
     Command(Vec<String>),
-    /// A frame comes in by a device.
+    /// A frame arrives on a device.
     Frame { device: String, bytes: Vec<u8>, mark: u32 },
-    /// A UDP socket of the host that answers.
+    /// A UDP socket of the host that replies.
     Listen(SocketAddrV4),
-    /// A UDP socket of the host sends so many bytes.
+    /// A UDP socket of the host sends this many bytes.
     Send { port: u16, to: SocketAddrV4, len: usize },
     /// Milliseconds.
     Sleep(u64),
     /// Rules of a table with their counters.
     Counters(String),
-    /// The conntrack table, with who holds its entries if that is asked for.
+    /// The conntrack table, optionally with reference counts.
     Conntrack { has_use: bool },
-    /// What conntrack has counted.
+    /// Counters of conntrack.
     Statistics,
 }
 
 impl Step {
-    /// The identification of the IP packet that comes in.
+    /// The IP identification of the incoming packet.
     fn ident(&self) -> Option<u16> {
         let Self::Frame { bytes, .. } = self else { return None };
         Some(u16::from_be_bytes([bytes[18], bytes[19]]))
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) lines: Vec<String>,
@@ -110,11 +110,11 @@ fn step(line: &str) -> Step {
         ["conntrack", "-L", "use"] => Step::Conntrack { has_use: true },
         ["conntrack", "-S"] => Step::Statistics,
         ["iptables" | "ip" | "bridge" | "sysctl", ..] => Step::Command(words_of(line)),
-        _ => panic!("{line:?} is no line of a case"),
+        _ => panic!("invalid line {line:?}"),
     }
 }
 
-/// The words of a command, with what stands in quotes as one.
+/// The words of a command; quoted text is one word.
 fn words_of(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (index, part) in line.split('"').enumerate() {
@@ -137,7 +137,7 @@ impl Counted {
         Self(host)
     }
 
-    /// Sends datagrams to a closed port; returns how many of them the rule has matched.
+    /// Sends datagrams to a closed port; returns how many the rule matched.
     pub(crate) fn send(&mut self, count: u32) -> u32 {
         for _ in 0..count {
             self.0.run(&Step::Send { port: 0, to: "127.0.0.1:9".parse().unwrap(), len: 1 });
@@ -148,7 +148,7 @@ impl Counted {
     }
 }
 
-/// A case as the simulator runs it: each line, with what came of it behind `|`.
+/// A case as run by the simulator: each line, with its result after `|`.
 pub(crate) struct Case {
     lines: Vec<(String, Step)>,
 }
@@ -175,7 +175,7 @@ impl Case {
         text
     }
 
-    /// Runs the case in the kernel. The error says where it parts from `ours`.
+    /// Runs the case in the kernel. The error shows where it differs from `ours`.
     pub(crate) fn judge(&self, backend: Backend, ours: &[Outcome]) -> Result<(), String> {
         let steps: Vec<Step> = self.lines.iter().map(|(_, step)| step.clone()).collect();
         let expected: Vec<usize> = ours.iter().map(|outcome| outcome.lines.len()).collect();
@@ -204,7 +204,7 @@ impl Case {
         if differs { Err(report) } else { Ok(()) }
     }
 
-    /// How many frames a run has, in and out.
+    /// Number of frames of a run, in and out.
     pub(crate) fn frames(&self, outcomes: &[Outcome]) -> usize {
         let of = |((_, step), outcome): (&(String, Step), &Outcome)| match step {
             Step::Frame { .. } => 1 + outcome.lines.len(),
@@ -215,13 +215,13 @@ impl Case {
     }
 }
 
-/// The counters alone: how `iptables-nft` words a rule is tested elsewhere.
+/// Only the counters: the rule format of `iptables-nft` is tested elsewhere.
 fn counters(outcome: &Outcome) -> Vec<&str> {
     let counter = |line: &str| line.split(']').next().map_or(0, str::len);
     outcome.lines.iter().filter(|line| line.starts_with('[')).map(|line| &line[..counter(line)]).collect()
 }
 
-/// Equal, but for timeouts, which run on while the machine is slow.
+/// Equal, except for timeouts, which continue to run on a slow machine.
 fn are_same(ours: &Outcome, kernels: &Outcome) -> bool {
     let is_same_word = |(ours, kernel): (&str, &str)| {
         let seconds = |word: &str| word.strip_prefix("timeout=").and_then(|text| text.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! A shell in a network namespace of its own, which is gone when the shell is.
+//! A shell in its own network namespace, which disappears with it.
 #![allow(
     clippy::disallowed_types,
     reason = "only tests ask the kernel, and they must start processes for it"
@@ -6,7 +6,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-/// Whether this machine lets us make namespaces; says so if not.
+/// True if this machine allows new namespaces; else prints a message.
 pub(crate) fn is_available() -> bool {
     let probe = Command::new("unshare").args(["--net", "bash", "-c", "ip link set lo up"]).output();
     let is_available = probe.is_ok_and(|output| output.status.success());
@@ -16,8 +16,8 @@ pub(crate) fn is_available() -> bool {
     is_available
 }
 
-/// Runs each list of commands one after another in a new namespace, all lists at the same time. Returns what each command
-/// said, errors included.
+/// Runs each list of commands in a new namespace, all lists in parallel. Returns the output of each command, including
+/// errors.
 pub(crate) fn run(lists: &[Vec<String>]) -> Vec<Vec<String>> {
     let shells: Vec<_> = lists.iter().map(|commands| start(commands)).collect();
     shells.into_iter().zip(lists).map(|(shell, commands)| finish(shell, commands.len())).collect()

@@ -1,4 +1,4 @@
-//! Random numbers that are the same in every run.
+//! Reproducible random numbers.
 
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 pub(crate) struct Random(pub(crate) u64);

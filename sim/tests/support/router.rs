@@ -41,7 +41,7 @@ impl FromStr for Question {
     }
 }
 
-/// Runs the commands on both sides and asks both. The error shows everything that was run and where they part.
+/// Runs the commands and the lookups on both sides. The error shows the whole run and where the sides differ.
 pub(crate) fn compare(setup: &[Command], asked: &[Question]) -> Result<(), String> {
     let mut host = Host::new();
     let ours: Vec<_> = setup.iter().map(|command| host.run(&command.0)).collect();
@@ -74,7 +74,7 @@ fn device_index(device: &str) -> usize {
     DEVICES.iter().position(|name| *name == device).expect("one of DEVICES")
 }
 
-/// What the kernel said.
+/// Output of the kernel side.
 struct Kernel {
     replies: Vec<String>,
     addrs: Vec<String>,
@@ -108,7 +108,7 @@ fn ask_kernel(setup: &[Command], asked: &[Question]) -> Kernel {
     }
 }
 
-/// An error without the words around it.
+/// The core of an error message.
 fn plain_error(text: &str) -> String {
     text.lines()
         .next()
@@ -128,7 +128,7 @@ fn plain_addrs(text: &str) -> String {
     lines.collect::<Vec<_>>().join(", ")
 }
 
-/// Route lines without `lo`, which is the same everywhere, and without flags that come and go with the carrier.
+/// Route lines without `lo`, which is the same everywhere, and without flags that change with the carrier.
 fn plain_routes(text: &str) -> String {
     let mut lines: Vec<_> = text
         .lines()
@@ -181,7 +181,7 @@ impl Host {
         self.devices.by_name(device).unwrap().id
     }
 
-    /// Runs a command; returns the error, or nothing.
+    /// Runs a command; returns the error, or an empty text.
     fn run(&mut self, words: &[String]) -> String {
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
@@ -206,7 +206,7 @@ impl Host {
                 String::new()
             }
             ["route", verb, ..] => self.run_route(verb, &words[2..]),
-            _ => panic!("{words:?} is no command of this test"),
+            _ => panic!("{words:?} is not a command of this test"),
         }
     }
 
@@ -237,7 +237,7 @@ impl Host {
             let selector = Selector { kind: None, scope: None, via, device, source, metric };
             return error(self.fib.remove(TableId::Main, dst, selector));
         }
-        // The scope that ip(8) chooses.
+        // The default scope of ip(8).
         let scope = match kind {
             RouteKind::Local => Scope::Host,
             RouteKind::Unicast if via.is_none() => Scope::Link,
@@ -254,7 +254,7 @@ impl Host {
         match verb {
             "add" => error(self.fib.add(&self.devices, table, route)),
             "replace" => error(self.fib.replace(&self.devices, table, route)),
-            _ => panic!("{verb} is no verb of this test"),
+            _ => panic!("{verb} is not a verb of this test"),
         }
     }
 
@@ -365,7 +365,7 @@ fn error<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
     result.map_or_else(|error| error.to_string(), |_| String::new())
 }
 
-/// The error number that `ip route get` shows for a refusal.
+/// The errno text that `ip route get` shows for an error.
 fn errno_text(reason: DropReason) -> &'static str {
     const SPECIAL: [(DropReason, &str); 5] = [
         (DropReason::IpNoRouteIn, "Network is unreachable"),

@@ -1,6 +1,6 @@
-//! Saved sets without what differs from one run of a kernel to the next.
+//! Saved sets without details that differ between runs of a kernel.
 
-/// The order of elements and the secret of a hash are not compared, and seconds to the next ten.
+/// Ignores the order of elements and the secret of a hash, and rounds seconds to tens.
 pub(crate) fn comparable(saved: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut elements = Vec::new();

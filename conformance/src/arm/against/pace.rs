@@ -1,46 +1,45 @@
-//! The pace of both arms: timers that would make a kernel wait are short, and those that it draws at random are far away.
+//! Timers of both arms: timeouts for which a run would have to wait are shortened, and random ones are made very long.
 
 use crate::arm::kernel::KernelArm;
 use crate::netns::NetnsName;
 use crate::topology::{NetnsPlan, Topology, TopologyChange};
 
-/// What every device with addresses is given, on both arms.
+/// Sysctls of every device with addresses, on both arms.
 const NEIGH_SYSCTLS: [(&str, &str); 2] = [
-    // Three questions without an answer take 0.18 s in place of 3 s. It is no multiple of the second after which TCP sends
-    // a SYN again: by default the last SYN and the end of the questions fall into the same moment, and either may be first.
-    // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c).
+    // Three unanswered requests take 0.18 s instead of 3 s. That is not a multiple of the second after which TCP
+    // retransmits a SYN: with the default, the last SYN and the resolution failure coincide, in either order. Timers of
+    // less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c).
     ("retrans_time_ms", "60"),
-    // The kernel draws how long a neighbour counts as reachable, between half and one and a half of this
-    // (`neigh_rand_reach_time`, net/core/neighbour.c). Two days are longer than any run.
+    // The kernel draws a neighbour's reachable time between 0.5 and 1.5 times this value (`neigh_rand_reach_time`,
+    // net/core/neighbour.c). Two days are longer than any run.
     ("base_reachable_time_ms", "172800000"),
 ];
 
-/// What every network namespace is given, on both arms.
+/// Sysctls of every network namespace, on both arms.
 const SYSCTLS: [(&str, &str); 2] = [
-    // As long as a capture holds a frame, the kernel does not put its data together with other data to send both again
-    // (`tcp_can_collapse`, net/ipv4/tcp_output.c). Whether it did would depend on when the captures were read.
+    // While a capture holds a frame, the kernel does not coalesce its data with other data for retransmission
+    // (`tcp_can_collapse`, net/ipv4/tcp_output.c). The result would depend on when captures are read.
     ("net.ipv4.tcp_retrans_collapse", "0"),
-    // A host may send one ICMP error to a peer in this time, after the first six (`inet_peer_xrlim_allow`,
-    // net/ipv4/inetpeer.c). The default is the second after which TCP sends a SYN again: by then, whether a host may tell
-    // of it would be a matter of microseconds.
-    // Not less than 834, so that a peer's tokens are capped by the same number wherever they are counted (`ip_error`,
-    // net/ipv4/route.c): kernels differ in when they cap.
+    // The interval of ICMP errors to one peer, after the first six (`inet_peer_xrlim_allow`, net/ipv4/inetpeer.c). The
+    // default is the second after which TCP retransmits a SYN: microseconds would decide whether the error is sent.
+    // At least 834, so that a peer's tokens are capped at the same number wherever they are counted (`ip_error`,
+    // net/ipv4/route.c): kernel versions differ in where they cap.
     ("net.ipv4.icmp_ratelimit", "900"),
 ];
 
 /// The largest receive buffer of Linux 6.12, in bytes.
 const RECEIVE_BUFFER_MAX: u32 = 6 << 20;
 
-/// `net.ipv4.tcp_rmem`, from whose last number the window scale follows. The default depends on the version of the kernel and the
-/// memory of the machine (`tcp_init`, net/ipv4/tcp.c). An application may ask for a buffer of `net.core.rmem_max` bytes,
-/// which the scale allows for as well (`tcp_select_initial_window`, net/ipv4/tcp_output.c) and no namespace has for itself:
-/// where that is more, both sides get as much.
+/// `net.ipv4.tcp_rmem`, whose last number determines the window scale. The default depends on the kernel version and on
+/// the memory of the machine (`tcp_init`, net/ipv4/tcp.c). Applications may request up to `net.core.rmem_max` bytes,
+/// which the scale allows for too (`tcp_select_initial_window`, net/ipv4/tcp_output.c) and which is not per namespace:
+/// if it is larger, both sides use it.
 fn receive_buffers() -> (String, String) {
     let max = KernelArm::rmem_max().unwrap_or(0).max(RECEIVE_BUFFER_MAX);
     ("net.ipv4.tcp_rmem".to_owned(), format!("4096 131072 {max}"))
 }
 
-/// The topology with those settings; what a scenario sets itself comes after them.
+/// The topology with these settings; sysctls of the scenario are applied after them.
 pub(super) fn hastened(topology: &Topology) -> Topology {
     let mut topology = topology.clone();
     let receive_buffers = receive_buffers();
@@ -54,7 +53,7 @@ pub(super) fn hastened(topology: &Topology) -> Topology {
     topology
 }
 
-/// The settings of one device.
+/// The sysctls of one device.
 pub(super) fn neigh_sysctls(device: &str) -> impl Iterator<Item = (String, String)> {
     let name = move |leaf: &str| format!("net.ipv4.neigh.{device}.{leaf}");
     NEIGH_SYSCTLS.iter().map(move |(leaf, value)| (name(leaf), (*value).to_owned()))

@@ -1,4 +1,4 @@
-//! What both sides count and keep: conntrack tables, counters of rules, and how often the kernel chose which endpoint.
+//! Comparison of conntrack tables, rule counters, and the kernel's choices of endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ use crate::prepare::FlowPlan;
 use crate::shares::{Distribution, approximation};
 use crate::statistics::GTest;
 
-/// Choices are called biased if their probability is smaller. A run has fewer than a hundred steps with many connections,
-/// and the chi-squared approximation is wrong by less than a factor of 30 for counts from [`COUNT_MIN`] on; so false alarms
-/// stay below one in a million runs.
+/// Choices with a smaller probability count as biased. A run has fewer than a hundred steps with many connections, and
+/// the chi-squared approximation is off by less than a factor of 30 for counts from [`COUNT_MIN`] on, so false alarms
+/// are rarer than one in a million runs.
 const SIGNIFICANCE: f64 = 1e-10;
 
-/// Fewer connections than this say nothing about probabilities.
+/// With fewer connections there is no meaningful test.
 const COUNT_MIN: u32 = 30;
 
 impl PairedArm {
@@ -30,9 +30,9 @@ impl PairedArm {
         self.compare_counters()
     }
 
-    /// Compares the conntrack tables of all nodes. The last segments of a connection may still be on their way on one side, when a
-    /// server has not come to close yet; so what differs is looked at again once it is decided whether frames differ, and
-    /// told only if it still does.
+    /// Compares the conntrack tables of all nodes. On one side the last segments of a connection may still be in
+    /// flight, if a server has not closed it yet. A difference is therefore checked again when undecided frames have
+    /// been decided, and reported only if it persists.
     fn compare_conntrack(&mut self) -> Result<(), ArmError> {
         for node in self.nodes() {
             let node = NetnsName::Node(node);
@@ -81,7 +81,7 @@ impl PairedArm {
         Ok(())
     }
 
-    /// Whether the kernel chose among endpoints as often as it should, if each connection was like the one before.
+    /// Tests whether the kernel chose endpoints with the exact probabilities, for identical connections.
     pub(super) fn check_choices(
         &mut self,
         before: &Distribution,
@@ -109,7 +109,7 @@ impl PairedArm {
     }
 }
 
-/// Counters by table and chain. Back ends list tables and chains in orders of their own.
+/// Counters by table and chain. Back ends list tables and chains in different orders.
 type Chains = BTreeMap<(String, String), Vec<RuleCounter>>;
 
 fn by_chain(counters: Vec<RuleCounter>) -> Chains {

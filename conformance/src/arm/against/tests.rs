@@ -1,4 +1,4 @@
-//! A kernel that does something else than the simulator must not get away with it.
+//! A kernel that deviates from the simulator must be detected.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,15 @@ use crate::topology::changes;
 
 type Tamper = fn(String) -> String;
 
-/// Runs the first step of a scenario; the kernel loads its rules in other words than the simulator.
+/// Runs the first step of a scenario; the kernel loads rules that `tamper` has changed.
 fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
     first_step(scenario, tamper).0.disagreements
 }
 
-/// Both arms after that step, and its connections, if it has some.
+/// Both arms after that step, and its connections, if any.
 fn first_step(scenario: &str, tamper: Tamper) -> (PairedArm, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
-    let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is sound") };
+    let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is valid") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
     let mut against = PairedArm::new(Backend::default(), CounterListing::IptablesSave, 0, false);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
@@ -72,9 +72,9 @@ fn what_a_kernel_does_last_is_noticed() {
     let (mut against, plan) = first_step("clusterip", |text| text);
     let plan = against.single(&plan.expect("connections"));
     let mut arm = &mut against;
-    arm.sleep(Duration::from_millis(1)).expect("nothing stands in its way");
+    arm.sleep(Duration::from_millis(1)).expect("sleeping does not fail");
     assert_eq!(arm.disagreements(), []);
-    // The simulator does not hear of this one.
+    // The simulator does not run this one.
     arm.kernel.run_flow(&plan).expect("a connection");
     arm.finish().expect("a comparison");
     assert_eq!(kinds(&against.disagreements), ["conntrack", "counters", "frame"]);
@@ -95,8 +95,8 @@ fn a_pod_that_comes_back_has_a_link_that_loses_nothing() {
     let loss = Some(Share::parse("1/2").expect("a share"));
     arm.change(&StateChange::Link { netns: pod, latency: None, loss }).expect("a link that loses frames");
     assert!(!arm.is_predictable());
-    arm.rebuild(&changes(&with, &without), &without).expect("it goes");
-    arm.rebuild(&changes(&without, &with), &with).expect("it comes back");
+    arm.rebuild(&changes(&with, &without), &without).expect("the Pod is removed");
+    arm.rebuild(&changes(&without, &with), &with).expect("the Pod is added");
     assert!(arm.is_predictable());
     // From here on, frames are compared again.
     let plan = arm.single(&plan.expect("connections"));
@@ -120,13 +120,13 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
             &["conntrack", "frame", "script"],
         ),
         (
-            "another port of the endpoints, on which nobody listens",
+            "another port of the endpoints, without a listener",
             "clusterip-three-endpoints",
             |text| text.replace(":8080", ":8081"),
             &["choices", "conntrack", "counters", "flow", "frame"],
         ),
         (
-            "nearly everything to one endpoint",
+            "nearly all connections to one endpoint",
             "clusterip-three-endpoints",
             |text| text.replace("--probability 0.3333333333", "--probability 0.9900000000"),
             &["choices"],
@@ -140,7 +140,7 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
             &["counters"],
         ),
         (
-            "a mark on connections, which nobody asks for",
+            "a connection mark that no rule uses",
             "clusterip",
             |text| {
                 let mark = "-A KUBE-FORWARD -j CONNMARK --set-mark 0x77\n";
@@ -159,7 +159,7 @@ fn whatever_a_kernel_does_otherwise_is_noticed() {
         let found = disagreements(scenario, tamper);
         let mut kinds: BTreeSet<_> = found.iter().map(|one| kind(&one.kind)).collect();
         if !expected.is_empty() && !expected.contains(&"counters") {
-            // Whether a rule meets what is sent again is a matter of time.
+            // Whether a rule matches retransmissions depends on timing.
             kinds.remove("counters");
         }
         let shown: Vec<_> = found.iter().take(5).map(ToString::to_string).collect();

@@ -1,19 +1,19 @@
-//! From a topology to a wired lab.
+//! Builds a wired lab from a topology.
 
 use super::lab::{Lab, LabError};
 use super::wiring::{self, LinkEnd, Wiring};
 use crate::netns::NetnsName;
 use crate::topology::{LinkPlan, NetnsPlan, Topology, TopologyChange, Veth};
 
-/// Makes the namespaces of a topology and everything in them but the listeners.
+/// Creates the namespaces of a topology and everything in them except listeners.
 ///
 /// # Errors
-/// If the kernel refuses something.
+/// If the kernel rejects something.
 pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
     let names: Vec<String> = topology.netns.keys().map(ToString::to_string).collect();
     let lab = Lab::create(names.iter().map(String::as_str))?;
     let mut wiring = Wiring::default();
-    // Every device is there before the first address.
+    // All devices exist before the first address is added.
     for (netns, plan) in &topology.netns {
         begin(&mut wiring, &netns.to_string(), plan);
     }
@@ -31,10 +31,10 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
     Ok(lab)
 }
 
-/// Carries out changes of devices, addresses and routes; listeners are not the lab's business.
+/// Applies changes of devices, addresses and routes; listeners are handled elsewhere.
 ///
 /// # Errors
-/// If the kernel refuses something.
+/// If the kernel rejects something.
 pub(super) fn rebuild(
     lab: &mut Lab,
     before: &Topology,
@@ -43,7 +43,7 @@ pub(super) fn rebuild(
 ) -> Result<(), LabError> {
     for change in changes {
         if let TopologyChange::RemovePod(netns) = change {
-            // The kernel deletes a namespace in the background; until then its devices would still be there.
+            // The kernel deletes a namespace in the background; until then its devices would still exist.
             for Veth { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
                 lab.netns(&port.netns.to_string()).run("ip", &["link", "del", "dev", &port.device], b"")?;
             }
@@ -60,8 +60,8 @@ pub(super) fn rebuild(
     settle(lab, after)
 }
 
-/// Waits until every bridge has a link if it has ports, and none otherwise. Until then, a bridge may still forget its
-/// neighbours, and with them the packets that wait for an answer (`neigh_carrier_down`, net/core/neighbour.c).
+/// Waits until every bridge with ports has a carrier, and every other has none. Until then a bridge may still flush its
+/// neighbours, and with them queued packets (`neigh_carrier_down`, net/core/neighbour.c).
 fn settle(lab: &Lab, topology: &Topology) -> Result<(), LabError> {
     for (netns, plan) in &topology.netns {
         let Some(bridge) = &plan.bridge else { continue };
@@ -148,8 +148,8 @@ mod tests {
         VethEnd { netns, device: device.to_owned(), mac: MacAddr([2, 0, 0, 0, 1, last]) }
     }
 
-    /// Says of a bridge what the kernel has made known, which is not always what it would find if it looked: a listing of all
-    /// devices does not bring them up to date.
+    /// Checks the bridge state that the kernel has announced, which may lag behind the actual state: listing all
+    /// devices does not update it.
     fn check(lab: &Lab, netns: &NetnsName, state: &str) {
         let listing = lab.netns(&netns.to_string()).run("ip", &["link"], b"").expect("a listing");
         let line = listing.lines().find(|line| line.contains(": cni0:")).expect("the bridge");

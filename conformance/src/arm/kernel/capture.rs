@@ -1,9 +1,9 @@
 //! Capture of every frame on every device of a namespace.
 //!
-//! One packet socket per namespace, bound to no device (packet(7)): so the kernel itself puts the frames of all devices in
-//! one order, in both directions, with its time stamps and with a count of what was lost. pnet's channels have one socket
-//! per device and neither time stamps nor directions. Promiscuous mode stays off: on a bridge it makes the kernel deliver
-//! frames twice that br_netfilter redirected.
+//! One packet socket per namespace, not bound to a device (packet(7)): the kernel itself orders the frames of all
+//! devices in both directions, stamps them, and counts losses. pnet's datalink channels have one socket per device, and
+//! neither time stamps nor directions. Promiscuous mode stays off: on a bridge it makes the kernel deliver frames twice
+//! that br_netfilter redirected.
 
 mod stamp;
 
@@ -24,11 +24,11 @@ use thiserror::Error;
 use super::lab::{LabError, LabNetns};
 use crate::frame::{Direction, Frame};
 
-/// Room for frames that were not read yet. Frames are read after every connection; the longest step between two reads is
-/// one connection with all its retransmissions.
+/// Room for unread frames. Frames are read after every connection, so the longest interval is one connection with all
+/// its retransmissions.
 const BUFFER_BYTES: usize = 16 << 20;
 
-/// The largest frame: offloading may hand 64 KiB of payload to a device at once.
+/// The largest frame: segmentation offload may pass 64 KiB of payload to a device at once.
 const FRAME_BYTES: usize = 66 * 1024;
 
 /// `PACKET_OUTGOING` (include/uapi/linux/if_packet.h).
@@ -39,7 +39,7 @@ const PACKET_OUTGOING: u8 = 4;
 pub struct Capture {
     netns: String,
     socket: OwnedFd,
-    /// Devices by index, as far as frames have named them.
+    /// Device names by index, for frames seen so far.
     devices: BTreeMap<usize, String>,
     buffer: Vec<u8>,
     lost: u32,
@@ -51,7 +51,7 @@ pub enum CaptureError {
     /// The namespace could not be entered.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// The socket does not do what it is for.
+    /// The socket failed.
     #[error("capture in {netns}: {source}")]
     Io {
         /// The node's name.
@@ -59,21 +59,21 @@ pub enum CaptureError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel had no room for frames.
+    /// The kernel dropped frames for lack of room.
     #[error("capture in {netns}: the kernel lost {count} frames")]
     Lost {
         /// The node's name.
         netns: String,
-        /// How many.
+        /// The number of frames.
         count: u32,
     },
 }
 
 impl Capture {
-    /// Begins to capture. Frames from here on are kept.
+    /// Starts capturing.
     ///
     /// # Errors
-    /// If the namespace cannot be entered or the socket cannot be made.
+    /// If the namespace cannot be entered or the socket cannot be created.
     pub fn open(netns: &LabNetns) -> Result<Self, CaptureError> {
         stamp::ensure()?;
         let name = netns.name().to_owned();
@@ -82,7 +82,7 @@ impl Capture {
         Ok(Self { netns: name, socket, devices: BTreeMap::new(), buffer: vec![0; FRAME_BYTES], lost: 0 })
     }
 
-    /// Takes the frames that have been captured since the last call.
+    /// Returns the frames captured since the last call.
     ///
     /// # Errors
     /// If the socket fails, or the kernel lost frames.
@@ -115,7 +115,7 @@ impl Capture {
         if !self.devices.contains_key(&index) {
             self.devices = netns.enter(device_names)?.map_err(|errno| self.fault(errno))?;
         }
-        // A device may be gone before its last frames are read.
+        // A device may be deleted before its last frames are read.
         Ok(self.devices.get(&index).cloned().unwrap_or_else(|| format!("#{index}")))
     }
 }
@@ -125,11 +125,11 @@ struct Received {
     device_index: usize,
     direction: Direction,
     bytes: Vec<u8>,
-    /// Frames that the socket has lost since it was opened, as far as was told.
+    /// Frames lost since the socket was opened, as far as reported.
     lost: u32,
 }
 
-/// Reads one frame, if there is one.
+/// Reads one frame, if available.
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<Received>, Errno> {
     let mut control = nix::cmsg_space!(TimeSpec, u32);
     let mut slices = [IoSliceMut::new(buffer)];
@@ -173,8 +173,8 @@ fn device_names() -> Result<BTreeMap<usize, String>, Errno> {
     Ok(devices.iter().map(|device| (device.index() as usize, name(device))).collect())
 }
 
-/// Puts the frames of several namespaces into one order. Within a namespace the order in which the kernel handed them out
-/// is kept; between namespaces, time stamps decide.
+/// Merges the frames of several namespaces. Within a namespace the kernel's order is kept; between namespaces, time
+/// stamps decide.
 pub fn merge(captures: Vec<Vec<Frame>>) -> Vec<Frame> {
     let mut queues: Vec<_> = captures.into_iter().map(|frames| frames.into_iter().peekable()).collect();
     let mut merged = Vec::new();

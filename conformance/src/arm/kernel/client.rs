@@ -1,4 +1,4 @@
-//! Clients: one connection, datagram or echo request and its answer, from within a namespace, and what came of it.
+//! Clients: one connection, datagram or echo request and its response, from inside a namespace, and the outcome.
 
 mod ping;
 mod tcp;
@@ -19,56 +19,56 @@ use thiserror::Error;
 use super::lab::{LabError, LabNetns};
 use crate::observation::Transport;
 
-/// What a client does.
+/// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// By what.
+    /// The protocol.
     pub protocol: Transport,
-    /// To where; the port means nothing for ICMP.
+    /// The destination; the port is unused for ICMP.
     pub to: SocketAddrV4,
-    /// Its own port, or the identifier of an echo request; chosen by the kernel if `None`.
+    /// The source port, or the identifier of an echo request; chosen by the kernel if `None`.
     pub source_port: Option<u16>,
-    /// What it sends.
+    /// The payload.
     pub bytes: Vec<u8>,
-    /// How long it waits, from the beginning to the answer.
+    /// The time from the start to the response.
     pub timeout: Duration,
 }
 
-/// What came of it, as far as a socket tells.
+/// The outcome as seen through the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How it ended.
+    /// How the exchange ended.
     pub end: End,
-    /// Own end; unspecified if the kernel had chosen none before it failed.
+    /// Local address; unspecified if the kernel had not chosen one before the failure.
     pub local: SocketAddrV4,
-    /// The answer, or as much of it as came.
+    /// The response, or the part that arrived.
     pub reply: Vec<u8>,
-    /// From where the answer came.
+    /// The source of the response.
     pub reply_from: Option<SocketAddrV4>,
-    /// Type and code of ICMP errors that the socket was told about, in order. TCP sockets are told errno alone.
+    /// Type and code of ICMP errors reported to the socket, in order. TCP sockets report only errno.
     pub icmp_errors: Vec<(u8, u8)>,
 }
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With the answer.
+    /// With a response.
     Answered,
     /// With this error of connect(2), send(2) or recv(2).
     Failed(Errno),
-    /// The peer closed the connection before it had answered.
+    /// The peer closed the connection before a response.
     Closed,
-    /// After the time that the client waits.
+    /// By the timeout.
     TimedOut,
 }
 
-/// Why a client could not even try.
+/// Why a client could not start.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The namespace could not be entered.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// The socket could not be made.
+    /// The socket could not be created.
     #[error("{netns}: {}: {source}", protocol.name())]
     Io {
         /// The node's name.
@@ -83,7 +83,8 @@ pub enum ClientError {
 /// Runs one exchange.
 ///
 /// # Errors
-/// If the namespace cannot be entered, or the kernel has no such socket. What happens to the exchange itself is reported.
+/// If the namespace cannot be entered, or the kernel does not support the socket. Failures of the exchange itself are
+/// reported in the result.
 pub fn exchange(netns: &LabNetns, request: &Request) -> Result<Report, ClientError> {
     let opened = netns.enter(|| match request.protocol {
         Transport::Tcp => open(SockType::Stream, SockProtocol::Tcp, request.source_port),
@@ -109,7 +110,7 @@ fn open(kind: SockType, protocol: SockProtocol, port: Option<u16>) -> Result<Own
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, kind, flags, protocol)?;
     if let Some(port) = port {
-        // A port whose last connection is in TIME_WAIT may be bound again (socket(7)).
+        // Allows binding a port whose last connection is in TIME_WAIT (socket(7)).
         setsockopt(&socket, sockopt::ReuseAddr, &true)?;
         bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
     }
@@ -122,11 +123,11 @@ impl Report {
     }
 }
 
-/// Waits until something happens on a socket; false if the deadline came first.
+/// Waits for an event on a socket; false on timeout.
 fn wait(fd: BorrowedFd<'_>, events: PollFlags, deadline: Instant) -> Result<bool, Errno> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A wait that is shorter than a millisecond is rounded up; else it would be a busy loop at the end.
+        // Round up to milliseconds, otherwise the end of the wait would be a busy loop.
         let timeout = PollTimeout::try_from(left + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
         let mut polled = [PollFd::new(fd, events)];
         match poll(&mut polled, timeout) {

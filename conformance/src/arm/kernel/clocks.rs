@@ -1,17 +1,17 @@
-//! The two clocks of a run: the one that times it, and the one by which the kernel stamps frames.
+//! The two clocks of a run: one measures time, the other stamps frames.
 //!
-//! Frames are stamped by CLOCK_REALTIME (`ktime_get_real`, `__net_timestamp` in include/linux/skbuff.h), and everything else
-//! is timed by CLOCK_MONOTONIC. Both run equally fast. What lies between them changes only when somebody sets the time, when
-//! a leap second is inserted, or when the machine was suspended (`tk_set_wall_to_mono`, kernel/time/timekeeping.c).
+//! Frames are stamped with CLOCK_REALTIME (`ktime_get_real`, `__net_timestamp` in include/linux/skbuff.h); everything
+//! else uses CLOCK_MONOTONIC. Both run at the same rate. Their offset changes only when the time is set, when a leap
+//! second is inserted, or after a suspend (`tk_set_wall_to_mono`, kernel/time/timekeeping.c).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
-/// What lies between the clocks may seem to change by so much: times are compared more coarsely than this.
+/// Tolerance for apparent changes of the offset: times are compared more coarsely than this.
 const MOVED_MAX: Duration = Duration::from_millis(2);
 
-/// A reading is wide when the thread had to wait in its middle. The narrowest of so many counts.
+/// A reading is imprecise if the thread was preempted during it. The most precise of this many readings is used.
 const READINGS: usize = 3;
 
 /// The clocks of a run.
@@ -24,12 +24,12 @@ pub(super) struct Clocks {
 /// The clock that stamps frames was set during the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "the machine's clock was set by {0:?} during the run, and frames are stamped by it, so their times mean nothing: run it \
-     again; if that does not help, stop what sets the clock (systemd-timesyncd, chronyd, ntpd)"
+    "the machine's clock was set by {0:?} during the run, and frames are stamped by it, so their times are invalid: run it \
+     again; if that does not help, stop the service that sets the clock (systemd-timesyncd, chronyd, ntpd)"
 )]
 pub(super) struct ClockMoved(Duration);
 
-/// What CLOCK_REALTIME showed when the run began, since 1970, as a later look tells: a moment between these two.
+/// CLOCK_REALTIME at the start of the run, since 1970, as an interval that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reading {
     earliest: Duration,
@@ -37,26 +37,26 @@ struct Reading {
 }
 
 impl Clocks {
-    /// The clocks of a run that begins now.
+    /// The clocks of a run that starts now.
     pub(super) fn begin() -> Self {
         let since = Instant::now();
         Self { since, begin: Reading::take(since) }
     }
 
-    /// How long the run has been going on.
+    /// Elapsed time of the run.
     pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// When a frame was stamped, since the run began; `stamp` counts from 1970.
+    /// The time of a frame's stamp since the start of the run; `stamp` is relative to 1970.
     pub(super) fn since_begin(&self, stamp: Duration) -> Duration {
         stamp.saturating_sub(self.begin.latest)
     }
 
-    /// Whether stamps of frames can still be believed.
+    /// Checks that time stamps of frames are still valid.
     ///
     /// # Errors
-    /// If the clock that stamps frames was set since the run began.
+    /// If the clock that stamps frames was set since the start of the run.
     pub(super) fn check(&self) -> Result<(), ClockMoved> {
         let moved = self.begin.distance(Reading::take(self.since));
         if moved > MOVED_MAX { Err(ClockMoved(moved)) } else { Ok(()) }
@@ -81,7 +81,7 @@ impl Reading {
         self.latest.saturating_sub(self.earliest)
     }
 
-    /// By how much two readings contradict each other.
+    /// The amount by which two readings contradict each other.
     fn distance(self, other: Self) -> Duration {
         let behind = self.earliest.saturating_sub(other.latest);
         behind.max(other.earliest.saturating_sub(self.latest))
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     impl Clocks {
-        /// As if somebody had done so.
+        /// Simulates such a change.
         pub(crate) fn set_by_an_hour(&mut self) {
             let hour = Duration::from_secs(3_600);
             let Reading { earliest, latest } = self.begin;
@@ -109,7 +109,7 @@ mod tests {
     fn readings_contradict_each_other_by_what_lies_between_them() {
         for (one, other, expected) in [
             (reading(1_000, 1_000), reading(1_000, 1_000), 0),
-            // The thread had to wait in the middle of either reading.
+            // The thread was preempted during one reading or the other.
             (reading(400, 1_000), reading(1_000, 1_000), 0),
             (reading(1_000, 1_001), reading(1_001, 1_700), 0),
             (reading(1_000, 1_001), reading(1_004, 1_700), 3),

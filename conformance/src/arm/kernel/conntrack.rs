@@ -1,4 +1,4 @@
-//! Conntrack tables: as the kernel itself writes them, or else as `conntrack -L` does.
+//! Conntrack tables, read from procfs or else from `conntrack -L`.
 
 use std::fs;
 use std::io;
@@ -8,16 +8,15 @@ use std::str::FromStr;
 use super::lab::{LabError, LabNetns};
 use crate::observation::{ConntrackObservation, IcmpKey, TcpState, Transport};
 
-/// The table of the namespace of the thread that looks, where the kernel has CONFIG_NF_CONNTRACK_PROCFS. All namespaces
-/// share one hash: this walks it without locks (`ct_get_next`, net/netfilter/nf_conntrack_standalone.c), where a listing by
-/// netlink takes one for every bucket (`ctnetlink_dump_table`, net/netfilter/nf_conntrack_netlink.c), which is ten times the
-/// work.
+/// The table of the current thread's namespace, on kernels with CONFIG_NF_CONNTRACK_PROCFS. All namespaces share one
+/// hash table: procfs walks it without locks (`ct_get_next`, net/netfilter/nf_conntrack_standalone.c), whereas netlink
+/// locks every bucket (`ctnetlink_dump_table`, net/netfilter/nf_conntrack_netlink.c), which costs ten times as much.
 const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
 
-/// The entries of a namespace. Of protocols that no observation has a word for there are none.
+/// The entries of a namespace. Entries of unsupported protocols are omitted.
 ///
 /// # Errors
-/// If the table cannot be read, or is not written as expected; what the tool says where it is asked.
+/// If the table cannot be read or has an unexpected format, or the tool fails.
 pub fn list(netns: &LabNetns) -> Result<Vec<ConntrackObservation>, LabError> {
     let listing = match netns.enter(|| fs::read_to_string(TABLE))? {
         Ok(table) => table,
@@ -32,7 +31,7 @@ pub fn list(netns: &LabNetns) -> Result<Vec<ConntrackObservation>, LabError> {
             what: "conntrack -L -f ipv4 -o extended".to_owned(),
             source: io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("expected {expected}, found {line:?}; please report what this kernel shows"),
+                format!("expected {expected}, found {line:?}; please report this kernel's format"),
             ),
         })
     };
@@ -42,7 +41,7 @@ pub fn list(netns: &LabNetns) -> Result<Vec<ConntrackObservation>, LabError> {
 /// Deletes one entry by its original tuple.
 ///
 /// # Errors
-/// What the tool says.
+/// If the tool fails.
 pub fn delete(netns: &LabNetns, entry: &ConntrackObservation) -> Result<(), LabError> {
     let (src, dst) = entry.original;
     let args = [
@@ -62,8 +61,8 @@ pub fn delete(netns: &LabNetns, entry: &ConntrackObservation) -> Result<(), LabE
     netns.run("conntrack", &args.each_ref().map(String::as_str), b"").map(drop)
 }
 
-/// Reads a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=… [ASSURED] mark=0`;
-/// the error says what was expected of it. `None` for what no observation has a word for.
+/// Parses a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=…
+/// [ASSURED] mark=0`; an error names the expected field. `None` for unsupported protocols.
 fn parse(line: &str) -> Result<Option<ConntrackObservation>, &'static str> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     let protocol = match words[..] {
@@ -98,13 +97,13 @@ impl Words<'_> {
         self.0.contains(&word)
     }
 
-    /// The value that a key has for the `index`-th time: first that of the original direction, then that of the reply.
+    /// The `index`-th value of a key: first of the original direction, then of the reply.
     fn value<T: FromStr>(&self, key: &str, index: usize) -> Option<T> {
         let mut values = self.0.iter().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         values.nth(index)?.parse().ok()
     }
 
-    /// Source and destination; ICMP has a type and an identifier in place of ports.
+    /// Source and destination; ICMP has type and identifier in place of ports.
     fn ends(&self, protocol: Transport, index: usize) -> Result<(SocketAddr, SocketAddr), &'static str> {
         let end = |address: &str, port: &str| -> Result<SocketAddr, &'static str> {
             let address: IpAddr = self.value(address, index).ok_or("src=ADDRESS and dst=ADDRESS, twice")?;
@@ -126,13 +125,13 @@ impl Words<'_> {
             .ok_or("type=NUMBER, code=NUMBER and id=NUMBER, twice")
     }
 
-    /// It stands before the addresses.
+    /// The state precedes the addresses.
     fn tcp_state(&self) -> Result<TcpState, &'static str> {
         let mut before = self.0.iter().take_while(|word| !word.starts_with("src="));
         before.find_map(|word| TcpState::by_name(word)).ok_or("a TCP state before the addresses")
     }
 
-    /// Kernels without CONFIG_NF_CONNTRACK_MARK show none.
+    /// Kernels without CONFIG_NF_CONNTRACK_MARK print none.
     fn mark(&self) -> Result<u32, &'static str> {
         match self.0.iter().find_map(|word| word.strip_prefix("mark=")) {
             Some(mark) => mark.parse().map_err(|_| "mark=NUMBER"),

@@ -1,15 +1,15 @@
-//! Room for descriptors: a lab has a capture and a file for each of its namespaces, and a socket for each of its ports.
+//! File descriptor limit: a lab needs a capture and a file per namespace, and a socket per port.
 
 use std::sync::Once;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Lets this process have as many descriptors as it may (`RLIMIT_NOFILE`, getrlimit(2)); the limit up to which a process may
-/// raise it by itself is often hundreds of times the one that it starts with. Tools take the limit over.
+/// Raises the soft limit of file descriptors (`RLIMIT_NOFILE`, getrlimit(2)) to the hard limit, which is often hundreds
+/// of times larger. Tools inherit it.
 pub(super) fn raise_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| {
-        // A lab that fits into the old limit can run all the same; one that does not says so when it opens something.
+        // A lab that fits the old limit can still run; another reports an error when it opens something.
         let _ = getrlimit(Resource::RLIMIT_NOFILE)
             .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     });

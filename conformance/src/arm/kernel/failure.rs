@@ -1,4 +1,4 @@
-//! What errors of the machine come to for a run.
+//! Converts errors of the machine to errors of a run.
 
 use std::error::Error;
 use std::io;
@@ -12,7 +12,7 @@ use super::lab::LabError;
 use super::server::ServerError;
 use crate::arm::ArmError;
 
-/// What can be done about errors that speak of the machine, not of what was to be done.
+/// Remedies for errors that are due to the machine, not to the operation.
 const REMEDIES: [(Errno, &str); 2] = [
     (
         Errno::EMFILE,
@@ -21,13 +21,13 @@ const REMEDIES: [(Errno, &str); 2] = [
     (Errno::ENFILE, "raise the sysctl fs.file-max, or run fewer labs at once (--jobs)"),
 ];
 
-/// Something failed that should not.
+/// An unexpected failure.
 pub(super) fn failed(error: &(dyn Error + 'static)) -> ArmError {
     let remedy = remedy(error).map(|remedy| format!("; {remedy}")).unwrap_or_default();
     ArmError::Failed(format!("{error}{remedy}"))
 }
 
-/// Something that the user wrote was refused, in the words of `text`; but a machine that has run out of something refuses all.
+/// User input was rejected, described by `text`; but a machine that is out of resources rejects everything.
 pub(super) fn refused(text: String, error: &(dyn Error + 'static)) -> ArmError {
     if remedy(error).is_some() { failed(error) } else { ArmError::Refused(text) }
 }
@@ -64,7 +64,7 @@ mod tests {
         io::Error::from_raw_os_error(errno as i32)
     }
 
-    /// The same errno as different parts of this arm tell of it.
+    /// The same errno as reported by different parts of this arm.
     fn errors(errno: Errno) -> [(Box<dyn Error>, &'static str); 4] {
         let tool = LabError::Tool(ToolError::Io { program: "ip".to_owned(), source: io(errno) });
         let netns = LabError::Netns { netns: "node-1".to_owned(), source: io(errno) };

@@ -1,7 +1,7 @@
-//! A lab: named network namespaces that one run makes, enters and tears down.
+//! A lab: named network namespaces that one run creates, enters and deletes.
 //!
-//! A namespace is entered by the calling thread alone (setns(2)), which goes back when it is done there. Sockets and
-//! processes that begin there stay there; the rest of the program never leaves the machine's own namespace.
+//! Only the calling thread enters a namespace (setns(2)), and it returns afterwards. Sockets and processes created
+//! there stay there; the rest of the program remains in the machine's own namespace.
 
 mod interrupt;
 mod name;
@@ -22,14 +22,14 @@ use thiserror::Error;
 use super::tool::{Tool, ToolError};
 use name::netns_path;
 
-/// The namespaces of one run. They are deleted when it is dropped; on signals by [`tear_down_on_signals`]; after `kill -9`
-/// by [`sweep`].
+/// The namespaces of one run. They are deleted on drop; on signals by [`tear_down_on_signals`]; after `kill -9` by
+/// [`sweep`].
 #[derive(Debug)]
 pub struct Lab {
     id: LabId,
-    /// By node name, in the order in which they were asked for.
+    /// By node name, in order of creation.
     netns: IndexMap<String, LabNetns>,
-    /// Namespaces that it has made so far.
+    /// Number of namespaces created so far.
     count: u32,
 }
 
@@ -40,11 +40,11 @@ pub struct LabNetns {
     name: String,
     /// The name that `ip netns` lists.
     system_name: String,
-    /// What setns(2) takes. An open file keeps a namespace alive, so it goes before the namespace is deleted.
+    /// Argument of setns(2). An open file keeps a namespace alive, so it is closed before the namespace is deleted.
     file: File,
 }
 
-/// Why a lab could not be made or entered.
+/// Why a lab could not be created or entered.
 #[derive(Debug, Error)]
 pub enum LabError {
     /// A tool failed.
@@ -58,12 +58,12 @@ pub enum LabError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel did not do what was asked of it.
+    /// The kernel rejected a request.
     #[error("{netns}: {what}: {source}")]
     Refused {
         /// The node's name.
         netns: String,
-        /// What was asked, as a command line that asks the same.
+        /// The request, as an equivalent command line.
         what: String,
         /// Why.
         source: io::Error,
@@ -75,7 +75,7 @@ pub enum LabError {
         netns: String,
         /// The sysctl.
         name: String,
-        /// What was to be written.
+        /// The value.
         value: String,
         /// Why.
         source: io::Error,
@@ -83,20 +83,20 @@ pub enum LabError {
 }
 
 impl Lab {
-    /// Makes namespaces with the given node names. Each has a loopback device and nothing else.
+    /// Creates namespaces for the given node names. Each has only a loopback device.
     ///
     /// # Errors
-    /// If a namespace cannot be made; those that were made are deleted again.
+    /// If a namespace cannot be created; those already created are deleted.
     pub fn create<'a>(nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, LabError> {
         let mut lab = Self { id: LabId::next(), netns: IndexMap::new(), count: 0 };
         lab.add(nodes)?;
         Ok(lab)
     }
 
-    /// Makes further namespaces.
+    /// Creates additional namespaces.
     ///
     /// # Errors
-    /// If a namespace cannot be made. Those that were made go with the lab.
+    /// If a namespace cannot be created. Those already created are deleted with the lab.
     pub fn add<'a>(&mut self, nodes: impl IntoIterator<Item = &'a str>) -> Result<(), LabError> {
         let nodes: Vec<(&str, String)> = nodes
             .into_iter()
@@ -105,36 +105,36 @@ impl Lab {
             .collect();
         self.count += u32::try_from(nodes.len()).unwrap_or(u32::MAX);
         let names: Vec<String> = nodes.iter().map(|(_, name)| name.clone()).collect();
-        // From here on, dropping the lab deletes what there is.
+        // From here on, dropping the lab deletes them.
         interrupt::make(self.id, &names, || ip_batch(&names, "add"))?;
         for (node, system_name) in nodes {
             let fault = |source| LabError::Netns { netns: node.to_owned(), source };
             let file = File::open(netns_path(&system_name)).map_err(fault)?;
             let netns = LabNetns { name: node.to_owned(), system_name, file };
             let replaced = self.netns.insert(node.to_owned(), netns);
-            assert!(replaced.is_none(), "node {node} is there already");
+            assert!(replaced.is_none(), "node {node} exists already");
         }
         Ok(())
     }
 
-    /// Deletes a namespace. Its devices go with it, and the other ends of its links with them.
+    /// Deletes a namespace, its devices, and the peers of its veths.
     ///
     /// # Errors
     /// If it cannot be deleted.
     ///
     /// # Panics
-    /// If the lab has no node of that name.
+    /// If the lab has no node with that name.
     pub fn remove(&mut self, node: &str) -> Result<(), LabError> {
         let removed = self.netns.shift_remove(node);
         let LabNetns { system_name, file, .. } =
-            removed.unwrap_or_else(|| panic!("the lab has no node {node}"));
+            removed.unwrap_or_else(|| panic!("no node {node} in the lab"));
         drop(file);
         let deleted = ip_batch(std::slice::from_ref(&system_name), "del");
         interrupt::forget(self.id, &system_name);
         Ok(deleted?)
     }
 
-    /// Its identity.
+    /// The identity of the lab.
     pub const fn id(&self) -> LabId {
         self.id
     }
@@ -142,12 +142,12 @@ impl Lab {
     /// The namespace of a node.
     ///
     /// # Panics
-    /// If the lab has no node of that name: it was made with the names that are asked for.
+    /// If the lab has no node with that name: callers only pass names of the topology.
     pub fn netns(&self, node: &str) -> &LabNetns {
         self.netns.get(node).unwrap_or_else(|| panic!("the lab has no node {node}"))
     }
 
-    /// Every namespace, in the order in which they were asked for.
+    /// All namespaces, in order of creation.
     pub fn all_netns(&self) -> impl Iterator<Item = &LabNetns> {
         self.netns.values()
     }
@@ -156,7 +156,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         self.netns.clear();
-        // Until they are deleted they are known, for a signal that comes meanwhile.
+        // They remain registered until deleted, in case a signal arrives meanwhile.
         delete(&interrupt::names(self.id));
         interrupt::unregister(self.id);
     }
@@ -173,13 +173,13 @@ impl LabNetns {
         &self.system_name
     }
 
-    /// Runs `act` inside the namespace. The calling thread is back where it was when this returns, even by a panic.
+    /// Runs `act` inside the namespace. The calling thread returns to its namespace, even after a panic.
     ///
     /// # Errors
     /// If the namespace cannot be entered.
     ///
     /// # Panics
-    /// If `act` does, or if the thread cannot go back: it must not go on where it does not belong.
+    /// If `act` panics, or if the thread cannot return: it must not continue in the wrong namespace.
     pub fn enter<R>(&self, act: impl FnOnce() -> R) -> Result<R, LabError> {
         let inside = Inside::enter(&self.file).map_err(|source| self.fault(source))?;
         let result = act();
@@ -198,8 +198,8 @@ impl LabNetns {
     /// Writes a sysctl of the namespace, such as `net.ipv4.ip_forward`.
     ///
     /// # Errors
-    /// If there is none of that name, the kernel refuses the value, or the name does not begin with `net.`: what is outside
-    /// of `net` belongs to the whole machine.
+    /// If the sysctl does not exist, the kernel rejects the value, or the name does not begin with `net.`: other
+    /// sysctls are global.
     pub fn set_sysctls<'a>(
         &self,
         sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -211,7 +211,7 @@ impl LabNetns {
         self.enter(|| self.set_sysctls_here(sysctls))?
     }
 
-    /// The same by a thread that is inside already.
+    /// The same for a thread that is already inside.
     pub(super) fn set_sysctls_here<'a>(
         &self,
         sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -226,7 +226,7 @@ impl LabNetns {
         })
     }
 
-    /// What rtnetlink(7) takes. It stays open as long as the namespace is known.
+    /// Used for rtnetlink(7). It stays open as long as the namespace is registered.
     pub(super) fn raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
@@ -240,9 +240,9 @@ impl LabNetns {
     }
 }
 
-/// The calling thread is in another namespace until this is dropped.
+/// Keeps the calling thread in another namespace until dropped.
 struct Inside {
-    /// Where it came from.
+    /// The thread's original namespace.
     from: File,
 }
 
@@ -267,21 +267,21 @@ fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
     if !is_of_netns {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sysctl of a network namespace"));
     }
-    // `/proc/sys/net` shows the namespace of the thread that looks (net/sysctl_net.c). A dot within a device's name is
-    // written as a slash, and the other way round (sysctl(8)); no device of a lab has one.
+    // `/proc/sys/net` shows the namespace of the reading thread (net/sysctl_net.c). Dots in device names are written as
+    // slashes and vice versa (sysctl(8)); no device of a lab has one.
     std::fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value)
 }
 
-/// Makes or deletes namespaces, by one process for all of them.
+/// Creates or deletes namespaces with one process.
 fn ip_batch(names: &[String], action: &str) -> Result<(), ToolError> {
     let lines: String = names.iter().map(|name| format!("netns {action} {name}\n")).collect();
-    // With `-force`, a name that is gone already does not keep the others.
+    // With `-force`, a name that does not exist any more does not stop the batch.
     let args: &[&str] = if action == "del" { &["-force", "-batch", "-"] } else { &["-batch", "-"] };
     Tool { program: "ip", args, input: lines.as_bytes() }.run().map(drop)
 }
 
-/// Deletes those of the namespaces that exist. Called where nothing can be done about failure: what remains is swept up by
-/// the next `hairpin lab clean`.
+/// Deletes the namespaces that exist. Errors cannot be handled here: remains are removed by the next `hairpin lab
+/// clean`.
 fn delete(names: &[String]) {
     let existing: Vec<String> = names.iter().filter(|name| netns_path(name).exists()).cloned().collect();
     if !existing.is_empty() {

@@ -1,7 +1,7 @@
-//! Changing links: hairpin flags, delay, loss.
+//! Changes links: hairpin flags, delay, loss.
 //!
-//! Delay is netem's (tc-netem(8)). Loss is drawn by nftables where a frame comes in (`netdev` family, hook ingress), so
-//! that it needs no scheduler, and a frame is still seen where it was sent. Captures see it where it is lost as well.
+//! Delay uses netem (tc-netem(8)). Loss uses nftables on ingress (`netdev` family): it needs no qdisc, and the frame is
+//! still seen at its sender. Captures on the receiving device see lost frames as well.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
 use crate::topology::{Topology, Veth, VethEnd};
 
-/// Draws of nftables are made out of so many.
+/// The range of nftables' random numbers.
 const PARTS: u64 = 1_000_000;
 
-/// What draws which frames are lost.
+/// Prerequisite for loss.
 pub(super) const LOSS: Requirement = Requirement::Program("nft");
 
-/// What delays frames.
+/// Prerequisite for delay.
 pub(super) const DELAY: Requirement = Requirement::Program("tc");
 
 pub(super) fn set_hairpin(
@@ -58,7 +58,7 @@ pub(super) fn set_link(
     Ok(())
 }
 
-/// Rules that drop the share of the frames that come in by a device, in place of those that were there.
+/// Rules that drop a share of the frames received on a device, replacing earlier ones.
 fn loss_rules(device: &str, loss: Share) -> String {
     let threshold = u64::from(loss.numerator()) * PARTS / u64::from(loss.denominator());
     let table = format!("netdev hairpin-{device}");
@@ -66,7 +66,7 @@ fn loss_rules(device: &str, loss: Share) -> String {
     if threshold == 0 {
         return fresh;
     }
-    // nft takes no comparison that is always true.
+    // nft rejects a comparison that is always true.
     let condition =
         if threshold < PARTS { format!("numgen random mod {PARTS} < {threshold} ") } else { String::new() };
     format!(
@@ -80,12 +80,13 @@ fn delay(lab: &Lab, end: &VethEnd, latency: Duration) -> Result<(), ArmError> {
     let microseconds = format!("{}us", latency.as_micros());
     let args = ["qdisc", "replace", "dev", &end.device, "root", "netem", "delay", &microseconds];
     lab.netns(&end.netns.to_string()).run("tc", &args, b"").map(drop).map_err(|error| {
-        let hint = "the kernel delays no frames: load the module `sch_netem` (Fedora: kernel-modules-extra)";
+        let hint =
+            "the kernel cannot delay frames: load the module `sch_netem` (Fedora: kernel-modules-extra)";
         if is_without_netem(&error) { ArmError::Missing(format!("{hint} ({error})")) } else { error.into() }
     })
 }
 
-/// Whether tc itself says that there is no netem, in the words of today's kernels, or of older ones.
+/// True if tc reports that netem is missing, in the wording of current or older kernels.
 fn is_without_netem(error: &LabError) -> bool {
     let LabError::Tool(ToolError::Failed { message, .. }) = error else { return false };
     ["qdisc kind is unknown", "No such file or directory"].iter().any(|words| message.contains(words))

@@ -1,4 +1,4 @@
-//! The arm itself: what the steps of a scenario do to a lab.
+//! The arm: executes the steps of a scenario in a lab.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,20 +36,20 @@ use crate::topology::{Listener, Topology, TopologyChange};
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
-/// Frames of a step are all there when none has come for so long.
+/// A step is quiet when no frame has arrived for this long.
 const QUIET: Duration = Duration::from_millis(15);
 
-/// Frames are not left unread for longer. As long as a capture holds a frame, TCP does not put its data together with other
-/// data when it sends them again (`tcp_can_collapse`, net/ipv4/tcp_output.c): the capture would change what it sees.
+/// The maximum time that frames stay unread. While a capture holds a frame, TCP does not coalesce its data with other
+/// data for retransmission (`tcp_can_collapse`, net/ipv4/tcp_output.c): the capture would change what it observes.
 const UNREAD_MAX: Duration = Duration::from_millis(20);
 
-/// How long a frame takes at most from one end of the lab to the other.
+/// The maximum time a frame takes from one end of the lab to the other.
 const ON_ITS_WAY: Duration = Duration::from_millis(2);
 
-/// No step is waited for longer than this, once its clients have their outcomes.
+/// The maximum time to wait for a step to settle, once its clients have their outcomes.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
 
-/// What kube-proxy sets on a node, but a namespace can only read: one limit holds for the whole machine
+/// Sysctls that kube-proxy sets on a node, but that are read-only in a namespace because they are global
 /// (`nf_conntrack_standalone_init_sysctl`, net/netfilter/nf_conntrack_standalone.c).
 const OF_THE_MACHINE: [&str; 3] = [
     "net.netfilter.nf_conntrack_max",
@@ -64,13 +64,13 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(NetnsName, Listener), ServerId>,
     frames: Vec<Frame>,
-    /// They run from when the lab was built.
+    /// Started when the lab was built.
     clocks: Clocks,
-    // Sockets keep a namespace alive, so they go before the lab does: fields are dropped in this order.
+    // Sockets keep a namespace alive, so they must be dropped before the lab: fields are dropped in this order.
     running: Option<Running>,
 }
 
-/// What there is once the lab is built.
+/// State that exists once the lab is built.
 #[derive(Debug)]
 struct Running {
     captures: BTreeMap<String, Capture>,
@@ -79,7 +79,7 @@ struct Running {
 }
 
 impl KernelArm {
-    /// An arm that loads rules by this back end.
+    /// An arm that loads rules with this back end.
     pub fn new(backend: Backend) -> Self {
         let topology = Topology { netns: BTreeMap::new(), veths: Vec::new() };
         Self {
@@ -92,11 +92,11 @@ impl KernelArm {
         }
     }
 
-    /// What this machine lacks to run scenarios by this back end; one line for each thing, empty if it lacks nothing. It is
-    /// tried out once per process: what a machine has it keeps.
+    /// Prerequisites for this back end that the machine lacks, one per line; empty if it lacks none. Probed once per
+    /// process.
     pub fn lacks(backend: Backend) -> Vec<String> {
         static LACKS: Mutex<BTreeMap<Backend, Vec<String>>> = Mutex::new(BTreeMap::new());
-        // A thread that panicked while it held the lock has added nothing.
+        // A thread that panicked with the lock has added nothing.
         let mut lacks = LACKS.lock().unwrap_or_else(PoisonError::into_inner);
         let tried = lacks.entry(backend).or_insert_with(|| {
             let mut wanted = always();
@@ -106,32 +106,32 @@ impl KernelArm {
         tried.clone()
     }
 
-    /// How long the lab has been there.
+    /// Time since the lab was built.
     pub(crate) fn elapsed(&self) -> Duration {
         self.clocks.elapsed()
     }
 
-    /// The wheel by which timers turn, for a world that begins now.
+    /// The kernel's timer wheel, for a world that starts now.
     pub(crate) fn timer_wheel() -> Option<TimerWheel> {
         ticks::timer_wheel()
     }
 
-    /// The largest receive buffer that an application of this machine may ask for, in bytes. `None` if the kernel does not tell:
-    /// older ones do so in the first namespace alone.
+    /// The largest receive buffer that an application may request, in bytes. `None` if the kernel does not report it:
+    /// older ones do so only in the initial namespace.
     pub(crate) fn rmem_max() -> Option<u32> {
         fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
     }
 
-    /// Every frame on every device since the last call, merged into one order. Their times count from when the lab was built.
+    /// All frames on all devices since the last call, in one order. Times are relative to the building of the lab.
     ///
     /// # Errors
-    /// If frames were lost, their times cannot be believed, or a server could not do its work.
+    /// If frames were lost, their time stamps are invalid, or a server failed.
     pub fn take_frames(&mut self) -> Result<Vec<Frame>, ArmError> {
         self.drain()?;
         Ok(std::mem::take(&mut self.frames))
     }
 
-    /// How often each rule of a node matched so far.
+    /// The current counters of all rules of a node.
     ///
     /// # Errors
     /// If the node's rules cannot be listed.
@@ -142,7 +142,7 @@ impl KernelArm {
         Ok(listing.parse(&text))
     }
 
-    /// The namespace of a topology's netns, to look inside.
+    /// The namespace of a topology's netns.
     ///
     /// # Errors
     /// If nothing was built.
@@ -166,7 +166,7 @@ impl KernelArm {
         let protocol = match listener.protocol {
             Protocol::Tcp => Transport::Tcp,
             Protocol::Udp => Transport::Udp,
-            // Nothing connects to it yet.
+            // No client connects over SCTP yet.
             Protocol::Sctp => return Ok(()),
         };
         let opened = server::Listener {
@@ -192,8 +192,8 @@ impl KernelArm {
         Ok(())
     }
 
-    /// Takes what the captures have; returns how much that was. Fails if that is not what the network did: what a server that
-    /// has stopped did not answer, and stamps of a clock that was set, would look like differences.
+    /// Reads the captures; returns the number of frames. Fails if they are not trustworthy: a stopped server or a
+    /// changed clock would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
         let Some(Running { captures, lab, servers }) = self.running.as_mut() else { return Ok(0) };
         let mut drained = Vec::with_capacity(captures.len());
@@ -212,7 +212,7 @@ impl KernelArm {
         Ok(count)
     }
 
-    /// Waits until nothing more happens on any device.
+    /// Waits until no device sees any more frames.
     pub(crate) fn settle(&mut self) -> Result<(), ArmError> {
         let deadline = Instant::now() + SETTLING_MAX;
         while Instant::now() < deadline {
@@ -224,7 +224,7 @@ impl KernelArm {
         Ok(())
     }
 
-    /// One connection of the plan, and the frames that were seen meanwhile.
+    /// Runs one connection of the plan, and returns the frames captured meanwhile.
     pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
         let request = Request {
             protocol: plan.transport,
@@ -239,7 +239,7 @@ impl KernelArm {
         })?;
         self.drain()?;
         if report.end != End::Answered {
-            // A FIN may still be on its way.
+            // A FIN may still be in flight.
             thread::sleep(ON_ITS_WAY);
             self.drain()?;
         }
@@ -247,7 +247,7 @@ impl KernelArm {
         Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
     }
 
-    /// The script of the plan, and the frames that were seen meanwhile.
+    /// Runs the script of the plan, and returns the frames captured meanwhile.
     pub(crate) fn run_script(
         &mut self,
         plan: &ScriptPlan,
@@ -258,7 +258,7 @@ impl KernelArm {
         Ok((mismatch, self.frames[start..].to_vec()))
     }
 
-    /// Deletes every UDP entry that kube-proxy would find stale.
+    /// Deletes every UDP entry that kube-proxy considers stale.
     fn delete_stale(&self, node: &str, frontends: &Frontends) -> Result<(), ArmError> {
         let netns = self.node(node)?;
         for entry in conntrack::list(netns)? {
@@ -310,7 +310,7 @@ impl Arm for KernelArm {
                 Load::Ensure(ensure) => input.ensure(ensure),
                 Load::Text { tool: Tool::IptablesRestore, text } => input.push(text),
                 Load::Text { tool: Tool::Ip6tablesRestore, .. } => {
-                    return Err(ArmError::Failed("IPv6 is not yet executed".to_owned()));
+                    return Err(ArmError::Failed("IPv6 is not implemented yet".to_owned()));
                 }
             }
         }
@@ -330,7 +330,7 @@ impl Arm for KernelArm {
         self.drain()?;
         for change in changes {
             if let TopologyChange::RemovePod(netns) = change {
-                // A namespace lives as long as a socket of it does.
+                // A namespace lives as long as any of its sockets.
                 let (gone, stay) =
                     std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
                 self.ports = stay;
@@ -429,12 +429,12 @@ fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) 
     }
 }
 
-/// Puts back the source address that a frame had when a bridge device sent it.
+/// Restores the source address that a frame had when a bridge device sent it.
 ///
-/// Where br_netfilter sends a translated packet by way of the bridge device, it puts the sender's address back once the frame
-/// is inside the bridge, into bytes that the capture shares (`br_nf_pre_routing_finish_bridge_slow`,
-/// net/bridge/br_netfilter_hooks.c). What a device sends of its own has the device's address (`neigh_resolve_output`,
-/// net/core/neighbour.c).
+/// When br_netfilter sends a translated packet through the bridge device, it restores the original sender's address
+/// after the frame has entered the bridge, in bytes that the capture shares (`br_nf_pre_routing_finish_bridge_slow`,
+/// net/bridge/br_netfilter_hooks.c). Frames that a device sends on its own have the device's address
+/// (`neigh_resolve_output`, net/core/neighbour.c).
 fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
     if frame.direction != Direction::Transmitted {
         return;

@@ -1,6 +1,6 @@
-//! From what a socket reported and what its namespace captured to an outcome.
+//! Derives an outcome from what a socket reported and what its namespace captured.
 //!
-//! connect(2) says ECONNREFUSED whether a RST or an ICMP error came; the capture tells them apart.
+//! connect(2) returns ECONNREFUSED for both RST and ICMP errors; the capture distinguishes them.
 
 use std::net::SocketAddrV4;
 
@@ -14,11 +14,11 @@ use crate::frame::{
 };
 use crate::observation::{Outcome, Refusal, Transport, Unreachable};
 
-/// The outcome of an exchange. `frames` are those that the client's namespace saw meanwhile.
+/// The outcome of an exchange. `frames` were captured in the client's namespace meanwhile.
 pub fn outcome(request: &Request, report: &Report, frames: &[Frame]) -> Outcome {
     match report.end {
         End::Answered => Outcome::Connected,
-        // A connection that was closed in an orderly way before it was answered is no service either.
+        // A connection that is closed cleanly without a response is not a working service either.
         End::Closed => Outcome::Reset,
         End::TimedOut => Outcome::Timeout,
         End::Failed(errno) => failed(errno, request, report, frames),
@@ -38,12 +38,12 @@ fn failed(errno: Errno, request: &Request, report: &Report, frames: &[Frame]) ->
     if is_prohibited(errno, &errors()) {
         return Outcome::Unreachable(Unreachable::Prohibited);
     }
-    // What is not listed comes from ICMP: host unreachable, unknown, isolated or down.
+    // Other values come from ICMP: host unreachable, unknown, isolated or down.
     let row = MEANINGS.iter().find(|(known, _)| *known == errno);
     row.map_or(Outcome::Unreachable(Unreachable::Host), |(_, outcome)| *outcome)
 }
 
-/// What errors of connect(2), send(2) and recv(2) mean.
+/// Meaning of errors of connect(2), send(2) and recv(2).
 const MEANINGS: [(Errno, Outcome); 9] = [
     (Errno::ECONNRESET, Outcome::Reset),
     (Errno::EPIPE, Outcome::Reset),
@@ -57,8 +57,8 @@ const MEANINGS: [(Errno, Outcome); 9] = [
     (Errno::EINVAL, Outcome::Unreachable(Unreachable::Network)),
 ];
 
-/// EPERM and EACCES are the sender's own netfilter and routes; EHOSTUNREACH also stands for prohibitions that came by ICMP
-/// (`icmp_err_convert`, net/ipv4/icmp.c).
+/// EPERM and EACCES come from the sender's own netfilter rules and routes; EHOSTUNREACH also represents ICMP
+/// prohibitions (`icmp_err_convert`, net/ipv4/icmp.c).
 fn is_prohibited(errno: Errno, icmp_errors: &[(u8, u8)]) -> bool {
     use unreachable_code::{ADMIN_PROHIBITED, HOST_PROHIBITED, NET_PROHIBITED};
     let is_prohibition = |(kind, code): &(u8, u8)| {
@@ -79,8 +79,8 @@ fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
     })
 }
 
-/// Whether a SYN of these frames was answered with a RST. Addresses and ports tell nothing: where the client's own node
-/// translates, the capture sees answers before they are translated back.
+/// True if a SYN was answered with a RST. Addresses and ports are not compared: if the client's own node translates,
+/// the capture sees replies before reverse translation.
 fn was_reset(frames: &[Frame]) -> bool {
     received(frames).any(|ip| match &ip.payload {
         PayloadSummary::Tcp(tcp) => {

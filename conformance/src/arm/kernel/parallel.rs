@@ -1,18 +1,19 @@
-//! Several labs at once. Their namespaces have names of their own and share no device, so each run has its own network.
+//! Runs several labs in parallel. Their namespaces have unique names and share no device, so each run has its own
+//! network.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Labs at once for each processor: most of the time they wait.
+/// Parallel labs per processor: a run spends most of its time waiting.
 const LABS_PER_PROCESSOR: usize = 2;
 
 /// Calls `run` with every number below `count`, on `workers` threads or twice as many as there are processors, and returns
 /// what each call gave, in the order of the numbers. Where the machine has no more threads, those that it has do the work.
 ///
 /// # Panics
-/// If `run` does.
+/// If `run` panics.
 pub fn side_by_side<T: Send>(
     count: usize,
     workers: Option<NonZeroUsize>,
@@ -43,7 +44,7 @@ pub fn side_by_side<T: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What `run` gives, and how long it took.
+/// Returns the result of `run` and its duration.
 pub fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let result = run();
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn they_do_run_at_once() {
-        // Nobody would come past the barrier alone.
+        // A single thread would not pass the barrier.
         let all = Barrier::new(3);
         let results = side_by_side(3, NonZeroUsize::new(3), |_| all.wait().is_leader());
         assert_eq!(results.iter().filter(|is_leader| **is_leader).count(), 1);

@@ -1,4 +1,4 @@
-//! What a machine must have to run scenarios on its kernel, and what to install where it has not.
+//! Prerequisites for running scenarios on the machine's kernel, and how to install them.
 
 use std::fmt;
 use std::path::Path;
@@ -10,33 +10,33 @@ use super::lab::{Lab, LabError};
 use super::tool::find;
 use crate::arm::ArmError;
 
-/// Something that scenarios need of the machine.
+/// A prerequisite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Requirement {
-    /// To be root.
+    /// Root privileges.
     Root,
     /// A program.
     Program(&'static str),
-    /// To be allowed to make network namespaces.
+    /// Permission to create network namespaces.
     Netns,
-    /// Devices of that kind (`ip link add … type KIND`).
+    /// Devices of this kind (`ip link add … type KIND`).
     Device(&'static str),
-    /// A file below `/proc/sys` in a new namespace, which is there when the kernel has the feature.
+    /// A file below `/proc/sys` in a new namespace, which exists if the kernel has the feature.
     Sysctl(&'static str),
     /// Packet sockets, to capture frames (packet(7)).
     PacketSocket,
 }
 
-/// A requirement that the machine does not meet.
+/// A missing prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// What is missing.
+    /// The prerequisite.
     pub requirement: Requirement,
-    /// What the machine said about it, if it said something.
+    /// The machine's error message, if any.
     pub detail: Option<String>,
 }
 
-/// Programs, and the packages that bring them; Debian and Fedora agree on these names, or else both are given.
+/// Programs and their packages; one name if Debian and Fedora agree, else both.
 const PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("sh", "dash or bash"),
@@ -51,30 +51,30 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("tc", "iproute2 (Fedora: iproute-tc)"),
 ];
 
-/// Kernel features by the sysctl that shows them, with the module that brings each.
+/// Kernel features by the sysctl that indicates them, with the module that provides each.
 const FEATURES: [(&str, &str); 2] = [
     ("net/bridge/bridge-nf-call-iptables", "br_netfilter"),
     ("net/netfilter/nf_conntrack_max", "nf_conntrack"),
 ];
 
-/// Those of the wanted requirements that this machine does not meet, in the order in which they are wanted.
+/// The missing ones among the wanted prerequisites, in order.
 ///
-/// Namespaces, devices and sysctls are tried out in a namespace of their own, which is gone afterwards.
+/// Namespaces, devices and sysctls are probed in a temporary namespace.
 pub fn missing(wanted: &[Requirement]) -> Vec<Missing> {
     let mut probe = Probe::default();
     wanted.iter().filter_map(|requirement| probe.check(*requirement)).collect()
 }
 
-/// Whether the machine meets all of these requirements.
+/// Checks that the machine meets all of these prerequisites.
 ///
 /// # Errors
-/// [`ArmError::Missing`] with those that it does not meet, one a line.
+/// [`ArmError::Missing`] with the missing ones, one per line.
 pub fn require(wanted: &[Requirement]) -> Result<(), ArmError> {
     let lacks: Vec<String> = missing(wanted).iter().map(ToString::to_string).collect();
     if lacks.is_empty() { Ok(()) } else { Err(ArmError::Missing(lacks.join("\n"))) }
 }
 
-/// What every scenario needs, whatever the proxy mode.
+/// Prerequisites of every scenario, in any proxy mode.
 pub fn always() -> Vec<Requirement> {
     vec![
         Requirement::Root,
@@ -90,7 +90,7 @@ pub fn always() -> Vec<Requirement> {
     ]
 }
 
-/// Keeps the namespace in which things are tried out.
+/// Holds the namespace used for probing.
 #[derive(Default)]
 struct Probe {
     lab: Option<Result<Lab, LabError>>,
@@ -115,7 +115,7 @@ impl Probe {
     }
 
     fn device(&mut self, kind: &str) -> Result<(), Option<String>> {
-        // Without namespaces nothing can be said about devices, and that is reported already.
+        // Without namespaces devices cannot be probed, and the missing namespaces are reported already.
         let Ok(lab) = self.lab() else { return Ok(()) };
         let args = ["link", "add", &format!("probe-{kind}"), "type", kind];
         lab.netns("probe").run("ip", &args, b"").map(drop).map_err(|error| Some(error.to_string()))
@@ -127,7 +127,7 @@ impl Probe {
         if exists.is_ok_and(|exists| !exists) { Err(None) } else { Ok(()) }
     }
 
-    /// Not in the machine's own namespace, whose frames are none of our business.
+    /// Not in the machine's own namespace, whose frames must not be read.
     fn packet_socket(&mut self) -> Result<(), String> {
         let Ok(lab) = self.lab() else { return Ok(()) };
         let open =
@@ -138,28 +138,28 @@ impl Probe {
 }
 
 impl fmt::Display for Missing {
-    /// One line: what is missing, and what to do about it.
+    /// One line: what is missing, and how to fix it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |table: &[(&str, &'static str)], key: &str| {
             table.iter().find(|(name, _)| *name == key).map_or("", |(_, remedy)| *remedy)
         };
         match self.requirement {
-            Requirement::Root => formatter.write_str("root is needed: run it with sudo"),
+            Requirement::Root => formatter.write_str("root privileges are missing: run with sudo"),
             Requirement::Program(name) => {
                 write!(formatter, "`{name}` is missing: install the package {}", row(&PROGRAMS, name))
             }
             Requirement::Netns => formatter.write_str(
-                "network namespaces cannot be made: the kernel needs CONFIG_NET_NS, and a container needs CAP_SYS_ADMIN",
+                "cannot create network namespaces: the kernel needs CONFIG_NET_NS, and a container needs CAP_SYS_ADMIN",
             ),
             Requirement::Device(kind) => {
-                write!(formatter, "the kernel makes no {kind} device: load the module `{kind}`")
+                write!(formatter, "the kernel cannot create {kind} devices: load the module `{kind}`")
             }
             Requirement::Sysctl(path) => {
                 let module = row(&FEATURES, path);
                 write!(formatter, "the kernel has no `{module}` (no /proc/sys/{path}): load the module with `modprobe {module}`")
             }
             Requirement::PacketSocket => {
-                formatter.write_str("frames cannot be captured: the kernel needs CONFIG_PACKET, and a container CAP_NET_RAW")
+                formatter.write_str("cannot capture frames: the kernel needs CONFIG_PACKET, and a container CAP_NET_RAW")
             }
         }?;
         self.detail.as_ref().map_or(Ok(()), |detail| write!(formatter, " ({})", detail.trim_end()))

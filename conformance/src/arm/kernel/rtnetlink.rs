@@ -1,4 +1,4 @@
-//! Devices, addresses and routes by rtnetlink(7): what `ip` does, without a process for it.
+//! Devices, addresses and routes through rtnetlink(7), like `ip` but without a process.
 
 use std::fmt;
 use std::io;
@@ -24,13 +24,13 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::net::if_::if_nametoindex;
 use sim::wire::MacAddr;
 
-/// `NLMSGERR_ATTR_MSG` (include/uapi/linux/netlink.h): the kernel's own words, where it has some.
+/// `NLMSGERR_ATTR_MSG` (include/uapi/linux/netlink.h): the kernel's error message, if any.
 const ERROR_TEXT: u16 = 1;
 
-/// Length of the header of a netlink message (`struct nlmsghdr`), which an error repeats.
+/// Length of a netlink message header (`struct nlmsghdr`), which an error message repeats.
 const HEADER_BYTES: usize = 16;
 
-/// A device that is to be made, in the namespace that a file stands for.
+/// A device to be created in the namespace of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewDevice<'a> {
     pub(super) name: &'a str,
@@ -38,7 +38,7 @@ pub(super) struct NewDevice<'a> {
     pub(super) netns: RawFd,
 }
 
-/// Something that changes in one namespace. It is shown in the words of `ip`.
+/// A change within one namespace. Displayed as an `ip` command.
 #[derive(Debug, Clone)]
 pub(super) enum IpCommand {
     Up { device: String },
@@ -48,22 +48,22 @@ pub(super) enum IpCommand {
     Route { to: Ipv4Net, via: Option<Ipv4Addr>, device: String },
 }
 
-/// A socket to the kernel, which stays in the namespace in which it was opened.
+/// A netlink socket; it stays in the namespace in which it was opened.
 pub(super) struct Rtnetlink {
     socket: Socket,
 }
 
 impl Rtnetlink {
-    /// For the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         let socket = Socket::new(NETLINK_ROUTE)?;
-        // Errors come with the kernel's own words, and without what was asked.
+        // Requests error messages as text, and without a copy of the request.
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
         Ok(Self { socket })
     }
 
-    /// Makes a bridge without spanning tree and without multicast snooping.
+    /// Creates a bridge without STP and multicast snooping.
     pub(super) fn add_bridge(&self, device: NewDevice<'_>) -> io::Result<()> {
         let settings = vec![
             InfoBridge::StpState(BridgeStpState::Disabled),
@@ -73,7 +73,7 @@ impl Rtnetlink {
         self.add_link(device, InfoKind::Bridge, InfoData::Bridge(settings))
     }
 
-    /// Makes a veth pair.
+    /// Creates a veth pair.
     pub(super) fn add_veth(&self, device: NewDevice<'_>, peer: NewDevice<'_>) -> io::Result<()> {
         self.add_link(device, InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(new_link(peer))))
     }
@@ -84,7 +84,7 @@ impl Rtnetlink {
         self.make(RouteNetlinkMessage::NewLink(link))
     }
 
-    /// Carries out what is to be changed in the namespace.
+    /// Applies a change.
     pub(super) fn carry_out(&self, order: &IpCommand) -> io::Result<()> {
         match order {
             IpCommand::Up { device } => {
@@ -114,14 +114,14 @@ impl Rtnetlink {
         }
     }
 
-    /// Whether a device has a link.
+    /// True if a device has a carrier.
     pub(super) fn is_running(&self, device: &str) -> io::Result<bool> {
         let reply = self.ask(RouteNetlinkMessage::GetLink(known_link(device)?), 0)?;
         let header = LinkHeader::parse(&reply).map_err(io::Error::other)?;
         Ok(header.flags.contains(LinkFlags::Running))
     }
 
-    /// Something that must not be there yet.
+    /// Creates an object that must not exist yet.
     fn make(&self, message: RouteNetlinkMessage) -> io::Result<()> {
         self.ask(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL).map(drop)
     }
@@ -130,7 +130,7 @@ impl Rtnetlink {
         self.ask(RouteNetlinkMessage::NewLink(link), NLM_F_ACK).map(drop)
     }
 
-    /// Asks, and returns what the kernel answers; nothing where it only acknowledges.
+    /// Sends a request and returns the kernel's reply; empty for a plain acknowledgment.
     fn ask(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<u8>> {
         let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(message));
         request.header.flags = NLM_F_REQUEST | flags;
@@ -138,7 +138,7 @@ impl Rtnetlink {
         let mut bytes = vec![0; request.buffer_len()];
         request.serialize(&mut bytes);
         self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
-        // The kernel answers before send returns (`netlink_rcv_skb`, net/netlink/af_netlink.c).
+        // The kernel replies before send returns (`netlink_rcv_skb`, net/netlink/af_netlink.c).
         let (reply, _) = self.socket.recv_from_full()?;
         let reply = NetlinkBuffer::new_checked(&reply).map_err(io::Error::other)?;
         if reply.message_type() != NLMSG_ERROR {
@@ -154,7 +154,7 @@ impl Rtnetlink {
     }
 }
 
-/// The error with the kernel's own words, if it has some.
+/// The error with the kernel's message, if any.
 fn in_words(error: &ErrorMessage, has_words: bool) -> io::Error {
     let plain = error.to_io();
     let attributes = error.header.get(HEADER_BYTES..).filter(|_| has_words).unwrap_or_default();

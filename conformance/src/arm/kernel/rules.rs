@@ -1,4 +1,4 @@
-//! Loading rule text with the real tools.
+//! Loads rule text with the real tools.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::requirement::Requirement;
 use crate::backend::Backend;
 
 impl Backend {
-    /// The programs that it is made of.
+    /// The programs that it consists of.
     pub const fn requirements(self) -> [Requirement; 3] {
         match self {
             Self::Legacy => [
@@ -39,26 +39,26 @@ impl Backend {
         }
     }
 
-    /// Loads what `iptables-restore` reads. The lock of iptables is waited for (`-w`): it is one for the whole machine.
+    /// Loads input of `iptables-restore`. Waits for the iptables lock (`-w`), which is global.
     ///
     /// # Errors
-    /// What the tool says.
+    /// The tool's error message.
     pub fn restore(self, netns: &LabNetns, text: &str, is_flushing: bool) -> Result<(), LabError> {
         let args: &[&str] = if is_flushing { &["-w", "20"] } else { &["-w", "20", "--noflush"] };
         netns.run(self.restore_program(), args, text.as_bytes()).map(drop)
     }
 
-    /// What is loaded, with counters (`iptables-save -c`).
+    /// The loaded rules with counters (`iptables-save -c`).
     ///
     /// # Errors
-    /// What the tool says.
+    /// The tool's error message.
     pub fn save(self, netns: &LabNetns) -> Result<String, LabError> {
         netns.run(self.save_program(), &["-c"], b"")
     }
 }
 
-/// Input of `iptables-restore --noflush` on a node that has nothing loaded yet. Chains, jumps and text that follow each other
-/// are one input for one process, because starting the tool takes longer than most of its work.
+/// Input of `iptables-restore --noflush` for a node with empty tables. Consecutive chains, jumps and texts are merged
+/// into one input, because starting a process takes longer than most of its work.
 #[derive(Debug, Default)]
 pub(super) struct RestoreInput {
     text: String,
@@ -67,7 +67,7 @@ pub(super) struct RestoreInput {
 }
 
 impl RestoreInput {
-    /// Makes a chain, once, or a jump.
+    /// Creates a chain, once, or a jump.
     pub(super) fn ensure(&mut self, ensure: &Ensure) {
         match ensure {
             Ensure::Chain { table, chain, .. } => {
@@ -79,7 +79,7 @@ impl RestoreInput {
         }
     }
 
-    /// Adds whole tables.
+    /// Appends whole tables.
     pub(super) fn push(&mut self, text: &str) {
         self.close();
         self.text.push_str(text);

@@ -1,4 +1,4 @@
-//! Scripts of raw packets in a namespace: a raw socket that sends them (raw(7)), a capture that sees what comes.
+//! Scripts of raw packets in a namespace: a raw socket sends (raw(7)), a capture receives.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,13 +20,13 @@ use crate::frame::Direction;
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
-/// Between two looks for frames; answers within a lab take a tenth of it.
+/// The polling interval for frames; replies within a lab take a tenth of it.
 const PAUSE: Duration = Duration::from_micros(500);
 
 /// Plays a script from within a namespace.
 ///
 /// # Errors
-/// If the namespace cannot be entered, or a socket or a rule is refused.
+/// If the namespace cannot be entered, or a socket or rule is rejected.
 pub(super) fn run_script(
     netns: &LabNetns,
     backend: Backend,
@@ -41,7 +41,7 @@ pub(super) fn run_script(
     Ok(mismatch)
 }
 
-/// `IPPROTO_RAW` has `IP_HDRINCL` set (raw(7)), and receives nothing.
+/// `IPPROTO_RAW` implies `IP_HDRINCL` (raw(7)), and receives nothing.
 fn open_socket() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)
 }
@@ -54,7 +54,7 @@ struct KernelWire<'a> {
     netns: &'a LabNetns,
     capture: Capture,
     socket: OwnedFd,
-    /// Frames that have come in and were not asked for yet.
+    /// Captured frames that were not consumed yet.
     arrived: VecDeque<Box<[u8]>>,
     since: Instant,
 }

@@ -1,6 +1,6 @@
-//! The servers of a lab: one thread that serves the sockets of all namespaces.
+//! The servers of a lab: one thread serves the sockets of all namespaces.
 //!
-//! A socket stays in the namespace in which it was opened, so only opening it needs a visit there.
+//! A socket stays in the namespace in which it was opened, so only opening it requires entering the namespace.
 
 mod fault;
 
@@ -27,22 +27,22 @@ use super::lab::{LabError, LabNetns};
 use crate::dns::Zone;
 use crate::observation::Transport;
 
-/// A port on which a node, pod or host answers.
+/// A listening port of a node, Pod or host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// TCP or UDP.
     pub protocol: Transport,
-    /// Its own address; every address if `None`.
+    /// The local address; all addresses if `None`.
     pub address: Option<Ipv4Addr>,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// The name that it gives in its answers.
+    /// The name in its responses.
     pub name: String,
-    /// What a DNS server answers from; others say who they are. UDP alone.
+    /// The zone of a DNS server; other servers respond with their identity. UDP only.
     pub zone: Option<Zone>,
 }
 
-/// Why a server could not be started, or cannot go on.
+/// Why a server could not be started, or stopped.
 #[derive(Debug, Error)]
 pub enum ServerError {
     /// The namespace could not be entered.
@@ -53,12 +53,12 @@ pub enum ServerError {
     Io {
         /// The node's name.
         netns: String,
-        /// What was to be opened.
+        /// The listener.
         listener: Listener,
         /// Why.
         source: io::Error,
     },
-    /// This kernel, or this program, has no such server.
+    /// No such server on this kernel or in this program.
     #[error("{netns}: no server for {}", protocol.name())]
     Protocol {
         /// The node's name.
@@ -66,31 +66,31 @@ pub enum ServerError {
         /// The protocol.
         protocol: Transport,
     },
-    /// A server that was started, or all of them, went out of service.
+    /// Some or all servers have stopped.
     #[error(transparent)]
     Stopped(#[from] Fault),
 }
 
-/// A server of [`Servers`].
+/// The id of a server in [`Servers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(u32);
 
-/// Every server of a lab. They end when it is dropped.
+/// All servers of a lab. They stop on drop.
 #[derive(Debug)]
 pub struct Servers {
     orders: Sender<Order>,
-    /// A byte wakes the thread; its end ends it.
+    /// Writing a byte wakes the thread; closing it ends the thread.
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
     count: u32,
-    /// What the thread met first that it cannot go on with.
+    /// The first error from which the thread could not recover.
     fault: Arc<OnceLock<Fault>>,
 }
 
 #[derive(Debug)]
 enum Order {
     Open(ServerId, Service),
-    /// Told when it is done: somebody else may have the port then.
+    /// The sender is notified when the port is free.
     Close(ServerId, Sender<()>),
 }
 
@@ -99,7 +99,7 @@ struct Service {
     name: String,
     zone: Option<Zone>,
     socket: Socket,
-    /// It accepts no more connections, because it failed to.
+    /// Accepting connections failed; it accepts no more.
     is_stopped: bool,
 }
 
@@ -110,10 +110,10 @@ enum Socket {
 }
 
 impl Servers {
-    /// Starts the thread, with nothing to serve.
+    /// Starts the thread, without servers.
     ///
     /// # Errors
-    /// If the machine has no thread or socket left.
+    /// If the machine is out of threads or sockets.
     pub fn start() -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let (orders, received) = channel();
@@ -126,7 +126,7 @@ impl Servers {
         Ok(Self { orders, wake, thread: Some(thread), count: 0, fault })
     }
 
-    /// Opens a port in a namespace.
+    /// Opens a listening port in a namespace.
     ///
     /// # Errors
     /// If the namespace cannot be entered, or the port cannot be opened.
@@ -156,28 +156,28 @@ impl Servers {
         Ok(id)
     }
 
-    /// Closes a port, and returns when it is closed. Connections that it had are closed as well.
+    /// Closes a port and its connections; returns when it is closed.
     ///
     /// # Errors
     /// See [`Servers::check`].
     pub fn close(&mut self, id: ServerId) -> Result<(), ServerError> {
         let (done, is_done) = channel();
         self.order(Order::Close(id, done));
-        // It fails only if the thread is gone, and the port with it.
+        // Fails only if the thread has ended, and the port with it.
         let _ = is_done.recv();
         self.check()
     }
 
-    /// Whether all servers are in service.
+    /// Checks that all servers are in service.
     ///
     /// # Errors
-    /// What the first of them failed with that went out of service.
+    /// The error of the first one that stopped.
     pub fn check(&self) -> Result<(), ServerError> {
         self.fault.get().map_or(Ok(()), |fault| Err(fault.clone().into()))
     }
 
     fn order(&mut self, order: Order) {
-        // Both fail only if the thread is gone, which then has nothing to serve any more.
+        // Both fail only if the thread has ended.
         let _ = self.orders.send(order);
         let _ = self.wake.write_all(&[1]);
     }
@@ -187,7 +187,7 @@ impl Drop for Servers {
     fn drop(&mut self) {
         let _ = self.wake.shutdown(std::net::Shutdown::Both);
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was printed when it happened.
+            // A panic of the thread has been printed already.
             let _ = thread.join();
         }
     }
@@ -202,16 +202,16 @@ fn open_tcp(address: SocketAddrV4) -> io::Result<Socket> {
 fn open_udp(address: SocketAddrV4) -> io::Result<Socket> {
     let socket = UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
-    // The answer names the address to which the request went.
+    // The response must come from the address that the request was sent to.
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
     Ok(Socket::Udp(socket))
 }
 
-/// What the thread serves.
+/// The state of the thread.
 #[derive(Default)]
 struct Desk {
     services: BTreeMap<ServerId, Service>,
-    /// Connections in the order in which they came, with their server.
+    /// Connections in order of arrival, with their server.
     connections: Vec<(ServerId, TcpStream)>,
     fault: Arc<OnceLock<Fault>>,
 }
@@ -227,7 +227,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
         for id in &ready.services {
             desk.serve(*id);
         }
-        // From the last to the first: what is closed moves only those behind it.
+        // In reverse order: removal moves only later elements.
         for index in ready.connections.iter().rev() {
             desk.answer(*index);
         }
@@ -240,7 +240,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
                 Order::Close(id, done) => {
                     desk.services.remove(&id);
                     desk.connections.retain(|(server, _)| *server != id);
-                    // Whoever waited is gone if it fails.
+                    // Fails only if the receiver is gone.
                     let _ = done.send(());
                 }
             }
@@ -248,7 +248,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
     }
 }
 
-/// Empties the wake-up socket; false at its end.
+/// Drains the wake-up socket; false at its end.
 fn is_going_on(mut woken: &UnixStream) -> bool {
     let mut buffer = [0; 64];
     loop {
@@ -263,12 +263,12 @@ fn is_going_on(mut woken: &UnixStream) -> bool {
 struct Ready {
     is_woken: bool,
     services: Vec<ServerId>,
-    /// Indexes in rising order.
+    /// Indexes in ascending order.
     connections: Vec<usize>,
 }
 
 impl Desk {
-    /// The first error stays: the others may come of it.
+    /// Keeps the first error: later ones may be consequences.
     fn note(&self, who: String, what: &'static str, errno: Errno) {
         let _ = self.fault.set(Fault { who, what, errno });
     }
@@ -276,7 +276,7 @@ impl Desk {
     fn wait(&self, woken: &UnixStream) -> nix::Result<Ready> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = vec![readable(woken.as_fd())];
-        // What could not be accepted stays ready: the thread would do nothing else any more.
+        // A socket whose accept failed stays ready: polling it would spin.
         let in_service = || self.services.iter().filter(|(_, service)| !service.is_stopped);
         fds.extend(in_service().map(|(_, service)| match &service.socket {
             Socket::Tcp(listener) => readable(listener.as_fd()),
@@ -302,7 +302,7 @@ impl Desk {
         })
     }
 
-    /// Accepts a connection, or answers a datagram.
+    /// Accepts a connection, or responds to a datagram.
     fn serve(&mut self, id: ServerId) {
         let Some(service) = self.services.get_mut(&id) else { return };
         match &service.socket {
@@ -311,7 +311,7 @@ impl Desk {
                     listener.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
                 match accepted.map_err(|error| errno(&error)) {
                     Ok(stream) => self.connections.push((id, stream)),
-                    // The client has given up already, so there is nothing to accept (accept(2)).
+                    // The client has already given up, so there is no connection to accept (accept(2)).
                     Err(Errno::EAGAIN | Errno::ECONNABORTED | Errno::EINTR) => {}
                     Err(errno) => {
                         service.is_stopped = true;
@@ -320,12 +320,12 @@ impl Desk {
                     }
                 }
             }
-            // A datagram whose answer cannot be sent is lost, as datagrams are.
+            // A datagram whose response cannot be sent is lost, like any datagram.
             Socket::Udp(socket) => drop(answer_datagram(socket, service)),
         }
     }
 
-    /// Answers what one read returns; closes the connection at its end.
+    /// Responds to what one read returned; closes the connection at its end.
     fn answer(&mut self, index: usize) {
         let (id, stream) = &mut self.connections[index];
         let Some(service) = self.services.get(id) else { return };
@@ -368,14 +368,14 @@ fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
         Some(zone) => zone.answer(&request[..len], &line),
     };
     let Some(answer) = answer else { return Ok(()) };
-    // The answer comes from the address that was asked, as of any server that knows several: else the route would choose.
+    // Responds from the address that was contacted, like any multi-homed server; otherwise the route would decide.
     let source: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
     let slices = [IoSlice::new(&answer)];
     sendmsg(socket.as_raw_fd(), &slices, &source, MsgFlags::empty(), Some(&peer))?;
     Ok(())
 }
 
-/// The line that every server answers, as the servers of the simulator do.
+/// The response line of every server, equal to that of the simulator's servers.
 fn identify(name: &str, peer: SocketAddr, local: SocketAddr) -> String {
     format!("{name} {peer} {local}\n")
 }

@@ -1,4 +1,4 @@
-//! What tests of the kernel arm share.
+//! Helpers for tests of the kernel arm.
 
 use std::io::{self, Write};
 
@@ -7,12 +7,12 @@ use super::requirement::{always, missing};
 use super::wiring::{LinkEnd, Wiring};
 use sim::wire::MacAddr;
 
-/// Whether this machine can run labs. If not, says on the terminal what it lacks and which test was skipped; with
+/// True if this machine can run labs. Otherwise prints what it lacks and which test was skipped; with
 /// `HAIRPIN_KERNEL=required` in the environment, as in CI, the test fails instead.
 pub(crate) fn can_run(test: &str) -> bool {
     let missing = missing(&always());
     for one in &missing {
-        // Not by `eprintln`, which the test harness captures.
+        // Not with `eprintln`, which the test harness captures.
         let _ = writeln!(io::stderr(), "SKIPPED {test}: {one}");
     }
     let is_required = std::env::var("HAIRPIN_KERNEL").is_ok_and(|value| value == "required");
@@ -20,7 +20,7 @@ pub(crate) fn can_run(test: &str) -> bool {
     missing.is_empty()
 }
 
-/// Two namespaces `a` (10.0.0.1) and `b` (10.0.0.2), linked by their `eth0`.
+/// Two namespaces `a` (10.0.0.1) and `b` (10.0.0.2), connected by their `eth0`.
 pub(crate) fn pair() -> Lab {
     let lab = Lab::create(["a", "b"]).expect("a lab");
     let mut wiring = Wiring::default();

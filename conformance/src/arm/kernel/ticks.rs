@@ -1,4 +1,4 @@
-//! The ticks of this machine's kernel: how many there are in a second, and which one it is.
+//! Ticks of this machine's kernel: their frequency, and the current count.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use nix::time::{ClockId, clock_gettime};
 use sim::timer_wheel::TimerWheel;
 
-/// Ticks per second that kernels are built with (`CONFIG_HZ`, kernel/Kconfig.hz).
+/// Possible tick rates per second (`CONFIG_HZ`, kernel/Kconfig.hz).
 const SPEEDS: [u32; 4] = [100, 250, 300, 1_000];
 
-/// The wheel by which this kernel's timers turn, for a world that begins now. `None` if the kernel does not tell; then timers
-/// of the two are apart by what the kernel rounds.
+/// The kernel's timer wheel, for a world that starts now. `None` if the kernel does not expose it; timers then differ
+/// by the kernel's rounding.
 pub(super) fn timer_wheel() -> Option<TimerWheel> {
     static TICKS: OnceLock<Option<Ticks>> = OnceLock::new();
     let Ticks { hz, first } = (*TICKS.get_or_init(ticks))?;
@@ -22,19 +22,19 @@ pub(super) fn timer_wheel() -> Option<TimerWheel> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticks {
     hz: u32,
-    /// The number of the tick with which the monotonic clock began.
+    /// The tick count at the start of the monotonic clock.
     first: u64,
 }
 
-/// A tick may pass between the two lines of one reading, so the earliest of several holds.
+/// A tick may occur between the two lines of a reading, so the earliest of several is used.
 fn ticks() -> Option<Ticks> {
     let reading = || parse(&fs::read_to_string("/proc/timer_list").ok()?);
     let readings: Vec<Ticks> = (0..5).filter_map(|_| reading()).collect();
     readings.into_iter().min_by_key(|ticks| ticks.first)
 }
 
-/// Reads `now at NANOSECONDS nsecs` and `jiffies: NUMBER` (kernel/time/timer_list.c). Counting begins 300 seconds before
-/// 2^32 (`INITIAL_JIFFIES`, include/linux/jiffies.h), which tells how fast it goes.
+/// Parses `now at NANOSECONDS nsecs` and `jiffies: NUMBER` (kernel/time/timer_list.c). The count starts 300 seconds
+/// before 2^32 (`INITIAL_JIFFIES`, include/linux/jiffies.h), which reveals the rate.
 fn parse(list: &str) -> Option<Ticks> {
     let number = |before: &str| {
         let rest = list.lines().find_map(|line| line.strip_prefix(before))?;
@@ -46,13 +46,13 @@ fn parse(list: &str) -> Option<Ticks> {
         (first + nanos / tick_nanos(hz)).abs_diff(jiffies)
     };
     let hz = SPEEDS.into_iter().min_by_key(|hz| counted(*hz))?;
-    // Counting and the clock begin within a second of each other; anything else is a kernel that counts otherwise.
+    // The count and the clock start within a second of each other; otherwise the kernel counts differently.
     let first = jiffies.checked_sub(nanos / tick_nanos(hz))?;
     (counted(hz) < u64::from(hz)).then_some(Ticks { hz, first })
 }
 
-/// How long a tick is, in nanoseconds, rounded as the kernel does (`TICK_NSEC`, include/vdso/jiffies.h). Ticks are counted by
-/// it (`tick_do_update_jiffies64`, kernel/time/tick-sched.c), so at 300 a second they run ahead of the seconds.
+/// Length of a tick in nanoseconds, rounded as in the kernel (`TICK_NSEC`, include/vdso/jiffies.h). Ticks are counted
+/// with it (`tick_do_update_jiffies64`, kernel/time/tick-sched.c), so at 300 Hz they run ahead of seconds.
 const fn tick_nanos(hz: u32) -> u64 {
     let hz = hz as u64;
     (1_000_000_000 + hz / 2) / hz
@@ -75,7 +75,7 @@ mod tests {
         };
         let begin = |hz: u64| (1 << 32) - 300 * hz;
         let two_years = 2 * 365 * 24 * 3_600;
-        // Ticks of nanoseconds: a third of a second has no whole number of them.
+        // Ticks are whole nanoseconds, which a three-hundredth of a second is not.
         for (hz, tick) in [(100, 10_000_000), (250, 4_000_000), (300, 3_333_333), (1_000, 1_000_000)] {
             for seconds in [20, 6_419, 1_000_000, two_years] {
                 let now = seconds * 1_000_000_000 + 1;
@@ -84,7 +84,7 @@ mod tests {
                 assert_eq!(found, Some((hz, 0)), "{hz} a second, after {seconds} s");
             }
         }
-        assert_eq!(parse(&list(1_000_000_000, 17)), None, "no Linux counts so");
+        assert_eq!(parse(&list(1_000_000_000, 17)), None, "not a Linux count");
         assert_eq!(parse("nothing"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Programs run to their end, bounded in time, with their input and output in memory.
+//! Runs programs to completion, with a timeout, and with input and output in memory.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,19 +17,19 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 
-/// How long any tool may take. Loading the largest rule set of the suite takes well under a second.
+/// Timeout of any tool. Loading the largest rule set of the suite takes well under a second.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long what was killed may take to be gone; it takes longer only where the kernel hangs.
+/// Time that a killed process may take to end; more means that the kernel hangs.
 const KILLED_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where administration tools lie: some users' `PATH` has not all of these.
+/// Folders of administration tools: some users' `PATH` lacks some of these.
 const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// A program, its arguments and what it reads.
+/// A program, its arguments and input.
 #[derive(Debug, Clone, Default)]
 pub struct Tool<'a> {
-    /// The program, looked up in `PATH` and in the folders for administration.
+    /// The program, searched in `PATH` and in the administration folders.
     pub program: &'a str,
     /// Its arguments.
     pub args: &'a [&'a str],
@@ -37,10 +37,10 @@ pub struct Tool<'a> {
     pub input: &'a [u8],
 }
 
-/// Why a tool did not do its work.
+/// Why a tool failed.
 #[derive(Debug, Error)]
 pub enum ToolError {
-    /// It could not be started or watched.
+    /// It could not be started or monitored.
     #[error("{program}: {source}")]
     Io {
         /// The program.
@@ -53,26 +53,26 @@ pub enum ToolError {
     TooSlow {
         /// Program and arguments.
         command: String,
-        /// How long it was waited for.
+        /// The timeout.
         limit: Duration,
     },
-    /// It said that it failed.
+    /// It reported a failure.
     #[error("{command}: {status}: {}", message.trim_end())]
     Failed {
         /// Program and arguments.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// What it wrote to its standard error.
+        /// Its standard error.
         message: String,
     },
 }
 
 impl Tool<'_> {
-    /// Runs the program in the network namespace of the calling thread, and returns what it wrote.
+    /// Runs the program in the network namespace of the calling thread, and returns its output.
     ///
     /// # Errors
-    /// If it cannot be started, takes too long, or ends with a status other than 0.
+    /// If it cannot be started, times out, or exits with a nonzero status.
     pub fn run(&self) -> Result<String, ToolError> {
         self.run_within(TIME_LIMIT)
     }
@@ -99,13 +99,13 @@ impl Tool<'_> {
         let mut input = memory_file()?;
         input.write_all(self.input)?;
         input.rewind()?;
-        // With a whole path, the standard library starts it by vfork: nothing of this process has to be copied.
+        // With an absolute path the standard library uses vfork: no memory of this process is copied.
         Command::new(find(self.program).ok_or_else(is_missing)?)
             .args(self.args)
             .env("PATH", search_path())
-            // Messages are matched and shown; they must not depend on the user's language.
+            // Messages are matched and shown; they must not depend on the user's locale.
             .env("LC_ALL", "C")
-            // Ctrl-C is for the whole group of the terminal. A tool ends its work; what it did is undone by who started it.
+            // Ctrl-C is sent to the terminal's process group. A tool must complete; whoever started it undoes its work.
             .process_group(0)
             .stdin(input)
             .stdout(Stdio::piped())
@@ -119,19 +119,19 @@ impl Tool<'_> {
     }
 }
 
-/// Where a program lies that can be run by this name, if it is on this machine.
+/// The path of a program, if it is installed.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
     folders(&own_path()).into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 fn is_missing() -> io::Error {
     let folders = search_path().to_string_lossy().into_owned();
-    io::Error::new(io::ErrorKind::NotFound, format!("there is no such program in {folders}"))
+    io::Error::new(io::ErrorKind::NotFound, format!("no such program in {folders}"))
 }
 
-/// What programs get as their `PATH`: where they are looked for themselves.
+/// The `PATH` of programs: the folders in which they are searched themselves.
 fn search_path() -> OsString {
-    // None of them has a colon, for they were separated by it.
+    // None of them contains a colon, because the list was split at colons.
     env::join_paths(folders(&own_path())).unwrap_or_default()
 }
 
@@ -139,8 +139,8 @@ fn own_path() -> OsString {
     env::var_os("PATH").unwrap_or_default()
 }
 
-/// The folders of `PATH`, and those in which administration tools lie. What is not absolute, or empty, would mean the folder
-/// in which hairpin was started, and whoever can write there is not to choose what root runs.
+/// The folders of `PATH`, and the administration folders. Relative or empty elements would refer to the current folder,
+/// and whoever can write there must not choose what root runs.
 fn folders(path: &OsStr) -> Vec<PathBuf> {
     let all = env::split_paths(path).chain(FOLDERS.map(PathBuf::from));
     all.filter(|folder| folder.is_absolute()).collect()
@@ -150,14 +150,13 @@ fn memory_file() -> io::Result<File> {
     Ok(memfd_create(c"hairpin", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
-/// What the program wrote, and how it ended; `None` if it did not end before the deadline. One that has closed its output may
-/// go on all the same.
+/// The program's output and status; `None` on timeout. A program may close its output and continue.
 fn until_ended(child: &mut Child, deadline: Instant) -> io::Result<Option<(Vec<u8>, ExitStatus)>> {
     let Some(output) = read_until_closed(child, deadline)? else { return Ok(None) };
     Ok(wait_until(child, deadline)?.map(|status| (output, status)))
 }
 
-/// Reads the program's output until it closes it; `None` if that takes too long.
+/// Reads the program's output until it is closed; `None` on timeout.
 fn read_until_closed(child: &mut Child, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
     let Some(mut stdout) = child.stdout.take() else { return Ok(Some(Vec::new())) };
     let mut output = Vec::new();
@@ -178,8 +177,8 @@ fn read_until_closed(child: &mut Child, deadline: Instant) -> io::Result<Option<
     }
 }
 
-/// Waits until the program has ended; `None` if that takes too long. Its end follows that of its output at once (`do_exit`,
-/// kernel/exit.c, closes files a little before it tells the parent), so the first looks are close together.
+/// Waits until the program has ended; `None` on timeout. It ends right after its output (`do_exit`, kernel/exit.c,
+/// closes files shortly before it notifies the parent), so the first polls are close together.
 fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     const PAUSE_MAX: Duration = Duration::from_millis(10);
     let mut pause = Duration::from_micros(20);
@@ -195,13 +194,13 @@ fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitSta
     }
 }
 
-/// Ends the program and all that it has started: it leads a process group of its own.
+/// Kills the program and everything it started: it leads its own process group.
 fn kill(child: &mut Child) {
     if let Ok(group) = i32::try_from(child.id()) {
-        // It fails only if all of them have ended meanwhile.
+        // Fails only if all of them have ended.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
-    // One that is not gone even then stays behind: nothing more can be done, and what is told already is that it was too slow.
+    // A process that is still alive stays behind: nothing more can be done, and the timeout is reported already.
     let _ = wait_until(child, Instant::now() + KILLED_LIMIT);
 }
 
@@ -222,12 +221,12 @@ mod tests {
         let message = tool.run().expect_err("it fails").to_string();
         assert_eq!(message, "sh -c echo no such set >&2; exit 2: exit status: 2: no such set");
         let tool = Tool { program: "hairpin-no-such-program", args: &[], input: b"" };
-        let message = tool.run().expect_err("there is none").to_string();
-        assert!(message.starts_with("hairpin-no-such-program: there is no such program in /"), "{message}");
+        let message = tool.run().expect_err("it does not exist").to_string();
+        assert!(message.starts_with("hairpin-no-such-program: no such program in /"), "{message}");
         assert!(message.ends_with(":/bin"), "{message}");
     }
 
-    /// Command lines of the processes that have this word in them.
+    /// Command lines of the processes that contain this word.
     fn processes(word: &str) -> Vec<String> {
         let folders = std::fs::read_dir("/proc").expect("a folder").filter_map(Result::ok);
         let lines = folders.filter_map(|folder| std::fs::read_to_string(folder.path().join("cmdline")).ok());
@@ -237,15 +236,15 @@ mod tests {
     #[test]
     fn what_takes_too_long_is_ended_with_all_that_it_started() {
         let limit = Duration::from_millis(300);
-        // A time that nobody else sleeps.
+        // A duration that no other process uses.
         let time = format!("3171.{}", std::process::id());
         for script in [
             // It keeps its output open.
             "sleep TIME",
-            // It is the child that does.
+            // Its child does.
             "sleep TIME & exit 0",
             "sleep TIME & wait",
-            // It closes its output and goes on.
+            // It closes its output and continues.
             "exec >&-; sleep TIME; true",
             "exec >&- sleep TIME",
         ] {
@@ -255,7 +254,7 @@ mod tests {
             let error = tool.run_within(limit).expect_err("it is too slow");
             assert!(begun.elapsed() < Duration::from_secs(3), "{script}: {:?}", begun.elapsed());
             assert_eq!(error.to_string(), format!("sh -c {script} did not end within 300ms"));
-            // What is killed takes its time to end; whom init has not yet taken note of then has no command line any more.
+            // A killed process takes a moment to end; a zombie has no command line.
             let deadline = Instant::now() + KILLED_LIMIT;
             while !processes(&time).is_empty() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(5));

@@ -1,5 +1,5 @@
-//! Devices, addresses, routes and sysctls of a lab, collected and then carried out in as few visits as possible: one for
-//! every link between namespaces, and one per namespace for the rest.
+//! Devices, addresses, routes and sysctls of a lab, collected and then applied with few namespace switches: one per
+//! veth pair between namespaces, and one per namespace for the rest.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,39 +13,38 @@ use sim::wire::MacAddr;
 use super::lab::{Lab, LabError, LabNetns};
 use super::rtnetlink::{IpCommand, NewDevice, Rtnetlink};
 
-/// What every namespace of a lab gets before its devices.
+/// Sysctls of every namespace, set before its devices are created.
 const QUIET: [(&str, &str); 3] = [
-    // IPv6 keeps silent: its router solicitations and duplicate address detection would show up in captures. The loopback
-    // device, which is there already and sends neither, keeps it: to write `all` the kernel needs a lock, and where another
-    // lab has that it makes the thread try again and again (`addrconf_disable_ipv6`, net/ipv6/addrconf.c).
+    // Disables IPv6, whose router solicitations and duplicate address detection would appear in captures. The loopback
+    // device exists already and sends neither, so it is left alone: writing `all` needs a lock, and while another lab
+    // holds it the kernel makes the thread retry (`addrconf_disable_ipv6`, net/ipv6/addrconf.c).
     ("net.ipv6.conf.default.disable_ipv6", "1"),
-    // Whether Linux follows a redirect depends on whether the socket is in use in that very moment (`tcp_v4_err`,
-    // net/ipv4/tcp_ipv4.c), and the simulator follows none. They are still sent, and seen.
+    // Whether Linux follows a redirect depends on whether the socket is locked at that moment (`tcp_v4_err`,
+    // net/ipv4/tcp_ipv4.c), and the simulator follows none. Redirects are still sent, and captured.
     ("net.ipv4.conf.all.accept_redirects", "0"),
     ("net.ipv4.conf.default.accept_redirects", "0"),
 ];
 
-/// How long devices may take to come up. The kernel finishes that in the background (net/core/link_watch.c).
+/// Time for devices to come up. The kernel completes this in the background (net/core/link_watch.c).
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// One end of a veth pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkEnd<'a> {
-    /// The node whose namespace it is in.
+    /// The node whose namespace contains it.
     pub node: &'a str,
-    /// Its name there.
+    /// The device name.
     pub device: &'a str,
-    /// Its hardware address.
+    /// The MAC address.
     pub mac: MacAddr,
 }
 
-/// What a lab is to become.
+/// The configuration of a lab.
 #[derive(Debug, Clone, Default)]
 pub struct Wiring {
-    /// Bridges and veth pairs in the order in which they are made, with the nodes' names still in place of their
-    /// namespaces'.
+    /// Bridges and veth pairs in order of creation, by node name.
     links: Vec<NewLink>,
-    /// Parts by node.
+    /// The remaining parts, by node.
     nodes: IndexMap<String, Part>,
 }
 
@@ -62,40 +61,40 @@ struct OwnedEnd {
     mac: MacAddr,
 }
 
-/// What happens in one namespace.
+/// The configuration within one namespace.
 #[derive(Debug, Clone, Default)]
 struct Part {
     is_new: bool,
     early_sysctls: Vec<(String, String)>,
     orders: Vec<IpCommand>,
     sysctls: Vec<(String, String)>,
-    /// Devices that have a link, and are to be waited for.
+    /// Devices to wait for until they have a carrier.
     devices: Vec<String>,
 }
 
 impl Wiring {
-    /// A namespace that was just made: IPv6 is silenced and the loopback device comes up.
+    /// Configures a new namespace: disables IPv6 and sets the loopback device up.
     pub fn begin(&mut self, node: &str) {
         self.part(node).is_new = true;
     }
 
-    /// A sysctl that is written before any device is there, so that what is set for `default` holds for all.
+    /// A sysctl that is written before devices are created, so that a value for `default` applies to all of them.
     pub fn early_sysctl(&mut self, node: &str, name: &str, value: &str) {
         self.part(node).early_sysctls.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A sysctl that is written when everything is there.
+    /// A sysctl that is written after everything else exists.
     pub fn sysctl(&mut self, node: &str, name: &str, value: &str) {
         self.part(node).sysctls.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A bridge without spanning tree and without multicast snooping: both send frames of their own.
+    /// A bridge without STP and multicast snooping: both send frames of their own.
     pub fn bridge(&mut self, node: &str, device: &str, mac: MacAddr) {
         self.links.push(NewLink::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
         self.part(node).orders.push(IpCommand::Up { device: device.to_owned() });
     }
 
-    /// A veth pair; `master` makes the first end a port of a bridge, with or without the hairpin flag. Both ends come up.
+    /// A veth pair, both ends up; `master` makes the first end a bridge port, with or without the hairpin flag.
     pub fn veth(&mut self, port: LinkEnd<'_>, leaf: LinkEnd<'_>, master: Option<(&str, bool)>) {
         let owned = |end: LinkEnd<'_>| OwnedEnd {
             node: end.node.to_owned(),
@@ -115,17 +114,17 @@ impl Wiring {
         }
     }
 
-    /// The hairpin flag of a bridge port.
+    /// Sets the hairpin flag of a bridge port.
     pub fn hairpin(&mut self, node: &str, port: &str, is_on: bool) {
         self.part(node).orders.push(IpCommand::Hairpin { port: port.to_owned(), is_on });
     }
 
-    /// Gives a device an address.
+    /// Adds an address to a device.
     pub fn address(&mut self, node: &str, device: &str, address: Ipv4Net) {
         self.part(node).orders.push(IpCommand::Address { device: device.to_owned(), net: address });
     }
 
-    /// A route through a next hop, or to what is on the link.
+    /// Adds a route through a next hop, or to an on-link network.
     pub fn route(&mut self, node: &str, to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) {
         self.part(node).orders.push(IpCommand::Route { to, via, device: device.to_owned() });
     }
@@ -134,17 +133,17 @@ impl Wiring {
         self.nodes.entry(node.to_owned()).or_default()
     }
 
-    /// Carries everything out, and waits until every link is up.
+    /// Applies everything, and waits until every link is up.
     ///
     /// # Errors
-    /// If the kernel refuses something; the message has the kernel's own words.
+    /// If the kernel rejects something; the message is the kernel's.
     pub fn apply(&self, lab: &Lab) -> Result<(), LabError> {
         let parts = || self.nodes.iter().map(|(node, part)| (lab.netns(node), part));
         for (netns, part) in parts().filter(|(_, part)| part.is_new || !part.early_sysctls.is_empty()) {
             netns.enter(|| part.begin(netns))??;
         }
         if let Some(NewLink::Bridge(first) | NewLink::Veth(first, _)) = self.links.first() {
-            // Inside a namespace of the lab: then the machine's own is not even asked.
+            // From inside a namespace of the lab, so that the machine's own is not involved.
             let netns = lab.netns(&first.node);
             let opened = netns.enter(Rtnetlink::open)?;
             self.make_links(lab, &opened.map_err(|source| netns.fault(source))?)?;
@@ -180,11 +179,11 @@ impl OwnedEnd {
 }
 
 impl Part {
-    /// What comes before all links, inside the namespace.
+    /// The part before all links, inside the namespace.
     fn begin(&self, netns: &LabNetns) -> Result<(), LabError> {
         if self.is_new {
-            // The kernel waits its turn for this. To write `ip_forward` right after it does not need to: where another lab
-            // is at it, the kernel makes the thread try again and again (`devinet_sysctl_forward`, net/ipv4/devinet.c).
+            // The kernel queues for the lock here. Writing `ip_forward` afterwards may not have to: while another lab
+            // holds the lock, the kernel makes the thread retry (`devinet_sysctl_forward`, net/ipv4/devinet.c).
             let lo = IpCommand::Up { device: "lo".to_owned() };
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
             rtnetlink.carry_out(&lo).map_err(|source| netns.refused(lo.to_string(), source))?;
@@ -193,7 +192,7 @@ impl Part {
         netns.set_sysctls_here(quiet.chain(borrowed(&self.early_sysctls)))
     }
 
-    /// What comes after them.
+    /// The part after all links.
     fn carry_out(&self, netns: &LabNetns) -> Result<(), LabError> {
         if !self.orders.is_empty() {
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
@@ -205,18 +204,18 @@ impl Part {
     }
 }
 
-/// Waits until the links of all devices are up; a frame that comes earlier is dropped.
+/// Waits until all devices have a carrier; earlier frames are dropped.
 fn are_up(devices: &[String]) -> io::Result<()> {
     devices.iter().try_for_each(|device| wait(device, true))
 }
 
-/// Waits until a device has a link, or has none.
+/// Waits until a device has a carrier, or has none.
 fn wait(device: &str, has_link: bool) -> io::Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
     let rtnetlink = Rtnetlink::open()?;
     while rtnetlink.is_running(device)? != has_link {
         if Instant::now() > deadline {
-            let message = format!("the link of {device} does not change");
+            let message = format!("the carrier of {device} does not change");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         thread::sleep(Duration::from_millis(1));
@@ -224,11 +223,11 @@ fn wait(device: &str, has_link: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a bridge has a link, or has none. Kernels that do not bring a device up to date when they are asked about it
+/// Waits until a bridge has a carrier, or has none. Kernels that do not update a device's state on request
 /// (`rtnl_getlink`, net/core/rtnetlink.c) take up to a second (`linkwatch_schedule_work`, net/core/link_watch.c).
 ///
 /// # Errors
-/// If that takes much longer.
+/// On timeout.
 pub(super) fn wait_for_link(netns: &LabNetns, bridge: &str, has_link: bool) -> Result<(), LabError> {
     netns.enter(|| wait(bridge, has_link))?.map_err(|source| netns.fault(source))
 }

@@ -1,4 +1,4 @@
-//! The bytes of a script's packets.
+//! Builds the packets of a script.
 
 use std::net::SocketAddrV4;
 
@@ -10,15 +10,14 @@ use super::INITIAL_SEQ;
 use crate::prepare::{REQUEST, ScriptPlan};
 use crate::scenario::segment::{ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption};
 
-/// What a host sends whose author says nothing else: TTL and window of Linux.
+/// Linux defaults for TTL and window.
 const TTL: u8 = 64;
 const WINDOW: u16 = 64_240;
 
-/// IP identifications of scripts begin here. They are never zero, for which a kernel would put in one of its own where DF is
-/// not set.
+/// First IP ID of scripts. It is never zero, for which a kernel would substitute its own if DF is clear.
 const FIRST_IDENT: u16 = 0x4000;
 
-/// The packet of the line of that number, from its IP header on.
+/// The packet of the line with that number, starting with its IP header.
 pub(super) fn packet(
     plan: &ScriptPlan,
     number: usize,
@@ -33,7 +32,7 @@ pub(super) fn packet(
             let ends = ((*src.ip(), src.port()), (*plan.to.ip(), plan.to.port()));
             (protocol::UDP, build::udp(ends.0, ends.1, &filler(0, *len)), 6)
         }
-        ScriptPayload::Icmp(_) => unreachable!("no line sends ICMP"),
+        ScriptPayload::Icmp(_) => unreachable!("scripts cannot send ICMP"),
     };
     if is_checksum_bad {
         l4[checksum_at] ^= 0x08;
@@ -64,20 +63,20 @@ fn tcp(src: SocketAddrV4, dst: SocketAddrV4, segment: &ScriptSegment, peer_initi
     // Checksum and urgent pointer.
     l4.extend_from_slice(&[0; 4]);
     l4.extend_from_slice(&options);
-    // A SYN takes the first number, so data begin at 1.
+    // A SYN occupies the first number, so data starts at 1.
     let first = segment.seq.wrapping_add(u32::from(segment.flags.contains(TcpFlags::SYN)));
     l4.extend_from_slice(&filler(first.wrapping_sub(1), segment.len));
     build::finish_transport_checksum(*src.ip(), *dst.ip(), protocol::TCP, &mut l4);
     l4
 }
 
-/// Data from that position of a stream on: the request of all clients, again and again.
+/// Data from that stream position on: the clients' request, repeated.
 fn filler(position: u32, len: u16) -> Vec<u8> {
     let positions = (0..u32::from(len)).map(|offset| position.wrapping_add(offset));
     positions.map(|position| REQUEST[position as usize % REQUEST.len()]).collect()
 }
 
-/// Whether a TCP segment or UDP datagram may be one of a script, as far as its data tell: answers are other words.
+/// True if the data of a TCP segment or UDP datagram may be a script's; replies have different data.
 pub(crate) fn is_of_script(protocol: u8, l4: &[u8]) -> bool {
     match protocol {
         protocol::TCP => true,
@@ -89,7 +88,7 @@ pub(crate) fn is_of_script(protocol: u8, l4: &[u8]) -> bool {
     }
 }
 
-/// Padded to whole words.
+/// Encodes options, padded to 32-bit words.
 fn write_options(options: &[ScriptTcpOption]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for option in options {
@@ -101,14 +100,14 @@ fn write_options(options: &[ScriptTcpOption]) -> Vec<u8> {
             ScriptTcpOption::WindowScale(shift) => bytes.extend_from_slice(&[kind::WINDOW_SCALE, 3, shift]),
             ScriptTcpOption::SackPermitted => bytes.extend_from_slice(&[kind::SACK_PERMITTED, 2]),
             ScriptTcpOption::Nop => bytes.push(kind::NOP),
-            ScriptTcpOption::Other(_) => unreachable!("no line sends an option without a name"),
+            ScriptTcpOption::Other(_) => unreachable!("scripts cannot send unnamed options"),
         }
     }
     bytes.resize(bytes.len().next_multiple_of(4), kind::END);
     bytes
 }
 
-/// The options of a segment, as far as they are well-formed.
+/// Parses the well-formed options of a segment.
 pub(super) fn read_options(list: &[u8]) -> Vec<ScriptTcpOption> {
     let read = |option| match option {
         wire::TcpOption::Nop => ScriptTcpOption::Nop,

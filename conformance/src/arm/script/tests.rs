@@ -25,7 +25,7 @@ fn plan(transport: Transport, lines: &[&str]) -> ScriptPlan {
     }
 }
 
-/// A network on which these frames wait to come in, one by one.
+/// A network on which these frames are received one by one.
 #[derive(Default)]
 struct Canned {
     frames: VecDeque<Box<[u8]>>,
@@ -66,7 +66,7 @@ fn frame(src: Ipv4Addr, protocol: u8, l4: &[u8]) -> Box<[u8]> {
     bytes.into()
 }
 
-/// A segment from the server's port; numbers are as they stand.
+/// A segment from the server's port, with absolute numbers.
 fn tcp_from(src: Ipv4Addr, flags: u8, seq: u32, ack: u32, data: &[u8]) -> Box<[u8]> {
     let mut l4 = [80_u16.to_be_bytes(), PORT.to_be_bytes()].concat();
     l4.extend_from_slice(&seq.to_be_bytes());
@@ -83,10 +83,10 @@ fn syn_ack() -> Box<[u8]> {
     tcp_from(SERVER, 0x12, SERVER_INITIAL, INITIAL_SEQ + 1, &[])
 }
 
-/// A script, the frames that come in, and what is found otherwise than written.
+/// A script, the received frames, and the expected mismatch.
 type Case = (&'static [&'static str], Vec<Box<[u8]>>, &'static str);
 
-/// What is found otherwise than written, with the number of its line; empty if nothing is.
+/// The mismatch with its line number; empty if there is none.
 fn found(transport: Transport, lines: &[&str], frames: Vec<Box<[u8]>>) -> String {
     let mut wire = Canned { frames: frames.into(), ..Canned::default() };
     let mismatch = play(&plan(transport, lines), &mut wire).unwrap();
@@ -109,18 +109,18 @@ fn what_comes_is_compared_with_what_is_written() {
             "1: < S. 0:0(0) ack 1 <mss 1460,kind 8,nop,nop>",
         ),
         (&["< S. 0:0(0) ack 2"], vec![syn_ack()], "1: < S. 0:0(0) ack 1"),
-        (&["< S. 0:0(0) ack 1"], vec![], "1: nothing came"),
+        (&["< S. 0:0(0) ack 1"], vec![], "1: no packet arrived"),
         (&["< nothing"], vec![], ""),
         (&["< nothing"], vec![ack()], "1: < . 77001:77001(0) ack 1"),
         (&["< S. 0:0(0) ack 1", "< nothing"], vec![syn_ack(), ack()], "2: < . 1:1(0) ack 1"),
-        // An acknowledgment may come by itself or in the answer.
+        // An acknowledgment may arrive separately or in the response.
         (&["< S. 0:0(0) ack 1", "< P. 1:6(5) ack 9"], vec![syn_ack(), ack(), data()], ""),
         (&["< S. 0:0(0) ack 1", "< . 1:1(0) ack 1", "< P. 1:6(5) ack 9"], vec![syn_ack(), ack(), data()], ""),
         (&["< S. 0:0(0) ack 1", "< . 1:1(0) ack 1"], vec![syn_ack(), data()], "2: < P. 1:6(5) ack 9"),
-        // Where the answer was not translated back.
+        // A reply that was not translated back.
         (&["< S. 0:0(0) ack 1"], vec![elsewhere()], "1: < S. 0:0(0) ack 1, from 10.0.0.3:80"),
         (&["< S. 0:0(0) ack 1 src 10.0.0.3"], vec![elsewhere()], ""),
-        // A RST to a segment without a connection.
+        // A RST in reply to a segment without a connection.
         (&["> . 1:1(0) ack 1", "< R 1:1(0)"], vec![tcp_from(SERVER, 4, 1, 0, &[])], ""),
         (&["< R. 0:0(0) ack 1"], vec![tcp_from(SERVER, 0x14, 0, INITIAL_SEQ + 1, &[])], ""),
     ];
@@ -161,8 +161,8 @@ fn icmp_errors_belong_to_the_packet_that_they_quote() {
             error(&quote(router, PORT)),
             "2: < icmp time-exceeded, about a packet to 10.0.0.9:80",
         ),
-        ("< icmp time-exceeded", error(&quote(SERVER, 4)), "2: nothing came"),
-        ("< icmp time-exceeded", error(&quote(SERVER, PORT)[..20]), "2: nothing came"),
+        ("< icmp time-exceeded", error(&quote(SERVER, 4)), "2: no packet arrived"),
+        ("< icmp time-exceeded", error(&quote(SERVER, PORT)[..20]), "2: no packet arrived"),
     ];
     for (line, arrived, expected) in cases {
         assert_eq!(found(Transport::Udp, &["> udp (8)", line], vec![arrived]), expected, "{line}");

@@ -1,4 +1,4 @@
-//! From a topology to a world, and from one topology to the next.
+//! Builds a world from a topology, and applies changes of the topology.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::scenario::{ObjectName, Share};
 use crate::topology::{Address, LinkPlan, Listener, NetnsPlan, Route, Topology, TopologyChange, Veth};
 
 impl From<BuildError> for ArmError {
-    /// What a topology holds is ours, so what is refused is our fault.
+    /// Topologies are generated, so a rejection is a bug.
     fn from(error: BuildError) -> Self {
         Self::Internal(error.to_string())
     }
@@ -91,8 +91,8 @@ impl SimArm {
         Ok(())
     }
 
-    /// The name, or another one if a Pod that is gone had the same address: its devices stay in the world, down for
-    /// good, where the kernel would have deleted them.
+    /// The name, or another one if a removed Pod had the same address: its devices remain in the world, permanently
+    /// down, where the kernel would delete them.
     fn free_name(&self, netns: NetnsId, name: &str) -> Result<String, ArmError> {
         let suffixes = std::iter::once(String::new()).chain(('a'..='z').map(String::from));
         suffixes
@@ -100,19 +100,19 @@ impl SimArm {
             .find(|name| self.world.device(netns, name).is_err())
             .ok_or_else(|| {
                 let message =
-                    format!("{name} was deleted and added again more than 26 times, which is not executed");
+                    format!("{name} was deleted and added again more than 26 times, which is not supported");
                 ArmError::Refused(message)
             })
     }
 
-    /// The device that has this name in the plan: the one that is up.
+    /// The device with this name in the plan: the one that is up.
     fn live_device(&self, netns: NetnsId, name: &str) -> Result<DeviceId, ArmError> {
         let devices = &self.world.netns(netns).devices;
         let is_named_so = |device: &&sim::device::Device| {
             device.name.strip_prefix(name).is_some_and(|suffix| suffix.len() <= 1) && device.is_up
         };
         let found = devices.iter().filter(is_named_so).last().map(|device| device.id);
-        found.ok_or_else(|| ArmError::Internal(format!("there is no device {name}")))
+        found.ok_or_else(|| ArmError::Internal(format!("no device {name}")))
     }
 
     fn configure(&mut self, netns: &NetnsName, plan: &NetnsPlan) -> Result<(), ArmError> {
@@ -162,7 +162,7 @@ impl SimArm {
         let opened = match listener.protocol {
             Protocol::Tcp => self.world.tcp_listen(id, None, listener.port, server),
             Protocol::Udp => self.world.udp_bind(id, None, listener.port, server),
-            // Nothing connects to it yet, and nobody else may have the port.
+            // No client connects over SCTP yet; other servers cannot use the port.
             Protocol::Sctp => return Ok(()),
         };
         let socket = opened.map_err(|_| {
@@ -181,7 +181,7 @@ impl SimArm {
         Ok(())
     }
 
-    /// A network namespace that is gone: its devices are down for good, and nobody can get in or out.
+    /// Removes a network namespace: its devices go down permanently, which isolates it.
     fn remove(&mut self, netns: &NetnsName) -> Result<(), ArmError> {
         let veths: Vec<Veth> =
             self.topology.veths.iter().filter(|veth| veth.leaf.netns == *netns).cloned().collect();
@@ -189,7 +189,7 @@ impl SimArm {
             for end in [port, leaf] {
                 let id = self.id(&end.netns)?;
                 let device = self.live_device(id, &end.device)?;
-                // Addresses go with a device that is deleted, and with them the routes that they brought.
+                // Deleting a device removes its addresses, and the routes that they added.
                 let addresses = self.topology.netns.get(&end.netns).map(|plan| plan.addresses.clone());
                 for address in addresses.unwrap_or_default() {
                     if address.device == end.device {
@@ -240,7 +240,7 @@ impl SimArm {
     }
 }
 
-/// The nearest multiple of a millionth.
+/// Rounds to a millionth.
 fn probability(share: Share) -> Probability {
     let parts = u64::from(share.numerator()) * 1_000_000;
     let denominator = u64::from(share.denominator());

@@ -1,4 +1,4 @@
-//! Traffic that does not end by itself, and what it consists of.
+//! Detects and describes endless traffic.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,16 +12,16 @@ use sim::world::{RunLimit, World};
 
 use crate::arm::ArmError;
 
-/// Events that are looked at once it is clear that there is no end.
+/// Number of events to sample once traffic is known to be endless.
 const SAMPLE: u64 = 2_000;
 
-/// Kinds of packets, and devices, that the message names.
+/// Maximum number of kinds of packets, and of devices, in the message.
 const NAMED_MAX: usize = 6;
 
-/// Refuses a scenario whose packets take more events than one wait may ([`RunLimit::Events`]).
+/// Rejects a scenario whose packets take more events than one wait may ([`RunLimit::Events`]).
 ///
 /// # Errors
-/// [`ArmError::Refused`], with the packets that keep coming and the devices that they pass.
+/// [`ArmError::Refused`], with the recurring packets and the devices that they traverse.
 pub(super) fn check(world: &World, limit: RunLimit) -> Result<(), ArmError> {
     match limit {
         RunLimit::Idle | RunLimit::Time | RunLimit::Done => Ok(()),
@@ -55,7 +55,7 @@ fn described(world: &World) -> String {
         right_count.cmp(left_count).then_with(|| left.cmp(right))
     });
     let mut text = format!(
-        "endless traffic: {} events in one wait, and no end at {} s of virtual time",
+        "endless traffic: {} events in one wait, not finished at {} s of virtual time",
         world.events_max(),
         world.now()
     );
@@ -72,7 +72,7 @@ fn described(world: &World) -> String {
     text
 }
 
-/// A packet that a socket or the kernel sent of its own accord, in the words of tcpdump.
+/// A packet that a socket or the kernel created, in tcpdump's notation.
 fn created(event: &TraceEvent) -> Option<String> {
     let Event::Packet(PacketEvent::Created { origin, frame, .. }) = &event.event else { return None };
     match origin {

@@ -1,4 +1,4 @@
-//! The simulator as it follows another arm: exchanges one at a time, along a path of decisions, and what was seen.
+//! Lets the simulator follow another arm: one exchange at a time, replaying decisions until the observations match.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,32 +23,32 @@ use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Mismatch, RawFlow, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan};
 
-/// Longer than a neighbour is asked for and than an acknowledgment is delayed, shorter than TCP waits before it sends again
-/// what got no answer at all.
+/// Longer than neighbour resolution and delayed ACKs, shorter than the retransmission timeout of unanswered TCP
+/// segments.
 const UNREST_MAX: Duration = Duration::from_millis(500);
 
-/// So much later than in the simulator a kernel may send the same: its timers are coarser the longer they run (8 ms from 64 ms
-/// on, kernel/time/timer.c), and it has other things to do.
+/// How much later than the simulator a kernel may send the same frame: its timers are less precise the longer they run
+/// (8 ms from 64 ms on, kernel/time/timer.c), and the machine may be busy.
 const LATENESS_MAX: Duration = Duration::from_millis(40);
 
-/// What can be followed: one connection, or one script.
+/// An exchange that can be followed: a connection or a script.
 pub(crate) trait Exchange {
-    /// What is seen of it.
+    /// The observations.
     type Seen: Clone + PartialEq;
 
-    /// Where it begins.
+    /// The netns of the client.
     fn from(&self) -> &NetnsName;
 
-    /// By what.
+    /// The protocol.
     fn transport(&self) -> Transport;
 
-    /// The port from which it begins; zero if a kernel chooses it.
+    /// The source port; zero if a kernel chooses it.
     fn source_port(&self) -> u16;
 
-    /// By which packets flows begin in it.
+    /// The packets that start flows.
     fn opening(&self) -> FlowStart<'_>;
 
-    /// From its beginning to its end.
+    /// Runs it to completion.
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<Self::Seen, ArmError>;
 }
 
@@ -103,20 +103,20 @@ impl Exchange for ScriptPlan {
 /// What another arm shows of an exchange.
 #[derive(Debug)]
 pub(crate) struct Shown<S> {
-    /// What was seen of it.
+    /// The observations.
     pub(crate) seen: S,
-    /// How the client's first packets went.
+    /// The paths of the client's first packets.
     attempts: Vec<Attempt>,
     ports: Vec<TranslatedPort>,
-    /// The node that chose the endpoint, and what it has left of that. Looked at where nobody answered: a packet that waits in
-    /// vain for its next hop is on no device.
+    /// The node that chose the endpoint, and the traces it holds. Used if there was no response: a packet that waits in
+    /// vain for its next hop appears on no device.
     left: Option<(String, CounterListing, Traces)>,
 }
 
-/// What a connection leaves on a node, besides frames.
+/// Traces of a connection on a node, besides frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Traces {
-    /// Its entries in the conntrack table.
+    /// Its conntrack entries.
     entries: Vec<ConntrackObservation>,
     /// [`CounterListing::first_packets`], read only where there is no entry: a packet that is dropped after its translation
     /// leaves nothing else.
@@ -124,7 +124,7 @@ struct Traces {
 }
 
 impl<S> Shown<S> {
-    /// From the frames that were seen meanwhile. Others may be among them.
+    /// From the frames captured meanwhile, which may include unrelated ones.
     pub(crate) fn new(exchange: &impl Exchange<Seen = S>, seen: S, frames: &[Frame]) -> Self {
         let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
         let ports = translated_ports(&attempts, exchange.source_port());
@@ -158,26 +158,26 @@ impl<S> Shown<S> {
         Ok(self)
     }
 
-    /// When the client's first packet was seen first.
+    /// The time when the client's first packet was first seen.
     pub(crate) fn begun(&self) -> Option<Duration> {
         self.attempts.first()?.hops.first().map(|hop| hop.at)
     }
 }
 
-/// One way in which an exchange can go.
+/// One possible course of an exchange.
 struct Alternative<S> {
-    /// Decisions that led there.
+    /// The decisions that lead to it.
     path: Enumerate,
-    /// What was seen of it.
+    /// The observations.
     seen: S,
-    /// How the client's first packets went.
+    /// The paths of the client's first packets.
     attempts: Vec<Attempt>,
-    /// As [`Shown::left`], where that is known.
+    /// As [`Shown::left`], if known.
     left: Option<Traces>,
 }
 
 impl SimArm {
-    /// An exchange as another arm had it: along the decisions that lead where its packets went, or as near as any do.
+    /// Runs an exchange as another arm did: with the decisions whose packets take the same paths, or the closest match.
     pub(crate) fn follow<E: Exchange>(
         &mut self,
         exchange: &E,
@@ -188,16 +188,16 @@ impl SimArm {
         let recorded = self.nat_ports(exchange.transport(), &shown.ports);
         self.world.draws_mut().follow(path, recorded);
         let result = exchange.run(&mut self.world, netns);
-        // Whatever comes later is drawn from the seed again.
+        // Later decisions are drawn from the seed again.
         self.world.draws_mut().replay([]);
         result
     }
 
-    /// The decisions that lead where the packets of another arm went. Nothing changes.
+    /// Finds the decisions whose packets take the same paths as on the other arm. Does not change the state.
     ///
-    /// Paths are tried in order. Where a packet parts from what was shown, the decisions that it has met by then are to
-    /// blame, so paths that share them are left out: a client that tries five times, each time to one of ten endpoints,
-    /// has 100,000 ways to go, of which fifty are tried.
+    /// Alternatives are tried in order. If a packet deviates, one of the decisions made up to that point is wrong, so
+    /// all alternatives with the same prefix are skipped: a client with five attempts and ten endpoints each has
+    /// 100,000 alternatives, of which fifty are tried.
     fn path_of<E: Exchange>(&self, exchange: &E, shown: &Shown<E::Seen>) -> Result<Enumerate, ArmError> {
         let mut best: Option<(Option<Instant>, Enumerate)> = None;
         let mut next = Some(Enumerate::first());
@@ -214,7 +214,7 @@ impl SimArm {
                 Some(at) => path.next_path_that_differs_by(at),
                 None => path.next_path(),
             };
-            // Never is later than any time.
+            // `None` is later than any time.
             let is_nearer = best.as_ref().is_none_or(|(known, _)| match (known, parted) {
                 (Some(known), Some(parted)) => parted > *known,
                 (Some(_), None) => true,
@@ -225,7 +225,7 @@ impl SimArm {
             }
         }
         best.map(|(_, path)| path)
-            .ok_or_else(|| ArmError::Internal("an exchange can go in no way".to_owned()))
+            .ok_or_else(|| ArmError::Internal("an exchange has no possible course".to_owned()))
     }
 
     fn try_path<E: Exchange>(
@@ -257,12 +257,12 @@ impl SimArm {
         Ok(Alternative { path, seen, attempts, left })
     }
 
-    /// From here on, timers expire as those of a kernel with such ticks.
+    /// From here on, timers expire on the ticks of such a kernel.
     pub(crate) fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.world.set_timer_wheel(wheel);
     }
 
-    /// Time passes until so much has passed since the beginning, if it has not yet.
+    /// Advances the time to `elapsed` since the start, unless it has passed.
     pub(crate) fn catch_up(&mut self, elapsed: Duration) -> Result<(), ArmError> {
         let until = Instant::START + elapsed;
         if self.world.now() < until {
@@ -271,8 +271,8 @@ impl SimArm {
         Ok(())
     }
 
-    /// How long it takes from now on until no frame is sent for a while, if nobody does anything: zero if none will be.
-    /// What takes longer than [`UNREST_MAX`] is not waited for.
+    /// The time until no frame is sent for a while, if nothing else happens; zero if none is pending. Activity after a
+    /// pause longer than [`UNREST_MAX`] is ignored.
     pub(crate) fn unrest(&self) -> Duration {
         let mut world = self.world.fork();
         world.set_level(Level::Everything);
@@ -282,7 +282,7 @@ impl SimArm {
         last.map_or(Duration::ZERO, |event| event.at.saturating_since(self.world.now()) + LATENESS_MAX)
     }
 
-    /// How often each rule of a node matched so far.
+    /// The current counters of all rules of a node.
     pub(crate) fn counters(&self, listing: CounterListing, node: &str) -> Result<Vec<RuleCounter>, ArmError> {
         self.counters_in(&self.world, listing, node)
     }
@@ -311,12 +311,12 @@ impl SimArm {
         frames
     }
 
-    /// From here on, keeps every event until its frame has been taken.
+    /// Keeps every event from now on until its frame is taken.
     pub(crate) fn keep_frames(&mut self) {
         self.world.set_kept(Kept::All);
     }
 
-    /// The numbers with which searches for a free port began, by those who searched.
+    /// The random offsets with which searches for a free port started, by netns.
     fn nat_ports(&self, transport: Transport, ports: &[TranslatedPort]) -> Vec<Recorded> {
         let recorded = |port: &TranslatedPort| {
             let owner =
@@ -346,7 +346,7 @@ impl SimArm {
     }
 }
 
-/// The name that a device has in the plan. A Pod that came back under its old address has a port with a letter behind it.
+/// A device's name in the plan. The port of a Pod recreated with its old address has a letter appended.
 fn plan_name(name: &str) -> &str {
     const PORT_NAME_LEN: usize = "veth00000000".len();
     match name.starts_with("veth") {
@@ -355,8 +355,8 @@ fn plan_name(name: &str) -> &str {
     }
 }
 
-/// The entries of one connection, as far as decisions made them: how far a TCP connection is when it is looked at is a matter
-/// of moments.
+/// The entries of one connection, reduced to what decisions determine: the progress of a TCP connection depends on
+/// timing.
 fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
     let is_own = |entry: &ConntrackObservation| {
         entry.protocol == exchange.transport() && entry.source_ports().0 == exchange.source_port()
@@ -365,7 +365,7 @@ fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> 
     table.into_iter().filter(is_own).map(decided).collect()
 }
 
-/// The number with which a search for a free port must begin to find this one first.
+/// The offset with which a search for a free port finds this one first.
 ///
 /// Linux: the ranges of `nf_nat_l4proto_unique_tuple`, net/netfilter/nf_nat_core.c.
 fn search_start(transport: Transport, before: u16, after: u16) -> Option<u32> {

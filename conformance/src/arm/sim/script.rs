@@ -14,7 +14,7 @@ use super::{ArmError, endless};
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
-/// A script of the plan, from its beginning to its end.
+/// Runs a script of the plan to completion.
 pub(super) fn run_script(
     world: &mut World,
     netns: NetnsId,
@@ -40,7 +40,7 @@ struct SimWire<'a> {
     world: &'a mut World,
     netns: NetnsId,
     flow: FlowId,
-    /// Frames that have come in and were not asked for yet.
+    /// Received frames that were not consumed yet.
     arrived: VecDeque<Box<[u8]>>,
 }
 

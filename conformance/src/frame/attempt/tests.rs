@@ -5,8 +5,8 @@ use sim::wire::build::{Ipv4Fields, ipv4, udp};
 const REQUEST: &[u8] = b"hello\n";
 const CLIENT: [u8; 4] = [10, 0, 0, 1];
 
-/// A datagram at a device: identification, time in milliseconds, `NETNS DEVICE` with `>` for sent, `<` for received,
-/// source port, last byte of the destination.
+/// A datagram at a device: IP ID, time in milliseconds, `NETNS DEVICE` with `>` for sent, `<` for received, source
+/// port, last byte of the destination.
 type Row = (u16, u64, &'static str, u16, u8);
 
 fn frames(rows: &[Row]) -> Vec<Frame> {
@@ -40,7 +40,7 @@ fn attempts_of(rows: &[Row]) -> Vec<Attempt> {
     attempts(&frames(rows), "pod", FlowStart::Request(REQUEST))
 }
 
-/// One line for each attempt, hop by hop.
+/// One line per attempt, hop by hop.
 fn listing(attempts: &[Attempt]) -> Vec<String> {
     let hop = |hop: &Sighting| {
         format!("{} {} {}->{}", hop.place.netns, hop.place.device, hop.place.src.1, hop.place.dst.0)
@@ -51,7 +51,7 @@ fn listing(attempts: &[Attempt]) -> Vec<String> {
 #[test]
 fn first_packets_are_followed_by_their_identification() {
     let mut captured = frames(&[
-        // The tail of an earlier flow: its beginning is not here.
+        // The end of an earlier flow whose start was not captured.
         (6, 0, "node veth <", 4_000, 9),
         (7, 1, "pod eth0 >", 4_001, 9),
         (7, 2, "node veth <", 4_001, 9),
@@ -59,7 +59,7 @@ fn first_packets_are_followed_by_their_identification() {
         (7, 4, "node eth0 >", 5_001, 3),
         (8, 5, "node eth0 >", 5_001, 4),
     ]);
-    // An answer of the client's own server, and something that is no IP.
+    // A response of the client's own server, and a frame that is not IP.
     captured.push(frame((9, 6, "pod eth0 >", 53, 9), b"pod/a 1 2\n"));
     captured.push(Frame { bytes: vec![0; 20].into(), ..captured[0].clone() });
     assert_eq!(
@@ -87,12 +87,12 @@ fn ways_part_where_a_packet_is_seen_that_the_other_side_did_not_see() {
             .concat();
     type Case<'a> = (&'a str, &'a [Row], &'a [Row], Option<u64>);
     let cases: [Case<'_>; 7] = [
-        ("the same way", way, way, None),
+        ("the same path", way, way, None),
         ("ports of a bridge in another order", way, flooded, None),
         ("another endpoint", way, other_endpoint, Some(2)),
-        ("the first side ends early: what it met last decided that", shorter, way, Some(1)),
+        ("the first side ends early, because of its last decision", shorter, way, Some(1)),
         ("the second side ends early", way, shorter, Some(2)),
-        ("the first tries more often, so far the same", &second_try, way, None),
+        ("the first has one more attempt, otherwise equal", &second_try, way, None),
         ("the second packet goes elsewhere", &second_try, &second_try_elsewhere, Some(12)),
     ];
     for (what, first, second, expected) in cases {
@@ -116,10 +116,10 @@ fn ports_are_those_that_nodes_drew() {
     let cases: [(&str, &[Row], &[&str]); 6] = [
         ("masqueraded", masqueraded, &["a 40 77", "pod 40 40"]),
         ("a second packet of the same flow", &same_again, &["a 40 77", "pod 40 40"]),
-        ("a second packet for which the node drew again", &drawn_again, &["a 40 77", "a 40 78", "pod 40 40"]),
+        ("a second packet with a new random port", &drawn_again, &["a 40 77", "a 40 78", "pod 40 40"]),
         ("by two nodes", &twice, &["a 40 77", "b 77 99", "pod 40 40"]),
         ("by the client's own node, before any device", own, &["pod 40 50"]),
-        ("by nobody", &masqueraded[..2], &["pod 40 40", "a 40 40"]),
+        ("not translated", &masqueraded[..2], &["pod 40 40", "a 40 40"]),
     ];
     for (what, rows, expected) in cases {
         let ports = translated_ports(&attempts_of(rows), 40);

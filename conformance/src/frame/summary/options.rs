@@ -1,4 +1,4 @@
-//! Options of TCP segments, without time stamps.
+//! TCP options, without timestamp values.
 
 use std::fmt;
 
@@ -6,30 +6,30 @@ use sim::wire::TcpOption;
 
 use super::{InitialSeqs, SeqSummary};
 
-/// An option of a TCP segment. What a host may announce depends on its routes, devices and settings; but time stamps count from
-/// a secret number for each pair of hosts (`secure_tcp_ts_off`, net/core/secure_seq.c).
+/// A TCP option. Announced values depend on routes, devices and sysctls, but timestamps have a secret offset per pair
+/// of hosts (`secure_tcp_ts_off`, net/core/secure_seq.c).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionSummary {
-    /// The largest segment that the sender takes, in bytes of data (RFC 9293 §3.7.1).
+    /// Maximum segment size in bytes of data (RFC 9293 §3.7.1).
     Mss(u16),
-    /// By how many bits windows are shifted (RFC 7323 §2.2).
+    /// Shift count of windows (RFC 7323 §2.2).
     WindowScale(u8),
-    /// SACK may be used (RFC 2018 §2).
+    /// SACK is permitted (RFC 2018 §2).
     SackPermitted,
-    /// Blocks that arrived out of order: first sequence number, and the one behind the last (RFC 2018 §3).
+    /// SACK blocks: first sequence number, and the one after the last (RFC 2018 §3).
     Sack(Vec<(SeqSummary, SeqSummary)>),
-    /// Time stamps (RFC 7323 §3.2).
+    /// Timestamps (RFC 7323 §3.2).
     Timestamps,
-    /// Anything else, as it stands; also one of those above whose length is wrong.
+    /// Any other option, or one of the above with a wrong length.
     Other {
         /// Kind.
         kind: u8,
-        /// What follows kind and length.
+        /// The bytes after kind and length.
         data: Vec<u8>,
     },
 }
 
-/// Options in their order, without padding. What is malformed ends the list.
+/// Options in order, without padding. A malformed option ends the list.
 pub(super) fn read(list: &[u8], initial: &InitialSeqs) -> Vec<OptionSummary> {
     TcpOption::iter(list).filter_map(|option| OptionSummary::of(option, initial)).collect()
 }
@@ -53,7 +53,7 @@ impl OptionSummary {
 }
 
 impl fmt::Display for OptionSummary {
-    /// In the words of tcpdump.
+    /// In tcpdump's notation.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mss(mss) => write!(formatter, "mss {mss}"),

@@ -1,4 +1,4 @@
-//! Summaries in words, as tcpdump would have them.
+//! Summaries as text, in tcpdump's notation.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -58,7 +58,7 @@ fn tables_are_compared_entry_by_entry() {
     let cases: [(Vec<_>, Vec<_>, usize, usize); 5] = [
         (vec![], vec![], 0, 0),
         (vec![ping(1), ping(2)], vec![ping(2), ping(1)], 0, 0),
-        // Several entries of one side are not the same one of the other.
+        // Several entries of one side do not match the same entry of the other.
         (vec![one.clone(); 5], vec![one.clone()], 4, 0),
         (vec![one.clone()], vec![one.clone(); 5], 0, 4),
         (vec![ping(1), ping(2), ping(2)], vec![ping(2), ping(3)], 2, 1),

@@ -8,9 +8,9 @@ use crate::random::world::{
     RandomWorld, ServiceKind, SourceRanges, TargetPort,
 };
 
-/// Number of the TCP port `http` of most Pods.
+/// TCP port `http` of most Pods.
 const HTTP: u16 = 8080;
-/// Number of the UDP port `dns` of most Pods.
+/// UDP port `dns` of most Pods.
 const DNS: u16 = 8053;
 
 pub(super) fn pod_name(slot: u8) -> String {
@@ -40,7 +40,7 @@ pub(super) fn pod(slot: u8, pod: &RandomPod, node: &str) -> Value {
     })
 }
 
-/// Pods that share the ports of their node have numbers of their own.
+/// hostNetwork Pods share the ports of their node, so each has its own numbers.
 pub(super) fn pod_port(slot: u8, pod: &RandomPod, protocol: Protocol) -> u16 {
     let usual = match protocol {
         Protocol::Tcp | Protocol::Sctp if pod.is_http_elsewhere => HTTP + 1,
@@ -143,7 +143,7 @@ const fn range(ranges: SourceRanges) -> &'static str {
     }
 }
 
-/// The number of a Service's port.
+/// The port number of a Service port.
 pub(super) fn port_number(index: u8, protocol: Protocol) -> u16 {
     let first = match protocol {
         Protocol::Tcp | Protocol::Sctp => 80,
@@ -168,7 +168,7 @@ pub(super) fn load_balancer_ip(slot: u8) -> String {
     format!("203.0.113.{}", 1 + slot)
 }
 
-/// The external address of a Service, or the one that it would have.
+/// The external address of a Service, or the one it would have.
 pub(super) fn external_ip(slot: u8, service: &RandomService, world: &RandomWorld) -> String {
     match service.external_ip {
         Some(ExternalIp::Node(node)) => world.node_ip(node),

@@ -1,5 +1,5 @@
-//! Steps of a random world. What is there changes as they go, so a step that would name something that is gone names another
-//! thing of its kind, or is left out if there is none.
+//! Steps of a random world. Steps change what exists, so a step that would refer to a deleted object refers to another
+//! of the same kind, or is omitted if there is none.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ use crate::random::world::{
 };
 use crate::scenario::Cni;
 
-/// How long clients wait. Many get no answer, so the shortest time in which a busy machine surely answers.
+/// The clients' timeout. Many get no response, so this is the shortest time in which a busy machine reliably responds.
 const TIMEOUT: &str = "300ms";
 
-/// The port of clients that have one of their own.
+/// The source port of steps that share one.
 const SOURCE_PORT: u16 = 39_999;
 
 pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
     let mut printer = Printer { world, pods: taken(&world.pods), services: taken(&world.services) };
     let mut steps: Vec<Value> = world.steps.iter().filter_map(|step| printer.step(step)).collect();
     if steps.is_empty() {
-        // A scenario has steps.
+        // A scenario must have a step.
         steps.push(json!({"sleep": "1ms"}));
     }
     steps
@@ -34,19 +34,19 @@ fn taken<T: Clone>(slots: &[Option<T>]) -> BTreeMap<u8, T> {
     (0..).zip(slots).filter_map(|(slot, thing)| Some((slot, thing.clone()?))).collect()
 }
 
-/// The thing in a slot, or else the next one, or else the first one.
+/// The object in a slot, or else the next one, or else the first one.
 fn pick<T>(things: &BTreeMap<u8, T>, slot: u8) -> Option<(u8, &T)> {
     things.range(slot..).chain(things).next().map(|(slot, thing)| (*slot, thing))
 }
 
 struct Printer<'a> {
     world: &'a RandomWorld,
-    /// What is there at this moment.
+    /// What currently exists.
     pods: BTreeMap<u8, RandomPod>,
     services: BTreeMap<u8, RandomService>,
 }
 
-/// Where a step goes to.
+/// The destination of a step.
 struct StepTarget {
     /// The reference without a port.
     name: String,
@@ -100,13 +100,13 @@ impl Printer<'_> {
         })
     }
 
-    /// A Pod does not move.
+    /// A Pod does not change its node.
     fn placed_like_before(&self, slot: u8, pod: &RandomPod) -> RandomPod {
         let before = self.pods.get(&slot).unwrap_or(pod);
         RandomPod { node: before.node, is_host_network: before.is_host_network, ..pod.clone() }
     }
 
-    /// A Service does not lose or gain its ClusterIP.
+    /// A Service does not change between headless and not.
     fn headless_like_before(&self, slot: u8, service: &RandomService) -> RandomService {
         let is_headless = |service: &RandomService| service.kind == ServiceKind::Headless;
         match self.services.get(&slot) {
@@ -150,7 +150,7 @@ impl Printer<'_> {
         }
     }
 
-    /// There is always a first host.
+    /// The first host always exists.
     fn host_name(&self, slot: u8) -> String {
         let is_there = self.world.hosts.get(usize::from(slot)).is_some_and(Option::is_some);
         let (name, _) = HOSTS[if is_there { usize::from(slot) } else { 0 }];
@@ -205,7 +205,7 @@ impl Printer<'_> {
         }
     }
 
-    /// A Service by one of its ports, if there is one; a likely port otherwise.
+    /// A Service by one of its ports, if it exists; otherwise by a likely port.
     fn by_port(
         &self,
         slot: u8,

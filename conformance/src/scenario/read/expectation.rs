@@ -1,4 +1,4 @@
-//! `expect`.
+//! Reads `expect`.
 
 use std::collections::BTreeMap;
 
@@ -35,8 +35,8 @@ impl Reader {
             return Expectations { default: Some(self.expectation(path, plain)), by_mode };
         }
         if !plain.is_empty() {
-            let fault = FieldFault::new("expectations for all modes and for single modes stand side by side")
-                .help("put what holds for the other modes under `default`");
+            let fault = FieldFault::new("expectations for all modes are mixed with expectations by mode")
+                .help("move those for all other modes to `default`");
             self.fault(path, fault);
         }
         Expectations { default, by_mode }
@@ -51,7 +51,7 @@ impl Reader {
         }
         if raw.outcome.is_some() && raw.outcomes.is_some() {
             let fault = FieldFault::new(
-                "`outcome` says that every flow ends the same way, `outcomes` that they do not",
+                "`outcome` is the same for every flow, `outcomes` are several: use one of them",
             );
             self.faults.push(fault.at_key(format!("{path}.outcomes")));
         }
@@ -85,15 +85,15 @@ impl Reader {
         }
     }
 
-    /// A part that holds of everything is a mistake: its author believes that something is checked.
+    /// An expectation that always holds is a mistake: its author believes that something is checked.
     fn expects_nothing(&mut self, path: &str, expected: &str) {
-        self.faults.push(FieldFault::new("this expects nothing").expected(expected).at_key(path));
+        self.faults.push(FieldFault::new("this expectation always holds").expected(expected).at_key(path));
     }
 
-    /// Every connection has an outcome, and one alone.
+    /// Every connection has exactly one outcome.
     fn outcomes(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(OutcomePattern, Share)> {
         if raw.is_empty() {
-            self.expects_nothing(path, "outcomes with their shares, such as connected: 1");
+            self.expects_nothing(path, "outcomes with shares, such as connected: 1");
             return Vec::new();
         }
         let outcomes = self.shares(path, raw, outcome);
@@ -102,25 +102,24 @@ impl Reader {
             else {
                 continue;
             };
-            let fault = FieldFault::new(format!("{pattern} and {other} can be the same connection"))
-                .expected("outcomes of which each connection has one");
+            let fault = FieldFault::new(format!("{pattern} and {other} overlap"))
+                .expected("mutually exclusive outcomes");
             self.faults.push(fault.at_key(format!("{path}.{pattern}")));
         }
-        // What is wrong with one of them says nothing of their sum.
+        // If one of them is invalid, their sum is meaningless.
         if outcomes.len() == raw.len() && !is_all(&outcomes) {
-            let fault =
-                FieldFault::new("these shares are not 1 together, and every connection has an outcome")
-                    .expected("shares of all outcomes that occur");
+            let fault = FieldFault::new("these shares do not add up to 1")
+                .expected("shares of all outcomes that occur");
             self.faults.push(fault.at_key(path));
         }
         outcomes
     }
 
-    /// Some connections may be answered by nobody.
+    /// Some connections may have no response.
     fn endpoints(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(Reference, Share)> {
         let endpoints = self.shares(path, raw, endpoint);
         if sum(&endpoints) > 1.0 + rounding(&endpoints) {
-            self.faults.push(FieldFault::new("these shares are more than 1 together").at_key(path));
+            self.faults.push(FieldFault::new("these shares add up to more than 1").at_key(path));
         }
         endpoints
     }
@@ -192,7 +191,7 @@ fn outcome(text: &str) -> Result<OutcomePattern, FieldFault> {
         .ok_or_else(|| unknown_word("outcome", text, &OUTCOME_NAMES.map(|(name, _)| name)))
 }
 
-/// By how much a sum of shares may be off because they are written as decimals: `0.333333333`, three times.
+/// The rounding error of a sum of shares written as decimals: `0.333333333`, three times.
 fn rounding<T>(shares: &[(T, Share)]) -> f64 {
     const LAST_PLACE: f64 = 1e-9;
     shares.iter().map(|_| LAST_PLACE).sum()
@@ -206,12 +205,12 @@ fn is_all<T>(shares: &[(T, Share)]) -> bool {
     (sum(shares) - 1.0).abs() <= rounding(shares)
 }
 
-/// Who answers: a Pod, an external host, or an address.
+/// Parses an endpoint: a Pod, an external host, or an address.
 fn endpoint(text: &str) -> Result<Reference, FieldFault> {
     let reference = Reference::parse(text)?;
     match reference.target {
         Target::Pod(_) | Target::Host(_) | Target::Address(_) | Target::Name(_) => Ok(reference),
-        Target::Node(_) | Target::Service(_) => Err(FieldFault::new(format!("{text:?} is no endpoint"))
+        Target::Node(_) | Target::Service(_) => Err(FieldFault::new(format!("{text:?} is not an endpoint"))
             .expected("pod/[NAMESPACE/]NAME, host/NAME or ADDRESS:PORT")),
     }
 }

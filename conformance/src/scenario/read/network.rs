@@ -1,4 +1,4 @@
-//! `spec.network`.
+//! Reads `spec.network`.
 
 use proxy_core::objects::Protocol;
 
@@ -9,7 +9,7 @@ use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, Target, Vi
 
 const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
 
-/// The longest prefix for a cluster CIDR: room for one node's /24.
+/// The longest prefix of a cluster CIDR: room for one node's /24.
 const CLUSTER_PREFIX_MAX: u8 = 24;
 
 impl Reader {
@@ -25,7 +25,7 @@ impl Reader {
             const PATH: &str = "spec.network.clusterCIDR";
             network.cluster_cidr = self.cidr(PATH, text).unwrap_or(network.cluster_cidr);
             if network.cluster_cidr.prefix_len() > CLUSTER_PREFIX_MAX {
-                let fault = FieldFault::new(format!("{text} has no room for the /24 of a node"));
+                let fault = FieldFault::new(format!("{text} is too small for the /24 of a node"));
                 self.fault(PATH, fault.expected("a prefix of at most 24 bits"));
             }
         }
@@ -54,10 +54,10 @@ impl Reader {
 
     fn external_host(&mut self, path: &str, raw: document::RawExternalHost) -> Option<ExternalHost> {
         if !is_name(&raw.name) || raw.name.parse::<std::net::IpAddr>().is_ok() {
-            let fault = FieldFault::new(format!("{:?} cannot be the name of a host", raw.name));
+            let fault = FieldFault::new(format!("invalid host name {:?}", raw.name));
             self.fault(
                 &format!("{path}.name"),
-                fault.expected("letters, digits, '-', '_' and '.', but no address"),
+                fault.expected("letters, digits, '-', '_' and '.', but not an address"),
             );
         }
         let ip = self.address(&format!("{path}.ip"), &raw.ip);
@@ -72,7 +72,7 @@ impl Reader {
         for (index, text) in raw.listen.iter().enumerate() {
             let port =
                 listen_port(text).and_then(|(protocol, port)| match listen.contains(&(protocol, port)) {
-                    true => Err(FieldFault::new(format!("{port}/{} is listed twice", protocol.lower()))),
+                    true => Err(FieldFault::new(format!("duplicate port {port}/{}", protocol.lower()))),
                     false => Ok((protocol, port)),
                 });
             listen.extend(self.field(&format!("{path}.listen[{index}]"), port));
@@ -87,10 +87,8 @@ impl Reader {
             Ok(
                 Target::Address(_) | Target::Host(_) | Target::Pod(_) | Target::Service(_) | Target::Name(_),
             )
-            | Err(_) => {
-                Err(FieldFault::new(format!("{text:?} is no next hop"))
-                    .expected("an IPv4 address or node/NAME"))
-            }
+            | Err(_) => Err(FieldFault::new(format!("invalid next hop {text:?}"))
+                .expected("an IPv4 address or node/NAME")),
         };
         self.field(path, via)
     }
@@ -107,6 +105,6 @@ fn listen_port(text: &Text) -> Result<(Protocol, u16), FieldFault> {
     };
     let number = number.parse().ok().filter(|number| *number != 0);
     protocol.zip(number).ok_or_else(|| {
-        FieldFault::new(format!("{:?} is no port", text.0)).expected("a port such as 80 or 53/udp")
+        FieldFault::new(format!("invalid port {:?}", text.0)).expected("a port such as 80 or 53/udp")
     })
 }

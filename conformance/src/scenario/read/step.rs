@@ -1,4 +1,4 @@
-//! `spec.steps`.
+//! Reads `spec.steps`.
 
 mod send;
 
@@ -15,10 +15,10 @@ use crate::scenario::{
 };
 use crate::yaml::{Node, Value};
 
-/// How long a client waits: longer than ARP takes to give up (3 s), so that an unreachable host shows as one.
+/// Default timeout: longer than neighbour resolution (3 s), so that an unreachable host is reported as such.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections of one step. Enough for any statistics; a larger number is a typing error.
+/// Maximum number of connections in a step. Sufficient for any statistics; a larger number is probably a typo.
 const COUNT_MAX: u32 = 100_000;
 
 impl Reader {
@@ -31,8 +31,8 @@ impl Reader {
         let expect = raw.expect.take().map(|expect| self.expectations(&format!("{path}.expect"), expect));
         let keywords = keywords(&raw);
         if keywords.len() > 1 {
-            let message = format!("a step does one thing, this one has {}", keywords.join(" and "));
-            let help = "write one step for each, in the order in which they happen";
+            let message = format!("a step has one action, this one has {}", keywords.join(" and "));
+            let help = "use one step for each, in order";
             self.fault(path, FieldFault::new(message).help(help));
         }
         let mut actions = self.actions(path, &mut raw, root);
@@ -40,7 +40,7 @@ impl Reader {
             Some(action) => action?,
             None if expect.is_some() => Action::Expect,
             None => {
-                let fault = FieldFault::new("this step does nothing").expected(
+                let fault = FieldFault::new("this step has no action").expected(
                     "one of connect, send, ping, resolve, apply, delete, set, sleep, or an expectation",
                 );
                 self.fault(path, fault);
@@ -52,7 +52,7 @@ impl Reader {
         Some(Step { name, action, expect })
     }
 
-    /// All actions of a step; `None` for one that is at fault.
+    /// All actions of a step; `None` for an invalid one.
     fn actions(&mut self, path: &str, raw: &mut document::RawStep, root: &Node) -> Vec<Option<Action>> {
         let mut actions = Vec::new();
         if let Some(connect) = raw.connect.take() {
@@ -94,7 +94,7 @@ impl Reader {
     }
 
     fn does_nothing(&mut self, path: &str, expected: &str) {
-        self.faults.push(FieldFault::new("this step does nothing").expected(expected).at_key(path));
+        self.faults.push(FieldFault::new("this step has no action").expected(expected).at_key(path));
     }
 
     fn connect(&mut self, path: &str, raw: &document::RawConnect) -> Option<Connect> {
@@ -105,8 +105,8 @@ impl Reader {
         let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
         self.source_port(path, raw.source_port);
         if raw.source_port.is_some() && count.is_some_and(|count| count > 1) {
-            let fault = FieldFault::new("connections with the same source port are one flow")
-                .help("leave out count, or leave out sourcePort and let each connection have its own");
+            let fault = FieldFault::new("connections with the same source port are the same flow")
+                .help("omit count, or omit sourcePort to give each connection its own");
             self.fault(&format!("{path}.count"), fault);
         }
         let (from, to, protocol, count) = (from?, to?, protocol?, count?);
@@ -124,7 +124,8 @@ impl Reader {
     fn count(&mut self, path: &str, count: Option<u32>) -> Option<u32> {
         let count = count.unwrap_or(1);
         let valid = (1..=COUNT_MAX).contains(&count);
-        let fault = || FieldFault::new(format!("{count} is no count")).expected(format!("1 to {COUNT_MAX}"));
+        let fault =
+            || FieldFault::new(format!("invalid count {count}")).expected(format!("1 to {COUNT_MAX}"));
         self.field(path, valid.then_some(count).ok_or_else(fault))
     }
 
@@ -134,7 +135,7 @@ impl Reader {
 
     fn source_port(&mut self, path: &str, port: Option<u16>) {
         if port == Some(0) {
-            let fault = FieldFault::new("0 is no port").expected("a port from 1 to 65535");
+            let fault = FieldFault::new("invalid port 0").expected("a port from 1 to 65535");
             self.fault(&format!("{path}.sourcePort"), fault);
         }
     }
@@ -144,18 +145,18 @@ impl Reader {
             None => Some(default),
             Some(text) => {
                 let timeout = self.duration(path, text)?;
-                let fault = || FieldFault::new("a client that waits for no time gets no answer");
+                let fault = || FieldFault::new("invalid timeout 0");
                 self.field(path, (!timeout.is_zero()).then_some(timeout).ok_or_else(fault))
             }
         }
     }
 
-    /// Manifests are one mapping or a list of them.
+    /// Manifests are one mapping or a list of mappings.
     fn apply(&mut self, path: &str, root: &Node) -> Option<Vec<Manifest>> {
         let node = root.at(path)?;
         let manifest = |node: &Node, path: String| match &node.value {
             Value::Mapping(_) => Ok(Manifest { node: node.clone(), path }),
-            Value::Scalar(_) | Value::Sequence(_) => Err(FieldFault::new("this is no manifest")
+            Value::Scalar(_) | Value::Sequence(_) => Err(FieldFault::new("this is not a manifest")
                 .expected("a mapping with apiVersion, kind and metadata, or a list of such mappings")),
         };
         match node.items() {
@@ -200,14 +201,14 @@ impl Reader {
             ("hairpin", raw.hairpin.map(SetChangeKind::Hairpin)),
         ] {
             if change.is_some() && !is_pod {
-                let fault = FieldFault::new(format!("only a Pod has {field:?}")).expected("pod/NAME");
+                let fault = FieldFault::new(format!("{field:?} applies to Pods only")).expected("pod/NAME");
                 self.faults.push(fault.at_key(&path));
             }
             changes.extend(change);
         }
         if let Some(sysctls) = raw.sysctl {
             if sysctls.is_empty() {
-                self.changes_nothing(&format!("{path}.sysctl"), "sysctls by their names");
+                self.changes_nothing(&format!("{path}.sysctl"), "sysctls by name");
             }
             changes.extend(
                 sysctls.into_iter().map(|(name, value)| SetChangeKind::Sysctl { name, value: value.0 }),
@@ -231,10 +232,10 @@ impl Reader {
     }
 
     fn changes_nothing(&mut self, path: &str, expected: &str) {
-        self.faults.push(FieldFault::new("this changes nothing").expected(expected).at_key(path));
+        self.faults.push(FieldFault::new("this has no effect").expected(expected).at_key(path));
     }
 
-    /// Outcome, endpoints and sources are those of flows; a step without flows has none.
+    /// Only steps with flows have outcomes, endpoints and sources.
     fn only_for_flows(
         &mut self,
         path: &str,
@@ -246,13 +247,13 @@ impl Reader {
         };
         let asks_for_addresses = asks_for(|one| one.addresses.is_some());
         if asks_for_addresses && !matches!(action, Action::Resolve(_)) {
-            let fault = FieldFault::new("this step asks for no name, so no addresses come of it")
-                .expected("addresses with resolve alone");
+            let fault = FieldFault::new("this step resolves no name, so it has no addresses")
+                .expected("addresses only with resolve");
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
         if asks_for(|one| one.source_seen.is_some()) && matches!(action, Action::Ping(_)) {
-            let fault = FieldFault::new("echo replies do not say which source was seen")
-                .expected("sourceSeen with connect, whose answers do");
+            let fault = FieldFault::new("echo replies do not report the source seen")
+                .expected("sourceSeen only with connect");
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
         let has_flows = matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Resolve(_));
@@ -267,7 +268,7 @@ impl Reader {
                 || expectation.dropped.is_some() && !is_script
         });
         if asks_for_flows {
-            let allowed = if is_script { "dropped and conntrack" } else { "conntrack alone" };
+            let allowed = if is_script { "dropped and conntrack" } else { "only conntrack" };
             let fault =
                 FieldFault::new("this step opens no connection, so it has no outcome, endpoint or source")
                     .expected(format!("{allowed}, or a step with connect or ping"));
@@ -276,7 +277,7 @@ impl Reader {
     }
 }
 
-/// The actions that a step names.
+/// The actions present in a step.
 fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
     let actions = [
         ("connect", raw.connect.is_some()),
@@ -291,7 +292,7 @@ fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
     actions.into_iter().filter(|(_, is_there)| *is_there).map(|(keyword, _)| keyword).collect()
 }
 
-/// `KIND/[NAMESPACE/]NAME`, kinds in lower case as kubectl has them.
+/// `KIND/[NAMESPACE/]NAME`, with kinds in lower case as in kubectl.
 fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
     let kinds: Vec<(String, Kind)> = Kind::all()
         .filter(|kind| !matches!(kind, Kind::KubeProxyConfiguration))
@@ -299,7 +300,7 @@ fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
         .collect();
     let parts: Vec<&str> = text.split('/').collect();
     let expected = "KIND/[NAMESPACE/]NAME, such as service/web or pod/prod/web-0";
-    let fault = || FieldFault::new(format!("{text:?} names no object")).expected(expected);
+    let fault = || FieldFault::new(format!("{text:?} is not a valid object reference")).expected(expected);
     let [word, names @ ..] = &parts[..] else { return Err(fault()) };
     if names.is_empty() || names.len() > 2 || !names.iter().all(|name| is_name(name)) {
         return Err(fault());
@@ -315,7 +316,7 @@ fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
     Ok(ObjectReference { kind: *kind, name: ObjectName::of(names) })
 }
 
-/// The name of a step that its author gave none.
+/// The default name of a step.
 fn describe(action: &Action) -> String {
     match action {
         Action::Connect(Connect { from, to, protocol, .. }) => {
@@ -325,22 +326,22 @@ fn describe(action: &Action) -> String {
         Action::Ping(Ping { from, to, .. }) => format!("{from} pings {to}"),
         Action::Resolve(Resolve { from, name }) => format!("{from} resolves {name}"),
         Action::Apply(manifests) => match manifests.len() {
-            1 => "a manifest is applied".to_owned(),
-            count => format!("{count} manifests are applied"),
+            1 => "apply a manifest".to_owned(),
+            count => format!("apply {count} manifests"),
         },
         Action::Delete(objects) => {
             let names: Vec<_> = objects
                 .iter()
                 .map(|object| format!("{}/{}", object.kind.name().to_ascii_lowercase(), object.name))
                 .collect();
-            format!("{} deleted", names.join(", "))
+            format!("delete {}", names.join(", "))
         }
         Action::Set(settings) => {
             let mut targets: Vec<_> = settings.iter().map(|setting| setting.target.to_string()).collect();
             targets.dedup();
-            format!("{} changed", targets.join(", "))
+            format!("change {}", targets.join(", "))
         }
-        Action::Sleep(duration) => format!("{duration:?} pass"),
-        Action::Expect => "what is there now".to_owned(),
+        Action::Sleep(duration) => format!("sleep {duration:?}"),
+        Action::Expect => "check the current state".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a line of a script.
+//! Parses a line of a script.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use super::{
 use crate::scenario::read::unknown_word;
 use crate::scenario::{FieldFault, parse_duration};
 
-/// Data that fits into one packet on any device of a lab, whatever the options.
+/// The maximum data length that fits into one packet on any device of a lab, whatever the options.
 const LEN_MAX: u16 = 1400;
 
-/// Longer than any timer that a script can wait for; more is a typing error.
+/// Longer than any timer that a script can wait for; more is probably a typo.
 const DELAY_MAX: Duration = Duration::from_secs(600);
 
 const SHAPE: &str =
-    "\"> …\" for what is sent or \"< …\" for what must come, such as \"> S 0:0(0) win 64240\"";
+    "\"> …\" for a packet to send or \"< …\" for an expected one, such as \"> S 0:0(0) win 64240\"";
 const RANGE: &str = "START:END(LENGTH), such as 1:9(8)";
 
-/// Reads a line.
+/// Parses a line.
 ///
 /// # Errors
-/// What is wrong with it; the path of the fault is left empty.
+/// The problem; the path of the fault is empty.
 pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     let (delay, rest) = delay(text.trim())?;
-    let wrong = || FieldFault::new(format!("{text:?} is no line of a script")).expected(SHAPE);
+    let wrong = || FieldFault::new(format!("invalid script line {text:?}")).expected(SHAPE);
     if let Some(rest) = rest.strip_prefix('>') {
         let mut words = Words::of(rest);
         let (packet, is_checksum_bad) = packet(&mut words, true)?;
@@ -35,8 +35,8 @@ pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     }
     let rest = rest.strip_prefix('<').ok_or_else(wrong)?;
     if !delay.is_zero() {
-        return Err(FieldFault::new("only what is sent has a delay")
-            .help("what comes is waited for, up to the step's timeout"));
+        return Err(FieldFault::new("only sent packets have a delay")
+            .help("expected packets are awaited up to the step's timeout"));
     }
     if rest.trim() == "nothing" {
         return Ok(ScriptLine::ExpectNothing);
@@ -45,13 +45,13 @@ pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     Ok(ScriptLine::Expect(packet))
 }
 
-/// `+0.5`, if the line begins so, and the rest.
+/// `+0.5` at the start of a line, if present, and the rest.
 fn delay(text: &str) -> Result<(Duration, &str), FieldFault> {
     let Some(rest) = text.strip_prefix('+') else { return Ok((Duration::ZERO, text)) };
     let (number, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let delay = parse_duration(&format!("{number}s")).filter(|delay| *delay <= DELAY_MAX);
     let fault = || {
-        FieldFault::new(format!("\"+{number}\" is no delay"))
+        FieldFault::new(format!("invalid delay \"+{number}\""))
             .expected(format!("seconds up to {}, such as +0.5", DELAY_MAX.as_secs()))
     };
     Ok((delay.ok_or_else(fault)?, rest.trim_start()))
@@ -65,9 +65,9 @@ impl<'a> Words<'a> {
         Self(text)
     }
 
-    /// The next word, after one that needs it.
+    /// The word after one that requires a value.
     fn value(&mut self, key: &str, expected: &str) -> Result<&'a str, FieldFault> {
-        let missing = || FieldFault::new(format!("{key:?} is the last word")).expected(expected);
+        let missing = || FieldFault::new(format!("missing value after {key:?}")).expected(expected);
         self.next().ok_or_else(missing)
     }
 }
@@ -87,12 +87,14 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Everything after the direction, and whether the checksum is to be wrong.
+/// Everything after the direction, and whether the checksum is wrong.
 fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), FieldFault> {
     let shape = "flags such as S, S., P. or R, or udp, or icmp";
-    let first = words.next().ok_or_else(|| FieldFault::new("the line ends here").expected(shape))?;
+    let first = words.next().ok_or_else(|| FieldFault::new("the line is incomplete").expected(shape))?;
     let payload = match first {
-        "nothing" if is_sent => return Err(FieldFault::new("nothing can only come").expected("< nothing")),
+        "nothing" if is_sent => {
+            return Err(FieldFault::new("\"nothing\" can only be expected").expected("< nothing"));
+        }
         "icmp" if is_sent => {
             return Err(FieldFault::new("ICMP cannot be sent").expected("a TCP segment or a UDP datagram"));
         }
@@ -106,12 +108,12 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), 
     while let Some(word) = words.next() {
         let key = if word.starts_with('<') { "<…>" } else { word };
         if seen.contains(&key) {
-            return Err(FieldFault::new(format!("{key} is said twice")));
+            return Err(FieldFault::new(format!("duplicate {key}")));
         }
         seen.push(key);
         match word {
             "bad-checksum" if is_sent => is_checksum_bad = true,
-            "bad-checksum" => return Err(FieldFault::new("only what is sent has a bad checksum")),
+            "bad-checksum" => return Err(FieldFault::new("only sent packets have a bad checksum")),
             _ => option(&mut packet, word, words)?,
         }
     }
@@ -119,13 +121,13 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), 
         && segment.ack.is_some() != segment.flags.contains(TcpFlags::ACK)
     {
         let fault =
-            FieldFault::new("a segment with ACK, the \".\", has an acknowledgment number, others have none");
+            FieldFault::new("a segment has an acknowledgment number if and only if it has ACK, the \".\"");
         return Err(fault.expected("such as \". 1:1(0) ack 1\" or \"R 1:1(0)\""));
     }
     Ok((packet, is_checksum_bad))
 }
 
-/// One of the words behind the packet itself, with its value.
+/// One of the words after the packet, with its value.
 fn option(packet: &mut ScriptPacket, word: &str, words: &mut Words<'_>) -> Result<(), FieldFault> {
     match (word, &mut packet.payload) {
         ("ttl", _) => {
@@ -133,11 +135,11 @@ fn option(packet: &mut ScriptPacket, word: &str, words: &mut Words<'_>) -> Resul
         }
         ("src", _) => {
             let text = words.value(word, "an IPv4 address")?;
-            let wrong = |_| FieldFault::new(format!("{text:?} is no address")).expected("an IPv4 address");
+            let wrong = |_| FieldFault::new(format!("invalid address {text:?}")).expected("an IPv4 address");
             packet.src = Some(text.parse::<Ipv4Addr>().map_err(wrong)?);
         }
         ("df" | "nodf", _) if packet.dont_fragment.is_some() => {
-            return Err(FieldFault::new("df and nodf are said both"));
+            return Err(FieldFault::new("df and nodf are contradictory"));
         }
         ("df" | "nodf", _) => packet.dont_fragment = Some(word == "df"),
         ("ack", ScriptPayload::Tcp(segment)) => {
@@ -166,7 +168,7 @@ fn number<T: std::str::FromStr + PartialOrd>(
     expected: &str,
     range: std::ops::RangeInclusive<T>,
 ) -> Result<T, FieldFault> {
-    let fault = || FieldFault::new(format!("{text:?} cannot stand here")).expected(expected);
+    let fault = || FieldFault::new(format!("unexpected {text:?}")).expected(expected);
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| is_plain);
     number.filter(|number| range.contains(number)).ok_or_else(fault)
@@ -175,7 +177,7 @@ fn number<T: std::str::FromStr + PartialOrd>(
 fn segment(letters: &str, words: &mut Words<'_>) -> Result<ScriptSegment, FieldFault> {
     let flags = tcp_flags(letters)?;
     let range = words.value(letters, RANGE)?;
-    let fault = || FieldFault::new(format!("{range:?} is no range of sequence numbers")).expected(RANGE);
+    let fault = || FieldFault::new(format!("invalid sequence range {range:?}")).expected(RANGE);
     let (seq, rest) = range.split_once(':').ok_or_else(fault)?;
     let (end, len) = rest.strip_suffix(')').and_then(|rest| rest.split_once('(')).ok_or_else(fault)?;
     let seq: u32 = number(seq, RANGE, 0..=u32::MAX)?;
@@ -183,12 +185,12 @@ fn segment(letters: &str, words: &mut Words<'_>) -> Result<ScriptSegment, FieldF
     let len = data_len(len)?;
     let right = seq.wrapping_add(u32::from(len));
     if end != right {
-        return Err(fault().expected(format!("{seq}:{right}({len}): the end is the start and the length")));
+        return Err(fault().expected(format!("{seq}:{right}({len}), because the end is start plus length")));
     }
     Ok(ScriptSegment { flags, seq, len, ack: None, window: None, options: Vec::new() })
 }
 
-/// The letters that tcpdump prints, each once.
+/// tcpdump's flag letters, each at most once.
 fn tcp_flags(text: &str) -> Result<TcpFlags, FieldFault> {
     const LETTERS: [(char, TcpFlags); 8] = [
         ('F', TcpFlags::FIN),
@@ -209,7 +211,7 @@ fn tcp_flags(text: &str) -> Result<TcpFlags, FieldFault> {
         match known.filter(|(_, flag)| !flags.contains(*flag)) {
             Some((_, flag)) => flags = flags.union(*flag),
             None => {
-                let fault = FieldFault::new(format!("{text:?} is no packet"));
+                let fault = FieldFault::new(format!("invalid packet {text:?}"));
                 return Err(fault.expected("flags such as S, S., P., R or none, or udp, or icmp"));
             }
         }
@@ -223,7 +225,7 @@ fn data_len(text: &str) -> Result<u16, FieldFault> {
 
 /// `(8)`.
 fn udp(text: &str) -> Result<u16, FieldFault> {
-    let fault = || FieldFault::new(format!("{text:?} is no length")).expected("(LENGTH), such as (8)");
+    let fault = || FieldFault::new(format!("invalid length {text:?}")).expected("(LENGTH), such as (8)");
     data_len(text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(fault)?)
 }
 
@@ -240,8 +242,8 @@ fn icmp(text: &str) -> Result<ScriptIcmpError, FieldFault> {
 
 /// `<mss 1460,sackOK,nop,wscale 7>`.
 fn tcp_options(text: &str) -> Result<Vec<ScriptTcpOption>, FieldFault> {
-    let expected = "<…> with mss N, sackOK, nop or wscale N, and commas between them";
-    let fault = || FieldFault::new(format!("{text:?} are no options")).expected(expected);
+    let expected = "<…> with mss N, sackOK, nop or wscale N, separated by commas";
+    let fault = || FieldFault::new(format!("invalid options {text:?}")).expected(expected);
     let inner = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or_else(fault)?;
     let mut options = Vec::new();
     for option in inner.split(',') {
@@ -264,7 +266,7 @@ fn tcp_options(text: &str) -> Result<Vec<ScriptTcpOption>, FieldFault> {
 }
 
 impl ScriptTcpOption {
-    /// Bytes in the header.
+    /// Length in the header, in bytes.
     const fn len(&self) -> usize {
         match self {
             Self::Mss(_) => 4,

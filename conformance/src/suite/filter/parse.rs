@@ -1,39 +1,39 @@
-//! Filter expressions as text: recursive descent, one function per level of binding.
+//! Parses filter expressions by recursive descent, with one function per precedence level.
 
 use super::{Filter, Pattern};
 use crate::diagnostic::{Diagnostic, Place, SourceId};
 use crate::scenario::{ProxyMode, nearest};
 
-/// Terms with parentheses.
+/// Terms with arguments.
 const FUNCTIONS: [&str; 3] = ["name", "requirement", "mode"];
 
-/// Words that join terms; in parentheses they are text like any other.
+/// Operators; inside the parentheses of a term they are plain text.
 const OPERATORS: [&str; 3] = ["and", "or", "not"];
 
-/// What may stand where a term begins.
-const TERM: &str = "a part of a scenario's name, name(…), requirement(…), mode(…), `not` or `(`";
+/// What may start a term.
+const TERM: &str = "part of a scenario's name, name(…), requirement(…), mode(…), `not` or `(`";
 
-/// Parentheses and `not` within each other; nobody reads more, and each takes a piece of the stack.
+/// Maximum nesting of parentheses and `not`, which bounds the stack.
 const DEPTH_MAX: usize = 64;
 
 pub(super) fn parse(text: &str) -> Result<Filter, Box<Diagnostic>> {
     let mut parser = Parser { text, at: 0, depth: 0 };
     if parser.peek().is_empty() {
-        // A text without lines is not shown, so that nothing can be said beside it.
+        // The source of an empty text is not displayed, so expectations go into the help.
         let fault = parser.fault("the expression is empty", TERM);
         return Err(Box::new(fault.help(format!("expected {TERM}"))));
     }
     let filter = parser.any()?;
     match parser.peek() {
         "" => Ok(filter),
-        ")" => Err(parser.fault("no parenthesis is open here", "`and`, `or` or the end")),
+        ")" => Err(parser.fault("unmatched closing parenthesis", "`and`, `or` or the end")),
         found => Err(parser.fault(format!("unexpected `{found}`"), "`and`, `or` or the end")),
     }
 }
 
 struct Parser<'a> {
     text: &'a str,
-    /// The byte up to which it is read.
+    /// The current position in bytes.
     at: usize,
     depth: usize,
 }
@@ -59,7 +59,7 @@ impl<'a> Parser<'a> {
         let token = self.peek();
         if matches!(token, "not" | "(") {
             if self.depth == DEPTH_MAX {
-                let expected = format!("at most {DEPTH_MAX} of `not` and `(` within each other");
+                let expected = format!("at most {DEPTH_MAX} nested `not` and `(`");
                 return Err(self.fault("this is nested too deeply", expected));
             }
             self.depth += 1;
@@ -69,7 +69,7 @@ impl<'a> Parser<'a> {
         }
         if token.is_empty() || token == ")" || OPERATORS.contains(&token) {
             let found = if token.is_empty() { "the end".to_owned() } else { format!("`{token}`") };
-            return Err(self.fault(format!("a term is missing before {found}"), TERM));
+            return Err(self.fault(format!("missing term before {found}"), TERM));
         }
         if self.text[self.at + token.len()..].starts_with('(') {
             return self.function(token);
@@ -91,14 +91,14 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(filter);
         }
-        let fault = self.fault("a parenthesis is not closed", "`and`, `or` or `)`");
-        Err(Box::new(fault.related(self.place(open, 1), "it is opened here")))
+        let fault = self.fault("unclosed parenthesis", "`and`, `or` or `)`");
+        Err(Box::new(fault.related(self.place(open, 1), "opened here")))
     }
 
-    /// `NAME(TEXT)`; the next bytes are the name and its parenthesis.
+    /// Parses `NAME(TEXT)`; the next bytes are the name and the opening parenthesis.
     fn function(&mut self, name: &str) -> Result<Filter, Box<Diagnostic>> {
         if !FUNCTIONS.contains(&name) {
-            let fault = self.fault(format!("there is no `{name}(…)`"), "name(…), requirement(…) or mode(…)");
+            let fault = self.fault(format!("unknown term `{name}(…)`"), "name(…), requirement(…) or mode(…)");
             let help = nearest(name, &FUNCTIONS).map(|meant| format!("did you mean `{meant}(…)`?"));
             return Err(Box::new(help.into_iter().fold(*fault, Diagnostic::help)));
         }
@@ -107,8 +107,8 @@ impl<'a> Parser<'a> {
         let length = inside.find(['(', ')']).filter(|end| inside[*end..].starts_with(')'));
         let Some(length) = length else {
             self.at = open + 1 + inside.find('(').unwrap_or(inside.len());
-            let fault = self.fault("a parenthesis is not closed", "`)`");
-            return Err(Box::new(fault.related(self.place(open, 1), "it is opened here")));
+            let fault = self.fault("unclosed parenthesis", "`)`");
+            return Err(Box::new(fault.related(self.place(open, 1), "opened here")));
         };
         let content = inside[..length].trim();
         self.at = open + 1 + (length - inside[..length].trim_start().len());
@@ -117,12 +117,12 @@ impl<'a> Parser<'a> {
         Ok(filter)
     }
 
-    /// What stands in the parentheses of a function; it begins where the parser is.
+    /// The argument of a term; it starts at the current position.
     fn argument(&self, name: &str, content: &str) -> Result<Filter, Box<Diagnostic>> {
         let modes = ProxyMode::ALL.map(ProxyMode::name);
         if name == "mode" {
             return ProxyMode::parse(content).map(Filter::Mode).ok_or_else(|| {
-                let message = format!("there is no proxy mode `{content}`");
+                let message = format!("unknown proxy mode `{content}`");
                 let fault = self.fault_at(content.len(), message, format!("one of {}", modes.join(", ")));
                 let help = nearest(content, &modes).map(|meant| format!("did you mean `{meant}`?"));
                 Box::new(help.into_iter().fold(*fault, Diagnostic::help))
@@ -133,13 +133,13 @@ impl<'a> Parser<'a> {
             None => Pattern::Contains(content.to_owned()),
         };
         if matches!(&pattern, Pattern::Is(text) | Pattern::Contains(text) if text.is_empty()) {
-            let expected = format!("a part of a {name}, or `=` and all of it");
-            return Err(self.fault_at(content.len(), "nothing is looked for".to_owned(), expected));
+            let expected = format!("part of a {name}, or `=` and the complete one");
+            return Err(self.fault_at(content.len(), "empty argument".to_owned(), expected));
         }
         Ok(if name == "name" { Filter::Name(pattern) } else { Filter::Requirement(pattern) })
     }
 
-    /// The next token: a parenthesis, or what stands before the next space or parenthesis; empty at the end.
+    /// The next token: a parenthesis, or the text up to the next space or parenthesis; empty at the end.
     fn peek(&mut self) -> &'a str {
         let rest = self.text[self.at..].trim_start();
         self.at = self.text.len() - rest.len();
@@ -159,13 +159,13 @@ impl<'a> Parser<'a> {
         is_next
     }
 
-    /// A mistake at the next token.
+    /// An error at the next token.
     fn fault(&mut self, message: impl Into<String>, expected: impl Into<String>) -> Box<Diagnostic> {
         let length = self.peek().len();
         self.fault_at(length, message.into(), expected.into())
     }
 
-    /// A mistake in the next bytes.
+    /// An error in the next bytes.
     fn fault_at(&self, length: usize, message: String, expected: String) -> Box<Diagnostic> {
         Box::new(
             Diagnostic::error(self.place(self.at, length), message).expected(format!("expected {expected}")),

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::diagnostic::{Style, render};
 
-/// The scenarios of a small suite, in two modes, that an expression means.
+/// The runs of a small suite in two modes that match an expression.
 fn meant(expression: &str) -> Vec<String> {
     let filter = Filter::parse(expression).unwrap_or_else(|fault| panic!("{expression}: {fault:?}"));
     let scenarios = [
@@ -39,14 +39,14 @@ fn expressions_mean_what_they_say() {
     check("not (nodeport or clusterip)", &both);
     check("not nodeport and not clusterip", &both);
     check("name(no) and not name(local)", &[]);
-    // `and` binds more tightly than `or`.
+    // `and` binds tighter than `or`.
     check(
         "hairpin or clusterip and mode(nftables)",
         &["clusterip/nftables", "hairpin-veth/iptables", "hairpin-veth/nftables"],
     );
     check("(hairpin or clusterip)and mode(nftables)", &["clusterip/nftables", "hairpin-veth/nftables"]);
     check("not not hairpin", &both);
-    // In parentheses, operators are text.
+    // In the parentheses of a term, operators are text.
     check("name(and)", &[]);
     assert_eq!(meant("name(not) or name(or)"), meant("nodeport"));
 }
@@ -82,7 +82,7 @@ fn mistakes_have_a_place_and_what_was_expected() {
     assert!(Filter::parse(&format!("a{}", " or a and b".repeat(100_000))).is_ok());
 }
 
-/// An expression as text, with all parentheses.
+/// An expression as text, fully parenthesized.
 fn written(filter: &Filter) -> String {
     let joined = |filters: &[Filter], word: &str| {
         format!("({})", filters.iter().map(written).collect::<Vec<_>>().join(word))

@@ -14,7 +14,7 @@ static MEMBERS: LazyLock<Vec<Member>> = LazyLock::new(|| {
     let member = |built_in: &BuiltIn| Member {
         name: built_in.name.to_owned(),
         argument: built_in.name.to_owned(),
-        prepared: prepare(built_in.load()).expect("it is well"),
+        prepared: prepare(built_in.load()).expect("the scenario is valid"),
     };
     SCENARIOS.iter().map(member).collect()
 });
@@ -76,13 +76,13 @@ fn results_do_not_depend_on_the_number_of_threads() {
     for finished in &alone {
         assert_eq!(finished.verdict, CaseStatus::Passed, "{}", finished.case.member.name);
         assert_eq!((finished.elapsed, finished.tries()), (None, 1));
-        let hash = finished.outcome.as_ref().expect("it ran").trace_hash;
+        let hash = finished.outcome.as_ref().expect("the run completed").trace_hash;
         assert!(hash.is_some_and(|hash| hash != 0));
         assert_eq!(heard.lock().expect("nobody panicked")[&finished.case.member.name], 2);
     }
 }
 
-/// A scenario that holds on the simulator, and one that does not.
+/// A scenario that passes on the simulator, and one that fails.
 fn good_and_bad() -> Vec<Member> {
     let text = SCENARIOS[0].text;
     let wrong = text.replacen("outcome: connected", "outcome: timeout", 1);
@@ -90,7 +90,7 @@ fn good_and_bad() -> Vec<Member> {
     let member = |name: &str, text: &str| {
         let text = text.replacen("name: clusterip\n", &format!("name: {name}\n"), 1);
         let source = Source { name: name.to_owned(), text };
-        let prepared = prepare(manifest::load(vec![source])).expect("it can run");
+        let prepared = prepare(manifest::load(vec![source])).expect("the scenario is valid");
         Member { name: name.to_owned(), argument: name.to_owned(), prepared }
     };
     vec![member("good", text), member("bad", &wrong)]
@@ -126,7 +126,7 @@ fn on_a_kernel_what_is_not_as_expected_is_run_again() {
     }
 }
 
-/// A case that is asserted not to be, between two that hold.
+/// A case with a failing assertion, between two that pass.
 fn check_panic(backend: Option<Backend>, retries: usize) {
     let members = good_and_bad();
     let selection = Selection { backends: backend.into_iter().collect(), ..everything() };
@@ -165,7 +165,7 @@ fn a_known_difference_must_fail() {
     let run = |known: &[KnownDifference]| -> Vec<CaseStatus> {
         let cases = everything().cases(&members, 0);
         let finished = run_all(&cases, None, 0, known, &|_| {}).expect("there are threads");
-        // As it would be judged on the kernel: no differences of the simulator alone are known.
+        // Judged as on the kernel: the simulator alone has no known differences.
         let judged = |run: &Finished<'_>| {
             let Case { member, mode, .. } = run.case;
             CaseStatus::of(&run.outcome, &member.name, mode, Some(Backend::Nft), known)
@@ -182,7 +182,7 @@ fn a_known_difference_must_fail() {
         run(&[row("bad", ProxyMode::Iptables, Backend::Nft), row("good", ProxyMode::Iptables, Backend::Nft)]);
     assert_eq!(verdicts, [CaseStatus::UnexpectedPass(REASON), CaseStatus::KnownDifference(REASON)]);
     assert_eq!(as_expected(&verdicts), [false, true]);
-    // Rows about another mode, another back end or another scenario say nothing.
+    // Rows about other modes, back ends or scenarios do not apply.
     let verdicts = run(&[
         row("bad", ProxyMode::Ipvs, Backend::Nft),
         row("bad", ProxyMode::Iptables, Backend::Legacy),
@@ -192,15 +192,15 @@ fn a_known_difference_must_fail() {
     let error = Err(ArmError::Failed("it broke".to_owned()));
     let known = [row("bad", ProxyMode::Iptables, Backend::Nft)];
     let verdict = CaseStatus::of(&error, "bad", ProxyMode::Iptables, Some(Backend::Nft), &known);
-    assert_eq!(verdict, CaseStatus::NotRun, "what could not be run is no known difference");
+    assert_eq!(verdict, CaseStatus::NotRun, "an incomplete run is not a known difference");
 }
 
 #[test]
 fn known_differences_are_of_scenarios_that_there_are() {
     for row in &crate::suite::known::KNOWN_DIFFERENCES {
         let scenario = crate::suite::find(row.scenario).unwrap_or_else(|| panic!("no {}", row.scenario));
-        let prepared = prepare(scenario.load()).expect("it is well");
-        assert!(prepared.modes.contains(&row.mode), "{} is not about {}", row.scenario, row.mode);
+        let prepared = prepare(scenario.load()).expect("the scenario is valid");
+        assert!(prepared.modes.contains(&row.mode), "{} does not support {}", row.scenario, row.mode);
         assert!(!row.reason.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Chains and rules, from `iptables-save` and from a plan.
+//! Chains and rules, parsed from `iptables-save` or taken from a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
 use crate::plan::Plan;
 
-/// A text that no `iptables-save` prints.
+/// Text that `iptables-save` does not print.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("line {line}: expected {expected}, found {found}")]
 pub struct DumpError {
-    /// The line, from 1; the one after the last if something is missing at the end.
+    /// Line number, from 1; the line after the last if something is missing at the end.
     pub line: usize,
-    /// What it says, in quotes and shortened, or `the end of the text`.
+    /// The text of the line, quoted and truncated, or `the end of the text`.
     pub found: Box<str>,
     /// What would have been right.
     pub expected: Box<str>,
@@ -43,14 +43,14 @@ impl DumpError {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chains {
     chains: BTreeMap<(Table, String), Vec<Rule>>,
-    /// The service port of each chain that belongs to one.
+    /// The service port that owns each chain.
     owners: BTreeMap<String, String>,
     /// Chains of Services that some rule jumps to.
     referenced: BTreeSet<String>,
 }
 
 impl Chains {
-    /// Reads what `iptables-save` prints.
+    /// Parses `iptables-save` output.
     pub(super) fn read_dump(dump: &str, family: IpFamily) -> Result<Self, DumpError> {
         let mut chains = Self::default();
         let mut open: Option<&str> = None;
@@ -79,9 +79,9 @@ impl Chains {
         Ok(chains)
     }
 
-    /// Reads the declaration of a chain, or a rule; says what was expected if the line is neither.
+    /// Parses the declaration of a chain, or a rule; the error is what was expected.
     fn read_line(&mut self, table: &str, line: &str, family: IpFamily) -> Result<(), String> {
-        // `iptables-save -c` puts counters before a rule.
+        // `iptables-save -c` prints counters before a rule.
         let rule =
             line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, rule)| rule);
         let (chain, rule) = if let Some(declaration) = line.strip_prefix(':') {
@@ -103,7 +103,7 @@ impl Chains {
         Ok(())
     }
 
-    /// What a plan wants, the jumps from built-in chains included.
+    /// The rules of a plan, including the jumps from built-in chains.
     pub(super) fn of_plan(plan: &Plan) -> Self {
         let mut wanted = Self::default();
         for rules in tables(plan) {
@@ -138,18 +138,18 @@ impl Chains {
         built_in.map(|((table, chain), rules)| (*table, chain.as_str(), rules.as_slice()))
     }
 
-    /// The chains that belong to Services.
+    /// The chains of Services.
     pub(super) fn of_services(&self) -> impl Iterator<Item = (&str, &[Rule])> {
         let of_services = self.chains.iter().filter(|((_, chain), _)| chain_kind(chain).is_some());
         of_services.map(|((_, chain), rules)| (chain.as_str(), rules.as_slice()))
     }
 
-    /// The service port that a chain belongs to.
+    /// The service port that owns a chain.
     pub(super) fn owner(&self, chain: &str) -> Option<&str> {
         self.owners.get(chain).map(String::as_str)
     }
 
-    /// All service ports that rules name.
+    /// All service ports named in rules.
     pub(super) fn services(&self) -> BTreeSet<&str> {
         let named = self.chains.values().flatten().filter_map(Rule::owner);
         named.chain(self.owners.values().map(String::as_str)).collect()
@@ -159,12 +159,12 @@ impl Chains {
         self.referenced.contains(chain)
     }
 
-    /// Where an endpoint's chain leads.
+    /// The destination of an endpoint's chain.
     pub(super) fn endpoint(&self, chain: &str) -> Option<&str> {
         self.rules(Table::Nat, chain).iter().find_map(|rule| rule.value("--to-destination"))
     }
 
-    /// The number of rules that concern a service port.
+    /// The number of rules of a service port.
     pub(super) fn rule_count(&self, service: &str) -> usize {
         let rules = |((_, chain), rules): (&(Table, String), &Vec<Rule>)| {
             let is_own = self.owner(chain) == Some(service);
@@ -184,7 +184,7 @@ impl Chains {
         }
     }
 
-    /// A chain belongs to whom its own comments name; else, to whose rules lead to it.
+    /// The owner of a chain is named in its own comments, or else owns the rules that jump to it.
     fn find_owners(&mut self) {
         let mut owners = BTreeMap::new();
         for ((_, chain), rules) in self.chains.iter().filter(|((_, chain), _)| chain_kind(chain).is_some()) {
@@ -192,7 +192,7 @@ impl Chains {
                 owners.insert(chain.clone(), owner.to_owned());
             }
         }
-        // In large clusters chains of endpoints have no comments: they belong to the chain that chooses them.
+        // In large clusters endpoint chains have no comments; they belong to the chain that selects them.
         for ((_, chain), rules) in &self.chains {
             for rule in rules {
                 let owner = rule.owner().map(str::to_owned).or_else(|| owners.get(chain).cloned());
@@ -213,7 +213,7 @@ fn end_of(table: &str) -> String {
     format!("COMMIT, which ends the table {table}")
 }
 
-/// What a chain of a Service is for; `None` for other chains.
+/// The kind of a Service's chain; `None` for other chains.
 pub(super) fn chain_kind(chain: &str) -> Option<ChainKind> {
     CHAIN_PREFIXES.iter().find(|(_, prefix)| chain.starts_with(prefix)).map(|(kind, _)| *kind)
 }

@@ -1,4 +1,4 @@
-//! One rule in the words of `iptables-save`, whoever wrote it and how.
+//! One rule in canonical `iptables-save` format, regardless of its origin.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::address::{parse_cidr, parse_ip};
 use crate::objects::IpFamily;
 
-/// A rule, brought into the form in which `iptables-save` prints it, so that equal rules are equal text.
+/// A rule in the format of `iptables-save`, so that equal rules have equal text.
 ///
 /// iptables: `save_rule4`/`save_match_entry`, iptables/iptables.c; `save_rule`, iptables/nft-shared.c.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Reads the words of a rule after `-A CHAIN`.
+    /// Parses the words of a rule after `-A CHAIN`.
     pub(super) fn read(rule: &str, family: IpFamily) -> Self {
         let words = split(rule);
         let mut reader = Reader { family, words: words.iter().map(String::as_str), parts: Parts::default() };
@@ -30,12 +30,12 @@ impl Rule {
         Self { text: text.join(" "), comment, target }
     }
 
-    /// The chain or verdict that the rule leads to.
+    /// The rule's target: a chain or a verdict.
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_deref()
     }
 
-    /// The service port that the comment names.
+    /// The service port named in the comment.
     pub(super) fn owner(&self) -> Option<&str> {
         self.comment.as_deref()?.split(' ').find(|word| word.contains('/'))
     }
@@ -45,7 +45,7 @@ impl Rule {
         self.comment.as_deref()
     }
 
-    /// The value that follows a word of the rule.
+    /// The value of an option.
     pub(super) fn value(&self, word: &str) -> Option<&str> {
         let mut words = self.text.split(' ');
         words.find(|other| *other == word)?;
@@ -59,7 +59,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// What a rule is made of, in the order of printing.
+/// The parts of a rule, in print order.
 #[derive(Default)]
 struct Parts {
     source: Option<String>,
@@ -78,7 +78,7 @@ struct Reader<'a, I: Iterator<Item = &'a str>> {
 }
 
 impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
-    /// Reads one option with its negation and value; `None` at the end.
+    /// Parses one option with its negation and value; `None` at the end.
     fn read_option(&mut self) -> Option<()> {
         let mut word = self.words.next()?;
         let mut not = "";
@@ -117,7 +117,7 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
         Some(())
     }
 
-    /// An address with its length; nothing if it is any address.
+    /// An address with prefix length; omitted if it matches any address.
     fn address(&mut self, option: &str, not: &str) -> Option<String> {
         let text = self.words.next()?;
         let net = parse_cidr(text).or_else(|| parse_ip(text).map(IpNet::from));
@@ -128,7 +128,7 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
         }
     }
 
-    /// `recent` is written with its name first and printed with its name after the rest.
+    /// `recent` takes its name first, but is printed with the name after the other options.
     fn read_recent(&mut self) {
         let name = self.words.next().unwrap_or_default().to_owned();
         let mask = match self.family {
@@ -163,7 +163,7 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
     }
 }
 
-/// Whether every quotation mark that opens a word has one that closes it.
+/// True if every opening quotation mark has a closing one.
 pub(super) fn is_closed(rule: &str) -> bool {
     let mut rest = rule.trim_start();
     while let Some((_, after)) = next_word(rest) {
@@ -172,7 +172,7 @@ pub(super) fn is_closed(rule: &str) -> bool {
     rest.is_empty()
 }
 
-/// Splits at spaces outside of quotes, and takes the quotes off. What an open quote begins is left out.
+/// Splits at spaces outside of quotes, and removes the quotes. Text after an unclosed quote is omitted.
 fn split(rule: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = rule.trim_start();
@@ -183,8 +183,8 @@ fn split(rule: &str) -> Vec<String> {
     words
 }
 
-/// The first word and what follows; `None` at the end and at an open quote. In quotes a backslash stands before quotes
-/// and backslashes (`xtables_save_string`, libxtables/xtables.c).
+/// The first word and the rest; `None` at the end and at an unclosed quote. In quotes, a backslash escapes quotes and
+/// backslashes (`xtables_save_string`, libxtables/xtables.c).
 fn next_word(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let (word, after) = text.split_once(' ').unwrap_or((text, ""));
@@ -201,7 +201,7 @@ fn next_word(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Linux keeps round(p * 2^31); iptables prints that fraction with 11 digits.
+/// Linux stores round(p * 2^31); iptables prints that fraction with 11 digits.
 ///
 /// iptables: `statistic_mt_parse`, `print_match`, extensions/libxt_statistic.c.
 fn probability(text: &str) -> String {
@@ -212,7 +212,7 @@ fn probability(text: &str) -> String {
     }
 }
 
-/// A mark and perhaps a mask, without leading zeros.
+/// A mark with an optional mask, without leading zeros.
 fn mark(text: &str) -> String {
     match text.split_once('/') {
         Some((value, mask)) => format!("{}/{}", hex(value), hex(mask)),

@@ -1,4 +1,4 @@
-//! What a difference means for traffic.
+//! The effect of differences on traffic.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use super::{Finding, FindingKind, Scope};
 use crate::iptables::chain_name::ChainKind;
 use crate::load::Table;
 
-/// What the absence of a fixed chain or of one of its rules does.
+/// The effect of a missing fixed chain or of a missing rule in it.
 pub(super) fn missing_fixed_chain(chain: &str) -> &'static str {
     match chain {
         "KUBE-FORWARD" => "Service traffic may not be forwarded, or replies may reset connections",
-        "KUBE-FIREWALL" => "neighbours can reach what listens on 127.0.0.1 (CVE-2020-8558)",
-        "KUBE-POSTROUTING" => "marked packets are not masqueraded as they should be",
+        "KUBE-FIREWALL" => "neighbours can reach services on 127.0.0.1 (CVE-2020-8558)",
+        "KUBE-POSTROUTING" => "marked packets are not masqueraded correctly",
         _ => "packets that need masquerade are not marked",
     }
 }
@@ -21,14 +21,16 @@ pub(super) fn missing_in_shared(table: Table, chain: &str, rule: &Rule) -> Strin
     let to = destination(rule);
     match (table, chain) {
         (Table::Nat, "KUBE-SERVICES") if rule.target() == Some("KUBE-NODEPORTS") => {
-            "packets to NodePorts are not looked at".to_owned()
+            "packets to NodePorts are not handled".to_owned()
         }
         (Table::Nat, _) => format!("packets to {to} are not sent to endpoints"),
-        (Table::Filter, "KUBE-NODEPORTS") => format!("health checks to {to} may be kept out"),
+        (Table::Filter, "KUBE-NODEPORTS") => format!("health checks to {to} may be blocked"),
         (Table::Filter, "KUBE-PROXY-FIREWALL") => {
             format!("sources that loadBalancerSourceRanges excludes are not dropped at {to}")
         }
-        (Table::Filter, _) => format!("packets to {to} should be refused, for nothing serves them here"),
+        (Table::Filter, _) => {
+            format!("packets to {to} are not rejected although no endpoint serves them here")
+        }
     }
 }
 
@@ -36,11 +38,11 @@ pub(super) fn extra_in_shared(table: Table, chain: &str, rule: &Rule) -> String 
     let to = destination(rule);
     match (table, chain) {
         (Table::Nat, "KUBE-SERVICES") if rule.target() == Some("KUBE-NODEPORTS") => {
-            format!("packets to {to} are taken for NodePorts")
+            format!("packets to {to} are handled as NodePort traffic")
         }
         (Table::Nat, _) => format!("packets to {to} are sent to {}", rule.target().unwrap_or("nowhere")),
-        (Table::Filter, "KUBE-NODEPORTS") => format!("packets to {to} are let in for no health check"),
-        (Table::Filter, _) => format!("packets to {to} are refused although they need not be"),
+        (Table::Filter, "KUBE-NODEPORTS") => format!("packets to {to} are accepted without a health check"),
+        (Table::Filter, _) => format!("packets to {to} are rejected although endpoints serve them"),
     }
 }
 
@@ -51,11 +53,11 @@ pub(super) fn missing_chain(chain: &str, wanted: &[Rule]) -> String {
                 wanted.iter().find_map(|rule| rule.value("--to-destination")).unwrap_or("an endpoint");
             format!("endpoint {endpoint} gets no connections")
         }
-        Some(ChainKind::Cluster) => "there is no choice among the endpoints of the cluster".to_owned(),
-        Some(ChainKind::Local) => "there is no choice among the endpoints of this node".to_owned(),
-        Some(ChainKind::External) => "traffic from outside is not sent to endpoints".to_owned(),
-        Some(ChainKind::Firewall) => "traffic to its load balancer is not let through".to_owned(),
-        None => "the chain is not there".to_owned(),
+        Some(ChainKind::Cluster) => "traffic is not balanced over the endpoints of the cluster".to_owned(),
+        Some(ChainKind::Local) => "traffic is not balanced over the endpoints of this node".to_owned(),
+        Some(ChainKind::External) => "external traffic is not sent to endpoints".to_owned(),
+        Some(ChainKind::Firewall) => "traffic to its load balancer is not accepted".to_owned(),
+        None => "the chain is missing".to_owned(),
     }
 }
 
@@ -64,15 +66,15 @@ pub(super) fn stale_chain(chain: &str, loaded: &[Rule], is_referenced: bool) -> 
         Some(ChainKind::Endpoint) => {
             let endpoint = loaded.iter().find_map(|rule| rule.value("--to-destination"));
             endpoint.map_or_else(
-                || "an endpoint is gone".to_owned(),
-                |endpoint| format!("{endpoint} is no endpoint any more"),
+                || "an endpoint was removed".to_owned(),
+                |endpoint| format!("{endpoint} is not an endpoint any more"),
             )
         }
         Some(ChainKind::Cluster | ChainKind::Local | ChainKind::External | ChainKind::Firewall) | None => {
-            "nothing needs this chain any more".to_owned()
+            "this chain is not needed any more".to_owned()
         }
     };
-    let reached = if is_referenced { "rules still lead here" } else { "no rule leads here" };
+    let reached = if is_referenced { "rules still jump to it" } else { "no rule jumps to it" };
     format!("{what}; {reached}")
 }
 
@@ -85,9 +87,9 @@ pub(super) fn missing_in_service_chain(
 ) -> String {
     match chain_kind(chain) {
         Some(ChainKind::Cluster | ChainKind::Local) => match endpoint_choice(rule, wanted) {
-            Some(endpoint) if is_rewritten => format!("endpoint {endpoint} is chosen in another way"),
+            Some(endpoint) if is_rewritten => format!("endpoint {endpoint} is selected by a different rule"),
             Some(endpoint) => format!("endpoint {endpoint} gets no connections"),
-            None => "packets from outside to the ClusterIP are not masqueraded as they should be".to_owned(),
+            None => "external traffic to the ClusterIP is not masqueraded correctly".to_owned(),
         },
         Some(ChainKind::Endpoint) if rule.target() == Some("DNAT") => {
             format!(
@@ -95,13 +97,13 @@ pub(super) fn missing_in_service_chain(
                 rule.value("--to-destination").unwrap_or("the endpoint")
             )
         }
-        Some(ChainKind::Endpoint) => "an endpoint that is sent to itself gets no reply".to_owned(),
+        Some(ChainKind::Endpoint) => "connections from an endpoint to itself get no reply".to_owned(),
         Some(ChainKind::Firewall) => match rule.value("-s") {
-            Some(source) => format!("{source} may not use the load balancer"),
+            Some(source) => format!("{source} cannot use the load balancer"),
             None => "a rule of loadBalancerSourceRanges".to_owned(),
         },
         Some(ChainKind::External) | None => {
-            let about = rule.comment().unwrap_or("what no rule before it took goes nowhere");
+            let about = rule.comment().unwrap_or("packets that no earlier rule matches are not handled");
             about.to_owned()
         }
     }
@@ -116,21 +118,20 @@ pub(super) fn extra_in_service_chain(
 ) -> String {
     match chain_kind(chain) {
         Some(ChainKind::Cluster | ChainKind::Local) => match endpoint_choice(rule, loaded) {
-            Some(endpoint) if is_rewritten => format!("endpoint {endpoint} is chosen in this way instead"),
-            Some(endpoint) => format!("connections may go to {endpoint}, which should get none"),
-            None => "packets to the ClusterIP are masqueraded that need not be".to_owned(),
+            Some(endpoint) if is_rewritten => format!("endpoint {endpoint} is selected by this rule instead"),
+            Some(endpoint) => format!("connections may go to {endpoint}, which should not receive any"),
+            None => "traffic to the ClusterIP is masqueraded unnecessarily".to_owned(),
         },
-        Some(ChainKind::Endpoint) => "kube-proxy would not have written this for this endpoint".to_owned(),
+        Some(ChainKind::Endpoint) => "not a rule of kube-proxy for this endpoint".to_owned(),
         Some(ChainKind::Firewall) => match rule.value("-s") {
-            Some(source) => format!("{source} may use the load balancer, against loadBalancerSourceRanges"),
-            None => "a rule that kube-proxy would not have written".to_owned(),
+            Some(source) => format!("{source} can use the load balancer despite loadBalancerSourceRanges"),
+            None => "not a rule of kube-proxy".to_owned(),
         },
-        Some(ChainKind::External) | None => "a rule that kube-proxy would not have written".to_owned(),
+        Some(ChainKind::External) | None => "not a rule of kube-proxy".to_owned(),
     }
 }
 
-/// Instead of a list of everything that a Service lacks or leaves behind: one line for Services that are
-/// missing or stale as a whole.
+/// Reports a Service that is missing or stale as a whole in one line, in place of one finding per rule.
 pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded: &Chains) -> Vec<Finding> {
     let (wanted_services, loaded_services) = (wanted.services(), loaded.services());
     let mut kept: Vec<Finding> = Vec::new();
@@ -148,10 +149,10 @@ pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded
             rule: None,
         };
         if !loaded_services.contains(name.as_str()) {
-            let words = format!("nothing of it is loaded ({} rules)", wanted.rule_count(name));
+            let words = format!("none of its {} rules are loaded", wanted.rule_count(name));
             whole.entry(name.clone()).or_insert_with(|| one(FindingKind::Missing, words));
         } else if !wanted_services.contains(name.as_str()) {
-            let words = format!("it is no Service any more, but has {} rules", loaded.rule_count(name));
+            let words = format!("the Service was removed, but still has {} rules", loaded.rule_count(name));
             whole.entry(name.clone()).or_insert_with(|| one(FindingKind::Stale, words));
         } else {
             kept.push(finding);
@@ -162,14 +163,14 @@ pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded
     kept
 }
 
-/// The endpoint that a rule of a choice leads to; `None` for the masquerade rule.
+/// The endpoint that a load-balancing rule leads to; `None` for the masquerade rule.
 fn endpoint_choice(rule: &Rule, chains: &Chains) -> Option<String> {
     let target = rule.target().filter(|target| chain_kind(target) == Some(ChainKind::Endpoint))?;
     let by_comment = || rule.comment()?.split_once(" -> ").map(|(_, endpoint)| endpoint);
     Some(chains.endpoint(target).or_else(by_comment).unwrap_or(target).to_owned())
 }
 
-/// Where packets go that a rule takes.
+/// The destination of the packets that a rule matches.
 fn destination(rule: &Rule) -> String {
     let protocol = rule.value("-p").unwrap_or("any protocol");
     let address = rule.value("-d").map(|address| address.trim_end_matches("/32").trim_end_matches("/128"));

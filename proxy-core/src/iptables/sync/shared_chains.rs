@@ -1,4 +1,4 @@
-//! Edits of the chains that all Services share.
+//! Edits of the shared chains.
 
 use std::fmt::Write as _;
 use std::ops::Bound;
@@ -7,25 +7,24 @@ use crate::iptables::dispatch::{Dispatch, SharedChain, count_dispatch};
 use crate::names::ServicePortName;
 use crate::plan::Plan;
 
-/// Knows where the rules of a service port begin in each shared chain.
+/// Tracks where the rules of a service port begin in each shared chain.
 pub(super) struct SharedChains<'a> {
     plan: &'a Plan,
-    /// Rules of the service ports before `counted_to`, per chain, as they are after the sync.
+    /// Rules of the service ports before `counted_to`, per chain, after the sync.
     counts: [usize; SharedChain::ALL.len()],
     counted_to: Option<&'a ServicePortName>,
 }
 
 impl<'a> SharedChains<'a> {
-    /// Of the plan after the sync.
+    /// For the plan after the sync.
     pub(super) fn new(plan: &'a Plan) -> Self {
         Self { plan, counts: [0; SharedChain::ALL.len()], counted_to: None }
     }
 
-    /// Writes the edits that turn the rules of one service port in one shared chain from one state into
-    /// another.
+    /// Writes the edits that change the rules of one service port in one shared chain.
     ///
-    /// Service ports must come in the order of names: edits take effect one after the other, so all before
-    /// this one are in their new state and all after it in their old.
+    /// Service ports must be visited in name order: edits take effect one after the other, so all ports before this one
+    /// are in their new state and all after it in their old.
     pub(super) fn write_edits(
         &mut self,
         text: &mut String,
@@ -41,7 +40,7 @@ impl<'a> SharedChains<'a> {
         }
         let (kept_before, kept_after) = kept(&old, &new);
         for rule in &old[kept_before..old.len() - kept_after] {
-            writeln!(text, "-D {} {rule}", chain.name()).expect("a String takes everything");
+            writeln!(text, "-D {} {rule}", chain.name()).expect("writing to a String does not fail");
         }
         let inserted = &new[kept_before..new.len() - kept_after];
         if inserted.is_empty() {
@@ -49,11 +48,12 @@ impl<'a> SharedChains<'a> {
         }
         let first = self.rules_before(name, chain) + kept_before + 1;
         for (position, rule) in (first..).zip(inserted) {
-            writeln!(text, "-I {} {position} {rule}", chain.name()).expect("a String takes everything");
+            writeln!(text, "-I {} {position} {rule}", chain.name())
+                .expect("writing to a String does not fail");
         }
     }
 
-    /// How many rules the service ports before this one have in a chain after the sync.
+    /// The number of rules in a chain of the service ports before this one, after the sync.
     fn rules_before(&mut self, name: &'a ServicePortName, chain: SharedChain) -> usize {
         if self.counted_to != Some(name) {
             let from = self.counted_to.map_or(Bound::Unbounded, Bound::Included);
@@ -70,8 +70,8 @@ impl<'a> SharedChains<'a> {
     }
 }
 
-/// How many rules at the beginning and at the end stay as they are. None, if a rule occurs twice: `-D` takes
-/// the first of equal rules away, whichever was meant.
+/// The number of unchanged rules at both ends. Zero if a rule occurs twice, because `-D` deletes the first of equal
+/// rules.
 fn kept(old: &[&str], new: &[&str]) -> (usize, usize) {
     let occurs_twice = (1..old.len()).any(|index| old[..index].contains(&old[index]));
     if occurs_twice {

@@ -44,7 +44,7 @@ fn where_packets_go() {
     let host = router();
     check(&host, "eth0", "10.0.0.9", "10.0.0.1", "Local dev lo src 10.0.0.1");
     check(&host, "eth0", "10.0.0.9", "10.0.0.2", "Local dev lo src 10.0.0.2");
-    // An own address of any device is local on every device.
+    // A local address of any device is local on every device.
     check(&host, "eth0", "10.0.0.9", "10.1.0.1", "Local dev lo src 10.1.0.1");
     check(&host, "eth0", "10.0.0.9", "10.96.0.10", "Local dev lo src 10.96.0.10");
     check(&host, "eth0", "10.0.0.9", "10.1.0.9", "Unicast dev eth1 src 10.1.0.1");
@@ -111,7 +111,7 @@ fn d42_loopback_addresses_from_the_wire() {
     let host = host.set("net.ipv4.conf.eth0.route_localnet", "1");
     check(&host, "eth0", "10.0.0.9", "127.0.0.1", "Local dev lo src 127.0.0.1");
     check(&host, "eth1", "10.1.0.9", "127.0.0.1", "IpLocalnet");
-    // It is an own address all the same.
+    // It is a local address nevertheless.
     check(&host, "eth0", "127.0.0.1", "10.0.0.1", "IpLocalSource");
     let host = host.set("net.ipv4.conf.all.route_localnet", "1");
     check(&host, "eth1", "10.1.0.9", "127.0.0.1", "Local dev lo src 127.0.0.1");
@@ -130,11 +130,11 @@ fn d41_own_addresses_as_sources() {
     check(&host, "eth0", "10.1.0.1", "10.0.0.1", "Local dev lo src 10.0.0.1");
     check(&host, "eth1", "10.0.0.1", "10.1.0.1", "IpLocalSource");
     let host = host.set("net.ipv4.conf.eth0.rp_filter", "1");
-    // The way back to an own address is `lo`... for strict that is another device.
+    // The reverse path to a local address is `lo`... for strict mode that is another device.
     check(&host, "eth0", "10.1.0.1", "10.0.0.1", "IpRpFilter");
 }
 
-/// D-43; also D-40: the larger of `all` and the device's own value counts.
+/// D-43; also D-40: the larger of `all` and the device's own value applies.
 #[test]
 fn d43_strict_wants_the_same_way_back_and_loose_any() {
     let cases: &[(&str, &str, &str, [&str; 3])] = &[
@@ -144,12 +144,12 @@ fn d43_strict_wants_the_same_way_back_and_loose_any() {
         ("eth1", "8.8.8.8", "10.0.0.1", ["Local", "IpRpFilter", "Local"]),
         ("eth0", "8.8.8.8", "10.1.0.9", ["Unicast", "Unicast", "Unicast"]),
         ("eth1", "8.8.8.8", "10.0.0.9", ["Unicast", "IpRpFilter", "Unicast"]),
-        // No way back at all.
+        // No reverse path at all.
         ("eth0", "10.7.0.1", "10.0.0.1", ["Local", "IpRpFilter", "IpRpFilter"]),
         ("eth0", "10.9.0.1", "10.1.0.9", ["Unicast", "IpRpFilter", "IpRpFilter"]),
-        // A device without an address needs the way back to be its own.
+        // On a device without an address the reverse path must use that device.
         ("eth2", "10.0.0.9", "10.0.0.1", ["Local", "IpRpFilter", "IpRpFilter"]),
-        // A broadcast address is no source where the source is looked at.
+        // A broadcast address is rejected where sources are validated.
         ("eth0", "10.0.0.255", "10.0.0.1", ["Local", "IpInvalidSource", "IpInvalidSource"]),
         ("eth0", "10.0.0.9", "10.0.0.255", ["Broadcast", "Broadcast", "Broadcast"]),
         ("eth1", "10.0.0.9", "10.1.0.255", ["Broadcast", "IpRpFilter", "Broadcast"]),
@@ -167,7 +167,8 @@ fn d43_strict_wants_the_same_way_back_and_loose_any() {
     }
 }
 
-/// On the way back through the same device the source is looked up even without rp_filter, because of redirects.
+/// If the packet leaves through its ingress device, the source is looked up even without rp_filter, because of
+/// redirects.
 #[test]
 fn a_broadcast_source_is_noticed_where_a_redirect_may_be_due() {
     let host = router();
@@ -177,7 +178,7 @@ fn a_broadcast_source_is_noticed_where_a_redirect_may_be_due() {
     check(&host, "eth0", "10.0.0.255", "8.8.8.8", "Unicast via 10.0.0.254 dev eth0 src 10.0.0.1");
 }
 
-/// A local route of the user's own turns the short cut off that looks at addresses only.
+/// A local route added by the user disables the short cut that checks addresses only.
 #[test]
 fn sources_within_a_local_route_are_own_addresses() {
     let mut host = router();
@@ -198,10 +199,10 @@ fn redirects_are_due_where_sender_and_next_hop_share_a_link() {
     let host = router();
     check_redirect(&host, "eth0", "10.0.0.9", "8.8.8.8", true);
     check_redirect(&host, "eth0", "10.0.0.9", "10.0.0.8", true);
-    // Out of another device, or from beyond a gateway.
+    // Through another device, or from behind a gateway.
     check_redirect(&host, "eth0", "10.0.0.9", "10.1.0.9", false);
     check_redirect(&host, "eth0", "9.9.9.9", "8.8.8.8", false);
-    // The way back to 10.1.5.9 is the link of eth1, and nothing says that of eth0.
+    // The reverse path to 10.1.5.9 is the link of eth1, not that of eth0.
     check_redirect(&host, "eth0", "10.1.5.9", "8.8.8.8", false);
     check_redirect(&host, "eth1", "10.1.5.9", "10.244.1.9", true);
     let off = |host: Host| {
@@ -211,6 +212,6 @@ fn redirects_are_due_where_sender_and_next_hop_share_a_link() {
     let strangers =
         host.set("net.ipv4.conf.all.shared_media", "0").set("net.ipv4.conf.eth1.shared_media", "0");
     check_redirect(&strangers, "eth1", "10.1.0.9", "10.244.1.9", true);
-    // Without shared media, sender and next hop must lie in one subnet of the device.
+    // Without shared media, sender and next hop must be in one subnet of the device.
     check_redirect(&strangers, "eth1", "10.1.5.9", "10.244.1.9", false);
 }

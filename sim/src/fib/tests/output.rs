@@ -49,11 +49,11 @@ fn where_own_packets_go_and_with_which_source() {
         ("", "10.0.0.9", "", "Unicast dev eth0 src 10.0.0.1"),
         ("", "8.8.8.8", "", "Unicast via 10.0.0.254 dev eth0 src 10.0.0.1"),
         ("", "10.244.0.9", "", "Unicast dev cni0 src 10.244.0.1"),
-        // The route names a source.
+        // The route specifies a source.
         ("", "10.244.1.9", "", "Unicast via 10.0.0.7 dev eth0 src 10.0.0.2"),
-        // A gateway that is an own address is none.
+        // A gateway that is a local address is ignored.
         ("", "10.6.0.9", "", "Unicast dev eth0 src 10.0.0.1"),
-        // Own addresses are reached over the loopback, from themselves; a secondary from its primary.
+        // Local addresses are reached through the loopback device, from themselves; a secondary from its primary.
         ("", "10.0.0.1", "", "Local dev lo src 10.0.0.1"),
         ("", "10.0.0.2", "", "Local dev lo src 10.0.0.1"),
         ("", "10.96.0.10", "", "Local dev lo src 10.96.0.10"),
@@ -64,7 +64,7 @@ fn where_own_packets_go_and_with_which_source() {
         ("10.244.0.1", "10.0.0.1", "", "Local dev lo src 10.244.0.1"),
         ("10.244.0.1", "8.8.8.8", "", "Unicast via 10.0.0.254 dev eth0 src 10.244.0.1"),
         ("", "10.0.0.255", "", "Broadcast dev eth0 src 10.0.0.1"),
-        // The limited broadcast takes the default route's device, never its gateway.
+        // The limited broadcast uses the default route's device, but not its gateway.
         ("", "255.255.255.255", "", "Broadcast dev eth0 src 10.0.0.1"),
         ("", "224.0.0.5", "", "Multicast dev eth0 src 10.0.0.1"),
     ] {
@@ -77,13 +77,13 @@ fn a_settled_device_narrows_the_choice() {
     let host = node();
     for (src, dst, oif, expected) in [
         ("", "8.8.8.8", "eth0", "Unicast via 10.0.0.254 dev eth0 src 10.0.0.1"),
-        // Without a route by this device the destination is taken to be on its link.
+        // Without a route on this device the destination is assumed to be on-link.
         ("", "8.8.8.8", "cni0", "Unicast dev cni0 src 10.244.0.1"),
         ("", "8.8.8.8", "eth2", "Unicast dev eth2 src 10.0.0.1"),
         ("", "10.7.0.1", "cni0", "Unicast dev cni0 src 10.244.0.1"),
         ("", "255.255.255.255", "cni0", "Broadcast dev cni0 src 10.244.0.1"),
         ("", "224.0.0.1", "cni0", "Multicast dev cni0 src 10.244.0.1"),
-        // The source settles the device of what is for a link.
+        // The source determines the device for link-local destinations.
         ("10.244.0.1", "255.255.255.255", "", "Broadcast dev cni0 src 10.244.0.1"),
     ] {
         check(&host, src, dst, oif, expected);
@@ -97,7 +97,7 @@ fn refusals() {
         ("", "10.7.0.1", "RouteUnreachable"),
         ("", "10.8.0.1", "RouteProhibited"),
         ("", "10.9.0.1", "RouteBlackhole"),
-        // A source that is not ours.
+        // A source that is not local.
         ("192.0.2.1", "8.8.8.8", "IpNoRouteOut"),
         ("224.0.0.1", "8.8.8.8", "IpInvalidSource"),
         // 127.0.0.1 must not leave.
@@ -111,18 +111,18 @@ fn refusals() {
     check(&host, "127.0.0.1", "8.8.8.8", "", "Unicast via 10.0.0.254 dev eth0 src 127.0.0.1");
 }
 
-/// D-16: after DNAT in OUTPUT the packet is routed again, and keeps the source that it has.
+/// D-16: after DNAT in OUTPUT the packet is rerouted, and keeps its source.
 #[test]
 fn d16_rerouting_keeps_the_source() {
     let host = node();
     for (src, dst, expected) in [
         ("10.0.0.1", "10.244.0.9", "Unicast dev cni0 src 10.0.0.1"),
         ("10.96.0.10", "10.244.1.9", "Unicast via 10.0.0.7 dev eth0 src 10.96.0.10"),
-        // `REJECT --reject-with tcp-reset` answers in another's name.
+        // `REJECT --reject-with tcp-reset` replies on behalf of another host.
         ("192.0.2.1", "10.0.0.9", "Unicast dev eth0 src 192.0.2.1"),
-        // A socket bound to 127.0.0.1 that reaches a NodePort stays here unless route_localnet is on.
+        // A socket bound to 127.0.0.1 that connects to a NodePort stays local unless route_localnet is on.
         ("127.0.0.1", "10.244.0.9", "IpLocalnet"),
-        // Only what can be no source is chosen anew.
+        // Only an invalid source is selected anew.
         ("10.0.0.255", "10.244.0.9", "Unicast dev cni0 src 10.244.0.1"),
     ] {
         let key = OutputKey::to(addr(dst)).from(addr(src));

@@ -23,7 +23,7 @@ const MIN_LIST_SIZE: u32 = 4;
 /// `IPSET_BITMAP_MAX_RANGE`.
 const MAX_BITMAP: u64 = 0xffff;
 
-/// Options of `create` as they were written.
+/// Options of `create` as written.
 #[derive(Default)]
 struct Options<'w> {
     family: Option<Family>,
@@ -37,7 +37,7 @@ struct Options<'w> {
     extensions: Extensions,
 }
 
-/// Reads the options up to the end of the line. `type_name` is where the type stands.
+/// Parses the options up to the end of the line. `type_name` is the position of the type.
 pub(super) fn read(
     set_type: SetType,
     type_name: Value<'_>,
@@ -63,7 +63,7 @@ pub(super) fn read(
 }
 
 impl<'w> Options<'w> {
-    /// Reads one option; those of other types are unknown.
+    /// Parses one option; options of other types are unknown.
     fn take(&mut self, set_type: SetType, name: Value<'w>, line: &mut Line<'w, '_>) -> Parse<()> {
         let is_bitmap = matches!(set_type, SetType::BitmapIp | SetType::BitmapPort);
         let is_list = set_type == SetType::ListSet;
@@ -76,7 +76,7 @@ impl<'w> Options<'w> {
             "counters" => self.extensions.counters = true,
             "comment" => self.extensions.comment = true,
             "forceadd" | "skbinfo" | "bitmask" | "markmask" => {
-                return Err(name.expected("an option that is simulated").kind(RuleErrorKind::Unsupported));
+                return Err(name.expected("a supported option").kind(RuleErrorKind::Unsupported));
             }
             "family" if is_hash => {
                 let value = line.value(name)?;
@@ -116,7 +116,7 @@ impl<'w> Options<'w> {
         let hash_size = self.hash_size.unwrap_or(DEFAULT_HASH_SIZE).max(MIN_HASH_SIZE);
         Ok(Storage::Hash {
             family,
-            // `htable_bits`: more than a power of two can be is the largest one.
+            // `htable_bits`: values above the largest power of two are clamped to it.
             hash_size: hash_size.checked_next_power_of_two().unwrap_or(1 << 31),
             max_elements: self.max_elements.unwrap_or(DEFAULT_MAX_ELEMENTS),
             netmask,
@@ -168,7 +168,7 @@ impl<'w> Options<'w> {
     }
 }
 
-/// The length of the longest prefix, 31 at most, with which a range's last address becomes its first one. The range need not
+/// The length of the longest prefix, at most 31, that maps a range's last address to its first one. The range need not
 /// fill that network (`range_to_mask`, net/netfilter/ipset/ip_set_bitmap_ip.c).
 fn prefix_of(first: u32, last: u32) -> Option<u8> {
     let is_prefix = |prefix: &u8| last & u32::MAX << (32 - prefix) == first;

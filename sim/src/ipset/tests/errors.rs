@@ -1,11 +1,11 @@
-//! Where a text is wrong, and what is said about it.
+//! Error positions and messages.
 
 use crate::ipset::{Ipset, IpsetOptions};
 use crate::text::error::RuleErrorKind;
 use crate::time::Instant;
 use std::fmt::Write as _;
 
-/// What comes before each wrong line.
+/// The text before each erroneous line.
 const SETS: &str = "create ip hash:ip\ncreate net hash:net counters\ncreate port hash:ip,port\ncreate three hash:ip,port,net\n\
     create six hash:ip,port family inet6\ncreate bit bitmap:port range 0-100\ncreate full hash:ip maxelem 1\nadd full 10.0.0.1\n\
     create list list:set\nadd list ip\n";
@@ -75,7 +75,7 @@ const WRONG: &[&str] = &[
     "add list none",
     "add list list",
     "add list net before port",
-    // What follows an element.
+    // Options after an element.
     "add ip 10.0.0.1 timeout 5",
     "add ip 10.0.0.1 comment x",
     "add ip 10.0.0.1 nomatch",
@@ -111,20 +111,20 @@ fn what_came_before_an_error_has_happened_except_what_waits() {
     };
     let sets = "create a hash:ip\ncreate b hash:ip\n";
     for (text, expected) in [
-        // The kernel refuses a line: those before it are done.
+        // The kernel rejects a line: earlier ones have taken effect.
         ("add a 1.1.1.1\nadd a 1.1.1.1\nadd a 1.1.1.2\n", (4, RuleErrorKind::ElementExists, "a 1.1.1.1")),
         (
             "add a 1.1.1.0-1.1.1.1\nadd a 1.1.1.0/30\n",
             (4, RuleErrorKind::ElementExists, "a 1.1.1.0 a 1.1.1.1"),
         ),
-        // The tool cannot read a line: what waits to be sent is lost.
+        // A line has a syntax error: the pending run is lost.
         ("add a 1.1.1.1\nadd a 1.1.1.2\nadd a x\n", (5, RuleErrorKind::Syntax, "")),
         ("add a 1.1.1.1\nadd b 1.1.1.2\nadd b x\n", (5, RuleErrorKind::Syntax, "a 1.1.1.1")),
         ("add a 1.1.1.1\nCOMMIT\nadd a x\n", (5, RuleErrorKind::Syntax, "a 1.1.1.1")),
         ("add a 1.1.1.1\nflush b\nadd a x\n", (5, RuleErrorKind::Syntax, "a 1.1.1.1")),
-        // A line that waits fails only when it is sent.
+        // A pending line fails only when it is sent.
         ("add a 1.1.1.1\nadd a 1.1.1.1\nadd b 1.1.1.1\n", (4, RuleErrorKind::ElementExists, "a 1.1.1.1")),
-        // `-exist` of a line within a run comes too late.
+        // `-exist` on a later line of a run has no effect.
         ("add a 1.1.1.1\nadd a 1.1.1.1 -exist\n", (4, RuleErrorKind::ElementExists, "a 1.1.1.1")),
     ] {
         let (line, kind, elements) = saved(&format!("{sets}{text}"));

@@ -1,4 +1,4 @@
-//! Laws that hold for all sets and all elements.
+//! Properties of all sets and elements.
 
 use crate::ipset::{Ipset, IpsetOptions};
 use crate::time::Instant;
@@ -13,7 +13,7 @@ fn ip() -> impl Strategy<Value = String> {
 }
 
 fn ip6() -> impl Strategy<Value = String> {
-    // Runs of zeros, and addresses that are written with dots.
+    // Runs of zeros, and addresses written with dots.
     let word = select(vec![0_u16, 0, 0, 1, 0xffff, 0xfd00]);
     vec(word, 8).prop_map(|words| {
         let words: [u16; 8] = words.try_into().unwrap();
@@ -67,7 +67,7 @@ proptest! {
         for (index, ((set, element), extensions)) in sets.iter().enumerate() {
             let text = format!("create s{index} {set}{extensions}\nadd s{index} {element}\n");
             ipset.restore(NOW, "f", &text, IpsetOptions::default()).unwrap();
-            // Options that the set does not take are refused, and nothing has changed.
+            // Options that the set does not support are rejected without effect.
             _ = ipset.restore(NOW, "f", &format!("add s{index} {element}{options}\n"), IpsetOptions { exist: true });
         }
         let saved = ipset.save(NOW);
@@ -81,11 +81,11 @@ proptest! {
         let mut ipset = restored(&format!("{create}add a {element}\n"))?;
         prop_assert_ne!(ipset.save(NOW), empty.clone());
         let again = ipset.restore(NOW, "f", &format!("add a {element}\n"), IpsetOptions::default());
-        prop_assert!(again.is_err(), "it is there");
+        prop_assert!(again.is_err(), "it exists already");
         ipset.restore(NOW, "f", &format!("del a {element}\n"), IpsetOptions::default()).unwrap();
         prop_assert_eq!(ipset.save(NOW), empty);
         let again = ipset.restore(NOW, "f", &format!("del a {element}\n"), IpsetOptions::default());
-        prop_assert!(again.is_err(), "it is gone");
+        prop_assert!(again.is_err(), "it was deleted");
     }
 
     #[test]

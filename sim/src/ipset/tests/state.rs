@@ -1,4 +1,4 @@
-//! What sets become of texts and time.
+//! Effects of texts and time on sets.
 
 use crate::ipset::set::Elements;
 use crate::ipset::{Ipset, IpsetOptions};
@@ -14,7 +14,7 @@ fn restore(ipset: &mut Ipset, now: Instant, text: &str) {
     }
 }
 
-/// The elements as they are saved, without `add` and what a set is made as.
+/// The saved elements, without `add` and `create` lines.
 fn elements(ipset: &Ipset, now: Instant) -> String {
     let saved = ipset.save(now);
     saved.lines().filter_map(|line| line.strip_prefix("add ")).collect::<Vec<_>>().join("; ")
@@ -32,7 +32,7 @@ fn elements_go_when_their_time_is_over() {
     assert_eq!(left(&ipset, 4), "a 10.0.0.1 timeout 6; a 10.0.0.2 timeout 16; a 10.0.0.3 timeout 0");
     assert_eq!(left(&ipset, 10), "a 10.0.0.1 timeout 1; a 10.0.0.2 timeout 10; a 10.0.0.3 timeout 0");
     assert_eq!(left(&ipset, 11), "a 10.0.0.2 timeout 9; a 10.0.0.3 timeout 0");
-    // What has expired can be added again, and not deleted.
+    // Expired elements can be added again, but not deleted.
     restore(&mut ipset, at(12), "add a 10.0.0.1 timeout 5\n");
     assert_eq!(left(&ipset, 12), "a 10.0.0.1 timeout 5; a 10.0.0.2 timeout 8; a 10.0.0.3 timeout 0");
     ipset.restore(at(30), "f", "del a 10.0.0.1\n", IpsetOptions::default()).unwrap_err();
@@ -99,10 +99,10 @@ fn a_fork_changes_for_itself() {
     assert_eq!(elements(&fork, at(0)), "a 10.0.0.1; a 10.0.0.2");
 }
 
-/// Sweeps are at whole periods from the making of a set, the first one of a hash after a second.
+/// Sweeps happen at whole periods after the creation of a set; the first one of a hash after a second.
 #[test]
 fn what_has_expired_is_there_until_it_is_swept() {
-    // The set, when the only element has expired, and seconds at which it is still there and then no longer.
+    // The set, when its only element expires, and the seconds at which it is still visible and no longer.
     for (set, expires, there, gone) in [
         ("list:set timeout 5", 5, 5, 6),
         ("list:set timeout 0", 5, 5, 6),

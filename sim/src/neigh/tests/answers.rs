@@ -1,6 +1,6 @@
 use super::*;
 
-/// Whether a request is answered on `eth0`, and whether its sender is known afterwards.
+/// Checks whether a request is answered on `eth0`, and whether its sender is known afterwards.
 fn check(settings: &[(&str, &str)], target: &str, sender: &str, expected: (bool, bool)) {
     let mut bench = Bench::new();
     for (name, value) in settings {
@@ -23,7 +23,7 @@ fn check(settings: &[(&str, &str)], target: &str, sender: &str, expected: (bool,
 const ANSWERED: (bool, bool) = (true, true);
 const IGNORED: (bool, bool) = (false, false);
 
-/// D-45: any own address, on any device.
+/// D-45: any local address, on any device.
 #[test]
 fn d45_any_local_address_is_answered_for() {
     for target in ["10.0.0.1", "10.0.0.3", "10.1.0.1", "10.96.0.10"] {
@@ -49,18 +49,18 @@ fn d45_any_local_address_is_answered_for() {
 fn d45_arp_ignore() {
     let ignore = |value| [("net.ipv4.conf.all.arp_ignore", value)];
     for (value, target, sender, expected) in [
-        // 1: only addresses of the device that was asked on.
+        // 1: only addresses of the receiving device.
         ("1", "10.0.0.1", "10.0.0.2", ANSWERED),
         ("1", "10.0.0.3", "10.9.9.9", ANSWERED),
         ("1", "10.1.0.1", "10.0.0.2", IGNORED),
         ("1", "10.96.0.10", "10.0.0.2", IGNORED),
-        // 2: and only for senders of the same subnet.
+        // 2: and only for senders in the same subnet.
         ("2", "10.0.0.1", "10.0.0.2", ANSWERED),
         ("2", "10.0.0.1", "10.9.9.9", IGNORED),
         ("2", "10.1.0.1", "10.0.0.2", IGNORED),
-        // 3: not those of scope host.
+        // 3: not those with scope host.
         ("3", "10.1.0.1", "10.0.0.2", ANSWERED),
-        // 8: none. What lies between is reserved, and means 0.
+        // 8: none. Values between are reserved, and mean 0.
         ("8", "10.0.0.1", "10.0.0.2", IGNORED),
         ("5", "10.1.0.1", "10.0.0.2", ANSWERED),
     ] {
@@ -68,7 +68,7 @@ fn d45_arp_ignore() {
     }
     let localnet = ("net.ipv4.conf.all.route_localnet", "1");
     check(&[localnet], "127.0.0.1", "10.0.0.2", ANSWERED);
-    // With route_localnet even addresses of scope host count as those of the link.
+    // With route_localnet, addresses with scope host count as those of the link.
     check(&[localnet, ignore("3")[0]], "127.0.0.1", "10.0.0.2", ANSWERED);
 }
 
@@ -83,7 +83,7 @@ fn d42_loopback_addresses_are_not_answered_for() {
 
 #[test]
 fn senders_are_judged_as_those_of_packets_are() {
-    // Our own address, as someone else's: no answer, and nothing learned.
+    // Our own address as sender: no reply, and nothing learned.
     check(&[], "10.0.0.1", "10.0.0.3", IGNORED);
     check(&[], "10.0.0.1", "127.0.0.1", IGNORED);
     check(&[("net.ipv4.conf.all.rp_filter", "1")], "10.0.0.1", "10.0.0.2", ANSWERED);
@@ -107,7 +107,7 @@ fn proxy_arp_answers_for_what_is_routed_elsewhere() {
     let forward = ("net.ipv4.ip_forward", "1");
     let proxy = ("net.ipv4.conf.eth0.proxy_arp", "1");
     check(&[forward, proxy], "10.1.0.9", "10.0.0.2", ANSWERED);
-    // Not for its own side, and not without forwarding.
+    // Not for its own link, and not without forwarding.
     check(&[forward, proxy], "10.0.0.9", "10.0.0.2", IGNORED);
     check(&[forward, proxy], "8.8.8.8", "10.0.0.2", IGNORED);
     check(&[proxy], "10.1.0.9", "10.0.0.2", IGNORED);
@@ -130,7 +130,7 @@ fn unsolicited_arp_makes_entries_only_where_it_is_accepted() {
         (is_at("10.0.0.2", PEER), "1", true),
         (foreign, "1", true),
         (foreign, "2", false),
-        // A request for someone else announces nobody.
+        // A request for another host announces nothing.
         (who_has("10.0.0.9", "10.0.0.2"), "1", false),
     ] {
         let mut bench = Bench::new().set("net.ipv4.conf.eth0.arp_accept", accept);
@@ -142,7 +142,7 @@ fn unsolicited_arp_makes_entries_only_where_it_is_accepted() {
     }
 }
 
-/// Which sender address is announced for a packet from `src` to 10.0.0.2.
+/// The sender address announced for a packet from `src` to 10.0.0.2.
 fn check_announced(announce: &str, src: &str, expected: &str) {
     let mut bench = Bench::new().set("net.ipv4.conf.all.arp_announce", announce);
     bench.send(src, "10.0.0.2");
@@ -157,7 +157,7 @@ fn arp_announce() {
         // The VIP of kube-ipvs0 is announced unless kube-proxy sets arp_announce to 2.
         ("0", "10.96.0.10", "10.96.0.10"),
         ("0", "10.1.0.1", "10.1.0.1"),
-        // Forwarded for another.
+        // Forwarded for another host.
         ("0", "10.244.0.5", "10.0.0.1"),
         ("1", "10.0.0.3", "10.0.0.3"),
         ("1", "10.1.0.1", "10.0.0.1"),

@@ -8,7 +8,7 @@ fn nobody_answers() {
     bench.send("10.0.0.3", "10.0.0.2");
     bench.run_until(10_000);
     bench.tell_state("10.0.0.2");
-    // The next packet asks anew.
+    // The next packet starts a new resolution.
     bench.send("10.0.0.1", "10.0.0.2");
     bench.run_until(20_000);
     insta::assert_snapshot!(bench.finish());
@@ -27,11 +27,11 @@ fn an_answer_releases_what_waits() {
     bench.tell_state("10.0.0.2");
     bench.run_until(31_201);
     bench.tell_state("10.0.0.2");
-    assert!(bench.timers.is_empty(), "a quiet world comes to an end");
+    assert!(bench.timers.is_empty(), "an idle world terminates");
     insta::assert_snapshot!(bench.finish());
 }
 
-/// A stale neighbour is used at once, and probed by unicast if nothing confirms it for five seconds.
+/// A stale neighbour is used immediately, and probed by unicast unless confirmed within five seconds.
 #[test]
 fn a_stale_neighbour_is_probed_after_use() {
     let mut bench = Bench::new();
@@ -46,7 +46,7 @@ fn a_stale_neighbour_is_probed_after_use() {
     bench.run_until(60_000);
     bench.send("10.0.0.1", "10.0.0.2");
     bench.run_until(66_500);
-    // While it is being probed, packets still go out.
+    // Packets are still sent while it is being probed.
     bench.send("10.0.0.1", "10.0.0.2");
     bench.run_until(70_000);
     bench.tell_state("10.0.0.2");
@@ -66,7 +66,7 @@ fn progress_of_a_connection_spares_the_probe() {
     insta::assert_snapshot!(bench.finish());
 }
 
-/// Asked by the very neighbour that it is asking for, it sends what waits, and probes later.
+/// A request from the neighbour being resolved releases queued packets; it is probed later.
 #[test]
 fn a_request_from_the_neighbour_releases_what_waits() {
     let mut bench = Bench::new();
@@ -84,13 +84,13 @@ fn who_moves_is_believed_after_the_locktime() {
     bench.send("10.0.0.1", "10.0.0.2");
     bench.receive(is_at("10.0.0.2", PEER), PacketType::Host);
     bench.run_until(1_000);
-    // The second of two answers within a second comes too late.
+    // The second of two replies within a second is ignored.
     bench.receive(is_at("10.0.0.2", OTHER), PacketType::Host);
     bench.tell_state("10.0.0.2");
     bench.run_until(1_001);
     bench.receive(is_at("10.0.0.2", OTHER), PacketType::Host);
     bench.tell_state("10.0.0.2");
-    // Who announces itself is believed at once, but must prove to be there.
+    // An announcement is accepted immediately, but the neighbour is probed.
     let announcement = Arp { sender_mac: PEER, ..who_has("10.0.0.2", "10.0.0.2") };
     bench.receive(announcement, PacketType::Broadcast);
     bench.tell_state("10.0.0.2");
@@ -123,7 +123,7 @@ fn a_device_that_goes_down_forgets() {
     insta::assert_snapshot!(bench.finish());
 }
 
-/// How many of 600 datagrams wait, as measured on a 6.18 kernel.
+/// The number of 600 datagrams that are queued, as measured on a 6.18 kernel.
 #[test]
 fn the_queue_holds_as_many_packets_as_the_kernels() {
     for (payload, expected) in [(0, 256), (1, 256), (100, 256), (400, 166), (700, 92), (1_400, 92)] {
@@ -170,7 +170,7 @@ fn d48_a_full_table_drops() {
         bench.send("10.0.0.1", &format!("10.0.0.{host}"));
     }
     bench.tell_state("10.0.0.13");
-    // Those that failed make room.
+    // Failed entries are removed.
     bench.run_until(4_000);
     bench.send("10.0.0.1", "10.0.0.14");
     for host in 10..15 {
@@ -194,7 +194,7 @@ fn sysctls_change_the_rhythm() {
     insta::assert_snapshot!(never.finish(), @"  0.000000 dropped NeighFailed");
 }
 
-/// The first packet's end is the same whatever happens to the clock of an outdated timer.
+/// The end of the first packet is the same whatever happens to an outdated timer.
 #[test]
 fn an_outdated_timer_does_nothing() {
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! A new entry enters the table, when its first packet has come through every rule.
+//! Confirms a new entry when its first packet has passed all rules.
 
 use super::udp::allows_clash;
 use crate::ct::{CtStatus, PacketCt};
@@ -11,18 +11,19 @@ use crate::time::Duration;
 use crate::trace::{ConntrackEvent, Event};
 use crate::tuple::Direction;
 
-/// How long an entry lives that lost a clash.
+/// Lifetime of an entry that lost a clash.
 const CLASH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Puts the entry of a packet into the table (`nf_confirm`, `__nf_conntrack_confirm`). Runs last at INPUT and POSTROUTING.
+/// Inserts the entry of a packet into the table (`nf_confirm`, `__nf_conntrack_confirm`). Runs last at INPUT and
+/// POSTROUTING.
 ///
-/// Only now can replies find it. A packet that a rule has dropped before leaves nothing behind, so that the next one of its
-/// flow is new again.
+/// Only then do replies match it. A packet dropped before leaves no entry, so that the next packet of its flow is NEW
+/// again.
 pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
     let now = ctx.cx.now;
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
-    // An answer of this netns to a packet that it refused does not confirm the refused packet's entry.
+    // A RST or ICMP error from this netns does not confirm the entry of the rejected packet.
     if entry.is_confirmed() || info.direction() == Direction::Reply {
         return Verdict::Accept;
     }
@@ -56,10 +57,11 @@ pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     Verdict::Accept
 }
 
-/// Two entries want the same tuples (`nf_ct_resolve_clash`). True if the packet may go on.
+/// Resolves a conflict between two entries with the same tuples (`nf_ct_resolve_clash`). True if the packet may
+/// continue.
 ///
-/// One processor handles one packet at a time here, so this happens only where a packet's entry stays unconfirmed while another
-/// packet passes: behind a flooding bridge, or when two translated flows end in one tuple.
+/// Packets are processed one at a time here, so this happens only if an entry stays unconfirmed while another packet
+/// passes: behind a flooding bridge, or when two translated flows get the same tuple.
 fn resolve_clash(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner: EntryId) -> bool {
     let now = ctx.cx.now;
     let Some(entry) = ctx.conntrack.entry(loser) else { return false };
@@ -70,7 +72,7 @@ fn resolve_clash(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner:
     if merge(ctx, packet, loser, winner) {
         return true;
     }
-    // The reply tuple must be unique, unless the other entry is the same flow after all.
+    // The reply tuple must be unique, unless the other entry is the same flow.
     if let Some((other, _)) = ctx.conntrack.find(&reply, now) {
         return merge(ctx, packet, loser, other);
     }
@@ -82,7 +84,7 @@ fn resolve_clash(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner:
     true
 }
 
-/// If both entries are one flow, the packet goes over to the one in the table, with the relation that it has.
+/// If both entries are the same flow, associates the packet with the one in the table, with its current relation.
 fn merge(ctx: &mut EvalCtx, packet: &mut Packet, loser: EntryId, winner: EntryId) -> bool {
     let (Some(ours), Some(theirs)) = (ctx.conntrack.entry(loser), ctx.conntrack.entry(winner)) else {
         return false;

@@ -1,23 +1,23 @@
-//! What `conntrack -S` counts.
+//! Counters of `conntrack -S`.
 
-/// Events of a netns since it began (`struct ip_conntrack_stat`, include/linux/netfilter/nf_conntrack_common.h).
+/// Counters of a netns (`struct ip_conntrack_stat`, include/linux/netfilter/nf_conntrack_common.h).
 ///
-/// Those that only a shared-memory multiprocessor has are left out (`search_restart`), as is `chaintoolong`: the kernel
-/// refuses to insert into a hash chain longer than a random limit of 50 to 79, and there are no chains here.
+/// Omitted are `search_restart`, which occurs on multiprocessors only, and `chaintoolong`: the kernel refuses to insert
+/// into a hash chain longer than a random limit of 50 to 79, and there are no chains here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// NAT found a tuple taken.
+    /// NAT found a tuple in use.
     pub found: u64,
-    /// Packets that belong to no entry and could not start one.
+    /// Packets without an entry that could not start one.
     pub invalid: u64,
-    /// Entries that could not go into the table.
+    /// Entries that could not be inserted.
     pub insert_failed: u64,
-    /// Packets dropped because their entry could not be made or inserted.
+    /// Packets dropped because their entry could not be allocated or inserted.
     pub drop: u64,
-    /// Entries deleted to make room.
+    /// Entries evicted to make room.
     pub early_drop: u64,
-    /// ICMP packets that were malformed, or reported an error about no known flow.
+    /// Malformed ICMP packets, and ICMP errors about unknown flows.
     pub icmp_error: u64,
-    /// Clashes that were settled without loss.
+    /// Clashes resolved without loss.
     pub clash_resolve: u64,
 }

@@ -9,25 +9,25 @@ use crate::netfilter::conntrack::ConntrackTimeouts;
 use crate::time::{Duration, Instant};
 use crate::tuple::{Direction, Tuple};
 
-/// What the protocol of a flow remembers (`union nf_conntrack_proto`).
+/// Protocol state of a flow (`union nf_conntrack_proto`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtocolState {
     /// TCP: state and windows.
     Tcp(TcpTrack),
-    /// UDP: since when it may be a stream.
+    /// UDP: when it may become a stream.
     Udp(UdpTrack),
     /// SCTP: state and verification tags.
     Sctp(SctpTrack),
-    /// Protocols that remember nothing: ICMP, and those without a tracker of their own.
+    /// Protocols without state: ICMP, and those without a tracker.
     Stateless,
 }
 
-/// When an entry ends.
+/// When an entry expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
-    /// Counts from the moment of confirmation.
+    /// Starts at confirmation.
     Waiting(Duration),
-    /// Runs out at that moment.
+    /// Expires at that time.
     Running(Instant),
 }
 
@@ -37,11 +37,11 @@ pub struct Entry {
     pub(super) tuples: [Tuple; 2],
     pub(super) status: CtStatus,
     pub(super) protocol: ProtocolState,
-    /// Device by which a masqueraded flow leaves (`masq_index`).
+    /// The output device of a masqueraded flow (`masq_index`).
     pub(crate) masquerade_device: Option<DeviceId>,
     /// Order of creation; listings are sorted by it.
     pub(super) serial: u64,
-    /// Packets that hold it.
+    /// Number of packets that refer to it.
     pub(super) holders: u32,
     timer: Timer,
     /// The conntrack mark (`CONNMARK`, `ct mark`).
@@ -62,32 +62,32 @@ impl Entry {
         }
     }
 
-    /// The tuple of packets in that direction, as they are when they enter this netns.
+    /// The tuple of packets in that direction, as they enter this netns.
     pub const fn tuple(&self, direction: Direction) -> &Tuple {
         &self.tuples[direction as usize]
     }
 
-    /// What happened so far.
+    /// The status bits.
     pub const fn status(&self) -> CtStatus {
         self.status
     }
 
-    /// What the protocol remembers.
+    /// The protocol state.
     pub const fn protocol(&self) -> &ProtocolState {
         &self.protocol
     }
 
-    /// In the table.
+    /// True if it is in the table.
     pub const fn is_confirmed(&self) -> bool {
         self.status.contains(CtStatus::CONFIRMED)
     }
 
-    /// Left the table.
+    /// True if it was removed from the table.
     pub const fn is_dying(&self) -> bool {
         self.status.contains(CtStatus::DYING)
     }
 
-    /// Time until it ends; zero if it has. Before confirmation, the time that it will be given.
+    /// Time until it expires; zero if it has. Before confirmation, its initial timeout.
     pub const fn remaining(&self, now: Instant) -> Duration {
         match self.timer {
             Timer::Waiting(timeout) => timeout,
@@ -110,14 +110,14 @@ impl Entry {
         }
     }
 
-    /// Starts its timer: the timeout counts from confirmation, not from the first packet (`__nf_conntrack_confirm`).
+    /// Starts the timer: the timeout counts from confirmation, not from the first packet (`__nf_conntrack_confirm`).
     pub(super) fn start_timer(&mut self, now: Instant) {
         if let Timer::Waiting(timeout) = self.timer {
             self.timer = Timer::Running(now + timeout);
         }
     }
 
-    /// Gives it this long from now on, whatever its status.
+    /// Sets the timeout from now on, regardless of status.
     pub(super) fn set_timeout(&mut self, timeout: Duration, now: Instant) {
         self.timer = match self.timer {
             Timer::Waiting(_) => Timer::Waiting(timeout),
@@ -132,7 +132,7 @@ impl Entry {
         }
     }
 
-    /// Changes what replies look like (`nf_conntrack_alter_reply`). Only before the table knows the tuples.
+    /// Changes the reply tuple (`nf_conntrack_alter_reply`). Only before the entry is in the table.
     pub(crate) fn alter_reply(&mut self, reply: Tuple) {
         assert!(!self.is_confirmed(), "the tuples of a confirmed entry never change");
         self.tuples[Direction::Reply as usize] = reply;
@@ -142,7 +142,7 @@ impl Entry {
         &mut self.status
     }
 
-    /// The TCP state, if it is a TCP flow.
+    /// The TCP state, for TCP flows.
     pub fn tcp_state(&self) -> Option<TcpState> {
         self.tcp().map(TcpTrack::state)
     }
@@ -154,7 +154,7 @@ impl Entry {
         }
     }
 
-    /// Linux: `nf_conntrack_tcp_set_closing`. The timeout that it gets, if it gets another.
+    /// Linux: `nf_conntrack_tcp_set_closing`. Returns the new timeout, if it changes.
     pub(super) fn set_closing(&mut self, timeouts: &ConntrackTimeouts) -> Option<Duration> {
         let ProtocolState::Tcp(track) = &mut self.protocol else { return None };
         if !self.status.contains(CtStatus::CONFIRMED) {
@@ -164,7 +164,7 @@ impl Entry {
         (changed && !self.status.contains(CtStatus::FIXED_TIMEOUT)).then(|| timeouts.tcp(TcpState::Close))
     }
 
-    /// The other entry is the same flow, seen the same way or the other way round (`nf_ct_can_merge`).
+    /// True if the other entry is the same flow, in the same or the opposite direction (`nf_ct_can_merge`).
     pub(super) fn can_merge(&self, loser: &Self) -> bool {
         let tuples = |entry: &Self| -> (Tuple, Tuple) {
             (*entry.tuple(Direction::Original), *entry.tuple(Direction::Reply))

@@ -1,4 +1,4 @@
-//! Tracking ICMP for IPv4 (net/netfilter/nf_conntrack_proto_icmp.c).
+//! Tracks ICMP for IPv4 (net/netfilter/nf_conntrack_proto_icmp.c).
 
 use super::Conntrack;
 use crate::ct::{CtInfo, PacketCt};
@@ -7,17 +7,17 @@ use crate::tuple::{Direction, L4Key, Tuple};
 use crate::wire::{Icmpv4, Ipv4, protocol};
 use std::net::IpAddr;
 
-/// The highest type that is known (`NR_ICMP_TYPES`, include/uapi/linux/icmp.h).
+/// The highest known type (`NR_ICMP_TYPES`, include/uapi/linux/icmp.h).
 const HIGHEST_TYPE: u8 = 18;
 
-/// What a packet is to ICMP before it is looked up.
+/// Classification of a packet before lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IcmpKind {
-    /// A query or an answer, tracked like any other packet. Also everything that is not ICMP.
+    /// A query or reply, tracked like any other packet; also everything that is not ICMP.
     Query,
     /// An error about the flow of this entry.
     Error(PacketCt),
-    /// Malformed, or about no known flow. Why, in words.
+    /// Malformed, or about an unknown flow, with a description.
     Refused(&'static str),
 }
 
@@ -44,8 +44,8 @@ pub(super) fn classify(ip: &Ipv4<&[u8]>, verify: bool, conntrack: &Conntrack, no
     }
 }
 
-/// The flow that an error is about: the quoted packet, turned round, is a packet of it, and the error goes where such a
-/// packet would go. Without the second test, anyone could have errors let through to any host (`nf_conntrack_inet_error`).
+/// The flow that an error refers to: the inverted tuple of the quoted packet belongs to it, and the error is addressed
+/// like such a packet. Without the second check, errors could be forwarded to any host (`nf_conntrack_inet_error`).
 fn flow_of_error(quote: &[u8], outer_dst: IpAddr, conntrack: &Conntrack, now: Instant) -> Option<PacketCt> {
     let (id, direction) = conntrack.find(&Tuple::of_quote(quote)?.reply()?, now)?;
     if conntrack.entry(id)?.tuple(direction).dst != outer_dst {
@@ -58,7 +58,7 @@ fn flow_of_error(quote: &[u8], outer_dst: IpAddr, conntrack: &Conntrack, now: In
     Some(PacketCt::Entry { id, info })
 }
 
-/// Only a question starts a flow: echo, timestamp, information and address mask requests (`valid_new`).
+/// Only requests start a flow: echo, timestamp, information and address mask requests (`valid_new`).
 pub(super) const fn may_start_flow(original: &Tuple) -> bool {
     match original.l4 {
         L4Key::Icmp { icmp_type, .. } => matches!(icmp_type, 8 | 13 | 15 | 17),

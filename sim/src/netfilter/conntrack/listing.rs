@@ -1,4 +1,4 @@
-//! The table as `conntrack -L` prints it.
+//! The table in the format of `conntrack -L`.
 
 use super::{Conntrack, Entry, ProtocolState};
 use crate::ct::{CtStatus, SctpState, TcpState};
@@ -10,21 +10,21 @@ use std::fmt;
 /// One entry of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Packets as the originator sends them.
+    /// The original tuple.
     pub original: Tuple,
-    /// Packets as they come back.
+    /// The reply tuple.
     pub reply: Tuple,
-    /// Seconds until it ends, rounded down.
+    /// Remaining seconds, rounded down.
     pub timeout_seconds: u64,
-    /// TCP state, of TCP flows.
+    /// TCP state, for TCP flows.
     pub tcp_state: Option<TcpState>,
-    /// SCTP state, of SCTP flows.
+    /// SCTP state, for SCTP flows.
     pub sctp_state: Option<SctpState>,
-    /// CtStatus bits.
+    /// Status bits.
     pub status: CtStatus,
     /// The conntrack mark.
     pub mark: u32,
-    /// The table, and the packets that hold it.
+    /// References: from the table and from packets.
     pub use_count: u32,
 }
 
@@ -55,7 +55,7 @@ impl Conntrack {
 }
 
 impl fmt::Display for Row {
-    /// As `conntrack -L` of conntrack-tools 1.4 prints an entry, without accounting
+    /// An entry as printed by `conntrack -L` of conntrack-tools 1.4, without accounting
     /// (`__snprintf_conntrack_default`, libnetfilter_conntrack src/conntrack/snprintf_default.c).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.original.protocol;

@@ -1,4 +1,4 @@
-//! Tracking SCTP by its chunks (net/netfilter/nf_conntrack_proto_sctp.c; chunk types of RFC 9260 §3.2).
+//! Tracks SCTP by its chunks (net/netfilter/nf_conntrack_proto_sctp.c; chunk types of RFC 9260 §3.2).
 
 mod table;
 
@@ -10,7 +10,7 @@ use crate::wire::{be16, be32};
 use smallvec::SmallVec;
 use table::transition;
 
-/// Chunk types that change the state; the others, such as DATA and SACK, change nothing.
+/// Chunk types that change the state; others, such as DATA and SACK, do not.
 mod chunk {
     pub(super) const DATA: u8 = 0;
     pub(super) const INIT: u8 = 1;
@@ -31,15 +31,15 @@ const COMMON_HEADER_LEN: usize = 12;
 /// Length of an INIT chunk without optional parameters, in bytes (RFC 9260 §3.3.2).
 const INIT_LEN: usize = 20;
 
-/// What the tracker remembers of an association (`struct ip_ct_sctp`).
+/// State of an association (`struct ip_ct_sctp`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SctpTrack {
     pub(super) state: SctpState,
-    /// The verification tag of packets in each direction; zero while unknown.
+    /// The verification tag in each direction; zero if unknown.
     tags: [u32; 2],
-    /// An INIT was seen from that direction and has not been answered: both at once is a collision (RFC 9260 §5.2.1).
+    /// An INIT was seen in that direction and not answered: in both directions it is a collision (RFC 9260 §5.2.1).
     has_init: [bool; 2],
-    /// The direction of a heartbeat with an unknown tag, which its answer may make known.
+    /// The direction of a heartbeat with an unknown tag, which its reply may confirm.
     doubted_heartbeat: Option<Direction>,
 }
 
@@ -47,18 +47,18 @@ struct Chunk {
     kind: u8,
     /// The T bit: the sender had no tag of its own and reflects the peer's (RFC 9260 §8.5.1).
     is_reflected: bool,
-    /// Of INIT and INIT ACK, if it is whole.
+    /// Of INIT and INIT ACK, if complete.
     initiate_tag: Option<u32>,
 }
 
-/// A packet cut into its chunks.
+/// A packet split into chunks.
 pub(super) struct Packet {
     tag: u32,
     chunks: SmallVec<[Chunk; 4]>,
 }
 
 impl Packet {
-    /// Reads a packet; `None` unless its chunks may stand together (`do_basic_checks`).
+    /// Parses a packet; `None` if its combination of chunks is invalid (`do_basic_checks`).
     pub(super) fn parse(l4: &[u8]) -> Option<Self> {
         let mut rest = l4.get(COMMON_HEADER_LEN..)?;
         let mut chunks = SmallVec::new();
@@ -84,9 +84,9 @@ impl Packet {
 }
 
 impl SctpTrack {
-    /// What a first packet begins, or nothing (`sctp_new`).
+    /// The state after a first packet, or `None` if it cannot start a flow (`sctp_new`).
     pub(super) fn begin(packet: &Packet) -> Option<Self> {
-        // RFC 9260 §8.4: what answers nothing that was seen.
+        // RFC 9260 §8.4: out-of-the-blue packets.
         if packet.has(&[chunk::ABORT, chunk::SHUTDOWN_COMPLETE, chunk::COOKIE_ACK]) {
             return None;
         }
@@ -117,7 +117,7 @@ impl SctpTrack {
 const WRONG_TAG: &str = "an SCTP packet with the verification tag of another association";
 const WRONG_STATE: &str = "an SCTP chunk that does not fit the state of its association";
 
-/// Judges a packet of a tracked association (`nf_conntrack_sctp_packet`).
+/// Processes a packet of a tracked association (`nf_conntrack_sctp_packet`).
 pub(super) fn sctp_packet(
     track: &mut SctpTrack,
     status: &mut CtStatus,
@@ -125,7 +125,7 @@ pub(super) fn sctp_packet(
     direction: Direction,
     settings: &ConntrackSettings,
 ) -> ProtocolVerdict {
-    // Chunks with rules of their own about the tag, which follow in check_tag.
+    // Chunks with special tag rules, which follow in check_tag.
     let is_special = packet.has(&[
         chunk::INIT,
         chunk::SHUTDOWN_COMPLETE,
@@ -155,7 +155,7 @@ pub(super) fn sctp_packet(
         if !learn_tag(track, chunk, direction) {
             return ProtocolVerdict::Invalid(WRONG_TAG);
         }
-        // An INIT that is sent again does not renew the timer, as a SYN does not.
+        // A retransmitted INIT does not refresh the timer, like a SYN.
         if chunk.kind == chunk::INIT
             && (old, new) == (SctpState::Closed, SctpState::Closed)
             && status.contains(CtStatus::CONFIRMED)
@@ -170,11 +170,11 @@ pub(super) fn sctp_packet(
     ProtocolVerdict::Accept { refresh: (!keeps_timer).then(|| settings.timeouts.sctp(track.state)) }
 }
 
-/// What the verification tag says about one chunk.
+/// Result of the tag check of a chunk.
 enum TagCheck {
     Right,
     Wrong,
-    /// A heartbeat on a path whose tag is not known for certain: it passes and changes no state.
+    /// A heartbeat on a path whose tag is unknown: it passes without changing the state.
     Doubtful,
 }
 
@@ -213,7 +213,7 @@ fn check_tag(
             track.doubted_heartbeat = Some(direction);
             TagCheck::Doubtful
         }
-        // The answer to a doubted heartbeat settles both tags.
+        // The reply to an unconfirmed heartbeat settles both tags.
         chunk::HEARTBEAT_ACK if track.doubted_heartbeat == Some(direction.opposite()) => {
             track.doubted_heartbeat = None;
             track.tags[own] = packet.tag;
@@ -225,7 +225,7 @@ fn check_tag(
     }
 }
 
-/// INIT and INIT ACK say which tag the other end must use. False if that contradicts what is known.
+/// INIT and INIT ACK announce the tag that the peer must use. False if it contradicts a known tag.
 fn learn_tag(track: &mut SctpTrack, chunk: &Chunk, direction: Direction) -> bool {
     if chunk.kind != chunk::INIT && chunk.kind != chunk::INIT_ACK {
         return true;

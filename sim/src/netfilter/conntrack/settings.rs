@@ -5,27 +5,28 @@ mod timeouts;
 pub use timeouts::ConntrackTimeouts;
 pub(super) use timeouts::seconds;
 
-/// What conntrack of a netns may be told.
+/// Conntrack sysctls of a netns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConntrackSettings {
-    /// `nf_conntrack_max`: entries that the table holds, unconfirmed ones included. Zero means no limit.
+    /// `nf_conntrack_max`: maximum number of entries, including unconfirmed ones. Zero means unlimited.
     pub max: u32,
     /// `nf_conntrack_checksum`: packets with a wrong checksum are INVALID at PREROUTING.
     pub checksum: bool,
-    /// `nf_conntrack_tcp_loose`: connections that are met in the middle are picked up.
+    /// `nf_conntrack_tcp_loose`: connections are picked up mid-stream.
     pub tcp_loose: bool,
-    /// `nf_conntrack_tcp_be_liberal`: of what lies outside the window, nothing is INVALID.
+    /// `nf_conntrack_tcp_be_liberal`: packets outside the window are not INVALID.
     pub tcp_be_liberal: bool,
     /// `nf_conntrack_tcp_ignore_invalid_rst`: a RST below the highest acknowledgment is not INVALID.
     pub tcp_ignore_invalid_rst: bool,
-    /// `nf_conntrack_tcp_max_retrans`: retransmissions after which the shorter timeout counts.
+    /// `nf_conntrack_tcp_max_retrans`: retransmissions after which a shorter timeout applies.
     pub tcp_max_retrans: u8,
     /// Timeouts by protocol and state.
     pub timeouts: ConntrackTimeouts,
 }
 
 impl Default for ConntrackSettings {
-    /// What the kernel starts with on a machine with more than 4 GiB of memory (`nf_conntrack_init_start`), which sets `max`.
+    /// The kernel's defaults on a machine with more than 4 GiB of memory, which determines `max`
+    /// (`nf_conntrack_init_start`).
     fn default() -> Self {
         Self {
             max: 262_144,
@@ -40,26 +41,27 @@ impl Default for ConntrackSettings {
 }
 
 impl ConntrackSettings {
-    /// The last part of the name of a conntrack sysctl, such as `nf_conntrack_max` of `net.netfilter.nf_conntrack_max`; `None` if
-    /// there is no such sysctl, or it does not bear on what is modelled.
+    /// The last component of a conntrack sysctl, such as `nf_conntrack_max` of `net.netfilter.nf_conntrack_max`; `None`
+    /// if there is no such sysctl, or it has no effect on the model.
     pub fn leaf_of(name: &str) -> Option<&str> {
         let leaf = name.strip_prefix("net.netfilter.").or_else(|| {
-            // An older name for this one.
+            // An older name of the same sysctl.
             name.strip_prefix("net.").filter(|leaf| *leaf == "nf_conntrack_max")
         })?;
         Self::default().get(leaf).is_some().then_some(leaf)
     }
 
-    /// The last part of every name that [`ConntrackSettings::get`] knows.
+    /// The last components of all names that [`ConntrackSettings::get`] supports.
     pub fn leaves() -> Vec<&'static str> {
         let timeouts = ConntrackTimeouts::default().named().map(|(leaf, _)| leaf);
         LEAVES_BESIDE_TIMEOUTS.into_iter().chain(timeouts).collect()
     }
 
-    /// Sets a sysctl by the last part of its name, such as `nf_conntrack_tcp_timeout_established`; timeouts are in seconds.
+    /// Sets a sysctl by the last component of its name, such as `nf_conntrack_tcp_timeout_established`; timeouts are in
+    /// seconds.
     ///
     /// # Errors
-    /// If there is no such sysctl or the kernel would refuse the value; the error says what was expected.
+    /// If there is no such sysctl or the kernel would reject the value; the error says what was expected.
     pub fn set(&mut self, leaf: &str, value: &str) -> Result<(), String> {
         match leaf {
             "nf_conntrack_max" => self.max = number(value, INT_MAX)?,
@@ -79,7 +81,7 @@ impl ConntrackSettings {
         Ok(())
     }
 
-    /// The value of a sysctl by the last part of its name; `None` if there is no such sysctl.
+    /// The value of a sysctl by the last component of its name; `None` if there is no such sysctl.
     pub fn get(&self, leaf: &str) -> Option<u32> {
         Some(match leaf {
             "nf_conntrack_max" => self.max,

@@ -1,22 +1,22 @@
-//! What rules ask of a packet's entry.
+//! Conntrack states that rules match.
 
 use super::Conntrack;
 use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::packet::Packet;
 
-/// Connection tracking states of a packet, as `-m conntrack --ctstate` and `ct state` test them: exactly one of the first
-/// five, and any of the last two (`conntrack_mt`, net/netfilter/xt_conntrack.c).
+/// Conntrack states of a packet, as tested by `-m conntrack --ctstate` and `ct state`: exactly one of the first five,
+/// and any of the last two (`conntrack_mt`, net/netfilter/xt_conntrack.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StateBits(u8);
 
 impl StateBits {
-    /// Belongs to no entry: not part of any flow, or not tracked yet.
+    /// No entry: not part of any flow, or not tracked yet.
     pub const INVALID: Self = Self(1 << 0);
-    /// Of a flow that has seen packets both ways.
+    /// Part of a flow with packets in both directions.
     pub const ESTABLISHED: Self = Self(1 << 1);
-    /// About a flow, or of one that another one announced.
+    /// An error about a flow, or part of an expected flow.
     pub const RELATED: Self = Self(1 << 2);
-    /// Of a flow that has seen packets one way only.
+    /// Part of a flow with packets in one direction only.
     pub const NEW: Self = Self(1 << 3);
     /// Exempt from tracking.
     pub const UNTRACKED: Self = Self(1 << 4);
@@ -25,12 +25,12 @@ impl StateBits {
     /// The flow's destination is translated.
     pub const DNAT: Self = Self(1 << 6);
 
-    /// Some bit of `other` is set.
+    /// True if any bit of `other` is set.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The bits of both.
+    /// The union of both.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -1,8 +1,8 @@
 //! The conntrack table of a netns.
 //!
-//! An entry lives from its first packet until it has left the table and the last packet that holds it is gone. Only
-//! confirmed entries can be found by tuple. Nothing runs when a timeout ends: an expired entry is invisible from that
-//! moment, and a few entries are looked at on each insertion, so that the memory of expired ones stays bounded.
+//! An entry lives from its first packet until it has been removed from the table and the last packet has released it.
+//! Only confirmed entries are found by tuple. No timer runs when a timeout expires: an expired entry is invisible from
+//! then on, and each insertion checks a few entries, so that the memory of expired ones is bounded.
 
 use super::{Counters, Entry, ProtocolState};
 use crate::ct::{CtInfo, CtStatus, PacketCt};
@@ -19,14 +19,14 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How many entries an insertion looks at in search of expired ones. More than one, so that the search outruns insertion.
+/// Number of entries that an insertion checks for expiry. More than one, so that checks outpace insertions.
 const PURGE_PER_INSERT: usize = 2;
 
-/// How many entries are candidates for deletion when the table is full. Linux looks into `NF_CT_EVICTION_RANGE` = 8 hash
-/// buckets, which hold two nodes each when a table of the default size is full.
+/// Number of candidates for eviction when the table is full. Linux checks `NF_CT_EVICTION_RANGE` = 8 hash buckets,
+/// which contain two nodes each when a table of the default size is full.
 const EARLY_DROP_CANDIDATES: usize = 16;
 
-/// The source by which NAT finds earlier flows of one client (`hash_by_src`, net/netfilter/nf_nat_core.c).
+/// The source by which NAT finds earlier flows of a client (`hash_by_src`, net/netfilter/nf_nat_core.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct SourceKey {
     addr: IpAddr,
@@ -81,17 +81,17 @@ pub struct Conntrack {
     by_tuple: FxHashMap<TupleKey, (EntryId, Direction)>,
     /// Entries with a source binding, newest first.
     by_source: FxHashMap<SourceKey, SmallVec<[EntryId; 2]>>,
-    /// Every confirmed entry once, and some that are gone; the front is looked at next.
+    /// Every confirmed entry once, and some deleted ones; the front is checked next.
     ring: VecDeque<EntryId>,
-    /// No confirmed entry expires before.
+    /// No confirmed entry expires earlier.
     earliest_deadline: Option<Instant>,
     next_serial: u64,
     pub(crate) counters: Counters,
 }
 
 impl Conntrack {
-    /// The firewall has answered a segment with a RST: its flow is closed, whatever its ends believe (`nf_ct_set_closing`).
-    /// `refused` is the metadata of that segment. An unconfirmed flow is left alone.
+    /// Closes the flow of a segment that the firewall answered with a RST (`nf_ct_set_closing`). `refused` is the
+    /// metadata of that segment. An unconfirmed flow is not changed.
     pub fn set_closing(&mut self, refused: &Meta, timeouts: &ConntrackTimeouts, now: Instant) {
         let PacketCt::Entry { id, .. } = refused.ct else { return };
         let Some(entry) = self.entry_mut(id) else { return };
@@ -106,32 +106,32 @@ impl Conntrack {
         self.entries.get(id).map(|entry| &**entry)
     }
 
-    /// As [`Conntrack::entry`], to change it.
+    /// Mutable version of [`Conntrack::entry`].
     pub fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
         self.entries.get_mut(id).map(Arc::make_mut)
     }
 
-    /// Entries that exist: confirmed, not yet confirmed, expired but not yet purged, and deleted but still held by a packet.
+    /// Number of entries: confirmed, unconfirmed, expired but not purged, and deleted but still referenced by a packet.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// There is no entry at all.
+    /// True if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Entries made since the netns began.
+    /// Number of entries created since the start of the netns.
     pub const fn created(&self) -> u64 {
         self.next_serial
     }
 
-    /// What `conntrack -S` counts.
+    /// Counters of `conntrack -S`.
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Entries that `conntrack -L` shows, oldest first. An entry that lost a clash is hidden, as in Linux.
+    /// Entries shown by `conntrack -L`, oldest first. An entry that lost a clash is hidden, as in Linux.
     pub fn iter_sorted(&self, now: Instant) -> Vec<&Entry> {
         let mut live: Vec<&Entry> = self
             .entries
@@ -144,13 +144,14 @@ impl Conntrack {
         live
     }
 
-    /// The entry that packets of this tuple belong to, and their direction (`nf_conntrack_find_get`).
+    /// The entry for packets with this tuple, and their direction (`nf_conntrack_find_get`).
     pub fn find(&self, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
         let (id, direction) = *self.by_tuple.get(&TupleKey(*tuple))?;
         (!self.entries[id].is_expired(now)).then_some((id, direction))
     }
 
-    /// Takes an entry out of the table (`nf_ct_delete`). It is freed when the last packet lets go of it. False if it was out before.
+    /// Removes an entry from the table (`nf_ct_delete`). It is freed when the last packet releases it. False if it was
+    /// not in the table.
     pub fn delete(&mut self, id: EntryId) -> bool {
         let Some(entry) = self.entry_mut(id).filter(|entry| !entry.is_dying()) else { return false };
         entry.status.insert(CtStatus::DYING);
@@ -166,7 +167,7 @@ impl Conntrack {
         true
     }
 
-    /// Takes every live entry for which `predicate` holds out of the table; their original tuples, oldest first.
+    /// Removes all live entries for which `predicate` is true; returns their original tuples, oldest first.
     pub fn delete_matching(&mut self, now: Instant, predicate: impl Fn(&Entry) -> bool) -> Vec<Tuple> {
         let mut doomed: Vec<(u64, EntryId, Tuple)> = self
             .entries
@@ -182,7 +183,7 @@ impl Conntrack {
         doomed.into_iter().map(|(.., original)| original).collect()
     }
 
-    /// Deletes what was masqueraded behind a device that went down, or behind an address of it that went away
+    /// Deletes flows masqueraded behind a device that went down, or behind a removed address of it
     /// (`masq_device_event`, `masq_inet_event`, net/netfilter/nf_nat_masquerade.c).
     pub fn flush_masquerade_of_device(
         &mut self,
@@ -197,25 +198,25 @@ impl Conntrack {
     }
 }
 
-/// Who holds an entry.
+/// Reference counting.
 impl Conntrack {
-    /// A copy of a packet holds the entry as well (`nf_conntrack_get`).
+    /// A copy of a packet adds a reference (`nf_conntrack_get`).
     pub fn hold(&mut self, packet: &Packet) {
         if let PacketCt::Entry { id, .. } = packet.meta.ct {
             self.hold_entry(id);
         }
     }
 
-    /// A packet ends, or leaves the netns: it lets go of its entry (`nf_conntrack_put`), which is freed if that was the last
-    /// holder and the table does not have it. The caller ends the packet, or clears its attachment.
+    /// Releases the entry of a packet that ends or leaves the netns (`nf_conntrack_put`); it is freed if this was the
+    /// last reference and it is not in the table. The caller ends the packet, or clears its association.
     pub fn release(&mut self, packet: &Packet) {
         if let PacketCt::Entry { id, .. } = packet.meta.ct {
             self.release_entry(id);
         }
     }
 
-    /// Attaches a packet that answers another one to the other's entry, in the other direction
-    /// (`nf_conntrack_attach`, net/netfilter/nf_conntrack_core.c).
+    /// Associates a reply with the entry of the packet that it answers, in the other direction (`nf_conntrack_attach`,
+    /// net/netfilter/nf_conntrack_core.c).
     pub fn attach(&mut self, answer: &mut Packet, original: &Meta) {
         let PacketCt::Entry { id, info } = original.ct else { return };
         if !self.entries.contains_key(id) {
@@ -260,9 +261,9 @@ impl Conntrack {
     }
 }
 
-/// What tracking and NAT do with the table.
+/// Operations for tracking and NAT.
 impl Conntrack {
-    /// Makes an unconfirmed entry, held by one packet (`__nf_conntrack_alloc`). `None` if the table is full.
+    /// Allocates an unconfirmed entry, referenced by one packet (`__nf_conntrack_alloc`). `None` if the table is full.
     pub(super) fn allocate(
         &mut self,
         original: Tuple,
@@ -283,18 +284,18 @@ impl Conntrack {
         Some(self.entries.insert(Arc::new(Entry::new(original, reply, protocol, serial))))
     }
 
-    /// Makes an unconfirmed entry findable by both tuples. The caller has checked that neither is taken by a live entry.
+    /// Inserts an unconfirmed entry under both tuples. The caller has checked that neither belongs to a live entry.
     pub(super) fn insert(&mut self, id: EntryId, now: Instant) {
         self.purge_some(now);
         let Some(tuples) = self.confirm_entry(id, now) else { return };
-        // The reply tuple goes last: of a flow whose two tuples are equal, packets are replies, as in Linux, where the
-        // node that was added to a chain last is found first.
+        // The reply tuple is inserted last: if both tuples of a flow are equal, packets count as replies, as in Linux,
+        // where the node added last to a chain is found first.
         for (tuple, direction) in tuples.into_iter().zip([Direction::Original, Direction::Reply]) {
             self.make_findable(tuple, id, direction);
         }
     }
 
-    /// As [`Conntrack::insert`], findable in the reply direction only (`nf_ct_resolve_clash_harder`).
+    /// Like [`Conntrack::insert`], in the reply direction only (`nf_ct_resolve_clash_harder`).
     pub(super) fn insert_reply_only(&mut self, id: EntryId, now: Instant) {
         self.purge_some(now);
         let Some([_, reply]) = self.confirm_entry(id, now) else { return };
@@ -319,7 +320,7 @@ impl Conntrack {
         }
     }
 
-    /// Every change of an entry's timer is told here.
+    /// Must be called after every change of an entry's timer.
     pub(super) fn note_deadline(&mut self, id: EntryId) {
         let Some(deadline) = self.entry(id).and_then(Entry::deadline) else { return };
         if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
@@ -327,10 +328,10 @@ impl Conntrack {
         }
     }
 
-    /// Whether packets of this tuple would belong to another live entry (`nf_conntrack_tuple_taken`).
+    /// True if packets with this tuple would belong to another live entry (`nf_conntrack_tuple_taken`).
     pub(crate) fn is_tuple_taken(&mut self, tuple: &Tuple, ignored: EntryId, now: Instant) -> bool {
         let Some((id, _)) = self.find(tuple, now).filter(|(id, _)| *id != ignored) else { return false };
-        // Two entries of one original tuple are the same flow; the clash is resolved at confirmation.
+        // Two entries with the same original tuple are the same flow; the clash is resolved at confirmation.
         if self.entries[id].tuples[0] == self.entries[ignored].tuples[0] {
             return false;
         }
@@ -338,7 +339,7 @@ impl Conntrack {
         true
     }
 
-    /// Remembers a flow under its source, for NAT (`nf_nat_setup_info`).
+    /// Records a flow by its source, for NAT (`nf_nat_setup_info`).
     pub(crate) fn note_source(&mut self, id: EntryId) {
         let key = SourceKey::of(self.entries[id].tuple(Direction::Original));
         self.by_source.entry(key).or_default().insert(0, id);
@@ -355,7 +356,7 @@ impl Conntrack {
     }
 }
 
-/// Expired entries, and room for new ones.
+/// Expiry and eviction.
 impl Conntrack {
     fn purge_some(&mut self, now: Instant) {
         for _ in 0..PURGE_PER_INSERT.min(self.ring.len()) {
@@ -370,7 +371,7 @@ impl Conntrack {
         }
     }
 
-    /// Deletes whatever has expired. Cheap when nothing can have.
+    /// Deletes expired entries. Cheap if none can have expired.
     fn purge(&mut self, now: Instant) {
         if self.earliest_deadline.is_none_or(|earliest| earliest > now) {
             return;
@@ -383,10 +384,11 @@ impl Conntrack {
         self.earliest_deadline = self.entries.values().filter_map(|entry| entry.deadline()).min();
     }
 
-    /// Deletes an entry that is not assured, to make room for a new one (`early_drop`, net/netfilter/nf_conntrack_core.c).
+    /// Evicts an entry that is not ASSURED, to make room for a new one (`early_drop`,
+    /// net/netfilter/nf_conntrack_core.c).
     ///
-    /// Deviation: Linux looks into the hash buckets after the new tuple's, which a secret key scatters; here the candidates
-    /// are as many, and taken in turn.
+    /// Deviation: Linux checks the hash buckets after the new tuple's, scattered by a secret key; here the same number
+    /// of candidates is checked in turn.
     fn early_drop(&mut self, now: Instant) -> bool {
         for _ in 0..EARLY_DROP_CANDIDATES.min(self.ring.len()) {
             let Some(id) = self.ring.pop_front() else { return false };

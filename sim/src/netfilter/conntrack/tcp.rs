@@ -1,7 +1,7 @@
-//! Tracking TCP (net/netfilter/nf_conntrack_proto_tcp.c).
+//! Tracks TCP (net/netfilter/nf_conntrack_proto_tcp.c).
 //!
-//! The tracker sees both directions from the middle. It judges each segment twice: the state table says what the flags may
-//! do, and the window check says whether the segment can be part of this connection at all.
+//! The tracker sees both directions from the middle. Each segment is checked twice: against the state table by its
+//! flags, and against the window, to decide whether it can belong to this connection at all.
 
 mod judge;
 mod options;
@@ -18,17 +18,17 @@ use crate::wire::{Tcp, TcpFlags};
 use peer::{Peer, PeerFlags};
 use table::{SegmentKind, Transition, transition};
 
-/// What the tracker remembers of a connection (`struct ip_ct_tcp`).
+/// State of a connection (`struct ip_ct_tcp`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpTrack {
     pub(super) state: TcpState,
     peers: [Peer; 2],
     last: Last,
-    /// How often the last segment was seen again.
+    /// How often the last segment was retransmitted.
     retransmissions: u8,
 }
 
-/// The last segment that changed something, or was let through unjudged.
+/// The last segment that changed the state, or was passed unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Last {
     direction: Direction,
@@ -41,21 +41,21 @@ struct Last {
     flags: PeerFlags,
 }
 
-/// The fields of a segment that the tracker looks at.
+/// The fields of a segment that are tracked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TrackedSegment<'a> {
     flags: TcpFlags,
     kind: SegmentKind,
     sequence: u32,
     acknowledgment: u32,
-    /// The sequence number after the segment; SYN and FIN count one each.
+    /// The sequence number after the segment; SYN and FIN count as one each.
     end: u32,
     window: u16,
     options: &'a [u8],
 }
 
 impl<'a> TrackedSegment<'a> {
-    /// Reads a segment; `None` if it is shorter than its header says.
+    /// Parses a segment; `None` if it is shorter than its header says.
     pub(super) fn parse(l4: &'a [u8]) -> Option<Self> {
         let tcp = Tcp::new_checked(l4)?;
         let (flags, header_len) = (tcp.flags(), tcp.header_len());
@@ -77,7 +77,7 @@ impl<'a> TrackedSegment<'a> {
     }
 }
 
-/// Flag combinations that occur; PSH, ECE and CWR never matter (`tcp_valid_flags`).
+/// Valid flag combinations; PSH, ECE and CWR are ignored (`tcp_valid_flags`).
 pub(super) fn has_valid_flags(segment: &TrackedSegment) -> bool {
     const SYN: u8 = TcpFlags::SYN.0;
     const ACK: u8 = TcpFlags::ACK.0;
@@ -90,7 +90,7 @@ pub(super) fn has_valid_flags(segment: &TrackedSegment) -> bool {
 }
 
 impl TcpTrack {
-    /// What a first segment begins, or why it cannot begin anything (`tcp_new`).
+    /// The state after a first segment, or why it cannot start a flow (`tcp_new`).
     pub(super) fn begin(
         segment: &TrackedSegment,
         settings: &ConntrackSettings,
@@ -141,12 +141,12 @@ impl TcpTrack {
         self.state
     }
 
-    /// The sequence number after everything that the originator has sent (`seen[0].td_end`).
+    /// The sequence number after everything that the client has sent (`seen[0].td_end`).
     pub(crate) const fn original_end(&self) -> u32 {
         self.peers[0].end
     }
 
-    /// Closing already, so that the tuple may be in use for a new connection (`tcp_can_early_drop`).
+    /// True if it is closing, so that the tuple may be reused (`tcp_can_early_drop`).
     pub(super) const fn is_closing(&self) -> bool {
         match self.state {
             TcpState::FinWait
@@ -162,7 +162,8 @@ impl TcpTrack {
         }
     }
 
-    /// Forces CLOSE, after the firewall itself has sent a RST (`nf_conntrack_tcp_set_closing`). True if it was not closed before.
+    /// Forces CLOSE after the firewall itself sent a RST (`nf_conntrack_tcp_set_closing`). True if it was not closed
+    /// before.
     pub(super) fn set_closing(&mut self) -> bool {
         std::mem::replace(&mut self.state, TcpState::Close) != TcpState::Close
     }

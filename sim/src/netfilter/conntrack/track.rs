@@ -1,4 +1,4 @@
-//! A packet meets its entry.
+//! Associates packets with their entries.
 
 use super::ProtocolState;
 use super::icmp::{self, IcmpKind};
@@ -16,9 +16,9 @@ use crate::trace::{ConntrackEvent, Event};
 use crate::tuple::{Direction, Tuple};
 use crate::wire::{Headers, L4, checksum, protocol};
 
-/// Finds the entry of a packet, or makes one (`nf_conntrack_in`, net/netfilter/nf_conntrack_core.c).
+/// Finds or creates the entry of a packet (`nf_conntrack_in`, net/netfilter/nf_conntrack_core.c).
 ///
-/// Runs at PREROUTING and OUTPUT. A packet that is INVALID goes on without an entry. Drops only when the table is full.
+/// Runs at PREROUTING and OUTPUT. An INVALID packet continues without an entry. Drops only if the table is full.
 pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     match packet.meta.ct {
         PacketCt::None => {}
@@ -26,13 +26,13 @@ pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
             ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Untracked));
             return Verdict::Accept;
         }
-        // Seen before: it came over the loopback, or is an answer that was attached to the flow that it answers.
+        // Already tracked: received through the loopback device, or a reply that was associated with its flow.
         PacketCt::Entry { .. } => return Verdict::Accept,
     }
     let Some(headers) = packet.headers() else {
         return invalid(ctx, packet, "a malformed IP header");
     };
-    // Linux: ipv4_conntrack_local, net/netfilter/nf_conntrack_proto.c. Its sender wants no defragmentation.
+    // Linux: ipv4_conntrack_local, net/netfilter/nf_conntrack_proto.c. The sender requested no defragmentation.
     if ctx.state.hook == Hook::Output && headers.is_fragment {
         return Verdict::Accept;
     }
@@ -63,7 +63,7 @@ pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     }
 }
 
-/// An ICMP error belongs to the flow that it is about.
+/// An ICMP error belongs to the flow that it refers to.
 fn attach_error(ctx: &mut EvalCtx, packet: &mut Packet, ct: PacketCt) -> Verdict {
     packet.meta.ct = ct;
     ctx.conntrack.hold(packet);
@@ -73,7 +73,7 @@ fn attach_error(ctx: &mut EvalCtx, packet: &mut Packet, ct: PacketCt) -> Verdict
     Verdict::Accept
 }
 
-/// What each protocol refuses before it looks at the flow (`tcp_error`, `udp_error`, `sctp_error`).
+/// Checks of each protocol before lookup (`tcp_error`, `udp_error`, `sctp_error`).
 fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'static str> {
     let ip = packet.ipv4();
     let l4 = ip.payload();
@@ -89,8 +89,8 @@ fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'stati
     }
 }
 
-/// The entry of a tuple and the packet's direction; if there is none, a new one (`resolve_normal_ct`).
-/// Else the verdict on a packet that can have none.
+/// The entry of a tuple and the packet's direction, or a new entry (`resolve_normal_ct`). Otherwise the verdict on a
+/// packet that cannot have one.
 fn resolve_normal_ct(
     ctx: &mut EvalCtx,
     packet: &Packet,
@@ -117,7 +117,7 @@ fn resolve_normal_ct(
     Ok((id, Direction::Original))
 }
 
-/// The protocol state of a new flow, or why this packet begins none.
+/// The protocol state of a new flow, or why this packet cannot start one.
 fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolState, &'static str> {
     let ip = packet.ipv4();
     match original.protocol {
@@ -135,7 +135,7 @@ fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolSta
     }
 }
 
-/// Lets the protocol judge the packet and acts on its judgement. `None`: look up again.
+/// Lets the protocol tracker check the packet and applies the result. `None`: look up again.
 fn handle_packet(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
@@ -227,14 +227,14 @@ fn refuse(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, why: &'static str) ->
     invalid(ctx, packet, why)
 }
 
-/// INVALID is not a verdict: the packet goes on, with no entry.
+/// INVALID is not a verdict: the packet continues without an entry.
 fn invalid(ctx: &mut EvalCtx, packet: &Packet, why: &'static str) -> Verdict {
     ctx.conntrack.counters.invalid += 1;
     record_invalid(ctx, packet, why);
     Verdict::Accept
 }
 
-/// Takes an entry out of the table and says so in the trace.
+/// Removes an entry from the table and records the event.
 pub(crate) fn delete(ctx: &mut EvalCtx, packet: &Packet, id: EntryId) {
     let Some(original) = ctx.conntrack.entry(id).map(|entry| *entry.tuple(Direction::Original)) else {
         return;

@@ -1,21 +1,22 @@
-//! What a protocol makes of a packet of its flow (what `nf_conntrack_tcp_packet` and its like return).
+//! The verdict of a protocol on a packet of its flow (the return value of `nf_conntrack_tcp_packet` and similar
+//! functions).
 
 use crate::time::Duration;
 
-/// What a protocol makes of a packet of its flow.
+/// The protocol tracker's verdict on a packet of its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProtocolVerdict {
-    /// It belongs to the flow. The timer starts again with this, or goes on.
+    /// Belongs to the flow. The timer is refreshed with this value, or keeps running.
     Accept {
         /// The new timeout.
         refresh: Option<Duration>,
     },
-    /// It does not.
+    /// Does not belong to the flow.
     Invalid(&'static str),
-    /// It does not, and the entry gets this timeout.
+    /// Does not belong to the flow; the entry gets this timeout.
     InvalidWithTimeout(&'static str, Option<Duration>),
-    /// It begins a new flow under the same tuple: the entry goes, and the packet is looked up again (`NF_REPEAT`).
+    /// Starts a new flow with the same tuple: the entry is deleted, and the packet is looked up again (`NF_REPEAT`).
     Repeat,
-    /// It belongs to the flow and ends it: the entry goes.
+    /// Belongs to the flow and ends it: the entry is deleted.
     Kill,
 }

@@ -1,4 +1,4 @@
-//! Bindings: what a flow is translated to.
+//! Sets up the bindings of flows.
 
 use super::unique::get_unique_tuple;
 use super::{NatRange, is_initialised};
@@ -14,8 +14,8 @@ use crate::tuple::Direction;
 use crate::wire::rewrite::Side;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Binds one side of a flow within `range` (`nf_nat_setup_info`, net/netfilter/nf_nat_core.c). Does nothing for a flow that is
-/// in the table already. The bytes of the packet change later, in [`super::nat_packet`].
+/// Binds one side of a flow within `range` (`nf_nat_setup_info`, net/netfilter/nf_nat_core.c). Does nothing for a flow
+/// that is already in the table. The packet itself is changed later, by [`super::nat_packet`].
 pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: Side) -> Verdict {
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
@@ -41,8 +41,8 @@ pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: S
     Verdict::Accept
 }
 
-/// Binds one side of a flow to what it is, because no rule says otherwise (`nf_nat_alloc_null_binding`). The source port may
-/// still change, if another flow has it. Does nothing for a flow that has its binding.
+/// Binds one side of a flow to its current value, because no rule matched (`nf_nat_alloc_null_binding`). The source
+/// port may still change if another flow uses it. Does nothing for a flow that has a binding.
 pub(super) fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> Verdict {
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
@@ -50,7 +50,8 @@ pub(super) fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> V
         return Verdict::Accept;
     }
     let reply = entry.tuple(Direction::Reply);
-    // What it is now, which is not what it was if an earlier hook has bound it (a packet of this netns).
+    // The current value, which differs from the original if an earlier hook has bound it (for a locally generated
+    // packet).
     let kept = match manip {
         Side::Src => reply.dst,
         Side::Dst => reply.src,
@@ -62,12 +63,12 @@ pub(super) fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> V
     setup_info(ctx, packet, &range, manip)
 }
 
-/// Binds the source to an address of the device by which the packet leaves
-/// (`nf_nat_masquerade_ipv4`, net/netfilter/nf_nat_masquerade.c). For POSTROUTING.
+/// Binds the source to an address of the output device (`nf_nat_masquerade_ipv4`, net/netfilter/nf_nat_masquerade.c).
+/// For POSTROUTING.
 pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdict {
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
-    // A host that has no address yet asks for one (DHCP).
+    // A host without an address requests one (DHCP).
     if entry.tuple(Direction::Original).src == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
         return Verdict::Accept;
     }
@@ -84,8 +85,9 @@ pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdi
     setup_info(ctx, packet, &range, Side::Src)
 }
 
-/// Binds the destination to this netns (`nf_nat_redirect_ipv4`, net/netfilter/nf_nat_redirect.c): to 127.0.0.1 for packets of
-/// its own, else to the first address of the device on which the packet came in, whatever its scope. For PREROUTING and OUTPUT.
+/// Binds the destination to this netns (`nf_nat_redirect_ipv4`, net/netfilter/nf_nat_redirect.c): to 127.0.0.1 for
+/// locally generated packets, else to the first address of the input device, whatever its scope. For PREROUTING and
+/// OUTPUT.
 pub fn redirect(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdict {
     let addr = if ctx.state.hook == Hook::Output {
         Some(Ipv4Addr::LOCALHOST)

@@ -1,11 +1,11 @@
-//! Bob Jenkins' lookup3 hash, by which Linux spreads clients over a range of addresses (include/linux/jhash.h).
+//! Bob Jenkins' lookup3 hash, with which Linux distributes clients over a range of addresses (include/linux/jhash.h).
 //!
-//! Its result shows on the wire, so it must be the kernel's. The algorithm is in the public domain
+//! Its result is visible on the wire, so it must equal the kernel's. The algorithm is in the public domain
 //! (<https://burtleburtle.net/bob/c/lookup3.c>).
 
 const INITIAL: u32 = 0xdead_beef;
 
-/// Hashes words, as `jhash2`.
+/// Hashes words, like `jhash2`.
 pub(super) fn jhash2(words: &[u32], seed: u32) -> u32 {
     let length = u32::try_from(words.len()).expect("a hash key is short");
     let first = INITIAL.wrapping_add(length << 2).wrapping_add(seed);
@@ -54,7 +54,7 @@ const fn finish(mut a: u32, mut b: u32, mut c: u32) -> u32 {
 mod tests {
     use super::jhash2;
 
-    /// What `hashword` of lookup3.c gives for the first words of 1, 2, 3, ... with the seeds 0 and 0x01020304.
+    /// Results of `hashword` in lookup3.c for the first words of 1, 2, 3, ... with the seeds 0 and 0x01020304.
     const HASHWORD: [(u32, u32); 8] = [
         (0xdead_beef, 0xdfaf_c1f3),
         (0x72a8_2a9b, 0xaa20_46a8),

@@ -1,4 +1,4 @@
-//! The bytes of a packet become what its flow's bindings say (net/netfilter/nf_nat_proto.c).
+//! Rewrites packets according to the bindings of their flow (net/netfilter/nf_nat_proto.c).
 
 use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
@@ -13,8 +13,8 @@ use crate::wire::rewrite::{self, Side};
 use crate::wire::{ETHERNET_HEADER_LEN, Icmpv4, icmpv4};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Translates one side of a packet, if its flow is translated on that side (`nf_nat_packet`, net/netfilter/nf_nat_core.c).
-/// A reply's destination is the originator's source, and the other way round.
+/// Translates one side of a packet, if its flow is translated on that side (`nf_nat_packet`,
+/// net/netfilter/nf_nat_core.c). The destination of a reply is the client's source, and vice versa.
 pub(super) fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdict {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
     let direction = info.direction();
@@ -22,12 +22,12 @@ pub(super) fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) ->
     if !entry.status().contains(status_bit(manip, direction)) {
         return Verdict::Accept;
     }
-    // Packets shall look like the opposite tuple, turned round.
+    // Packets are rewritten to the inverse of the opposite tuple.
     let Some(target) = entry.tuple(direction.opposite()).reply() else { return Verdict::Accept };
     translate(ctx, packet, &target, manip, direction)
 }
 
-/// The status bit that says whether packets of that direction are translated on that side.
+/// The status bit for translation of packets in that direction on that side.
 const fn status_bit(manip: Side, direction: Direction) -> CtStatus {
     match direction {
         Direction::Original => CtStatus::translated(manip),
@@ -55,7 +55,7 @@ fn translate(
     Verdict::Accept
 }
 
-/// Address and port of one side as they are in the packet.
+/// Address and port of one side, as currently in the packet.
 fn end_of(packet: &Packet, side: Side) -> (Ipv4Addr, u16) {
     let ip = packet.ipv4();
     let addr = match side {
@@ -73,8 +73,9 @@ const fn ipv4_end(tuple: &Tuple, side: Side) -> Option<(Ipv4Addr, u16)> {
     }
 }
 
-/// Translates an ICMP error about a translated flow: the packet that it quotes, and its own address on one side
-/// (`nf_nat_icmp_reply_translation`). The quoted packet went the other way, hence has the opposite side translated.
+/// Translates an ICMP error about a translated flow: the quoted packet, and one of the error's own addresses
+/// (`nf_nat_icmp_reply_translation`). The quoted packet went in the opposite direction, so its opposite side is
+/// translated.
 pub(super) fn nf_nat_icmp_reply_translation(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
@@ -90,7 +91,7 @@ pub(super) fn nf_nat_icmp_reply_translation(
     let header_len = ip.header_len();
     let icmp = Icmpv4::new_checked(ip.payload()).filter(|icmp| icmp.is_checksum_valid());
     let Some(icmp) = icmp else { return Err(DropReason::NatIcmpRefused) };
-    // A redirect names a gateway; after translation, the wrong one.
+    // A redirect names a gateway, which would be wrong after translation.
     if icmp.icmp_type() == icmp_type::REDIRECT
         && (!status.contains(CtStatus::NAT_DONE) || status.intersects(CtStatus::NAT))
     {

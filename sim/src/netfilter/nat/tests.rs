@@ -23,7 +23,7 @@ fn replies_are_translated_back() {
     assert_eq!(request.ends(), "192.168.0.254:40000 > 192.168.0.1:8080");
     let reply = netns.pass(&udp("192.168.0.1:8080", "192.168.0.254:40000"), Path::Forward, &Rules::NONE);
     assert_eq!(reply.ends(), "10.96.0.1:80 > 10.0.0.1:40000");
-    // D-02: the rules are gone, the binding stays.
+    // D-02: the binding stays when the rules are removed.
     let again = netns.pass(&udp(CLIENT, "10.96.0.1:80"), Path::Forward, &Rules::NONE);
     assert_eq!(again.ends(), "192.168.0.254:40000 > 192.168.0.1:8080");
     assert_eq!(
@@ -33,7 +33,8 @@ fn replies_are_translated_back() {
     );
 }
 
-/// D-02: rules are asked while the flow is NEW and this side has no binding; a binding of the other side does not count.
+/// D-02: rules are evaluated while the flow is NEW and this side has no binding; the other side's binding does not
+/// matter.
 #[test]
 fn each_side_is_bound_once() {
     let mut netns = Fixture::new();
@@ -47,7 +48,7 @@ fn each_side_is_bound_once() {
     assert_eq!(bound(&netns, &packet), (false, false));
     assert_eq!(netns.nat(Hook::Prerouting, &mut packet, &rules), Verdict::Accept);
     assert_eq!(bound(&netns, &packet), (false, true));
-    // A second binding of the same side is refused, a null binding does nothing.
+    // A second binding of the same side is rejected, a null binding does nothing.
     let other = NatRange::to_addr(ip("192.168.0.9"));
     let again = netns.at(Hook::Prerouting, |ctx| setup_info(ctx, &packet, &other, Side::Dst));
     assert_eq!(again, Verdict::Drop(DropReason::NatFailed));
@@ -57,7 +58,7 @@ fn each_side_is_bound_once() {
     assert_eq!(packet.ipv4().dst(), ip("192.168.0.2"));
 }
 
-/// A chain that binds the flow is the last one that is asked, and so is one that drops the packet.
+/// A chain that binds the flow or drops the packet is the last one evaluated.
 #[test]
 fn chains_are_asked_in_their_order_until_one_decides() {
     #[derive(Clone, Copy)]
@@ -94,16 +95,16 @@ fn chains_are_asked_in_their_order_until_one_decides() {
     }
 }
 
-/// D-04, D-05: who takes which port. The first draw is the offset from the first port of the class.
+/// D-04, D-05: port selection. The first draw is the offset from the first port of the class.
 #[test]
 fn a_taken_port_is_replaced_within_its_class() {
-    // Port of the client, offset that is drawn, port that it gets.
+    // The client's port, the offset drawn, the resulting port.
     const CASES: &[(u16, u32, u16)] = &[
         (40_000, 0, 1024),
         (40_000, 64_511, 65_535),
-        // 64,512 ports, then from the beginning.
+        // 64,512 ports, then wraps around.
         (40_000, 64_512, 1024),
-        // The candidate that is taken by the first flow is passed over.
+        // The candidate used by the first flow is skipped.
         (40_000, 38_976, 40_001),
         (1024, 0, 1025),
         (100, 0, 1),
@@ -124,7 +125,7 @@ fn a_taken_port_is_replaced_within_its_class() {
     }
 }
 
-/// D-05: where nothing has to be chosen, nothing is drawn.
+/// D-05: nothing is drawn if there is no choice.
 #[test]
 fn a_port_that_is_kept_needs_no_draw() {
     let owner = NetnsId(0);
@@ -154,7 +155,7 @@ fn the_search_gives_up_after_rounds_of_fewer_candidates() {
     let owner = NetnsId(0);
     let range =
         NatRange { min_port: Some(10_000), max_port: Some(10_999), ..NatRange::to_addr(ip("192.168.0.7")) };
-    // Flows of a thousand clients take every port.
+    // Flows of a thousand clients use every port.
     for number in 0..1000_u32 {
         let client = format!("10.1.{}.{}:5", number >> 8, number & 0xff);
         netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, value: number }]);
@@ -170,12 +171,12 @@ fn the_search_gives_up_after_rounds_of_fewer_candidates() {
     assert_eq!(netns.conntrack.counters().insert_failed, 1);
 }
 
-/// D-05: near the end of the search, a closed TCP flow gives way to a SYN whose sequence number has passed it.
+/// D-05: late in the search, a closed TCP flow gives way to a SYN beyond its sequence number.
 #[test]
 fn a_closed_flow_gives_way_to_a_new_one() {
     let range = NatRange::to_addr(ip("192.168.0.7")).with_port(5000);
     let rules = Rules::snat(range);
-    // Sequence number of the new SYN, whether the old flow was closed, whether it gives way.
+    // Sequence number of the new SYN, whether the old flow is closed, whether it gives way.
     for (sequence, is_closed, gives_way) in [(9000, true, true), (500, true, false), (9000, false, false)] {
         let mut netns = Fixture::new();
         let (old, back) = ("10.0.0.1:1000", "192.168.0.7:5000");
@@ -187,7 +188,7 @@ fn a_closed_flow_gives_way_to_a_new_one() {
             netns.pass(&Seg::new(SERVER, back, "F.").seq(5001, 1002).bytes(), Path::Forward, &rules);
             netns.pass(&Seg::new(old, SERVER, ".").seq(1002, 5002).bytes(), Path::Forward, &rules);
         }
-        // One port is a range of one, in which the first candidate is the last; but only `--random` searches it.
+        // One port is a range of one, whose first candidate is the last; but only `--random` searches it.
         let range = NatRange { flags: NatFlags { random: true, ..NatFlags::default() }, ..range };
         let syn = Seg::new("10.0.0.2:1000", SERVER, "S").seq(sequence, 0).bytes();
         let passed = netns.pass(&syn, Path::Forward, &Rules::snat(range));
@@ -202,7 +203,7 @@ fn a_masqueraded_flow_dies_when_its_device_changes() {
     let mut netns = Fixture::new();
     let syn = Seg::new(CLIENT, SERVER, "S").bytes();
     netns.pass(&syn, Path::Forward, &Rules::masquerade());
-    // Replies may leave by any device.
+    // Replies may leave through any device.
     netns.out_dev = ETH0;
     let reply = Seg::new(SERVER, "192.168.0.254:40000", "S.").seq(5000, 1).bytes();
     assert_eq!(netns.pass(&reply, Path::Forward, &Rules::NONE).ends(), "192.168.0.1:80 > 10.0.0.1:40000");
@@ -228,18 +229,19 @@ fn masquerade_needs_an_address() {
     let mut netns = Fixture::new();
     let bare = |netns: &mut Fixture, id| netns.devices.get_mut(id).addrs.clear();
     bare(&mut netns, ETH1);
-    // Another device lends its own.
+    // The address of another device is used.
     let lent = netns.pass(&udp(CLIENT, SERVER), Path::Forward, &Rules::masquerade());
     assert_eq!(lent.ends(), "10.0.0.254:40000 > 192.168.0.1:80");
     bare(&mut netns, ETH0);
     let refused = netns.pass(&udp("10.0.0.1:40001", SERVER), Path::Forward, &Rules::masquerade());
     assert_eq!(refused.verdict, Verdict::Drop(DropReason::NatFailed));
-    // A host that asks for an address has none to hide.
+    // A host that requests an address has none to translate.
     let dhcp = netns.pass(&udp("0.0.0.0:68", "255.255.255.255:67"), Path::Forward, &Rules::masquerade());
     assert_eq!(dhcp.ends(), "0.0.0.0:68 > 255.255.255.255:67");
 }
 
-/// REDIRECT: to the loopback for what is made here, else to the first address of the device, whatever its scope.
+/// REDIRECT: to the loopback address for locally generated packets, else to the first address of the device, whatever
+/// its scope.
 #[test]
 fn redirect_leads_here() {
     for (hook, addrs, expected) in [
@@ -267,7 +269,7 @@ fn redirect_leads_here() {
     }
 }
 
-/// D-17: the source of what is delivered here can be translated as well. The listing is that of Linux 6.18.
+/// D-17: the source of locally delivered packets can be translated too. The listing is from Linux 6.18.
 #[test]
 fn input_binds_the_source() {
     let mut netns = Fixture::new();
@@ -283,9 +285,9 @@ fn input_binds_the_source() {
     );
 }
 
-/// D-15, D-23: what REJECT answers to a packet that was translated already says what its sender would say. The answer goes
-/// through the nat rules of POSTROUTING, because the source of its flow has no binding yet; they change nothing that shows.
-/// Addresses and ports are those that Linux 6.18 sends, with and without the MASQUERADE rule.
+/// D-15, D-23: a reply of REJECT to an already translated packet refers to the packet as its sender sent it. The reply
+/// traverses the nat rules of POSTROUTING, because the source of its flow has no binding yet; they have no visible
+/// effect. Addresses and ports are those of Linux 6.18, with and without the MASQUERADE rule.
 #[test]
 fn the_answer_of_a_reject_rule_is_translated() {
     for postrouting in [Rules::NONE, Rules::masquerade()] {
@@ -309,7 +311,7 @@ fn the_answer_of_a_reject_rule_is_translated() {
     }
 }
 
-/// Refuses a packet in FORWARD, and sends the answer that `make` makes of its bytes.
+/// Rejects a packet in FORWARD, and sends the reply that `make` builds from its bytes.
 fn answer(
     netns: &mut Fixture,
     bytes: &[u8],
@@ -327,7 +329,7 @@ fn answer(
     answer
 }
 
-/// A packet without an entry is not translated, and asks no rule (D-11).
+/// A packet without an entry is not translated, and traverses no rule (D-11).
 #[test]
 fn invalid_packets_are_left_alone() {
     let mut netns = Fixture::new();
@@ -349,7 +351,7 @@ fn rules_can_ask_whether_a_flow_is_translated() {
     assert_eq!(bits("10.0.0.1:1", &Rules::NONE), StateBits::NEW);
     assert_eq!(bits("10.0.0.1:2", &Rules::dnat("192.168.0.2:80")), StateBits::NEW.union(StateBits::DNAT));
     assert_eq!(bits("10.0.0.1:3", &Rules::masquerade()), StateBits::NEW.union(StateBits::SNAT));
-    // D-04: a binding to what it was is no translation.
+    // D-04: a binding to the original value is not a translation.
     let to_itself = Rules { snat: Some(Snat::To(NatRange::to_addr(ip("10.0.0.1")))), dnat: None };
     assert_eq!(bits("10.0.0.1:4", &to_itself), StateBits::NEW);
 }
@@ -404,7 +406,8 @@ fn any_rules() -> impl Strategy<Value = Rules> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// Whatever the rules are: if the server answers where the request came from, the client gets an answer from where it asked.
+    /// For any rules: if the server replies to the source it saw, the client gets a reply from the address it
+    /// contacted.
     #[test]
     fn every_answer_finds_its_client(
         flows in prop::collection::vec(((1_u8..4, 1_u16..9), (1_u8..4, 80_u16..83), any_rules()), 1..30),
@@ -414,7 +417,7 @@ proptest! {
             let (client, vip) = (format!("10.0.0.{host}:{port}"), format!("192.168.0.{server}:{service}"));
             let request = netns.pass(&udp(&client, &vip), Path::Forward, &rules);
             if request.verdict != Verdict::Accept {
-                // No tuple was left; nothing is left of the flow either.
+                // No tuple was free; the flow leaves no entry.
                 prop_assert_eq!(request.verdict, Verdict::Drop(DropReason::ConntrackInsertFailed));
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The choice of a tuple that no other flow has.
+//! Selects a tuple that no other flow uses.
 
 use super::{NatRange, jhash};
 use crate::ct::{CtStatus, TcpState};
@@ -12,17 +12,17 @@ use crate::wire::protocol;
 use crate::wire::rewrite::Side;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Candidates in the first round of the search (`NF_NAT_MAX_ATTEMPTS`).
+/// Candidates in the first round (`NF_NAT_MAX_ATTEMPTS`).
 const MAX_ATTEMPTS: u32 = 128;
-/// The last candidates of a round, for which old flows are given up (`NF_NAT_HARDER_THRESH`). Since Linux 6.7.
+/// The last candidates of a round, for which old flows are evicted (`NF_NAT_HARDER_THRESH`). Since Linux 6.7.
 const HARDER_THRESHOLD: u32 = MAX_ATTEMPTS / 4;
 /// The search ends after a round with fewer candidates.
 const MIN_ATTEMPTS: u32 = 16;
 
-/// What packets of a flow shall look like in the original direction once one side is bound within `range`, `current` being
-/// what they look like now (`get_unique_tuple`, net/netfilter/nf_nat_core.c).
+/// The tuple of a flow in the original direction once one side is bound within `range`; `current` is its present value
+/// (`get_unique_tuple`, net/netfilter/nf_nat_core.c).
 ///
-/// The result may be taken all the same, if the search fails; then confirmation drops the packet.
+/// If the search fails, the result may be in use; then confirmation drops the packet.
 pub(super) fn get_unique_tuple(
     ctx: &mut EvalCtx,
     id: EntryId,
@@ -58,12 +58,12 @@ pub(super) fn get_unique_tuple(
     nf_nat_l4proto_unique_tuple(ctx, id, tuple, range, manip)
 }
 
-/// Whether another flow has this tuple (`nf_nat_used_tuple`): whether its replies would look the same.
+/// True if another flow uses this tuple (`nf_nat_used_tuple`), so that replies would be indistinguishable.
 fn is_used(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Instant) -> bool {
     tuple.reply().is_some_and(|reply| conntrack.is_tuple_taken(&reply, id, now))
 }
 
-/// As [`is_used`], for a flow that is not translated. If it clashes with itself seen the other way round, that is settled at
+/// Like [`is_used`], for an untranslated flow. A clash with the same flow in the opposite direction is resolved at
 /// confirmation (`nf_nat_used_tuple_new`).
 fn is_used_new(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Instant) -> bool {
     if !is_used(conntrack, tuple, id, now) {
@@ -79,8 +79,8 @@ fn is_used_new(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Insta
     other.status().intersects(CtStatus::NAT) || *other.tuple(Direction::Original) != own_reply
 }
 
-/// As [`is_used`], but near the end of the search a TCP flow that is over gives way to a new one whose sequence numbers have
-/// passed it (`nf_nat_used_tuple_harder`).
+/// Like [`is_used`], but late in the search a closed TCP flow gives way to a new one beyond its sequence numbers
+/// (`nf_nat_used_tuple_harder`).
 fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: u32) -> bool {
     let now = ctx.cx.now;
     let Some(reply) = tuple.reply() else { return false };
@@ -106,7 +106,7 @@ fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: 
     !(gives_way && ctx.conntrack.delete(old))
 }
 
-/// Linux: `nf_in_range`. It is about the source; of a destination nobody asks.
+/// Linux: `nf_in_range`. Used for the source only.
 fn is_in_range(tuple: &Tuple, range: &NatRange) -> bool {
     let has_addr = range.addrs().is_none_or(|(min, max)| match tuple.src {
         IpAddr::V4(addr) => (min..=max).contains(&addr),
@@ -124,7 +124,7 @@ const fn has_port(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP)
 }
 
-/// The source that another flow of the same client has been given, so that one client socket keeps one source towards all
+/// The source assigned to another flow of the same client, so that a client socket keeps one source for all
 /// destinations.
 fn find_appropriate_src(
     conntrack: &Conntrack,
@@ -139,15 +139,15 @@ fn find_appropriate_src(
         .find(|candidate| is_in_range(candidate, range))
 }
 
-/// An address of the range, by a hash of the addresses of the flow: the same client gets the same address towards the same
-/// server on every machine and after every restart, for the hash has no key.
+/// Selects an address of the range by a hash of the flow's addresses: the same client gets the same address for the
+/// same server on every machine, because the hash has no key.
 fn find_best_ips_proto(tuple: Tuple, range: &NatRange, manip: Side) -> Tuple {
     let Some((min, max)) = range.addrs() else { return tuple };
     if min == max {
         return tuple.with_addr(manip, min.into());
     }
     let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else { return tuple };
-    // The kernel hashes addresses as they lie in memory, on a little-endian machine.
+    // The kernel hashes addresses in memory order, on a little-endian machine.
     let word = |addr: Ipv4Addr| u32::from_le_bytes(addr.octets());
     let seed = if range.flags.persistent { 0 } else { word(dst) };
     let hash = jhash::jhash2(&[word(src), 0, 0, 0], seed);
@@ -157,7 +157,7 @@ fn find_best_ips_proto(tuple: Tuple, range: &NatRange, manip: Side) -> Tuple {
     tuple.with_addr(manip, Ipv4Addr::from_bits(chosen).into())
 }
 
-/// The ports to choose from: the first, and how many.
+/// The candidate ports: the first, and the number of them.
 fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)> {
     match (tuple.protocol, range.ports()) {
         (number, _) if !has_port(number) => None,
@@ -166,7 +166,7 @@ fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)
         // A destination port without a range is never changed.
         (_, None) if manip == Side::Dst => None,
         (_, None) => Some(match tuple.src_port() {
-            // Services of old trusted low source ports, some of them only those below 512.
+            // Old services trusted low source ports, some only those below 512.
             0..512 => (1, 511),
             512..1024 => (600, 424),
             1024.. => (1024, 64_512),
@@ -174,8 +174,8 @@ fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)
     }
 }
 
-/// Searches a free port, from a random one on, in rounds of ever fewer candidates: a complete search would take too long
-/// when every port is taken.
+/// Searches for a free port from a random one on, in rounds of fewer and fewer candidates: a complete search would take
+/// too long if every port is in use.
 fn nf_nat_l4proto_unique_tuple(
     ctx: &mut EvalCtx,
     id: EntryId,

@@ -1,4 +1,4 @@
-//! What conntrack made of packets: their state, and the table after each of them.
+//! Conntrack results: the state of each packet, and the table after it.
 
 use super::packets::{number_of, packet};
 use crate::ct::CtStatus;
@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 
 const LEFT: &str = "10.0.0.1";
 const PORTS: [&str; 2] = ["10.0.0.1:20000", "192.168.0.1:80"];
-/// Between two packets of a recording lies some milliseconds of real time.
+/// Packets of a recording are some milliseconds of real time apart.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Replays a recording; where the simulator differs, the line is given twice.
+/// Replays a recording; returns each line that differs, in both versions.
 fn replay(recording: &str) -> Vec<String> {
     let mut netns = Fixture::new();
     netns.has_nat = false;
@@ -29,7 +29,7 @@ fn replay(recording: &str) -> Vec<String> {
                 (netns, has_differed) = (Fixture::new(), false);
                 netns.has_nat = false;
             }
-            // Whatever follows a difference differs as well.
+            // Everything after a difference differs as well.
             _ if has_differed => {}
             ["sleep", seconds] => netns.sleep(seconds.parse().unwrap()),
             ["set", name, value] => netns.sysctls.conntrack.set(name, value).unwrap(),
@@ -52,7 +52,7 @@ fn replay(recording: &str) -> Vec<String> {
     differences
 }
 
-/// The entries of a protocol, as the recorder shows them.
+/// The entries of a protocol, in the recorder's format.
 fn table(netns: &Fixture, number: u8, id: Option<u16>) -> String {
     let mut rows: Vec<String> = Vec::new();
     for entry in netns.conntrack.iter_sorted(netns.now) {
@@ -84,7 +84,7 @@ fn table(netns: &Fixture, number: u8, id: Option<u16>) -> String {
     if rows.is_empty() { "none".to_owned() } else { rows.join(" ") }
 }
 
-/// Equal, but for a second: a timer that the kernel has set less than a tick ago is shown as one second more.
+/// True if equal up to one second: the kernel shows a timer set less than a tick ago as one second more.
 fn is_same(recorded: &str, seen: &str) -> bool {
     let parts = |text: &str| text.split([' ', '/']).map(str::to_owned).collect::<Vec<_>>();
     let (recorded, seen) = (parts(recorded), parts(seen));
@@ -107,7 +107,7 @@ fn tcp_is_tracked_as_by_the_kernel() {
     check(include_str!("../../../recordings/tcp.txt"));
 }
 
-/// Walks of segments drawn near the window, and far from it.
+/// Segments drawn near the window, and far from it.
 #[test]
 fn random_tcp_is_tracked_as_by_the_kernel() {
     check(include_str!("../../../recordings/tcp-random.txt"));
@@ -123,7 +123,7 @@ fn sctp_is_tracked_as_by_the_kernel() {
     check(include_str!("../../../recordings/sctp.txt"));
 }
 
-/// A test of the test: with another timeout, the recording does not fit.
+/// Checks that the test can fail: with another timeout, the recording does not match.
 #[test]
 fn a_difference_is_noticed() {
     let recording = "# walk\n> udp 10 | NEW >-/29/U\n";

@@ -1,4 +1,4 @@
-//! What NAT made of packets, byte for byte.
+//! NAT results, byte for byte.
 
 use super::packets::{number_of, packet};
 use crate::device::{InterfaceAddr, Scope};
@@ -12,13 +12,13 @@ use crate::tuple::Tuple;
 use crate::wire::{Headers, Ipv4, build, protocol};
 use std::net::Ipv4Addr;
 
-/// One walk: its rules, and who talks to whom.
+/// One walk: its rules and hosts.
 struct Walk {
     netns: Fixture,
     rules: Vec<Rule>,
     ends: [String; 2],
     gateway: Option<Ipv4Addr>,
-    /// What came out last on the server's side.
+    /// The last packet seen on the server's side.
     right: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ enum Target {
 }
 
 impl Rule {
-    /// Reads what was given to iptables, as far as the recordings need it.
+    /// Parses the iptables arguments that the recordings use.
     fn parse(words: &[&str]) -> Self {
         let value = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
         let flags = NatFlags {
@@ -87,10 +87,10 @@ impl Walk {
         rules
     }
 
-    /// Sends a packet, and gives what came out, or nothing.
+    /// Sends a packet, and returns what came out, if anything.
     fn send(&mut self, l3: &[u8], path: Path, towards: DeviceId, recorded: &str) -> Option<Vec<u8>> {
         let rules = self.rules_for(l3);
-        // The kernel drew a port; the recording says which came of it.
+        // The kernel chose a port; the recording has the result.
         if let Some(value) = drawn(l3, &rules, recorded) {
             self.netns.draws.replay([Recorded { owner: NetnsId(0), purpose: Purpose::NatPort, value }]);
         }
@@ -114,7 +114,7 @@ impl Walk {
         addrs.push(held);
     }
 
-    /// Carries out a line, and gives what came of it in the words of the recording.
+    /// Executes a line, and returns the result in the recording's format.
     fn step(&mut self, words: &[&str], recorded: &str) -> Option<String> {
         let came_out = match words {
             ["rule", arguments @ ..] => {
@@ -136,7 +136,7 @@ impl Walk {
             ["local", src, dst] => {
                 let (from, to) = (end(src), end(dst));
                 let l3 = ipv4(from.0, to.0, protocol::UDP, &build::udp(from, to, &[b'x'; 10]));
-                // A checksum that hardware would fill in was not recorded.
+                // A checksum left to hardware offload was not recorded.
                 let out = self.send(&l3, Path::Out, ETH1, recorded);
                 return Some(out.map_or_else(|| "DROPPED".to_owned(), |bytes| ends_of(&bytes).join(" ")));
             }
@@ -167,7 +167,7 @@ impl Walk {
     }
 }
 
-/// The draw by which the recorded source port was found, if the port had to be changed.
+/// The draw that yields the recorded source port, if the port was changed.
 fn drawn(l3: &[u8], rules: &Rules, recorded: &str) -> Option<u32> {
     let before = Tuple::of_packet(&Headers::parse(l3)?)?;
     let (src, _) = recorded.split_once(' ')?;

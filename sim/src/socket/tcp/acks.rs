@@ -1,4 +1,4 @@
-//! Acknowledgements that arrive: what leaves the flight, the peer's window, and what is sent again.
+//! Received acknowledgments: removes acknowledged segments from the flight, updates the peer's window, and retransmits.
 //!
 //! Linux: `tcp_ack`, net/ipv4/tcp_input.c.
 
@@ -11,21 +11,21 @@ use crate::socket::SocketIo;
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
 
-/// What `tcp_ack` says of an acknowledgement.
+/// Classification of an ACK by `tcp_ack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AckResult {
-    /// It acknowledges something new, or the same as before.
+    /// Acknowledges new data, or repeats the last ACK.
     Valid,
-    /// It is behind what was acknowledged, within a window.
+    /// Older than the last ACK, within a window.
     Old,
-    /// It is far behind (RFC 5961 §5.2).
+    /// Much older (RFC 5961 §5.2).
     TooOld,
-    /// It acknowledges what was never sent.
+    /// Acknowledges data that was never sent.
     Unsent,
 }
 
 impl Connection {
-    /// Handles the ACK field; `Err` if the segment goes no further.
+    /// Processes the ACK field; `Err` ends processing of the segment.
     pub(super) fn process_ack(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -40,9 +40,9 @@ impl Connection {
             AckResult::Old | AckResult::TooOld | AckResult::Unsent if self.state == State::SynReceived => {
                 Err(Disposition::Reset(DropReason::TcpInvalid))
             }
-            // The text of such a segment may still be new.
+            // The payload of such a segment may still be new.
             AckResult::Old => Ok(()),
-            // RFC 5961 §5.2. In ESTABLISHED, Linux left ACKs of what was not sent unanswered until 6.18.
+            // RFC 5961 §5.2. In ESTABLISHED, Linux did not answer ACKs of unsent data before 6.18.
             AckResult::TooOld | AckResult::Unsent => {
                 self.send_challenge_ack(io);
                 Err(rejected)
@@ -54,7 +54,7 @@ impl Connection {
     fn take_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> AckResult {
         let (ack, una) = (segment.ack, self.snd.snd_una);
         if ack.is_before(una) {
-            // No ACK can be for bytes that were never sent.
+            // No ACK can be for data that was never sent.
             let oldest = self.snd.max_window.min(self.snd.bytes_acked);
             return if una - ack > oldest { AckResult::TooOld } else { AckResult::Old };
         }
@@ -103,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// Takes the time since `sent`, or since the moment that the peer echoes (`tcp_ack_update_rtt`).
+    /// Measures the round-trip time since `sent`, or since the echoed timestamp (`tcp_ack_update_rtt`).
     pub(super) fn measure_rtt(&mut self, now: Instant, sent: Option<Instant>, echo: Option<u32>) {
         if let Some(sent) = sent {
             self.rtt.measure(now - sent);
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// Nothing was in flight, so the ACK may open a window that was closed (`tcp_ack_probe`).
+    /// Nothing was in flight, so the ACK may open a closed window (`tcp_ack_probe`).
     fn window_may_have_opened(&mut self, io: &mut SocketIo<'_, '_>) {
         if !self.snd.has_unsent() {
             return;
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Segments left the flight: what was lost goes out again, and the timer is set anew.
+    /// Segments were acknowledged: retransmits lost ones, and restarts the timer.
     fn flight_shrank(&mut self, io: &mut SocketIo<'_, '_>, count: u32) {
         if let Some(high) = self.high_seq {
             self.loss_cwnd += count;
@@ -144,7 +144,7 @@ impl Connection {
     /// Linux: `tcp_xmit_retransmit_queue`, with slow start from one segment.
     fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
-        // Sending again may join segments, so that there are fewer afterwards.
+        // Retransmission may merge segments, so that fewer remain.
         while index < self.snd.in_flight.len() {
             let out = self.snd.in_flight.iter().filter(|sent| !sent.is_lost).count();
             if u32::try_from(out).is_ok_and(|out| out >= self.loss_cwnd) {

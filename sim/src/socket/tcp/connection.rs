@@ -1,4 +1,4 @@
-//! A connection: its state, its two halves, and the application that owns it.
+//! A connection: its state, its two directions, and its application.
 
 use super::delack::AckPolicy;
 use super::listen::Request as Handshake;
@@ -16,11 +16,11 @@ use crate::socket::{ClientProtocol, ClientSpec, Request, SendAgainError, Server,
 use crate::time::{Duration, Instant};
 use crate::trace::{Event, Outcome, SocketEvent};
 
-/// State of a connection (RFC 9293 §3.3.2). LISTEN, the handshake of a listener, and TIME_WAIT are sockets of their own.
+/// State of a connection (RFC 9293 §3.3.2). LISTEN, the handshake of a listener, and TIME_WAIT are separate sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::socket) enum State {
     SynSent,
-    /// Reached by a simultaneous open only.
+    /// Only in a simultaneous open.
     SynReceived,
     Established,
     FinWait1,
@@ -28,9 +28,9 @@ pub(in crate::socket) enum State {
     CloseWait,
     Closing,
     LastAck,
-    /// Lives on as a [`super::TimeWait`]; the table makes it one when the call ends.
+    /// Continues as a [`super::TimeWait`]; the table converts it at the end of the call.
     TimeWait(WaitFor),
-    /// Is gone when the call ends.
+    /// Removed at the end of the call.
     Closed,
 }
 
@@ -39,11 +39,11 @@ pub(in crate::socket) enum State {
 pub(in crate::socket) enum WaitFor {
     /// FIN_WAIT2: the peer's FIN.
     Fin,
-    /// TIME_WAIT: that old segments die out.
+    /// TIME_WAIT: expiry of old segments.
     Silence,
 }
 
-/// What the retransmission timer is set for (`icsk_pending`).
+/// Purpose of the retransmission timer (`icsk_pending`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteTimer {
     /// `ICSK_TIME_RETRANS`.
@@ -54,21 +54,22 @@ pub(super) enum WriteTimer {
     WindowProbe,
 }
 
-/// What a new connection takes over from one of the same tuple that is in TIME_WAIT (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+/// State that a new connection inherits from one with the same tuple in TIME_WAIT (`tcp_twsk_unique`,
+/// net/ipv4/tcp_ipv4.c).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inherited {
-    /// Its first sequence number.
+    /// Initial sequence number.
     pub(super) isn: Seq,
-    /// The peer's last timestamp, and when it came.
+    /// The peer's last timestamp, and its arrival time.
     pub(super) ts_recent: Option<(u32, Instant)>,
 }
 
-/// The application that owns a connection.
+/// The application of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum App {
     Client(Client),
     Server(Server),
-    /// It has closed the socket (`SOCK_DEAD`).
+    /// The application closed the socket (`SOCK_DEAD`).
     Gone,
 }
 
@@ -78,14 +79,14 @@ pub(in crate::socket) struct Connection {
     pub(in crate::socket) id: SocketId,
     pub(in crate::socket) tuple: FourTuple,
     pub(in crate::socket) state: State,
-    /// The source port was chosen by the user, so that no ephemeral port may be shared with it.
+    /// The source port was chosen by the user, so ephemeral ports must not share it.
     pub(in crate::socket) is_port_bound: bool,
     pub(in crate::socket) timers: Timers,
-    /// The flow to which its segments belong.
+    /// The flow of its segments.
     pub(super) flow: Option<FlowId>,
-    /// The packet that is being handled.
+    /// The packet being processed.
     pub(super) cause: Option<PacketId>,
-    /// Next IP identification.
+    /// The next IP ID.
     pub(super) ident: u16,
     /// Its route (`sk_dst_cache`).
     pub(super) dst: DstCache,
@@ -94,24 +95,24 @@ pub(in crate::socket) struct Connection {
     pub(super) rcv: Receive,
     pub(super) ack: AckPolicy,
     pub(super) rtt: Rtt,
-    /// The MSS that was announced, less the options of every segment (`advmss`).
+    /// The announced MSS, minus the options of every segment (`advmss`).
     pub(super) advmss: u16,
     pub(super) has_timestamps: bool,
     pub(super) has_sack: bool,
     pub(super) write_timer: WriteTimer,
-    /// Timeouts in a row without progress (`icsk_retransmits`, or `icsk_probes_out`).
+    /// Consecutive timeouts without progress (`icsk_retransmits`, or `icsk_probes_out`).
     pub(super) retransmits: u32,
-    /// When the first of these retransmissions was made, or the first SYN sent (`retrans_stamp`).
+    /// Time of the first of these retransmissions, or of the first SYN (`retrans_stamp`).
     pub(super) retrans_stamp: Option<Instant>,
-    /// What was in flight when loss was found; the state is left once this is acknowledged (`high_seq`).
+    /// End of the flight when loss was detected; recovery ends when this is acknowledged (`high_seq`).
     pub(super) high_seq: Option<Seq>,
-    /// How many segments may be in flight while lost ones are sent again (`snd_cwnd` after a timeout).
+    /// Maximum number of segments in flight while lost ones are retransmitted (`snd_cwnd` after a timeout).
     pub(super) loss_cwnd: u32,
     /// End of the flight for which a loss probe was sent (`tlp_high_seq`).
     pub(super) tlp_high_seq: Option<Seq>,
-    /// When an ACK was last sent for an unacceptable segment (`last_oow_ack_time`).
+    /// Time of the last ACK in reply to an unacceptable segment (`last_oow_ack_time`).
     pub(super) last_oow_ack: Option<Instant>,
-    /// Outcome of an ICMP error that did not end the connection (`sk_err_soft`).
+    /// The outcome of a non-fatal ICMP error (`sk_err_soft`).
     pub(super) soft_error: Option<Outcome>,
 }
 
@@ -153,8 +154,8 @@ impl Connection {
         }
     }
 
-    /// A client's connection, before its SYN. It inherits sequence numbers and the peer's timestamp from a connection in
-    /// TIME_WAIT whose place it takes.
+    /// A client's connection, before its SYN. It inherits sequence numbers and the peer's timestamp from a connection
+    /// in TIME_WAIT that it replaces.
     pub(super) fn connect(
         io: &mut SocketIo<'_, '_>,
         id: SocketId,
@@ -178,7 +179,7 @@ impl Connection {
         connection
     }
 
-    /// The connection of a handshake that a listener answered and that `segment` completes.
+    /// The connection of a listener's handshake, completed by `segment`.
     ///
     /// Linux: `tcp_v4_syn_recv_sock`, net/ipv4/tcp_ipv4.c; `tcp_create_openreq_child`, net/ipv4/tcp_minisocks.c.
     pub(super) fn accept(io: &mut SocketIo<'_, '_>, handshake: &Handshake, segment: &Segment<'_>) -> Self {
@@ -190,7 +191,8 @@ impl Connection {
         let app = App::Server(handshake.server.clone());
         let mut connection = Self::new(io, handshake.id, handshake.tuple, app, snd, rcv);
         connection.flow = segment.flow.or(handshake.flow);
-        // The same id means that the timers go on counting, lest one of the handshake be taken for one of the connection.
+        // With the same id, timers must continue counting, so that a timer of the handshake is not taken for one of the
+        // connection.
         connection.timers = handshake.timers.clone();
         connection.timers.cancel(TimerKind::Retransmit);
         connection.has_timestamps = handshake.ts_recent.is_some();
@@ -207,14 +209,14 @@ impl Connection {
         connection
     }
 
-    /// The handshake is over (`tcp_init_transfer`, net/ipv4/tcp_input.c).
+    /// The handshake is complete (`tcp_init_transfer`, net/ipv4/tcp_input.c).
     pub(super) fn establish(&mut self, io: &SocketIo<'_, '_>) {
         self.state = State::Established;
         self.rtt.finish_handshake();
         self.retransmits = 0;
         self.retrans_stamp = None;
-        // A client has already taken the timestamps off its MSS, a server has not: `tcp_init_buffer_space` keeps one
-        // segment in reserve where there is room for two, and so announces slightly different windows on the two sides.
+        // A client has already subtracted the timestamps from its MSS, a server has not: `tcp_init_buffer_space` keeps
+        // one segment in reserve if there is room for two, so the announced windows of the two sides differ slightly.
         let is_client = matches!(self.app, App::Client(_) | App::Gone);
         let option_len = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
         let segment = u32::from(if is_client { self.advmss - option_len } else { self.advmss });
@@ -224,8 +226,8 @@ impl Connection {
         self.advmss -= option_len;
     }
 
-    /// Lets the application look at what arrived, and do what it does about it. It runs after the segment that woke it has
-    /// been handled and acknowledged, as a process runs after the softirq.
+    /// Lets the application process received data. It runs after the segment that woke it has been processed and
+    /// acknowledged, as a process runs after the softirq.
     pub(super) fn wake_app(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         let mut unread = std::mem::take(&mut self.rcv.unread);
         let FourTuple { local, remote } = self.tuple;
@@ -252,7 +254,7 @@ impl Connection {
             }
             App::Gone => {}
         }
-        // The buffer serves for the next segment.
+        // The buffer is reused for the next segment.
         unread.clear();
         self.rcv.unread = unread;
     }
@@ -270,7 +272,7 @@ impl Connection {
         }
     }
 
-    /// Sends another request over a connection that was kept open.
+    /// Sends another request on a connection that was kept open.
     pub(in crate::socket) fn send_again(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -292,12 +294,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The client's patience has ended.
+    /// The client's timeout has expired.
     pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         self.finish(io, flows, Outcome::Timeout);
     }
 
-    /// Ends the client's exchange. The socket is closed as close(2) does, unless it is kept open and still usable.
+    /// Ends the client's exchange. Closes the socket like close(2), unless it is kept open and still usable.
     pub(in crate::socket) fn finish(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -320,14 +322,15 @@ impl Connection {
         self.finish(io, flows, if has_reply { Outcome::Connected } else { Outcome::Reset });
     }
 
-    /// Notes an ICMP error for the result of the exchange.
+    /// Records an ICMP error for the result of the exchange.
     pub(super) fn note_icmp_error(&mut self, message: &Message) {
         if let App::Client(Client { pending: Some(pending), .. }) = &mut self.app {
             pending.add_icmp_error(message.icmp_type, message.code);
         }
     }
 
-    /// The connection dies of an error: the application learns it, and nothing more is sent (`tcp_done`, `sk_err`).
+    /// Aborts the connection because of an error: the application is informed, and nothing more is sent (`tcp_done`,
+    /// `sk_err`).
     pub(super) fn abort(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, outcome: Outcome) {
         self.state = State::Closed;
         self.finish(io, flows, outcome);
@@ -341,7 +344,7 @@ impl Connection {
             State::SynSent | State::Closed => State::Closed,
             State::SynReceived | State::Established => State::FinWait1,
             State::CloseWait => State::LastAck,
-            // It was closed before.
+            // Already closed.
             State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait(_) => {
                 return;
             }
@@ -357,12 +360,12 @@ impl Connection {
         self.push(io);
     }
 
-    /// Whether close(2) was called: what arrives is for nobody (`SOCK_DEAD`, `RCV_SHUTDOWN`).
+    /// True after close(2): received data has no reader (`SOCK_DEAD`, `RCV_SHUTDOWN`).
     pub(super) const fn is_orphan(&self) -> bool {
         matches!(self.app, App::Gone)
     }
 
-    /// How long TIME_WAIT lasts, or FIN_WAIT2 without an owner (`TCP_TIMEWAIT_LEN`, `tcp_fin_timeout`).
+    /// Duration of TIME_WAIT, or of FIN_WAIT2 without an owner (`TCP_TIMEWAIT_LEN`, `tcp_fin_timeout`).
     pub(super) const fn time_wait() -> Duration {
         Duration::from_secs(60)
     }

@@ -1,4 +1,4 @@
-//! When an ACK is sent at once and when it waits for data to ride on (`struct inet_connection_sock`, `icsk_ack`).
+//! Delayed acknowledgments (`struct inet_connection_sock`, `icsk_ack`).
 
 use crate::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ const DELACK_MAX: Duration = Duration::from_millis(200);
 /// `TCP_MAX_QUICKACKS`.
 const MAX_QUICKACKS: u32 = 16;
 
-/// State of delayed acknowledgement.
+/// State of delayed acknowledgments.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AckPolicy {
-    /// `ICSK_ACK_SCHED`: something is to be acknowledged.
+    /// `ICSK_ACK_SCHED`: an ACK is pending.
     pub(super) is_scheduled: bool,
-    /// `ICSK_ACK_NOW`: and it may not wait.
+    /// `ICSK_ACK_NOW`: it must not be delayed.
     pub(super) is_urgent: bool,
-    /// `quick`: how many ACKs are still sent at once.
+    /// `quick`: number of ACKs that are still sent immediately.
     quick: u32,
-    /// `pingpong`: the application answers what it receives, so ACKs wait for its data.
+    /// `pingpong`: the application responds to what it receives, so ACKs wait for its data.
     is_pingpong: bool,
-    /// `ato`: predicted gap between segments, and so how long an ACK waits; zero before any data came.
+    /// `ato`: predicted interval between segments, and hence the delay of an ACK; zero before any data.
     ato: Duration,
-    /// `lrcvtime`: when data came last.
+    /// `lrcvtime`: time of the last data.
     last_received: Instant,
     /// `ICSK_ACK_PUSHED`, `ICSK_ACK_PUSHED2`: small segments since the last ACK, up to two.
     pushed: u8,
@@ -44,7 +44,7 @@ impl AckPolicy {
         } else if gap < self.ato {
             self.ato = (self.ato / 2 + gap).min(rto);
         } else if gap > rto {
-            // The sender has been idle, or lost something: let it see ACKs soon.
+            // The sender was idle or lost something: send ACKs quickly.
             self.grant_quick(quick);
         }
         self.last_received = now;
@@ -61,8 +61,8 @@ impl AckPolicy {
         self.quick = self.quick.max(quick.clamp(2, MAX_QUICKACKS));
     }
 
-    /// An answer within `ato` of the last data makes the session interactive (`tcp_event_data_sent`, net/ipv4/tcp_output.c;
-    /// `tcp_pingpong_thresh` is 1).
+    /// A response within `ato` of the last data makes the session interactive (`tcp_event_data_sent`,
+    /// net/ipv4/tcp_output.c; `tcp_pingpong_thresh` is 1).
     pub(super) fn data_sent(&mut self, now: Instant) {
         if now - self.last_received < self.ato {
             self.is_pingpong = true;
@@ -74,26 +74,26 @@ impl AckPolicy {
         self.last_received = now;
     }
 
-    /// A FIN came (`tcp_fin`): its ACK may ride on the FIN that the application is about to cause.
+    /// A FIN was received (`tcp_fin`): its ACK may be combined with the FIN that the application is about to cause.
     pub(super) const fn fin_received(&mut self) {
         self.is_scheduled = true;
         self.is_pingpong = true;
     }
 
-    /// Whether to acknowledge at once (`tcp_in_quickack_mode`).
+    /// True if ACKs are sent immediately (`tcp_in_quickack_mode`).
     pub(super) const fn is_quick(&self) -> bool {
         self.is_urgent || (self.quick > 0 && !self.is_pingpong)
     }
 
-    /// Whether to acknowledge now that the application has read everything (`tcp_cleanup_rbuf`, net/ipv4/tcp.c).
+    /// True if an ACK is due now that the application has read everything (`tcp_cleanup_rbuf`, net/ipv4/tcp.c).
     pub(super) const fn is_due_after_read(&self) -> bool {
         self.is_scheduled && (self.pushed == 2 || (self.pushed == 1 && !self.is_pingpong))
     }
 
-    /// Some segment carried an ACK (`tcp_event_ack_sent`, net/ipv4/tcp_output.c).
+    /// A segment carried an ACK (`tcp_event_ack_sent`, net/ipv4/tcp_output.c).
     pub(super) fn ack_sent(&mut self) {
         if self.quick == 1 {
-            // Leaving quick mode, the predicted gap is taken back to its floor (`tcp_dec_quickack_mode`).
+            // At the end of quick mode, the predicted interval is reset to its minimum (`tcp_dec_quickack_mode`).
             self.ato = ATO_MIN;
         }
         self.quick = self.quick.saturating_sub(1);
@@ -102,7 +102,7 @@ impl AckPolicy {
         self.pushed = 0;
     }
 
-    /// How long to wait for data to ride on (`tcp_send_delayed_ack`, net/ipv4/tcp_output.c).
+    /// The delay of an ACK that waits for data (`tcp_send_delayed_ack`, net/ipv4/tcp_output.c).
     pub(super) fn delay(&self, rtt: Option<Duration>) -> Duration {
         if self.ato <= ATO_MIN {
             return self.ato;
@@ -112,7 +112,7 @@ impl AckPolicy {
         self.ato.min(limit).min(DELACK_MAX)
     }
 
-    /// The wait was in vain: no data came to ride on (`tcp_delack_timer_handler`, net/ipv4/tcp_timer.c).
+    /// The delay expired without data (`tcp_delack_timer_handler`, net/ipv4/tcp_timer.c).
     pub(super) fn timed_out(&mut self, rto: Duration) {
         if self.is_pingpong {
             self.is_pingpong = false;

@@ -1,4 +1,4 @@
-//! ICMP errors about a connection's segments.
+//! ICMP errors about segments of a connection.
 //!
 //! Linux: `tcp_v4_err`, `tcp_v4_mtu_reduced`, net/ipv4/tcp_ipv4.c.
 
@@ -29,9 +29,9 @@ impl Connection {
         }
         let Some(error) = icmp_error(message.icmp_type, message.code) else { return };
         match self.state {
-            // Whatever the error, it ends the attempt to connect.
+            // Any error ends a connection attempt.
             State::SynSent | State::SynReceived => self.abort(io, flows, error.outcome),
-            // The connection goes on; the error is what it is told if it times out.
+            // The connection continues; the error is reported if it times out.
             State::Established
             | State::FinWait1
             | State::FinWait2
@@ -42,9 +42,9 @@ impl Connection {
         }
     }
 
-    /// The path takes smaller segments only: what is in flight is sent again in such (`tcp_simple_retransmit`).
+    /// The path accepts smaller segments only: the flight is split and retransmitted (`tcp_simple_retransmit`).
     fn mtu_reduced(&mut self, io: &mut SocketIo<'_, '_>, mtu: u16) {
-        // RFC 1191: routers of old leave the field zero; Linux then assumes 552 (`ip_rt_min_pmtu`), as it does for less.
+        // RFC 1191: old routers leave the field zero; Linux then assumes 552 (`ip_rt_min_pmtu`), as for smaller values.
         let mss = mtu.max(552) - HEADERS_LEN;
         if mss >= self.snd.mss {
             return;
@@ -57,7 +57,7 @@ impl Connection {
         }
     }
 
-    /// What the error would mean to the application, kept for its timeout.
+    /// The error's outcome, used at the timeout.
     pub(super) fn timeout_outcome(&self) -> Outcome {
         self.soft_error.unwrap_or(Outcome::Timeout)
     }

@@ -1,7 +1,7 @@
-//! Segments that arrive for a connection.
+//! Received segments of a connection.
 //!
-//! Linux: `tcp_rcv_state_process`, `tcp_validate_incoming`, `tcp_ack`, `tcp_data_queue`, `tcp_fin`, net/ipv4/tcp_input.c. The
-//! fast path of `tcp_rcv_established` gives the same results and is not repeated.
+//! Linux: `tcp_rcv_state_process`, `tcp_validate_incoming`, `tcp_ack`, `tcp_data_queue`, `tcp_fin`,
+//! net/ipv4/tcp_input.c. The fast path of `tcp_rcv_established` has the same results and is omitted.
 
 use super::Disposition;
 use super::connection::{Connection, State, WaitFor};
@@ -16,11 +16,11 @@ use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 use crate::wire::TcpFlags;
 
-/// `tcp_invalid_ratelimit`: ACKs for unacceptable segments are this far apart.
+/// `tcp_invalid_ratelimit`: minimum interval of ACKs in reply to unacceptable segments.
 const INVALID_RATELIMIT: Duration = Duration::from_millis(500);
 
 impl Connection {
-    /// Handles a segment whose checksum is right.
+    /// Processes a segment with a valid checksum.
     pub(super) fn segment_arrived(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -77,8 +77,8 @@ impl Connection {
         verdict
     }
 
-    /// The checks that every segment of a synchronised connection must pass (`tcp_validate_incoming`; RFC 9293 §3.10.7.4,
-    /// RFC 5961, RFC 7323 §5).
+    /// The checks for every segment of a synchronized connection (`tcp_validate_incoming`; RFC 9293 §3.10.7.4, RFC
+    /// 5961, RFC 7323 §5).
     fn validate_incoming(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -117,7 +117,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The SYN|ACK by which the peer answers our SYN when both were sent at once.
+    /// The peer's SYN|ACK in a simultaneous open.
     fn is_own_syn_ack(&self, segment: &Segment<'_>) -> bool {
         self.state == State::SynReceived
             && segment.has(TcpFlags::ACK)
@@ -126,18 +126,18 @@ impl Connection {
             && segment.ack == self.snd.snd_nxt
     }
 
-    /// A RST at the end of what the peer sent, of which some was lost.
+    /// A RST at the end of the peer's data, of which some was lost.
     fn is_rst_beyond_gap(&self, seq: Seq) -> bool {
         self.has_sack && self.rcv.highest_sack() == Some(seq)
     }
 
-    /// A RST whose sender had not counted its own FIN (`tcp_reset_check`).
+    /// A RST whose sender did not count its own FIN (`tcp_reset_check`).
     fn is_rst_behind_fin(&self, seq: Seq) -> bool {
         seq + 1 == self.rcv.rcv_nxt
             && matches!(self.state, State::CloseWait | State::LastAck | State::Closing)
     }
 
-    /// Whether the timestamp is older than one that was seen (`tcp_paws_discard`, `tcp_disordered_ack`).
+    /// True if the timestamp is older than the last one (`tcp_paws_discard`, `tcp_disordered_ack`).
     pub(super) fn is_paws_rejected(&self, segment: &Segment<'_>) -> bool {
         let (Some((value, _)), Some((recent, _)), true) =
             (segment.options.timestamps, self.rcv.ts_recent, self.has_timestamps)
@@ -148,7 +148,7 @@ impl Connection {
         if age <= 1 {
             return false;
         }
-        // An ACK without data that was overtaken by another of the same content does no harm.
+        // An ACK without data that was overtaken by an equal one is harmless.
         let is_disordered_ack = segment.has(TcpFlags::ACK)
             && segment.seq == segment.end_seq()
             && segment.seq == self.rcv.rcv_nxt
@@ -157,14 +157,14 @@ impl Connection {
         !is_disordered_ack
     }
 
-    /// Answers a segment outside the window (`tcp_send_dupack`). A SYN among them is challenged.
+    /// Replies to a segment outside the window (`tcp_send_dupack`). A SYN is answered with a challenge ACK.
     fn answer_unacceptable(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         let (seq, end) = (segment.seq, segment.end_seq());
         if segment.has(TcpFlags::SYN) {
             self.send_challenge_ack(io);
             return;
         }
-        // Segments with data are no part of a loop of ACKs, so they are not limited (`tcp_oow_rate_limited`).
+        // Segments with data cannot be part of an ACK loop, so they are not limited (`tcp_oow_rate_limited`).
         if seq == end && self.is_rate_limited(io.cx.now) {
             return;
         }
@@ -192,12 +192,12 @@ impl Connection {
         false
     }
 
-    /// An acceptable RST (`tcp_reset`).
+    /// Processes an acceptable RST (`tcp_reset`).
     fn reset_received(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         self.abort(io, flows, Outcome::Reset);
     }
 
-    /// What the ACK means to the state; a verdict if the segment ends here.
+    /// State transitions caused by the ACK; a verdict if processing ends here.
     fn advance_state(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Option<Disposition> {
         match self.state {
             State::SynReceived => {
@@ -222,19 +222,19 @@ impl Connection {
             | State::Closing
             | State::LastAck => None,
             State::SynSent | State::TimeWait(_) | State::Closed => {
-                unreachable!("handled before the acknowledgement")
+                unreachable!("processed before the acknowledgment")
             }
         }
     }
 
-    /// Our FIN is acknowledged. Nobody owns the socket any more, so it becomes a small one that waits for the peer's FIN,
-    /// unless that came with this very segment.
+    /// Our FIN is acknowledged. The socket has no owner any more, so it is replaced by a minisock that waits for the
+    /// peer's FIN, unless that arrived with this segment.
     fn fin_acked(&mut self, segment: &Segment<'_>) -> Option<Disposition> {
         self.state = State::FinWait2;
         let fin = u32::from(segment.has(TcpFlags::FIN));
         let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
         if segment.len() > 0 && end_of_data.is_after(self.rcv.rcv_nxt) {
-            // Data for nobody (`SKB_DROP_REASON_TCP_ABORT_ON_DATA`).
+            // Data without a reader (`SKB_DROP_REASON_TCP_ABORT_ON_DATA`).
             self.state = State::Closed;
             return Some(Disposition::Reset(DropReason::TcpInvalid));
         }
@@ -245,7 +245,7 @@ impl Connection {
         None
     }
 
-    /// Handles data and FIN (step 7 of `tcp_rcv_state_process`).
+    /// Processes data and FIN (step 7 of `tcp_rcv_state_process`).
     fn process_text(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Disposition {
         match self.state {
             State::CloseWait | State::Closing | State::LastAck
@@ -288,7 +288,7 @@ impl Connection {
                     let is_small = segment.len() < self.rcv_mss();
                     self.ack.data_received(io.cx.now, is_small, self.quickack_budget(), self.rtt.rto);
                 }
-                // RFC 5681 §4.2: a segment that fills a gap is acknowledged at once.
+                // RFC 5681 §4.2: a segment that fills a gap is acknowledged immediately.
                 if had_gap && !self.rcv.has_gap() {
                     self.ack.is_scheduled = true;
                     self.ack.is_urgent = true;
@@ -327,12 +327,12 @@ impl Connection {
             }
             State::CloseWait | State::Closing | State::LastAck => {}
             State::SynSent | State::TimeWait(_) | State::Closed => {
-                unreachable!("no text is handled in these states")
+                unreachable!("data is not processed in these states")
             }
         }
     }
 
-    /// Sends the ACK that is due, or lets it wait for data to ride on (`__tcp_ack_snd_check`).
+    /// Sends a pending ACK, or delays it (`__tcp_ack_snd_check`).
     fn ack_if_due(&mut self, io: &mut SocketIo<'_, '_>) {
         if !self.ack.is_scheduled {
             return;
@@ -354,12 +354,12 @@ impl Connection {
         }
     }
 
-    /// The size of segments that the peer seems to send, as it is first estimated (`tcp_initialize_rcv_mss`).
+    /// The initial estimate of the peer's segment size (`tcp_initialize_rcv_mss`).
     pub(super) fn rcv_mss(&self) -> u32 {
         u32::from(self.advmss).min(536).min(self.rcv.rcv_wnd / 2).max(88)
     }
 
-    /// How many ACKs are sent at once when quick mode begins (`tcp_incr_quickack`).
+    /// Number of immediate ACKs when quick mode starts (`tcp_incr_quickack`).
     fn quickack_budget(&self) -> u32 {
         self.rcv.rcv_wnd / (2 * self.rcv_mss())
     }

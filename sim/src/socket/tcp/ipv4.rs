@@ -1,4 +1,4 @@
-//! TCP over the table of sockets: a client opens one, and a segment finds the one that it is for.
+//! TCP sockets: opening clients, and looking up the socket for a segment.
 //!
 //! Linux: net/ipv4/tcp_ipv4.c; `tcp_conn_request`, net/ipv4/tcp_input.c; `tcp_check_req`, net/ipv4/tcp_minisocks.c.
 
@@ -66,7 +66,7 @@ fn deliver(
         Some(Socket::Listener(_)) => syn_arrived(sockets, io, id, segment),
         Some(Socket::Request(_)) => ack_arrived(sockets, io, id, segment),
         Some(Socket::TimeWait(_)) => time_wait_segment_arrived(sockets, io, id, segment),
-        Some(Socket::Udp(_) | Socket::Ping(_)) | None => unreachable!("the TCP table names TCP sockets"),
+        Some(Socket::Udp(_) | Socket::Ping(_)) | None => unreachable!("the TCP table contains TCP sockets"),
     };
     match verdict {
         Disposition::Taken => Delivery::Delivered(id),
@@ -80,7 +80,7 @@ fn deliver(
     }
 }
 
-/// Answers a segment by a RST, unless it is one (`tcp_v4_send_reset`; RFC 9293 §3.5.2).
+/// Replies to a segment with a RST, unless it is one itself (`tcp_v4_send_reset`; RFC 9293 §3.5.2).
 fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
     if segment.has(TcpFlags::RST) {
         return;
@@ -126,7 +126,7 @@ fn syn_arrived(
     start_handshake(sockets, io, id, segment, None)
 }
 
-/// Answers a SYN. `isn` is given when the SYN reopens a connection in TIME_WAIT.
+/// Replies to a SYN. `isn` is given if the SYN reopens a connection in TIME_WAIT.
 fn start_handshake(
     sockets: &mut Sockets,
     io: &mut SocketIo<'_, '_>,
@@ -136,9 +136,9 @@ fn start_handshake(
 ) -> Disposition {
     let child = sockets.table.next_id();
     let Some(Socket::Listener(listener)) = sockets.table.get_mut(listener_id) else {
-        unreachable!("the look-up found a listener");
+        unreachable!("the lookup found a listener");
     };
-    // Linux would answer with a SYN cookie here (`tcp_syncookies`), which is not modelled.
+    // Linux would reply with a SYN cookie here (`tcp_syncookies`), which is not modelled.
     if listener.request_count >= io.settings.listen_backlog {
         return Disposition::Drop(DropReason::TcpListenOverflow);
     }
@@ -152,7 +152,7 @@ fn start_handshake(
     Disposition::Taken
 }
 
-/// A segment for a handshake: an acceptable ACK makes a connection, which then handles the segment itself.
+/// A segment of a handshake: an acceptable ACK creates a connection, which then processes the segment itself.
 fn ack_arrived(
     sockets: &mut Sockets,
     io: &mut SocketIo<'_, '_>,
@@ -160,7 +160,7 @@ fn ack_arrived(
     segment: &Segment<'_>,
 ) -> Disposition {
     let Some(Socket::Request(request)) = sockets.table.get_mut(id) else {
-        unreachable!("the caller has looked");
+        unreachable!("the handshake exists");
     };
     let listener = request.listener;
     match request.check(io, segment) {
@@ -181,7 +181,7 @@ fn ack_arrived(
     }
 }
 
-/// A segment for a socket in TIME_WAIT (`tcp_v4_rcv`, label `do_time_wait`).
+/// Processes a segment for a socket in TIME_WAIT (`tcp_v4_rcv`, label `do_time_wait`).
 fn time_wait_segment_arrived(
     sockets: &mut Sockets,
     io: &mut SocketIo<'_, '_>,
@@ -190,7 +190,7 @@ fn time_wait_segment_arrived(
 ) -> Disposition {
     let listener = sockets.table.tcp_listener(segment.tuple.local);
     let Some(Socket::TimeWait(time_wait)) = sockets.table.get_mut(id) else {
-        unreachable!("the caller has looked");
+        unreachable!("the socket is in TIME_WAIT");
     };
     let time_wait = Arc::make_mut(time_wait);
     match time_wait.process(io, segment) {

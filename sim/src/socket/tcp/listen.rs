@@ -14,21 +14,21 @@ use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
 use std::net::Ipv4Addr;
 
-/// A socket in LISTEN. Its application accepts at once, so that the queue of accepted connections is always empty.
+/// A socket in LISTEN. Its application accepts immediately, so the accept queue is always empty.
 #[derive(Clone, Debug)]
 pub(in crate::socket) struct Listener {
-    /// `None` is every address.
+    /// `None` means all addresses.
     pub(in crate::socket) addr: Option<Ipv4Addr>,
     pub(in crate::socket) port: u16,
     pub(in crate::socket) server: Server,
-    /// Handshakes that have not ended (`qlen`).
+    /// Number of unfinished handshakes (`qlen`).
     pub(in crate::socket) request_count: u32,
 }
 
-/// A handshake that a listener has answered (`struct tcp_request_sock`, state NEW_SYN_RECV).
+/// A handshake answered by a listener (`struct tcp_request_sock`, state NEW_SYN_RECV).
 #[derive(Clone, Debug)]
 pub(in crate::socket) struct Request {
-    /// Becomes the connection's.
+    /// Becomes the connection's id.
     pub(in crate::socket) id: SocketId,
     pub(in crate::socket) listener: SocketId,
     pub(in crate::socket) tuple: FourTuple,
@@ -47,23 +47,23 @@ pub(in crate::socket) struct Request {
     pub(super) rcv_wnd: u32,
     /// `None` if the peer does not use timestamps.
     pub(super) ts_recent: Option<(u32, Instant)>,
-    /// When the SYN|ACK was sent first.
+    /// Time of the first SYN|ACK.
     pub(super) started: Instant,
-    /// Times that the SYN|ACK was sent again (`num_retrans`).
+    /// Number of SYN|ACK retransmissions (`num_retrans`).
     pub(super) retransmits: u32,
-    /// Times that the timer expired (`num_timeout`).
+    /// Number of timer expirations (`num_timeout`).
     timeouts: u32,
     last_oow_ack: Option<Instant>,
 }
 
-/// What `tcp_check_req` says of a segment.
+/// The result of `tcp_check_req`.
 pub(super) enum Checked {
     Drop,
-    /// A SYN that was sent again, or something outside the window: it was answered.
+    /// A retransmitted SYN, or a segment outside the window: it was answered.
     Answered,
-    /// The listener is to handle it: it answers with a RST.
+    /// The listener processes it and replies with a RST.
     Listener,
-    /// The handshake is off; true if the peer is told.
+    /// The handshake is aborted; true if the peer is informed.
     Abandon(bool),
     Accept,
 }
@@ -115,7 +115,7 @@ impl Request {
         };
         let controls = TcpFlags(segment.flags.0 & CONTROLS.0);
         if segment.seq == self.peer_isn && controls == TcpFlags::SYN && !is_paws_rejected {
-            // The client has sent its SYN again. Answering also puts the timer off.
+            // The client retransmitted its SYN. Replying also restarts the timer.
             if self.is_rate_limited(io.cx.now) {
                 return Checked::Drop;
             }
@@ -182,7 +182,7 @@ impl Request {
         io.send_segment(&segment, self.sender(cause));
     }
 
-    /// Answers a segment outside the window (`tcp_v4_reqsk_send_ack`).
+    /// Replies to a segment outside the window (`tcp_v4_reqsk_send_ack`).
     fn send_ack(&self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         let ack = Outgoing {
             tuple: self.tuple,
@@ -201,17 +201,17 @@ impl Request {
         self.ts_recent.map(|(recent, _)| (timestamp(io.cx.now), recent))
     }
 
-    /// A handshake has no counter of its own; its packets carry identification 0 (`ip_build_and_send_pkt`).
+    /// A handshake has no counter of its own; its packets have IP ID 0 (`ip_build_and_send_pkt`).
     const fn sender(&self, cause: Option<PacketId>) -> Sender {
         Sender { ident: 0, socket: Some(self.id), route: None, flow: self.flow, cause }
     }
 
-    /// How long until the SYN|ACK is sent again (`reqsk_timeout`).
+    /// The retransmission interval of the SYN|ACK (`reqsk_timeout`).
     fn timeout(&self) -> Duration {
         (TIMEOUT_INIT * (1 << self.timeouts.min(7))).min(super::rtt::RTO_MAX)
     }
 
-    /// The timer expired: the SYN|ACK is sent again. False if that was done often enough, and the handshake is off.
+    /// The timer expired: retransmits the SYN|ACK. False if the limit is reached, and the handshake is aborted.
     pub(in crate::socket) fn timer_expired(&mut self, io: &mut SocketIo<'_, '_>) -> bool {
         if self.timeouts >= u32::from(io.settings.tcp_synack_retries) {
             return false;

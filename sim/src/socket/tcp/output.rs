@@ -31,7 +31,7 @@ impl Connection {
         self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
     }
 
-    /// Sends a SYN, or a SYN|ACK when the peer's SYN has crossed ours (`tcp_send_synack`).
+    /// Sends a SYN, or a SYN|ACK in a simultaneous open (`tcp_send_synack`).
     pub(super) fn transmit_syn(&mut self, io: &mut SocketIo<'_, '_>) {
         let is_answer = self.state == State::SynReceived;
         let flags = if is_answer { TcpFlags::SYN.union(TcpFlags::ACK) } else { TcpFlags::SYN };
@@ -58,7 +58,7 @@ impl Connection {
         io.send_segment(&segment, sender);
     }
 
-    /// Sends what window and Nagle allow (`__tcp_push_pending_frames`).
+    /// Sends as much as window and Nagle permit (`__tcp_push_pending_frames`).
     pub(super) fn push(&mut self, io: &mut SocketIo<'_, '_>) {
         let mss = self.mss();
         let mut has_sent = false;
@@ -106,7 +106,7 @@ impl Connection {
         self.transmit(io, seq, Some(end), flags);
     }
 
-    /// Sends the flight's segment with that index again (`__tcp_retransmit_skb`).
+    /// Retransmits the segment of the flight with that index (`__tcp_retransmit_skb`).
     pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) {
         // Linux: tcp_retrans_try_collapse.
         if io.settings.tcp_retrans_collapse && !matches!(self.state, State::SynSent | State::SynReceived) {
@@ -130,10 +130,10 @@ impl Connection {
         }
     }
 
-    /// Sends everything in flight again.
+    /// Retransmits the whole flight.
     pub(super) fn retransmit_all(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
-        // Sending again may join segments, so that there are fewer afterwards.
+        // Retransmission may merge segments, so that fewer remain.
         while index < self.snd.in_flight.len() {
             self.retransmit(io, index);
             index += 1;
@@ -148,13 +148,13 @@ impl Connection {
         self.transmit(io, self.snd.snd_nxt, None, TcpFlags::ACK);
     }
 
-    /// Sends an ACK that provokes one: its sequence number is acknowledged already (`tcp_xmit_probe_skb`).
+    /// Sends an ACK that provokes a reply: its sequence number is already acknowledged (`tcp_xmit_probe_skb`).
     pub(super) fn send_window_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         let before = Seq(self.snd.snd_una.0.wrapping_sub(1));
         self.transmit(io, before, None, TcpFlags::ACK);
     }
 
-    /// Builds a segment that carries an ACK, and sends it (`__tcp_transmit_skb`).
+    /// Builds and sends a segment with ACK (`__tcp_transmit_skb`).
     fn transmit(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Option<Seq>, flags: TcpFlags) {
         let window = self.rcv.select_window(self.rcv_mss());
         let echo = self.rcv.ts_recent.map_or(0, |(value, _)| value);
@@ -195,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// On whose behalf the next segment goes out; takes an IP identification.
+    /// The origin of the next segment; consumes an IP ID.
     pub(super) fn sender(&mut self, io: &SocketIo<'_, '_>) -> Sender {
         let ident = self.ident;
         self.ident = self.ident.wrapping_add(1);
@@ -203,10 +203,10 @@ impl Connection {
         Sender { ident, socket: Some(self.id), route, flow: self.flow, cause: self.cause }
     }
 
-    /// Data bytes per segment (`tcp_current_mss`; SACK blocks are not reckoned with).
+    /// Payload bytes per segment (`tcp_current_mss`; SACK blocks are not considered).
     pub(super) fn mss(&self) -> u32 {
         let options = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
-        // At least two segments shall fit into the peer's window (`tcp_bound_to_half_wnd`).
+        // At least two segments must fit into the peer's window (`tcp_bound_to_half_wnd`).
         let window = self.snd.max_window;
         let half = if window > 536 { window / 2 } else { window };
         let mss = u32::from(self.snd.mss.saturating_sub(options)).max(1);
@@ -225,8 +225,8 @@ impl Connection {
             return;
         };
         let after = if self.write_timer == WriteTimer::LossProbe {
-            // Counts from when the segment was sent, not from when the probe took the timer's place, or found that another
-            // probe is still to be answered.
+            // Counts from when the segment was sent, not from when the probe replaced the timer, or found that another
+            // probe is pending.
             ((head.sent + self.rtt.rto) - io.cx.now).max(Duration::from_micros(1))
         } else {
             self.rtt.rto
@@ -234,15 +234,15 @@ impl Connection {
         self.arm_write_timer(io, WriteTimer::Retransmit, after);
     }
 
-    /// Replaces the retransmission timer by one for a loss probe, if the tail of a flight may be lost without anything after
-    /// it that would reveal the loss (`tcp_schedule_loss_probe`; RFC 8985 §7). False if no probe is due.
+    /// Replaces the retransmission timer by one for a loss probe, if the tail of a flight may be lost without later
+    /// segments that would reveal it (`tcp_schedule_loss_probe`; RFC 8985 §7). False if no probe is due.
     pub(super) fn schedule_loss_probe(&mut self, io: &mut SocketIo<'_, '_>, is_advancing: bool) -> bool {
         let Some(head) = self.snd.in_flight.front() else { return false };
         if !self.has_sack || self.high_seq.is_some() {
             return false;
         }
         let wait = match self.rtt.smoothed() {
-            // One segment may be waiting for a delayed ACK; for several, two ticks are allowed.
+            // A single segment may be waiting for a delayed ACK; for several, two ticks are allowed.
             Some(srtt) if self.snd.in_flight.len() == 1 => srtt * 2 + RTO_MIN,
             Some(srtt) => srtt * 2 + Duration::from_millis(2),
             None => super::rtt::TIMEOUT_INIT,

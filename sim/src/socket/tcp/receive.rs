@@ -1,32 +1,32 @@
-//! The receiving half of a connection: sequence space, window, reordering, selective acknowledgements.
+//! The receive direction of a connection: sequence space, window, reordering, SACK.
 
 use super::segment::{SackBlocks, Segment};
 use super::seq::Seq;
 use crate::time::Instant;
 use crate::wire::TcpFlags;
 
-/// State of the receiving half (`struct tcp_sock`; names as there).
+/// State of the receive direction (`struct tcp_sock`; same names).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receive {
     /// Next sequence number expected.
     pub(super) rcv_nxt: Seq,
-    /// `rcv_nxt` when the window was last announced.
+    /// `rcv_nxt` at the last window announcement.
     pub(super) rcv_wup: Seq,
-    /// The window as last announced, counted from `rcv_wup`.
+    /// The last announced window, relative to `rcv_wup`.
     pub(super) rcv_wnd: u32,
-    /// The window that is worth announcing.
+    /// The maximum window to announce.
     pub(super) rcv_ssthresh: u32,
-    /// Shift of the windows that go out.
+    /// Window scale of outgoing segments.
     pub(super) rcv_wscale: u8,
-    /// Timestamp to echo, and when it was taken; `None` before the first one.
+    /// The timestamp to echo, and when it was received; `None` before the first one.
     pub(super) ts_recent: Option<(u32, Instant)>,
-    /// Bytes in order that the application has not read.
+    /// In-order data that the application has not read.
     pub(super) unread: Vec<u8>,
-    /// The peer's FIN was reached.
+    /// The peer's FIN has been processed.
     pub(super) is_finished: bool,
-    /// Segments beyond a gap, by sequence number, not overlapping what is before them.
+    /// Segments beyond a gap, by sequence number, without overlaps.
     reorder: Vec<OutOfOrder>,
-    /// Blocks to report, the most recent first.
+    /// SACK blocks to report, most recent first.
     sack: SackBlocks,
     /// A duplicate to report once (RFC 2883).
     duplicate: Option<(Seq, Seq)>,
@@ -45,40 +45,40 @@ impl OutOfOrder {
     }
 }
 
-/// What a segment's text led to.
+/// The result of a segment's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Text {
-    /// The segment has none.
+    /// There is none.
     Nothing,
-    /// Some of it was next in order; so many bytes became readable.
+    /// In order; this many bytes became readable.
     InOrder(u32),
-    /// It lies beyond a gap.
+    /// Beyond a gap.
     BeyondGap,
-    /// All of it was received before, or lies outside the window.
+    /// Received before, or outside the window.
     Unwanted,
 }
 
 impl Receive {
-    /// Before the peer's SYN is known, with the window to announce first.
+    /// Before the peer's SYN is known, with the initial window.
     pub(super) fn new(rcv_wnd: u32, rcv_wscale: u8) -> Self {
         Self { rcv_wnd, rcv_wscale, rcv_ssthresh: rcv_wnd, ..Self::default() }
     }
 
-    /// The peer's SYN is received; what follows it is expected next.
+    /// The peer's SYN was received; the number after it is expected next.
     pub(super) fn start_after(&mut self, peer_isn: Seq) {
         self.rcv_nxt = peer_isn + 1;
         self.rcv_wup = self.rcv_nxt;
     }
 
-    /// What is left of the announced window (`tcp_receive_window`, include/net/tcp.h).
+    /// The rest of the announced window (`tcp_receive_window`, include/net/tcp.h).
     pub(super) fn window_left(&self) -> u32 {
         (self.rcv_wup + self.rcv_wnd - self.rcv_nxt).min(self.rcv_wnd)
     }
 
-    /// Chooses the window to announce, and announces it. Never takes back what was announced.
+    /// Selects the window to announce. It never shrinks.
     ///
-    /// Linux: `tcp_select_window`, net/ipv4/tcp_output.c. Deviation: unread data never narrows the window, because the
-    /// applications here read at once, and segments of 536 bytes and more do not widen it.
+    /// Linux: `tcp_select_window`, net/ipv4/tcp_output.c. Deviation: unread data does not reduce the window, because
+    /// the applications here read immediately, and segments of 536 bytes and more do not increase it.
     pub(super) fn select_window(&mut self, rcv_mss: u32) -> u16 {
         let unit = 1 << self.rcv_wscale;
         let wanted = self.wanted_window(rcv_mss);
@@ -89,7 +89,7 @@ impl Receive {
         u16::try_from(window >> self.rcv_wscale).unwrap_or(u16::MAX)
     }
 
-    /// Linux: `__tcp_select_window`. A window that is not scaled is kept while it is close to the space that is free.
+    /// Linux: `__tcp_select_window`. An unscaled window is kept while it is close to the free space.
     fn wanted_window(&self, rcv_mss: u32) -> u32 {
         let free = self.rcv_ssthresh;
         if self.rcv_wscale > 0 {
@@ -101,12 +101,12 @@ impl Receive {
         }
     }
 
-    /// Whether a segment overlaps the window (`tcp_sequence`, net/ipv4/tcp_input.c).
+    /// True if a segment overlaps the window (`tcp_sequence`, net/ipv4/tcp_input.c).
     pub(super) fn is_acceptable(&self, seq: Seq, end_seq: Seq) -> bool {
         !end_seq.is_before(self.rcv_wup) && !seq.is_after(self.rcv_nxt + self.window_left())
     }
 
-    /// Notes the timestamp to echo (`tcp_replace_ts_recent`).
+    /// Records the timestamp to echo (`tcp_replace_ts_recent`).
     pub(super) fn note_timestamp(&mut self, seq: Seq, value: u32, now: Instant) {
         let is_newer = self.ts_recent.is_none_or(|(recent, _)| recent.wrapping_sub(value).cast_signed() <= 0);
         if !seq.is_after(self.rcv_wup) && is_newer {
@@ -114,7 +114,7 @@ impl Receive {
         }
     }
 
-    /// Takes the text of a segment in the sequence space (`tcp_data_queue`).
+    /// Adds the payload of a segment to the sequence space (`tcp_data_queue`).
     pub(super) fn take_text(&mut self, segment: &Segment<'_>) -> Text {
         let (seq, end) = (segment.seq, segment.end_seq());
         if seq == end {
@@ -140,7 +140,7 @@ impl Receive {
         Text::InOrder(u32::try_from(self.unread.len() - before).expect("at most a window"))
     }
 
-    /// Notes a duplicate, to be reported with the next ACK (`tcp_dsack_set`).
+    /// Records a duplicate, to be reported with the next ACK (`tcp_dsack_set`).
     pub(super) const fn report_duplicate(&mut self, start: Seq, end: Seq) {
         self.duplicate = Some((start, end));
     }
@@ -149,12 +149,12 @@ impl Receive {
         !self.reorder.is_empty()
     }
 
-    /// The end of the last block that was received beyond a gap.
+    /// The end of the last block received beyond a gap.
     pub(super) fn highest_sack(&self) -> Option<Seq> {
         self.sack.iter().map(|(_, end)| *end).reduce(Seq::max)
     }
 
-    /// The blocks that the next ACK carries, at most `limit`; a duplicate is reported once.
+    /// The SACK blocks of the next ACK, at most `limit`; a duplicate is reported once.
     pub(super) fn sack_blocks(&mut self, limit: usize) -> SackBlocks {
         self.duplicate.take().into_iter().chain(self.sack.iter().copied()).take(limit).collect()
     }
@@ -175,7 +175,7 @@ impl Receive {
             }
         }
         if self.is_finished {
-            // What lies beyond a FIN is of no use (`tcp_fin` purges the queue).
+            // Data beyond a FIN is discarded (`tcp_fin` purges the queue).
             self.reorder.clear();
         }
         let rcv_nxt = self.rcv_nxt;
@@ -202,7 +202,7 @@ impl Receive {
         self.add_sack(seq, end);
     }
 
-    /// Drops what lies from `index` on and ends before `end`; what overlaps is reported as duplicate.
+    /// Drops segments from `index` on that end before `end`; overlaps are reported as duplicates.
     fn drop_covered(&mut self, index: usize, end: Seq) {
         while let Some(next) = self.reorder.get(index) {
             let (start, next_end) = (next.seq, next.end());
@@ -224,7 +224,7 @@ impl Receive {
         }
     }
 
-    /// Puts a block in front, joined with those that it touches (`tcp_sack_new_ofo_skb`).
+    /// Prepends a SACK block, merged with adjacent ones (`tcp_sack_new_ofo_skb`).
     fn add_sack(&mut self, mut start: Seq, mut end: Seq) {
         self.sack.retain(|(other_start, other_end)| {
             let is_apart = other_end.is_before(start) || other_start.is_after(end);

@@ -1,21 +1,21 @@
-//! Round-trip time and the retransmission timeout (RFC 6298, as Linux computes it).
+//! Round-trip time and retransmission timeout (RFC 6298, as computed by Linux).
 
 use crate::time::Duration;
 
 /// `TCP_TIMEOUT_INIT`: the timeout before any measurement.
 pub(super) const TIMEOUT_INIT: Duration = Duration::from_secs(1);
-/// `TCP_TIMEOUT_FALLBACK`: the timeout of a connection whose handshake gave no measurement.
+/// `TCP_TIMEOUT_FALLBACK`: the timeout if the handshake yielded no measurement.
 const TIMEOUT_FALLBACK: Duration = Duration::from_secs(3);
 /// `TCP_RTO_MIN`.
 pub(super) const RTO_MIN: Duration = Duration::from_millis(200);
 /// `TCP_RTO_MAX`.
 pub(super) const RTO_MAX: Duration = Duration::from_secs(120);
 
-/// Microseconds of a tick, with 250 in a second (`CONFIG_HZ` of most distributions). A timeout is kept in ticks, and doubled as
+/// Microseconds per tick at 250 Hz (`CONFIG_HZ` of most distributions). A timeout is stored in ticks, and doubled as
 /// such (`__tcp_set_rto`, include/net/tcp.h).
 const TICK_US: u64 = 4_000;
 
-/// Estimator of one connection; microseconds as in `struct tcp_sock`.
+/// The estimator of one connection; in microseconds, as in `struct tcp_sock`.
 #[derive(Clone, Debug)]
 pub(super) struct Rtt {
     /// Eight times the smoothed round-trip time; zero before the first measurement.
@@ -24,7 +24,7 @@ pub(super) struct Rtt {
     mdev_us: u64,
     mdev_max_us: u64,
     rttvar_us: u64,
-    /// `icsk_rto`: the timeout, backed off.
+    /// `icsk_rto`: the timeout, including backoff.
     pub(super) rto: Duration,
 }
 
@@ -40,10 +40,10 @@ impl Rtt {
         (self.srtt_us > 0).then(|| Duration::from_micros(self.srtt_us >> 3))
     }
 
-    /// Takes a measurement and forgets any backoff.
+    /// Adds a measurement and resets the backoff.
     ///
-    /// Linux: `tcp_rtt_estimator`, net/ipv4/tcp_input.c. Deviation: the variance decays with every measurement that is
-    /// smaller, not once in a round trip; exchanges here are too short to tell.
+    /// Linux: `tcp_rtt_estimator`, net/ipv4/tcp_input.c. Deviation: the variance decays with every smaller measurement,
+    /// not once per round trip; exchanges here are too short for a difference.
     pub(super) fn measure(&mut self, sample: Duration) {
         let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX >> 4).max(1);
         let rto_min = u64::try_from(RTO_MIN.as_micros()).expect("200,000");
@@ -70,7 +70,7 @@ impl Rtt {
         self.rto = Duration::from_micros(micros).min(RTO_MAX);
     }
 
-    /// The handshake is over. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.
+    /// The handshake is complete. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.
     pub(super) fn finish_handshake(&mut self) {
         if self.srtt_us == 0 {
             self.rto = TIMEOUT_FALLBACK;
@@ -83,7 +83,8 @@ impl Rtt {
     }
 }
 
-/// How long `count` retransmissions take when the first comes after `base` (`tcp_model_timeout`, net/ipv4/tcp_timer.c).
+/// The duration of `count` retransmissions if the first follows after `base` (`tcp_model_timeout`,
+/// net/ipv4/tcp_timer.c).
 pub(super) fn model_timeout(count: u32, base: Duration) -> Duration {
     let doublings = (RTO_MAX.as_micros() / base.as_micros()).ilog2();
     let exponential = base * ((2 << count.min(doublings)) - 1);

@@ -1,4 +1,4 @@
-//! Segments as values: read from a packet, written to bytes.
+//! Segments as values: parsed from packets, and written to bytes.
 
 use super::seq::Seq;
 use crate::drop_reason::DropReason;
@@ -9,7 +9,7 @@ use crate::wire::tcp_option::{MAX_WINDOW_SCALE, kind};
 use crate::wire::{Tcp, TcpFlags, TcpOption, build, checksum, protocol};
 use smallvec::SmallVec;
 
-/// The two ends of a connection, seen from here.
+/// The two ends of a connection, from the local point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::socket) struct FourTuple {
     pub(in crate::socket) local: Endpoint,
@@ -19,24 +19,24 @@ pub(in crate::socket) struct FourTuple {
 /// Length of a TCP header with as many options as fit, in bytes.
 const TCP_HEADER_MAX: usize = 60;
 
-/// The options that matter here; as the peer sent them, or as they go out.
+/// The supported options; received or to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::socket) struct Options {
     /// Maximum segment size; SYN only.
     pub(in crate::socket) mss: Option<u16>,
     /// Window scale as a power of two, at most 14; SYN only.
     pub(in crate::socket) window_scale: Option<u8>,
-    /// SACK may be used; SYN only.
+    /// SACK permitted; SYN only.
     pub(in crate::socket) is_sack_permitted: bool,
     /// Timestamp value and echo reply.
     pub(in crate::socket) timestamps: Option<(u32, u32)>,
 }
 
-/// Blocks of a SACK option; four fit, three beside timestamps.
+/// Blocks of a SACK option: up to four, or three with timestamps.
 pub(super) type SackBlocks = SmallVec<[(Seq, Seq); 4]>;
 
 impl Options {
-    /// Reads the options of a segment (`tcp_parse_options`, net/ipv4/tcp_input.c).
+    /// Parses the options of a segment (`tcp_parse_options`, net/ipv4/tcp_input.c).
     fn parse(list: &[u8], is_syn: bool) -> Self {
         let mut options = Self::default();
         for option in TcpOption::iter(list) {
@@ -87,7 +87,7 @@ impl Options {
     }
 }
 
-/// A segment that arrived.
+/// A received segment.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::socket) struct Segment<'p> {
     pub(in crate::socket) packet: PacketId,
@@ -96,14 +96,14 @@ pub(in crate::socket) struct Segment<'p> {
     pub(in crate::socket) seq: Seq,
     pub(in crate::socket) ack: Seq,
     pub(in crate::socket) flags: TcpFlags,
-    /// The window as it stands in the header, not scaled.
+    /// The window field of the header, unscaled.
     pub(in crate::socket) window: u16,
     pub(in crate::socket) options: Options,
     pub(in crate::socket) payload: &'p [u8],
 }
 
 impl<'p> Segment<'p> {
-    /// Reads and checks a segment (`tcp_v4_rcv`, net/ipv4/tcp_ipv4.c).
+    /// Parses and validates a segment (`tcp_v4_rcv`, net/ipv4/tcp_ipv4.c).
     pub(in crate::socket) fn parse(packet: &'p Packet) -> Result<Self, DropReason> {
         let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
         let l3 = packet.l3();
@@ -133,7 +133,7 @@ impl<'p> Segment<'p> {
         self.flags.contains(flag)
     }
 
-    /// Number of data bytes.
+    /// Length of the payload in bytes.
     pub(in crate::socket) fn len(&self) -> u32 {
         u32::try_from(self.payload.len()).expect("an IPv4 payload is under 64 KiB")
     }

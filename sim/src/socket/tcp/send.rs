@@ -1,50 +1,50 @@
-//! The sending half of a connection: what was written, what is in flight, and the peer's window.
+//! The send direction of a connection: written data, the flight, and the peer's window.
 
 use super::segment::Segment;
 use super::seq::Seq;
 use crate::time::Instant;
 use std::collections::VecDeque;
 
-/// State of the sending half (`struct tcp_sock`; names as there).
+/// State of the send direction (`struct tcp_sock`; same names).
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     /// Oldest unacknowledged sequence number.
     pub(super) snd_una: Seq,
     /// Next sequence number to be sent.
     pub(super) snd_nxt: Seq,
-    /// The peer's window, counted from `snd_una`.
+    /// The peer's window, relative to `snd_una`.
     pub(super) snd_wnd: u32,
     /// Sequence number of the segment that last updated the window.
     pub(super) snd_wl1: Seq,
-    /// The largest window that the peer ever announced.
+    /// The largest window that the peer has announced.
     pub(super) max_window: u32,
-    /// End of the last segment that was smaller than the MSS (Minshall's form of Nagle's algorithm).
+    /// End of the last segment smaller than the MSS (Minshall's variant of Nagle's algorithm).
     pub(super) snd_sml: Seq,
-    /// How many sequence numbers were acknowledged (`bytes_acked`).
+    /// Number of acknowledged sequence numbers (`bytes_acked`).
     pub(super) bytes_acked: u32,
-    /// Shift of the windows that come in.
+    /// Window scale of incoming segments.
     pub(super) snd_wscale: u8,
-    /// Largest segment that the peer and the path take, options included.
+    /// Largest segment that the peer and the path accept, including options.
     pub(super) mss: u16,
-    /// Bytes written and not acknowledged; the first has sequence number `first`.
+    /// Written and unacknowledged data; the first byte has sequence number `first`.
     bytes: VecDeque<u8>,
     first: Seq,
-    /// A FIN follows the bytes.
+    /// A FIN follows the data.
     has_fin: bool,
-    /// Segments sent and not acknowledged, in order (`tcp_rtx_queue`).
+    /// Sent and unacknowledged segments, in order (`tcp_rtx_queue`).
     pub(super) in_flight: VecDeque<InFlight>,
 }
 
-/// A segment that was sent and not acknowledged.
+/// A sent and unacknowledged segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
     pub(super) seq: Seq,
     pub(super) end: Seq,
-    /// When it was sent last.
+    /// Time of the last transmission.
     pub(super) sent: Instant,
-    /// It was sent more than once.
+    /// It was retransmitted.
     pub(super) is_retransmitted: bool,
-    /// It is held to be lost, and was not sent again since.
+    /// It is considered lost, and was not retransmitted since.
     pub(super) is_lost: bool,
     /// It carries PSH.
     pub(super) is_pushed: bool,
@@ -64,14 +64,14 @@ impl Send {
             snd_wscale: 0,
             mss: 536,
             bytes: VecDeque::new(),
-            // The SYN takes the first number; what is written comes after.
+            // The SYN occupies the first number; data follows.
             first: Seq(isn.0.wrapping_add(1)),
             has_fin: false,
             in_flight: VecDeque::new(),
         }
     }
 
-    /// `segment` acknowledges our SYN|ACK, and so ends the handshake.
+    /// `segment` acknowledges our SYN|ACK, which completes the handshake.
     pub(super) fn finish_handshake(&mut self, segment: &Segment<'_>, snd_wscale: u8, mss: u16) {
         let window = u32::from(segment.window) << snd_wscale;
         (self.snd_una, self.snd_nxt, self.snd_sml) = (self.first, self.first, self.first);
@@ -88,7 +88,7 @@ impl Send {
         self.has_fin = true;
     }
 
-    /// The sequence number after everything that was written, FIN included.
+    /// The sequence number after all written data, including FIN.
     pub(super) fn write_seq(&self) -> Seq {
         self.end_of_bytes() + u32::from(self.has_fin)
     }
@@ -97,18 +97,18 @@ impl Send {
         self.first + u32::try_from(self.bytes.len()).expect("far less than 4 GiB is written")
     }
 
-    /// Everything that was written is acknowledged.
+    /// True if all written data is acknowledged.
     pub(super) fn is_all_acked(&self) -> bool {
         self.snd_una == self.write_seq()
     }
 
-    /// Something waits to be sent for the first time.
+    /// True if there is unsent data.
     pub(super) fn has_unsent(&self) -> bool {
         self.snd_nxt.is_before(self.write_seq())
     }
 
-    /// The range that goes out next, with segments of at most `mss` bytes; `None` if there is nothing, or if the peer's
-    /// window or Nagle's algorithm forbid it. A segment is never cut to fit the window.
+    /// The range to send next, with segments of at most `mss` bytes; `None` if there is nothing, or if the peer's
+    /// window or Nagle's algorithm forbids it. Segments are not split to fit the window.
     ///
     /// Linux: `tcp_write_xmit`, `tcp_snd_wnd_test`, `tcp_nagle_test`, net/ipv4/tcp_output.c.
     pub(super) fn next_segment(&self, mss: u32) -> Option<(Seq, Seq)> {
@@ -120,30 +120,30 @@ impl Send {
         let is_last = bytes_left <= mss;
         let end = start + bytes_left.min(mss) + u32::from(is_last && self.has_fin);
         let fits = end - start <= self.window_left();
-        // Minshall: one small segment may be in flight at a time.
+        // Minshall: at most one small segment in flight.
         let is_small_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
         let is_held = bytes_left < mss && !self.has_fin && is_small_in_flight && !self.in_flight.is_empty();
         (fits && !is_held).then_some((start, end))
     }
 
-    /// Room in the peer's window beyond what is in flight.
+    /// Room in the peer's window beyond the flight.
     pub(super) fn window_left(&self) -> u32 {
         let end = self.snd_una + self.snd_wnd;
         if end.is_before(self.snd_nxt) { 0 } else { end - self.snd_nxt }
     }
 
-    /// Whether a range that ends there carries the FIN.
+    /// True if a range that ends there includes the FIN.
     pub(super) fn covers_fin(&self, end: Seq) -> bool {
         self.has_fin && end == self.write_seq()
     }
 
-    /// Whether a range has data and ends a write; it then carries PSH, and keeps it when its data is acknowledged in part.
+    /// True if a range has data and ends a write; it then carries PSH, and keeps it when it is partially acknowledged.
     pub(super) fn is_end_of_write(&self, start: Seq, end: Seq) -> bool {
         let last = self.end_of_bytes();
         start.is_before(last) && !end.is_before(last)
     }
 
-    /// The bytes from `start` to `end`, without SYN and FIN.
+    /// The data from `start` to `end`, without SYN and FIN.
     pub(super) fn payload(&mut self, start: Seq, end: Seq) -> &[u8] {
         let last = self.end_of_bytes();
         let end = if end.is_after(last) { last } else { end };
@@ -156,11 +156,11 @@ impl Send {
         &self.bytes.make_contiguous()[from..to]
     }
 
-    /// Cuts what is in flight into segments of at most `mss` bytes.
+    /// Splits the flight into segments of at most `mss` bytes.
     pub(super) fn split_flight(&mut self, mss: u32) {
         let old = std::mem::take(&mut self.in_flight);
         for mut sent in old {
-            // A FIN may ride on a full segment.
+            // A FIN may be added to a full segment.
             let fin = u32::from(self.covers_fin(sent.end));
             while sent.end - sent.seq > mss + fin {
                 self.in_flight.push_back(InFlight { end: sent.seq + mss, is_pushed: false, ..sent });
@@ -170,7 +170,7 @@ impl Send {
         }
     }
 
-    /// Joins the flight's segment with that index with those after it, as far as they fit into one of `mss` bytes
+    /// Merges the flight's segment with that index with the following ones, as far as they fit into `mss` bytes
     /// (`tcp_retrans_try_collapse`, net/ipv4/tcp_output.c).
     pub(super) fn collapse(&mut self, index: usize, mss: u32) {
         while let Some(next) = self.in_flight.get(index + 1) {
@@ -185,8 +185,8 @@ impl Send {
         }
     }
 
-    /// Takes an acknowledgement and drops what it covers. Returns how many segments it covered, and the send time of the
-    /// last one if none of them was sent twice (`tcp_clean_rtx_queue`, net/ipv4/tcp_input.c).
+    /// Processes an ACK and removes acknowledged segments. Returns their number, and the send time of the first one if
+    /// none of them was retransmitted (`tcp_clean_rtx_queue`, net/ipv4/tcp_input.c).
     pub(super) fn acknowledge(&mut self, ack: Seq) -> Acked {
         let mut acked = Acked { segments: 0, sent: None, is_ambiguous: false };
         while let Some(head) = self.in_flight.front() {
@@ -195,7 +195,7 @@ impl Send {
             }
             acked.segments += 1;
             acked.is_ambiguous |= head.is_retransmitted;
-            // The first one gives the longest, and so the safest, measurement.
+            // The first one gives the longest, hence safest, measurement.
             acked.sent = acked.sent.or(Some(head.sent));
             self.in_flight.pop_front();
         }
@@ -210,12 +210,12 @@ impl Send {
     }
 }
 
-/// What an acknowledgement covered.
+/// The segments covered by an ACK.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Acked {
     pub(super) segments: u32,
-    /// When the first of them was sent.
+    /// Send time of the first of them.
     pub(super) sent: Option<Instant>,
-    /// One of them was sent more than once, so that the time says nothing (Karn).
+    /// One of them was retransmitted, so the measurement is ambiguous (Karn).
     pub(super) is_ambiguous: bool,
 }

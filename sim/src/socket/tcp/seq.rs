@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Sub};
 
-/// A sequence number. It has no order of its own; compare by [`Seq::is_before`] and [`Seq::is_after`].
+/// A sequence number. Not ordered; compare with [`Seq::is_before`] and [`Seq::is_after`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::socket) struct Seq(pub(in crate::socket) u32);
 
@@ -17,7 +17,7 @@ impl Seq {
         other.is_before(self)
     }
 
-    /// Whether it lies in `low..=high` (`between`, include/net/tcp.h).
+    /// True if it is in `low..=high` (`between`, include/net/tcp.h).
     pub(in crate::socket) const fn is_between(self, low: Self, high: Self) -> bool {
         high.0.wrapping_sub(low.0) >= self.0.wrapping_sub(low.0)
     }
@@ -39,7 +39,7 @@ impl Add<u32> for Seq {
 impl Sub for Seq {
     type Output = u32;
 
-    /// How far `self` is ahead of `other`.
+    /// The distance from `other` to `self`.
     fn sub(self, other: Self) -> u32 {
         self.0.wrapping_sub(other.0)
     }

@@ -1,4 +1,4 @@
-//! Segments that arrive while our SYN is unanswered.
+//! Received segments in state SYN_SENT.
 //!
 //! Linux: `tcp_rcv_synsent_state_process`, net/ipv4/tcp_input.c.
 
@@ -29,7 +29,7 @@ impl Connection {
             let is_acceptable =
                 segment.ack.is_after(self.snd.snd_una) && !segment.ack.is_after(self.snd.snd_nxt);
             if !is_acceptable && self.retransmits == 0 {
-                // The peer may still have the connection before this one; once it is reset, our SYN is welcome.
+                // The peer may still have an earlier connection; once that is reset, our SYN is accepted.
                 self.arm_write_timer(io, WriteTimer::Retransmit, TIMEOUT_MIN);
             }
             if !is_acceptable || self.is_echo_impossible(io, segment) {
@@ -52,7 +52,7 @@ impl Connection {
         Disposition::Taken
     }
 
-    /// Whether the peer echoes a timestamp that none of our SYNs carried.
+    /// True if the peer echoes a timestamp that none of our SYNs carried.
     fn is_echo_impossible(&self, io: &SocketIo<'_, '_>, segment: &Segment<'_>) -> bool {
         let Some((_, echo)) = segment.options.timestamps.filter(|(_, echo)| *echo != 0) else { return false };
         let Some(first) = self.retrans_stamp else { return false };
@@ -60,7 +60,7 @@ impl Connection {
         last.wrapping_sub(first) < echo.wrapping_sub(first)
     }
 
-    /// The SYN|ACK that we wait for.
+    /// Processes the expected SYN|ACK.
     fn finish_connect(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, segment: &Segment<'_>) {
         self.take_syn(io, segment);
         let acked = self.snd.acknowledge(segment.ack);
@@ -75,14 +75,14 @@ impl Connection {
         self.wake_connected(io, flows);
     }
 
-    /// Two SYNs have crossed: ours is sent again as a SYN|ACK.
+    /// A simultaneous open: our SYN is sent again as a SYN|ACK.
     fn simultaneous_open(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         self.take_syn(io, segment);
         self.state = State::SynReceived;
         self.transmit_syn(io);
     }
 
-    /// Takes the peer's sequence number, window and options.
+    /// Records the peer's sequence number, window and options.
     fn take_syn(&mut self, io: &SocketIo<'_, '_>, segment: &Segment<'_>) {
         let options = segment.options;
         self.rcv.start_after(segment.seq);

@@ -1,4 +1,4 @@
-//! What happens when a connection's timer expires.
+//! Handles expired timers of connections.
 //!
 //! Linux: net/ipv4/tcp_timer.c.
 
@@ -8,11 +8,11 @@ use crate::ids::TimerKind;
 use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
 
-/// Retransmissions after which a connection without an owner is given up (`tcp_orphan_retries`).
+/// Number of retransmissions after which a connection without an owner is given up (`tcp_orphan_retries`).
 const ORPHAN_RETRIES: u32 = 8;
 
 impl Connection {
-    /// A timer expired that was not replaced since.
+    /// Handles an expired timer that has not been replaced.
     pub(in crate::socket) fn timer_expired(
         &mut self,
         io: &mut SocketIo<'_, '_>,
@@ -58,7 +58,7 @@ impl Connection {
         self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
     }
 
-    /// Everything in flight is held to be lost (`tcp_enter_loss`, net/ipv4/tcp_input.c).
+    /// Marks everything in flight as lost (`tcp_enter_loss`, net/ipv4/tcp_input.c).
     fn enter_loss(&mut self) {
         for sent in &mut self.snd.in_flight {
             sent.is_lost = true;
@@ -92,7 +92,7 @@ impl Connection {
         io.cx.now - first >= model_timeout(self.patience(io), RTO_MIN)
     }
 
-    /// How many retransmissions the connection is worth.
+    /// Maximum number of retransmissions of the connection.
     fn patience(&self, io: &SocketIo<'_, '_>) -> u32 {
         if !self.is_orphan() {
             u32::from(io.settings.tcp_retries2)
@@ -103,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// Sends the last segment again, or something new, so that its ACK tells what was lost (`tcp_send_loss_probe`).
+    /// Retransmits the last segment, or sends new data, so that its ACK reveals what was lost (`tcp_send_loss_probe`).
     fn send_loss_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         if self.tlp_high_seq.is_none() && !self.snd.in_flight.is_empty() {
             if let Some((seq, end)) = self.snd.next_segment(self.mss()) {
@@ -113,7 +113,7 @@ impl Connection {
                 self.retransmit(io, self.snd.in_flight.len() - 1);
             }
             self.tlp_high_seq = Some(self.snd.snd_nxt);
-            // The retransmission timer counts from the probe.
+            // The retransmission timer restarts at the probe.
             self.write_timer = WriteTimer::Retransmit;
         }
         self.rearm_rto(io);
@@ -132,7 +132,7 @@ impl Connection {
         self.retransmits += 1;
         let room = self.snd.window_left().min(self.mss());
         if room > 0 {
-            // What fits is sent, even if the segment has to be cut for it.
+            // Sends as much as fits, even if the segment must be split.
             let seq = self.snd.snd_nxt;
             self.send_new(io, seq, seq + room, true);
         } else {

@@ -1,4 +1,4 @@
-//! What is left of a connection after close: TIME_WAIT, and FIN_WAIT2 without an owner.
+//! Remains of a closed connection: TIME_WAIT, and FIN_WAIT2 without an owner.
 //!
 //! Linux: `tcp_timewait_state_process`, `tcp_time_wait`, net/ipv4/tcp_minisocks.c.
 
@@ -12,7 +12,7 @@ use crate::socket::timer::Timers;
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
 
-/// A socket that only answers what is left over (`struct tcp_timewait_sock`).
+/// A socket that only replies to late segments (`struct tcp_timewait_sock`).
 #[derive(Clone, Debug)]
 pub(in crate::socket) struct TimeWait {
     pub(in crate::socket) id: SocketId,
@@ -24,25 +24,25 @@ pub(in crate::socket) struct TimeWait {
     snd_nxt: Seq,
     rcv_wnd: u32,
     rcv_wscale: u8,
-    /// Last timestamp of the peer, and when it came; `None` if timestamps were not used.
+    /// Last timestamp of the peer, and when it was received; `None` without timestamps.
     pub(in crate::socket) ts_recent: Option<(u32, Instant)>,
     last_oow_ack: Option<Instant>,
 }
 
-/// What to do with a segment (`enum tcp_tw_status`).
+/// How to handle a segment (`enum tcp_tw_status`).
 pub(super) enum AtTimeWait {
     /// `TCP_TW_SUCCESS`: nothing.
     Ignore,
     Ack,
     Reset,
-    /// A new SYN: the connection may be opened again, with this sequence number.
+    /// A new SYN: the connection may be reopened, with this sequence number.
     Syn(Seq),
-    /// The socket ends here.
+    /// The socket is removed.
     Kill,
 }
 
 impl TimeWait {
-    /// Takes over from a connection (`tcp_time_wait`).
+    /// Replaces a connection (`tcp_time_wait`).
     pub(in crate::socket) fn new(
         io: &mut SocketIo<'_, '_>,
         connection: &Connection,
@@ -64,7 +64,7 @@ impl TimeWait {
         time_wait.timers.cancel(TimerKind::Retransmit);
         time_wait.timers.cancel(TimerKind::DelayedAck);
         let rto = connection.rtt.rto;
-        // FIN_WAIT2 lasts three and a half timeouts at least (`tcp_fin_time`).
+        // FIN_WAIT2 lasts at least three and a half timeouts (`tcp_fin_time`).
         let length = match waits_for {
             WaitFor::Fin => io.settings.tcp_fin_timeout.max(rto * 7 / 2),
             WaitFor::Silence => Connection::time_wait(),
@@ -73,17 +73,17 @@ impl TimeWait {
         time_wait
     }
 
-    /// Whether the peer's FIN has come.
+    /// True if the peer's FIN was received.
     pub(in crate::socket) const fn is_finished(&self) -> bool {
         matches!(self.waits_for, WaitFor::Silence)
     }
 
-    /// Where the sequence numbers of a new connection with this tuple begin: beyond any that the old one may have used.
+    /// The initial sequence number of a new connection with this tuple: beyond any that the old one may have used.
     fn next_isn(&self) -> Seq {
         self.snd_nxt + 65_535 + 2
     }
 
-    /// What a new connection with this tuple takes over.
+    /// State that a new connection with this tuple inherits.
     pub(super) fn inherited(&self) -> Inherited {
         Inherited { isn: self.next_isn(), ts_recent: self.ts_recent }
     }

@@ -1,13 +1,13 @@
-//! Whole TCP exchanges, frame by frame and millisecond by millisecond, as a real kernel makes them.
+//! Complete TCP exchanges, compared with a real kernel frame by frame and millisecond by millisecond.
 //!
 //! `exchanges.txt` was recorded by tcpdump on the client's end of a veth between two network namespaces of Linux 6.18
 //! (HZ 250, `tcp_rmem[2]` 6291456 as in 6.12). Client and server are a few lines of Python: connect, send, recv, close;
-//! accept, recv, send, recv, close. One frame was dropped by an nft rule (`tcp dport 80 numgen inc mod 10000 == N drop`, or
-//! `sport`) on the receiving side. Each line begins with the milliseconds since the first frame of the same host, by its own
-//! timestamps option.
+//! accept, recv, send, recv, close. One frame was dropped by an nft rule (`tcp dport 80 numgen inc mod 10000 == N
+//! drop`, or `sport`) on the receiving side. Each line starts with the milliseconds since the first frame of the same
+//! host, according to its timestamps option.
 //!
-//! Left out is the loss of the first SYN|ACK, and that of the server's FIN: both hosts then send again what they sent last,
-//! at the same moment, and which comes first is chance.
+//! Losses of the first SYN|ACK and of the server's FIN are omitted: both hosts then retransmit at the same moment, in
+//! random order.
 
 use super::pair::*;
 use crate::ids::FlowId;
@@ -33,8 +33,8 @@ fn exchanges_have_the_frames_of_a_real_kernel() {
     assert_eq!(count, 9);
 }
 
-/// Compares frames exactly, and times with room for a tick, for the timer wheel (which fires up to an eighth late), and for
-/// a process that was not scheduled at once.
+/// Compares frames exactly, and times with a tolerance for a tick, for the timer wheel (which is up to an eighth late),
+/// and for scheduling delays.
 fn check(name: &str, recorded: &str, simulated: &str) {
     let split = |line: &str| {
         let (time, frame) = line.split_once(' ').unwrap();
@@ -63,7 +63,8 @@ fn exchange_with_loss(direction: &str, number: usize) -> Pair {
     pair
 }
 
-/// Four requests over one connection: at once, at once, after 300 ms, at once; 300 ms later the client closes.
+/// Four requests over one connection: two immediately, one after 300 ms, one immediately; 300 ms later the client
+/// closes.
 fn requests_with_pauses() -> Pair {
     let mut pair = Pair::with_server(identify());
     let mut spec = client(ClientProtocol::Tcp, 0);

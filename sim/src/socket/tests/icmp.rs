@@ -12,8 +12,8 @@ const PROTOCOL: Outcome = Outcome::Unreachable(Unreachable::Protocol);
 const PROHIBITED: Outcome = Outcome::Unreachable(Unreachable::Prohibited);
 const REFUSED: Outcome = Outcome::Refused(Refusal::IcmpPortUnreachable);
 
-/// Type and code; what ends a TCP connect(2); what ends a recv(2) of connected UDP. `None`: the socket goes on waiting. The
-/// errno in the comment is what Linux 6.18 returned for a hand-made error, to TCP.
+/// Type and code; the outcome of a TCP connect(2); the outcome of a recv(2) on connected UDP. `None`: the socket keeps
+/// waiting. The comment has the errno that Linux 6.18 returned to TCP for a hand-made error.
 const ERRORS: [(u8, u8, Option<Outcome>, Option<Outcome>); 22] = [
     (3, 0, Some(NETWORK), None),                                        // ENETUNREACH
     (3, 1, Some(HOST), None),                                           // EHOSTUNREACH
@@ -39,14 +39,14 @@ const ERRORS: [(u8, u8, Option<Outcome>, Option<Outcome>); 22] = [
     (12, 0, Some(PROTOCOL), Some(PROTOCOL)), // EPROTO
 ];
 
-/// A world that loses everything.
+/// A network that loses everything.
 fn void() -> Pair {
     let mut pair = Pair::new();
     pair.script = Box::new(|_, _| Fate::Drop);
     pair
 }
 
-/// An ICMP error reaches the client, about the last frame that it sent, of which header and eight bytes are quoted.
+/// Delivers an ICMP error to the client about its last frame, quoting header and eight bytes.
 fn error(pair: &mut Pair, icmp_type: u8, code: u8, mtu: u16) {
     let quoted = pair.frames.iter().rfind(|frame| frame.from == CLIENT).unwrap().l3[..28].to_vec();
     pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, icmp_type, code, mtu, &quoted));
@@ -115,7 +115,7 @@ fn an_error_that_quotes_too_little_is_ignored() {
 #[test]
 fn an_established_connection_outlives_errors() {
     let mut pair = Pair::with_server(identify());
-    // The request is lost once, and so is still in flight when the error comes.
+    // The request is lost once, so it is still in flight when the error arrives.
     pair.script = Box::new(|number, _| if number == 3 { Fate::Drop } else { Fate::Deliver });
     pair.connect(client(ClientProtocol::Tcp, 1));
     pair.run_for(Duration::from_millis(10));
@@ -160,7 +160,7 @@ fn a_handshake_ends_with_host_or_net_unreachable_only() {
 #[test]
 fn a_smaller_path_mtu_makes_smaller_segments() {
     let mut pair = Pair::with_server(identify());
-    // Whatever is larger than 600 bytes is lost on the way.
+    // Frames larger than 600 bytes are lost.
     pair.script = Box::new(|_, frame| if frame.l3.len() > 600 { Fate::Drop } else { Fate::Deliver });
     let mut spec = client(ClientProtocol::Tcp, 1);
     spec.request.bytes = vec![b'x'; 2000];

@@ -1,4 +1,4 @@
-//! What holds whatever the network or the peer does.
+//! Properties that hold whatever the network or the peer does.
 
 use super::pair::*;
 use crate::ids::FlowId;
@@ -42,8 +42,8 @@ fn server() -> impl Strategy<Value = Server> {
 }
 
 proptest! {
-    /// However frames are lost, doubled and overtaken, each flow has an outcome, and at last nothing is left but servers. A
-    /// server keeps a connection only if its client, which has closed, has given up telling it so.
+    /// However frames are lost, duplicated and reordered, each flow has an outcome, and in the end only servers remain.
+    /// A server keeps a connection only if its client, which has closed, has given up retransmitting its FIN.
     #[test]
     fn every_flow_ends_and_both_hosts_come_to_rest(
         fates in prop::collection::vec(fate(), 1..40),
@@ -72,7 +72,7 @@ proptest! {
         }
     }
 
-    /// Whatever a peer sends, nobody panics and the host comes to rest: no timer runs for ever.
+    /// Whatever a peer sends, nothing panics and the host becomes idle: no timer runs forever.
     #[test]
     fn any_segments_are_survived(events in prop::collection::vec(event(), 1..60)) {
         let mut pair = Pair::new();
@@ -82,7 +82,7 @@ proptest! {
         for event in &events {
             match event {
                 Event::Connect => {
-                    // It may fail, when the port is still in use.
+                    // This may fail if the port is still in use.
                     let spec = ClientSpec { is_kept_open: flows % 3 == 2, ..hosts_client(flows) };
                     flows += u32::from(pair.call(SERVER, |sockets, io| sockets.connect(io, spec)).is_ok());
                 }
@@ -96,7 +96,7 @@ proptest! {
         }
     }
 
-    /// Any bytes at all are survived, too.
+    /// Arbitrary bytes are survived too.
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..80), number in 0_usize..3) {
         let mut pair = Pair::with_server(identify());
@@ -104,7 +104,7 @@ proptest! {
         let fields = fields(number);
         pair.inject(SERVER, &build::ipv4(fields, &bytes)[14..], None);
         let mut checked = bytes;
-        // With the right checksum, the rest is looked at.
+        // With a valid checksum, the rest is parsed.
         if number == protocol::TCP && checked.len() >= 20 {
             checked[16..18].fill(0);
             build::finish_transport_checksum(ADDRS[CLIENT], ADDRS[SERVER], number, &mut checked);
@@ -202,7 +202,7 @@ fn fields(protocol: u8) -> Ipv4Fields {
 
 fn inject(pair: &mut Pair, segment: &Segment) {
     let port = if segment.to_listener { PORT } else { HOST_PORT };
-    // What the host sent last to this peer says where it is.
+    // The last segment sent to this peer reveals the host's sequence numbers.
     let sent = pair.frames.iter().rfind(|frame| frame.l3[20..22] == port.to_be_bytes());
     let host_seq = sent.map_or(0, |frame| word(&frame.l3[24..]));
     let mut l4 = Vec::new();

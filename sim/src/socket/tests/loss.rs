@@ -1,12 +1,12 @@
-//! Frames that are lost, doubled or overtaken: the exchange completes all the same.
+//! Lost, duplicated and reordered frames: the exchange still completes.
 
 use super::pair::*;
 use crate::socket::ClientProtocol;
 use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 
-/// Runs one exchange in which the frame with that number meets a fate, and then demands that it succeeded and that both hosts
-/// came to rest: no connection, no handshake, no armed timer is left.
+/// Runs one exchange in which the frame with that number meets the given fate, and checks that it succeeds and that
+/// both hosts become idle: no connection, handshake or active timer remains.
 fn check(number: usize, fate: Fate) -> Pair {
     let mut pair = Pair::with_server(identify());
     pair.script = Box::new(move |sent, _| if sent == number { fate } else { Fate::Deliver });
@@ -21,7 +21,7 @@ fn check(number: usize, fate: Fate) -> Pair {
 fn each_lost_frame_is_made_good() {
     for number in 0..10 {
         let pair = check(number, Fate::Drop);
-        assert!(!pair.tcpdump().contains("[R"), "nobody is confused:\n{}", pair.tcpdump());
+        assert!(!pair.tcpdump().contains("[R"), "unexpected RST:\n{}", pair.tcpdump());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The test world.
+//! The network of the tests.
 
 use super::super::*;
 use crate::context::Effect;
@@ -21,13 +21,13 @@ pub(super) const ADDRS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::n
 pub(super) const PORT: u16 = 80;
 pub(super) const LATENCY: Duration = Duration::from_micros(500);
 
-/// What happens to a frame on its way.
+/// The fate of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Deliver,
     Drop,
     Duplicate,
-    /// Arrives that much later than others.
+    /// Delivered with this additional delay.
     Delay(Duration),
 }
 
@@ -37,7 +37,7 @@ enum Happening {
     Timer { host: usize, timer: SocketTimer },
 }
 
-/// A frame, as it was sent.
+/// A frame as sent.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) at: Instant,
@@ -48,7 +48,7 @@ pub(super) struct Frame {
     pub(super) cause: Option<PacketId>,
 }
 
-/// Decides the fate of a frame by its number and itself.
+/// Decides the fate of a frame by its number and contents.
 type Script = dyn FnMut(usize, &Frame) -> Fate;
 
 pub(super) struct Pair {
@@ -56,11 +56,11 @@ pub(super) struct Pair {
     pub(super) settings: [SocketSettings; 2],
     pub(super) now: Instant,
     pub(super) frames: Vec<Frame>,
-    /// What the frame with that number (in order of sending, from 0) meets; by default it is delivered.
+    /// Decides the fate of frames, numbered from 0 in order of sending; by default they are delivered.
     pub(super) script: Box<Script>,
-    /// IP identification of each frame, as the socket asked.
+    /// IP ID of each frame, as requested.
     pub(super) idents: Vec<Option<u16>>,
-    /// What became of the packets that arrived at each host, in order.
+    /// The results of packets received by each host, in order.
     pub(super) deliveries: Vec<(usize, Delivery)>,
     draws: Draws,
     pub(super) trace: Trace,
@@ -85,7 +85,7 @@ impl Pair {
         }
     }
 
-    /// A world in which the server host serves the port, over TCP and UDP.
+    /// A network in which the server host serves the port over TCP and UDP.
     pub(super) fn with_server(server: Server) -> Self {
         let mut pair = Self::new();
         pair.hosts[SERVER].tcp_listen(None, PORT, server.clone()).unwrap();
@@ -93,7 +93,7 @@ impl Pair {
         pair
     }
 
-    /// Calls into the sockets of a host, and executes their effects.
+    /// Calls a function of a host's sockets, and carries out its effects.
     pub(super) fn call<R>(
         &mut self,
         host: usize,
@@ -108,7 +108,7 @@ impl Pair {
             trace: &mut self.trace,
             effects: &mut effects,
         };
-        // Frames go from one to the other without a route.
+        // Frames are exchanged without routes.
         let (devices, fib, sysctls) = <(Devices, Fib, Sysctls)>::default();
         let routing = Routing { devices: &devices, fib: &fib, sysctls: &sysctls };
         let mut io = SocketIo { cx: &mut cx, out: &mut out, settings: self.settings[host], routing };
@@ -158,7 +158,7 @@ impl Pair {
         self.seq += 1;
     }
 
-    /// Hands a packet to a host as if it had just arrived. Returns what became of it.
+    /// Delivers a packet to a host. Returns the result.
     pub(super) fn inject(&mut self, host: usize, l3: &[u8], flow: Option<FlowId>) -> Delivery {
         let mut bytes = vec![0; 14];
         bytes.extend_from_slice(l3);
@@ -174,7 +174,7 @@ impl Pair {
         delivery
     }
 
-    /// When the next happening that matters is due.
+    /// The time of the next relevant event.
     fn next_at(&mut self) -> Option<Instant> {
         while let Some(entry) = self.queue.first_entry() {
             match entry.get() {
@@ -185,7 +185,7 @@ impl Pair {
         None
     }
 
-    /// Advances to the next happening that matters. False when nothing is left to happen.
+    /// Advances to the next relevant event. False if there are none.
     pub(super) fn step(&mut self) -> bool {
         let Some(at) = self.next_at() else { return false };
         assert!(at >= self.now, "nothing happens in the past");
@@ -202,22 +202,22 @@ impl Pair {
         true
     }
 
-    /// Runs until nothing is left to happen.
+    /// Runs until there are no more events.
     pub(super) fn run(&mut self) {
         for _ in 0..100_000 {
             if !self.step() {
                 return;
             }
         }
-        panic!("it goes on without end");
+        panic!("the network never becomes idle");
     }
 
-    /// Runs for a while.
+    /// Runs for a duration.
     pub(super) fn run_for(&mut self, duration: Duration) {
         self.run_until(self.now + duration);
     }
 
-    /// Runs up to a moment.
+    /// Runs until a point in time.
     pub(super) fn run_until(&mut self, end: Instant) {
         while self.next_at().is_some_and(|at| at <= end) {
             self.step();
@@ -233,13 +233,13 @@ impl Pair {
         self.hosts[CLIENT].flow_result(FlowId(flow)).map(|result| result.outcome)
     }
 
-    /// How many sockets each host has, those of every kind.
+    /// The number of sockets of each host, of all kinds.
     pub(super) fn open_sockets(&self) -> [usize; 2] {
         [CLIENT, SERVER].map(|host| self.hosts[host].table.len())
     }
 
-    /// The TCP frames as tcpdump shows them, with sequence numbers counted from each side's first. Each begins with the
-    /// milliseconds since the first frame of the same host, by its timestamps.
+    /// The TCP frames in tcpdump's format, with relative sequence numbers. Each starts with the milliseconds since the
+    /// first frame of the same host, according to its timestamps.
     pub(super) fn tcpdump(&self) -> String {
         let mut starts: BTreeMap<(usize, u16, u16), u32> = BTreeMap::new();
         let mut first = [None; 2];
@@ -337,7 +337,7 @@ fn describe_options(bytes: &[u8], relative: impl Fn(u32) -> u32) -> String {
     names.join(",")
 }
 
-/// Kinds and data of TCP options that are known to be well formed.
+/// Kinds and data of well-formed TCP options.
 pub(super) fn tcp_options(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let mut options = Vec::new();
     while let [kind, rest @ ..] = bytes {

@@ -1,4 +1,4 @@
-//! Who gets which port, and which socket a packet finds.
+//! Port allocation and socket lookup.
 
 use super::pair::*;
 use crate::ids::{FlowId, SocketId};
@@ -48,7 +48,7 @@ fn named(name: &str) -> Server {
 fn a_server_on_the_address_goes_before_one_on_all() {
     for protocol in [ClientProtocol::Tcp, ClientProtocol::Udp] {
         let mut pair = Pair::new();
-        // They cannot be bound side by side without SO_REUSEADDR, but each is found alone.
+        // They cannot be bound together without SO_REUSEADDR, but each is found alone.
         for (addr, expected) in [(A, Some("own")), (None, Some("own")), (B, None)] {
             let mut pair = std::mem::replace(&mut pair, Pair::new());
             pair.hosts[SERVER].tcp_listen(addr, PORT, named("own")).unwrap();
@@ -82,7 +82,7 @@ fn tcp_takes_ports_of_the_first_parity_first() {
     assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 8, "{ports:?}");
     let refused = pair.call(CLIENT, |sockets, io| sockets.connect(io, client(ClientProtocol::Tcp, 8)));
     assert_eq!(refused, Err(ConnectError::AddressNotAvailable));
-    // The same ports serve for another destination.
+    // The same ports can be used for another destination.
     let mut other = client(ClientProtocol::Tcp, 9);
     other.dst_port = PORT + 1;
     pair.connect(other);
@@ -156,7 +156,7 @@ fn a_listening_or_bound_port_is_no_ephemeral_port() {
 fn a_full_queue_of_handshakes_drops_syns() {
     let mut pair = Pair::with_server(identify());
     pair.settings[SERVER] = SocketSettings { listen_backlog: 2, ..SocketSettings::default() };
-    // SYN|ACKs are lost for a while, so handshakes pile up.
+    // SYN|ACKs are lost for a while, so handshakes accumulate.
     let until = Instant::START + Duration::from_millis(500);
     pair.script = Box::new(move |_, frame| match frame.from == SERVER && frame.at < until {
         true => Fate::Drop,
@@ -170,7 +170,7 @@ fn a_full_queue_of_handshakes_drops_syns() {
     pair.run();
     assert!((0..3).all(|flow| pair.outcome(flow) == Some(Outcome::Connected)));
     let dropped = pair.deliveries.iter().filter(|(_, delivery)| is_overflow(*delivery)).count();
-    // The third SYN finds the queue full, and once more when all three are sent again at the same moment.
+    // The third SYN finds the queue full, and again when all three are retransmitted at the same moment.
     assert_eq!(dropped, 2);
 }
 
@@ -201,7 +201,7 @@ fn closing_a_listener_forgets_its_handshakes_but_not_its_connections() {
     pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), again)).unwrap();
     pair.run();
     assert_eq!(pair.outcome(3), Some(Outcome::Connected));
-    // The SYN that was sent again met no listener.
+    // The retransmitted SYN found no listener.
     assert_eq!(pair.outcome(2), Some(Outcome::Refused(crate::trace::Refusal::TcpReset)));
 }
 

@@ -1,4 +1,4 @@
-//! What a run records of sockets, and how packets are tied to flows.
+//! Socket events of a run, and the association of packets with flows.
 
 use super::pair::*;
 use crate::ids::FlowId;
@@ -34,7 +34,7 @@ fn answers_belong_to_the_flow_that_they_answer() {
     let mut pair = Pair::with_server(identify());
     pair.connect(client(ClientProtocol::Tcp, 7));
     pair.connect(client(ClientProtocol::Udp, 7));
-    // Nobody listens there.
+    // There is no listener.
     let mut refused = client(ClientProtocol::Tcp, 7);
     refused.dst_port = PORT + 1;
     pair.connect(refused);
@@ -49,6 +49,6 @@ fn a_segment_names_the_packet_that_caused_it() {
     pair.connect(client(ClientProtocol::Tcp, 1));
     pair.run();
     let causes: Vec<bool> = pair.frames.iter().map(|frame| frame.cause.is_some()).collect();
-    // The SYN has none; all else answers something, directly or through the application.
+    // The SYN has no cause; every other packet answers another one, directly or through the application.
     assert_eq!(causes, [false, true, true, true, true, true, true, true, true, true]);
 }

@@ -1,19 +1,19 @@
-//! A host against a peer whose every segment is written down, as packetdrill does it.
+//! A host against a peer with scripted segments, as in packetdrill.
 //!
-//! `segments.txt` was recorded from Linux 6.18 between two network namespaces that are joined by a veth. The host is one
-//! of them, with this crate's `Server::Identify` or client written in a few lines of Python; the peer is a raw socket in the
-//! other, whose own kernel is kept from sending RSTs. `tcp_rmem[2]` is 6291456 as in 6.12, and offloads are off. The
-//! lines:
+//! `segments.txt` was recorded on Linux 6.18 between two network namespaces connected by a veth. The host is one of
+//! them, with this crate's `Server::Identify` or client written in a few lines of Python; the peer is a raw socket in
+//! the other one, whose kernel is prevented from sending RSTs. `tcp_rmem[2]` is 6291456 as in 6.12, and offloads are
+//! off. The lines:
 //!
-//! - `== NAME` begins a case on a new connection.
-//! - `port N`: the host's port; 80, where the server listens, by default.
-//! - `connect [DEADLINE [LENGTH]]`: the host opens a client connection with a request of so many bytes.
+//! - `== NAME` starts a case on a new connection.
+//! - `port N`: the host's port; 80, the server's port, by default.
+//! - `connect [DEADLINE [LENGTH]]`: the host opens a client connection with a request of this length.
 //! - `listen`: the host's server listens on the port of its own connection as well.
 //! - `< [FLAGS] …`: the peer sends a segment. `length N` is N bytes of which the last is a newline, `part N` has none.
 //! - `> [FLAGS] …`: what the host sent within 30 ms of the line before, or during a `wait`.
 //! - `wait MS`, `outcome NAME`, `# comment`.
 //!
-//! Sequence numbers count from each side's SYN, and timestamps of the peer from a base; the host's own are left out.
+//! Sequence numbers are relative to each side's SYN, and the peer's timestamps to a base; the host's own are omitted.
 
 use super::pair::*;
 use crate::ids::FlowId;
@@ -40,7 +40,7 @@ fn a_host_answers_as_a_real_kernel() {
     let recorded = include_str!("segments.txt");
     let cases: Vec<&str> =
         recorded.split("\n== ").map(|case| case.trim_start_matches("== ").trim_end()).collect();
-    assert!(cases.len() > 60, "the file is read to its end");
+    assert!(cases.len() > 60, "the file is complete");
     let mut differences = String::new();
     for case in cases {
         let actual = Drill::run(case);
@@ -51,8 +51,8 @@ fn a_host_answers_as_a_real_kernel() {
     assert!(differences.is_empty(), "\n{differences}");
 }
 
-/// A kernel marks segments that it cuts out of one large buffer with PSH, so as to hurry the receiver's GRO
-/// (`__tcp_transmit_skb`); that is offload, which is not modelled.
+/// A kernel sets PSH on segments split from one large buffer, to flush the receiver's GRO (`__tcp_transmit_skb`); this
+/// is offload, which is not modelled.
 fn without_offload_marks(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once("length ").map(|(_, length)| length.parse::<u32>()) {
         Some(Ok(500..)) => line.replace("> [P.]", "> [.]"),
@@ -67,7 +67,7 @@ struct Drill {
     peer_port: u16,
     host_isn: Option<u32>,
     host_timestamp: u32,
-    /// Frames that were looked at.
+    /// Number of frames already processed.
     seen: usize,
     transcript: String,
 }
@@ -130,7 +130,7 @@ impl Drill {
             },
             is_kept_open: false,
         };
-        // What fails is a port that is not free; the recording shows it by the absence of a SYN.
+        // Failure means that the port is in use; the recording shows it by the absence of a SYN.
         let result = self.pair.call(SERVER, |sockets, io| sockets.connect(io, spec));
         assert!(matches!(result, Ok(_) | Err(ConnectError::AddressNotAvailable)), "{result:?}");
     }
@@ -223,7 +223,7 @@ impl Drill {
                 self.host_isn.get_or_insert(tcp.sequence());
             }
             let seq = match self.host_isn {
-                // A RST for a segment without ACK has the number zero.
+                // A RST in reply to a segment without ACK has sequence number zero.
                 Some(isn) if tcp.sequence() != 0 => tcp.sequence().wrapping_sub(isn),
                 Some(_) | None => tcp.sequence(),
             };
@@ -286,7 +286,7 @@ fn data(length: usize, is_line: bool) -> Vec<u8> {
     bytes
 }
 
-/// The number that follows a word.
+/// The number after a word.
 fn number(text: &str, word: &str) -> Option<i32> {
     let tail = text.split(word).nth(1)?;
     let end = tail.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(tail.len());

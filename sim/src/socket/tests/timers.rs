@@ -1,4 +1,4 @@
-//! When things are sent again, and when sockets give up.
+//! Retransmission times, and when sockets give up.
 
 use super::pair::*;
 use crate::socket::{ClientProtocol, Server, SocketSettings};
@@ -6,7 +6,7 @@ use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 use crate::wire::{Ipv4, Tcp};
 
-/// Milliseconds at which a host sent frames with that length of payload, from the first of them.
+/// Times in milliseconds at which a host sent frames with that payload length, relative to the first one.
 fn sent(pair: &Pair, host: usize, payload: usize) -> Vec<u128> {
     let is_wanted = |frame: &&Frame| {
         let ip = Ipv4::new_checked(&frame.l3[..]).unwrap();
@@ -22,8 +22,8 @@ fn patient(protocol: ClientProtocol) -> crate::socket::ClientSpec {
     spec
 }
 
-/// Measured on Linux 6.18, by the timestamps of the SYNs: 0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67 s and a failure after 134 s,
-/// with a timer wheel that fires late the more the longer a timeout is.
+/// Measured on Linux 6.18, by the timestamps of the SYNs: 0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67 s and a failure after 134
+/// s, with a timer wheel whose delay grows with the timeout.
 #[test]
 fn a_syn_is_sent_ten_times_more() {
     let mut pair = Pair::with_server(identify());
@@ -52,7 +52,7 @@ fn older_kernels_double_every_interval() {
 #[test]
 fn a_syn_ack_is_sent_five_times_more() {
     let mut pair = Pair::with_server(identify());
-    // Of the client's frames only the first SYN arrives.
+    // Only the first SYN of the client is delivered.
     pair.script = Box::new(|number, frame| match number == 0 || frame.from == SERVER {
         true => Fate::Deliver,
         false => Fate::Drop,
@@ -79,7 +79,7 @@ fn data_is_sent_again_for_a_quarter_of_an_hour() {
     assert_eq!(pair.outcome(1), None);
     pair.run();
     assert_eq!(pair.outcome(1), Some(Outcome::Timeout));
-    // `tcp_retries2` 15 stands for 924.6 seconds from the first retransmission, and then a timeout has to expire.
+    // `tcp_retries2` 15 corresponds to 924.6 seconds from the first retransmission, after which a timeout must expire.
     let lasted =
         (pair.hosts[CLIENT].flow_result(crate::ids::FlowId(1)).unwrap().finished - Instant::START).as_secs();
     assert!((924..=924 + 120).contains(&lasted), "{lasted}");
@@ -96,13 +96,13 @@ fn a_fin_is_sent_again_for_less_long() {
     let times: Vec<u128> = fins.iter().map(|millis| millis - fins[0]).collect();
     assert_eq!(times[..9], [0, 202, 406, 814, 1630, 3262, 6526, 13054, 26110]);
     assert_eq!(pair.open_sockets()[CLIENT], 0);
-    // `tcp_orphan_retries` 8 stands for 102.2 seconds.
+    // `tcp_orphan_retries` 8 corresponds to 102.2 seconds.
     assert!(pair.now - Instant::START < Duration::from_secs(210));
 }
 
 #[test]
 fn the_deadline_ends_a_flow_and_its_socket() {
-    // How much of the exchange is let through, and what the client is left with.
+    // How many frames are delivered, and the sockets that the client keeps.
     for (through, left) in [(0, 0), (2, 1), (5, 1)] {
         let mut pair = Pair::with_server(Server::Discard);
         pair.script = Box::new(move |number, _| if number < through { Fate::Deliver } else { Fate::Drop });
@@ -111,7 +111,7 @@ fn the_deadline_ends_a_flow_and_its_socket() {
         assert_eq!(pair.outcome(1), None);
         pair.run_until(Instant::START + Duration::from_millis(5001));
         assert_eq!(pair.outcome(1), Some(Outcome::Timeout));
-        // SYN_SENT vanishes; an established connection sends its FIN and waits for the ACK.
+        // SYN_SENT is removed; an established connection sends its FIN and waits for the ACK.
         assert_eq!(pair.open_sockets()[CLIENT], left, "{through}");
         pair.run();
         assert_eq!(pair.open_sockets()[CLIENT], 0, "{through}");
@@ -121,7 +121,7 @@ fn the_deadline_ends_a_flow_and_its_socket() {
 #[test]
 fn a_half_closed_connection_waits_a_minute_for_the_peer() {
     let mut pair = Pair::with_server(Server::Discard);
-    // The server's FIN is lost, as often as it is sent.
+    // Every FIN of the server is lost.
     pair.script = Box::new(|_, frame| {
         let ip = Ipv4::new_checked(&frame.l3[..]).unwrap();
         let has_fin = Tcp::new_checked(ip.payload()).unwrap().flags().0 & 1 == 1;

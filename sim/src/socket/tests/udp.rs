@@ -39,7 +39,7 @@ fn a_datagram_that_nobody_answers_times_out() {
     pair.run();
     assert_eq!(pair.outcome(1), Some(Outcome::Timeout));
     assert_eq!(pair.now, Instant::START + Duration::from_secs(5));
-    assert_eq!(pair.frames.len(), 1, "nothing is sent again");
+    assert_eq!(pair.frames.len(), 1, "nothing is retransmitted");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn an_echo_comes_back_as_it_went() {
     let mut pair = Pair::with_server(Server::Echo);
     for (flow, protocol) in [(1, ClientProtocol::Udp), (2, ClientProtocol::Tcp)] {
         let mut spec = client(protocol, flow);
-        // Without a newline, TCP knows its end by the request.
+        // Without a newline, TCP recognizes its end by the request.
         spec.request.bytes = b"no newline".to_vec();
         pair.connect(spec);
         pair.run();
@@ -95,7 +95,7 @@ fn a_connected_socket_hears_its_peer_only() {
         ((stranger, PORT), Delivery::NoSocket),
         ((ADDRS[SERVER], PORT + 1), Delivery::NoSocket),
         ((ADDRS[SERVER], PORT), Delivery::Delivered(crate::ids::SocketId(0))),
-        // The flow is over, and the socket with it.
+        // The flow has ended, and its socket is closed.
         ((ADDRS[SERVER], PORT), Delivery::NoSocket),
     ] {
         let l4 = build::udp(from, (ADDRS[CLIENT], port), b"hello");
@@ -137,7 +137,7 @@ fn a_datagram_to_a_closed_port_finds_no_socket() {
     assert_eq!(pair.frames.len(), 1, "the ICMP error is for the stack to send");
 }
 
-/// Turns echo requests into replies, as the stack of the other host does.
+/// Turns echo requests into replies, as the other host's stack does.
 fn pong(request: &[u8]) -> Vec<u8> {
     let ip = Ipv4::new_checked(request).unwrap();
     let icmp = ip.payload();

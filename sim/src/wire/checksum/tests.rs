@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-/// RFC 1071 §3.
+/// Example of RFC 1071 §3.
 #[test]
 fn the_sum_is_that_of_the_rfc() {
     assert_eq!(finish(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), !0xddf2);
 }
 
-/// RFC 3720 §B.4, the test patterns of CRC32c.
+/// RFC 3720 §B.4: test patterns of CRC32c.
 #[test]
 fn the_crc_is_that_of_the_rfc() {
     let ascending: Vec<u8> = (0..32).collect();
@@ -36,7 +36,7 @@ fn the_crc_of_sctp_counts_its_own_field_as_zero() {
     assert!(is_transport_valid(A, A, protocol::SCTP, &packet));
 }
 
-/// RFC 768: zero means that there is none.
+/// RFC 768: zero means no checksum.
 #[test]
 fn a_udp_checksum_of_zero_is_always_right() {
     assert!(is_transport_valid(A, A, protocol::UDP, &[0, 1, 0, 2, 0, 9, 0, 0, 7]));
@@ -44,7 +44,7 @@ fn a_udp_checksum_of_zero_is_always_right() {
 }
 
 proptest! {
-    /// RFC 1624 §3: the update gives what a new computation gives.
+    /// RFC 1624 §3: the update gives the same result as a new computation.
     #[test]
     fn an_update_is_a_computation(
         mut words in prop::collection::vec(any::<u16>(), 2..20),
@@ -55,7 +55,7 @@ proptest! {
             finish(sum(&words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>()))
         };
         let (before, at) = (whole(&words), at.index(words.len()));
-        // A sum of nothing but zeros has two representations; no header is all zero.
+        // A sum of zeros has two representations; no header is all zero.
         prop_assume!(before != 0xffff);
         let updated = update16(before, words[at], new);
         words[at] = new;

@@ -13,7 +13,7 @@ fn addr() -> impl Strategy<Value = Ipv4Addr> {
     any::<u32>().prop_map(Ipv4Addr::from_bits)
 }
 
-/// A packet of any protocol that has ports, with the checksums that its sender would fill in.
+/// A packet of any protocol with ports, with the checksums of its sender.
 fn any_packet() -> impl Strategy<Value = Vec<u8>> {
     let parts =
         (addr(), addr(), any::<u16>(), any::<u16>(), prop::collection::vec(any::<u8>(), 0..40), 0_usize..5);
@@ -28,7 +28,7 @@ fn any_packet() -> impl Strategy<Value = Vec<u8>> {
             }
             protocol::UDP => {
                 let mut l4 = build::udp((src, sport), (dst, dport), &data);
-                // RFC 768: the sender may leave it out.
+                // RFC 768: the sender may omit it.
                 if kind == 2 {
                     l4[6..8].fill(0);
                 }
@@ -58,7 +58,7 @@ fn side() -> impl Strategy<Value = Side> {
     prop_oneof![Just(Side::Src), Just(Side::Dst)]
 }
 
-/// Address and port of one side, as they stand.
+/// Address and port of one side.
 fn end_of(l3: &[u8], side: Side) -> (Ipv4Addr, u16) {
     let ip = Ipv4::new_unchecked(l3);
     let at = match (ip.protocol(), side) {
@@ -87,7 +87,7 @@ proptest! {
         }
     }
 
-    /// NAT and then its inverse leaves no trace.
+    /// NAT followed by its inverse restores the packet.
     #[test]
     fn what_was_rewritten_can_be_written_back(
         l3 in any_packet(),
@@ -105,7 +105,7 @@ proptest! {
         prop_assert_eq!(there, l3);
     }
 
-    /// A quoted packet may be cut anywhere; nothing outside its header and ports is read.
+    /// A quoted packet may be truncated anywhere; only its header and ports are read.
     #[test]
     fn a_cut_packet_is_rewritten_or_left_alone(
         l3 in any_packet(),
@@ -138,7 +138,7 @@ const B: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
 #[test]
 fn later_fragments_have_no_ports() {
     let mut l3 = packet(A, B, protocol::UDP, &build::udp((A, 1), (B, 2), b"data"));
-    // Offset 8; the header checksum follows by hand.
+    // Offset 8; the header checksum is computed separately.
     l3[7] = 1;
     l3[10..12].fill(0);
     let sum = checksum::finish(checksum::sum(&l3[..20]));
@@ -150,7 +150,7 @@ fn later_fragments_have_no_ports() {
     assert_eq!(l3[20..], payload);
 }
 
-/// Of an ICMP error, the bytes where a query has its identifier mean something else (`icmp_manip_pkt`).
+/// In an ICMP error, the bytes of a query's identifier have another meaning (`icmp_manip_pkt`).
 #[test]
 fn an_icmp_error_has_no_identifier() {
     let mut l3 = packet(A, B, protocol::ICMP, &build::icmpv4(3, 4, [0, 0, 5, 220], b"quote"));

@@ -19,14 +19,14 @@ fn lists() {
     let cases: [(&[u8], &[&str]); 14] = [
         (&[], &[]),
         (&[2, 4, 5, 180], &["mss 1460"]),
-        // As Linux sends them with a SYN.
+        // As sent by Linux in a SYN.
         (
             &[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9, 1, 3, 3, 7],
             &["mss 1460", "sackOK", "TS 7 9", "nop", "wscale 7"],
         ),
         (&[1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2], &["nop", "nop", "sack [(1, 2)]"]),
         (&[3, 3, 200], &["wscale 200"]),
-        // What ends the list.
+        // Ends of the list.
         (&[0, 2, 4, 5, 180], &[]),
         (&[4, 2, 0, 3, 3, 7], &["sackOK"]),
         (&[1, 1, 1], &["nop", "nop", "nop"]),
@@ -34,7 +34,7 @@ fn lists() {
         (&[2, 4, 5], &[]),
         (&[2, 1, 5, 180], &[]),
         (&[2, 0, 5, 180], &[]),
-        // Unknown, or of a length that the kind does not have.
+        // Unknown, or with an invalid length for the kind.
         (&[254, 4, 1, 2, 4, 2], &["254 [1, 2]", "sackOK"]),
         (&[2, 3, 5, 5, 9, 0, 0, 0, 1, 0, 0, 0, 4, 3, 0], &["2 [5]", "5 [0, 0, 0, 1, 0, 0, 0]", "4 [0]"]),
     ];
@@ -44,7 +44,7 @@ fn lists() {
 }
 
 proptest! {
-    /// Any bytes can be read, and no option is longer than the list.
+    /// Any bytes can be parsed, and options are within the list.
     #[test]
     fn any_bytes(list in prop::collection::vec(any::<u8>(), 0..44)) {
         let mut room = list.len();

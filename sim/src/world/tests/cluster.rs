@@ -1,6 +1,6 @@
-//! Two nodes with bridge CNI and host-gw routes, one Service with an endpoint on each, a client on the nodes' LAN.
+//! Two nodes with bridge CNI and host-gw routes, a Service with an endpoint on each, and a client on the nodes' LAN.
 //!
-//! The rules are those that kube-proxy loads in iptables mode, written out by hand: this crate knows no generator.
+//! The rules are those of kube-proxy in iptables mode, written by hand because this crate has no generator.
 
 use super::{ConnectSpec, addr, losses, mac, quiesce, run, spec};
 use crate::draws::Enumerate;
@@ -110,7 +110,7 @@ pub(super) fn cluster(seed: u64) -> Cluster {
     Cluster { world, client, node_1, node_2, pod_a, pod_b }
 }
 
-/// Replies of one connection along every path of the endpoint draws, without the ports, sorted.
+/// Sorted replies of a connection for every path of the endpoint draws, without ports.
 fn all_replies(cluster: &Cluster, from: NetnsId, to: &ConnectSpec) -> Vec<String> {
     let mut replies = Vec::new();
     let mut next = Some(Enumerate::first());
@@ -123,7 +123,7 @@ fn all_replies(cluster: &Cluster, from: NetnsId, to: &ConnectSpec) -> Vec<String
             |reply| reply.split(':').next().unwrap_or_default().to_owned(),
         );
         replies.push(seen);
-        next = world.draws().enumerated().expect("the enumerate driver is at work").next_path();
+        next = world.draws().enumerated().expect("the enumerate driver is set").next_path();
         quiesce(&mut world);
     }
     replies.sort();
@@ -134,7 +134,7 @@ fn all_replies(cluster: &Cluster, from: NetnsId, to: &ConnectSpec) -> Vec<String
 fn what_endpoints_see() {
     let cluster = cluster(0);
     let Cluster { client, node_1, node_2, pod_a, pod_b, .. } = cluster;
-    // Measured on Linux 6.18 with this network; the bridge's address stands for everybody who is masqueraded there.
+    // Measured on Linux 6.18 with this network; masqueraded connections come from the bridge's address.
     let cases: [(&str, NetnsId, &str, u16, &[&str]); 7] = [
         ("client to NodePort", client, "192.168.0.11", 30080, &["pod-a 10.244.1.1", "pod-b 192.168.0.11"]),
         (
@@ -185,7 +185,7 @@ fn a_node_without_a_route_to_the_vip_is_told_at_once() {
 fn a_service_without_endpoints_is_refused() {
     let Cluster { mut world, node_1, pod_a, .. } = cluster(0);
     let to_vip = spec(ClientProtocol::Tcp, "10.96.0.11", 80);
-    // FORWARD comes after routing: a node that knows no way to the VIP says that instead.
+    // FORWARD comes after routing: a node without a route to the VIP reports that instead.
     let (_, outcome, _) = run(&mut world, pod_a, to_vip.clone());
     assert_eq!(outcome, Outcome::Unreachable(Unreachable::Network));
     let default = Route::via("0.0.0.0/0".parse().unwrap(), addr("192.168.0.100"));
@@ -203,8 +203,8 @@ fn without_hairpin_mode_a_pod_does_not_reach_itself() {
     let to_vip = spec(ClientProtocol::Tcp, "10.96.0.10", 80);
     let impatient = ConnectSpec { deadline: Duration::from_millis(900), ..to_vip.clone() };
     assert_eq!(all_replies(&cluster, cluster.pod_a, &impatient), ["Timeout", "pod-b 10.244.1.2"]);
-    // The bridge drops the SYN before POSTROUTING, so that its entry is never confirmed: each retry is balanced anew, and
-    // after seven of them one connection in 128 has not met the other pod.
+    // The bridge drops the SYN before POSTROUTING, so its entry is never confirmed: each retry is load-balanced anew,
+    // and after seven retries one connection in 128 has not reached the other pod.
     let patient = all_replies(&cluster, cluster.pod_a, &to_vip);
     assert_eq!((patient.len(), patient.iter().filter(|seen| *seen == "Timeout").count()), (8, 1));
 }

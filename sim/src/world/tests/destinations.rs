@@ -1,4 +1,4 @@
-//! Destinations that no other host has: broadcast and multicast addresses, and oneself.
+//! Destinations without another host: broadcast and multicast addresses, and the sender itself.
 
 use super::{ConnectSpec, Line, addr, line, run, spec};
 use crate::socket::ClientProtocol::{self, IcmpEcho, Tcp, Udp};
@@ -6,7 +6,7 @@ use crate::socket::Server;
 use crate::trace::{Event, Outcome, PacketEvent, Unreachable};
 use crate::world::World;
 
-/// Packets that were made since the trace had `start` events.
+/// Packets created since the trace had `start` events.
 fn made(world: &World, start: usize) -> usize {
     let events = world.trace().events()[start..].iter();
     events.filter(|event| matches!(event.event, Event::Packet(PacketEvent::Created { .. }))).count()

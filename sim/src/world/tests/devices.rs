@@ -1,4 +1,4 @@
-//! What a node with many Pods costs the packets of one.
+//! Cost of many Pods on a node for the packets of one.
 
 use super::cluster::cluster;
 use super::{MacAddr, run, spec};

@@ -1,4 +1,4 @@
-//! Laws that hold in every run.
+//! Properties of every run.
 
 use super::cluster::{Cluster, cluster};
 use super::{run, spec};
@@ -8,7 +8,7 @@ use crate::trace::{DeviceEvent, Event};
 use crate::wire::{EtherType, Ethernet, Icmpv4, Ipv4, checksum, protocol};
 use proptest::prelude::*;
 
-/// Every checksum of a frame, as it goes over a device.
+/// Checks every checksum of a frame on a device.
 fn check_frame(frame: &[u8]) {
     let ethernet = Ethernet::new_checked(frame).expect("a frame has a header");
     if ethernet.ethertype() != EtherType::Ipv4 {
@@ -34,8 +34,8 @@ fn check_frame(frame: &[u8]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whoever asks whomever, by whatever protocol, with whatever loss: checksums are right on every device, no packet is
-    /// counted twice or lost, and the same seed gives the same trace.
+    /// For any client, server, protocol and loss: checksums are right on every device, no packet is counted twice or
+    /// lost, and the same seed gives the same trace.
     #[test]
     fn checksums_conservation_and_determinism(
         seed in any::<u64>(),

@@ -9,7 +9,7 @@ use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
 use crate::world::{BuildError, RawSendError, RunLimit};
 
-/// A datagram to the port of nobody, from its IP header on.
+/// A datagram to a closed port, including its IP header.
 fn datagram(src: &str, dst: &str, (ident, dont_fragment): (u16, bool), len: usize) -> Vec<u8> {
     let (src, dst) = (addr(src), addr(dst));
     let l4 = build::udp((src, 4000), (dst, 9), &vec![b'x'; len]);
@@ -19,7 +19,7 @@ fn datagram(src: &str, dst: &str, (ident, dont_fragment): (u16, bool), len: usiz
 
 #[test]
 fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
-    // Source, identification and DF as they are sent, and as they arrive; None for an identification that is drawn.
+    // Source, identification and DF as sent and as received; `None` for a random identification.
     let cases = [
         ("0.0.0.0", (0, true), "10.0.1.2", Some(0)),
         ("0.0.0.0", (0, false), "10.0.1.2", None),
@@ -33,12 +33,12 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
             world.open_tap(router);
             let flow = world.raw_flow();
             let mut packet = datagram(src, "10.0.2.2", ident, 3);
-            // Length and checksum are the kernel's, whatever the sender writes there.
+            // The kernel overwrites the sender's length and checksum.
             packet[2..4].copy_from_slice(&[0xff, 0xff]);
             packet[10..12].copy_from_slice(&[0xab, 0xcd]);
             assert_eq!(world.send_raw(client, flow, &packet), Ok(()));
             let until = world.now() + Duration::from_secs(1);
-            // The first frame is the question for the router's address.
+            // The first frame is the ARP request for the router's address.
             assert_eq!(world.run_until_tapped(router, until), RunLimit::Done);
             assert_eq!(world.take_tapped(router).len(), 1);
             assert_eq!(world.run_until_tapped(router, until), RunLimit::Done);
@@ -49,7 +49,7 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
             assert!(ip.is_checksum_valid());
             match ident_seen {
                 Some(expected) => assert_eq!(ip.ident(), expected, "{src} {ident:?}"),
-                // The seed is fixed, and does not draw zero.
+                // The seed is fixed, and does not give zero.
                 None => assert_ne!(ip.ident(), 0, "{src} {ident:?}"),
             }
             world.close_tap(router);
@@ -87,7 +87,8 @@ fn what_a_raw_socket_refuses() {
     quiesce(&mut world);
 }
 
-/// A second is 250 ticks: those that began in tick 1,000 end in tick 1,256, in which the second level of the wheel moves.
+/// A second has 250 ticks: timers started in tick 1,000 expire in tick 1,256, when the second level of the wheel
+/// advances.
 #[test]
 fn fragments_are_given_up_when_the_timer_wheel_moves() {
     let Line { mut world, client, server, .. } = line();
@@ -100,7 +101,7 @@ fn fragments_are_given_up_when_the_timer_wheel_moves() {
     world.run_until(Instant::START + Duration::from_millis(500));
     world.open_tap(client);
     assert_eq!(world.run_until_tapped(client, Instant::START + Duration::from_secs(5)), RunLimit::Done);
-    // The links cost a tenth of a millisecond.
+    // The links take a tenth of a millisecond.
     assert_eq!(world.now().as_nanos() / 1_000_000, 1_024);
 }
 

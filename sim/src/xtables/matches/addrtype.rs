@@ -1,4 +1,4 @@
-//! `addrtype`: what kind of address source and destination are to this netns (net/netfilter/xt_addrtype.c).
+//! `addrtype`: the type of source and destination address in this netns (net/netfilter/xt_addrtype.c).
 
 use crate::hook::Hook;
 use crate::ids::DeviceId;
@@ -36,7 +36,7 @@ const TYPES: [&str; 12] = [
 /// `-m addrtype`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::xtables) struct Addrtype {
-    /// Bits by number of the type; zero is any.
+    /// Bits by type number; zero is any.
     src: u16,
     dst: u16,
     src_inverted: bool,
@@ -107,7 +107,7 @@ impl Addrtype {
 fn type_bit(look: &Look<'_, '_, '_>, addr: IpAddr, device: Option<DeviceId>) -> u16 {
     let kind = match addr {
         IpAddr::V4(addr) => look.ctx.fib.addr_type_on(addr, device),
-        // IPv6 routes are not modelled yet; `AddrType` of IPv6 has the same words (include/net/ipv6.h).
+        // IPv6 routes are not modelled yet; `AddrType` uses the same names for IPv6 (include/net/ipv6.h).
         IpAddr::V6(addr) if addr.is_multicast() => RouteKind::Multicast,
         IpAddr::V6(_) => RouteKind::Unicast,
     };
@@ -126,7 +126,7 @@ fn type_bit(look: &Look<'_, '_, '_>, addr: IpAddr, device: Option<DeviceId>) -> 
 fn types(value: Value<'_>) -> Parse<u16> {
     let mut mask = 0;
     for part in value.split_commas() {
-        // The tool takes the first type that begins so.
+        // The tool accepts any prefix and takes the first type that matches.
         let number = TYPES.iter().position(|name| is_beginning_of(part.text, name));
         mask |= 1
             << number.ok_or_else(|| part.expected("an address type such as LOCAL, UNICAST or BROADCAST"))?;

@@ -1,4 +1,4 @@
-//! `conntrack`, and `state`, which is its older name (net/netfilter/xt_conntrack.c).
+//! `conntrack` and `state`, its older name (net/netfilter/xt_conntrack.c).
 
 use crate::ct::{CtStatus, PacketCt};
 use crate::hook::Family;
@@ -45,9 +45,9 @@ const ENDS: [(Direction, Side, &str); 4] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::xtables) struct Conntrack {
     family: Family,
-    /// Written as `-m state --state`.
+    /// True for `-m state --state`.
     is_state: bool,
-    /// Bits of the options that were used, by their number, and of those that were inverted.
+    /// Bits of the options that were used, by number, and of those that were inverted.
     used: u16,
     inverted: u16,
     states: StateBits,

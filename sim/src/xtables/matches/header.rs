@@ -128,7 +128,7 @@ impl Ttl {
 }
 
 fn tos_of(look: &Look<'_, '_, '_>) -> u8 {
-    // For IPv6 the traffic class lies across the first two bytes; evaluation of IPv6 is not modelled yet.
+    // For IPv6 the traffic class spans the first two bytes; evaluation of IPv6 is not modelled yet.
     look.packet.ipv4().tos()
 }
 
@@ -259,7 +259,7 @@ impl Mac {
         _ = write!(out, "{} --mac-source {}", not(self.is_inverted), self.source);
     }
 
-    // Linux: mac_mt, net/netfilter/xt_mac.c. A packet from a device that is not Ethernet never matches.
+    // Linux: mac_mt, net/netfilter/xt_mac.c. Packets from non-Ethernet devices never match.
     pub(super) fn holds(&self, look: &Look<'_, '_, '_>) -> bool {
         let Some(device) = look.ctx.state.in_dev else { return false };
         if look.ctx.devices.get(device).kind == DeviceKind::Loopback {

@@ -110,7 +110,7 @@ impl Icmp {
         if self.is_v6 { "icmp6" } else { "icmp" }
     }
 
-    /// The protocol without which the kernel refuses the match.
+    /// The protocol that the kernel requires for the match.
     pub(super) const fn protocol_name(&self) -> &'static str {
         if self.is_v6 { "ipv6-icmp" } else { "icmp" }
     }
@@ -138,7 +138,7 @@ impl Icmp {
             return;
         }
         _ = write!(out, "{}", self.icmp_type);
-        // The tool prints the first code of a range only.
+        // The tool prints only the first code of a range.
         if (self.first_code, self.last_code) != (0, 255) {
             _ = write!(out, "/{}", self.first_code);
         }

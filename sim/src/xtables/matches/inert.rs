@@ -1,4 +1,4 @@
-//! Matches that say nothing about the packet: `comment`, and the byte counter `nfacct`.
+//! Matches without a condition on the packet: `comment`, and the byte counter `nfacct`.
 
 use crate::xtables::error::Parse;
 use crate::xtables::options::{Call, Opt};
@@ -16,7 +16,7 @@ impl Comment {
 
     pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
         if call.value.text.len() > MAX_COMMENT_LEN {
-            return Err(call.value.expected("a comment of 255 bytes at most"));
+            return Err(call.value.expected("a comment of at most 255 bytes"));
         }
         self.0 = call.value.text.into();
         Ok(())
@@ -28,8 +28,8 @@ impl Comment {
     }
 }
 
-/// `-m nfacct`: counts packets under a name. The counter has no quota, so the match always holds
-/// (`nfacct_mt`, net/netfilter/xt_nfacct.c); kube-proxy uses it for metrics alone.
+/// `-m nfacct`: counts packets under a name. The counter has no quota, so the match always holds (`nfacct_mt`,
+/// net/netfilter/xt_nfacct.c); kube-proxy uses it only for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::xtables) struct Nfacct(Box<str>);
 

@@ -1,7 +1,7 @@
 //! `limit`: a token bucket.
 //!
-//! Linux: net/netfilter/xt_limit.c; options: extensions/libxt_limit.c. Credits are those of the kernel, overflows of their
-//! 32 bits included, but they come back all the time and not once in a jiffy.
+//! Linux: net/netfilter/xt_limit.c; options: extensions/libxt_limit.c. Credits are computed as in the kernel, including
+//! 32-bit overflows, but are refilled continuously and not once per jiffy.
 
 use crate::time::Instant;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 /// `XT_LIMIT_SCALE`: a period is stored in units of 100 microseconds.
 const SCALE: u32 = 10_000;
-/// `HZ * CREDITS_PER_JIFFY` where `HZ` is 250 or 1000; with 100 or 300 it is another number.
+/// `HZ * CREDITS_PER_JIFFY` for an `HZ` of 250 or 1000; it differs for 100 and 300.
 const CREDITS_PER_SECOND: u32 = 32_000;
 const LIMIT: u8 = 0;
 const BURST: u8 = 1;
@@ -27,7 +27,7 @@ pub(in crate::xtables) struct Limit {
 }
 
 impl Default for Limit {
-    /// Three an hour, five at once.
+    /// Three per hour, with a burst of five.
     fn default() -> Self {
         Self { period: SCALE * 3600 / 3, burst: 5 }
     }
@@ -46,7 +46,7 @@ impl Limit {
         Ok(())
     }
 
-    /// Linux: `limit_mt_check`, net/netfilter/xt_limit.c, which notices some overflows and lets others pass.
+    /// Linux: `limit_mt_check`, net/netfilter/xt_limit.c, which detects some overflows and misses others.
     pub(super) fn finish(self, at: usize) -> Parse<Self> {
         if self.burst == 0 || self.full() < self.cost() {
             return Err(Problem::new(
@@ -59,12 +59,12 @@ impl Limit {
         Ok(self)
     }
 
-    /// Credits of a packet.
+    /// Cost of a packet, in credits.
     const fn cost(&self) -> u32 {
         credits(self.period)
     }
 
-    /// Credits of a full bucket.
+    /// Capacity of the bucket, in credits.
     const fn full(&self) -> u32 {
         credits(self.period.wrapping_mul(self.burst))
     }
@@ -72,7 +72,7 @@ impl Limit {
     pub(super) fn print(&self, out: &mut String) {
         const UNITS: [(&str, u32); 4] =
             [("day", SCALE * 86_400), ("hour", SCALE * 3600), ("min", SCALE * 60), ("sec", SCALE)];
-        // Linux user space: print_rate, extensions/libxt_limit.c: the smallest unit in which the rate is still whole.
+        // Linux user space: print_rate, extensions/libxt_limit.c: the smallest unit that gives a whole rate.
         let fits = |length: u32| self.period <= length && length / self.period >= length % self.period;
         let count = UNITS[1..].iter().take_while(|(_, length)| fits(*length)).count();
         let (name, length) = UNITS[count];
@@ -108,10 +108,10 @@ const fn credits(period: u32) -> u32 {
     }
 }
 
-/// Credits that time has brought since the world began; only differences mean something.
+/// Credits earned since the start of the world; only differences are meaningful.
 const fn credits_until(now: Instant) -> u32 {
     const NANOS_PER_CREDIT: u64 = 1_000_000_000 / CREDITS_PER_SECOND as u64;
-    // The kernel's counters wrap as well.
+    // The kernel's counters wrap too.
     #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
     let credits = (now.as_nanos() / NANOS_PER_CREDIT) as u32;
     credits

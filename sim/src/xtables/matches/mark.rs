@@ -36,7 +36,7 @@ impl MarkMatch {
         self.holds(look.packet.meta.mark)
     }
 
-    /// A packet without a connection never matches, inverted or not.
+    /// Packets without a connection never match, inverted or not.
     pub(super) fn holds_for_connection(&self, look: &Look<'_, '_, '_>) -> bool {
         match look.packet.meta.ct {
             PacketCt::Entry { id, .. } => {

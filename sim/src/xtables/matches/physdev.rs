@@ -1,4 +1,4 @@
-//! `physdev`: the ports by which a bridged packet came and will go (net/netfilter/xt_physdev.c).
+//! `physdev`: the bridge ports of a bridged packet (net/netfilter/xt_physdev.c).
 
 use crate::hook::Hook;
 use crate::xtables::chain::HookMask;
@@ -17,7 +17,7 @@ const IS_BRIDGED: u8 = 4;
 /// `-m physdev`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::xtables) struct Physdev {
-    /// Bits of the options that were used, and of those among them that were inverted.
+    /// Bits of the options that were used, and of those that were inverted.
     used: u8,
     inverted: u8,
     in_port: Box<str>,
@@ -59,7 +59,7 @@ impl Physdev {
         self.inverted & 1 << id != 0
     }
 
-    /// Linux: `physdev_mt_check`: the port out is not known yet on OUTPUT, unless only bridged packets are meant.
+    /// Linux: `physdev_mt_check`: the output port is not known yet in OUTPUT, unless only bridged packets match.
     pub(super) fn allowed_hooks(&self) -> HookMask {
         let asks_for_out = self.uses(OUT) || self.uses(IS_OUT);
         if asks_for_out && (!self.uses(IS_BRIDGED) || self.inverts(IS_BRIDGED)) {
@@ -92,7 +92,7 @@ impl Physdev {
     // Linux: physdev_mt, net/netfilter/xt_physdev.c
     pub(super) fn holds(&self, look: &Look<'_, '_, '_>) -> bool {
         let Some(bridge) = look.packet.meta.bridge else {
-            // Not bridged: only what was inverted holds.
+            // Not bridged: only inverted options match.
             return self.used & !self.inverted == 0;
         };
         let devices = look.ctx.devices;

@@ -17,7 +17,7 @@ const TCP_FLAGS: u8 = 2;
 const SYN: u8 = 3;
 const TCP_OPTION: u8 = 4;
 
-/// Source and destination ports, each possibly inverted.
+/// Source and destination ports, each optionally inverted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::xtables) struct Ports {
     pub(in crate::xtables) src: PortRange,
@@ -58,7 +58,7 @@ impl Ports {
 }
 
 fn print_side(out: &mut String, option: &str, range: PortRange, is_inverted: bool) {
-    // The tool prints nothing for all ports, not even the `!` of a rule that therefore never matches.
+    // The tool prints nothing for all ports, even if inverted, although the rule then never matches.
     if range == PortRange::ALL {
         return;
     }
@@ -78,7 +78,7 @@ pub(in crate::xtables) struct Tcp {
     option_inverted: bool,
 }
 
-/// In the order in which the tool prints them.
+/// In the tool's print order.
 const FLAGS: [(&str, u8); 6] =
     [("FIN", 0x01), ("SYN", 0x02), ("RST", 0x04), ("PSH", 0x08), ("ACK", 0x10), ("URG", 0x20)];
 
@@ -128,7 +128,7 @@ impl Tcp {
     // Linux: tcp_mt, net/netfilter/xt_tcpudp.c
     pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
         if look.fragment_offset() != 0 {
-            // A fragment of eight bytes in could overwrite the flags that were judged in the first one (RFC 1858).
+            // A fragment at offset 8 could overwrite the flags checked in the first one (RFC 1858).
             return if look.fragment_offset() == 8 { Answer::HotDrop } else { Answer::No };
         }
         let bytes = look.transport();
@@ -249,7 +249,7 @@ impl Sctp {
     }
 }
 
-/// Source and destination port, or the answer to a packet that shows none. `header_len` bytes must be there.
+/// Source and destination port, or the result for a packet without them. The header needs `header_len` bytes.
 fn ports_of(look: &Look<'_, '_, '_>, header_len: usize) -> Result<(u16, u16), Answer> {
     if look.fragment_offset() != 0 {
         return Err(Answer::No);
@@ -261,7 +261,7 @@ fn ports_of(look: &Look<'_, '_, '_>, header_len: usize) -> Result<(u16, u16), An
     Ok((port_at(bytes, 0), port_at(bytes, 2)))
 }
 
-/// Which ports `multiport` looks at.
+/// The ports that `multiport` compares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::xtables) enum PortSide {
     #[default]
@@ -282,7 +282,7 @@ const SPORTS: u8 = 0;
 const DPORTS: u8 = 1;
 const PORTS: u8 = 2;
 
-/// `XT_MULTI_PORTS`; a range takes two places.
+/// `XT_MULTI_PORTS`; a range takes two entries.
 const MULTI_PORTS: usize = 15;
 
 impl Multiport {
@@ -316,7 +316,7 @@ impl Multiport {
             let range = multiport_range(part)?;
             places += if range.first == range.last { 1 } else { 2 };
             if places > MULTI_PORTS {
-                return Err(part.expected("15 ports at most, of which a range takes two"));
+                return Err(part.expected("at most 15 ports, where a range counts twice"));
             }
             self.ports.push(range);
         }
@@ -352,7 +352,7 @@ impl Multiport {
         }
     }
 
-    /// The only destination ports that can match, if they are single ones.
+    /// The only destination ports that can match, if there are no ranges.
     pub(super) fn single_dsts(&self) -> Option<SmallVec<[u16; 4]>> {
         if self.side != PortSide::Destination || self.is_inverted {
             return None;
@@ -387,7 +387,7 @@ fn multiport_range(value: crate::xtables::words::Value<'_>) -> Parse<PortRange> 
     };
     let range = PortRange { first: port(value.part(first))?, last: port(value.part(last))? };
     if range.first >= range.last {
-        return Err(value.expected("a range of ports whose first is below its last"));
+        return Err(value.expected("a port range with the first port below the last"));
     }
     Ok(range)
 }

@@ -1,4 +1,4 @@
-//! `recent`: whether an address was seen, how often and how lately (net/netfilter/xt_recent.c).
+//! `recent`: if, how often and how recently an address was seen (net/netfilter/xt_recent.c).
 
 use crate::hook::Family;
 use crate::time::Duration;
@@ -23,7 +23,7 @@ const RSOURCE: u8 = 9;
 const RDEST: u8 = 10;
 const MASK: u8 = 11;
 
-/// What the match does with its list.
+/// The operation on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Set,
@@ -37,10 +37,10 @@ enum Operation {
 pub(in crate::xtables) struct Recent {
     operation: Option<Operation>,
     is_inverted: bool,
-    /// Zero is any time.
+    /// Zero means any time.
     seconds: u32,
     reap: bool,
-    /// Zero is not asked for.
+    /// Zero means any count.
     hits: u32,
     checks_ttl: bool,
     name: Box<str>,
@@ -51,7 +51,7 @@ pub(in crate::xtables) struct Recent {
 
 /// `XT_RECENT_MAX_NSTAMPS`.
 const MAX_STAMPS: u32 = 65_536;
-/// Moments that a list keeps of an address unless a rule counts more.
+/// Time stamps kept per address unless a rule needs more.
 const DEFAULT_STAMPS: usize = 32;
 /// `XT_RECENT_NAME_LEN` without its terminator.
 const MAX_NAME_LEN: usize = 199;
@@ -144,7 +144,7 @@ impl Recent {
         Ok(self)
     }
 
-    /// Takes the list for a rule that has come into a chain.
+    /// Acquires the list when the rule is added to a chain.
     pub(in crate::xtables) fn hold(&self, lists: &mut RecentLists) {
         let stamps = match usize::try_from(self.hits).unwrap_or(usize::MAX) {
             0 => DEFAULT_STAMPS,
@@ -153,9 +153,9 @@ impl Recent {
         lists.hold(self.list_id(), stamps, self.mask);
     }
 
-    /// The list; there is one in every rule that was read to its end.
+    /// The list; set once the rule has been parsed.
     pub(in crate::xtables) const fn list_id(&self) -> ListId {
-        self.list.expect("a rule in a chain is complete")
+        self.list.expect("parsing is finished")
     }
 
     pub(super) fn print(&self, out: &mut String) {
@@ -209,7 +209,7 @@ impl Recent {
                 if let (true, Some(window)) = (self.reap, window) {
                     list.reap(window, now);
                 }
-                // The reaper may just have taken the entry itself.
+                // The reaper may just have removed this entry.
                 if self.operation == Some(Operation::Update)
                     && holds
                     && let Some(position) = list.find(addr, 0)
@@ -221,17 +221,17 @@ impl Recent {
         }
     }
 
-    /// A packet that this netns forwards has lost a hop already when it leaves.
+    /// The TTL of the packet before this netns forwarded it, which decrements it.
     ///
-    /// Linux: `xt_out(par) != NULL && (!skb->sk || !net_eq(net, sock_net(skb->sk)))`; a packet without an input device is
-    /// taken for one that a socket of this netns sent.
+    /// Linux: `xt_out(par) != NULL && (!skb->sk || !net_eq(net, sock_net(skb->sk)))`; a packet without an input device
+    /// is assumed to come from a socket of this netns.
     fn ttl_before_forwarding(&self, look: &Look<'_, '_, '_>) -> u8 {
         let is_forwarded = look.ctx.state.out_dev.is_some() && look.packet.meta.in_dev.is_some();
         look.headers.ttl.wrapping_add(u8::from(is_forwarded))
     }
 }
 
-/// A name that can be a file in /proc (`xt_check_proc_name`, net/netfilter/x_tables.c).
+/// A name that is valid as a file in /proc (`xt_check_proc_name`, net/netfilter/x_tables.c).
 fn list_name(call: &Call<'_>) -> Parse<Box<str>> {
     let name = call.value.text;
     if name.is_empty() || name.len() > MAX_NAME_LEN || name.contains('/') || name == "." || name == ".." {

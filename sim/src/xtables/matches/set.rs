@@ -1,4 +1,5 @@
-//! `set`: whether a set has what the packet shows (net/netfilter/xt_set.c, extensions/libxt_set.c).
+//! `set`: tests if a set contains the packet's address, port and so on (net/netfilter/xt_set.c,
+//! extensions/libxt_set.c).
 
 use crate::ipset::{CounterTest, Directions, Question, SetId, Shown};
 use crate::xtables::error::Parse;
@@ -29,7 +30,7 @@ pub(in crate::xtables) struct SetMatch {
     question: Question,
 }
 
-/// A set that a rule names. It keeps its name while a rule does so.
+/// A set that a rule references. A referenced set cannot be renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::xtables) struct Named {
     pub(in crate::xtables) id: SetId,
@@ -38,11 +39,11 @@ pub(in crate::xtables) struct Named {
 }
 
 impl Named {
-    /// Looks a set up, as the tool does while it reads the option (`get_set_byname`, extensions/libxt_set.h).
+    /// Looks up a set, as the tool does while parsing the option (`get_set_byname`, extensions/libxt_set.h).
     pub(in crate::xtables) fn read(call: &Call<'_>) -> Parse<Self> {
         let expected = |value: Value<'_>, expected| Err(value.expected(expected));
         let Some(id) = call.sets.find(call.value.text) else {
-            return expected(call.value, "the name of a set that exists")
+            return expected(call.value, "the name of an existing set")
                 .map_err(|problem: Box<_>| problem.kind(crate::xtables::RuleErrorKind::NoSuchSet));
         };
         if call.sets.family(id).is_some_and(|family| family != call.family) {
@@ -98,10 +99,10 @@ impl SetMatch {
     }
 
     fn named(&self) -> &Named {
-        self.set.as_ref().expect("a rule in a chain is complete")
+        self.set.as_ref().expect("parsing is finished")
     }
 
-    /// The set that it asks.
+    /// The set that it tests.
     pub(in crate::xtables) fn id(&self) -> SetId {
         self.named().id
     }

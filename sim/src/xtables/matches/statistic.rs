@@ -1,4 +1,4 @@
-//! `statistic`: every n-th packet, or a share of them.
+//! `statistic`: matches every n-th packet, or a random share.
 //!
 //! Linux: net/netfilter/xt_statistic.c; options: extensions/libxt_statistic.c.
 
@@ -15,7 +15,7 @@ const PROBABILITY: u8 = 1;
 const EVERY: u8 = 2;
 const PACKET: u8 = 3;
 
-/// The options as they are read.
+/// The options during parsing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::xtables) struct Statistic {
     is_nth: bool,
@@ -110,7 +110,7 @@ impl Random {
         _ = write!(out, " --mode random{not} --probability {probability:.11}");
     }
 
-    // Linux: statistic_mt, net/netfilter/xt_statistic.c. The number is drawn when the rule is reached, not before.
+    // Linux: statistic_mt, net/netfilter/xt_statistic.c. The number is drawn when the rule is evaluated, not before.
     pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
         let owner = look.ctx.cx.netns;
         look.ctx.cx.draws.chance(owner, Purpose::Statistic, self.threshold) != self.is_inverted

@@ -1,4 +1,5 @@
-//! The options that iptables itself has, as a table (`original_opts`, iptables/iptables.c; `IPT_OPTSTRING`, iptables/xshared.h).
+//! The options of iptables itself, as a table (`original_opts`, iptables/iptables.c; `IPT_OPTSTRING`,
+//! iptables/xshared.h).
 
 /// An option of iptables itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +9,7 @@ pub(super) enum Base {
     Setting(SettingOption),
 }
 
-/// What the command line does.
+/// Options that select the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandOption {
     Append,
@@ -26,7 +27,7 @@ pub(super) enum CommandOption {
     Zero,
 }
 
-/// A part that every rule can have.
+/// Parts that every rule can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RuleOption {
     Destination,
@@ -40,30 +41,30 @@ pub(super) enum RuleOption {
     Source,
 }
 
-/// How the command is carried out, and with what.
+/// Options of the command as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SettingOption {
     Counters,
     Help,
     Ipv4,
     Ipv6,
-    /// How `-L` prints, which no other command takes.
+    /// Print options of `-L`.
     Listing,
     Modprobe,
     Table,
-    /// Has no effect on rules.
+    /// No effect on rules.
     Verbose,
     Version,
-    /// Waiting for the lock of another process.
+    /// Waits for the lock of another process.
     Wait,
 }
 
-/// Whether a value follows.
+/// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
     None,
     Required,
-    /// Only as part of the same word.
+    /// Only in the same word.
     Attached,
 }
 
@@ -122,7 +123,7 @@ pub(super) const OPTIONS: &[BaseOption] = &[
 ];
 
 impl BaseOption {
-    /// The option of that letter.
+    /// The option with that letter.
     pub(super) fn by_letter(letter: char) -> Option<&'static Self> {
         OPTIONS.iter().find(|option| option.short == letter)
     }

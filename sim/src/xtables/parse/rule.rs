@@ -1,4 +1,4 @@
-//! Putting a rule together from its options.
+//! Builds a rule from its options.
 
 use crate::hook::Family;
 use crate::xtables::chain::ChainId;
@@ -12,14 +12,14 @@ use crate::xtables::value::{AddrMask, DeviceMatch, addr_mask, device_name};
 use crate::xtables::words::Value;
 use smallvec::SmallVec;
 
-/// Where a rule's packet goes, before chains have been looked up.
+/// The target of a rule, before chains are looked up.
 #[derive(Debug)]
 pub(in crate::xtables) enum ParsedTarget<'w> {
     Target(Target, usize),
     Chain { name: Value<'w>, is_goto: bool },
 }
 
-/// A rule as it was written; lists of addresses make several rules of it.
+/// A rule as written; address lists expand to several rules.
 #[derive(Debug)]
 pub(in crate::xtables) struct ParsedRule<'w> {
     pub(in crate::xtables) ip: IpPart,
@@ -30,7 +30,7 @@ pub(in crate::xtables) struct ParsedRule<'w> {
 }
 
 impl ParsedRule<'_> {
-    /// The rules that it stands for, in order: every source with every destination.
+    /// The rules that it expands to, in order: every source with every destination.
     ///
     /// Linux user space: `append_entry`, iptables/iptables.c.
     pub(in crate::xtables) fn specs(mut self, target: Target) -> Vec<RuleSpec> {
@@ -51,13 +51,13 @@ impl ParsedRule<'_> {
     }
 }
 
-/// A match or the target while its options are being read.
+/// A match or target during parsing.
 #[derive(Debug)]
 struct Reading<T> {
     one: T,
     /// Where it was named.
     at: usize,
-    /// Bits of the options that it got.
+    /// Bits of the options read so far.
     seen: u32,
 }
 
@@ -93,7 +93,7 @@ impl<'w> RuleReader<'w> {
         }
     }
 
-    /// The option of exactly that name in the extension that was named last: extension and number.
+    /// The option with exactly that name in the extension named last: extension and number.
     pub(super) fn option(&self, name: &str) -> Option<(usize, u8)> {
         let has = |options: &'static [Opt]| options.iter().find(|option| option.name == name);
         let target =
@@ -113,7 +113,7 @@ impl<'w> RuleReader<'w> {
         })
     }
 
-    /// The options of one extension, and the bits of those that it got.
+    /// The options of an extension, and the bits of those read so far.
     pub(super) fn extension_options(&self, extension: usize) -> (&'static [Opt], u32) {
         if extension == TARGET {
             self.target.as_ref().map_or((&[], 0), |reading| (reading.one.options(), reading.seen))
@@ -123,7 +123,7 @@ impl<'w> RuleReader<'w> {
         }
     }
 
-    /// Gives an option to its extension.
+    /// Passes an option to its extension.
     pub(super) fn set(&mut self, extension: usize, call: &Call<'_>, bit: u32, family: Family) -> Parse<()> {
         if extension == TARGET {
             let reading = self.target.as_mut().expect("its option was found");
@@ -135,7 +135,7 @@ impl<'w> RuleReader<'w> {
         reading.one.set(call)
     }
 
-    /// Number of the protocol read so far, and whether it is inverted.
+    /// Number of the protocol read so far, and true if inverted.
     pub(super) const fn protocol(&self) -> (u8, bool) {
         (self.ip.protocol, self.ip.protocol_inverted)
     }
@@ -182,7 +182,7 @@ impl<'w> RuleReader<'w> {
     ) -> Parse<()> {
         once(at, "-p", self.has_protocol.is_some())?;
         if number == 0 && is_inverted {
-            return Err(value.expected("a protocol other than all: nothing is none of them"));
+            return Err(value.expected("a protocol other than all: inverted, it never matches"));
         }
         self.has_protocol = Some(value);
         (self.ip.protocol, self.ip.protocol_inverted) = (number, is_inverted);
@@ -194,7 +194,7 @@ impl<'w> RuleReader<'w> {
         Ok(())
     }
 
-    /// Loads the match of the protocol, once; says whether it did.
+    /// Loads the match of the protocol, at most once; true if it did.
     pub(super) fn load_protocol_match(&mut self, family: Family) -> bool {
         let Some(value) = self.has_protocol else { return false };
         if self.has_loaded_protocol {
@@ -224,7 +224,7 @@ impl<'w> RuleReader<'w> {
         Ok(())
     }
 
-    /// Ends the rule of a command on `chain`.
+    /// Finishes the rule of a command on `chain`.
     pub(super) fn finish(
         mut self,
         chain: Option<Value<'_>>,
@@ -280,23 +280,23 @@ impl<'w> RuleReader<'w> {
     }
 }
 
-/// Stands for the target among the numbers of matches.
+/// Stands for the target among the indices of matches.
 const TARGET: usize = usize::MAX;
 
 fn once(at: usize, option: &str, is_second: bool) -> Parse<()> {
     if is_second {
-        return Err(Problem::new(RuleErrorKind::Syntax, at, format!("`{option}` once"), "it a second time"));
+        return Err(Problem::new(RuleErrorKind::Syntax, at, format!("`{option}` once"), "a duplicate"));
     }
     Ok(())
 }
 
-/// The condition on a device; `+` alone is any device and no condition.
+/// The condition on a device; `+` alone matches any device.
 fn device(value: Value<'_>, is_inverted: bool) -> Parse<Option<Box<DeviceMatch>>> {
     let name = device_name(value)?;
     Ok((name != "+" || is_inverted).then(|| Box::new(DeviceMatch { name: name.into(), is_inverted })))
 }
 
-/// A target of a rule, with jumps resolved by `find`.
+/// A rule's target; `find` resolves jumps.
 impl ParsedTarget<'_> {
     pub(in crate::xtables) fn resolve(&self, find: impl Fn(&str) -> Option<ChainId>) -> Parse<Target> {
         match self {

@@ -10,7 +10,7 @@ use crate::xtables::options::{Call, Opt};
 /// Exempts a packet from connection tracking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::xtables) struct Ct {
-    /// Written as `NOTRACK`.
+    /// True if written as `NOTRACK`.
     is_notrack_name: bool,
     has_notrack: bool,
 }
@@ -43,7 +43,7 @@ impl Ct {
 
     pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
         if call.id != NOTRACK {
-            let problem = call.value.expected("`--notrack`, the only option of CT that is simulated");
+            let problem = call.value.expected("`--notrack`, the only supported option of CT");
             return Err(problem.kind(RuleErrorKind::Unsupported));
         }
         self.has_notrack = true;
@@ -54,15 +54,14 @@ impl Ct {
         if self.has_notrack {
             return Ok(());
         }
-        Err(lacks(at, "`--notrack`, the only option of CT that is simulated")
-            .kind(RuleErrorKind::Unsupported))
+        Err(lacks(at, "`--notrack`, the only supported option of CT").kind(RuleErrorKind::Unsupported))
     }
 
     pub(super) fn print(&self, out: &mut String) {
         out.push_str(if self.is_notrack_name { " -j NOTRACK" } else { " -j CT --notrack" });
     }
 
-    // Linux: xt_ct_target, net/netfilter/xt_CT.c. Too late for a packet that has been seen already.
+    // Linux: xt_ct_target, net/netfilter/xt_CT.c. No effect on a packet that is already tracked.
     pub(super) fn act(&self, packet: &mut Packet) -> RuleAction {
         if packet.meta.ct != PacketCt::None {
             return RuleAction::Continue;

@@ -1,4 +1,4 @@
-//! `LOG`: inert; that the rule matched is in the trace (net/netfilter/xt_LOG.c).
+//! `LOG`: inert; the trace shows that the rule matched (net/netfilter/xt_LOG.c).
 
 use crate::xtables::error::Parse;
 use crate::xtables::options::{Call, Opt};
@@ -9,7 +9,7 @@ const LEVEL: u8 = 0;
 const PREFIX: u8 = 1;
 const FIRST_FLAG: u8 = 2;
 
-/// Flags in the order in which the tool prints them.
+/// Flags in the tool's print order.
 const FLAGS: [&str; 5] =
     ["log-tcp-sequence", "log-tcp-options", "log-ip-options", "log-uid", "log-macdecode"];
 
@@ -50,7 +50,7 @@ impl Log {
             PREFIX if call.value.text.is_empty() => {
                 return Err(call.value.expected("a prefix"));
             }
-            // `struct xt_log_info` has room for 29 bytes, to which the tool cuts what is longer.
+            // `struct xt_log_info` has room for 29 bytes; the tool truncates longer prefixes.
             PREFIX => self.prefix = call.value.text[..call.value.text.floor_char_boundary(29)].into(),
             flag => self.flags |= 1 << (flag - FIRST_FLAG),
         }

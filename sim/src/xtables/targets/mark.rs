@@ -24,7 +24,7 @@ const LEFT: u8 = 10;
 const RIGHT: u8 = 11;
 const ANY: u32 = 0b111_1111;
 
-/// Value and mask of the operation `mark = (mark & ~mask) ^ value`, which is what every way of writing it becomes.
+/// Value and mask of the operation `mark = (mark & ~mask) ^ value`, to which all options reduce.
 ///
 /// Linux user space: `mark_tg_parse`, extensions/libxt_MARK.c.
 fn operation(call: &Call<'_>) -> Parse<(u32, u32)> {
@@ -84,7 +84,7 @@ impl Mark {
     }
 }
 
-/// What `CONNMARK` does.
+/// The operation of `CONNMARK`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
     #[default]

@@ -1,4 +1,4 @@
-//! `DNAT`, `SNAT`, `MASQUERADE` and `REDIRECT`: how a rule asks NAT for a binding.
+//! `DNAT`, `SNAT`, `MASQUERADE` and `REDIRECT`: request a NAT binding.
 //!
 //! Linux: net/netfilter/xt_nat.c, xt_MASQUERADE.c, xt_REDIRECT.c; options: extensions/libxt_NAT.c.
 
@@ -16,7 +16,7 @@ use crate::xtables::words::Value;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// Which of the four.
+/// The kind of NAT target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::xtables) enum NatKind {
     Dnat,
@@ -92,8 +92,8 @@ impl Nat {
         Ok(())
     }
 
-    /// `ADDR`, `ADDR-ADDR`, `ADDR:PORT`, `:PORT`, with a range of ports wherever a port can be; IPv6 addresses stand in
-    /// brackets before ports.
+    /// `ADDR`, `ADDR-ADDR`, `ADDR:PORT`, `:PORT`, with a port range wherever a port is allowed; IPv6 addresses before a
+    /// port are in brackets.
     ///
     /// Linux user space: `parse_to`, extensions/libxt_NAT.c.
     fn set_addrs(&mut self, call: &Call<'_>, family: Family) -> Parse<()> {
@@ -105,7 +105,7 @@ impl Nat {
                 (value.part(addrs), after.strip_prefix(':').map(|ports| value.part(ports)))
             }
             Some(_) => return Err(value.expected("an IPv4 address without brackets")),
-            // One colon is that of a port, more are those of an IPv6 address.
+            // A single colon precedes a port, several belong to an IPv6 address.
             None => match value.text.split_once(':') {
                 Some((addrs, ports)) if !ports.contains(':') => (value.part(addrs), Some(value.part(ports))),
                 Some(_) | None => (value, None),
@@ -127,7 +127,7 @@ impl Nat {
     }
 
     fn set_ports(&mut self, call: &Call<'_>, ports: Value<'_>) -> Parse<()> {
-        // The tool looks at the number alone, so that `! -p tcp` passes as well.
+        // The tool checks only the protocol number, so `! -p tcp` passes as well.
         let has_ports =
             matches!(call.protocol.0, protocol::TCP | protocol::UDP | protocol::SCTP | 33 | protocol::ICMP);
         if !has_ports {
@@ -139,7 +139,7 @@ impl Nat {
             ));
         }
         if ports.text.contains('/') {
-            let problem = ports.expected("a range of ports without a base port");
+            let problem = ports.expected("a port range without a base port");
             return Err(problem.kind(RuleErrorKind::Unsupported));
         }
         let (first, last) = match ports.text.split_once('-') {
@@ -150,7 +150,7 @@ impl Nat {
             }
         };
         if first > last {
-            return Err(ports.expected("a range of ports whose first is not above its last"));
+            return Err(ports.expected("a port range with the first port not above the last"));
         }
         self.ports = Some((first, last));
         Ok(())
@@ -194,7 +194,7 @@ impl Nat {
     }
 
     pub(super) fn act(&self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
-        // A rule for IPv6 never sees a packet: translation of IPv6 is not modelled yet.
+        // Rules for IPv6 never see a packet: IPv6 NAT is not modelled yet.
         let addr = |addr: IpAddr| if let IpAddr::V4(addr) = addr { Some(addr) } else { None };
         let range = NatRange {
             min_addr: self.addrs.and_then(|(first, _)| addr(first)),

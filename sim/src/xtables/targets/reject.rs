@@ -1,4 +1,4 @@
-//! `REJECT`: drops a packet and tells its sender (net/ipv4/netfilter/ipt_REJECT.c, nf_reject_ipv4.c).
+//! `REJECT`: drops a packet and notifies its sender (net/ipv4/netfilter/ipt_REJECT.c, nf_reject_ipv4.c).
 
 use crate::context::{Effect, OriginalPacket};
 use crate::hook::Family;
@@ -13,16 +13,16 @@ use crate::xtables::value::is_beginning_of;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-/// How the sender is told.
+/// The notification to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::xtables) enum RejectWith {
-    /// An ICMP destination unreachable of this code.
+    /// An ICMP destination unreachable with this code.
     Icmp(u8),
     /// A TCP RST.
     TcpReset,
 }
 
-/// Name, second name and meaning.
+/// Name, alias and meaning.
 type Type = (&'static str, &'static str, RejectWith);
 
 /// Linux user space: `reject_table`, extensions/libipt_REJECT.c.
@@ -37,7 +37,7 @@ const TYPES: &[Type] = &[
     ("icmp-admin-prohibited", "admin-prohib", RejectWith::Icmp(code::ADMIN_PROHIBITED)),
 ];
 
-/// As [`TYPES`], with the codes of ICMPv6 (RFC 4443 §3.1; extensions/libip6t_REJECT.c).
+/// Like [`TYPES`], with the codes of ICMPv6 (RFC 4443 §3.1; extensions/libip6t_REJECT.c).
 const TYPES_V6: &[Type] = &[
     ("icmp6-no-route", "no-route", RejectWith::Icmp(0)),
     ("icmp6-adm-prohibited", "adm-prohibited", RejectWith::Icmp(1)),
@@ -71,7 +71,7 @@ impl Reject {
 
     pub(super) fn set(&mut self, call: &Call<'_>) -> Parse<()> {
         let text = call.value.text;
-        // The tool takes the first name that begins so.
+        // The tool takes the first name with this prefix.
         let found = self
             .types()
             .iter()
@@ -122,8 +122,8 @@ impl Reject {
     }
 }
 
-/// Linux: `nf_send_unreach`, net/ipv4/netfilter/nf_reject_ipv4.c, and the test of `icmp_send`, net/ipv4/icmp.c, that no
-/// error answers an error.
+/// Linux: `nf_send_unreach`, net/ipv4/netfilter/nf_reject_ipv4.c, and the check in `icmp_send`, net/ipv4/icmp.c, that
+/// no error is sent in response to an error.
 fn may_answer_with_icmp(packet: &Packet, headers: &Headers) -> bool {
     let bytes = packet.ipv4();
     let payload = bytes.payload();
@@ -135,7 +135,8 @@ fn may_answer_with_icmp(packet: &Packet, headers: &Headers) -> bool {
     is_checksum_right(payload, headers)
 }
 
-/// Linux: `nf_reject_ip_tcphdr_get` and the test for broadcasts in `nf_send_reset`, net/ipv4/netfilter/nf_reject_ipv4.c.
+/// Linux: `nf_reject_ip_tcphdr_get` and the check for broadcasts in `nf_send_reset`,
+/// net/ipv4/netfilter/nf_reject_ipv4.c.
 fn may_answer_with_reset(packet: &Packet, headers: &Headers) -> bool {
     let bytes = packet.ipv4();
     let Some(header) = bytes.payload().first_chunk::<20>() else { return false };
@@ -149,7 +150,7 @@ fn may_answer_with_reset(packet: &Packet, headers: &Headers) -> bool {
         && is_checksum_right(bytes.payload(), headers)
 }
 
-/// Whether the transport checksum is right, or none that can be judged.
+/// True if the transport checksum is right or cannot be verified.
 ///
 /// Linux: `nf_reject_verify_csum`, include/net/netfilter/nf_reject.h, and `nf_ip_checksum`, net/netfilter/utils.c.
 fn is_checksum_right(payload: &[u8], headers: &Headers) -> bool {
@@ -163,7 +164,7 @@ fn is_checksum_right(payload: &[u8], headers: &Headers) -> bool {
     let pseudo_header = checksum::pseudo_header(src, dst, headers.protocol, len);
     match headers.protocol {
         UDPLITE | DCCP | GRE | ESP | AH | protocol::SCTP => true,
-        // RFC 768: a checksum of zero means that the sender made none.
+        // RFC 768: zero means that the sender computed no checksum.
         protocol::UDP if payload.get(6..8) == Some(&[0, 0]) => true,
         protocol::TCP | protocol::UDP => checksum::finish(pseudo_header + checksum::sum(payload)) == 0,
         _ => checksum::finish(checksum::sum(payload)) == 0,

@@ -1,4 +1,5 @@
-//! `SET`: adds what a packet shows to a set, or deletes it there (net/netfilter/xt_set.c, extensions/libxt_SET.c).
+//! `SET`: adds the packet's address, port and so on to a set, or deletes it (net/netfilter/xt_set.c,
+//! extensions/libxt_SET.c).
 
 use super::lacks;
 use crate::ipset::{Addition, MAX_TIMEOUT, SetId, Shown};
@@ -48,7 +49,7 @@ impl SetTarget {
                 let problem = call.value.expected("`--add-set` or `--del-set`");
                 return Err(problem
                     .kind(RuleErrorKind::Unsupported)
-                    .help("`--map-set` needs `skbinfo`, which sets do not have here"));
+                    .help("`--map-set` needs `skbinfo`, which is not modelled"));
             }
         }
         Ok(())

@@ -1,10 +1,10 @@
-//! Single commands, as `iptables` is called by kube-proxy, kubelet and CNI plugins.
+//! Single commands, as called by kube-proxy, kubelet and CNI plugins.
 
 use crate::hook::Family;
 use crate::ipset::Ipset;
 use crate::xtables::{CommandOutcome, RuleErrorKind, TableKind, Xtables};
 
-/// Runs commands, each with `Ok` or the kind of its error.
+/// Runs commands, each with `Ok` or the expected error kind.
 fn run(commands: &[(&str, Result<(), RuleErrorKind>)]) -> Xtables {
     let mut xtables = Xtables::default();
     for (number, (command, expected)) in (1..).zip(commands) {

@@ -1,4 +1,4 @@
-//! Where a text is wrong, and what is said about it.
+//! Positions and texts of errors.
 
 use crate::hook::Family;
 use crate::ipset::Ipset;
@@ -12,7 +12,7 @@ fn check(text: &str, expected: &str) {
     assert_eq!(error.to_string(), format!("f:{expected}"), "{text}");
 }
 
-/// As [`check`], for one rule in line 3 of the filter table.
+/// Like [`check`], for one rule in line 3 of the filter table.
 fn check_rule(rule: &str, expected: &str) {
     check(&format!("*filter\n:CH - [0:0]\n{rule}\nCOMMIT\n"), &format!("3:{expected}"));
 }
@@ -30,7 +30,7 @@ fn texts() {
         ),
         (
             "*filter\r\nCOMMIT\r\n",
-            "1:2: iptables-restore: expected `filter`, `nat`, `mangle`, `raw` or `security`, found `filter\\r` (the text has CRLF line ends)",
+            "1:2: iptables-restore: expected `filter`, `nat`, `mangle`, `raw` or `security`, found `filter\\r` (the text has CRLF line endings)",
         ),
         (
             "*filter\n:INPUT ACCEPT [0:0]\n",
@@ -38,7 +38,7 @@ fn texts() {
         ),
         (
             "*filter\n:INPUT\n",
-            "2:7: iptables-restore: expected a policy: `ACCEPT`, `DROP`, or `-` for a chain made by a user, found the end of the line",
+            "2:7: iptables-restore: expected a policy: `ACCEPT`, `DROP`, or `-` for a user-defined chain, found the end of the line",
         ),
         (
             "*filter\n:INPUT REJECT [0:0]\n",
@@ -46,7 +46,7 @@ fn texts() {
         ),
         (
             "*filter\n:MINE DROP [0:0]\n",
-            "2:7: iptables-restore: expected `-`: only base chains have a policy, found `DROP` (MINE is no base chain)",
+            "2:7: iptables-restore: expected `-`: only base chains have a policy, found `DROP` (MINE is not a base chain)",
         ),
         (
             "*filter\n:INPUT DROP\n",
@@ -76,21 +76,21 @@ fn rules() {
             "-A CH -j NONE",
             "10: iptables-restore: expected a target, or a chain of this table, found `NONE` (a chain must be declared before the rule that jumps to it)",
         ),
-        ("-A CH -j FORWARD", "10: iptables-restore: expected a chain made by a user, found `FORWARD`"),
-        ("-A CH -j NFQUEUE", "10: iptables-restore: expected a target that is simulated, found `NFQUEUE`"),
+        ("-A CH -j FORWARD", "10: iptables-restore: expected a user-defined chain, found `FORWARD`"),
+        ("-A CH -j NFQUEUE", "10: iptables-restore: expected a supported target, found `NFQUEUE`"),
         (
             "-A CH -j DNAT --to-destination 10.0.0.1",
             "10: iptables-restore: expected DNAT in table nat, found table filter",
         ),
-        ("-A CH -m u32", "10: iptables-restore: expected a match that is simulated, found `u32`"),
+        ("-A CH -m u32", "10: iptables-restore: expected a supported match, found `u32`"),
         (
             "-A CH -m set --match-set x src",
-            "26: iptables-restore: expected the name of a set that exists, found `x`",
+            "26: iptables-restore: expected the name of an existing set, found `x`",
         ),
         ("-A CH -m nonsense", "10: iptables-restore: expected the name of a match, found `nonsense`"),
         (
             "-A CH --dport 80",
-            "7: iptables-restore: expected an option of iptables, or of a match or target that stands before it, found `--dport` (ports need `-p tcp`, `-p udp` or `-p sctp` before them)",
+            "7: iptables-restore: expected an option of iptables or of a preceding match or target, found `--dport` (ports need `-p tcp`, `-p udp` or `-p sctp` before them)",
         ),
         (
             "-A CH -p tcp --dport 70000",
@@ -98,16 +98,16 @@ fn rules() {
         ),
         (
             "-A CH -p tcp --dport 5:x",
-            "24: iptables-restore: expected a port number from 0 to 65535, found `x` (service names depend on /etc/services; write the number)",
+            "24: iptables-restore: expected a port number from 0 to 65535, found `x` (service names depend on /etc/services; use the number)",
         ),
         (
             "-A CH -p tcp --dport 6:5",
-            "22: iptables-restore: expected a range of ports whose first is not above its last, found `6:5`",
+            "22: iptables-restore: expected a port range with the first port not above the last, found `6:5`",
         ),
         ("-A CH -s 10.0.0.300", "10: iptables-restore: expected an IPv4 address, found `10.0.0.300`"),
         (
             "-A CH -s 10.0.0.1,example.org",
-            "19: iptables-restore: expected an IPv4 address, found `example.org` (host names depend on a resolver; write the address)",
+            "19: iptables-restore: expected an IPv4 address, found `example.org` (host names need a resolver; use the address)",
         ),
         (
             "-A CH -s 10.0.0.0/33",
@@ -127,12 +127,12 @@ fn rules() {
         ),
         (
             "-A CH -m comment --comment \"open",
-            "28: iptables-restore: expected a quotation mark that is closed in the same line, found none",
+            "28: iptables-restore: expected a closing quotation mark in the same line, found none",
         ),
         ("-A CH -m comment", "10: iptables-restore: expected `--comment`, found none"),
         ("-A CH ! -j ACCEPT", "7: iptables-restore: expected `--jump` without `!`, found `!`"),
         ("-A CH !", "7: iptables-restore: expected an option after `!`, found the end of the line"),
-        ("-A CH -s 10.0.0.1 -s 10.0.0.2", "19: iptables-restore: expected `-s` once, found it a second time"),
+        ("-A CH -s 10.0.0.1 -s 10.0.0.2", "19: iptables-restore: expected `-s` once, found a duplicate"),
         ("-A CH -j ACCEPT spare", "17: iptables-restore: expected an option, found `spare`"),
         ("-A CH -m statistic --mode random", "10: iptables-restore: expected `--probability`, found none"),
         (
@@ -154,12 +154,9 @@ fn rules() {
         ("-A INPUT -o eth0", "10: iptables-restore: expected no `-o` in a rule of INPUT, found `-o`"),
         (
             "-t nat -A CH",
-            "1: iptables-restore: expected a rule without `--table`: the text says which table, found `-t`",
+            "1: iptables-restore: expected a rule without `--table`, which the text defines, found `-t`",
         ),
-        (
-            "-F CH -s 10.0.0.1",
-            "7: iptables-restore: expected nothing that belongs to a rule beside `--flush`, found `-s`",
-        ),
+        ("-F CH -s 10.0.0.1", "7: iptables-restore: expected no part of a rule with `--flush`, found `-s`"),
         (
             "-A CH -m comment --comment \"ü\" -j NONE",
             "35: iptables-restore: expected a target, or a chain of this table, found `NONE` (a chain must be declared before the rule that jumps to it)",
@@ -189,15 +186,15 @@ fn a_rule_is_named_by_its_own_text() {
 fn what_the_kernel_refuses_at_commit_names_the_rule() {
     check(
         "*filter\n:A -\n:B -\n-A INPUT -j A\n-A A -j B\n-A B -p tcp -j A\nCOMMIT\n",
-        "6:1: iptables-restore: expected jumps that do not come back to where they began, found a loop through A (the rule is `-A B -p tcp -j A`)",
+        "6:1: iptables-restore: expected jumps without a loop, found a loop through A (the rule is `-A B -p tcp -j A`)",
     );
     check(
         "*nat\n:A -\n-A A -j MASQUERADE\n-A PREROUTING -j A\nCOMMIT\n",
-        "3:1: iptables-restore: expected MASQUERADE reached from POSTROUTING only, found a chain that is reached from PREROUTING (the rule is `-A A -j MASQUERADE`)",
+        "3:1: iptables-restore: expected MASQUERADE reached from POSTROUTING only, found a chain reached from PREROUTING (the rule is `-A A -j MASQUERADE`)",
     );
     check(
         "*filter\n-A OUTPUT -m mac --mac-source 00:00:00:00:00:01\nCOMMIT\n",
-        "2:1: iptables-restore: expected `-m mac` with these options reached from PREROUTING, INPUT, FORWARD only, found a chain that is reached from OUTPUT (the rule is `-A OUTPUT -m mac --mac-source 00:00:00:00:00:01`)",
+        "2:1: iptables-restore: expected `-m mac` with these options reached from PREROUTING, INPUT, FORWARD only, found a chain reached from OUTPUT (the rule is `-A OUTPUT -m mac --mac-source 00:00:00:00:00:01`)",
     );
 }
 

@@ -1,4 +1,4 @@
-//! Packets through the rules that real kube-proxy wrote.
+//! Packets through rules written by the real kube-proxy.
 
 use super::net::Net;
 use crate::ct::PacketCt;
@@ -16,7 +16,7 @@ fn net() -> Net {
     net
 }
 
-/// Where a SYN to the ClusterIP goes.
+/// Destination of a SYN to the ClusterIP.
 fn connect(net: &mut Net, from: &str) -> String {
     let mut packet = syn(net, from);
     net.track(Hook::Prerouting, &mut packet);

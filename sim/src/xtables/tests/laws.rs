@@ -1,4 +1,4 @@
-//! Laws that hold for all rules and all packets.
+//! Properties of all rules and packets.
 
 use super::net::Net;
 use super::text::AFFINITY;
@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// A condition that an index can use, at a few addresses and ports only, so that packets meet rules.
+/// A condition that the index can use, with few addresses and ports, so that packets hit rules.
 fn keyed() -> impl Strategy<Value = String> {
     let addr =
         select(vec!["", "-d 10.0.0.1 ", "-d 10.0.0.2 ", "-d 10.0.0.3 ", "! -d 10.0.0.1 ", "-d 10.0.0.0/30 "]);
@@ -32,7 +32,7 @@ fn keyed() -> impl Strategy<Value = String> {
     (addr, port).prop_map(|(addr, port)| format!("{addr}{port}"))
 }
 
-/// A condition with an effect, or one that depends on what happened before.
+/// A condition with a side effect or with state.
 fn stateful() -> impl Strategy<Value = &'static str> {
     select(vec![
         "",
@@ -64,7 +64,7 @@ fn target() -> impl Strategy<Value = &'static str> {
     ])
 }
 
-/// A rule; `before` puts what has an effect before what an index can use.
+/// A rule; `before` puts conditions with side effects before conditions that the index can use.
 fn rule() -> impl Strategy<Value = String> {
     (keyed(), stateful(), target(), any::<bool>()).prop_map(|(keyed, stateful, target, before)| {
         if before { format!("{stateful}{keyed}{target}") } else { format!("{keyed}{stateful}{target}") }
@@ -98,7 +98,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             _ => Seg::new(&from, &to, "S").bytes(),
         };
         match kind {
-            // A fragment after the first, one that would overwrite flags, and a segment that is cut short.
+            // A later fragment, one that would overwrite flags, and a truncated segment.
             5 => l3[6..8].copy_from_slice(&[0, 4]),
             6 => l3[6..8].copy_from_slice(&[0, 1]),
             7 => {
@@ -111,7 +111,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// All that a walk may change or depend on.
+/// Everything that a traversal may change or depend on.
 fn outcome(net: &mut Net, l3: &[u8], seconds: u8) -> String {
     net.sleep(f64::from(seconds));
     let mut packet = net.packet(l3);
@@ -137,10 +137,10 @@ proptest! {
         for (l3, seconds) in &packets {
             prop_assert_eq!(outcome(&mut indexed, l3, *seconds), outcome(&mut linear, l3, *seconds));
         }
-        // Rules that come and go later are found, or not, as well.
+        // Rules added or removed later are found or skipped correctly.
         for (rule, number) in edit.iter().filter(|(rule, _)| !rule.ends_with("LONG")) {
             for net in [&mut indexed, &mut linear] {
-                // There may be no such position; then nothing changes for either.
+                // The position may not exist; then neither changes anything.
                 let inserted = net.ns.xtables.command(&mut net.ns.ipset, "f", 1, &format!("iptables -I LONG {number} {rule}")).is_ok();
                 let deleted = net.ns.xtables.command(&mut net.ns.ipset, "f", 1, &format!("iptables -D FORWARD {number}")).is_ok();
                 prop_assert!(inserted || deleted || *number > 1);
@@ -180,7 +180,7 @@ proptest! {
     }
 }
 
-/// Reads a text as everything that it could be. What is taken must be printed so that it is taken again.
+/// Parses a text in every possible way. Printed output must be accepted again.
 fn survive(text: &str) {
     for family in [Family::Ipv4, Family::Ipv6] {
         for noflush in [false, true] {
@@ -199,7 +199,7 @@ fn survive(text: &str) {
     }
     let mut xtables = Xtables::default();
     let outcome = xtables.command(&mut Ipset::default(), "f", 1, text);
-    assert!(outcome.is_err() || text.contains("tables"), "only a command of one of the tools is taken");
+    assert!(outcome.is_err() || text.contains("tables"), "only commands of the tools are accepted");
     _ = xtables.command(&mut Ipset::default(), "f", 1, &format!("iptables {text}"));
     _ = xtables.command(&mut Ipset::default(), "f", 1, &format!("ip6tables -t nat {text}"));
 }

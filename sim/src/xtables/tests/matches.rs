@@ -1,4 +1,4 @@
-//! What each match says of which packet.
+//! Which packets each match matches.
 
 use super::net::{ETH0, ETH1, Net};
 use crate::ct::PacketCt;
@@ -9,7 +9,7 @@ use crate::packet::{BridgeInfo, Packet, PacketType};
 use crate::wire::{MacAddr, protocol};
 use crate::xtables::TableKind;
 
-/// Whether a rule with these conditions matches a packet that is forwarded from `eth0` to `eth1`.
+/// True if a rule with these conditions matches a packet forwarded from `eth0` to `eth1`.
 fn matches(conditions: &str, l3: &[u8]) -> bool {
     matches_with(conditions, l3, |_| {})
 }
@@ -32,7 +32,7 @@ fn tcp(flags: &str) -> Vec<u8> {
     Seg::new("10.1.2.3:1024", "10.96.0.10:80", flags).bytes()
 }
 
-/// As the second fragment of a datagram, at this offset in bytes.
+/// Turns a packet into a later fragment with this offset in bytes.
 fn later_fragment(mut l3: Vec<u8>, offset: u16) -> Vec<u8> {
     l3[6..8].copy_from_slice(&(offset / 8).to_be_bytes());
     l3
@@ -245,7 +245,7 @@ fn the_frame_and_its_addressee() {
 
 #[test]
 fn address_types() {
-    // D-22: whatever the local table says is local, 127/8 too; seen from one device, only what that device holds.
+    // D-22: everything in the local table is local, including 127/8; with a device, only the device's own addresses.
     let to = |dst: &str| udp("10.1.2.3:1", &format!("{dst}:2"));
     for (conditions, dst, expected) in [
         ("-m addrtype --dst-type LOCAL", "10.0.0.254", true),
@@ -297,7 +297,7 @@ fn bridge_ports() {
     }
 }
 
-/// What a rule says of packets of one flow: a SYN that was translated, its answer, and packets that belong to no flow.
+/// Rules applied to packets of one flow: a translated SYN, its reply, and packets without a flow.
 #[test]
 fn connections() {
     for (conditions, expected) in [

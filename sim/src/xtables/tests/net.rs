@@ -1,4 +1,4 @@
-//! A netns with xtables, conntrack and NAT, and packets that go to one hook of it.
+//! A netns with xtables, conntrack and NAT, and packets at one of its hooks.
 
 use crate::context::{Context, Effect};
 use crate::device::{DeviceKind, Scope};
@@ -66,7 +66,7 @@ impl Net {
         self.now = self.now + Duration::from_secs_f64(seconds);
     }
 
-    /// A packet that came in by `eth0`, from its IP header on.
+    /// A packet received on `eth0`, starting at its IP header.
     pub(super) fn packet(&mut self, l3: &[u8]) -> Packet {
         let mut bytes = vec![0; 14];
         bytes.extend_from_slice(l3);
@@ -75,7 +75,7 @@ impl Net {
         packet
     }
 
-    /// Calls `function` as an entry of `hook`.
+    /// Calls `function` as a callback of `hook`.
     pub(super) fn at<R>(&mut self, hook: Hook, function: impl FnOnce(&mut Xtables, &mut EvalCtx) -> R) -> R {
         let has_in = matches!(hook, Hook::Prerouting | Hook::Input | Hook::Forward);
         let has_out = matches!(hook, Hook::Postrouting | Hook::Output | Hook::Forward);
@@ -96,13 +96,13 @@ impl Net {
         function(xtables, &mut ctx)
     }
 
-    /// Walks a table.
+    /// Traverses a table.
     pub(super) fn eval(&mut self, kind: TableKind, hook: Hook, packet: &mut Packet) -> Verdict {
         let uses_index = self.uses_index;
         self.at(hook, |xtables, ctx| xtables.eval_as(Family::Ipv4, kind, ctx, packet, uses_index))
     }
 
-    /// Whether a new packet passes FORWARD of the filter table.
+    /// True if a new packet passes FORWARD of the filter table.
     pub(super) fn forwards(&mut self, l3: &[u8]) -> bool {
         let mut packet = self.packet(l3);
         self.eval(TableKind::Filter, Hook::Forward, &mut packet) == Verdict::Accept
@@ -114,7 +114,7 @@ impl Net {
         assert_eq!(verdict, Verdict::Accept);
     }
 
-    /// The nat entry of a hook, as the dispatcher of hooks calls it.
+    /// The nat callback of a hook, as the hook dispatcher calls it.
     pub(super) fn nat(&mut self, hook: Hook, packet: &mut Packet) -> Verdict {
         let uses_index = self.uses_index;
         self.at(hook, |xtables, ctx| {
@@ -124,7 +124,7 @@ impl Net {
         })
     }
 
-    /// The rules that matched and the policies that applied since the last call, as `CHAIN number action`.
+    /// The rules that matched and the policies applied since the last call, as `CHAIN number action`.
     pub(super) fn walked(&mut self) -> Vec<String> {
         let events = std::mem::replace(&mut self.trace, Trace::new(Level::Everything));
         let line = |event: &RuleEvent| match event {

@@ -1,4 +1,4 @@
-//! Rules that ask sets and change them.
+//! Rules that test and change sets.
 
 use super::net::Net;
 use crate::hook::Family;
@@ -6,7 +6,7 @@ use crate::ipset::{Ipset, IpsetOptions};
 use crate::netfilter::fixture::{Seg, echo, udp};
 use crate::xtables::{RestoreOptions, RuleErrorKind, TableKind, Xtables};
 
-/// A netns with these sets, and one rule that accepts in FORWARD, where all else is dropped.
+/// A netns with these sets, and one rule that accepts in FORWARD, with policy DROP.
 fn net(sets: &str, rule: &str) -> Net {
     let mut net = Net::new("*filter\n:FORWARD DROP\nCOMMIT\n");
     restore_sets(&mut net, sets);
@@ -24,13 +24,13 @@ fn tcp(from: &str, to: &str) -> Vec<u8> {
     Seg::new(from, to, "S").bytes()
 }
 
-/// The packet as another protocol, with the same bytes behind its header.
+/// Changes the protocol of a packet, keeping the bytes after the IP header.
 fn of_protocol(mut l3: Vec<u8>, protocol: u8) -> Vec<u8> {
     l3[9] = protocol;
     l3
 }
 
-/// The packet as a fragment that is not the first.
+/// Turns a packet into a later fragment.
 fn later_fragment(mut l3: Vec<u8>) -> Vec<u8> {
     l3[7] = 2;
     l3
@@ -52,24 +52,24 @@ fn what_sets_say_of_packets() {
         (service, "dst,dst", udp("10.0.1.1:7", "10.0.0.9:80"), false),
         (service, "src,dst", to_service(), false),
         (service, "src,src", tcp("10.0.0.9:80", "10.0.1.1:7"), true),
-        // Too few directions are no match; more than needed are nothing.
+        // Too few directions never match; surplus ones are ignored.
         (service, "dst", to_service(), false),
         (service, "dst,dst,src", to_service(), true),
-        // Type and code stand for the port, on either side; what has no ports has port 0.
+        // Type and code act as the port, for either direction; protocols without ports have port 0.
         (service, "dst,dst", echo("10.0.1.1", "10.0.0.9", 8, 1), true),
         (service, "dst,src", echo("10.0.1.1", "10.0.0.9", 8, 1), true),
         (service, "dst,dst", echo("10.0.1.1", "10.0.0.9", 0, 1), false),
         (service, "dst,dst", of_protocol(to_service(), 47), true),
-        // A fragment after the first has no ports to show, if its protocol has ports.
+        // A later fragment has no ports, if its protocol has ports.
         (service, "dst,dst", later_fragment(to_service()), false),
         (service, "dst,dst", later_fragment(of_protocol(to_service(), 47)), true),
-        // Ports alone, of either protocol; outside of the range is no match.
+        // Ports only, of any protocol; out of range does not match.
         (ports, "dst", to_service(), true),
         (ports, "dst", udp("10.0.1.1:7", "10.0.0.9:80"), true),
         (ports, "dst", of_protocol(to_service(), 132), false),
         (ports, "dst", tcp("10.0.1.1:7", "10.0.0.9:101"), false),
         (ports, "dst", later_fragment(to_service()), false),
-        // The smallest network decides, and may be an exception.
+        // The most specific network decides, and may be an exception.
         (nets, "dst", udp("10.0.1.1:7", "10.0.0.1:80"), true),
         (nets, "dst", udp("10.0.1.1:7", "10.0.0.8:80"), false),
         (nets, "dst", udp("10.0.1.1:7", "10.0.0.9:80"), true),
@@ -87,7 +87,7 @@ fn what_sets_say_of_packets() {
             net(sets, &format!("-m set ! --match-set s {rule}")),
         );
         assert_eq!(plain.forwards(&packet), matches, "{sets}{rule} {packet:?}");
-        // What a set cannot say is no match, so that the inverted match holds.
+        // What a set cannot decide does not match, so the inverted match does.
         assert_eq!(inverted.forwards(&packet), !matches, "! {sets}{rule} {packet:?}");
     }
 }
@@ -100,7 +100,7 @@ fn a_list_asks_its_sets_in_turn() {
     assert!(asked.forwards(&udp("10.0.1.1:7", "10.0.0.2:5")));
     assert!(!asked.forwards(&udp("10.0.1.1:7", "10.0.0.2:6")));
     let mut one = net(sets, "-m set --match-set l dst");
-    assert!(!one.forwards(&udp("10.0.1.1:7", "10.0.0.2:5")), "one direction is too few for b");
+    assert!(!one.forwards(&udp("10.0.1.1:7", "10.0.0.2:5")), "b needs two directions");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn packets_knock() {
         net.forwards(&tcp("10.0.0.1:7", "10.0.0.9:80"))
     };
     assert!(knock(1, 4.0));
-    assert!(!knock(1, 2.0), "it was there and is not renewed");
+    assert!(!knock(1, 2.0), "an existing entry is not renewed");
     assert!(knock(2, 50.0));
     assert!(!knock(3, 0.0));
 }
@@ -145,8 +145,12 @@ fn rules_hold_the_sets_that_they_name() {
     refused(&mut net, "rename a c\n");
     restore_sets(&mut net, "add b 10.0.0.1\nswap a b\nflush\n");
     let rule = "-m set --match-set a src -m set ! --match-set a dst -j ACCEPT";
-    assert_eq!(net.counted(TableKind::Filter, "FORWARD"), [format!("[0:0] {rule}")], "it asks the name");
-    // A change that fails holds and releases nothing; one that succeeds does both.
+    assert_eq!(
+        net.counted(TableKind::Filter, "FORWARD"),
+        [format!("[0:0] {rule}")],
+        "the rule references the name"
+    );
+    // A failed change acquires and releases nothing; a successful one does both.
     let options = RestoreOptions::default();
     let failing =
         "*filter\n-A FORWARD -m set --match-set b src\n-A FORWARD -m set --match-set c src\nCOMMIT\n";
@@ -189,7 +193,7 @@ fn rules_that_name_sets_are_printed_as_the_tool_prints_them() {
         ("-j SET --del-set b dst,dst --add-set a src", Ok("-j SET --add-set a src --del-set b dst,dst")),
         ("-m set", Err("`--match-set`, found none")),
         ("-m set --match-set a", Err("a second value, found the end of the line")),
-        ("-m set --match-set c src", Err("the name of a set that exists, found `c`")),
+        ("-m set --match-set c src", Err("the name of an existing set, found `c`")),
         ("-m set --match-set six src", Err("a set of the family of the rule, found `six`")),
         (
             "-m set --match-set a src,",
@@ -205,12 +209,10 @@ fn rules_that_name_sets_are_printed_as_the_tool_prints_them() {
         ),
         ("-m set --match-set a src ! --return-nomatch", Err("`--return-nomatch` without `!`, found `!`")),
         ("-j SET", Err("`--add-set` or `--del-set`, found none")),
-        ("-j SET --del-set a src --exist", Err("`--add-set` beside `--exist`, found none")),
+        ("-j SET --del-set a src --exist", Err("`--add-set` with `--exist`, found none")),
         (
             "-j SET --map-set a src",
-            Err(
-                "`--add-set` or `--del-set`, found `a` (`--map-set` needs `skbinfo`, which sets do not have here)",
-            ),
+            Err("`--add-set` or `--del-set`, found `a` (`--map-set` needs `skbinfo`, which is not modelled)"),
         ),
     ] {
         let mut xtables = Xtables::default();
@@ -230,7 +232,7 @@ fn rules_that_name_sets_are_printed_as_the_tool_prints_them() {
     }
 }
 
-/// What kube-proxy v1.31 in ipvs mode made of two Services, and what `iptables-save` 1.8.9 printed then on Linux 6.18.
+/// Sets of kube-proxy v1.31 in ipvs mode for two Services, and the output of `iptables-save` 1.8.9 on Linux 6.18.
 const SETS: &str = include_str!("recordings/228-ipset.txt");
 const JUMPS: &str = include_str!("recordings/228-ipvs-jumps.txt");
 const RULES: &str = include_str!("recordings/228-ipvs-restore.txt");

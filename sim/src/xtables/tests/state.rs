@@ -1,4 +1,4 @@
-//! Matches that remember: `statistic`, `limit` and `recent`; and what changes of the rules do to what is remembered.
+//! Matches with state (`statistic`, `limit` and `recent`), and the effect of rule changes on it.
 
 use super::net::Net;
 use crate::hook::Family;
@@ -7,7 +7,7 @@ use crate::xtables::{RestoreOptions, TableKind};
 
 const ANY: (&str, &str) = ("10.0.0.1:1", "10.0.0.2:2");
 
-/// Sends `count` datagrams, `pause` seconds before each, and writes `1` for those that pass.
+/// Sends `count` datagrams, `pause` seconds before each, and returns `1` for those that pass.
 fn pattern(net: &mut Net, count: usize, pause: f64) -> String {
     (0..count)
         .map(|_| {
@@ -42,7 +42,7 @@ fn every_rule_counts_for_itself() {
         "*filter\n:FORWARD DROP\n:A -\n-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j ACCEPT\n\
          -A FORWARD -m statistic --mode nth --every 2 --packet 0 -j ACCEPT\nCOMMIT\n",
     );
-    // The second rule sees only what the first one let by.
+    // The second rule sees only packets that the first one did not match.
     assert_eq!(pattern(&mut net, 8, 0.0), "11101110");
 }
 
@@ -63,7 +63,7 @@ fn random_draws_when_the_rule_is_reached_and_only_then() {
 
 #[test]
 fn probabilities_are_those_of_user_space() {
-    // lround(p * 2^31); none and all are what they say.
+    // lround(p * 2^31); 0 never matches and 1 always matches.
     let mut never = passing("-m statistic --mode random --probability 0");
     let mut always = passing("-m statistic --mode random --probability 1");
     let mut inverted = passing("-m statistic --mode random ! --probability 1");
@@ -79,7 +79,7 @@ fn limit_is_a_bucket_that_time_fills() {
     net.sleep(1.0);
     assert_eq!(pattern(&mut net, 3, 0.0), "100");
     net.sleep(100.0);
-    assert_eq!(pattern(&mut net, 6, 0.0), "111000", "it holds no more than its burst");
+    assert_eq!(pattern(&mut net, 6, 0.0), "111000", "no more than the burst");
     assert_eq!(pattern(&mut net, 8, 0.25), "00010001");
 }
 
@@ -97,16 +97,19 @@ fn recent_rcheck_looks_back_and_set_notes() {
     assert!(send(&mut net, "10.0.0.1:9", 1));
     assert!(!send(&mut net, "10.0.0.3:9", 2), "another address");
     net.sleep(60.0);
-    assert!(send(&mut net, "10.0.0.1:9", 2), "exactly as long ago as asked for");
+    assert!(send(&mut net, "10.0.0.1:9", 2), "exactly at the limit");
     net.sleep(0.001);
-    assert!(!send(&mut net, "10.0.0.1:9", 2), "rcheck has noted nothing");
+    assert!(!send(&mut net, "10.0.0.1:9", 2), "rcheck updates nothing");
     assert!(!send(&mut net, "10.0.0.1:9", 3), "too late to renew");
     assert!(send(&mut net, "10.0.0.1:9", 1));
     net.sleep(40.0);
     assert!(send(&mut net, "10.0.0.1:9", 3), "renewed");
     net.sleep(40.0);
-    assert!(send(&mut net, "10.0.0.1:9", 2), "since when it counts again");
-    assert!(send(&mut net, "10.0.0.1:9", 4) && !send(&mut net, "10.0.0.1:9", 4), "it is removed once");
+    assert!(send(&mut net, "10.0.0.1:9", 2), "counts again since then");
+    assert!(
+        send(&mut net, "10.0.0.1:9", 4) && !send(&mut net, "10.0.0.1:9", 4),
+        "removed by the first packet"
+    );
     assert!(!send(&mut net, "10.0.0.1:9", 2));
 }
 
@@ -144,7 +147,7 @@ fn recent_keeps_a_hundred_addresses() {
     net.forwards(&udp("10.0.1.1:9", "10.0.0.9:1"));
     net.forwards(&udp("10.0.2.1:9", "10.0.0.9:1"));
     assert!(net.forwards(&udp("10.0.1.1:9", "10.0.0.9:2")), "seen again in time");
-    assert!(!net.forwards(&udp("10.0.1.2:9", "10.0.0.9:2")), "made room");
+    assert!(!net.forwards(&udp("10.0.1.2:9", "10.0.0.9:2")), "evicted");
     assert!(net.forwards(&udp("10.0.1.3:9", "10.0.0.9:2")));
 }
 
@@ -157,7 +160,7 @@ fn recent_counts_hits_in_a_window() {
     assert_eq!(pattern(&mut net, 3, 1.0), "000");
     assert_eq!(pattern(&mut net, 2, 1.0), "11");
     net.sleep(9.0);
-    assert_eq!(pattern(&mut net, 1, 0.0), "0", "two are left in the window");
+    assert_eq!(pattern(&mut net, 1, 0.0), "0", "two left in the window");
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn recent_looks_at_source_or_destination_under_its_mask() {
          -A FORWARD -p udp --dport 2 -m recent --name D --rsource --rcheck -j ACCEPT\nCOMMIT\n",
     );
     net.forwards(&udp("10.0.1.1:9", "10.0.2.2:1"));
-    // The mask is that of the first rule, for all rules of the list.
+    // The first rule sets the mask for all rules of the list.
     assert!(net.forwards(&udp("10.0.2.77:9", "10.0.9.9:2")));
     assert!(!net.forwards(&udp("10.0.1.1:9", "10.0.9.9:2")));
 }
@@ -200,7 +203,7 @@ fn a_list_lives_as_long_as_a_rule_names_it() {
     assert!(seen(&mut net));
     let options = RestoreOptions::default();
     net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", &text, options).unwrap();
-    assert!(seen(&mut net), "rules were replaced by others that name it");
+    assert!(seen(&mut net), "the new rules use it as well");
     net.ns
         .xtables
         .restore(
@@ -214,7 +217,7 @@ fn a_list_lives_as_long_as_a_rule_names_it() {
     assert!(seen(&mut net), "a restore that failed");
     net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", "*filter\nCOMMIT\n", options).unwrap();
     net.ns.xtables.restore(&mut net.ns.ipset, Family::Ipv4, "f", &text, options).unwrap();
-    assert!(!seen(&mut net), "nothing named it for a while");
+    assert!(!seen(&mut net), "it was unused for a while");
 }
 
 #[test]
@@ -223,7 +226,7 @@ fn counters_and_states_of_rules_that_stay_are_kept() {
         "*filter\n:FORWARD DROP\n:A -\n-A FORWARD -p tcp -j DROP\n-A FORWARD -m statistic --mode nth --every 3 --packet 2 -j ACCEPT\n-A A -j DROP\nCOMMIT\n",
     );
     assert_eq!(pattern(&mut net, 2, 0.0), "00");
-    // `--noflush`: chain A is replaced, FORWARD gets one rule more in front.
+    // `--noflush`: chain A is replaced, and FORWARD gets a new first rule.
     net.restore("*filter\n:A -\n-A A -j ACCEPT\n-I FORWARD -p icmp\nCOMMIT\n");
     assert_eq!(pattern(&mut net, 1, 0.0), "1");
     net.forwards(&Seg::new("10.0.0.1:1", "10.0.0.2:2", "S").bytes());

@@ -1,4 +1,4 @@
-//! What targets do to packets and flows.
+//! Effects of targets on packets and flows.
 
 use super::net::Net;
 use crate::context::Effect;
@@ -70,7 +70,7 @@ fn untracked_packets_stay_so_and_tracked_ones_too() {
     }
 }
 
-/// What the sender of a rejected packet is told.
+/// The notification to the sender of a rejected packet.
 fn told(options: &str, l3: &[u8]) -> Option<String> {
     let mut net = Net::new(&format!("*filter\n-A FORWARD {options}\nCOMMIT\n"));
     let mut packet = net.packet(l3);
@@ -151,7 +151,7 @@ fn reject_keeps_silent_where_linux_does() {
     }
 }
 
-/// The reply tuple of a flow whose first packet passed the nat table at that hook.
+/// The reply tuple of a flow whose first packet traversed the nat table at that hook.
 fn bound(rule: &str, hook: Hook, l3: &[u8]) -> String {
     let mut net = Net::new(&format!("*nat\n-A {rule}\nCOMMIT\n"));
     let mut packet = net.packet(l3);

@@ -1,19 +1,19 @@
-//! Texts: what real kube-proxy wrote and how a real kernel printed it back, and printing as a fixed point of reading.
+//! Text written by the real kube-proxy and printed back by a real kernel; printing is a fixed point of parsing.
 
 use crate::hook::Family;
 use crate::ipset::Ipset;
 use crate::xtables::{RestoreOptions, RuleErrorKind, Xtables};
 
-/// How kube-proxy v1.31 installs its jumps.
+/// The jumps that kube-proxy v1.31 installs.
 const JUMPS: &str = include_str!("recordings/jumps.txt");
 
-/// Session affinity, and endpoints of one node only: what kube-proxy v1.31 gave `iptables-restore`.
+/// Session affinity, and local endpoints only: the input of `iptables-restore` from kube-proxy v1.31.
 pub(super) const AFFINITY: &str = include_str!("recordings/029-restore.txt");
 
-/// How the kernel printed that back.
+/// The same rules as printed by the kernel.
 pub(super) const SAVED: &str = include_str!("recordings/029-save.txt");
 
-/// What kube-proxy v1.31 gave `iptables-restore`, and what `iptables-save` 1.8.9 printed then on Linux 6.18.
+/// The input of `iptables-restore` from kube-proxy v1.31, and the output of `iptables-save` 1.8.9 on Linux 6.18.
 const RECORDINGS: [(Family, &str, &str); 4] = [
     // A LoadBalancer with source ranges.
     (Family::Ipv4, include_str!("recordings/013-restore.txt"), include_str!("recordings/013-save.txt")),
@@ -24,7 +24,7 @@ const RECORDINGS: [(Family, &str, &str); 4] = [
     (Family::Ipv6, include_str!("recordings/043-restore6.txt"), include_str!("recordings/043-save6.txt")),
 ];
 
-/// A netns in which kube-proxy has installed its jumps.
+/// A netns with the jumps of kube-proxy.
 pub(super) fn with_jumps(family: Family) -> Xtables {
     let tool = match family {
         Family::Ipv4 => "iptables ",
@@ -56,6 +56,6 @@ fn recordings_of_kube_proxy_are_printed_as_the_kernel_printed_them() {
         again
             .restore(&mut Ipset::default(), family, "save.txt", &expected, RestoreOptions::default())
             .unwrap();
-        assert_eq!(again.save(family, false), expected, "printing is a fixed point of reading");
+        assert_eq!(again.save(family, false), expected, "printing is a fixed point of parsing");
     }
 }

@@ -1,4 +1,4 @@
-//! The order in which rules are asked, and what is counted (`ipt_do_table`).
+//! Order of rule evaluation, and counters (`ipt_do_table`).
 
 use super::net::Net;
 use crate::drop_reason::DropReason;
@@ -7,7 +7,7 @@ use crate::netfilter::fixture::{Seg, udp};
 use crate::trace::{Event, RuleEvent};
 use crate::xtables::TableKind;
 
-/// Sends a SYN through FORWARD; checks what matched and whether it passed.
+/// Sends a SYN through FORWARD; checks which rules matched and if it passed.
 fn check(rules: &str, expected: &[&str], passes: bool) {
     let mut net = Net::new(rules);
     assert_eq!(net.forwards(&Seg::new("10.0.0.1:1000", "10.0.0.2:80", "S").bytes()), passes, "{rules}");

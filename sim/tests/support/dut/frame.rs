@@ -15,7 +15,7 @@ use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::{EtherType, Ethernet, MacAddr, checksum, protocol};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// The MAC of a host: its device, and the last byte of its address. The host under test is 01 everywhere.
+/// The MAC address of a host, from its device and the last byte of its IP address. The host under test always has 01.
 pub(crate) fn mac(device: &str, last: u8) -> MacAddr {
     let number = device.bytes().last().unwrap() - b'0';
     MacAddr([2, 0, 0, 0, number, last])
@@ -30,7 +30,7 @@ pub(crate) fn parse_mac(text: &str) -> MacAddr {
     }
 }
 
-/// A frame that comes in by a device, and the mark that its sender gave it.
+/// A frame that arrives on a device, and the mark set by its sender.
 pub(crate) fn parse(device: &str, words: &[&str]) -> (Vec<u8>, u32) {
     let mark = option(words, "mark").map_or(0, |text| text.parse().unwrap());
     if let ["arp", "who-has", target, "tell", sender, ..] = words {
@@ -63,7 +63,7 @@ fn arp(sender_mac: MacAddr, sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> Vec<u8>
 }
 
 fn option<'w>(words: &[&'w str], name: &str) -> Option<&'w str> {
-    // What stands behind `about` belongs to the quoted packet.
+    // The words after `about` belong to the quoted packet.
     let own = words.iter().take_while(|word| **word != "about");
     own.filter_map(|word| word.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
@@ -72,7 +72,7 @@ fn number(words: &[&str], name: &str, default: u32) -> u32 {
     option(words, name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// An IP packet behind room for an Ethernet header, and its source.
+/// An IP packet with room for an Ethernet header, and its source.
 fn packet(words: &[&str]) -> (Ipv4Addr, Vec<u8>) {
     let payload = vec![b'x'; number(words, "len", 4) as usize];
     let ends = || -> (SocketAddrV4, SocketAddrV4) { (words[1].parse().unwrap(), words[2].parse().unwrap()) };
@@ -101,7 +101,7 @@ fn packet(words: &[&str]) -> (Ipv4Addr, Vec<u8>) {
             (words[1].parse().unwrap(), words[2].parse().unwrap(), protocol::ICMP, l4)
         }
         "ip" => (words[1].parse().unwrap(), words[2].parse().unwrap(), words[3].parse().unwrap(), payload),
-        other => panic!("no packet {other}"),
+        other => panic!("invalid packet {other}"),
     };
     if words.contains(&"badsum") {
         let at = match protocol {
@@ -154,7 +154,7 @@ fn tcp(words: &[&str], src: SocketAddrV4, dst: SocketAddrV4) -> Vec<u8> {
         'P' => 8,
         '.' => 16,
         'U' => 32,
-        other => panic!("no flag {other}"),
+        other => panic!("invalid flag {other}"),
     };
     let mut l4 = Vec::new();
     l4.extend(src.port().to_be_bytes());

@@ -1,4 +1,4 @@
-//! The host in the kernel: a thread in a network namespace of its own, and one more namespace at the other end of each device.
+//! The host in the kernel: a thread in its own network namespace, and a namespace at the other end of each device.
 
 use super::frame::mac;
 use super::simulated::{STATISTICS, plain_row, table_of};
@@ -17,16 +17,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 use std::thread;
 
-/// How long a frame that must come may take, and how long to wait for one that must not. Milliseconds.
+/// Timeout for expected frames, and waiting time for unexpected ones, in milliseconds.
 const PATIENCE: u16 = 1500;
 const GRACE: u16 = 15;
 
-/// `PACKET_OUTGOING`, include/uapi/linux/if_packet.h: what we sent ourselves.
+/// `PACKET_OUTGOING`, include/uapi/linux/if_packet.h: a frame that this host sent.
 const PACKET_OUTGOING: u8 = 4;
 
-/// Runs the steps. `expected` is how many lines the simulator had for each: so many frames are waited for.
+/// Runs the steps. `expected` is the number of lines of the simulator for each step, and so of frames to wait for.
 pub(super) fn run(steps: Vec<Step>, expected: Vec<usize>, backend: Backend) -> Vec<Outcome> {
-    // unshare(2) moves the calling thread alone.
+    // unshare(2) moves only the calling thread.
     let inside = move || {
         let mut host = Host::new(backend);
         steps.iter().zip(expected).map(|(step, expected)| host.run(step, expected)).collect()
@@ -95,7 +95,7 @@ impl Host {
                 let socket = UdpSocket::bind(("0.0.0.0", *port)).unwrap();
                 socket.set_broadcast(true).unwrap();
                 socket.connect(to).unwrap();
-                // A refusal shows itself by what comes out.
+                // A rejected packet shows in the output.
                 _ = socket.send(&vec![b'x'; *len]);
                 self.sockets.push(socket);
                 Vec::new()
@@ -132,7 +132,7 @@ impl Host {
                 tool("ip", &[&words[1..], &["nud", "permanent"]].concat());
             }
             ["ip", "link", "add", .., "bridge"] => {
-                // Snooping would send queries, and keep back what nobody asked for.
+                // Snooping would send queries, and hold back frames without a listener.
                 tool("ip", &[&words[1..], &["mcast_snooping", "0"]].concat());
                 tool("ip", &["link", "set", words[3], "up"]);
             }
@@ -149,7 +149,7 @@ impl Host {
         Vec::new()
     }
 
-    /// Answers as the simulator's servers do, until the process ends.
+    /// Replies like the simulator's servers, until the process ends.
     fn listen(&self, at: SocketAddrV4) {
         let socket = UdpSocket::bind(at).unwrap();
         let answer = move || {
@@ -167,7 +167,7 @@ impl Host {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Frames that came out: as many as must come, and then what else comes.
+    /// Outgoing frames: the expected number, and any surplus ones.
     fn frames(&self, expected: usize, ident: Option<u16>) -> Vec<(&'static str, String)> {
         let mut frames = Vec::new();
         loop {
@@ -190,7 +190,7 @@ impl Host {
     }
 }
 
-/// Moves this thread into a new namespace without IPv6, whose chatter would come between.
+/// Moves this thread into a new namespace without IPv6, whose packets would disturb.
 fn new_netns() -> File {
     unshare(CloneFlags::CLONE_NEWNET).expect("the caller has made sure");
     for name in ["all", "default"] {
@@ -203,7 +203,7 @@ fn packet_socket(protocol: Option<SockProtocol>) -> OwnedFd {
     socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap()
 }
 
-/// A packet socket that sends by one device, and receives nothing, as it asks for no protocol.
+/// A packet socket that sends on one device; with protocol 0 it receives nothing.
 fn inlet(device: &str) -> OwnedFd {
     let addrs = getifaddrs().unwrap().filter(|addr| addr.interface_name == device);
     let addr = addrs.filter_map(|addr| addr.address).find_map(|addr| addr.as_link_addr().copied());
@@ -218,9 +218,9 @@ fn tool(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {error}");
 }
 
-/// Has the kernel do at once what the links of this namespace have changed to. Left to itself it takes its time, up to a second on
-/// a busy machine (net/core/link_watch.c), and a device that has just got its link drops what it is to send. To be asked about one
-/// device brings that one up to date (`rtnl_getlink`, net/core/rtnetlink.c); a listing of all does not.
+/// Makes the kernel process the link events of this namespace at once. Otherwise it may take up to a second on a busy
+/// machine (net/core/link_watch.c), and a device whose link just came up drops transmitted packets. Querying one device
+/// updates that device (`rtnl_getlink`, net/core/rtnetlink.c); listing all devices does not.
 fn settle_links() {
     let listing = Command::new("ip").args(["-o", "link"]).output().unwrap();
     let listing = String::from_utf8(listing.stdout).unwrap();

@@ -1,12 +1,12 @@
-//! Frames in words: every byte of a frame is in its words, but what the kernel draws at random (identifications of whole
-//! packets) or leaves to hardware (checksums that a socket has not finished).
+//! Formats frames: the text contains every byte of a frame except values that the kernel draws at random
+//! (identifications of whole packets) or leaves to hardware (unfinished checksums of sockets).
 
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Quote, Tcp, Udp, checksum, protocol};
 use std::fmt::Write as _;
 
-/// `DEVICE > …`. `ident` is the identification of the packet that came in, which fragments may have again; the kernel draws
-/// others.
+/// `DEVICE > …`. `ident` is the identification of the incoming packet, which fragments may repeat; other
+/// identifications are random.
 pub(super) fn frame(device: &str, bytes: &[u8], ident: Option<u16>) -> String {
     let Some(ethernet) = Ethernet::new_checked(bytes) else { return format!("{device} > {bytes:02x?}") };
     let l3 = &bytes[14..];
@@ -55,7 +55,7 @@ fn arp(l3: &[u8]) -> String {
 
 fn ipv4(l3: &[u8], ident: Option<u16>) -> String {
     let Some(ip) = Ipv4::new_checked(l3) else { return format!("ip? {}", hex(l3)) };
-    // The identification counts where there are parts to put together; else the kernel may draw it.
+    // The identification matters for fragments; otherwise the kernel may draw it.
     let part = if ip.fragment_offset() > 0 || ip.more_fragments() {
         let more = if ip.more_fragments() { "+" } else { "" };
         let ident = if ident == Some(ip.ident()) { ip.ident().to_string() } else { "drawn".to_owned() };
@@ -126,7 +126,7 @@ fn l4<T: AsRef<[u8]>>(ip: &Ipv4<T>, bytes: &[u8]) -> String {
     }
 }
 
-/// A packet within an ICMP error; it may be cut off.
+/// A packet in an ICMP error; it may be truncated.
 fn quoted(bytes: &[u8]) -> String {
     let Some(quote @ Quote { ip, l4 }) = Quote::parse(bytes) else { return hex(bytes) };
     let ports = match (ip.protocol(), quote.ports()) {
@@ -144,8 +144,8 @@ fn quoted(bytes: &[u8]) -> String {
     )
 }
 
-/// Says so if a transport checksum is neither right nor left to the hardware (`CHECKSUM_PARTIAL`: the field holds the sum of
-/// the pseudo-header alone).
+/// Reports a transport checksum that is neither right nor left to the hardware (`CHECKSUM_PARTIAL`: the field holds the
+/// sum of the pseudo-header).
 fn sum<T: AsRef<[u8]>>(ip: &Ipv4<T>, l4: &[u8], at: usize) -> &'static str {
     let len = u16::try_from(l4.len()).unwrap();
     let pseudo = checksum::finish(checksum::pseudo_header(ip.src(), ip.dst(), ip.protocol(), len));

@@ -15,13 +15,13 @@ use sim::wire::MacAddr;
 use sim::world::{ConnectSpec, VethEnd, World, WorldOptions};
 use std::net::SocketAddrV4;
 
-/// Long enough for a frame to come out again.
+/// Long enough for a frame to leave again.
 const STEP: Duration = Duration::from_millis(5);
 
 pub(super) struct Host {
     world: World,
     host: NetnsId,
-    /// What is on the other end of each device.
+    /// The other end of each device.
     wire: NetnsId,
     events_seen: usize,
 }
@@ -137,7 +137,7 @@ impl Host {
                 let id = self.id(device);
                 self.world.set_hairpin(host, id, state == "on");
             }
-            _ => panic!("{words:?} is no command of this test"),
+            _ => panic!("{words:?} is not a command of this test"),
         }
         Vec::new()
     }
@@ -170,7 +170,7 @@ impl Host {
                 let id = self.id(device);
                 self.world.set_up(host, id, state == "up");
             }
-            _ => panic!("ip link {words:?} is no command of this test"),
+            _ => panic!("ip link {words:?} is not a command of this test"),
         }
     }
 
@@ -241,7 +241,7 @@ impl Host {
     }
 }
 
-/// What `conntrack -S` shows of what both sides count.
+/// The counters of `conntrack -S` that both sides have.
 pub(super) const STATISTICS: [&str; 7] =
     ["found", "invalid", "insert_failed", "drop", "early_drop", "error", "clash_resolve"];
 
@@ -250,15 +250,15 @@ pub(super) fn table_of(saved: &str, table: &str) -> Vec<String> {
     let lines = saved.lines().skip_while(|line| *line != format!("*{table}")).skip(1);
     let lines = lines.take_while(|line| *line != "COMMIT");
     let plain = |line: &str| match line.split_once(" [") {
-        // `iptables-legacy` sets the counters of policies to zero whenever it changes a table.
+        // `iptables-legacy` zeroes the policy counters whenever it changes a table.
         Some((policy, _)) if line.starts_with(':') => policy.to_owned(),
         Some(_) | None => line.trim_end().to_owned(),
     };
     lines.filter(|line| line.starts_with([':', '['])).map(plain).collect()
 }
 
-/// A row of the conntrack table, without who holds it unless that is asked for, timeouts marked as such. `round` is added to the seconds: a timer that
-/// was set a moment ago has a second less, rounded down.
+/// A row of the conntrack table with marked timeouts; reference counts only on request. `round` is added to the
+/// seconds: a timer set a moment ago has one second less, rounded down.
 pub(super) fn plain_row(row: &str, round: u64, has_use: bool) -> String {
     let mut words: Vec<String> = row.split_whitespace().map(str::to_owned).collect();
     words.retain(|word| has_use || !word.starts_with("use="));

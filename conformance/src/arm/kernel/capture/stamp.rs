@@ -1,8 +1,8 @@
-//! Waiting until the kernel stamps frames when they pass, not when they are read.
+//! Ensures that the kernel stamps frames when they are received, not when they are read.
 //!
-//! The kernel stamps received frames only while some socket wants it, and it begins a little after the first such socket
-//! asked (`net_enable_timestamp` leaves it to a work queue, net/core/dev.c). A frame that was not stamped gets the time at
-//! which it is read, which would put it behind everything else.
+//! The kernel stamps received frames only while some socket requests it, and starts shortly after the first such
+//! request (`net_enable_timestamp` defers it to a work queue, net/core/dev.c). A frame without stamp gets the time at
+//! which it is read, which would order it after everything else.
 
 use std::io;
 use std::net::UdpSocket;
@@ -16,16 +16,16 @@ use nix::errno::Errno;
 use super::{CaptureError, Direction, open_socket, receive};
 use crate::arm::kernel::lab::Lab;
 
-/// The socket that keeps the stamps coming, for as long as the process lives.
+/// A socket that keeps time stamping enabled for the lifetime of the process.
 static KEEPER: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 const ATTEMPTS: u32 = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Returns when received frames are stamped. It is tried out once per process, in a namespace of its own.
+/// Returns when received frames are stamped. Tested once per process, in a separate namespace.
 ///
 /// # Errors
-/// If that namespace cannot be made, or a second was not enough.
+/// If that namespace cannot be created, or stamping does not start within a second.
 pub(super) fn ensure() -> Result<(), CaptureError> {
     let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
     if keeper.is_none() {
@@ -44,7 +44,7 @@ fn wait_until_stamped() -> io::Result<OwnedFd> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))?;
     let mut buffer = [0; 2048];
     for _ in 0..ATTEMPTS {
-        // Through the loopback device, at once.
+        // Delivered immediately, through the loopback device.
         socket.send_to(b"?", socket.local_addr()?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         while let Some(frame) = receive(&capture, &mut buffer)? {

@@ -42,7 +42,7 @@ fn merging_keeps_the_order_within_a_namespace() {
         direction: Direction::Received,
         bytes: Box::default(),
     };
-    // The second frame of `a` was stamped before the first, but handed out after it.
+    // The second frame of `a` was stamped before the first, but delivered after it.
     let merged = merge(vec![vec![frame("a", 5), frame("a", 2)], vec![frame("b", 1), frame("b", 6)]]);
     let order: Vec<_> = merged.iter().map(|frame| (&*frame.netns, frame.at.as_nanos())).collect();
     assert_eq!(order, [("b", 1), ("a", 5), ("a", 2), ("b", 6)]);

@@ -1,4 +1,4 @@
-//! An ICMP echo request and its reply, by a raw socket (raw(7)).
+//! An ICMP echo request and its reply, with a raw socket (raw(7)).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,7 +17,7 @@ const SEQUENCE: u16 = 1;
 
 pub(super) fn exchange(socket: &OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
     let fd = socket.as_raw_fd();
-    // Raw sockets have no ports; the process id is what ping(8) uses.
+    // Raw sockets have no ports; use the process id, as ping(8) does.
     let [.., high, low] = std::process::id().to_be_bytes();
     let id = request.source_port.unwrap_or(u16::from_be_bytes([high, low]));
     let mut report = Report::new(End::Answered, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, id));
@@ -26,7 +26,7 @@ pub(super) fn exchange(socket: &OwnedFd, request: &Request, deadline: Instant) -
         return Ok(report);
     }
     report.local.set_ip(getsockname::<SockaddrIn>(fd)?.ip());
-    // As ping(8) does: a raw socket is told of few ICMP errors otherwise (`raw_err`, net/ipv4/raw.c).
+    // As in ping(8): otherwise a raw socket receives few ICMP errors (`raw_err`, net/ipv4/raw.c).
     setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     let [id_high, id_low] = id.to_be_bytes();
     let [sequence_high, sequence_low] = SEQUENCE.to_be_bytes();
@@ -56,7 +56,7 @@ fn receive(socket: &OwnedFd, id: u16, deadline: Instant, report: &mut Report) ->
     Ok(End::TimedOut)
 }
 
-/// The sender and the data of the reply to our request; a raw socket gets copies of all ICMP from its peer.
+/// The sender and payload of the reply to our request; a raw socket receives copies of all ICMP from its peer.
 fn echo_reply(packet: &[u8], id: u16) -> Option<(Ipv4Addr, Vec<u8>)> {
     let ip = Ipv4::new_checked(packet).filter(|ip| ip.protocol() == protocol::ICMP)?;
     let icmp = Icmpv4::new_checked(ip.payload())?;

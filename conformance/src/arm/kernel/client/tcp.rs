@@ -1,4 +1,4 @@
-//! A TCP connection: the request, the reply up to the end of its line, close.
+//! A TCP connection: request, response line, close.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
@@ -25,7 +25,7 @@ pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) ->
     Ok(report)
 }
 
-/// Waits for the handshake; `None` when it is done.
+/// Waits for the handshake; `None` when it is complete.
 fn established(stream: &TcpStream, deadline: Instant) -> Result<Option<End>, Errno> {
     if !wait(stream.as_fd(), PollFlags::POLLOUT, deadline)? {
         return Ok(Some(End::TimedOut));

@@ -12,7 +12,7 @@ fn request(protocol: Transport, to: &str) -> Request {
     }
 }
 
-/// What the client reports, as text.
+/// The client's report as text.
 fn check(netns: &LabNetns, protocol: Transport, to: &str) -> String {
     let report = exchange(netns, &request(protocol, to)).expect("a socket");
     let reply = String::from_utf8_lossy(&report.reply).trim_end().to_owned();
@@ -46,7 +46,7 @@ fn clients_report_what_sockets_are_told() {
     assert_eq!(from_a(udp, "10.0.0.2:80"), format!("Answered {told} {line:?} []"));
     assert_eq!(from_a(udp, "10.0.0.2:79"), format!("Failed(ECONNREFUSED) {told} \"\" [(3, 3)]"));
     assert_eq!(from_a(udp, "10.0.0.2:81"), format!("Failed(EHOSTUNREACH) {told} \"\" [(3, 13)]"));
-    // Not fatal: the socket goes on waiting.
+    // Not fatal: the socket keeps waiting.
     assert_eq!(from_a(udp, "10.0.0.2:82"), format!("TimedOut {told} \"\" [(3, 1)]"));
     assert_eq!(from_a(udp, "10.9.0.2:80"), "Failed(ENETUNREACH) 0.0.0.0:40000 \"\" []");
     assert_eq!(from_a(icmp, "10.0.0.2:0"), format!("Answered {told} \"?\" []"));
@@ -66,6 +66,6 @@ fn a_server_that_is_closed_refuses() {
     assert!(servers.open(lab.netns("b"), &listener).is_err(), "the port is taken");
     servers.close(id).expect("closed");
     let refused = || check(lab.netns("a"), Transport::Tcp, "10.0.0.2:80").starts_with("Failed(ECONNREFUSED)");
-    // The thread that closes the socket is another one.
+    // The socket is closed by another thread.
     assert!((0..100).any(|_| refused()));
 }

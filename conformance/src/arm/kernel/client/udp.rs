@@ -1,4 +1,4 @@
-//! A UDP datagram and its answer, from a connected socket.
+//! A UDP datagram and its response, on a connected socket.
 
 use std::io::IoSliceMut;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
@@ -22,7 +22,7 @@ pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) ->
         report.end = End::Failed(errno);
         return Ok(report);
     }
-    // So that the socket tells which ICMP error it got, and that it got one that ordinary sockets are not told about.
+    // Makes the socket report ICMP errors with type and code, including those that ordinary sockets do not receive.
     setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
     report.end = match socket.send(&request.bytes) {
         Ok(_) => receive(&socket, request, deadline, &mut report)?,
@@ -37,13 +37,13 @@ fn receive(
     deadline: Instant,
     report: &mut Report,
 ) -> Result<End, Errno> {
-    // Whatever comes in one datagram is read whole.
+    // A datagram is always read whole.
     let mut buffer = vec![0; usize::from(u16::MAX)];
     while wait(socket.as_fd(), PollFlags::POLLIN, deadline)? {
         if let Some(failed) = take_errors(socket, report)? {
             return Ok(End::Failed(failed));
         }
-        // With IP_RECVERR every error is also told by errno, once. Which of them are fatal was decided above.
+        // With IP_RECVERR every error is also reported by errno, once. Whether it is fatal was decided above.
         if let Ok(count) = socket.recv(&mut buffer) {
             report.reply.extend_from_slice(&buffer[..count]);
             report.reply_from = Some(request.to);
@@ -53,7 +53,7 @@ fn receive(
     Ok(End::TimedOut)
 }
 
-/// Empties the error queue (ip(7), IP_RECVERR); returns the first error that a socket without IP_RECVERR would be told.
+/// Empties the error queue (ip(7), IP_RECVERR); returns the first error that a socket without IP_RECVERR would report.
 fn take_errors(socket: &UdpSocket, report: &mut Report) -> Result<Option<Errno>, Errno> {
     let mut failed = None;
     loop {

@@ -1,7 +1,7 @@
 //! Names of namespaces: `hp-PID-START-LAB-NUMBER-NODE`.
 //!
-//! The name says which process made the namespace: its id and the time at which it started, because ids are used again. So
-//! a sweep can tell what was left behind from what another run still uses.
+//! The name identifies the process that created the namespace, by its id and start time, because ids are reused. A
+//! sweep can thus distinguish leftovers from namespaces in use.
 
 use std::fmt;
 use std::fs;
@@ -13,19 +13,19 @@ pub(super) const NETNS_DIR: &str = "/run/netns";
 
 const PREFIX: &str = "hp";
 
-/// How much of a node's name is part of the name. File names have at most 255 bytes.
+/// The maximum length of the node's name within it. File names have at most 255 bytes.
 const READABLE_CHARS: usize = 100;
 
-/// Identity of a lab on this machine.
+/// The identity of a lab on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabId {
-    /// The process that made it.
+    /// The process that created it.
     owner: Owner,
-    /// Which of its labs, from 0.
+    /// The number of the lab within the process, from 0.
     number: u32,
 }
 
-/// A process, for good: no other process has both numbers.
+/// A unique process: no other process has the same two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Owner {
     pid: u32,
@@ -34,23 +34,23 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// The process with that id, if there is one.
+    /// The process with that id, if it exists.
     fn find(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name in parentheses, which may itself hold anything.
+        // The second field is the program's name in parentheses, which may contain anything.
         let (_, fields) = stat.rsplit_once(") ")?;
         let start = fields.split(' ').nth(19)?.parse().ok()?;
         Some(Self { pid, start })
     }
 
-    /// Whether the process still runs.
+    /// True if the process still runs.
     pub(super) fn is_alive(self) -> bool {
         Self::find(self.pid) == Some(self)
     }
 }
 
 impl LabId {
-    /// An identity that no other lab has.
+    /// A new unique identity.
     pub(super) fn next() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let pid = std::process::id();
@@ -58,15 +58,15 @@ impl LabId {
         Self { owner, number: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// The name on this machine of the lab's namespace with that number, which belongs to the given node.
+    /// The name of a namespace of the lab, given its number and node.
     pub(super) fn netns_name(self, number: u32, node: &str) -> String {
-        // It is the name of a file. The number makes it unique; the rest is for people who read `ip netns`.
+        // A valid file name. The number makes it unique; the rest is for readers of `ip netns`.
         let readable = node.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' });
         let readable: String = readable.take(READABLE_CHARS).collect();
         format!("{self}-{number}-{readable}")
     }
 
-    /// Whose lab a namespace of that name belongs to; `None` for namespaces that are not ours.
+    /// The owner of a namespace with that name; `None` for foreign namespaces.
     pub(super) fn owner_of(netns_name: &str) -> Option<Owner> {
         let mut parts = netns_name.splitn(6, '-');
         if parts.next() != Some(PREFIX) {
@@ -85,7 +85,7 @@ impl fmt::Display for LabId {
     }
 }
 
-/// The file that stands for a namespace.
+/// The file of a namespace.
 pub(super) fn netns_path(netns_name: &str) -> PathBuf {
     PathBuf::from(NETNS_DIR).join(netns_name)
 }

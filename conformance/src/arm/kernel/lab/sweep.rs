@@ -1,4 +1,4 @@
-//! Removing what runs left behind that were killed.
+//! Removes what killed runs left behind.
 
 use std::fs;
 use std::io;
@@ -12,22 +12,22 @@ use thiserror::Error;
 use super::name::{LabId, NETNS_DIR, netns_path};
 use crate::arm::kernel::tool::ToolError;
 
-/// A namespace that was left behind and is gone now.
+/// A leftover namespace that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// Its name.
     pub netns_name: String,
-    /// Processes that were still inside, and were killed.
+    /// Processes inside that were killed.
     pub killed: Vec<i32>,
 }
 
 /// Why leftovers could not be removed.
 #[derive(Debug, Error)]
 pub enum SweepError {
-    /// The machine does not let itself be looked at.
+    /// The machine's state could not be read.
     #[error("{path}: {source}")]
     Io {
-        /// What could not be read.
+        /// The path.
         path: String,
         /// Why.
         source: io::Error,
@@ -37,7 +37,7 @@ pub enum SweepError {
     Kill {
         /// The process.
         pid: i32,
-        /// Where it is.
+        /// Its namespace.
         netns_name: String,
         /// Why.
         errno: Errno,
@@ -47,11 +47,11 @@ pub enum SweepError {
     Tool(#[from] ToolError),
 }
 
-/// Removes the namespaces of runs that are no more, with their devices and the processes inside. Labs of runs that still
-/// go on are left alone, unless `is_forced`.
+/// Removes the namespaces of terminated runs, with their devices and processes. Labs of active runs are kept unless
+/// `is_forced`.
 ///
 /// # Errors
-/// If the machine does not let itself be looked at, or something cannot be removed.
+/// If the machine's state cannot be read, or something cannot be removed.
 pub fn sweep(is_forced: bool) -> Result<Vec<Leftover>, SweepError> {
     let names = leftover_names(is_forced)?;
     let mut leftovers = Vec::with_capacity(names.len());
@@ -67,7 +67,7 @@ pub fn sweep(is_forced: bool) -> Result<Vec<Leftover>, SweepError> {
 fn leftover_names(is_forced: bool) -> Result<Vec<String>, SweepError> {
     let entries = match fs::read_dir(NETNS_DIR) {
         Ok(entries) => entries,
-        // No namespace was ever named on this machine.
+        // No named namespace was ever created on this machine.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(SweepError::Io { path: NETNS_DIR.to_owned(), source }),
     };
@@ -79,7 +79,7 @@ fn leftover_names(is_forced: bool) -> Result<Vec<String>, SweepError> {
     Ok(names)
 }
 
-/// Kills every process that has a thread inside the namespace.
+/// Kills every process with a thread inside the namespace.
 fn kill_inside(netns_name: &str) -> Result<Vec<i32>, SweepError> {
     let path = netns_path(netns_name);
     let inode = match fs::metadata(&path) {
@@ -107,7 +107,7 @@ fn processes() -> Result<Vec<i32>, SweepError> {
 }
 
 fn is_inside(pid: i32, inode: u64) -> bool {
-    // A process that ended meanwhile has no such folder any more.
+    // A process that has ended has no such folder.
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads
         .flatten()

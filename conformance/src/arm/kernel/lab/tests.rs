@@ -83,7 +83,7 @@ fn a_panic_leaves_the_namespace_and_tears_the_lab_down() {
     .expect_err("it panics")
     .downcast::<String>()
     .expect("the message is the name");
-    assert_eq!(own(), before, "the thread is back");
+    assert_eq!(own(), before, "the thread has returned");
     assert!(!netns_path(&name).exists());
 }
 
@@ -109,6 +109,6 @@ fn a_refused_wiring_says_what_the_tool_said() {
     let lab = Lab::create(["a"]).expect("a lab");
     let mut wiring = Wiring::default();
     wiring.hairpin("a", "eth7", true);
-    let error = wiring.apply(&lab).expect_err("there is no eth7").to_string();
+    let error = wiring.apply(&lab).expect_err("eth7 does not exist").to_string();
     assert!(error.contains("Cannot find device \"eth7\""), "{error}");
 }

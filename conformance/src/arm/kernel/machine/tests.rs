@@ -2,7 +2,7 @@ use super::*;
 use crate::arm::kernel::testing::can_run;
 use crate::topology::NetnsPlan;
 
-/// A lab of nothing but a switch.
+/// A lab that consists of a switch only.
 fn lab() -> KernelArm {
     let netns = BTreeMap::from([(NetnsName::Switch, NetnsPlan::default())]);
     let mut arm = KernelArm::new(Backend::Nft);
@@ -10,10 +10,10 @@ fn lab() -> KernelArm {
     arm
 }
 
-/// How the run fails, wherever it has come to.
+/// Checks that the run fails at every later call.
 fn check(spoil: fn(&mut KernelArm), message: &str) {
     let mut arm = lab();
-    arm.take_frames().expect("frames that can be believed");
+    arm.take_frames().expect("frames with valid time stamps");
     spoil(&mut arm);
     for failed in [arm.take_frames().map(drop), arm.settle(), arm.finish().map(drop)] {
         let Err(ArmError::Failed(told)) = failed else { panic!("{failed:?}") };

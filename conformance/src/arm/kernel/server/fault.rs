@@ -1,17 +1,17 @@
-//! What keeps servers from their work.
+//! Errors that stop servers.
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-/// Why a server, or all of them, went out of service.
+/// Why a server, or all of them, stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{who} cannot {what}: {errno}")]
 pub struct Fault {
-    /// Who cannot go on.
+    /// The server.
     pub who: String,
-    /// What it was about to do.
+    /// The failed operation.
     pub what: &'static str,
-    /// Why.
+    /// The error.
     #[source]
     pub errno: Errno,
 }

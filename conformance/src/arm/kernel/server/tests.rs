@@ -5,7 +5,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::*;
 
-/// A socket that polls ready and from which nothing can be accepted: it is none that listens.
+/// A socket that polls ready but cannot accept: it is not listening.
 fn broken() -> Service {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, SockProtocol::Tcp).expect("a socket");
@@ -13,7 +13,7 @@ fn broken() -> Service {
 }
 
 impl Servers {
-    /// As if a server had met that.
+    /// Simulates this error.
     pub(crate) fn stop(&self) {
         let (who, what) = ("the server web".to_owned(), "accept a connection");
         let _ = self.fault.set(Fault { who, what, errno: Errno::EMFILE });
@@ -30,7 +30,7 @@ fn a_server_that_cannot_accept_is_left_alone_and_told() {
     let ready = |desk: &Desk| desk.wait(&woken).expect("polled").services;
     assert_eq!(ready(&desk), [stopped, other]);
     desk.serve(stopped);
-    assert_eq!(ready(&desk), [other], "the one that failed is not waited for");
+    assert_eq!(ready(&desk), [other], "a failed server is not polled");
     desk.note("the other".to_owned(), "do something else", Errno::EIO);
     let fault = desk.fault.get().expect("told");
     assert_eq!(fault.to_string(), "the server web cannot accept a connection: EINVAL: Invalid argument");
@@ -39,7 +39,7 @@ fn a_server_that_cannot_accept_is_left_alone_and_told() {
 #[test]
 fn what_the_thread_met_is_told_by_check_and_close() {
     let mut servers = Servers::start().expect("a thread");
-    servers.check().expect("nothing was asked of it");
+    servers.check().expect("no request was made");
     let id = ServerId(0);
     servers.order(Order::Open(id, broken()));
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! `send`: scripts of raw packets.
+//! Reads `send`: scripts of raw packets.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::scenario::read::Reader;
 use crate::scenario::segment::{ScriptLine, ScriptPayload, parse_line};
 use crate::scenario::{Send, document};
 
-/// How long a script waits for what must come. Everything that answers at once does so well before, and a script that waits
-/// for nothing to come should not take long.
+/// Default timeout of an expected packet. Immediate responses arrive much earlier, and a script that expects silence
+/// should not take long.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reader {
@@ -30,14 +30,14 @@ impl Reader {
             segments.push(line);
         }
         if raw.segments.is_empty() {
-            self.fault(&format!("{path}.segments"), FieldFault::new("there is no segment to send"));
+            self.fault(&format!("{path}.segments"), FieldFault::new("no segments"));
         }
         let source_port = raw.source_port;
         Some(Send { from: from?, to: to?, protocol: protocol?, source_port, timeout: timeout?, segments })
     }
 }
 
-/// A script has one protocol, and what comes for others is not seen by it.
+/// A script has one protocol, and does not see packets of others.
 fn of_another_protocol(line: &ScriptLine, protocol: Protocol) -> Option<FieldFault> {
     let packet = match line {
         ScriptLine::Send { packet, .. } | ScriptLine::Expect(packet) => packet,
@@ -45,13 +45,14 @@ fn of_another_protocol(line: &ScriptLine, protocol: Protocol) -> Option<FieldFau
     };
     let is_wrong = match (&packet.payload, protocol) {
         (ScriptPayload::Tcp(_), Protocol::Udp) | (ScriptPayload::Udp { .. }, Protocol::Tcp) => true,
-        // That SCTP is not executed is said where the step is prepared; another protocol would not mend the line.
+        // That SCTP is not implemented is reported when the step is prepared; changing the protocol would not fix the
+        // line.
         (ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. }, Protocol::Sctp)
         | (ScriptPayload::Tcp(_), Protocol::Tcp)
         | (ScriptPayload::Udp { .. }, Protocol::Udp)
         | (ScriptPayload::Icmp(_), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => false,
     };
     let name = protocol.lower();
-    let fault = || FieldFault::new(format!("this is no line of a script whose protocol is {name}"));
-    is_wrong.then(|| fault().help("protocol: tcp is the default; write protocol: udp for datagrams"))
+    let fault = || FieldFault::new(format!("this line does not belong to protocol {name}"));
+    is_wrong.then(|| fault().help("protocol: tcp is the default; use protocol: udp for datagrams"))
 }

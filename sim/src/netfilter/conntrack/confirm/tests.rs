@@ -8,7 +8,7 @@ use crate::packet::Packet;
 const CLIENT: &str = "10.0.0.1:40000";
 const SERVER: &str = "192.168.0.1:80";
 
-/// Takes a packet up to, but not into, confirmation.
+/// Processes a packet up to, but not including, confirmation.
 fn begin(netns: &mut Fixture, bytes: &[u8], rules: &Rules) -> Packet {
     let mut packet = netns.packet(bytes);
     assert_eq!(netns.walk(&mut packet, Path::DroppedInForward, rules), Verdict::Accept);
@@ -20,7 +20,7 @@ fn confirm(netns: &mut Fixture, packet: &mut Packet) -> Verdict {
     netns.at(Hook::Postrouting, |ctx| nf_conntrack_confirm(ctx, packet))
 }
 
-/// D-09: of two TCP packets that began the same flow at the same time, the later one is dropped.
+/// D-09: of two TCP packets that start the same flow concurrently, the second is dropped.
 #[test]
 fn tcp_clashes_are_not_resolved() {
     let mut netns = Fixture::new();
@@ -32,7 +32,7 @@ fn tcp_clashes_are_not_resolved() {
     assert_eq!((counters.insert_failed, counters.drop, counters.clash_resolve), (1, 1, 0));
 }
 
-/// D-09: of two UDP packets, the later one goes over to the entry of the first.
+/// D-09: the second of two UDP packets joins the entry of the first.
 #[test]
 fn identical_udp_flows_are_merged() {
     let mut netns = Fixture::new();
@@ -46,7 +46,7 @@ fn identical_udp_flows_are_merged() {
     assert_eq!(netns.conntrack.counters().clash_resolve, 1);
 }
 
-/// D-09, since Linux 6.12: question and answer that cross each other are one flow.
+/// D-09, since Linux 6.12: a request and a response that cross are one flow.
 #[test]
 fn udp_flows_seen_from_both_ends_are_merged() {
     let mut netns = Fixture::new();
@@ -55,12 +55,12 @@ fn udp_flows_seen_from_both_ends_are_merged() {
     assert_eq!(confirm(&mut netns, &mut first), Verdict::Accept);
     assert_eq!(confirm(&mut netns, &mut second), Verdict::Accept);
     assert_eq!(first.meta.ct, second.meta.ct);
-    // The port of the second was not changed for the first's sake.
+    // The source port of the second was not changed because of the first.
     assert_eq!(second.headers().unwrap().l4.ports(), Some((80, 40_000)));
 }
 
-/// D-09: the same question was sent to two servers by DNAT (DNS over two sockets of one port). The later one lives for a
-/// second, can be answered, and is not listed.
+/// D-09: DNAT sent the same request to two servers (DNS over two sockets with one port). The second entry lives for a
+/// second, can receive a reply, and is not listed.
 #[test]
 fn udp_flows_that_differ_in_their_replies_both_pass() {
     let mut netns = Fixture::new();
@@ -76,27 +76,27 @@ fn udp_flows_that_differ_in_their_replies_both_pass() {
     for packet in [&first, &second] {
         netns.conntrack.release(packet);
     }
-    // Both servers answer, and both answers look right.
+    // Both servers reply, and both replies are translated.
     for server in ["192.168.0.2:53", "192.168.0.3:53"] {
         let answer = netns.pass(&udp(server, CLIENT), Path::Forward, &Rules::NONE);
         assert_eq!(answer.ends(), "192.168.0.1:80 > 10.0.0.1:40000");
     }
-    // What the client sends next belongs to the winner.
+    // The client's next packet belongs to the winner.
     let next = netns.pass(&datagram, Path::Forward, &Rules::NONE);
     assert_eq!(next.ends(), "10.0.0.1:40000 > 192.168.0.2:53");
-    // Answers do not prolong the loser's life (D-14: and never make it ASSURED).
+    // Replies do not refresh the loser (D-14: nor make it ASSURED).
     netns.sleep(1.0);
     let late = netns.pass(&udp("192.168.0.3:53", CLIENT), Path::Forward, &Rules::NONE);
     assert_eq!(late.state(), "NEW");
 }
 
-/// The reply tuple is taken by another flow: there is no way to tell the answers apart.
+/// The reply tuple belongs to another flow: replies could not be distinguished.
 #[test]
 fn a_reply_that_is_taken_cannot_be_resolved() {
     let mut netns = Fixture::new();
     let mut first = begin(&mut netns, &udp(CLIENT, "192.168.0.8:80"), &Rules::dnat("192.168.0.2:53"));
     let mut second = begin(&mut netns, &udp(CLIENT, "192.168.0.9:80"), &Rules::dnat("192.168.0.2:53"));
-    // Neither has a source binding when the other gets its own: as if on two processors.
+    // Neither has a source binding when the other gets its own, as if on two CPUs.
     for packet in [&mut first, &mut second] {
         netns.has_nat = false;
         netns.conntrack.hold(packet);
@@ -106,7 +106,7 @@ fn a_reply_that_is_taken_cannot_be_resolved() {
     assert_eq!(results, [Verdict::Accept, Verdict::Drop(DropReason::ConntrackInsertFailed)]);
 }
 
-/// D-23: the RST or ICMP error of a REJECT rule does not confirm the entry of the packet that it answers.
+/// D-23: the RST or ICMP error of a REJECT rule does not confirm the entry of the rejected packet.
 #[test]
 fn an_answer_confirms_nothing() {
     let mut netns = Fixture::new();

@@ -1,10 +1,10 @@
-//! Which chunk leads from which state to which (`sctp_conntracks`, net/netfilter/nf_conntrack_proto_sctp.c).
+//! State transitions by chunk (`sctp_conntracks`, net/netfilter/nf_conntrack_proto_sctp.c).
 
 use super::chunk;
 use crate::ct::SctpState;
 use crate::tuple::Direction;
 
-/// Where a chunk of that type and direction leads from `state`; `None` if it cannot occur there.
+/// The next state after a chunk of that type and direction; `None` if it is invalid in `state`.
 pub(super) fn transition(direction: Direction, kind: u8, state: SctpState) -> Option<SctpState> {
     let row = match kind {
         chunk::INIT => 0,

@@ -2,7 +2,7 @@ use super::ConntrackSettings;
 use crate::device::Devices;
 use crate::sysctl::Sysctls;
 
-/// D-13, D-14: the defaults by the name under which `sysctl` shows them, as read on a Linux 6.18 host.
+/// D-13, D-14: the defaults by sysctl name, as read on a Linux 6.18 host.
 const DEFAULTS: &[(&str, u32)] = &[
     ("nf_conntrack_max", 262_144),
     ("nf_conntrack_checksum", 1),

@@ -1,9 +1,9 @@
-//! How long an entry lives after its last packet, by protocol and state.
+//! Timeouts after an entry's last packet, by protocol and state.
 
 use crate::ct::{SctpState, TcpState};
 use crate::time::Duration;
 
-/// Timeouts in seconds, named as the sysctls.
+/// Timeouts in seconds, named after the sysctls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConntrackTimeouts {
     /// `nf_conntrack_tcp_timeout_syn_sent`.
@@ -48,13 +48,13 @@ pub struct ConntrackTimeouts {
     pub sctp_shutdown_ack_sent: u32,
     /// `nf_conntrack_sctp_timeout_heartbeat_sent`.
     pub sctp_heartbeat_sent: u32,
-    /// `nf_conntrack_generic_timeout`: every other protocol.
+    /// `nf_conntrack_generic_timeout`: all other protocols.
     pub generic: u32,
 }
 
 impl Default for ConntrackTimeouts {
-    /// The kernel's: `tcp_timeouts`, `udp_timeouts`, `nf_ct_icmp_timeout`, `sctp_timeouts`, `nf_ct_generic_timeout` in the
-    /// files net/netfilter/nf_conntrack_proto_*.c.
+    /// The kernel's defaults: `tcp_timeouts`, `udp_timeouts`, `nf_ct_icmp_timeout`, `sctp_timeouts`,
+    /// `nf_ct_generic_timeout` in net/netfilter/nf_conntrack_proto_*.c.
     fn default() -> Self {
         Self {
             tcp_syn_sent: 120,
@@ -89,7 +89,7 @@ impl ConntrackTimeouts {
     pub(crate) fn tcp(&self, state: TcpState) -> Duration {
         seconds(match state {
             TcpState::None | TcpState::SynSent => self.tcp_syn_sent,
-            // No sysctl leads to this one.
+            // There is no sysctl for this one.
             TcpState::SynSent2 => 120,
             TcpState::SynRecv => self.tcp_syn_recv,
             TcpState::Established => self.tcp_established,
@@ -119,7 +119,7 @@ impl ConntrackTimeouts {
         self.named().into_iter().find(|(known, _)| *known == name).map(|(_, timeout)| timeout)
     }
 
-    /// Every timeout by the last part of its name.
+    /// All timeouts by the last component of their names.
     pub(super) const fn named(&mut self) -> [(&'static str, &mut u32); 22] {
         [
             ("nf_conntrack_tcp_timeout_syn_sent", &mut self.tcp_syn_sent),
@@ -148,7 +148,7 @@ impl ConntrackTimeouts {
     }
 }
 
-/// Timeouts are kept in seconds, as the sysctls show them.
+/// Timeouts are stored in seconds, as in sysctls.
 pub(crate) const fn seconds(count: u32) -> Duration {
     Duration::from_secs(count as u64)
 }

@@ -25,13 +25,13 @@ fn an_expired_entry_is_invisible() {
     netns.sleep(0.001);
     assert!(netns.conntrack.find(&tuple, netns.now).is_none());
     assert!(netns.list().is_empty());
-    // The reply comes too late, and begins a flow of its own.
+    // The reply is too late, and starts a new flow.
     let late = netns.pass(&udp(SERVER, &client(1)), Path::Forward, &Rules::NONE);
     assert_eq!(late.state(), "NEW");
     assert_eq!(netns.list().len(), 1);
 }
 
-/// Nothing runs when a timeout ends, and yet memory stays in proportion to what is live.
+/// No timer runs when a timeout expires, yet memory stays proportional to live entries.
 #[test]
 fn expired_entries_do_not_pile_up() {
     let mut netns = Fixture::new();
@@ -45,7 +45,7 @@ fn expired_entries_do_not_pile_up() {
     assert!(netns.conntrack.len() < 1000, "{} entries", netns.conntrack.len());
 }
 
-/// D-10: what is not assured makes room; what is assured stays, and the packet is dropped.
+/// D-10: an entry that is not ASSURED is evicted; otherwise the packet is dropped.
 #[test]
 fn a_full_table_drops_new_flows() {
     let mut netns = Fixture::new();
@@ -57,7 +57,7 @@ fn a_full_table_drops_new_flows() {
     assert_eq!(ninth.verdict, Verdict::Accept);
     assert_eq!(netns.conntrack.counters().early_drop, 1);
     assert_eq!(netns.conntrack.len(), 8);
-    // The eight that are left become streams now.
+    // The remaining eight become streams now.
     netns.sleep(3.0);
     let ports: Vec<u16> =
         netns.conntrack.listing(netns.now).iter().map(|row| row.original.src_port()).collect();
@@ -68,10 +68,10 @@ fn a_full_table_drops_new_flows() {
     let refused = netns.pass(&udp(&client(10), SERVER), Path::Forward, &Rules::NONE);
     assert_eq!(refused.verdict, Verdict::Drop(DropReason::ConntrackTableFull));
     assert_eq!(netns.conntrack.counters().drop, 1);
-    // Packets of the flows that are there still pass.
+    // Packets of existing flows still pass.
     let known = netns.pass(&udp(&client(9), SERVER), Path::Forward, &Rules::NONE);
     assert_eq!(known.state(), "ESTABLISHED");
-    // What has expired is no obstacle.
+    // Expired entries do not count.
     netns.sleep(121.0);
     let later = netns.pass(&udp(&client(10), SERVER), Path::Forward, &Rules::NONE);
     assert_eq!(later.verdict, Verdict::Accept);
@@ -88,7 +88,7 @@ fn a_limit_of_zero_is_none() {
     assert_eq!(netns.list().len(), 100);
 }
 
-/// A deleted entry lives on for the packets that hold it, so that they are still translated.
+/// A deleted entry lives on for the packets that refer to it, so that they are still translated.
 #[test]
 fn a_packet_keeps_its_deleted_entry() {
     let mut netns = Fixture::new();
@@ -101,7 +101,7 @@ fn a_packet_keeps_its_deleted_entry() {
     assert!(netns.conntrack.is_empty());
 }
 
-/// As `conntrack -D`, and as kube-proxy cleans up after endpoints that went away.
+/// Like `conntrack -D`, as used by kube-proxy after endpoints were removed.
 #[test]
 fn entries_are_deleted_by_what_they_are() {
     let mut netns = Fixture::new();
@@ -116,7 +116,7 @@ fn entries_are_deleted_by_what_they_are() {
     assert_eq!(netns.only().tuple(Direction::Original).src_port(), 2);
 }
 
-/// D-07: the device went down, or the address behind which flows were hidden went away.
+/// D-07: the device went down, or the masquerade address was removed.
 #[test]
 fn masqueraded_flows_go_with_their_device() {
     let mut netns = Fixture::new();
@@ -134,7 +134,7 @@ fn masqueraded_flows_go_with_their_device() {
     assert_eq!(netns.conntrack.flush_masquerade_of_device(now, ETH1, None).len(), 1);
 }
 
-/// What happens to packets and the table, for the laws below.
+/// Operations on packets and the table, for the properties below.
 #[derive(Clone, Debug)]
 enum Step {
     Pass {
@@ -142,7 +142,7 @@ enum Step {
         path: Path,
         rules: Rules,
     },
-    /// The packet stays somewhere, holding its entry.
+    /// Keeps the packet and its reference.
     Keep {
         bytes: Vec<u8>,
         rules: Rules,
@@ -192,7 +192,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// How many packets hold each entry, as the packets say.
+/// The number of packets that refer to each entry.
 fn check_holders(conntrack: &Conntrack, kept: &[Packet]) {
     let mut holders: BTreeMap<_, u32> = BTreeMap::new();
     for packet in kept {
@@ -210,8 +210,8 @@ fn check_holders(conntrack: &Conntrack, kept: &[Packet]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Entries are as many as are in the table or held by packets; tuples of live entries differ; and when everything
-    /// has gone, nothing is left.
+    /// The entries are exactly those in the table or referenced by packets; tuples of live entries are unique; and at
+    /// the end nothing is left.
     #[test]
     fn entries_live_exactly_as_long_as_they_are_needed(steps in prop::collection::vec(any_step(), 1..80)) {
         let mut netns = Fixture::new();
@@ -224,7 +224,7 @@ proptest! {
                 }
                 Step::Keep { bytes, rules } => {
                     let mut packet = netns.packet(&bytes);
-                    // Whatever becomes of it, it is kept.
+                    // Kept, whatever the verdict.
                     let _: Verdict = netns.walk(&mut packet, Path::DroppedInForward, &rules);
                     kept.push(packet);
                 }

@@ -1,4 +1,4 @@
-//! What a segment does to a tracked connection.
+//! Processes segments of tracked connections.
 
 use super::options::SynOptions;
 use super::peer::PeerFlags;
@@ -13,17 +13,18 @@ use crate::time::Duration;
 use crate::tuple::Direction;
 use crate::wire::TcpFlags;
 
-/// What to do with a segment after the state table has spoken.
+/// The next step after the state table.
 enum Step {
-    /// The window decides; then the state becomes this.
+    /// Check the window; then set this state.
     CheckWindow(TcpState),
-    /// As that, without looking at the window.
+    /// Set this state without checking the window.
     SkipWindow(TcpState),
     /// Done.
     Done(ProtocolVerdict),
 }
 
-/// Judges a segment of a tracked connection (`nf_conntrack_tcp_packet`). `remaining` is the time that the entry has left.
+/// Processes a segment of a tracked connection (`nf_conntrack_tcp_packet`). `remaining` is the remaining time of the
+/// entry.
 pub(in crate::netfilter::conntrack) fn tcp_packet(
     track: &mut TcpTrack,
     status: &mut CtStatus,
@@ -40,7 +41,7 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
         Transition::To(TcpState::SynSent) if old < TcpState::TimeWait => Step::CheckWindow(TcpState::SynSent),
         Transition::Ignore | Transition::To(TcpState::SynSent) => {
             match ignored(track, segment, direction) {
-                // The SYN that was let through earlier has been answered: the connection is what its ends say it is.
+                // The SYN that was passed earlier has been answered: the connection is in the state that its ends have.
                 Some(answered) => {
                     old = TcpState::SynSent;
                     Step::CheckWindow(answered)
@@ -68,10 +69,10 @@ pub(in crate::netfilter::conntrack) fn tcp_packet(
     accepted(track, status, segment, direction, settings, (old, new))
 }
 
-/// The segment passes and changes nothing.
+/// The segment passes without effect.
 const PASS: ProtocolVerdict = ProtocolVerdict::Accept { refresh: None };
 
-/// What the state table cannot know about the way to `state`.
+/// Conditions on a transition to `state` that the state table cannot express.
 fn step_to(
     track: &mut TcpTrack,
     status: CtStatus,
@@ -89,7 +90,7 @@ fn step_to(
             track.last.flags.insert(PeerFlags::SIMULTANEOUS_OPEN);
             Step::CheckWindow(state)
         }
-        // The ACK that ends a simultaneous open, not one that answers a SYN sent again.
+        // The ACK that completes a simultaneous open, not one that answers a retransmitted SYN.
         TcpState::SynRecv
             if direction == Direction::Reply
                 && segment.kind == SegmentKind::Ack
@@ -112,8 +113,8 @@ fn step_to(
     }
 }
 
-/// A segment that may be right while the entry is wrong: it passes, and is remembered (`TCP_CONNTRACK_IGNORE`).
-/// If it is the SYN/ACK for a SYN that was let through like that, gives the state that the connection is in after all.
+/// A segment that may be valid although it does not fit the entry: it passes, and is recorded (`TCP_CONNTRACK_IGNORE`).
+/// If it is the SYN/ACK for a SYN passed like that, returns the actual state of the connection.
 fn ignored(track: &mut TcpTrack, segment: &TrackedSegment, direction: Direction) -> Option<TcpState> {
     let last = &mut track.last;
     if segment.kind == SegmentKind::SynAck
@@ -146,7 +147,8 @@ fn ignored(track: &mut TcpTrack, segment: &TrackedSegment, direction: Direction)
         if offered.sack_permitted {
             last.flags.insert(PeerFlags::SACK_PERMITTED);
         }
-        // RFC 5961: the server may answer with an ACK that must not be taken for the last ACK of the old connection.
+        // RFC 5961: the server may answer with a challenge ACK, which must not be taken for the last ACK of the old
+        // connection.
         if track.state == TcpState::LastAck {
             last.flags.insert(PeerFlags::CHALLENGE_ACK_EXPECTED);
         }
@@ -158,7 +160,7 @@ fn ignored(track: &mut TcpTrack, segment: &TrackedSegment, direction: Direction)
 }
 
 impl TcpTrack {
-    /// A SYN may begin a new connection under the tuple of this one: it was closed by a FIN, or aborted by the same side.
+    /// A SYN may start a new connection with this tuple: the old one was closed by a FIN, or reset by the same side.
     fn may_reopen(&self, direction: Direction) -> bool {
         self.peers.iter().any(|peer| peer.flags.contains(PeerFlags::CLOSE_INITIATED))
             || (self.last.direction == direction && self.last.kind == SegmentKind::Rst)
@@ -173,7 +175,7 @@ impl TcpTrack {
     }
 }
 
-/// A RST ends the connection only where its receiver would believe it.
+/// A RST closes the connection only if its receiver would accept it.
 fn reset(
     track: &TcpTrack,
     status: CtStatus,
@@ -188,9 +190,9 @@ fn reset(
     let receiver = &track.peers[direction.opposite() as usize];
     let last = &track.last;
     let mut new = TcpState::Close;
-    // The highest acknowledgment is out of date once a SYN was let through.
+    // The highest ACK is outdated once a SYN was passed.
     if receiver.flags.contains(PeerFlags::MAX_ACK_SET) && last.kind != SegmentKind::Syn {
-        // A RST that answers a SYN has sequence number zero.
+        // A RST in reply to a SYN has sequence number zero.
         if segment.sequence == 0 && !is_established {
             return Step::CheckWindow(new);
         }
@@ -220,8 +222,8 @@ fn reset(
     if answers_challenge_ack { Step::SkipWindow(new) } else { Step::CheckWindow(new) }
 }
 
-/// A FIN or RST outside the window may mean that the ends have finished while the tracker is out of step: of a pair of them,
-/// the second lowers the timeout (`nf_tcp_handle_invalid`).
+/// A FIN or RST outside the window may mean that the connection has ended while the tracker is out of sync: the second
+/// of such a pair lowers the timeout (`nf_tcp_handle_invalid`).
 fn after_invalid(
     track: &mut TcpTrack,
     status: CtStatus,
@@ -249,7 +251,7 @@ fn after_invalid(
     (remaining >= Duration::from_secs(120) && remaining > lower).then_some(lower)
 }
 
-/// The segment is part of the connection: the state changes and the timer starts again.
+/// The segment belongs to the connection: updates the state and refreshes the timer.
 fn accepted(
     track: &mut TcpTrack,
     status: &mut CtStatus,
@@ -266,11 +268,11 @@ fn accepted(
     }
     let mut timeout = timeout_of(track, segment, settings);
     if !status.contains(CtStatus::SEEN_REPLY) {
-        // If the only reply is a RST, there never was a connection.
+        // If the only reply is a RST, there was no connection.
         if segment.has(TcpFlags::RST) {
             return ProtocolVerdict::Kill;
         }
-        // Else a client that uses its port again could keep the entry, and its NAT binding, for ever. Since Linux 5.14.
+        // Otherwise a client that reuses its port could keep the entry, and its NAT binding, forever. Since Linux 5.14.
         if segment.kind == SegmentKind::Syn && old == TcpState::SynSent {
             return ProtocolVerdict::Accept { refresh: None };
         }

@@ -1,4 +1,4 @@
-//! What is known of one end of a connection.
+//! State of one end of a connection.
 
 use super::options::SynOptions;
 
@@ -13,13 +13,13 @@ impl PeerFlags {
     pub(super) const SACK_PERMITTED: Self = Self(0x02);
     /// It sent the first FIN.
     pub(super) const CLOSE_INITIATED: Self = Self(0x04);
-    /// Its windows are not known well enough to judge by.
+    /// Its windows are not known well enough for checks.
     pub(super) const BE_LIBERAL: Self = Self(0x08);
     /// It sent data that has not been acknowledged.
     pub(super) const DATA_UNACKNOWLEDGED: Self = Self(0x10);
-    /// `max_ack` means something.
+    /// `max_ack` is valid.
     pub(super) const MAX_ACK_SET: Self = Self(0x20);
-    /// A SYN was let through in LAST_ACK; a challenge ACK may answer it.
+    /// A SYN was passed in LAST_ACK; a challenge ACK may answer it.
     pub(super) const CHALLENGE_ACK_EXPECTED: Self = Self(0x40);
     /// Both ends have sent a SYN without ACK.
     pub(super) const SIMULTANEOUS_OPEN: Self = Self(0x80);
@@ -48,22 +48,22 @@ impl PeerFlags {
 /// One end (`struct ip_ct_tcp_state`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// The sequence number after everything that it has sent (`td_end`).
+    /// The sequence number after everything it has sent (`td_end`).
     pub(super) end: u32,
-    /// The highest sequence number that the other end allows it (`td_maxend`).
+    /// The highest sequence number that its peer permits (`td_maxend`).
     pub(super) max_end: u32,
-    /// The largest window that it has offered, scaled; zero while it has sent nothing (`td_maxwin`).
+    /// The largest window it has offered, scaled; zero until it has sent something (`td_maxwin`).
     pub(super) max_window: u32,
-    /// The highest acknowledgment that it has sent (`td_maxack`).
+    /// The highest ACK it has sent (`td_maxack`).
     pub(super) max_ack: u32,
-    /// Its window scale, as a shift.
+    /// Its window scale, as a shift count.
     pub(super) scale: u8,
     /// Flags.
     pub(super) flags: PeerFlags,
 }
 
 impl Peer {
-    /// Takes over what the options of a SYN offer (`tcp_options`). A header without options leaves everything as it is.
+    /// Records the options of a SYN (`tcp_options`). A header without options changes nothing.
     pub(super) fn learn(&mut self, options: &[u8]) {
         if options.is_empty() {
             return;
@@ -79,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// Forgets everything (`nf_ct_tcp_state_reset`).
+    /// Resets all fields (`nf_ct_tcp_state_reset`).
     pub(super) fn reset(&mut self) {
         self.flags.retain(PeerFlags::BE_LIBERAL);
         *self = Self { flags: self.flags, ..Self::default() };

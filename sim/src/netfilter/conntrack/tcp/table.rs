@@ -1,10 +1,10 @@
-//! Which segment leads from which state to which (`tcp_conntracks`, net/netfilter/nf_conntrack_proto_tcp.c).
+//! State transitions by segment (`tcp_conntracks`, net/netfilter/nf_conntrack_proto_tcp.c).
 
 use crate::ct::TcpState;
 use crate::tuple::Direction;
 use crate::wire::TcpFlags;
 
-/// What a segment is by its flags (`enum tcp_bit_set`).
+/// Classification of a segment by its flags (`enum tcp_bit_set`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentKind {
     /// SYN without ACK.
@@ -13,7 +13,7 @@ pub(super) enum SegmentKind {
     SynAck,
     /// FIN.
     Fin,
-    /// ACK alone.
+    /// Only ACK.
     Ack,
     /// RST.
     Rst,
@@ -22,7 +22,7 @@ pub(super) enum SegmentKind {
 }
 
 impl SegmentKind {
-    /// Linux: `get_conntrack_index`. RST outweighs SYN, which outweighs FIN, which outweighs ACK.
+    /// Linux: `get_conntrack_index`. Precedence is RST, SYN, FIN, ACK.
     pub(super) const fn of(flags: TcpFlags) -> Self {
         if flags.contains(TcpFlags::RST) {
             Self::Rst
@@ -38,18 +38,18 @@ impl SegmentKind {
     }
 }
 
-/// Where a segment leads.
+/// The transition for a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// To that state, if the segment lies in the window.
+    /// To that state, if the segment is within the window.
     To(TcpState),
-    /// Nowhere: it may be right while the entry is out of step.
+    /// None: the segment may be valid while the entry is out of sync.
     Ignore,
-    /// It is wrong.
+    /// The segment is invalid.
     Invalid,
 }
 
-/// Where a segment of that kind and direction leads from `state`.
+/// The transition for a segment of that kind and direction in `state`.
 pub(super) const fn transition(direction: Direction, kind: SegmentKind, state: TcpState) -> Transition {
     TABLE[direction as usize][kind as usize][state as usize]
 }
@@ -71,26 +71,26 @@ const IV: Transition = Transition::Invalid;
 #[rustfmt::skip]
 const TABLE: [[[Transition; 10]; 6]; 2] = [
     [
-        // SYN: opens, opens again (RFC 1122 §4.2.2.13), or is answered by an end that knows better.
+        // SYN: opens, reopens (RFC 1122 §4.2.2.13), or is answered by an end that knows better.
         [SS, SS, IG, IG, IG, IG, IG, SS, SS, S2],
-        // SYN/ACK: the opener sends one only if both opened at once.
+        // SYN/ACK: the client sends one only in a simultaneous open.
         [IV, IV, SR, IV, IV, IV, IV, IV, IV, SR],
-        // FIN: the first or second of the two.
+        // FIN: the first or the second one.
         [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
-        // ACK: of a connection that nobody has seen begin, or of what came last.
+        // ACK: mid-stream pickup, or acknowledges the latest segment.
         [ES, IV, ES, ES, CW, CW, TW, TW, CL, IV],
         // RST.
         [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],
         [IV; 10],
     ],
     [
-        // SYN: both open at once, or the former server opens the next connection.
+        // SYN: a simultaneous open, or the former server opens the next connection.
         [IV, S2, IV, IV, IV, IV, IV, SS, IV, S2],
         // SYN/ACK: opens, or answers a SYN that was ignored.
         [IV, SR, IG, IG, IG, IG, IG, IG, IG, SR],
         // FIN.
         [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
-        // ACK: before a SYN/ACK it means that the server holds a half-open connection.
+        // ACK: before a SYN/ACK it means that the server has a half-open connection.
         [IV, IG, SR, ES, CW, CW, TW, TW, CL, IG],
         // RST.
         [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],

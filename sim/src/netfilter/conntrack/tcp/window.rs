@@ -1,12 +1,12 @@
-//! Whether a segment can be part of its connection.
+//! Checks whether a segment can belong to its connection.
 //!
-//! The tracker stands in the middle and never knows the true windows. It follows Guido van Rooij, "Real Stateful TCP Packet
-//! Filtering in IP Filter" (2000), as Linux does, and asks four questions:
+//! The tracker is in the middle and never knows the true windows. Like Linux, it follows Guido van Rooij, "Real
+//! Stateful TCP Packet Filtering in IP Filter" (2000), and checks four conditions:
 //!
-//! 1. does the segment begin within what the receiver allows?
-//! 2. does it end within what the receiver may still take?
-//! 3. does it acknowledge nothing that the receiver has not sent?
-//! 4. is what it acknowledges not all too old?
+//! 1. the segment starts within what the receiver permits;
+//! 2. it ends within what the receiver may still accept;
+//! 3. it acknowledges nothing that the receiver has not sent;
+//! 4. its ACK is not too old.
 
 use super::peer::{Peer, PeerFlags};
 use super::{SegmentKind, TcpTrack, TrackedSegment};
@@ -16,31 +16,31 @@ use crate::tuple::Direction;
 use crate::wire::tcp_option::SackBlocks;
 use crate::wire::{TcpFlags, TcpOption};
 
-/// `a` comes before `b` in sequence space (RFC 9293 §3.4).
+/// True if `a` precedes `b` in sequence space (RFC 9293 §3.4).
 pub(super) const fn before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() < 0
 }
 
-/// `a` comes after `b` in sequence space.
+/// True if `a` follows `b` in sequence space.
 pub(super) const fn after(a: u32, b: u32) -> bool {
     before(b, a)
 }
 
-/// The answer (`enum nf_ct_tcp_action`).
+/// The result (`enum nf_ct_tcp_action`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InWindow {
-    /// Yes.
+    /// Within the window.
     Accept,
-    /// Perhaps; it passes and changes nothing.
+    /// Undecided; the segment passes without effect.
     Ignore,
-    /// No, and why.
+    /// Outside, with a description.
     Invalid(&'static str),
 }
 
 /// Linux: `MAXACKWINCONST`.
 const MIN_ACK_WINDOW: u32 = 66_000;
 
-/// What the four questions are asked about.
+/// The values that are checked.
 struct Claim {
     sequence: u32,
     end: u32,
@@ -50,7 +50,7 @@ struct Claim {
     window: u32,
 }
 
-/// Checks a segment and learns from it (`tcp_in_window`).
+/// Checks a segment and updates the windows (`tcp_in_window`).
 pub(super) fn tcp_in_window(
     track: &mut TcpTrack,
     segment: &TrackedSegment,
@@ -78,7 +78,7 @@ pub(super) fn tcp_in_window(
     if !segment.has(TcpFlags::ACK) || (segment.has(TcpFlags::RST) && ack == 0) {
         (claim.ack, claim.sack) = (receiver.end, receiver.end);
     }
-    // A RST that answers a SYN.
+    // A RST in reply to a SYN.
     if segment.has(TcpFlags::RST) && claim.sequence == 0 && state == TcpState::SynSent {
         (claim.sequence, claim.end) = (sender.end, sender.end);
     }
@@ -89,13 +89,14 @@ pub(super) fn tcp_in_window(
             count_retransmissions(track, segment, direction, &claim);
             InWindow::Accept
         }
-        // Only the verdict is liberal: such a segment teaches nothing.
+        // Only the verdict is liberal: such a segment does not update the windows.
         InWindow::Ignore | InWindow::Invalid(_) if is_liberal => InWindow::Accept,
         refused @ (InWindow::Ignore | InWindow::Invalid(_)) => refused,
     }
 }
 
-/// The first segment of an end says who it is; so does a SYN that replaces an earlier one. True if there is nothing to check.
+/// Initializes the state of an end from its first segment, or from a SYN that replaces an earlier one. True if there is
+/// nothing to check.
 fn introduce(
     sender: &mut Peer,
     receiver: &mut Peer,
@@ -106,7 +107,7 @@ fn introduce(
 ) -> bool {
     let is_syn = segment.has(TcpFlags::SYN);
     if sender.max_window == 0 && !is_syn {
-        // The middle of a connection whose beginning was missed.
+        // Mid-stream pickup.
         let window = (u32::from(segment.window) << sender.scale).max(1);
         sender.end = segment.end;
         sender.max_window = window;
@@ -114,7 +115,7 @@ fn introduce(
         if receiver.max_window == 0 {
             (receiver.end, receiver.max_end) = (sack, sack);
         } else if sack == receiver.end.wrapping_add(1) {
-            // Likely the answer to a keep-alive.
+            // Probably the reply to a keep-alive.
             receiver.end = sack;
         }
         return false;
@@ -157,7 +158,7 @@ fn judge(sender: &mut Peer, receiver: &Peer, claim: &Claim) -> InWindow {
             && overshot <= receiver.max_window
             && acks_what_was_sent;
         if is_only_too_long {
-            // The peer may take it all the same; then it will acknowledge it.
+            // The peer may accept it all the same, and will then acknowledge it.
             sender.end = claim.end;
             sender.flags.insert(PeerFlags::DATA_UNACKNOWLEDGED);
             return InWindow::Ignore;
@@ -168,7 +169,7 @@ fn judge(sender: &mut Peer, receiver: &Peer, claim: &Claim) -> InWindow {
         return InWindow::Invalid("a TCP segment that acknowledges what was not sent");
     }
     if receiver.max_window != 0 && !after(claim.end, oldest_end) {
-        // What has been acknowledged already was sent again.
+        // A retransmission of acknowledged data.
         return InWindow::Ignore;
     }
     if !after(claim.sack, oldest_ack) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 const CLIENT: &str = "10.0.0.1:40000";
 const SERVER: &str = "192.168.0.1:80";
 
-/// D-08: a packet that a rule drops leaves nothing behind; the next one of its flow is as new as it was.
+/// D-08: a packet dropped by a rule leaves no entry; the next packet of its flow is NEW.
 #[test]
 fn an_entry_is_found_only_after_its_packet_came_through() {
     let mut netns = Fixture::new();
@@ -25,7 +25,7 @@ fn an_entry_is_found_only_after_its_packet_came_through() {
     );
 }
 
-/// D-49: over the loopback, a packet is seen twice with the same entry.
+/// D-49: through the loopback device a packet is seen twice with the same entry.
 #[test]
 fn a_packet_that_was_seen_is_not_tracked_again() {
     let mut netns = Fixture::new();
@@ -48,7 +48,7 @@ fn the_state_of_a_packet_follows_its_flow() {
     assert_eq!(state(&udp(CLIENT, SERVER)), "ESTABLISHED");
     assert_eq!(state(&echo("10.0.0.1", "192.168.0.1", 8, 7)), "NEW");
     assert_eq!(state(&echo("192.168.0.1", "10.0.0.1", 0, 7)), "ESTABLISHED_REPLY");
-    // D-11: an answer to nothing.
+    // D-11: a reply without a request.
     assert_eq!(state(&echo("192.168.0.1", "10.0.0.1", 0, 8)), "INVALID");
     assert_eq!(state(&Seg::new(SERVER, CLIENT, "S.").bytes()), "INVALID");
 }
@@ -95,13 +95,13 @@ fn an_error_is_related_to_the_flow_that_it_quotes() {
     netns.pass(&request, Path::Forward, &Rules::NONE);
     let error = icmp_error("192.168.0.1", "10.0.0.1", (3, 3), &request);
     assert_eq!(netns.pass(&error, Path::Forward, &Rules::NONE).state(), "RELATED_REPLY");
-    // D-15: it goes where no packet of that flow would go.
+    // D-15: it is addressed to a host that is not part of the flow.
     let stray = icmp_error("192.168.0.1", "10.0.0.9", (3, 3), &request);
     assert_eq!(netns.pass(&stray, Path::Forward, &Rules::NONE).state(), "INVALID");
     assert_eq!(netns.last_invalid(), Some("an ICMP error about a flow that is not known"));
 }
 
-/// A wrong checksum makes a packet INVALID where it comes in, unless `nf_conntrack_checksum` is off.
+/// A packet with a wrong checksum is INVALID on input, unless `nf_conntrack_checksum` is off.
 #[test]
 fn a_wrong_checksum_is_invalid() {
     let sctp = ipv4(ip("10.0.0.1"), ip("192.168.0.1"), protocol::SCTP, &[0, 1, 0, 2, 0, 0, 0, 0, 9, 9, 9, 9]);
@@ -121,13 +121,13 @@ fn a_wrong_checksum_is_invalid() {
         assert_eq!(state(true, Path::Forward), ("INVALID", Some(why)), "{name}");
         if name != "SCTP" {
             assert_eq!(state(false, Path::Forward), ("NEW", None), "{name}");
-            // What is made here is believed.
+            // Locally generated packets are not checked.
             assert_eq!(state(true, Path::Out), ("NEW", None), "{name}");
         }
     }
 }
 
-/// D-23: after the firewall has sent a RST, the flow is closed, and a new SYN passes as one of a closed flow.
+/// D-23: after the firewall has sent a RST the flow is closed, and a new SYN passes like one of a closed flow.
 #[test]
 fn a_reset_by_the_firewall_closes_the_flow() {
     let mut netns = Fixture::new();
@@ -168,7 +168,7 @@ fn an_untracked_packet_stays_so() {
     assert_eq!(state_bits(&netns.conntrack, &packet), StateBits::UNTRACKED);
 }
 
-/// A fragment has no ports to track it by; one of this netns' own passes (`IP_NODEFRAG`).
+/// A fragment has no ports to track; locally generated fragments pass (`IP_NODEFRAG`).
 #[test]
 fn fragments_are_not_tracked() {
     let mut later = udp(CLIENT, SERVER);
@@ -182,13 +182,13 @@ fn fragments_are_not_tracked() {
 
 fn any_l4() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let number = prop::sample::select(vec![1_u8, 6, 17, 132, 47]);
-    // Small first bytes make chunk, message and option types that mean something.
+    // Small first bytes yield valid chunk, message and option types.
     let byte = prop_oneof![3 => 0_u8..20, 1 => any::<u8>()];
     (number, prop::collection::vec(byte, 0..80))
 }
 
 proptest! {
-    /// Whatever the bytes are, nothing panics, no entry is lost, and what was not translated is not changed.
+    /// Whatever the bytes are, nothing panics, no entry is lost, and untranslated packets are not changed.
     #[test]
     fn any_bytes_can_pass(packets in prop::collection::vec((any_l4(), any::<bool>()), 1..12)) {
         let mut netns = Fixture::new();
