@@ -1,22 +1,22 @@
-//! Counters of a node's rules, which the arms compare. The proxy mode decides which listing has them and how they compare.
+//! Rule counters of a node, which the arms compare. The proxy mode determines the listing and the comparison.
 
 use std::collections::BTreeMap;
 
 use proxy_core::generator::Generator;
 
-/// The listing in which a node shows its counters.
+/// The listing that contains a node's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CounterListing {
     /// `iptables-save -c`.
     IptablesSave,
 }
 
-/// How often a rule matched.
+/// The number of matches of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleCounter {
     /// The table.
     pub table: String,
-    /// The rule, as the listing prints it.
+    /// The rule, as in the listing.
     pub rule: String,
     /// Number of matching packets.
     pub packets: u64,
@@ -37,17 +37,18 @@ impl CounterListing {
         }
     }
 
-    /// Reads the counters from a listing, in its order.
+    /// Parses the counters of a listing, in order.
     pub fn parse(self, text: &str) -> Vec<RuleCounter> {
         match self {
             Self::IptablesSave => parse_iptables_save(text),
         }
     }
 
-    /// Whether the simulator and the kernel agree about a rule.
+    /// True if the simulator and the kernel agree on a rule.
     ///
-    /// Rules of the nat table see the first packet of every flow, so both sides count the same. Rules of other tables also see
-    /// every acknowledgment, and how many of those TCP sends depends on timing: they match on both sides or on neither.
+    /// Rules of the nat table see the first packet of every flow, so both sides have equal counts. Rules of other
+    /// tables also see every acknowledgment, whose number depends on timing: they must match on both sides or on
+    /// neither.
     pub fn agree(self, sim: &RuleCounter, kernel: &RuleCounter) -> bool {
         match self {
             Self::IptablesSave if sim.table == NAT => sim.packets == kernel.packets,
@@ -55,7 +56,7 @@ impl CounterListing {
         }
     }
 
-    /// Counts of first packets of flows, by chain. They show which alternatives were drawn.
+    /// Counters of first packets of flows, by chain. They show which alternatives were drawn.
     pub fn first_packets(self, counters: &[RuleCounter]) -> BTreeMap<String, Vec<u64>> {
         let mut counts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         let counts_first_packets = |counter: &&RuleCounter| match self {
@@ -68,7 +69,7 @@ impl CounterListing {
     }
 }
 
-/// The table that sees first packets only (`nf_nat_inet_fn`, net/netfilter/nf_nat_core.c).
+/// The table that sees only first packets (`nf_nat_inet_fn`, net/netfilter/nf_nat_core.c).
 const NAT: &str = "nat";
 
 fn parse_iptables_save(saved: &str) -> Vec<RuleCounter> {

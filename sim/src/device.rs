@@ -171,7 +171,7 @@ pub struct Devices {
     /// Bridge ports, in the order in which they were added.
     ports: BTreeMap<DeviceId, Vec<DeviceId>>,
     index: OnceLock<Index>,
-    /// How often a device was added or changed.
+    /// Number of additions and changes of devices.
     generation: u64,
 }
 
@@ -255,7 +255,7 @@ impl Devices {
         self.ports(bridge).iter().any(|port| self.get(*port).is_up)
     }
 
-    /// A number that changes whenever a device does.
+    /// A number that changes whenever a device changes.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
     }

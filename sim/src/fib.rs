@@ -37,16 +37,16 @@ pub struct Routing<'a> {
 }
 
 impl Routing<'_> {
-    /// A number that changes whenever a decision may (`rt_genid`, include/net/net_namespace.h).
+    /// A number that changes whenever a routing decision may change (`rt_genid`, include/net/net_namespace.h).
     pub const fn generation(&self) -> u64 {
-        // None of them ever decreases, so that the sum changes with each.
+        // None of them ever decreases, so the sum changes with each.
         self.devices.generation() + self.fib.generation() + self.sysctls.generation()
     }
 
-    /// [`route_output`] with these.
+    /// Calls [`route_output`] with these tables.
     ///
     /// # Errors
-    /// Why there is no route.
+    /// The reason why there is no route.
     pub fn output(&self, key: &OutputKey) -> Result<RouteResult, DropReason> {
         route_output(self.fib, self.devices, self.sysctls, key)
     }

@@ -48,7 +48,7 @@ pub struct Netns {
     pub sockets: Sockets,
     /// Rate limits of ICMP errors and redirects.
     pub icmp_limit: IcmpLimit,
-    /// What sockets follow, of the settings of that generation.
+    /// The settings that sockets use, from that generation of sysctls.
     socket_settings: (u64, SocketSettings),
     /// Buffer for effects of sockets, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
@@ -114,7 +114,7 @@ impl Netns {
         }
     }
 
-    /// The settings that sockets follow, read anew when some have changed.
+    /// The settings that sockets use, read again if some have changed.
     pub(crate) fn socket_settings(&mut self) -> SocketSettings {
         let generation = self.sysctls.generation();
         if self.socket_settings.0 != generation {

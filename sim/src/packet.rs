@@ -109,7 +109,7 @@ pub struct Packet {
     pub crossings: u32,
     /// The bytes, starting with the Ethernet header. The first 14 bytes are zero until the neighbour is resolved.
     pub bytes: Vec<u8>,
-    /// Metadata; boxed, because a packet is moved at every step.
+    /// Metadata; boxed, because packets are moved at every step.
     pub meta: Box<Meta>,
 }
 

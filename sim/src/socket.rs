@@ -65,11 +65,12 @@ pub enum SocketOut {
         src: Ipv4Addr,
         /// Destination address.
         dst: Ipv4Addr,
-        /// The route that the socket keeps (`sk_dst_check`). `None`: the stack looks for one.
+        /// The route cached by the socket (`sk_dst_check`). `None`: the stack looks one up.
         route: Option<RouteResult>,
         /// IP protocol number.
         protocol: u8,
-        /// [`crate::wire::build::HEADROOM`] bytes for the headers below, then transport header and data, checksum included.
+        /// [`crate::wire::build::HEADROOM`] bytes for the lower headers, then transport header and data, including the
+        /// checksum.
         buffer: Vec<u8>,
         /// DF.
         dont_fragment: bool,

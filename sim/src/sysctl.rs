@@ -28,7 +28,7 @@ pub struct Sysctls {
     pub tcp_rmem: TcpRmem,
     scalars: ScalarValues,
     devices: DeviceValues,
-    /// How often something was set.
+    /// Number of changes.
     generation: u64,
 }
 
@@ -129,7 +129,7 @@ impl Sysctls {
         names
     }
 
-    /// A number that changes whenever a setting does.
+    /// A number that changes whenever a setting changes.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
     }

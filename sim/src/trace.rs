@@ -94,7 +94,7 @@ impl Trace {
         Self { ledger: self.ledger, kept: self.kept, ..Self::new(self.level) }
     }
 
-    /// Whether [`Trace::record`] records: for events that need something from before a change.
+    /// True if [`Trace::record`] records: for events that need state from before a change.
     pub(crate) fn is_recording(&self) -> bool {
         self.level == Level::Everything
     }

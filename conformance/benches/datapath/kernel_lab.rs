@@ -1,4 +1,4 @@
-//! The same node in namespaces of this machine: the same rule text, the same addresses, as many bridge ports.
+//! The same node in namespaces of this machine: the same rule text, addresses and number of bridge ports.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -22,17 +22,17 @@ use crate::{
 
 const REQUEST: &[u8] = b"ping\n";
 
-/// The shortest time that this machine's kernel takes for a connection: client and server are a thread each, and block.
+/// The shortest time of a connection on this machine's kernel: client and server are one thread each, and block.
 ///
 /// # Errors
-/// What the machine lacks, one line for each thing; or what went wrong.
+/// Missing requirements, one per line; or a failure.
 pub(crate) fn shortest(services: usize, pods: u16) -> Result<Duration, Box<dyn Error>> {
     let lacks = Backend::ALL.map(KernelArm::lacks);
     let Some(at) = lacks.iter().position(Vec::is_empty) else { return Err(lacks[0].join("\n  ").into()) };
     let lab = build(pods)?;
     Backend::ALL[at].restore(lab.netns("node"), &restore_text(&rules(services)), false)?;
     let listener = lab.netns("pod").enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))??;
-    // One round more, for ARP and caches.
+    // An extra round for ARP and caches.
     let server = thread::spawn(move || serve(&listener, CONNECTIONS * (ROUNDS + 1)));
     let mut shortest = Duration::MAX;
     for _ in 0..=ROUNDS {
@@ -48,7 +48,7 @@ const fn end<'a>(node: &'a str, device: &'a str, mac: MacAddr) -> LinkEnd<'a> {
 }
 
 fn build(pods: u16) -> Result<Lab, Box<dyn Error>> {
-    // The other ends of all ports but one are in one namespace, where nobody answers.
+    // The other ends of all ports but one are in one namespace without listeners.
     let nodes = ["client", "node", "pod", "idle"];
     let lab = Lab::create(nodes)?;
     let mut wiring = Wiring::default();
@@ -76,7 +76,7 @@ fn build(pods: u16) -> Result<Lab, Box<dyn Error>> {
     Ok(lab)
 }
 
-/// Everything as one text for `iptables-restore`: the tables with their chains, and then the jumps to them.
+/// All rules as one text for `iptables-restore`: the tables with their chains, then the jumps to them.
 fn restore_text(load: &[Load]) -> String {
     let mut text = String::new();
     let mut jumps = String::new();
@@ -92,7 +92,7 @@ fn restore_text(load: &[Load]) -> String {
     text + &jumps
 }
 
-/// Time of a round of connections: handshake, request, answer, close, one after the other.
+/// Time of a round of consecutive connections: handshake, request, response, close.
 fn round() -> io::Result<Duration> {
     let start = Instant::now();
     for _ in 0..CONNECTIONS {

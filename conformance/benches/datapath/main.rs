@@ -1,10 +1,10 @@
-//! How fast packets and connections pass a node, by the number of Services that it has loaded and of Pods that it runs.
+//! Throughput of packets and connections through a node, by the number of its Services and Pods.
 //!
-//! The rules are those that proxy-core prints; the Service under test is the last of its chain. A client on the node's LAN
-//! connects to its NodePort; the endpoint is a Pod behind the node's bridge, with br_netfilter on. After divan's table come
-//! connections per second and the ratios: most Services to fewest, most Pods to fewest, and the simulator to the kernel of
-//! this machine, which makes the same connections through the same rules in network namespaces. That needs root and the
-//! tools of the kernel arm; where they are missing, it is said what is.
+//! The rules are printed by proxy-core; the Service under test is the last of its chain. A client on the node's LAN
+//! connects to its NodePort; the endpoint is a Pod behind the node's bridge, with br_netfilter on. After divan's table
+//! come connections per second and the ratios: most Services to fewest, most Pods to fewest, and the simulator to this
+//! machine's kernel, which makes the same connections through the same rules in network namespaces. The latter needs
+//! root and the tools of the kernel arm; missing ones are reported.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
@@ -20,11 +20,11 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 const SERVICES: [usize; 3] = [10, 1_000, 10_000];
-/// The kubelet's default limit (`maxPods`), and fewer and more.
+/// The kubelet's default limit (`maxPods`), a smaller and a larger number.
 const PODS: [u16; 3] = [10, 110, 610];
-/// Short rounds and many, so that some run without being interrupted.
+/// Many short rounds, so that some run without interruption.
 const ROUNDS: u32 = 50;
-/// Connections of a round.
+/// Connections per round.
 const CONNECTIONS: u32 = 100;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 11);
@@ -102,7 +102,7 @@ fn print_rates() {
 fn print_rate(services: usize, pods: u16) -> Duration {
     let mut lab = SimLab::new(services, pods);
     let mut shortest = Duration::MAX;
-    // One round more, for ARP and caches.
+    // An extra round for ARP and caches.
     for _ in 0..=ROUNDS {
         let start = Instant::now();
         (0..CONNECTIONS).for_each(|_| lab.connect());

@@ -1,4 +1,4 @@
-//! The rules of the node, as proxy-core prints them for a number of Services.
+//! The rules of the node for a number of Services, as printed by proxy-core.
 
 use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
@@ -15,7 +15,7 @@ use crate::{NODE, NODE_PORT, POD};
 
 const ENDPOINTS_PER_SERVICE: usize = 5;
 
-/// What the node loads.
+/// The list that the node loads.
 pub(crate) fn rules(services: usize) -> Vec<Load> {
     let objects: Vec<Object> =
         (0..services).flat_map(|index| service(index, index + 1 == services)).collect();

@@ -16,9 +16,9 @@ use std::net::Ipv4Addr;
 use crate::rules::rules;
 use crate::{GATEWAY, LAN_OF_CLIENT, LAN_OF_NODE, NODE, NODE_PORT, NODE_SYSCTLS, POD, POD_PREFIX, mac};
 
-/// How many connections are made before the network rests. Their ports are in TIME_WAIT until then.
+/// Number of connections before a pause. Their ports are in TIME_WAIT until then.
 const BEFORE_REST: u32 = 1_000;
-/// Long enough for TIME_WAIT and for the conntrack entries of closed connections to end.
+/// Long enough for TIME_WAIT and for the conntrack entries of closed connections.
 const REST: Duration = Duration::from_secs(130);
 const REQUEST: &[u8] = b"ping\n";
 
@@ -53,7 +53,7 @@ impl SimLab {
         Self { world, client, made: 0 }
     }
 
-    /// A connection: handshake, request, answer, close.
+    /// A connection: handshake, request, response, close.
     pub(crate) fn connect(&mut self) {
         let flow = self.start(ClientProtocol::Tcp, false);
         self.finish(flow);
@@ -111,7 +111,7 @@ fn join(world: &mut World, host: (NetnsId, &str), node: (NetnsId, &str), number:
         .expect("fresh names");
 }
 
-/// A netns with the rules, and no device yet.
+/// A netns with the rules and without devices.
 pub(crate) fn loaded_node(load: &[Load]) -> (World, NetnsId) {
     let mut world = World::new(WorldOptions { seed: 0, level: Level::Nothing });
     let node = world.add_netns("node");

@@ -55,7 +55,7 @@ struct Frames {
 pub struct PairedArm {
     kernel: KernelArm,
     sim: SimArm,
-    /// Where nodes show the counters of the mode's rules.
+    /// The listing with the counters of the mode's rules.
     listing: CounterListing,
     topology: Topology,
     /// Netns attached by a lossy link, with the loss.

@@ -44,10 +44,10 @@ impl ProxyMode {
         }
     }
 
-    /// The generator of a mode that is run.
+    /// The generator of an available mode.
     ///
     /// # Panics
-    /// If this version cannot run the mode: callers check [`ProxyMode::is_available`] first.
+    /// If this version does not support the mode: callers check [`ProxyMode::is_available`] first.
     pub fn available_generator(self) -> Generator {
         self.generator().unwrap_or_else(|| panic!("the mode {self} has no rules in this version"))
     }

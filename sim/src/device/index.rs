@@ -40,7 +40,7 @@ impl Index {
     }
 }
 
-/// A bridge and a hardware address as one number, which is hashed faster.
+/// A bridge and a hardware address as one number, which hashes faster.
 const fn mac_key(bridge: DeviceId, mac: MacAddr) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     let [high, low] = bridge.0.to_be_bytes();

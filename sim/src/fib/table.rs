@@ -51,13 +51,13 @@ impl From<Scope> for NextHopScope {
 /// The routing tables of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Fib {
-    /// Entries by prefix length and network, in no order that means anything. Those of one destination are in the order of
-    /// look-up: local table before main table, lower metric before higher, then as added (`fib_find_alias`,
+    /// Entries by prefix length and network, in unspecified order. Entries of one destination are in lookup order:
+    /// local table before main table, lower metric before higher, then as added (`fib_find_alias`,
     /// net/ipv4/fib_trie.c).
     entries: FxHashMap<(u8, u32), Vec<FibEntry>>,
     /// Bit `n` is set if a prefix of length `n` exists.
     lengths: u64,
-    /// How often a route was added or removed.
+    /// Number of additions and removals of routes.
     generation: u64,
     /// The user added a local route (`fib_has_custom_local_routes`), which disables the short cut in
     /// `fib_validate_source`.
@@ -118,7 +118,7 @@ impl Fib {
         Ok(self.remove_at(dst, position))
     }
 
-    /// A number that changes whenever a route does.
+    /// A number that changes whenever a route changes.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
     }

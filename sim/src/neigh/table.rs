@@ -20,7 +20,7 @@ use std::net::Ipv4Addr;
 /// The neighbours of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct NeighTable {
-    /// In no order that means anything.
+    /// In unspecified order.
     pub(super) entries: FxHashMap<(DeviceId, Ipv4Addr), Neighbour>,
     /// The last garbage collection (`last_flush`).
     collected_at: Instant,

@@ -89,7 +89,7 @@ pub struct FlowResult {
     pub icmp_errors: Vec<(u8, u8)>,
 }
 
-/// The flows of a netns that are finished. For look-up only; never iterated.
+/// The finished flows of a netns. Only for lookup; never iterated.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flows(FxHashMap<FlowId, FlowResult>);
 

@@ -53,7 +53,7 @@ impl Socket {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     next: u32,
-    /// In no order that means anything.
+    /// In unspecified order.
     sockets: FxHashMap<SocketId, Socket>,
     /// Connections, handshakes and TIME_WAIT (`ehash`). For lookups only; never iterated.
     tcp_established: FxHashMap<FourTuple, SocketId>,

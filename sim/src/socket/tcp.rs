@@ -68,12 +68,12 @@ struct Sender {
     cause: Option<PacketId>,
 }
 
-/// The route of a connection, kept until a route, a device or a setting changes (`sk_dst_cache`, include/net/sock.h).
+/// The route of a connection, cached until a route, a device or a setting changes (`sk_dst_cache`, include/net/sock.h).
 #[derive(Clone, Copy, Debug, Default)]
 struct DstCache(Option<(u64, RouteResult)>);
 
 impl DstCache {
-    /// The route, looked for again if it may have changed (`sk_dst_check`); none if there is none.
+    /// The route, looked up again if it may have changed (`sk_dst_check`); `None` if there is no route.
     fn check(&mut self, routing: Routing<'_>, tuple: FourTuple) -> Option<RouteResult> {
         let generation = routing.generation();
         if let Some((_, route)) = self.0.filter(|(made, _)| *made == generation) {

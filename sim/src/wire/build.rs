@@ -1,4 +1,4 @@
-//! Building packets, with their checksums.
+//! Builds packets, including checksums.
 
 use super::ipv4::IPV4_HEADER_LEN;
 use super::udp::UDP_HEADER_LEN;
@@ -24,7 +24,7 @@ pub struct Ipv4Fields {
     pub dont_fragment: bool,
 }
 
-/// Room in front of a transport header for the IPv4 and Ethernet headers (`MAX_TCP_HEADER`, include/net/tcp.h).
+/// Space before a transport header for the IPv4 and Ethernet headers (`MAX_TCP_HEADER`, include/net/tcp.h).
 pub const HEADROOM: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
 
 /// An IPv4 packet behind 14 zero bytes of Ethernet header.
@@ -38,7 +38,7 @@ pub fn ipv4(fields: Ipv4Fields, payload: &[u8]) -> Vec<u8> {
     buffer
 }
 
-/// An empty headroom, and the capacity for so many bytes behind it (`skb_reserve`).
+/// An empty buffer with headroom, and capacity for this many bytes after it (`skb_reserve`).
 pub fn with_headroom(capacity: usize) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(HEADROOM + capacity);
     buffer.resize(HEADROOM, 0);

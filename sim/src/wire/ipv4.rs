@@ -186,7 +186,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
         self.set_checksum(value);
     }
 
-    /// Writes what a sender chooses, into bytes that are zero; [`Ipv4::finish`] writes the rest.
+    /// Writes the fields that a sender chooses, into zeroed bytes; [`Ipv4::finish`] writes the rest.
     pub fn begin(&mut self, protocol: u8, ttl: u8, tos: u8, dont_fragment: bool, dst: Ipv4Addr) {
         let bytes = self.0.as_mut();
         // Version 4, and five words of header.

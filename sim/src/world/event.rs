@@ -27,7 +27,7 @@ pub(super) struct Scheduled {
     pub(super) event: WorldEvent,
 }
 
-/// When an event is due, its sequence number, and its slot.
+/// Time, sequence number and slot of an event.
 type Place = (Instant, u64, usize);
 
 /// Events ordered by time, then by the order of scheduling.
@@ -35,7 +35,7 @@ type Place = (Instant, u64, usize);
 pub(super) struct EventQueue {
     /// The heap and the queue move these and not the packets.
     heap: BinaryHeap<Reverse<Place>>,
-    /// Frames on links, of which nearly all arrive in the order in which they were sent. One that would not is in the heap.
+    /// Frames on links, almost all of which arrive in the order in which they were sent. Others are in the heap.
     frames: VecDeque<Place>,
     slots: Vec<Option<(NetnsId, WorldEvent)>>,
     /// Slots without an event.

@@ -103,7 +103,7 @@ impl World {
             WorldEvent::Receive { device, packet: QueuedPacket(packet) } => {
                 self.with_netns(scheduled.netns, |ns, cx| dev::netif_rx(ns, cx, device, packet));
             }
-            // Most timers were replaced or cancelled by the time that they are due.
+            // Most timers are replaced or cancelled before they are due.
             WorldEvent::SocketTimer(timer) if !self.netns(scheduled.netns).sockets.is_armed(timer) => {}
             WorldEvent::SocketTimer(timer) => {
                 self.with_netns(scheduled.netns, |ns, cx| {

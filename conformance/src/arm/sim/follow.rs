@@ -118,8 +118,8 @@ pub(crate) struct Shown<S> {
 struct Traces {
     /// Its conntrack entries.
     entries: Vec<ConntrackObservation>,
-    /// [`CounterListing::first_packets`], read only where there is no entry: a packet that is dropped after its translation
-    /// leaves nothing else.
+    /// [`CounterListing::first_packets`], read only if there is no entry: a packet dropped after translation leaves no
+    /// other trace.
     first_packets: Option<BTreeMap<String, Vec<u64>>>,
 }
 
@@ -131,7 +131,7 @@ impl<S> Shown<S> {
         Self { seen, attempts, ports, left: None }
     }
 
-    /// With the conntrack table of a node. `counters` reads the counters of its rules from `listing`; it runs only if they are
+    /// Adds the conntrack table of a node. `counters` reads its rule counters from `listing`, and is called only if
     /// needed.
     pub(crate) fn with_table(
         mut self,

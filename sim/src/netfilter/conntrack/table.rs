@@ -40,7 +40,7 @@ impl SourceKey {
     }
 }
 
-/// A tuple as the key of a table: hashed in as few words as it has (`hash_conntrack_raw`).
+/// A tuple as a table key: hashed in as few words as possible (`hash_conntrack_raw`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TupleKey(Tuple);
 

@@ -188,7 +188,7 @@ impl Connection {
         }
     }
 
-    /// The peer has answered, so the next hop towards it is there (`sk_dst_confirm`).
+    /// The peer has responded, so the next hop towards it is reachable (`sk_dst_confirm`).
     pub(super) fn confirm_neighbour(&mut self, io: &mut SocketIo<'_, '_>) {
         if let Some(route) = self.dst.check(io.routing, self.tuple) {
             io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0, route });

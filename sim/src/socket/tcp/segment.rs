@@ -16,7 +16,7 @@ pub(in crate::socket) struct FourTuple {
     pub(in crate::socket) remote: Endpoint,
 }
 
-/// Length of a TCP header with as many options as fit, in bytes.
+/// Length of a TCP header with the maximum number of options, in bytes.
 const TCP_HEADER_MAX: usize = 60;
 
 /// The supported options; received or to be sent.
@@ -160,7 +160,7 @@ pub(in crate::socket) struct Outgoing<'d> {
 }
 
 impl Outgoing<'_> {
-    /// A buffer with headroom for the headers below, then header, options and data, with the checksum.
+    /// A buffer with headroom for the lower headers, then header, options and data, including the checksum.
     pub(in crate::socket) fn emit(&self) -> Vec<u8> {
         let ack = if self.flags.contains(TcpFlags::ACK) { self.ack.0 } else { 0 };
         let mut buffer = build::with_headroom(TCP_HEADER_MAX + self.payload.len());
@@ -168,7 +168,7 @@ impl Outgoing<'_> {
         buffer.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
         buffer.extend_from_slice(&self.seq.0.to_be_bytes());
         buffer.extend_from_slice(&ack.to_be_bytes());
-        // The length of the header is filled in below.
+        // The header length is filled in below.
         buffer.extend_from_slice(&[0, self.flags.0]);
         buffer.extend_from_slice(&self.window.to_be_bytes());
         // Checksum, filled in below, and urgent pointer.

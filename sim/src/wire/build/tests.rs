@@ -3,7 +3,7 @@ use etherparse::{IpDscp, IpEcn, IpNumber, Ipv4Header};
 use proptest::prelude::*;
 
 proptest! {
-    /// Headers are those that etherparse writes.
+    /// Headers are equal to those written by etherparse.
     #[test]
     fn headers_are_those_of_another_library(
         addrs in any::<[u32; 2]>(),
