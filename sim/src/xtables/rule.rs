@@ -2,7 +2,7 @@
 
 use super::matches::Match;
 use super::targets::Target;
-use super::value::{AddrMask, DeviceMatch, print_addr_mask, protocol_name};
+use super::value::{AddrMask, DeviceMatch, print_addr_mask, print_device_name, protocol_name};
 use crate::ipset::SetId;
 use crate::trace::RuleSource;
 use std::fmt::Write as _;
@@ -108,5 +108,6 @@ impl RuleSpec {
 
 fn print_device(out: &mut String, option: &str, device: Option<&DeviceMatch>) {
     let Some(DeviceMatch { name, is_inverted }) = device else { return };
-    _ = write!(out, "{} {option} {name}", if *is_inverted { " !" } else { "" });
+    _ = write!(out, "{} {option}", if *is_inverted { " !" } else { "" });
+    print_device_name(out, name);
 }

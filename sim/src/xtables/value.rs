@@ -224,6 +224,23 @@ pub(super) fn print_string(out: &mut String, text: &str) {
         out.push_str(text);
         return;
     }
+    print_quoted(out, text);
+}
+
+/// Prints a device name so that it reads back as one word.
+///
+/// The real tools print it as it is, and then cannot read a name with a space back. They only warn about such a name, which
+/// no device can have (`dev_valid_name`, net/core/dev.c).
+pub(super) fn print_device_name(out: &mut String, name: &str) {
+    out.push(' ');
+    if name.contains(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\\' | '\'')) {
+        print_quoted(out, name);
+    } else {
+        out.push_str(name);
+    }
+}
+
+fn print_quoted(out: &mut String, text: &str) {
     out.push('"');
     for letter in text.chars() {
         if matches!(letter, '"' | '\\' | '\'') {

@@ -5,7 +5,7 @@ use crate::xtables::chain::HookMask;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::value::{device_name, name_matches};
+use crate::xtables::value::{device_name, name_matches, print_device_name};
 use std::fmt::Write as _;
 
 const IN: u8 = 0;
@@ -81,11 +81,11 @@ impl Physdev {
                 continue;
             }
             _ = write!(out, "{} {option}", if self.inverts(id) { " !" } else { "" });
-            _ = match id {
-                IN => write!(out, " {}", self.in_port),
-                OUT => write!(out, " {}", self.out_port),
-                _ => Ok(()),
-            };
+            match id {
+                IN => print_device_name(out, &self.in_port),
+                OUT => print_device_name(out, &self.out_port),
+                _ => {}
+            }
         }
     }
 

@@ -59,3 +59,23 @@ fn recordings_of_kube_proxy_are_printed_as_the_kernel_printed_them() {
         assert_eq!(again.save(family, false), expected, "printing is a fixed point of parsing");
     }
 }
+
+#[test]
+fn odd_device_names_read_back() {
+    let rules = [
+        "-A FORWARD -i \"a b\" -j ACCEPT",
+        "-A FORWARD ! -o \"a\\\"b\" -j ACCEPT",
+        "-A FORWARD -i \"a\\\\b\" -o eth0.100 -j ACCEPT",
+        "-A FORWARD -i br-+ -m physdev --physdev-in \"p 1\" -j ACCEPT",
+    ];
+    let text = format!("*filter\n{}\nCOMMIT\n", rules.join("\n"));
+    let read = |text: &str| {
+        let mut xtables = Xtables::default();
+        let options = RestoreOptions::default();
+        xtables.restore(&mut Ipset::default(), Family::Ipv4, "rules.txt", text, options).unwrap();
+        xtables.save(Family::Ipv4, false)
+    };
+    let saved = read(&text);
+    assert_eq!(saved.lines().filter(|line| line.starts_with("-A")).collect::<Vec<_>>(), rules);
+    assert_eq!(read(&saved), saved);
+}
