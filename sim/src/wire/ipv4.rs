@@ -47,12 +47,12 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
 
     /// A view of the packet that an ICMP error quotes: the header is complete, the payload may be truncated. `None` if
     /// the header is invalid.
+    ///
+    /// The version is not checked, as in `icmp_unreach` (net/ipv4/icmp.c) and `ipv4_get_l4proto`
+    /// (net/netfilter/nf_conntrack_core.c).
     pub fn new_quoted(bytes: T) -> Option<Self> {
         let slice = bytes.as_ref();
-        if slice.len() < IPV4_HEADER_LEN || slice[0] >> 4 != 4 {
-            return None;
-        }
-        let header_len = usize::from(slice[0] & 0x0f) * 4;
+        let header_len = usize::from(slice.first()? & 0x0f) * 4;
         (header_len >= IPV4_HEADER_LEN && slice.len() >= header_len).then_some(Self(bytes))
     }
 

@@ -26,3 +26,34 @@ impl<'b> Quote<'b> {
         (self.l4.len() >= 4).then(|| (be16(self.l4, 0), be16(self.l4, 2)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_needs_a_whole_header_and_no_valid_version() {
+        let header = |first: u8, len: usize| {
+            let mut bytes = vec![0; len];
+            if let Some(byte) = bytes.first_mut() {
+                *byte = first;
+            }
+            bytes
+        };
+        for (first, len, l4) in [
+            (0x45, 28, Some(8)),
+            (0x45, 20, Some(0)),
+            (0x45, 19, None),
+            (0x46, 28, Some(4)),
+            (0x46, 23, None),
+            (0x44, 28, None),
+            // The kernel reads the header length only.
+            (0x65, 28, Some(8)),
+            (0x45, 0, None),
+        ] {
+            let bytes = header(first, len);
+            let found = Quote::parse(&bytes).map(|quote| quote.l4.len());
+            assert_eq!(found, l4, "{first:#04x} and {len} bytes");
+        }
+    }
+}
