@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -133,8 +134,8 @@ impl Servers {
     pub fn open(&mut self, netns: &LabNetns, listener: &Listener) -> Result<ServerId, ServerError> {
         let address = SocketAddrV4::new(listener.address.unwrap_or(Ipv4Addr::UNSPECIFIED), listener.port);
         let opened = netns.enter(|| match listener.protocol {
-            Transport::Tcp => Some(open_tcp(address)),
-            Transport::Udp => Some(open_udp(address)),
+            Transport::Tcp => Some(when_free(|| open_tcp(address))),
+            Transport::Udp => Some(when_free(|| open_udp(address))),
             Transport::Sctp | Transport::Icmp => None,
         })?;
         let netns = || netns.name().to_owned();
@@ -189,6 +190,24 @@ impl Drop for Servers {
         if let Some(thread) = self.thread.take() {
             // A panic of the thread has been printed already.
             let _ = thread.join();
+        }
+    }
+}
+
+/// How long a port that is in use may take to become free.
+const PORT_WAIT: Duration = Duration::from_secs(1);
+
+/// Opens a port, and tries again for a moment while it is in use: a server that was just closed can hold its port a little
+/// longer. Another thread that starts a program has forked a child by then, and the child shares every descriptor until it
+/// executes the program.
+fn when_free(open: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
+    let deadline = Instant::now() + PORT_WAIT;
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(Duration::from_millis(1));
+            }
+            opened => return opened,
         }
     }
 }

@@ -1,6 +1,3 @@
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::*;
@@ -49,4 +46,18 @@ fn what_the_thread_met_is_told_by_check_and_close() {
     let told = "the server web cannot accept a connection: EINVAL: Invalid argument";
     assert_eq!(servers.check().expect_err("it failed").to_string(), told);
     assert_eq!(servers.close(id).expect_err("it failed").to_string(), told);
+}
+
+#[test]
+fn a_port_may_become_free_a_moment_later() {
+    let held = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let SocketAddr::V4(address) = held.local_addr().expect("bound") else { panic!("an IPv4 address") };
+    let refused = when_free(|| open_udp(address)).map(drop).expect_err("in use all the time");
+    assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+    let closing = thread::spawn(move || {
+        sleep(Duration::from_millis(20));
+        drop(held);
+    });
+    when_free(|| open_udp(address)).expect("free after a moment");
+    closing.join().expect("closed");
 }
