@@ -14,21 +14,14 @@ use sim::trace::{
 };
 use sim::tuple::{L4Key, Tuple};
 use sim::wire::{TcpFlags, build, protocol};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-pub(crate) type Addr = (Ipv4Addr, u16);
+pub(crate) type Addr = (IpAddr, u16);
 
 fn ip(src: Addr, dst: Addr, protocol: u8, l4: &[u8]) -> Vec<u8> {
-    let fields = build::Ipv4Fields {
-        src: src.0,
-        dst: dst.0,
-        protocol,
-        ttl: 64,
-        tos: 0,
-        ident: 0,
-        dont_fragment: true,
-    };
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (src.0, dst.0) else { panic!("samples are of IPv4") };
+    let fields = build::Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident: 0, dont_fragment: true };
     build::ipv4(fields, l4)
 }
 
@@ -54,16 +47,11 @@ pub(crate) fn udp(src: Addr, dst: Addr, payload: &[u8]) -> Vec<u8> {
 
 /// The tuple of a TCP flow.
 pub(crate) fn tuple(src: Addr, dst: Addr) -> Tuple {
-    Tuple {
-        src: src.0.into(),
-        dst: dst.0.into(),
-        protocol: protocol::TCP,
-        l4: L4Key::Ports { src: src.1, dst: dst.1 },
-    }
+    Tuple { src: src.0, dst: dst.0, protocol: protocol::TCP, l4: L4Key::Ports { src: src.1, dst: dst.1 } }
 }
 
 /// A unicast route without a gateway.
-pub(crate) const fn route(kind: RouteKind, device: u16, source: Ipv4Addr) -> RouteResult {
+pub(crate) const fn route(kind: RouteKind, device: u16, source: IpAddr) -> RouteResult {
     RouteResult { kind, device: DeviceId(device), gateway: None, source }
 }
 

@@ -22,7 +22,7 @@ use sim::trace::{
     BridgeEvent, ConntrackEvent, DeviceEvent, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent,
     RuleEvent, SocketEvent, Terminal, TraceEvent,
 };
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Everything that happened to the packets of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,9 +65,9 @@ pub struct Opening {
     /// Protocol number.
     pub protocol: u8,
     /// Local address and port.
-    pub local: (Ipv4Addr, u16),
+    pub local: (IpAddr, u16),
     /// Remote address and port, as the client specified them.
-    pub remote: (Ipv4Addr, u16),
+    pub remote: (IpAddr, u16),
 }
 
 /// A flow as a server saw it.
@@ -76,9 +76,9 @@ pub struct Acceptance {
     /// The netns of the server.
     pub netns: NetnsId,
     /// Local address and port.
-    pub local: (Ipv4Addr, u16),
+    pub local: (IpAddr, u16),
     /// The client as the server saw it.
-    pub remote: (Ipv4Addr, u16),
+    pub remote: (IpAddr, u16),
 }
 
 /// One packet from creation to its end.

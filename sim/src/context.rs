@@ -10,7 +10,7 @@ use crate::packet::{Meta, Origin, Packet, QueuedPacket};
 use crate::time::Instant;
 use crate::trace::{Event, Terminal, Trace};
 use crate::wire::MacAddr;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// State that every function on the packet path needs.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ pub enum Effect {
         /// The neighbour's device.
         device: DeviceId,
         /// The neighbour's address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
     },
 }
 

@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 use crate::trace::Terminal;
 use queue::{Placement, Queue};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Where reassembly happens (`enum ip_defrag_users`, include/net/ip.h). Each user has its own queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +38,14 @@ impl DefragUser {
     }
 }
 
-/// The fields that identify fragments of the same datagram (`struct frag_v4_compare_key`, include/net/inet_frag.h).
+/// The fields that identify fragments of the same datagram (`struct frag_v4_compare_key` and
+/// `struct frag_v6_compare_key`, include/net/inet_frag.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     user: DefragUser,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    ident: u16,
+    src: IpAddr,
+    dst: IpAddr,
+    ident: u32,
     protocol: u8,
 }
 
@@ -66,7 +67,7 @@ pub struct Expired {
 pub struct Defrag {
     queues: BTreeMap<Key, Queue>,
     /// Number of fragments from each sender (`inet_peer.rid`).
-    arrivals: BTreeMap<Ipv4Addr, u32>,
+    arrivals: BTreeMap<IpAddr, u32>,
 }
 
 impl Defrag {
@@ -81,7 +82,13 @@ impl Defrag {
         packet: Packet,
     ) -> Option<Packet> {
         let ip = packet.ipv4();
-        let key = Key { user, src: ip.src(), dst: ip.dst(), ident: ip.ident(), protocol: ip.protocol() };
+        let key = Key {
+            user,
+            src: ip.src().into(),
+            dst: ip.dst().into(),
+            ident: ip.ident().into(),
+            protocol: ip.protocol(),
+        };
         let deadline = cx.now + Duration::from_secs(u64::from(sysctls.value(Setting::IpfragTime)));
         let distance_max = sysctls.value(Setting::IpfragMaxDist);
         let mut is_fresh = false;
@@ -133,7 +140,7 @@ impl Defrag {
         };
         let expired = late.into_iter().filter_map(take).collect();
         // Distances are between fragments of one queue; without a queue, counting may restart.
-        let senders: BTreeSet<Ipv4Addr> = self.queues.keys().map(|key| key.src).collect();
+        let senders: BTreeSet<IpAddr> = self.queues.keys().map(|key| key.src).collect();
         self.arrivals.retain(|sender, _| senders.contains(sender));
         expired
     }

@@ -7,7 +7,7 @@ use crate::sysctl::{Setting, Sysctls};
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Ticks per second.
 const HZ: u64 = 1_000;
@@ -35,7 +35,7 @@ pub struct IcmpMessage {
     /// ICMP code.
     pub code: u8,
     /// Its destination.
-    pub peer: Ipv4Addr,
+    pub peer: IpAddr,
     /// The packet that it refers to was received on the loopback device.
     pub is_about_loopback: bool,
     /// It will be sent through the loopback device.
@@ -49,7 +49,7 @@ pub struct IcmpLimit {
     credit: u64,
     /// Time of the last refill (`icmp_global_stamp`); `None` at first, so that the first message fills the bucket.
     credited_at: Option<u64>,
-    peers: BTreeMap<Ipv4Addr, Peer>,
+    peers: BTreeMap<IpAddr, Peer>,
     /// `None`: ticks are a millisecond, and the first starts with the world.
     wheel: Option<TimerWheel>,
 }
@@ -89,7 +89,7 @@ impl IcmpLimit {
     /// True if a router may report to `peer` that its packet could not be routed. Checked before [`IcmpLimit::allow`],
     /// and takes from the same bucket, so such errors count twice.
     /// Linux: ip_error, net/ipv4/route.c.
-    pub fn allow_route_error(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
+    pub fn allow_route_error(&mut self, now: Instant, peer: IpAddr) -> bool {
         let now = self.ticks(now);
         let state = self.peer(now, peer);
         state.tokens = state.tokens.min(ROUTE_ERROR_BURST);
@@ -101,7 +101,7 @@ impl IcmpLimit {
     ///
     /// A redirect after a silence takes the peer's tokens, so that it receives no other error for a second.
     /// Linux: ip_rt_send_redirect, net/ipv4/route.c.
-    pub fn allow_redirect(&mut self, now: Instant, peer: Ipv4Addr) -> bool {
+    pub fn allow_redirect(&mut self, now: Instant, peer: IpAddr) -> bool {
         let now = self.ticks(now);
         let state = self.peer(now, peer);
         if now > state.updated_at + REDIRECT_SILENCE {
@@ -149,7 +149,7 @@ impl IcmpLimit {
     }
 
     // Linux: inet_peer_xrlim_allow. Within a tick no tokens are added, and tokens saved under a higher limit are kept.
-    fn take(&mut self, now: u64, peer: Ipv4Addr, cost: u64, burst: u64) -> bool {
+    fn take(&mut self, now: u64, peer: IpAddr, cost: u64, burst: u64) -> bool {
         let state = self.peer(now, peer);
         if now > state.updated_at {
             state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
@@ -163,7 +163,7 @@ impl IcmpLimit {
     }
 
     // Linux: inet_getpeer, net/ipv4/inetpeer.c.
-    fn peer(&mut self, now: u64, peer: Ipv4Addr) -> &mut Peer {
+    fn peer(&mut self, now: u64, peer: IpAddr) -> &mut Peer {
         self.forget_idle(now);
         self.peers.entry(peer).or_insert(Peer { tokens: 0, updated_at: now - NEVER, redirects: 0 })
     }

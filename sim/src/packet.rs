@@ -3,8 +3,8 @@
 use crate::ct::PacketCt;
 use crate::ids::{DeviceId, FlowId, PacketId};
 use crate::route::RouteResult;
-use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ipv4, MacAddr};
-use std::net::Ipv4Addr;
+use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ip, Ipv4, MacAddr};
+use std::net::IpAddr;
 
 /// Layer-2 destination of a frame (`skb->pkt_type`, include/uapi/linux/if_packet.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,8 +31,8 @@ pub struct BridgeInfo {
     /// PREROUTING is running on the bridge (`in_prerouting`). Afterwards `ip_sabotage_in` skips it when the packet is
     /// passed up.
     pub is_in_prerouting: bool,
-    /// Destination before PREROUTING, to detect DNAT (`ipv4_daddr`).
-    pub original_dst: Ipv4Addr,
+    /// Destination before PREROUTING, to detect DNAT (`ipv4_daddr`, `ipv6_daddr`).
+    pub original_dst: IpAddr,
     /// Source MAC of the frame, saved during neighbour resolution (`neigh_header`).
     pub src_mac: MacAddr,
     /// Waits for the MAC of its new destination and is then bridged (`bridged_dnat`).
@@ -142,6 +142,16 @@ impl Packet {
         self.bytes[6..12].copy_from_slice(&mac.0);
     }
 
+    /// A view of the IP header of either version. Only for packets that `ip_rcv` or br_netfilter has validated.
+    pub fn ip(&self) -> Ip<&[u8]> {
+        Ip::new_unchecked(self.l3())
+    }
+
+    /// As [`Packet::ip`], to change it.
+    pub fn ip_mut(&mut self) -> Ip<&mut [u8]> {
+        Ip::new_unchecked(self.l3_mut())
+    }
+
     /// A view of the IPv4 header. Only for packets that `ip_rcv` has validated.
     pub fn ipv4(&self) -> Ipv4<&[u8]> {
         Ipv4::new_unchecked(self.l3())
@@ -152,7 +162,7 @@ impl Packet {
         Ipv4::new_unchecked(self.l3_mut())
     }
 
-    /// Addresses, protocol and ports; `None` if this is not a valid IPv4 packet.
+    /// Addresses, protocol and ports; `None` if this is not a valid IP packet.
     pub fn headers(&self) -> Option<Headers> {
         Headers::parse(self.l3())
     }

@@ -1,7 +1,7 @@
 //! A routing decision, as a packet carries it (`skb_dst`, include/net/route.h).
 
 use crate::ids::DeviceId;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The type of a route (`rtm_type`, include/uapi/linux/rtnetlink.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,15 +30,31 @@ pub struct RouteResult {
     /// Output device; the loopback device for local delivery.
     pub device: DeviceId,
     /// Gateway; `None` if the destination is on-link.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Source address for replies or for a socket without one; unspecified if no device has an address.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
 }
 
 impl RouteResult {
     /// The effective destination of a packet sent to `asked`: 0.0.0.0 means the sender itself
     /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, from which sockets take it).
-    pub const fn destination(&self, asked: Ipv4Addr) -> Ipv4Addr {
+    pub const fn destination(&self, asked: IpAddr) -> IpAddr {
         if asked.is_unspecified() { self.source } else { asked }
+    }
+
+    /// The neighbour to which a packet to `dst` goes: the gateway, or `dst` itself (`rt_nexthop`, include/net/route.h).
+    pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
+        self.gateway.unwrap_or(dst)
+    }
+
+    /// The source address, of a decision of the IPv4 FIB.
+    ///
+    /// # Panics
+    /// If it is an IPv6 address.
+    pub fn ipv4_source(&self) -> Ipv4Addr {
+        match self.source {
+            IpAddr::V4(source) => source,
+            IpAddr::V6(source) => unreachable!("the IPv4 FIB gave the source {source}"),
+        }
     }
 }

@@ -35,12 +35,12 @@ use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::trace::Outcome;
 use flow::Flows;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use table::{Socket, Table};
 use thiserror::Error;
 
 /// An address and a port.
-pub type Endpoint = (Ipv4Addr, u16);
+pub type Endpoint = (IpAddr, u16);
 
 /// The context of a call of [`Sockets`], and the list for its effects.
 #[derive(Debug)]
@@ -62,9 +62,9 @@ pub enum SocketOut {
     /// and runs LOCAL_OUT.
     Send {
         /// Source address.
-        src: Ipv4Addr,
+        src: IpAddr,
         /// Destination address.
-        dst: Ipv4Addr,
+        dst: IpAddr,
         /// The route cached by the socket (`sk_dst_check`). `None`: the stack looks one up.
         route: Option<RouteResult>,
         /// IP protocol number.
@@ -89,7 +89,7 @@ pub enum SocketOut {
     /// the kernel confirms the neighbour when the socket next sends, which is immediately or makes no difference).
     Confirm {
         /// The remote address.
-        dst: Ipv4Addr,
+        dst: IpAddr,
         /// The route to it.
         route: RouteResult,
     },
@@ -128,6 +128,9 @@ pub enum ConnectError {
     /// already.
     #[error("no source port available")]
     AddressNotAvailable,
+    /// The destination is an IPv6 address; there is no IPv6 stack.
+    #[error("the destination is an IPv6 address, and IPv6 is not executed")]
+    Ipv6NotExecuted,
 }
 
 /// Why a client socket cannot send another request.
@@ -155,7 +158,7 @@ impl Sockets {
     /// If a listener on the same address has the port, or if either of the two is on all addresses.
     pub fn tcp_listen(
         &mut self,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {
@@ -168,7 +171,7 @@ impl Sockets {
     /// See [`Sockets::tcp_listen`].
     pub fn udp_bind(
         &mut self,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {

@@ -1,9 +1,9 @@
 //! The key of a flow in one direction (`struct nf_conntrack_tuple`).
 
 use crate::wire::rewrite::Side;
-use crate::wire::{Headers, Icmpv4, L4, Quote, protocol};
+use crate::wire::{Headers, Icmpv4, Icmpv6, Ip, L4, be16, icmpv6, protocol};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Direction of a packet relative to its conntrack entry (`enum ip_conntrack_dir`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,25 +77,25 @@ impl Tuple {
     /// The tuple of the packet quoted in an ICMP error, which may be truncated anywhere after its ports
     /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header.
     pub fn of_quote(l3: &[u8]) -> Option<Self> {
-        let quote = Quote::parse(l3)?;
-        let ip = quote.ip;
+        let ip = Ip::new_quoted(l3)?;
         if ip.fragment_offset() > 0 {
             return None;
         }
-        let number = ip.protocol();
+        let (number, bytes) = (ip.protocol(), l3.get(ip.header_len()..)?);
         let l4 = match number {
-            protocol::TCP | protocol::UDP | protocol::SCTP => {
-                let (src, dst) = quote.ports()?;
-                L4Key::Ports { src, dst }
+            protocol::TCP | protocol::UDP | protocol::SCTP if bytes.len() >= 4 => {
+                L4Key::Ports { src: be16(bytes, 0), dst: be16(bytes, 2) }
             }
-            protocol::ICMP => Icmpv4::new_checked(quote.l4).map(|icmp| L4Key::Icmp {
-                id: icmp.id(),
-                icmp_type: icmp.icmp_type(),
-                code: icmp.code(),
-            })?,
+            protocol::TCP | protocol::UDP | protocol::SCTP => return None,
+            protocol::ICMP if matches!(ip, Ip::V4(_)) => Icmpv4::new_checked(bytes)
+                .map(|icmp| L4Key::Icmp { id: icmp.id(), icmp_type: icmp.icmp_type(), code: icmp.code() })?,
+            protocol::ICMPV6 if matches!(ip, Ip::V6(_)) => Icmpv6::new_checked(bytes)
+                .map(|icmp| L4Key::Icmp { id: icmp.id(), icmp_type: icmp.icmp_type(), code: icmp.code() })?,
+            // The quote ends within an extension header, or nothing follows (`ipv6_get_l4proto`).
+            protocol::NO_NEXT_HEADER if matches!(ip, Ip::V6(_)) => return None,
             _ => L4Key::Generic,
         };
-        Some(Self { src: ip.src().into(), dst: ip.dst().into(), protocol: number, l4 })
+        Some(Self { src: ip.src(), dst: ip.dst(), protocol: number, l4 })
     }
 
     /// The inverted tuple, for replies (`nf_ct_invert_tuple`); `None` for ICMP messages without reply.
@@ -103,11 +103,19 @@ impl Tuple {
         let l4 = match self.l4 {
             L4Key::Ports { src, dst } => L4Key::Ports { src: dst, dst: src },
             L4Key::Icmp { id, icmp_type, code } => {
-                L4Key::Icmp { id, icmp_type: inverse_icmp_type(icmp_type)?, code }
+                L4Key::Icmp { id, icmp_type: self.inverse_icmp_type(icmp_type)?, code }
             }
             L4Key::Generic => L4Key::Generic,
         };
         Some(Self { src: self.dst, dst: self.src, protocol: self.protocol, l4 })
+    }
+
+    /// The ICMP type of the reply to a message of this type, or of the request.
+    const fn inverse_icmp_type(&self, icmp_type: u8) -> Option<u8> {
+        match self.src {
+            IpAddr::V4(_) => inverse_icmpv4_type(icmp_type),
+            IpAddr::V6(_) => inverse_icmpv6_type(icmp_type),
+        }
     }
 
     /// The address of one side.
@@ -168,7 +176,7 @@ impl Tuple {
 }
 
 /// Linux: `invmap`, net/netfilter/nf_conntrack_proto_icmp.c.
-const fn inverse_icmp_type(icmp_type: u8) -> Option<u8> {
+const fn inverse_icmpv4_type(icmp_type: u8) -> Option<u8> {
     match icmp_type {
         8 => Some(0),
         0 => Some(8),
@@ -182,11 +190,25 @@ const fn inverse_icmp_type(icmp_type: u8) -> Option<u8> {
     }
 }
 
+/// Linux: `invmap`, net/netfilter/nf_conntrack_proto_icmpv6.c.
+const fn inverse_icmpv6_type(icmp_type: u8) -> Option<u8> {
+    use icmpv6::icmp_type::{ECHO_REPLY, ECHO_REQUEST, NODE_INFO_QUERY, NODE_INFO_REPLY};
+    match icmp_type {
+        ECHO_REQUEST => Some(ECHO_REPLY),
+        ECHO_REPLY => Some(ECHO_REQUEST),
+        NODE_INFO_QUERY => Some(NODE_INFO_REPLY),
+        NODE_INFO_REPLY => Some(NODE_INFO_QUERY),
+        _ => None,
+    }
+}
+
 impl fmt::Display for Tuple {
-    /// `192.168.0.100:40000 -> 192.168.0.11:30080`.
+    /// `192.168.0.100:40000 -> 192.168.0.11:30080`, `[fd00::1]:40000 -> [fd00::2]:80`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.l4 {
-            L4Key::Ports { src, dst } => write!(f, "{}:{src} -> {}:{dst}", self.src, self.dst),
+            L4Key::Ports { src, dst } => {
+                write!(f, "{} -> {}", SocketAddr::new(self.src, src), SocketAddr::new(self.dst, dst))
+            }
             L4Key::Icmp { id, icmp_type, code } => {
                 write!(f, "{} -> {} type {icmp_type} code {code} id {id}", self.src, self.dst)
             }

@@ -9,7 +9,10 @@ pub mod checksum;
 pub mod ethernet;
 pub mod headers;
 pub mod icmpv4;
+pub mod icmpv6;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
 pub mod quote;
 pub mod rewrite;
 pub mod tcp;
@@ -19,7 +22,10 @@ pub mod udp;
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr};
 pub use headers::{Headers, L4};
 pub use icmpv4::Icmpv4;
+pub use icmpv6::Icmpv6;
+pub use ip::Ip;
 pub use ipv4::Ipv4;
+pub use ipv6::Ipv6;
 pub use quote::Quote;
 pub use tcp::{Tcp, TcpFlags};
 pub use tcp_option::TcpOption;
@@ -33,6 +39,10 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+    /// Nothing follows (RFC 8200 §4.7).
+    pub const NO_NEXT_HEADER: u8 = 59;
     /// SCTP.
     pub const SCTP: u8 = 132;
 }

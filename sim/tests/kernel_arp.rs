@@ -149,7 +149,7 @@ fn ask_simulator(settings: &[&str], sender: &str) -> Outcome {
         .filter(|target| is_answered(&mut table, routing, sender, target.parse().unwrap()))
         .map(|target| (*target).to_owned())
         .collect();
-    Outcome { answered, is_sender_known: table.get(Instant::START, &sysctls, ETH0, sender).is_some() }
+    Outcome { answered, is_sender_known: table.get(Instant::START, &sysctls, ETH0, sender.into()).is_some() }
 }
 
 fn host() -> (Devices, Fib) {

@@ -10,7 +10,7 @@ use sim::device::Devices;
 use sim::icmp_limit::{IcmpLimit, IcmpMessage};
 use sim::sysctl::Sysctls;
 use sim::time::Instant;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Destination of a datagram that causes an ICMP message. The source is 10.0.0.2, except for the loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn simulated(settings: &[&str], bursts: &[(To, usize)]) -> Sent {
 fn is_sent(limit: &mut IcmpLimit, sysctls: &Sysctls, to: To) -> bool {
     let now = Instant::START;
     let loops = to == To::Loopback;
-    let peer = if loops { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 0, 0, 2) };
+    let peer = IpAddr::V4(if loops { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 0, 0, 2) });
     let (icmp_type, code, is_due) = match to {
         To::Port | To::Loopback => (3, 3, true),
         To::Unreachable => (3, 1, limit.allow_route_error(now, peer)),

@@ -82,7 +82,7 @@ impl SimLab {
         let spec = ConnectSpec {
             protocol,
             src_port: None,
-            dst: NODE,
+            dst: NODE.into(),
             dst_port: NODE_PORT,
             request: REQUEST.to_vec(),
             deadline: Duration::from_secs(1),

@@ -8,7 +8,7 @@ mod script;
 pub(crate) use follow::Shown;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy_core::load::{Ensure, Load, Tool};
@@ -339,7 +339,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
     let spec = ConnectSpec {
         protocol: client_protocol(plan.transport)?,
         src_port: plan.source_port,
-        dst: *plan.to.ip(),
+        dst: (*plan.to.ip()).into(),
         dst_port: plan.to.port(),
         request: plan.request.clone(),
         deadline: plan.timeout,
@@ -360,7 +360,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
         )));
     };
     let (answer, resolved) = result.reply.as_deref().map(read_answer).unwrap_or_default();
-    let reply_from = result.reply_from.map(|(address, _)| IpAddr::V4(address));
+    let reply_from = result.reply_from.map(|(address, _)| address);
     Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from, resolved }))
 }
 

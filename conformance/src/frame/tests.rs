@@ -122,7 +122,7 @@ fn summaries_read_like_tcpdump() {
     let mut capture = Capture::with_initial(u32::MAX - 1);
     capture.handshake().tcp(true, TcpFlags::PSH.union(TcpFlags::ACK), 1, 1, b"?\n");
     capture.tcp(false, TcpFlags::RST, 3_000_000, 0, &[]);
-    let datagram = udp((CLIENT.0.into(), 5), (SERVER.0.into(), 53), b"question");
+    let datagram = udp((CLIENT.0, 5), (SERVER.0, 53), b"question");
     capture.ip(CLIENT.0, SERVER.0, protocol::UDP, 7, &datagram);
     let quoted = capture.frames.last().expect("a frame").bytes[14..14 + 28].to_vec();
     capture.ip(SERVER.0, CLIENT.0, protocol::ICMP, 0, &icmpv4(3, 3, [0; 4], &quoted));
@@ -235,7 +235,7 @@ fn exchange_with(index: usize, change: Change) -> Capture {
     let block = [capture.initial + 11, capture.initial + 15].map(u32::to_be_bytes).concat();
     let options = [&[1, 1, 5, 10][..], &block, &[1, 1, 8, 10], b"clock123"].concat();
     capture.segment(false, TcpFlags::ACK, 1, 5, &options, &[]);
-    let datagram = udp((CLIENT.0.into(), 5), (SERVER.0.into(), 53), b"question");
+    let datagram = udp((CLIENT.0, 5), (SERVER.0, 53), b"question");
     for (icmp_type, code, word) in [(3, 4, [0, 0, 5, 0x78]), (5, 1, [10, 0, 0, 3])] {
         let quote = ipv4(
             Ipv4Fields {

@@ -61,7 +61,7 @@ pub(crate) fn with_options_and_fragments() -> Vec<Vec<u8>> {
     let (src, dst) = ([192, 168, 0, 100], [10, 96, 0, 10]);
     let mut datagram = vec![0x9c, 0x40, 0, 53, 0, 48, 0, 0];
     datagram.extend(0..40);
-    let sum = checksum::pseudo_header(src.into(), dst.into(), 17, 48) + checksum::sum(&datagram);
+    let sum = checksum::pseudo_header(src, dst, 17, 48) + checksum::sum(&datagram);
     datagram[6..8].copy_from_slice(&checksum::finish(sum).to_be_bytes());
     [(&datagram[..], 0x4000_u16), (&datagram[..24], 0x2000), (&datagram[24..], 3)]
         .map(|(payload, part)| {

@@ -1,16 +1,18 @@
 use super::{FrameLine, PacketKind};
-use crate::sample::{segment, udp};
+use crate::sample::{Addr, segment, udp};
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{MacAddr, TcpFlags, build, icmpv4::icmp_type, protocol};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const CLIENT: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 168, 0, 100), 40000);
-const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 96, 0, 10), 80);
+const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 100);
+const SERVER_V4: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+const CLIENT: Addr = (IpAddr::V4(CLIENT_V4), 40000);
+const SERVER: Addr = (IpAddr::V4(SERVER_V4), 80);
 
 fn ip(protocol: u8, payload: &[u8]) -> Vec<u8> {
     let fields = build::Ipv4Fields {
-        src: SERVER.0,
-        dst: CLIENT.0,
+        src: SERVER_V4,
+        dst: CLIENT_V4,
         protocol,
         ttl: 64,
         tos: 0,
@@ -92,9 +94,9 @@ fn arp_asks_and_answers() {
     let arp = Arp {
         operation: ArpOperation::Request,
         sender_mac: MacAddr([2, 0, 0, 0, 0, 1]),
-        sender_ip: SERVER.0,
+        sender_ip: SERVER_V4,
         target_mac: MacAddr::ZERO,
-        target_ip: CLIENT.0,
+        target_ip: CLIENT_V4,
     };
     let frame = |operation| {
         build::arp_frame(MacAddr::BROADCAST, MacAddr([2, 0, 0, 0, 0, 1]), &Arp { operation, ..arp })

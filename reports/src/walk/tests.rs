@@ -16,11 +16,11 @@ use sim::trace::{
 };
 use sim::tuple::Direction;
 use sim::wire::{MacAddr, TcpFlags, protocol, rewrite::Side};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const CLIENT: Addr = (Ipv4Addr::new(192, 168, 0, 100), 40000);
-const NODE: Addr = (Ipv4Addr::new(192, 168, 0, 11), 30080);
-const POD: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
+const CLIENT: Addr = (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 100)), 40000);
+const NODE: Addr = (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11)), 30080);
+const POD: Addr = (IpAddr::V4(Ipv4Addr::new(10, 244, 1, 2)), 8080);
 
 fn names() -> [NetnsNames; 3] {
     let netns = |name: &str, devices: &[&str]| NetnsNames {

@@ -25,6 +25,7 @@ use sim::packet::Origin;
 use sim::time::Instant;
 use sim::trace::Terminal;
 use std::fmt::{self, Display, Formatter};
+use std::net::{IpAddr, SocketAddr};
 
 /// How packets that repeat an earlier one are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -229,6 +230,6 @@ fn flow_list(flows: &[FlowId]) -> String {
     text.join(", ")
 }
 
-fn socket_addr((addr, port): (std::net::Ipv4Addr, u16)) -> String {
-    format!("{addr}:{port}")
+fn socket_addr((addr, port): (IpAddr, u16)) -> String {
+    SocketAddr::new(addr, port).to_string()
 }

@@ -14,7 +14,7 @@ use crate::stack::{fragment, ip_output, kfree_skb};
 use crate::trace::{BridgeEvent, Event};
 use crate::wire::{EtherType, Ipv4};
 use smallvec::{SmallVec, smallvec};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Passes a frame received on a port through PREROUTING (`br_nf_pre_routing`). A returned packet continues on the
 /// bridge; `None` means that it took another path or ended.
@@ -37,7 +37,7 @@ pub(super) fn br_nf_pre_routing(
         phys_out: None,
         was_other_host: show_to_ip(&mut packet),
         is_in_prerouting: true,
-        original_dst: packet.ipv4().dst(),
+        original_dst: packet.ipv4().dst().into(),
         src_mac: packet.ethernet().src(),
         is_bridged_dnat: false,
     });
@@ -90,7 +90,7 @@ fn br_nf_pre_routing_finish(
     info.is_in_prerouting = false;
     let (port, original_dst) = (info.phys_in, info.original_dst);
     let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
-    if dst == original_dst {
+    if IpAddr::V4(dst) == original_dst {
         packet.meta.in_dev = Some(port);
         return Some(packet);
     }
@@ -101,7 +101,7 @@ fn br_nf_pre_routing_finish(
         Ok(route) if route.device == bridge && ns.sysctls.forwarding(bridge) => {
             packet.meta.in_dev = Some(port);
             packet.meta.route = Some(route);
-            br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.gateway.unwrap_or(dst), packet);
+            br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.next_hop(dst.into()), packet);
             None
         }
         // Passed up to IP with this route. Without a route, or with forwarding off, the route is one to ip_error: IP
@@ -126,7 +126,7 @@ fn br_nf_pre_routing_finish_bridge(
     ns: &mut Netns,
     cx: &mut Context,
     bridge: DeviceId,
-    next_hop: Ipv4Addr,
+    next_hop: IpAddr,
     mut packet: Packet,
 ) {
     cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::DnatBridged));

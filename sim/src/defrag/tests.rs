@@ -6,6 +6,7 @@ use crate::trace::{Level, Trace};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
 use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 /// A fragment of a datagram with this payload.
 fn fragment(payload: &[u8], from: usize, to: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
 use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The key of an input route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn route_input(
             RouteKind::Local => {
                 validate_source(fib, devices, sysctls, key, None)?;
                 let (device, kind) = (DeviceId::LOOPBACK, RouteKind::Local);
-                return Ok(RouteResult { kind, device, gateway: None, source: dst });
+                return Ok(RouteResult { kind, device, gateway: None, source: dst.into() });
             }
             RouteKind::Unicast
             | RouteKind::Multicast
@@ -103,7 +103,11 @@ pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, ro
     if route.device != in_dev || !sysctls.send_redirects(in_dev) {
         return false;
     }
-    let shares_media = sysctls.shared_media(in_dev) || devices.get(in_dev).is_on_link(src, route.gateway);
+    let gateway = match route.gateway {
+        Some(IpAddr::V4(gateway)) => Some(gateway),
+        Some(IpAddr::V6(_)) | None => None,
+    };
+    let shares_media = sysctls.shared_media(in_dev) || devices.get(in_dev).is_on_link(src, gateway);
     shares_media && is_direct(routing, in_dev, src)
 }
 
@@ -133,7 +137,12 @@ fn forward(
     let device = entry.device.ok_or(DropReason::IpNoRouteIn)?;
     validate_source(fib, devices, sysctls, key, Some(device))?;
     let source = entry.source(devices, sysctls);
-    Ok(RouteResult { kind: entry.route.kind, device, gateway: entry.gateway(), source })
+    Ok(RouteResult {
+        kind: entry.route.kind,
+        device,
+        gateway: entry.gateway().map(IpAddr::V4),
+        source: source.into(),
+    })
 }
 
 fn broadcast_input(
@@ -146,7 +155,12 @@ fn broadcast_input(
         validate_source(fib, devices, sysctls, key, None)?;
     }
     let source = spec_dst(fib, devices, sysctls, key);
-    Ok(RouteResult { kind: RouteKind::Broadcast, device: DeviceId::LOOPBACK, gateway: None, source })
+    Ok(RouteResult {
+        kind: RouteKind::Broadcast,
+        device: DeviceId::LOOPBACK,
+        gateway: None,
+        source: source.into(),
+    })
 }
 
 // Linux: ip_route_input_mc and ip_mc_validate_source. Every device that is up is a member of 224.0.0.1 (ip_mc_up,
@@ -171,7 +185,12 @@ fn route_multicast(
         validate_source(fib, devices, sysctls, key, None)?;
     }
     let source = spec_dst(fib, devices, sysctls, key);
-    Ok(RouteResult { kind: RouteKind::Multicast, device: DeviceId::LOOPBACK, gateway: None, source })
+    Ok(RouteResult {
+        kind: RouteKind::Multicast,
+        device: DeviceId::LOOPBACK,
+        gateway: None,
+        source: source.into(),
+    })
 }
 
 /// The local address used to reply to a broadcast or multicast (`fib_compute_spec_dst`).

@@ -7,7 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
 use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The key of an output route lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ fn lookup_and_make(
     };
     if entry.route.kind == RouteKind::Local {
         let source = key.src.or(entry.route.source).unwrap_or(key.dst);
-        return Ok(RouteResult { source, ..to_self(key.dst) });
+        return Ok(RouteResult { source: source.into(), ..to_self(key.dst) });
     }
     // Linux: fib_select_path.
     key.src = key.src.or_else(|| Some(entry.source(devices, sysctls)));
@@ -153,11 +153,16 @@ fn make_route(
     } else {
         (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(FibEntry::gateway))
     };
-    Ok(RouteResult { kind, device, gateway, source })
+    Ok(RouteResult { kind, device, gateway: gateway.map(IpAddr::V4), source: source.into() })
 }
 
 const fn to_self(source: Ipv4Addr) -> RouteResult {
-    RouteResult { kind: RouteKind::Local, device: DeviceId::LOOPBACK, gateway: None, source }
+    RouteResult {
+        kind: RouteKind::Local,
+        device: DeviceId::LOOPBACK,
+        gateway: None,
+        source: IpAddr::V4(source),
+    }
 }
 
 fn is_for_link(dst: Ipv4Addr) -> bool {

@@ -1,10 +1,11 @@
 use super::*;
 use crate::device::Devices;
+use std::net::Ipv4Addr;
 
 const PORT_UNREACHABLE: IcmpMessage = IcmpMessage {
     icmp_type: 3,
     code: 3,
-    peer: Ipv4Addr::new(10, 0, 0, 1),
+    peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
     is_about_loopback: false,
     leaves_by_loopback: false,
 };
@@ -70,7 +71,7 @@ fn the_bucket_of_the_netns_spans_peers() {
     let mut limit = IcmpLimit::default();
     let allowed = (0..=255)
         .filter(|host| {
-            let peer = Ipv4Addr::new(10, 0, 1, *host);
+            let peer = IpAddr::from([10, 0, 1, *host]);
             limit.allow(at_millis(0), &sysctls, &IcmpMessage { peer, ..PORT_UNREACHABLE })
         })
         .count();

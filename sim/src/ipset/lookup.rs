@@ -66,7 +66,7 @@ pub(crate) struct Shown<'p> {
     dst: IpAddr,
     protocol: u8,
     /// Length in bytes, including the IP header.
-    len: u16,
+    len: u32,
     is_later_fragment: bool,
     /// The data after the IP header.
     transport: &'p [u8],
@@ -75,21 +75,15 @@ pub(crate) struct Shown<'p> {
 impl<'p> Shown<'p> {
     /// Extracts the view from a packet.
     pub(crate) fn of(family: Family, headers: &Headers, packet: &'p Packet) -> Self {
-        let l3 = packet.l3();
-        let (header_len, is_later_fragment) = match family {
-            Family::Ipv4 => (packet.ipv4().header_len(), packet.ipv4().fragment_offset() > 0),
-            // Extension headers of IPv6 are not modelled.
-            Family::Ipv6 | Family::Bridge => (40, false),
-        };
-        let end = l3.len().min(headers.total_len.into());
+        let (ip, l3) = (packet.ip(), packet.l3());
         Self {
             family,
             src: headers.src,
             dst: headers.dst,
             protocol: headers.protocol,
             len: headers.total_len,
-            is_later_fragment,
-            transport: l3.get(header_len..end).unwrap_or_default(),
+            is_later_fragment: ip.fragment_offset() > 0,
+            transport: l3.get(ip.header_len()..l3.len().min(ip.total_len())).unwrap_or_default(),
         }
     }
 

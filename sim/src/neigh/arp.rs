@@ -15,6 +15,7 @@ use crate::sysctl::DeviceSetting;
 use crate::trace::{Event, NeighEvent, Terminal};
 use crate::wire::arp::{Arp, ArpOperation};
 use crate::wire::{MacAddr, build};
+use std::net::IpAddr;
 
 /// The inputs for processing an ARP packet.
 struct Received<'a> {
@@ -83,7 +84,7 @@ impl NeighTable {
     /// The sender of a request for one of our addresses will be a peer: creates or refreshes its entry as stale.
     /// Linux: neigh_event_ns, net/core/neighbour.c.
     fn learn_asker(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
-        let key = (received.device, received.arp.sender_ip);
+        let key = (received.device, received.arp.sender_ip.into());
         if !self.entries.contains_key(&key) {
             if !self.make_room(cx.now, received.routing.sysctls) {
                 return false;
@@ -97,7 +98,7 @@ impl NeighTable {
     /// Refreshes the entry of a known sender, or of one that arp_accept admits.
     fn learn_unasked(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
         let Received { routing: Routing { sysctls, .. }, device, arp, packet_type, .. } = received;
-        let key = (*device, arp.sender_ip);
+        let key = (*device, arp.sender_ip.into());
         let is_gratuitous = received.is_gratuitous();
         if !self.entries.contains_key(&key) {
             let is_reply = arp.operation == ArpOperation::Reply;
@@ -127,7 +128,7 @@ impl NeighTable {
         may_override: bool,
     ) {
         let Received { routing: Routing { devices, sysctls, .. }, device, arp, .. } = received;
-        let (device, addr, mac) = (*device, arp.sender_ip, arp.sender_mac);
+        let (device, addr, mac) = (*device, IpAddr::V4(arp.sender_ip), arp.sender_mac);
         let entry = self.entries.get_mut(&(device, addr)).expect("the caller created the entry");
         entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         if !entry.update(cx.now, mac, state, may_override) {

@@ -12,19 +12,20 @@ use crate::time::{Duration, Instant};
 use crate::trace::{Event, NeighEvent};
 use crate::wire::arp::{Arp, ArpOperation};
 use crate::wire::{Ipv4, MacAddr, build};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Sends a request: broadcast, or unicast to the known address while it is being probed.
 /// Linux: neigh_probe, net/core/neighbour.c; arp_solicit, net/ipv4/arp.c.
 pub(super) fn solicit(
     cx: &mut Context<'_>,
     routing: Routing<'_>,
-    (device, addr): (DeviceId, Ipv4Addr),
+    (device, addr): (DeviceId, IpAddr),
     entry: &mut Neighbour,
 ) {
+    let IpAddr::V4(target_ip) = addr else { unreachable!("nothing sends to an IPv6 neighbour") };
     let Routing { devices, sysctls, .. } = routing;
     let last = entry.queue.back().map(|QueuedPacket(packet)| packet);
-    let sender_ip = announced_source(routing, device, addr, last);
+    let sender_ip = announced_source(routing, device, target_ip, last);
     let is_unicast = entry.probes < sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
     let to = if is_unicast { entry.mac } else { MacAddr::BROADCAST };
     let arp = Arp {
@@ -32,7 +33,7 @@ pub(super) fn solicit(
         sender_mac: devices.get(device).mac,
         sender_ip,
         target_mac: MacAddr::ZERO,
-        target_ip: addr,
+        target_ip,
     };
     entry.probes += 1;
     let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
@@ -68,7 +69,7 @@ fn announced_source(
 pub(super) fn set_timer(
     cx: &mut Context<'_>,
     entry: &mut Neighbour,
-    (device, addr): (DeviceId, Ipv4Addr),
+    (device, addr): (DeviceId, IpAddr),
     at: Instant,
 ) {
     entry.timer = Some(at);

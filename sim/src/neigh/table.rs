@@ -15,13 +15,13 @@ use crate::time::{Duration, Instant};
 use crate::trace::{Event, NeighEvent, Terminal};
 use crate::wire::MacAddr;
 use rustc_hash::FxHashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The neighbours of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct NeighTable {
     /// In unspecified order.
-    pub(super) entries: FxHashMap<(DeviceId, Ipv4Addr), Neighbour>,
+    pub(super) entries: FxHashMap<(DeviceId, IpAddr), Neighbour>,
     /// The last garbage collection (`last_flush`).
     collected_at: Instant,
 }
@@ -46,7 +46,7 @@ impl NeighTable {
         cx: &mut Context<'_>,
         routing: Routing<'_>,
         device: DeviceId,
-        next_hop: Ipv4Addr,
+        next_hop: IpAddr,
         packet: Packet,
     ) -> Resolution {
         let sysctls = routing.sysctls;
@@ -99,7 +99,7 @@ impl NeighTable {
         now: Instant,
         sysctls: &Sysctls,
         device: DeviceId,
-        addr: Ipv4Addr,
+        addr: IpAddr,
     ) -> Option<(MacAddr, NeighState)> {
         let mut entry = self.entries.get(&(device, addr))?.clone();
         entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
@@ -113,7 +113,7 @@ impl NeighTable {
         now: Instant,
         sysctls: &Sysctls,
         device: DeviceId,
-        addr: Ipv4Addr,
+        addr: IpAddr,
     ) -> Option<MacAddr> {
         let has_header = self.entries.get(&(device, addr))?.has_header;
         let (mac, state) = self.get(now, sysctls, device, addr)?;
@@ -135,7 +135,7 @@ impl NeighTable {
         cx: &mut Context<'_>,
         devices: &Devices,
         device: DeviceId,
-        addr: Ipv4Addr,
+        addr: IpAddr,
         mac: MacAddr,
     ) {
         let entry = self.entries.entry((device, addr)).or_insert_with(|| Neighbour::new(cx.now));
@@ -151,7 +151,7 @@ impl NeighTable {
 
     /// Deletes a neighbour, as `ip neigh del` does. Packets queued for it are dropped, with an ICMP error to their
     /// senders.
-    pub fn remove(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: Ipv4Addr) -> bool {
+    pub fn remove(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: IpAddr) -> bool {
         let Some(entry) = self.entries.remove(&(device, addr)) else { return false };
         fail_queue(cx, device, entry);
         true
@@ -172,7 +172,7 @@ impl NeighTable {
     }
 
     /// Confirms a neighbour because a connection made progress through it (`sock_confirm_neigh`, include/net/sock.h).
-    pub fn confirm(&mut self, now: Instant, sysctls: &Sysctls, device: DeviceId, addr: Ipv4Addr) {
+    pub fn confirm(&mut self, now: Instant, sysctls: &Sysctls, device: DeviceId, addr: IpAddr) {
         if let Some(entry) = self.entries.get_mut(&(device, addr)) {
             entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
             entry.confirmed_at = Some(now);
@@ -182,7 +182,7 @@ impl NeighTable {
     /// Handles an expired timer. Sends another request, or gives up: then every queued packet ends with
     /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] informs its sender.
     /// Linux: neigh_timer_handler. The event of a timer that was reset meanwhile is ignored.
-    pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: Ipv4Addr) {
+    pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: IpAddr) {
         let key = (device, addr);
         let sysctls = routing.sysctls;
         let Some(entry) = self.entries.get_mut(&key) else { return };
@@ -226,7 +226,7 @@ impl NeighTable {
         &mut self,
         cx: &mut Context<'_>,
         routing: Routing<'_>,
-        key: (DeviceId, Ipv4Addr),
+        key: (DeviceId, IpAddr),
         packet: Packet,
     ) -> Resolution {
         let (device, _) = key;
@@ -284,9 +284,12 @@ impl NeighTable {
 }
 
 /// The hardware address of a multicast or broadcast next hop, which needs no resolution.
-/// Linux: arp_constructor, net/ipv4/arp.c.
-fn group_address(routing: Routing<'_>, next_hop: Ipv4Addr) -> Option<MacAddr> {
-    match routing.fib.addr_type(next_hop) {
+/// Linux: arp_constructor, net/ipv4/arp.c; ndisc_constructor, net/ipv6/ndisc.c.
+fn group_address(routing: Routing<'_>, next_hop: IpAddr) -> Option<MacAddr> {
+    let IpAddr::V4(addr) = next_hop else {
+        return next_hop.is_multicast().then(|| multicast_mac(next_hop));
+    };
+    match routing.fib.addr_type(addr) {
         RouteKind::Multicast => Some(multicast_mac(next_hop)),
         RouteKind::Broadcast => Some(MacAddr::BROADCAST),
         RouteKind::Unicast
@@ -300,12 +303,20 @@ fn group_address(routing: Routing<'_>, next_hop: Ipv4Addr) -> Option<MacAddr> {
 /// The hardware address of any next hop on a device without ARP: the device's own, except for multicast, which the
 /// loopback does not support.
 /// Linux: arp_constructor.
-fn address_without_arp(device: &Device, next_hop: Ipv4Addr) -> MacAddr {
+fn address_without_arp(device: &Device, next_hop: IpAddr) -> MacAddr {
     if next_hop.is_multicast() && !device.is_loopback() { multicast_mac(next_hop) } else { device.mac }
 }
 
-/// Linux: `ip_eth_mc_map`, include/net/ip.h.
-const fn multicast_mac(group: Ipv4Addr) -> MacAddr {
-    let [_, b, c, d] = group.octets();
-    MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+/// Linux: `ip_eth_mc_map`, include/net/ip.h; `ipv6_eth_mc_map`, include/net/if_inet6.h.
+const fn multicast_mac(group: IpAddr) -> MacAddr {
+    match group {
+        IpAddr::V4(group) => {
+            let [_, b, c, d] = group.octets();
+            MacAddr([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            MacAddr([0x33, 0x33, a, b, c, d])
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{EtherType, Ethernet, Ipv4, MacAddr};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 mod answers;
 mod states;
@@ -31,7 +31,7 @@ struct Bench {
     draws: Draws,
     trace: Trace,
     now: Instant,
-    timers: BTreeSet<(Instant, DeviceId, Ipv4Addr)>,
+    timers: BTreeSet<(Instant, DeviceId, IpAddr)>,
     log: String,
     told: usize,
 }
@@ -153,7 +153,7 @@ impl Bench {
         self.act(|table, cx, routing| {
             let packet = cx.create(Origin::Injected, None, None, bytes);
             if let Resolution::Resolved(mac, packet) =
-                table.resolve(cx, routing, ETH0, addr(next_hop), packet)
+                table.resolve(cx, routing, ETH0, addr(next_hop).into(), packet)
             {
                 queue::transmit(cx, routing.devices, ETH0, mac, packet);
             }
@@ -186,7 +186,7 @@ impl Bench {
     }
 
     fn tell_state(&mut self, of: &str) {
-        let state = match self.table.get(self.now, &self.sysctls, ETH0, addr(of)) {
+        let state = match self.table.get(self.now, &self.sysctls, ETH0, addr(of).into()) {
             Some((mac, state)) => format!("{of} lladdr {mac} {state:?}"),
             None => format!("{of} unknown"),
         };

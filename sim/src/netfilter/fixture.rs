@@ -169,7 +169,7 @@ impl Rules {
 
     pub(crate) fn dnat(to: &str) -> Self {
         let (addr, port) = end(to);
-        Self { dnat: Some(NatRange::to_addr(addr).with_port(port)), snat: None }
+        Self { dnat: Some(NatRange::to_addr(addr.into()).with_port(port)), snat: None }
     }
 
     pub(crate) const fn snat(range: NatRange) -> Self {
@@ -288,7 +288,7 @@ impl Fixture {
             kind: RouteKind::Unicast,
             device: self.out_dev,
             gateway: None,
-            source: Ipv4Addr::UNSPECIFIED,
+            source: Ipv4Addr::UNSPECIFIED.into(),
         });
         packet
     }

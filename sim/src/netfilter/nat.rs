@@ -25,7 +25,7 @@ use crate::wire::protocol;
 use crate::wire::rewrite::Side;
 use bind::null_binding;
 use manip::nat_packet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Port selection (`NF_NAT_RANGE_*`, include/uapi/linux/netfilter/nf_nat.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -50,9 +50,9 @@ impl NatFlags {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NatRange {
     /// Lowest address.
-    pub min_addr: Option<Ipv4Addr>,
+    pub min_addr: Option<IpAddr>,
     /// Highest address.
-    pub max_addr: Option<Ipv4Addr>,
+    pub max_addr: Option<IpAddr>,
     /// Lowest port, or ICMP identifier.
     pub min_port: Option<u16>,
     /// Highest port, or ICMP identifier.
@@ -63,7 +63,7 @@ pub struct NatRange {
 
 impl NatRange {
     /// This address only; the port is kept where possible.
-    pub const fn to_addr(addr: Ipv4Addr) -> Self {
+    pub const fn to_addr(addr: IpAddr) -> Self {
         Self {
             min_addr: Some(addr),
             max_addr: Some(addr),
@@ -81,7 +81,7 @@ impl NatRange {
     }
 
     /// `NF_NAT_RANGE_MAP_IPS`.
-    fn addrs(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    fn addrs(&self) -> Option<(IpAddr, IpAddr)> {
         let (min, max) = (self.min_addr.or(self.max_addr)?, self.max_addr.or(self.min_addr)?);
         Some((min.min(max), min.max(max)))
     }
@@ -185,7 +185,7 @@ fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
     let asks_rules = match info {
         CtInfo::New => true,
         CtInfo::Related | CtInfo::RelatedReply => {
-            if packet.ipv4().protocol() == protocol::ICMP {
+            if packet.ip().protocol() == protocol::ICMP {
                 return match manip::nf_nat_icmp_reply_translation(ctx, packet, id, info, manip) {
                     Ok(()) => NatStep::Skip,
                     Err(reason) => NatStep::Drop(reason),

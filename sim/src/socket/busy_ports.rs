@@ -5,7 +5,7 @@
 use super::Endpoint;
 use super::tcp::FourTuple;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Number of ports in use that a search may find before the set is worth its memory.
 const PROBES_MIN: u32 = 64;
@@ -17,7 +17,7 @@ type Bits = Box<[u64; 1024]>;
 
 /// Ports in use, by source address and destination.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BusyPorts(BTreeMap<(Ipv4Addr, Endpoint), Set>);
+pub(super) struct BusyPorts(BTreeMap<(IpAddr, Endpoint), Set>);
 
 #[derive(Clone, Debug)]
 struct Set {
@@ -27,7 +27,7 @@ struct Set {
 
 impl BusyPorts {
     /// The first port from `from` on, below `end`, at an even distance from `from`, that is not known to be in use.
-    pub(super) fn next_free(&self, src: Ipv4Addr, remote: Endpoint, from: u32, end: u32) -> Option<u16> {
+    pub(super) fn next_free(&self, src: IpAddr, remote: Endpoint, from: u32, end: u32) -> Option<u16> {
         let end = end.min(PORTS);
         let mut port = from;
         let Some(set) = self.0.get(&(src, remote)) else { return as_port(port).filter(|_| port < end) };
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_search_skips_what_is_known_to_be_in_use() {
-        let (src, remote) = (Ipv4Addr::new(10, 0, 0, 1), (Ipv4Addr::new(10, 0, 0, 2), 80));
+        let (src, remote) = (IpAddr::from([10, 0, 0, 1]), (IpAddr::from([10, 0, 0, 2]), 80));
         let tuple = |port| FourTuple { local: (src, port), remote };
         let mut busy = BusyPorts::default();
         busy.note(tuple(40_000), 1);

@@ -10,7 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::ids::SocketId;
 use crate::packet::Packet;
 use crate::wire::{Icmpv4, Udp, checksum, protocol};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Opens a UDP client and sends its request.
 pub(super) fn udp_connect(
@@ -27,10 +27,10 @@ pub(super) fn udp_connect(
 
 /// Receives a datagram (`__udp4_lib_rcv`).
 pub(super) fn udp_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-    let ip = packet.ipv4();
+    let ip = packet.ip();
     let (src, dst) = (ip.src(), ip.dst());
     let l3 = packet.l3();
-    let bytes = &l3[ip.header_len()..usize::from(ip.total_len())];
+    let bytes = &l3[ip.header_len()..ip.total_len()];
     let Some(udp) = Udp::new_checked(bytes) else { return Delivery::Dropped(DropReason::UdpChecksum) };
     if !is_checksum_valid(src, dst, &udp, bytes) {
         return Delivery::Dropped(DropReason::UdpChecksum);
@@ -61,7 +61,7 @@ fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<Socket
 }
 
 /// RFC 768: a checksum of zero means that there is none.
-fn is_checksum_valid(src: Ipv4Addr, dst: Ipv4Addr, udp: &Udp<&[u8]>, bytes: &[u8]) -> bool {
+fn is_checksum_valid(src: IpAddr, dst: IpAddr, udp: &Udp<&[u8]>, bytes: &[u8]) -> bool {
     let covered = &bytes[..usize::from(udp.length())];
     udp.checksum() == 0
         || checksum::finish(
@@ -84,7 +84,7 @@ pub(super) fn ping_connect(
 
 /// Receives an echo reply with a checksum verified by the stack (`ping_rcv`).
 pub(super) fn ping_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: &Packet) -> Delivery {
-    let ip = packet.ipv4();
+    let ip = packet.ip();
     let (src, dst) = (ip.src(), ip.dst());
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
         return Delivery::Dropped(DropReason::IcmpChecksum);

@@ -14,12 +14,12 @@ use crate::wire::{Quote, be16, be32, protocol};
 pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, message: &Message, quoted: &[u8]) {
     let Some(quote @ Quote { ip, l4 }) = Quote::parse(quoted) else { return };
     let Some((src_port, dst_port)) = quote.ports().filter(|_| l4.len() >= QUOTED_MIN) else { return };
-    let (local, remote) = ((ip.src(), src_port), (ip.dst(), dst_port));
+    let (local, remote): (Endpoint, Endpoint) = ((ip.src().into(), src_port), (ip.dst().into(), dst_port));
     match ip.protocol() {
         protocol::TCP => tcp_v4_err(sockets, io, message, FourTuple { local, remote }, be32(l4, 4)),
         protocol::UDP => udp_err(sockets, io, message, local, remote),
         protocol::ICMP if l4[0] == icmp_type::ECHO_REQUEST => {
-            ping_err(sockets, io, message, (ip.src(), be16(l4, 4)), remote);
+            ping_err(sockets, io, message, (local.0, be16(l4, 4)), remote);
         }
         _ => {}
     }

@@ -6,7 +6,7 @@ use crate::time::{Duration, Instant};
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::protocol;
 use rustc_hash::FxHashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Protocols that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,11 +47,11 @@ pub struct ClientSpec {
     /// Protocol.
     pub protocol: ClientProtocol,
     /// Source address, as selected by routing (or bind(2)).
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// Source port, or identifier of an ICMP echo; ephemeral if `None`.
     pub src_port: Option<u16>,
     /// Destination address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddr,
     /// Destination port; unused for ICMP.
     pub dst_port: u16,
     /// The exchange.

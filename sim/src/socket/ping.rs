@@ -9,7 +9,7 @@ use crate::ids::{SocketId, TimerKind};
 use crate::trace::Outcome;
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{Icmpv4, build, protocol};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// An ICMP echo client.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct PingSocket {
     pub(super) ident: u16,
     pub(super) timers: Timers,
     client: Client,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
+    src: IpAddr,
+    dst: IpAddr,
     /// Sequence number of the last request, from 1.
     sequence: u16,
 }
@@ -43,7 +43,7 @@ impl PingSocket {
     }
 
     /// True if its requests have that source.
-    pub(super) fn is_from(&self, addr: Ipv4Addr) -> bool {
+    pub(super) fn is_from(&self, addr: IpAddr) -> bool {
         self.src == addr
     }
 
@@ -52,7 +52,7 @@ impl PingSocket {
         &mut self,
         io: &mut SocketIo<'_, '_>,
         flows: &mut Flows,
-        src: Ipv4Addr,
+        src: IpAddr,
         icmp: &Icmpv4<&[u8]>,
     ) -> bool {
         match &mut self.client.pending {
@@ -112,7 +112,7 @@ impl PingSocket {
     }
 
     /// True if this socket sent to that address.
-    pub(super) fn is_about(&self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+    pub(super) fn is_about(&self, src: IpAddr, dst: IpAddr) -> bool {
         self.src == src && self.dst == dst
     }
 }

@@ -6,7 +6,7 @@ use super::{ConnectError, Endpoint, SocketIo};
 use crate::draws::Purpose;
 use crate::ids::SocketId;
 use crate::time::Duration;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 impl Table {
     /// The source port of a TCP client, and the TIME_WAIT socket that it replaces, if any.
@@ -17,7 +17,7 @@ impl Table {
     pub(super) fn tcp_source_port(
         &mut self,
         io: &mut SocketIo<'_, '_>,
-        src: Ipv4Addr,
+        src: IpAddr,
         wanted: Option<u16>,
         remote: Endpoint,
     ) -> Result<(u16, Option<SocketId>), ConnectError> {
@@ -96,7 +96,7 @@ impl Table {
     pub(super) fn udp_source_port(
         &self,
         io: &mut SocketIo<'_, '_>,
-        src: Ipv4Addr,
+        src: IpAddr,
         wanted: Option<u16>,
     ) -> Result<u16, ConnectError> {
         if let Some(port) = wanted {

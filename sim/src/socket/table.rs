@@ -10,7 +10,8 @@ use super::{AddressInUse, Endpoint};
 use crate::ids::SocketId;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A socket.
@@ -58,7 +59,7 @@ pub(super) struct Table {
     /// Connections, handshakes and TIME_WAIT (`ehash`). For lookups only; never iterated.
     tcp_established: FxHashMap<FourTuple, SocketId>,
     /// Listeners (`lhash2`), by port and address; `None` means all addresses.
-    tcp_listeners: BTreeMap<(u16, Option<Ipv4Addr>), SocketId>,
+    tcp_listeners: BTreeMap<(u16, Option<IpAddr>), SocketId>,
     /// Number of clients bound to each port explicitly.
     pub(super) tcp_bound: BTreeMap<u16, u32>,
     /// UDP sockets by local port, in order of creation.
@@ -101,7 +102,7 @@ impl Table {
 
     pub(super) fn bind_tcp(
         &mut self,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {
@@ -118,7 +119,7 @@ impl Table {
 
     pub(super) fn bind_udp(
         &mut self,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {
@@ -148,9 +149,9 @@ impl Table {
     }
 
     /// The addresses of the listeners on a port.
-    pub(super) fn tcp_listeners_on(&self, port: u16) -> impl Iterator<Item = Option<Ipv4Addr>> {
-        let last = (port, Some(Ipv4Addr::BROADCAST));
-        self.tcp_listeners.range((port, None)..=last).map(|((_, addr), _)| *addr)
+    pub(super) fn tcp_listeners_on(&self, port: u16) -> impl Iterator<Item = Option<IpAddr>> {
+        let ends = (port.checked_add(1)).map_or(Bound::Unbounded, |next| Bound::Excluded((next, None)));
+        self.tcp_listeners.range((Bound::Included((port, None)), ends)).map(|((_, addr), _)| *addr)
     }
 
     pub(super) fn udp_on(&self, port: u16) -> impl Iterator<Item = &UdpSocket> {

@@ -35,6 +35,7 @@ use crate::time::Instant;
 use crate::wire::protocol;
 use segment::Outgoing;
 use seq::Seq;
+use std::net::IpAddr;
 
 /// Length of the padded timestamps option in bytes (`TCPOLEN_TSTAMP_ALIGNED`).
 const TIMESTAMPS_LEN: u16 = 12;
@@ -79,10 +80,16 @@ impl DstCache {
         if let Some((_, route)) = self.0.filter(|(made, _)| *made == generation) {
             return Some(route);
         }
-        let route = routing.output(&OutputKey::to(tuple.remote.0).from(tuple.local.0)).ok()?;
+        let route = route_of(routing, tuple)?;
         self.0 = Some((generation, route));
         Some(route)
     }
+}
+
+/// The route of a connection; none if there is none, or if it is one of IPv6, for which there is no stack.
+fn route_of(routing: Routing<'_>, FourTuple { local, remote }: FourTuple) -> Option<RouteResult> {
+    let (IpAddr::V4(local), IpAddr::V4(remote)) = (local.0, remote.0) else { return None };
+    routing.output(&OutputKey::to(remote).from(local)).ok()
 }
 
 impl SocketIo<'_, '_> {
@@ -123,8 +130,8 @@ impl SocketIo<'_, '_> {
 
     /// Payload of the largest segment that fits the route's MTU, without considering options (`tcp_mtu_to_mss`,
     /// net/ipv4/tcp_output.c).
-    fn path_mss(&self, FourTuple { local, remote }: FourTuple) -> u16 {
-        let route = self.routing.output(&OutputKey::to(remote.0).from(local.0));
+    fn path_mss(&self, tuple: FourTuple) -> u16 {
+        let route = route_of(self.routing, tuple);
         // Without a route nothing is sent.
         let mtu = route.map_or(ETHERNET_MTU, |route| self.routing.devices.get(route.device).mtu);
         mtu.saturating_sub(HEADERS_LEN)

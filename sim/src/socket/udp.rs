@@ -10,14 +10,14 @@ use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::udp::UDP_HEADER_LEN;
 use crate::wire::{build, protocol};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A UDP socket.
 #[derive(Clone, Debug)]
 pub(super) struct UdpSocket {
     pub(super) id: SocketId,
     /// `None` means all addresses.
-    pub(super) addr: Option<Ipv4Addr>,
+    pub(super) addr: Option<IpAddr>,
     pub(super) port: u16,
     pub(super) timers: Timers,
     role: Role,
@@ -50,7 +50,7 @@ pub(super) struct Datagram<'p> {
 }
 
 impl UdpSocket {
-    pub(super) fn server(id: SocketId, addr: Option<Ipv4Addr>, port: u16, server: Server) -> Self {
+    pub(super) fn server(id: SocketId, addr: Option<IpAddr>, port: u16, server: Server) -> Self {
         Self { id, addr, port, timers: Timers::default(), role: Role::Server(server) }
     }
 

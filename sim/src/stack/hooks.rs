@@ -17,7 +17,7 @@ use crate::netns::{AtHook, Netns};
 use crate::packet::Packet;
 use crate::trace::{Event, HookEvent, Terminal};
 use crate::xtables::Xtables;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A packet that did not pass a hook: it has ended, or an entry keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +105,16 @@ fn stop(
 /// The packet fields that routing depends on and that an entry may change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct RouteKey {
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
+    src: IpAddr,
+    dst: IpAddr,
     tos: u8,
     mark: u32,
 }
 
 impl RouteKey {
     fn of(packet: &Packet) -> Self {
-        let ip = packet.ipv4();
-        Self { src: ip.src(), dst: ip.dst(), tos: ip.tos(), mark: packet.meta.mark }
+        let ip = packet.ip();
+        Self { src: ip.src(), dst: ip.dst(), tos: ip.dsfield(), mark: packet.meta.mark }
     }
 }
 
@@ -178,12 +178,12 @@ fn eval(xtables: &mut Xtables, chain: BaseChain, ctx: &mut EvalCtx, packet: &mut
 
 /// NAT, and rerouting after a change of the destination (`nf_nat_ipv4_*`, net/netfilter/nf_nat_proto.c).
 fn nat(ns: &mut Netns, cx: &mut Context, state: HookState, mut packet: Packet) -> Handled {
-    let dst_before = packet.ipv4().dst();
+    let dst_before = packet.ip().dst();
     let AtHook { mut ctx, xtables, hooks } = ns.at_hook(cx, state);
     let chains = hooks.nat_chains(state.family, state.hook).iter().map(|(_, chain)| *chain);
     let ask = |ctx: &mut EvalCtx, packet: &mut Packet, chain| eval(xtables, chain, ctx, packet);
     let verdict = nf_nat_inet_fn(&mut ctx, &mut packet, chains, ask);
-    if verdict != Verdict::Accept || packet.ipv4().dst() == dst_before {
+    if verdict != Verdict::Accept || packet.ip().dst() == dst_before {
         return Handled::by(verdict, packet);
     }
     match state.hook {

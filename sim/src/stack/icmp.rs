@@ -60,7 +60,7 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     let message = IcmpMessage {
         icmp_type,
         code,
-        peer: ip.src(),
+        peer: ip.src().into(),
         is_about_loopback: about.meta.in_dev == Some(DeviceId::LOOPBACK),
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
@@ -71,7 +71,7 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     let quote = &about.l3[..usize::from(ip.total_len()).min(room).min(about.l3.len())];
     let tos = if is_error(icmp_type) { (ip.tos() & TOS_MASK) | TOS_INTERNET_CONTROL } else { ip.tos() };
     let message = build::icmpv4(icmp_type, code, info.to_be_bytes(), quote);
-    let answer = Answer { src: source.unwrap_or(route.source), dst: ip.src(), tos, route };
+    let answer = Answer { src: source.unwrap_or_else(|| route.ipv4_source()), dst: ip.src(), tos, route };
     let mut packet = answer.build(ns, cx, about.id, about.flow, &message);
     // Linux: icmp_glue_bits. An error belongs to the flow of the quoted packet, even before that is confirmed.
     if is_error(icmp_type) {

@@ -74,7 +74,7 @@ fn input_route(
     let dst = ip.dst();
     let key = InputKey { in_dev: device, src: ip.src(), dst, tos: ip.tos(), mark: packet.meta.mark };
     let result = route_input(&ns.fib, &ns.devices, &ns.sysctls, &key);
-    cx.record(Some(packet.id), || Event::Route(RouteEvent::Input { dst, result }));
+    cx.record(Some(packet.id), || Event::Route(RouteEvent::Input { dst: dst.into(), result }));
     result
 }
 
@@ -82,7 +82,7 @@ fn input_route(
 fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, reason: DropReason) {
     let code = error_code(reason).filter(|_| ns.sysctls.forwarding(device));
     let Some(code) = code else { return kfree_skb(ns, cx, packet, reason) };
-    if ns.icmp_limit.allow_route_error(cx.now, packet.ipv4().src()) {
+    if ns.icmp_limit.allow_route_error(cx.now, packet.ipv4().src().into()) {
         icmp::icmp_send(ns, cx, &icmp::About::packet(&packet), icmp_type::DEST_UNREACHABLE, code, 0);
     }
     end_packet(ns, cx, packet, Terminal::Rejected(reason));

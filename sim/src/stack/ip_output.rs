@@ -14,7 +14,7 @@ use crate::packet::Packet;
 use crate::route::{RouteKind, RouteResult};
 use crate::trace::{Event, RouteEvent};
 use crate::wire::{EtherType, Ethernet, MacAddr};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Route lookup for a local sender (`ip_route_output_key`).
 pub(crate) fn ip_route_output(
@@ -25,7 +25,7 @@ pub(crate) fn ip_route_output(
 ) -> Result<RouteResult, DropReason> {
     let key = OutputKey { src, ..OutputKey::to(dst) };
     let result = route_output(&ns.fib, &ns.devices, &ns.sysctls, &key);
-    cx.record(None, || Event::Route(RouteEvent::Output { dst, result }));
+    cx.record(None, || Event::Route(RouteEvent::Output { dst: dst.into(), result }));
     result
 }
 
@@ -73,8 +73,8 @@ fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
 
 /// Determines the next hop (`ip_finish_output2`).
 fn ip_finish_output2(ns: &mut Netns, cx: &mut Context, packet: Packet) {
-    let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
-    let next_hop = route.gateway.unwrap_or_else(|| packet.ipv4().dst());
+    let Some(route) = packet.meta.route else { unreachable!("only routed packets get here") };
+    let next_hop = route.next_hop(packet.ipv4().dst().into());
     if route.device == DeviceId::LOOPBACK {
         return transmit(ns, cx, route.device, MacAddr::ZERO, packet);
     }
@@ -89,7 +89,7 @@ pub(crate) fn neigh_output(
     ns: &mut Netns,
     cx: &mut Context,
     device: DeviceId,
-    next_hop: Ipv4Addr,
+    next_hop: IpAddr,
     packet: Packet,
 ) {
     let effects_before = cx.effects.len();
@@ -106,7 +106,7 @@ pub(crate) fn neigh_output(
 }
 
 /// The timer of a neighbour expired.
-pub(crate) fn neigh_timer(ns: &mut Netns, cx: &mut Context, device: DeviceId, addr: Ipv4Addr) {
+pub(crate) fn neigh_timer(ns: &mut Netns, cx: &mut Context, device: DeviceId, addr: IpAddr) {
     let effects_before = cx.effects.len();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     ns.neigh.on_timer(cx, routing, device, addr);
@@ -132,7 +132,7 @@ pub(crate) fn ip_route_me_harder(
     let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
     let key = OutputKey { src: Some(src), mark: packet.meta.mark, ..OutputKey::to(dst) };
     let result = route_me_harder(&ns.fib, &ns.devices, &ns.sysctls, &key);
-    cx.record(Some(packet.id), || Event::Route(RouteEvent::Output { dst, result }));
+    cx.record(Some(packet.id), || Event::Route(RouteEvent::Output { dst: dst.into(), result }));
     packet.meta.route = Some(result?);
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::trace::{Event, RouteEvent, Terminal};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::{ETHERNET_HEADER_LEN, protocol};
+use std::net::IpAddr;
 
 /// Delivers a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
@@ -91,16 +92,20 @@ pub(crate) fn with_sockets<R>(
     result
 }
 
-/// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c).
+/// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c). There is no IPv6 stack: its
+/// addresses are unreachable.
 fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let SocketOut::Send { src, dst, route, protocol, mut buffer, dont_fragment, ident, socket, flow, cause } =
         effect
     else {
         unreachable!("not a packet")
     };
+    let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else {
+        return fail(ns, cx, socket, SendError::NetworkUnreachable);
+    };
     let result = match route {
         Some(route) => {
-            cx.record(None, || Event::Route(RouteEvent::Output { dst, result: Ok(route) }));
+            cx.record(None, || Event::Route(RouteEvent::Output { dst: dst.into(), result: Ok(route) }));
             Ok(route)
         }
         None => ip_output::ip_route_output(ns, cx, Some(src), dst),

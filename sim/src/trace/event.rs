@@ -9,7 +9,7 @@ use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::wire::{MacAddr, rewrite::Side};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// An entry of the event stream.
@@ -333,9 +333,9 @@ pub enum NatEvent {
         /// Direction of the packet.
         direction: Direction,
         /// Address and port (or identifier) before.
-        from: (Ipv4Addr, u16),
+        from: (IpAddr, u16),
         /// Address and port after.
-        to: (Ipv4Addr, u16),
+        to: (IpAddr, u16),
     },
     /// The packet quoted in an ICMP error was translated as well (`nf_nat_icmp_reply_translation`).
     QuoteTranslated {
@@ -350,14 +350,14 @@ pub enum RouteEvent {
     /// For a received packet (`ip_route_input_slow`).
     Input {
         /// Destination.
-        dst: Ipv4Addr,
+        dst: IpAddr,
         /// The route, or why there is none.
         result: Result<RouteResult, DropReason>,
     },
     /// For a locally generated packet (`ip_route_output_key_hash_rcu`).
     Output {
         /// Destination.
-        dst: Ipv4Addr,
+        dst: IpAddr,
         /// The route, or why there is none.
         result: Result<RouteResult, DropReason>,
     },
@@ -371,14 +371,14 @@ pub enum NeighEvent {
         /// Device.
         device: DeviceId,
         /// The requested address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
     },
     /// The address was resolved.
     Resolved {
         /// Device.
         device: DeviceId,
         /// Address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
         /// Its MAC.
         mac: MacAddr,
     },
@@ -387,7 +387,7 @@ pub enum NeighEvent {
         /// Device.
         device: DeviceId,
         /// Address.
-        addr: Ipv4Addr,
+        addr: IpAddr,
     },
 }
 
@@ -403,9 +403,9 @@ pub enum SocketEvent {
         /// Protocol number.
         protocol: u8,
         /// Local address and port.
-        local: (Ipv4Addr, u16),
+        local: (IpAddr, u16),
         /// Remote address and port, as the user specified them.
-        remote: (Ipv4Addr, u16),
+        remote: (IpAddr, u16),
     },
     /// A server accepted a client: the source address is the one the application would log.
     Accepted {
@@ -414,9 +414,9 @@ pub enum SocketEvent {
         /// The socket.
         socket: SocketId,
         /// Local address and port.
-        local: (Ipv4Addr, u16),
+        local: (IpAddr, u16),
         /// Remote address and port.
-        remote: (Ipv4Addr, u16),
+        remote: (IpAddr, u16),
     },
     /// The flow reached its outcome.
     Finished {

@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071), its incremental update (RFC 1624), and the CRC of SCTP (RFC 9260 appendix A).
 
 use super::protocol;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// One's-complement sum of `bytes` as big-endian 16-bit words, not yet folded or inverted. An odd last byte is padded with zero.
 #[must_use]
@@ -11,10 +11,27 @@ pub fn sum(bytes: &[u8]) -> u32 {
     words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>() + last
 }
 
-/// The pseudo-header sum of TCP and UDP over IPv4 (RFC 9293 §3.1, RFC 768). `len` is the length of the segment in bytes.
+/// The pseudo-header sum of TCP and UDP (RFC 9293 §3.1, RFC 768), over IPv6 also of ICMPv6 (RFC 8200 §8.1). `len` is the
+/// length of the segment in bytes.
 #[must_use]
-pub fn pseudo_header(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> u32 {
-    sum(&src.octets()) + sum(&dst.octets()) + u32::from(protocol) + u32::from(len)
+pub fn pseudo_header(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, protocol: u8, len: u16) -> u32 {
+    sum_addr(src.into()) + sum_addr(dst.into()) + u32::from(protocol) + u32::from(len)
+}
+
+fn sum_addr(addr: IpAddr) -> u32 {
+    match addr {
+        IpAddr::V4(addr) => sum(&addr.octets()),
+        IpAddr::V6(addr) => sum(&addr.octets()),
+    }
+}
+
+/// The sum of the complements of an address's words.
+fn sum_complement(addr: IpAddr) -> u32 {
+    let words = match addr {
+        IpAddr::V4(_) => 2,
+        IpAddr::V6(_) => 8,
+    };
+    words * 0xffff - sum_addr(addr)
 }
 
 /// Folds a sum to 16 bits and inverts it: the value that goes into a header.
@@ -32,21 +49,21 @@ pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
     finish(u32::from(!checksum) + u32::from(!old) + u32::from(new))
 }
 
-/// The checksum after an IPv4 address in the covered data changed.
+/// The checksum after an address in the covered data changed: [`update16`] for all of its words at once.
 #[must_use]
-pub fn update_addr(checksum: u16, old: Ipv4Addr, new: Ipv4Addr) -> u16 {
-    let (old, new) = (old.octets(), new.octets());
-    let high = update16(checksum, u16::from_be_bytes([old[0], old[1]]), u16::from_be_bytes([new[0], new[1]]));
-    update16(high, u16::from_be_bytes([old[2], old[3]]), u16::from_be_bytes([new[2], new[3]]))
+pub fn update_addr(checksum: u16, old: IpAddr, new: IpAddr) -> u16 {
+    finish(u32::from(!checksum) + sum_complement(old) + sum_addr(new))
 }
 
-/// True if the checksum of a TCP segment, UDP datagram or SCTP packet is right or absent. Other protocols, and headers
-/// too short for the checksum, pass (`nf_checksum`, net/netfilter/utils.c; `sctp_error`).
+/// True if the checksum of a TCP segment, UDP datagram, SCTP packet or ICMPv6 message is right or absent. Other
+/// protocols, and headers too short for the checksum, pass (`nf_checksum`, net/netfilter/utils.c; `sctp_error`).
 #[must_use]
-pub fn is_transport_valid(src: Ipv4Addr, dst: Ipv4Addr, number: u8, l4: &[u8]) -> bool {
+pub fn is_transport_valid(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, number: u8, l4: &[u8]) -> bool {
+    let (src, dst): (IpAddr, IpAddr) = (src.into(), dst.into());
     match number {
         protocol::UDP if l4.len() >= 8 && l4[6..8] == [0, 0] => true,
-        protocol::TCP | protocol::UDP => {
+        protocol::ICMPV6 if src.is_ipv4() => true,
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 => {
             let len = u16::try_from(l4.len()).unwrap_or(u16::MAX);
             finish(pseudo_header(src, dst, number, len) + sum(l4)) == 0
         }

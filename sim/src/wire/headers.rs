@@ -1,6 +1,6 @@
 //! The packet fields that routing, rules and conntrack use, parsed once.
 
-use super::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, be16, protocol};
+use super::{Icmpv4, Icmpv6, Ip, Tcp, TcpFlags, Udp, be16, protocol};
 use std::net::IpAddr;
 
 /// Transport fields, as far as the packet contains them.
@@ -29,7 +29,7 @@ pub enum L4 {
         /// Destination port.
         dst_port: u16,
     },
-    /// ICMP.
+    /// ICMP or ICMPv6.
     Icmp {
         /// Type.
         icmp_type: u8,
@@ -42,7 +42,7 @@ pub enum L4 {
     Other,
     /// A fragment after the first: it has no transport header.
     Fragment,
-    /// The transport header is truncated.
+    /// The transport header is truncated or missing.
     Truncated,
 }
 
@@ -67,10 +67,10 @@ pub struct Headers {
     pub dst: IpAddr,
     /// Protocol number.
     pub protocol: u8,
-    /// Time to live, in hops.
+    /// Time to live or hop limit.
     pub ttl: u8,
     /// Length of the IP packet in bytes.
-    pub total_len: u16,
+    pub total_len: u32,
     /// True for every fragment of a datagram, including the first.
     pub is_fragment: bool,
     /// Transport fields.
@@ -80,22 +80,22 @@ pub struct Headers {
 impl Headers {
     /// Parses an IP packet, starting at its network header; `None` if the IP header itself is malformed.
     pub fn parse(l3: &[u8]) -> Option<Self> {
-        let ip = Ipv4::new_checked(l3)?;
-        let is_later_fragment = ip.fragment_offset() > 0;
+        let ip = Ip::new_checked(l3)?;
         Some(Self {
-            src: ip.src().into(),
-            dst: ip.dst().into(),
+            src: ip.src(),
+            dst: ip.dst(),
             protocol: ip.protocol(),
             ttl: ip.ttl(),
-            total_len: ip.total_len(),
-            is_fragment: is_later_fragment || ip.more_fragments(),
-            l4: if is_later_fragment { L4::Fragment } else { transport(ip.protocol(), ip.payload()) },
+            total_len: u32::try_from(ip.total_len()).expect("a packet is at most 65,575 bytes"),
+            is_fragment: ip.is_fragment(),
+            l4: if ip.fragment_offset() > 0 { L4::Fragment } else { transport(&ip) },
         })
     }
 }
 
-fn transport(protocol: u8, bytes: &[u8]) -> L4 {
-    match protocol {
+fn transport(ip: &Ip<&[u8]>) -> L4 {
+    let bytes = ip.payload();
+    match ip.protocol() {
         protocol::TCP => Tcp::new_checked(bytes).map_or(L4::Truncated, |tcp| L4::Tcp {
             src_port: tcp.src_port(),
             dst_port: tcp.dst_port(),
@@ -108,11 +108,22 @@ fn transport(protocol: u8, bytes: &[u8]) -> L4 {
             L4::Sctp { src_port: be16(bytes, 0), dst_port: be16(bytes, 2) }
         }
         protocol::SCTP => L4::Truncated,
-        protocol::ICMP => Icmpv4::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
-            icmp_type: icmp.icmp_type(),
-            code: icmp.code(),
-            id: icmp.id(),
-        }),
+        protocol::ICMP if matches!(ip, Ip::V4(_)) => {
+            Icmpv4::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
+                icmp_type: icmp.icmp_type(),
+                code: icmp.code(),
+                id: icmp.id(),
+            })
+        }
+        protocol::ICMPV6 if matches!(ip, Ip::V6(_)) => {
+            Icmpv6::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
+                icmp_type: icmp.icmp_type(),
+                code: icmp.code(),
+                id: icmp.id(),
+            })
+        }
+        // The end of an IPv6 packet, or an extension header that is cut.
+        protocol::NO_NEXT_HEADER if matches!(ip, Ip::V6(_)) => L4::Truncated,
         _ => L4::Other,
     }
 }

@@ -136,14 +136,14 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
 
     /// Sets the source address and updates the header checksum. For transport checksums see [`super::rewrite`].
     pub fn set_src(&mut self, new: Ipv4Addr) {
-        let updated = checksum::update_addr(self.checksum(), self.src(), new);
+        let updated = checksum::update_addr(self.checksum(), self.src().into(), new.into());
         self.0.as_mut()[field::SRC].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }
 
     /// Sets the destination address and updates the header checksum.
     pub fn set_dst(&mut self, new: Ipv4Addr) {
-        let updated = checksum::update_addr(self.checksum(), self.dst(), new);
+        let updated = checksum::update_addr(self.checksum(), self.dst().into(), new.into());
         self.0.as_mut()[field::DST].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }

@@ -2,10 +2,11 @@
 //!
 //! Linux: `manip_pkt` and the `*_manip_pkt` functions of net/netfilter/nf_nat_proto.c.
 
+use super::icmpv6::ICMPV6_HEADER_LEN;
 use super::tcp::TCP_HEADER_LEN;
 use super::udp::UDP_HEADER_LEN;
-use super::{Icmpv4, Ipv4, be16, checksum, protocol};
-use std::net::Ipv4Addr;
+use super::{Icmpv4, Icmpv6, Ip, be16, checksum, protocol};
+use std::net::IpAddr;
 
 /// Which end of a packet is rewritten (`enum nf_nat_manip_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,41 +29,96 @@ impl Side {
 }
 
 /// Rewrites one side of a packet for NAT: address, port or ICMP identifier, and every checksum that covers them
-/// (`nf_nat_ipv4_manip_pkt`, net/netfilter/nf_nat_proto.c).
+/// (`nf_nat_ipv4_manip_pkt`, `nf_nat_ipv6_manip_pkt`, net/netfilter/nf_nat_proto.c).
 ///
-/// `l3` starts at a complete IPv4 header, of a packet or of the quote in an ICMP error. Returns false, and changes
+/// `l3` starts at a complete IP header, of a packet or of the quote in an ICMP error. Returns false, and changes
 /// nothing, if it is truncated before the fields to rewrite.
+///
+/// # Panics
+/// If the address and the packet have different IP versions.
 #[must_use]
-pub fn manip_pkt(l3: &mut [u8], side: Side, addr: Ipv4Addr, port: u16) -> bool {
-    let ip = Ipv4::new_unchecked(&*l3);
-    let needed = match ip.protocol() {
-        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP => 8,
-        _ => 0,
+pub fn manip_pkt(l3: &mut [u8], side: Side, addr: IpAddr, port: u16) -> bool {
+    let transport = Transport::of(&Ip::new_unchecked(&*l3));
+    let needed = match transport.kind {
+        Kind::Tcp | Kind::Udp | Kind::Sctp | Kind::Icmp | Kind::Icmpv6 => 8,
+        Kind::Other => 0,
     };
-    if ip.fragment_offset() == 0 && l3.len() - ip.header_len() < needed {
+    if l3.len().saturating_sub(transport.start) < needed {
         return false;
     }
-    set_addr(l3, side, addr);
-    set_port(l3, side, port);
+    write_addr(l3, transport, side, addr);
+    write_port(l3, transport, side, port);
     true
 }
 
-/// Offset of the transport checksum, if the packet is long enough.
-fn checksum_at(number: u8, l4: &[u8]) -> Option<usize> {
-    match number {
-        // Linux rewrites the checksum only if the TCP header is complete (`tcp_manip_pkt`).
-        protocol::TCP if l4.len() >= TCP_HEADER_LEN => Some(16),
-        // RFC 768: zero means that the sender computed no checksum.
-        protocol::UDP if l4.len() >= UDP_HEADER_LEN && be16(l4, 6) != 0 => Some(6),
-        // ICMP's checksum covers no address, and SCTP's CRC is recomputed as a whole.
-        _ => None,
+/// Transport protocols that NAT rewrites (`l4proto_manip_pkt`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Udp,
+    Sctp,
+    Icmp,
+    Icmpv6,
+    /// Not rewritten: a protocol without ports, or a fragment after the first.
+    Other,
+}
+
+/// The transport protocol of a packet, and its position.
+#[derive(Clone, Copy)]
+struct Transport {
+    kind: Kind,
+    /// Offset of the first byte.
+    start: usize,
+    /// Offset of the end, according to the IP header.
+    end: usize,
+}
+
+impl Transport {
+    fn of<T: AsRef<[u8]>>(ip: &Ip<T>) -> Self {
+        let kind = match ip.protocol() {
+            _ if ip.fragment_offset() > 0 => Kind::Other,
+            protocol::TCP => Kind::Tcp,
+            protocol::UDP => Kind::Udp,
+            protocol::SCTP => Kind::Sctp,
+            protocol::ICMP if matches!(ip, Ip::V4(_)) => Kind::Icmp,
+            protocol::ICMPV6 if matches!(ip, Ip::V6(_)) => Kind::Icmpv6,
+            _ => Kind::Other,
+        };
+        Self { kind, start: ip.header_len(), end: ip.total_len().max(ip.header_len()) }
+    }
+
+    /// The transport header and its payload, as far as present.
+    fn bytes(self, l3: &mut [u8]) -> &mut [u8] {
+        let end = self.end.min(l3.len());
+        &mut l3[self.start.min(end)..end]
     }
 }
 
-/// Rewrites an address of an IPv4 packet, its header checksum, and the transport checksum that covers the address. `l3`
-/// starts at a complete IPv4 header; the transport header may be truncated, as in an ICMP quote.
-pub fn set_addr(l3: &mut [u8], side: Side, new: Ipv4Addr) {
-    let mut ip = Ipv4::new_unchecked(&mut *l3);
+/// Offset of the transport checksum, if the packet is long enough.
+fn checksum_at(kind: Kind, l4: &[u8]) -> Option<usize> {
+    match kind {
+        // Linux rewrites the checksum only if the TCP header is complete (`tcp_manip_pkt`).
+        Kind::Tcp if l4.len() >= TCP_HEADER_LEN => Some(16),
+        // RFC 768: zero means that the sender computed no checksum.
+        Kind::Udp if l4.len() >= UDP_HEADER_LEN && be16(l4, 6) != 0 => Some(6),
+        Kind::Icmpv6 if l4.len() >= ICMPV6_HEADER_LEN => Some(2),
+        // The checksum of ICMPv4 covers no address, and SCTP's CRC is recomputed as a whole.
+        Kind::Tcp | Kind::Udp | Kind::Icmpv6 | Kind::Icmp | Kind::Sctp | Kind::Other => None,
+    }
+}
+
+/// Rewrites an address of an IP packet, the header checksum of IPv4, and the transport checksum that covers the address.
+/// `l3` starts at a complete IP header; the transport header may be truncated, as in an ICMP quote.
+///
+/// # Panics
+/// If the address and the packet have different IP versions.
+pub fn set_addr(l3: &mut [u8], side: Side, new: IpAddr) {
+    let transport = Transport::of(&Ip::new_unchecked(&*l3));
+    write_addr(l3, transport, side, new);
+}
+
+fn write_addr(l3: &mut [u8], transport: Transport, side: Side, new: IpAddr) {
+    let mut ip = Ip::new_unchecked(&mut *l3);
     let old = match side {
         Side::Src => ip.src(),
         Side::Dst => ip.dst(),
@@ -71,59 +127,55 @@ pub fn set_addr(l3: &mut [u8], side: Side, new: Ipv4Addr) {
         Side::Src => ip.set_src(new),
         Side::Dst => ip.set_dst(new),
     }
-    if ip.fragment_offset() > 0 {
-        return;
-    }
-    let (header_len, number) = (ip.header_len(), ip.protocol());
-    patch_checksum(&mut l3[header_len..], number, |value| checksum::update_addr(value, old, new));
+    let l4 = l3.get_mut(transport.start..).unwrap_or_default();
+    patch_checksum(l4, transport.kind, |value| checksum::update_addr(value, old, new));
 }
 
 /// Rewrites a port of a TCP, UDP or SCTP packet, or the identifier of an ICMP query (for either side), and the
 /// checksum. Does nothing for later fragments and for headers truncated before the field.
 pub fn set_port(l3: &mut [u8], side: Side, new: u16) {
-    let ip = Ipv4::new_unchecked(&*l3);
-    if ip.fragment_offset() > 0 {
-        return;
-    }
-    let (header_len, number) = (ip.header_len(), ip.protocol());
-    let end = l3.len().min(usize::from(ip.total_len()).max(header_len));
-    let l4 = &mut l3[header_len..end];
-    let at = match (number, side) {
-        (protocol::TCP | protocol::UDP | protocol::SCTP, Side::Src) => 0,
-        (protocol::TCP | protocol::UDP | protocol::SCTP, Side::Dst) => 2,
-        (protocol::ICMP, Side::Src | Side::Dst) => 4,
-        _ => return,
+    let transport = Transport::of(&Ip::new_unchecked(&*l3));
+    write_port(l3, transport, side, new);
+}
+
+fn write_port(l3: &mut [u8], transport: Transport, side: Side, new: u16) {
+    let kind = transport.kind;
+    let l4 = transport.bytes(l3);
+    let at = match (kind, side) {
+        (Kind::Tcp | Kind::Udp | Kind::Sctp, Side::Src) => 0,
+        (Kind::Tcp | Kind::Udp | Kind::Sctp, Side::Dst) => 2,
+        (Kind::Icmp | Kind::Icmpv6, Side::Src | Side::Dst) => 4,
+        (Kind::Other, Side::Src | Side::Dst) => return,
     };
-    if l4.len() < at + 2 {
+    // In an ICMP error, these bytes have another meaning (`icmp_manip_pkt`).
+    let has_field = match kind {
+        Kind::Tcp | Kind::Udp | Kind::Sctp => l4.len() >= at + 2,
+        Kind::Icmp => Icmpv4::new_checked(&*l4).is_some_and(|icmp| icmp.is_query()),
+        Kind::Icmpv6 => Icmpv6::new_checked(&*l4).is_some_and(|icmp| icmp.is_echo()),
+        Kind::Other => false,
+    };
+    if !has_field {
         return;
     }
     let old = be16(l4, at);
-    match number {
-        protocol::ICMP => {
-            // Linux: icmp_manip_pkt. In an ICMP error, these bytes have another meaning.
-            if !Icmpv4::new_checked(&*l4).is_some_and(|icmp| icmp.is_query()) {
-                return;
-            }
-            l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    match kind {
+        Kind::Icmp => {
             let value = checksum::update16(be16(l4, 2), old, new);
             l4[2..4].copy_from_slice(&value.to_be_bytes());
         }
-        protocol::SCTP => {
-            l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
-            checksum::fill_sctp(l4);
-        }
-        _ => {
-            l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
-            patch_checksum(l4, number, |value| checksum::update16(value, old, new));
+        Kind::Sctp => checksum::fill_sctp(l4),
+        Kind::Tcp | Kind::Udp | Kind::Icmpv6 | Kind::Other => {
+            patch_checksum(l4, kind, |value| checksum::update16(value, old, new));
         }
     }
 }
 
-fn patch_checksum(l4: &mut [u8], number: u8, update: impl Fn(u16) -> u16) {
-    let Some(at) = checksum_at(number, l4) else { return };
+fn patch_checksum(l4: &mut [u8], kind: Kind, update: impl Fn(u16) -> u16) {
+    let Some(at) = checksum_at(kind, l4) else { return };
     let new = match update(be16(l4, at)) {
         // RFC 768: a computed zero is transmitted as all ones.
-        0 if number == protocol::UDP => 0xffff,
+        0 if kind == Kind::Udp => 0xffff,
         value => value,
     };
     l4[at..at + 2].copy_from_slice(&new.to_be_bytes());

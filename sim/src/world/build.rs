@@ -10,7 +10,7 @@ use crate::netns::Netns;
 use crate::sysctl::SysctlError;
 use crate::wire::MacAddr;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -251,12 +251,12 @@ impl World {
     }
 
     /// Adds a permanent neighbour (`ip neigh replace ADDR lladdr MAC dev DEV nud permanent`).
-    pub fn add_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr, mac: MacAddr) {
+    pub fn add_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: IpAddr, mac: MacAddr) {
         self.with_netns(netns, |ns, cx| ns.neigh.add_permanent(cx, &ns.devices, device, addr, mac));
     }
 
     /// Removes a neighbour (`ip neigh del`). Returns true if there was one.
-    pub fn remove_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: Ipv4Addr) -> bool {
+    pub fn remove_neighbour(&mut self, netns: NetnsId, device: DeviceId, addr: IpAddr) -> bool {
         self.with_netns(netns, |ns, cx| ns.neigh.remove(cx, device, addr))
     }
 

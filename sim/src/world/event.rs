@@ -5,7 +5,7 @@ use crate::packet::QueuedPacket;
 use crate::time::Instant;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// An event of a netns.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(super) enum WorldEvent {
     /// Incomplete datagrams may have timed out.
     DefragTimer { due: Instant },
     /// A neighbour entry's timer expires.
-    NeighTimer { device: DeviceId, addr: Ipv4Addr },
+    NeighTimer { device: DeviceId, addr: IpAddr },
 }
 
 #[derive(Clone, Debug)]

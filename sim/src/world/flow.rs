@@ -9,7 +9,7 @@ use crate::socket::{
 };
 use crate::stack::{ip_output, transport};
 use crate::time::Duration;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A connection or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct ConnectSpec {
     /// Source port, if fixed.
     pub src_port: Option<u16>,
     /// Destination address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddr,
     /// Destination port; unused for ICMP.
     pub dst_port: u16,
     /// Payload of the request.
@@ -36,15 +36,16 @@ impl World {
     /// Starts a flow from a socket of `netns` (`connect(2)`). Run the world to get its result.
     ///
     /// # Errors
-    /// If no source port is available.
+    /// If no source port is available, or the destination is an IPv6 address.
     pub fn connect(&mut self, netns: NetnsId, spec: ConnectSpec) -> Result<FlowId, ConnectError> {
+        let IpAddr::V4(dst) = spec.dst else { return Err(ConnectError::Ipv6NotExecuted) };
         let flow = self.next_flow();
         let opened = self.with_netns(netns, |ns, cx| {
             // Linux: ip_route_connect, include/net/route.h. Without a route, connect(2) fails at once.
-            let route = ip_output::ip_route_output(ns, cx, None, spec.dst);
+            let route = ip_output::ip_route_output(ns, cx, None, dst);
             let client = ClientSpec {
                 protocol: spec.protocol,
-                src: route.map_or(Ipv4Addr::UNSPECIFIED, |route| route.source),
+                src: route.map_or(Ipv4Addr::UNSPECIFIED.into(), |route| route.source),
                 src_port: spec.src_port,
                 dst: route.map_or(spec.dst, |route| route.destination(spec.dst)),
                 dst_port: spec.dst_port,
@@ -109,7 +110,7 @@ impl World {
     pub fn tcp_listen(
         &mut self,
         netns: NetnsId,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {
@@ -120,7 +121,7 @@ impl World {
     pub fn udp_bind(
         &mut self,
         netns: NetnsId,
-        addr: Option<Ipv4Addr>,
+        addr: Option<IpAddr>,
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {

@@ -62,7 +62,7 @@ impl World {
             if total_len > ns.devices.get(route.device).mtu {
                 return Err(RawSendError::MessageSize);
             }
-            let source = if ip.src() == Ipv4Addr::UNSPECIFIED { route.source } else { ip.src() };
+            let source = if ip.src() == Ipv4Addr::UNSPECIFIED { route.ipv4_source() } else { ip.src() };
             // Linux: ip_select_ident_segs, include/net/ip.h.
             let needs_ident = ip.ident() == 0 && !ip.dont_fragment();
             let ident = if needs_ident { ip_output::ip_select_ident(cx) } else { ip.ident() };

@@ -58,7 +58,7 @@ fn spec(protocol: ClientProtocol, dst: &str, dst_port: u16) -> ConnectSpec {
     ConnectSpec {
         protocol,
         src_port: None,
-        dst: addr(dst),
+        dst: addr(dst).into(),
         dst_port,
         request: b"hello\n".to_vec(),
         deadline: Duration::from_secs(10),

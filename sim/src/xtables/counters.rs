@@ -53,7 +53,7 @@ impl Counters {
 
     /// Counts one packet (`ADD_COUNTER`, include/linux/netfilter/x_tables.h).
     #[inline]
-    pub(super) fn add(&mut self, slot: u32, bytes: u16) {
+    pub(super) fn add(&mut self, slot: u32, bytes: u32) {
         let count = self.count_mut(slot);
         count.packets += 1;
         count.bytes += u64::from(bytes);

@@ -34,7 +34,7 @@ pub(super) fn ipt_do_table(
     let devices = ctx.devices;
     let name_of = |device: Option<_>| device.map_or("", |id| &*devices.get(id).name);
     let (in_name, out_name) = (name_of(ctx.state.in_dev), name_of(ctx.state.out_dev));
-    let is_later_fragment = family == Family::Ipv4 && packet.ipv4().fragment_offset() > 0;
+    let is_later_fragment = packet.ip().fragment_offset() > 0;
     let kind = table.kind;
     let (chains, counters, states) = table.split();
     let base = chains.get(id).base.expect("a hook has a base chain");

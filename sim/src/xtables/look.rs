@@ -1,7 +1,6 @@
 //! The context in which a match evaluates a packet.
 
 use super::recent_lists::RecentLists;
-use crate::hook::Family;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::time::Instant;
@@ -58,21 +57,13 @@ pub(super) struct Look<'l, 'a, 'b> {
 impl Look<'_, '_, '_> {
     /// Offset of this fragment in bytes; zero for whole packets.
     pub(super) fn fragment_offset(&self) -> u16 {
-        match self.ctx.state.family {
-            Family::Ipv4 => self.packet.ipv4().fragment_offset(),
-            // IPv6 fragments have an extension header, which is not modelled.
-            Family::Ipv6 | Family::Bridge => 0,
-        }
+        self.packet.ip().fragment_offset()
     }
 
-    /// The bytes after the IP header.
+    /// The bytes after the IP header, and after the extension headers of IPv6.
     pub(super) fn transport(&self) -> &[u8] {
+        let ip = self.packet.ip();
         let l3 = self.packet.l3();
-        let end = l3.len().min(usize::from(self.headers.total_len));
-        let start = match self.ctx.state.family {
-            Family::Ipv4 => self.packet.ipv4().header_len(),
-            Family::Ipv6 | Family::Bridge => 40,
-        };
-        l3.get(start..end).unwrap_or_default()
+        l3.get(ip.header_len()..l3.len().min(ip.total_len())).unwrap_or_default()
     }
 }

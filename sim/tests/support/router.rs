@@ -12,7 +12,7 @@ use sim::route::{RouteKind, RouteResult};
 use sim::sysctl::Sysctls;
 use sim::wire::MacAddr;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 const DEVICES: [&str; 3] = ["eth0", "eth1", "eth2"];
@@ -338,7 +338,11 @@ impl Host {
         match result {
             Ok(RouteResult { kind, device, gateway, source }) => {
                 let gateway = gateway.map(|gateway| gateway.to_string());
-                let source = if is_input { src.filter(|src| !src.is_unspecified()) } else { Some(source) };
+                let source = if is_input {
+                    src.filter(|src| !src.is_unspecified()).map(IpAddr::V4)
+                } else {
+                    Some(source)
+                };
                 let source =
                     source.filter(|source| !source.is_unspecified()).map(|source| source.to_string());
                 let name = &self.devices.get(device).name;

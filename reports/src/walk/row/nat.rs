@@ -20,8 +20,7 @@ pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &NatEvent) -> R
             Row::new(place, format!("binding: {change} for the whole flow")).tone(Tone::Change)
         }
         NatEvent::Translated { manip, direction, from, to } => {
-            let (from, to) = ((from.0.into(), from.1), (to.0.into(), to.1));
-            let change = arrow(words, *manip, from, to);
+            let change = arrow(words, *manip, *from, *to);
             let text = match direction {
                 Direction::Original => change,
                 Direction::Reply => format!("{change} (reply)"),

@@ -6,7 +6,7 @@ use sim::drop_reason::DropReason;
 use sim::ids::NetnsId;
 use sim::route::{RouteKind, RouteResult};
 use sim::trace::{NeighEvent, RouteEvent};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Row {
     match event {
@@ -22,7 +22,7 @@ pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Ro
 fn decision(
     words: &Words<'_>,
     netns: NetnsId,
-    dst: Ipv4Addr,
+    dst: IpAddr,
     result: &Result<RouteResult, DropReason>,
     source: &str,
 ) -> Row {

@@ -3,10 +3,10 @@ use crate::sample::{Addr, Script, segment};
 use crate::walk::Walk;
 use sim::packet::Origin;
 use sim::wire::TcpFlags;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const CLIENT: Addr = (Ipv4Addr::new(192, 168, 0, 100), 40000);
-const SERVER: Addr = (Ipv4Addr::new(10, 244, 1, 2), 8080);
+const CLIENT: Addr = (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 100)), 40000);
+const SERVER: Addr = (IpAddr::V4(Ipv4Addr::new(10, 244, 1, 2)), 8080);
 const CLIENT_ISN: u32 = u32::MAX - 1;
 const SERVER_ISN: u32 = 7_000;
 

@@ -7,7 +7,7 @@ fn check(settings: &[(&str, &str)], target: &str, sender: &str, expected: (bool,
         bench = bench.set(name, value);
     }
     bench.receive(who_has(target, sender), PacketType::Broadcast);
-    let is_known = bench.table.get(bench.now, &bench.sysctls, ETH0, addr(sender)).is_some();
+    let is_known = bench.table.get(bench.now, &bench.sysctls, ETH0, addr(sender).into()).is_some();
     let is_answered = bench.log.contains("is-at");
     assert_eq!((is_answered, is_known), expected, "{settings:?}: who-has {target} tell {sender}");
     if is_answered {
@@ -135,7 +135,7 @@ fn unsolicited_arp_makes_entries_only_where_it_is_accepted() {
     ] {
         let mut bench = Bench::new().set("net.ipv4.conf.eth0.arp_accept", accept);
         bench.receive(arp, PacketType::Broadcast);
-        let known = bench.table.get(bench.now, &bench.sysctls, ETH0, arp.sender_ip);
+        let known = bench.table.get(bench.now, &bench.sysctls, ETH0, arp.sender_ip.into());
         assert_eq!(known.is_some(), expected, "arp_accept {accept}: {arp:?}");
         assert!(known.is_none_or(|(_, state)| state == NeighState::Stale));
         bench.finish();

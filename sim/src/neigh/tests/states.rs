@@ -60,7 +60,7 @@ fn progress_of_a_connection_spares_the_probe() {
     bench.receive(who_has("10.0.0.1", "10.0.0.2"), PacketType::Broadcast);
     bench.send("10.0.0.1", "10.0.0.2");
     bench.run_until(1_000);
-    bench.table.confirm(bench.now, &bench.sysctls, ETH0, addr("10.0.0.2"));
+    bench.table.confirm(bench.now, &bench.sysctls, ETH0, addr("10.0.0.2").into());
     bench.run_until(5_000);
     bench.tell_state("10.0.0.2");
     insta::assert_snapshot!(bench.finish());
@@ -102,13 +102,13 @@ fn permanent_entries_neither_age_nor_change() {
     let mut bench = Bench::new();
     bench.send("10.0.0.1", "10.0.0.2");
     bench.act(|table, cx, routing| {
-        table.add_permanent(cx, routing.devices, ETH0, addr("10.0.0.2"), OTHER);
+        table.add_permanent(cx, routing.devices, ETH0, addr("10.0.0.2").into(), OTHER);
     });
     bench.run_until(100_000);
     bench.receive(is_at("10.0.0.2", PEER), PacketType::Host);
     bench.tell_state("10.0.0.2");
     bench.send("10.0.0.1", "10.0.0.2");
-    assert!(bench.act(|table, cx, _| table.remove(cx, ETH0, addr("10.0.0.2"))));
+    assert!(bench.act(|table, cx, _| table.remove(cx, ETH0, addr("10.0.0.2").into())));
     bench.tell_state("10.0.0.2");
     insta::assert_snapshot!(bench.finish());
 }
@@ -131,7 +131,7 @@ fn the_queue_holds_as_many_packets_as_the_kernels() {
         for _ in 0..600 {
             bench.send_bytes("10.0.0.1", "10.0.0.2", payload + 8);
         }
-        let waiting = bench.table.entries[&(ETH0, addr("10.0.0.2"))].queue.len();
+        let waiting = bench.table.entries[&(ETH0, addr("10.0.0.2").into())].queue.len();
         assert_eq!(waiting, expected, "{payload} bytes");
         assert_eq!(bench.log.matches("dropped NeighQueueFull").count(), 600 - expected);
     }
@@ -143,17 +143,21 @@ fn next_hops_that_are_not_asked_for() {
     for next_hop in ["10.0.0.255", "255.255.255.255", "224.0.0.1", "239.129.2.3"] {
         bench.send("10.0.0.1", next_hop);
     }
-    for (device, expected) in
-        [(DeviceId::LOOPBACK, MacAddr::ZERO), (DeviceId(4), MacAddr([2, 0, 0, 0, 2, 1]))]
-    {
+    for (device, next_hop, expected) in [
+        (DeviceId::LOOPBACK, "10.0.0.9", MacAddr::ZERO),
+        (DeviceId(4), "10.0.0.9", MacAddr([2, 0, 0, 0, 2, 1])),
+        (DeviceId(4), "fd00::9", MacAddr([2, 0, 0, 0, 2, 1])),
+        (DeviceId(4), "ff02::1:ff00:9", MacAddr([0x33, 0x33, 0xff, 0, 0, 9])),
+        (ETH0, "ff02::1:ff00:9", MacAddr([0x33, 0x33, 0xff, 0, 0, 9])),
+    ] {
         bench.act(|table, cx, routing| {
             let packet = cx.create(Origin::Injected, None, None, vec![0; 34]);
-            match table.resolve(cx, routing, device, addr("10.0.0.9"), packet) {
+            match table.resolve(cx, routing, device, next_hop.parse().unwrap(), packet) {
                 Resolution::Resolved(mac, packet) => {
                     assert_eq!(mac, expected);
                     cx.end(packet, Terminal::Consumed);
                 }
-                Resolution::Queued | Resolution::Dropped => panic!("{device:?} has no ARP"),
+                Resolution::Queued | Resolution::Dropped => panic!("{next_hop} on {device:?} is asked for"),
             }
         });
     }

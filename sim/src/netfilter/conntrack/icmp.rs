@@ -4,7 +4,7 @@ use super::Conntrack;
 use crate::ct::{CtInfo, PacketCt};
 use crate::time::Instant;
 use crate::tuple::{Direction, L4Key, Tuple};
-use crate::wire::{Icmpv4, Ipv4, protocol};
+use crate::wire::{Icmpv4, Ip, protocol};
 use std::net::IpAddr;
 
 /// The highest known type (`NR_ICMP_TYPES`, include/uapi/linux/icmp.h).
@@ -22,7 +22,7 @@ pub(super) enum IcmpKind {
 }
 
 /// Linux: `nf_conntrack_icmpv4_error`.
-pub(super) fn classify(ip: &Ipv4<&[u8]>, verify: bool, conntrack: &Conntrack, now: Instant) -> IcmpKind {
+pub(super) fn classify(ip: &Ip<&[u8]>, verify: bool, conntrack: &Conntrack, now: Instant) -> IcmpKind {
     if ip.protocol() != protocol::ICMP {
         return IcmpKind::Query;
     }
@@ -38,7 +38,7 @@ pub(super) fn classify(ip: &Ipv4<&[u8]>, verify: bool, conntrack: &Conntrack, no
     if !icmp.is_error() {
         return IcmpKind::Query;
     }
-    match flow_of_error(icmp.payload(), ip.dst().into(), conntrack, now) {
+    match flow_of_error(icmp.payload(), ip.dst(), conntrack, now) {
         Some(ct) => IcmpKind::Error(ct),
         None => IcmpKind::Refused("an ICMP error about a flow that is not known"),
     }

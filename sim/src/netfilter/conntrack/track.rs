@@ -37,7 +37,7 @@ pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
         return Verdict::Accept;
     }
     let verify = ctx.sysctls.conntrack.checksum && ctx.state.hook == Hook::Prerouting;
-    match icmp::classify(&packet.ipv4(), verify, ctx.conntrack, ctx.cx.now) {
+    match icmp::classify(&packet.ip(), verify, ctx.conntrack, ctx.cx.now) {
         IcmpKind::Query => {}
         IcmpKind::Error(ct) => return attach_error(ctx, packet, ct),
         IcmpKind::Refused(why) => {
@@ -75,7 +75,7 @@ fn attach_error(ctx: &mut EvalCtx, packet: &mut Packet, ct: PacketCt) -> Verdict
 
 /// Checks of each protocol before lookup (`tcp_error`, `udp_error`, `sctp_error`).
 fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'static str> {
-    let ip = packet.ipv4();
+    let ip = packet.ip();
     let l4 = ip.payload();
     let is_right = || checksum::is_transport_valid(ip.src(), ip.dst(), headers.protocol, l4);
     match headers.l4 {
@@ -119,7 +119,7 @@ fn resolve_normal_ct(
 
 /// The protocol state of a new flow, or why this packet cannot start one.
 fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolState, &'static str> {
-    let ip = packet.ipv4();
+    let ip = packet.ip();
     match original.protocol {
         protocol::TCP => {
             let segment = TrackedSegment::parse(ip.payload()).ok_or("a TCP segment without its header")?;
@@ -198,7 +198,7 @@ fn handle_packet(
 /// Linux: `nf_conntrack_handle_packet`.
 fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) -> ProtocolVerdict {
     let (now, settings) = (ctx.cx.now, &ctx.sysctls.conntrack);
-    let ip = packet.ipv4();
+    let ip = packet.ip();
     let Some(entry) = ctx.conntrack.entry_mut(id) else {
         return ProtocolVerdict::Invalid("its entry is gone");
     };

@@ -56,11 +56,7 @@ pub(super) fn null_binding(ctx: &mut EvalCtx, packet: &Packet, manip: Side) -> V
         Side::Src => reply.dst,
         Side::Dst => reply.src,
     };
-    let range = match kept {
-        IpAddr::V4(addr) => NatRange::to_addr(addr),
-        IpAddr::V6(_) => NatRange::default(),
-    };
-    setup_info(ctx, packet, &range, manip)
+    setup_info(ctx, packet, &NatRange::to_addr(kept), manip)
 }
 
 /// Binds the source to an address of the output device (`nf_nat_masquerade_ipv4`, net/netfilter/nf_nat_masquerade.c).
@@ -69,11 +65,16 @@ pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdi
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     // A host without an address requests one (DHCP).
-    if entry.tuple(Direction::Original).src == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+    if entry.tuple(Direction::Original).src.is_unspecified() {
         return Verdict::Accept;
     }
     let Some(device) = ctx.state.out_dev else { return Verdict::Drop(DropReason::NatFailed) };
-    let next_hop = packet.meta.route.and_then(|route| route.gateway).unwrap_or_else(|| packet.ipv4().dst());
+    // Linux: rt_nexthop, include/net/route.h.
+    let gateway = packet.meta.route.and_then(|route| route.gateway);
+    let next_hop = match gateway {
+        Some(IpAddr::V4(gateway)) => gateway,
+        Some(IpAddr::V6(_)) | None => packet.ipv4().dst(),
+    };
     let addr = select_source(ctx.devices, ctx.sysctls, device, Some(next_hop), Scope::Universe);
     let Some(addr) = addr else {
         return Verdict::Drop(DropReason::NatFailed);
@@ -81,7 +82,7 @@ pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdi
     if let Some(entry) = ctx.conntrack.entry_mut(id).filter(|entry| !entry.is_confirmed()) {
         entry.masquerade_device = Some(device);
     }
-    let range = NatRange { min_addr: Some(addr), max_addr: Some(addr), ..*range };
+    let range = NatRange { min_addr: Some(addr.into()), max_addr: Some(addr.into()), ..*range };
     setup_info(ctx, packet, &range, Side::Src)
 }
 
@@ -98,6 +99,6 @@ pub fn redirect(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdict
     let Some(addr) = addr.filter(|addr| !addr.is_unspecified()) else {
         return Verdict::Drop(DropReason::NatFailed);
     };
-    let range = NatRange { min_addr: Some(addr), max_addr: Some(addr), ..*range };
+    let range = NatRange { min_addr: Some(addr.into()), max_addr: Some(addr.into()), ..*range };
     setup_info(ctx, packet, &range, Side::Dst)
 }

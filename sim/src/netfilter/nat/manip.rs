@@ -11,7 +11,7 @@ use crate::tuple::{Direction, Tuple};
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::rewrite::{self, Side};
 use crate::wire::{ETHERNET_HEADER_LEN, Icmpv4, icmpv4};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Translates one side of a packet, if its flow is translated on that side (`nf_nat_packet`,
 /// net/netfilter/nf_nat_core.c). The destination of a reply is the client's source, and vice versa.
@@ -43,9 +43,8 @@ fn translate(
     manip: Side,
     direction: Direction,
 ) -> Verdict {
-    let Some(to) = ipv4_end(target, manip) else { return Verdict::Accept };
     let from = ctx.cx.trace.is_recording().then(|| end_of(packet, manip));
-    if !rewrite::manip_pkt(packet.l3_mut(), manip, to.0, to.1) {
+    if !rewrite::manip_pkt(packet.l3_mut(), manip, target.addr(manip), target.port(manip)) {
         return Verdict::Drop(DropReason::NatFailed);
     }
     if let Some(from) = from {
@@ -56,21 +55,14 @@ fn translate(
 }
 
 /// Address and port of one side, as currently in the packet.
-fn end_of(packet: &Packet, side: Side) -> (Ipv4Addr, u16) {
-    let ip = packet.ipv4();
+fn end_of(packet: &Packet, side: Side) -> (IpAddr, u16) {
+    let ip = packet.ip();
     let addr = match side {
         Side::Src => ip.src(),
         Side::Dst => ip.dst(),
     };
     let tuple = packet.headers().as_ref().and_then(Tuple::of_packet);
     (addr, tuple.map_or(0, |tuple| tuple.port(side)))
-}
-
-const fn ipv4_end(tuple: &Tuple, side: Side) -> Option<(Ipv4Addr, u16)> {
-    match tuple.addr(side) {
-        IpAddr::V4(addr) => Some((addr, tuple.port(side))),
-        IpAddr::V6(_) => None,
-    }
 }
 
 /// Translates an ICMP error about a translated flow: the quoted packet, and one of the error's own addresses
@@ -101,18 +93,22 @@ pub(super) fn nf_nat_icmp_reply_translation(
         return Ok(());
     }
     let quoted = manip.opposite();
-    let (Some(inner), Some(target)) = (ipv4_end(&opposite, quoted), opposite.reply()) else { return Ok(()) };
-    let Some(outer) = ipv4_end(&target, manip) else { return Ok(()) };
+    let Some(target) = opposite.reply() else { return Ok(()) };
     let end = usize::from(ip.total_len());
     let l3 = &mut packet.l3_mut()[..end];
     let (_, message) = l3.split_at_mut(header_len);
-    if !rewrite::manip_pkt(&mut message[icmpv4::ICMP_HEADER_LEN..], quoted, inner.0, inner.1) {
+    if !rewrite::manip_pkt(
+        &mut message[icmpv4::ICMP_HEADER_LEN..],
+        quoted,
+        opposite.addr(quoted),
+        opposite.port(quoted),
+    ) {
         return Err(DropReason::NatIcmpRefused);
     }
     icmpv4::fill_checksum(message);
     ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::QuoteTranslated { manip: quoted }));
     let from = end_of(packet, manip);
-    rewrite::set_addr(&mut packet.bytes[ETHERNET_HEADER_LEN..], manip, outer.0);
+    rewrite::set_addr(&mut packet.bytes[ETHERNET_HEADER_LEN..], manip, target.addr(manip));
     let to = end_of(packet, manip);
     ctx.cx.record(Some(packet.id), || Event::Nat(NatEvent::Translated { manip, direction, from, to }));
     Ok(())

@@ -49,7 +49,7 @@ fn each_side_is_bound_once() {
     assert_eq!(netns.nat(Hook::Prerouting, &mut packet, &rules), Verdict::Accept);
     assert_eq!(bound(&netns, &packet), (false, true));
     // A second binding of the same side is rejected, a null binding does nothing.
-    let other = NatRange::to_addr(ip("192.168.0.9"));
+    let other = NatRange::to_addr(ip("192.168.0.9").into());
     let again = netns.at(Hook::Prerouting, |ctx| setup_info(ctx, &packet, &other, Side::Dst));
     assert_eq!(again, Verdict::Drop(DropReason::NatFailed));
     assert_eq!(netns.at(Hook::Prerouting, |ctx| null_binding(ctx, &packet, Side::Dst)), Verdict::Accept);
@@ -85,7 +85,7 @@ fn chains_are_asked_in_their_order_until_one_decides() {
             nf_nat_inet_fn(ctx, &mut packet, chains, |ctx, packet, chain| {
                 count += 1;
                 match chain {
-                    Says(addr) => setup_info(ctx, packet, &NatRange::to_addr(ip(addr)), Side::Dst),
+                    Says(addr) => setup_info(ctx, packet, &NatRange::to_addr(ip(addr).into()), Side::Dst),
                     Drops => dropped,
                     SaysNothing => Verdict::Accept,
                 }
@@ -115,7 +115,7 @@ fn a_taken_port_is_replaced_within_its_class() {
     ];
     for (port, offset, expected) in CASES {
         let mut netns = Fixture::new();
-        let rules = Rules::snat(NatRange::to_addr(ip("192.168.0.7")));
+        let rules = Rules::snat(NatRange::to_addr(ip("192.168.0.7").into()));
         netns.pass(&udp(&format!("10.0.0.1:{port}"), SERVER), Path::Forward, &rules);
         let owner = NetnsId(0);
         netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, value: *offset }]);
@@ -129,7 +129,7 @@ fn a_taken_port_is_replaced_within_its_class() {
 #[test]
 fn a_port_that_is_kept_needs_no_draw() {
     let owner = NetnsId(0);
-    let to = |text: &str| NatRange::to_addr(ip(text));
+    let to = |text: &str| NatRange::to_addr(ip(text).into());
     for rules in [
         Rules::NONE,
         Rules::masquerade(),
@@ -153,8 +153,11 @@ fn a_port_that_is_kept_needs_no_draw() {
 fn the_search_gives_up_after_rounds_of_fewer_candidates() {
     let mut netns = Fixture::new();
     let owner = NetnsId(0);
-    let range =
-        NatRange { min_port: Some(10_000), max_port: Some(10_999), ..NatRange::to_addr(ip("192.168.0.7")) };
+    let range = NatRange {
+        min_port: Some(10_000),
+        max_port: Some(10_999),
+        ..NatRange::to_addr(ip("192.168.0.7").into())
+    };
     // Flows of a thousand clients use every port.
     for number in 0..1000_u32 {
         let client = format!("10.1.{}.{}:5", number >> 8, number & 0xff);
@@ -174,7 +177,7 @@ fn the_search_gives_up_after_rounds_of_fewer_candidates() {
 /// D-05: late in the search, a closed TCP flow gives way to a SYN beyond its sequence number.
 #[test]
 fn a_closed_flow_gives_way_to_a_new_one() {
-    let range = NatRange::to_addr(ip("192.168.0.7")).with_port(5000);
+    let range = NatRange::to_addr(ip("192.168.0.7").into()).with_port(5000);
     let rules = Rules::snat(range);
     // Sequence number of the new SYN, whether the old flow is closed, whether it gives way.
     for (sequence, is_closed, gives_way) in [(9000, true, true), (500, true, false), (9000, false, false)] {
@@ -217,7 +220,7 @@ fn a_masqueraded_flow_dies_when_its_device_changes() {
 #[test]
 fn another_source_does_not_tie_a_flow_to_its_device() {
     let mut netns = Fixture::new();
-    let rules = Rules::snat(NatRange::to_addr(ip("192.168.0.7")));
+    let rules = Rules::snat(NatRange::to_addr(ip("192.168.0.7").into()));
     netns.pass(&udp(CLIENT, SERVER), Path::Forward, &rules);
     netns.out_dev = ETH0;
     assert_eq!(netns.pass(&udp(CLIENT, SERVER), Path::Forward, &rules).verdict, Verdict::Accept);
@@ -273,7 +276,7 @@ fn redirect_leads_here() {
 #[test]
 fn input_binds_the_source() {
     let mut netns = Fixture::new();
-    let rules = Rules::snat(NatRange::to_addr(ip("10.0.0.77")));
+    let rules = Rules::snat(NatRange::to_addr(ip("10.0.0.77").into()));
     let request = netns.pass(&udp("10.0.0.1:40005", "10.0.0.254:5353"), Path::In, &rules);
     assert_eq!(request.ends(), "10.0.0.77:40005 > 10.0.0.254:5353");
     let answer = netns.pass(&udp("10.0.0.254:5353", "10.0.0.77:40005"), Path::Out, &Rules::NONE);
@@ -352,7 +355,7 @@ fn rules_can_ask_whether_a_flow_is_translated() {
     assert_eq!(bits("10.0.0.1:2", &Rules::dnat("192.168.0.2:80")), StateBits::NEW.union(StateBits::DNAT));
     assert_eq!(bits("10.0.0.1:3", &Rules::masquerade()), StateBits::NEW.union(StateBits::SNAT));
     // D-04: a binding to the original value is not a translation.
-    let to_itself = Rules { snat: Some(Snat::To(NatRange::to_addr(ip("10.0.0.1")))), dnat: None };
+    let to_itself = Rules { snat: Some(Snat::To(NatRange::to_addr(ip("10.0.0.1").into()))), dnat: None };
     assert_eq!(bits("10.0.0.1:4", &to_itself), StateBits::NEW);
 }
 
@@ -393,8 +396,8 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         .prop_map(|(random, random_fully, persistent)| NatFlags { random, random_fully, persistent });
     let ports = prop::option::of((1_u16..60_000, 0_u16..3));
     let range = (addr(), addr(), ports, flags).prop_map(|(min, max, ports, flags)| NatRange {
-        min_addr: Some(ip(min)),
-        max_addr: Some(ip(max)),
+        min_addr: Some(ip(min).into()),
+        max_addr: Some(ip(max).into()),
         min_port: ports.map(|(first, _)| first),
         max_port: ports.map(|(first, more)| first + more),
         flags,

@@ -10,7 +10,7 @@ use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Candidates in the first round (`NF_NAT_MAX_ATTEMPTS`).
 const MAX_ATTEMPTS: u32 = 128;
@@ -108,10 +108,7 @@ fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: 
 
 /// Linux: `nf_in_range`. Used for the source only.
 fn is_in_range(tuple: &Tuple, range: &NatRange) -> bool {
-    let has_addr = range.addrs().is_none_or(|(min, max)| match tuple.src {
-        IpAddr::V4(addr) => (min..=max).contains(&addr),
-        IpAddr::V6(_) => false,
-    });
+    let has_addr = range.addrs().is_none_or(|(min, max)| (min..=max).contains(&tuple.src));
     has_addr && range.ports().is_none_or(|ports| is_port_in_range(tuple, Side::Src, ports))
 }
 
@@ -144,17 +141,51 @@ fn find_appropriate_src(
 fn find_best_ips_proto(tuple: Tuple, range: &NatRange, manip: Side) -> Tuple {
     let Some((min, max)) = range.addrs() else { return tuple };
     if min == max {
-        return tuple.with_addr(manip, min.into());
+        return tuple.with_addr(manip, min);
     }
-    let (IpAddr::V4(src), IpAddr::V4(dst)) = (tuple.src, tuple.dst) else { return tuple };
+    let (min, max) = (words(min), words(max));
     // The kernel hashes addresses in memory order, on a little-endian machine.
-    let word = |addr: Ipv4Addr| u32::from_le_bytes(addr.octets());
-    let seed = if range.flags.persistent { 0 } else { word(dst) };
-    let hash = jhash::jhash2(&[word(src), 0, 0, 0], seed);
-    let (min, max) = (u64::from(min.to_bits()), u64::from(max.to_bits()));
-    let offset = (u64::from(hash) * (max - min + 1)) >> 32;
-    let chosen = u32::try_from(min + offset).expect("within the range");
-    tuple.with_addr(manip, Ipv4Addr::from_bits(chosen).into())
+    let (src, dst) = (words(tuple.src).map(u32::swap_bytes), words(tuple.dst).map(u32::swap_bytes));
+    let count = if tuple.src.is_ipv4() { 1 } else { 4 };
+    let mut hash = jhash::jhash2(&src, if range.flags.persistent { 0 } else { dst[count - 1] });
+    let mut chosen = [0; 4];
+    let mut is_below_max = false;
+    for at in 0..count {
+        // After a word below the maximum, every value of the next words is in the range.
+        let (low, span) = if is_below_max {
+            (0, u32::MAX)
+        } else {
+            (min[at], max[at].wrapping_sub(min[at]).wrapping_add(1))
+        };
+        let offset = (u64::from(hash) * u64::from(span)) >> 32;
+        chosen[at] = low.wrapping_add(u32::try_from(offset).expect("below the span"));
+        is_below_max |= chosen[at] != max[at];
+        if !range.flags.persistent {
+            hash ^= dst[at];
+        }
+    }
+    tuple.with_addr(manip, from_words(chosen, tuple.src))
+}
+
+/// The words of an address (`union nf_inet_addr`); the last three are zero for IPv4.
+fn words(addr: IpAddr) -> [u32; 4] {
+    match addr {
+        IpAddr::V4(addr) => [addr.to_bits(), 0, 0, 0],
+        IpAddr::V6(addr) => {
+            let bits = addr.to_bits();
+            [96, 64, 32, 0].map(|shift| ((bits >> shift) & u128::from(u32::MAX)) as u32)
+        }
+    }
+}
+
+/// The address with these words, in the family of `like`.
+fn from_words(words: [u32; 4], like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(words[0]).into(),
+        IpAddr::V6(_) => {
+            Ipv6Addr::from_bits(words.iter().fold(0, |bits, word| (bits << 32) | u128::from(*word))).into()
+        }
+    }
 }
 
 /// The candidate ports: the first, and the number of them.

@@ -10,7 +10,7 @@ use crate::netfilter::nat::{NatFlags, NatRange};
 use crate::route::RouteResult;
 use crate::tuple::Tuple;
 use crate::wire::{Headers, Ipv4, build, protocol};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One walk: its rules and hosts.
 struct Walk {
@@ -48,8 +48,8 @@ impl Rule {
             let (min, max) = addrs.split_once('-').unwrap_or((addrs, addrs));
             let ports = ports.map(|ports| ports.split_once('-').unwrap_or((ports, ports)));
             NatRange {
-                min_addr: Some(ip(min)),
-                max_addr: Some(ip(max)),
+                min_addr: Some(ip(min).into()),
+                max_addr: Some(ip(max).into()),
                 min_port: ports.map(|(min, _)| min.parse().unwrap()),
                 max_port: ports.map(|(_, max)| max.parse().unwrap()),
                 flags,
@@ -96,7 +96,8 @@ impl Walk {
         }
         self.netns.out_dev = towards;
         let mut packet = self.netns.packet(l3);
-        packet.meta.route = packet.meta.route.map(|route| RouteResult { gateway: self.gateway, ..route });
+        packet.meta.route =
+            packet.meta.route.map(|route| RouteResult { gateway: self.gateway.map(IpAddr::V4), ..route });
         let verdict = self.netns.walk(&mut packet, path, &rules);
         self.netns.conntrack.release(&packet);
         if path == Path::Forward {

@@ -12,13 +12,13 @@ use crate::socket::timer::Timers;
 use crate::socket::{Server, SocketIo};
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// A socket in LISTEN. Its application accepts immediately, so the accept queue is always empty.
 #[derive(Clone, Debug)]
 pub(in crate::socket) struct Listener {
     /// `None` means all addresses.
-    pub(in crate::socket) addr: Option<Ipv4Addr>,
+    pub(in crate::socket) addr: Option<IpAddr>,
     pub(in crate::socket) port: u16,
     pub(in crate::socket) server: Server,
     /// Number of unfinished handshakes (`qlen`).

@@ -105,10 +105,10 @@ pub(in crate::socket) struct Segment<'p> {
 impl<'p> Segment<'p> {
     /// Parses and validates a segment (`tcp_v4_rcv`, net/ipv4/tcp_ipv4.c).
     pub(in crate::socket) fn parse(packet: &'p Packet) -> Result<Self, DropReason> {
-        let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
         let l3 = packet.l3();
-        let ip = packet.ipv4();
-        let bytes = &l3[ip.header_len()..usize::from(ip.total_len())];
+        let ip = packet.ip();
+        let (src, dst) = (ip.src(), ip.dst());
+        let bytes = &l3[ip.header_len()..ip.total_len()];
         let tcp = Tcp::new_checked(bytes).ok_or(DropReason::TcpInvalid)?;
         let length = u16::try_from(bytes.len()).map_err(|_| DropReason::TcpInvalid)?;
         let sum = checksum::pseudo_header(src, dst, protocol::TCP, length) + checksum::sum(bytes);

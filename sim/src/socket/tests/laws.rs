@@ -196,7 +196,7 @@ fn hosts_client(flow: u32) -> ClientSpec {
 }
 
 fn fields(protocol: u8) -> Ipv4Fields {
-    let (src, dst): (Ipv4Addr, Ipv4Addr) = (ADDRS[CLIENT], ADDRS[SERVER]);
+    let (src, dst): (Ipv4Addr, Ipv4Addr) = (V4[CLIENT], V4[SERVER]);
     Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident: 0, dont_fragment: true }
 }
 

@@ -14,10 +14,14 @@ use crate::wire::build::{Ipv4Fields, push_ipv4};
 use crate::wire::{Ipv4, Tcp, TcpFlags, Udp, protocol};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 pub(super) const CLIENT: usize = 0;
 pub(super) const SERVER: usize = 1;
-pub(super) const ADDRS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2)];
+/// Addresses of client and server, as an IPv4 header has them.
+pub(super) const V4: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 1, 0, 2)];
+/// The same, as sockets have them.
+pub(super) const ADDRS: [IpAddr; 2] = [IpAddr::V4(V4[CLIENT]), IpAddr::V4(V4[SERVER])];
 pub(super) const PORT: u16 = 80;
 pub(super) const LATENCY: Duration = Duration::from_micros(500);
 
@@ -127,6 +131,7 @@ impl Pair {
             SocketOut::Send { src, dst, protocol, mut buffer, dont_fragment, ident, flow, cause, .. } => {
                 self.idents.push(ident);
                 let ident = ident.unwrap_or(0);
+                let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else { panic!("{src} to {dst}") };
                 let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment };
                 push_ipv4(fields, &mut buffer);
                 let l3 = buffer.split_off(14);

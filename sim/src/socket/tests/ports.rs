@@ -6,10 +6,10 @@ use crate::socket::{AddressInUse, ClientProtocol, ConnectError, Server, SocketSe
 use crate::time::{Duration, Instant};
 use crate::trace::Outcome;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const A: Option<Ipv4Addr> = Some(ADDRS[SERVER]);
-const B: Option<Ipv4Addr> = Some(Ipv4Addr::new(10, 1, 0, 3));
+const A: Option<IpAddr> = Some(ADDRS[SERVER]);
+const B: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(10, 1, 0, 3)));
 
 #[test]
 fn what_may_be_bound_beside_what() {
@@ -115,9 +115,11 @@ fn udp_and_ping_run_out_of_ports_too() {
 
 #[test]
 fn a_port_in_time_wait_is_not_taken_again_unless_it_goes_over_the_loopback() {
-    for (addr, wait, is_free) in
-        [(ADDRS[CLIENT], 10, false), (Ipv4Addr::LOCALHOST, 0, false), (Ipv4Addr::LOCALHOST, 10, true)]
-    {
+    for (addr, wait, is_free) in [
+        (ADDRS[CLIENT], 10, false),
+        (Ipv4Addr::LOCALHOST.into(), 0, false),
+        (Ipv4Addr::LOCALHOST.into(), 10, true),
+    ] {
         let mut pair = with_ports(40_000, 40_000);
         let mut spec = client(ClientProtocol::Tcp, 1);
         spec.src = addr;

@@ -177,8 +177,8 @@ impl Drill {
         l4.extend(payload);
         build::finish_transport_checksum(ADDRS[CLIENT], ADDRS[SERVER], protocol::TCP, &mut l4);
         let fields = Ipv4Fields {
-            src: ADDRS[CLIENT],
-            dst: ADDRS[SERVER],
+            src: V4[CLIENT],
+            dst: V4[SERVER],
             protocol: protocol::TCP,
             ttl: 64,
             tos: 0,

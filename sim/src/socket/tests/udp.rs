@@ -93,13 +93,13 @@ fn a_connected_socket_hears_its_peer_only() {
     let stranger = Ipv4Addr::new(10, 1, 0, 9);
     for (from, expected) in [
         ((stranger, PORT), Delivery::NoSocket),
-        ((ADDRS[SERVER], PORT + 1), Delivery::NoSocket),
-        ((ADDRS[SERVER], PORT), Delivery::Delivered(crate::ids::SocketId(0))),
-        // The flow has ended, and its socket is closed.
-        ((ADDRS[SERVER], PORT), Delivery::NoSocket),
+        ((V4[SERVER], PORT + 1), Delivery::NoSocket),
+        ((V4[SERVER], PORT), Delivery::Delivered(crate::ids::SocketId(0))),
+        // The flow is over, and the socket with it.
+        ((V4[SERVER], PORT), Delivery::NoSocket),
     ] {
-        let l4 = build::udp(from, (ADDRS[CLIENT], port), b"hello");
-        let l3 = packet(from.0, ADDRS[CLIENT], protocol::UDP, &l4);
+        let l4 = build::udp(from, (V4[CLIENT], port), b"hello");
+        let l3 = packet(from.0, V4[CLIENT], protocol::UDP, &l4);
         assert_eq!(pair.inject(CLIENT, &l3, None), expected, "{from:?}");
     }
     assert_eq!(pair.outcome(1), Some(Outcome::Connected));
@@ -120,7 +120,7 @@ fn malformed_datagrams_are_dropped() {
         [(good, true), (no_checksum, true), (bad_checksum, false), (too_long, false), (truncated, false)]
     {
         let mut pair = Pair::with_server(identify());
-        let l3 = packet(ADDRS[CLIENT], ADDRS[SERVER], protocol::UDP, &l4);
+        let l3 = packet(V4[CLIENT], V4[SERVER], protocol::UDP, &l4);
         let delivery = pair.inject(SERVER, &l3, None);
         assert_eq!(matches!(delivery, Delivery::Delivered(_)), is_taken, "{l4:?}");
         assert_eq!(delivery == dropped, !is_taken, "{l4:?}");

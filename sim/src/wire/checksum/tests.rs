@@ -1,9 +1,9 @@
 use super::{crc32c, finish, is_transport_valid, sctp, sum, update16};
 use crate::wire::protocol;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 /// Example of RFC 1071 §3.
 #[test]

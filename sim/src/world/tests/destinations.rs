@@ -53,6 +53,6 @@ fn whoever_connects_to_the_unspecified_address_meets_himself() {
         let (flow, outcome, reply) = run(&mut world, client, spec(protocol, "0.0.0.0", 80));
         assert_eq!((outcome, reply.as_deref()), (Outcome::Connected, Some("hello\n")), "{protocol:?}");
         let from = world.flow_result(flow).and_then(|result| result.reply_from).map(|(from, _)| from);
-        assert_eq!(from, Some(addr("127.0.0.1")), "{protocol:?}");
+        assert_eq!(from, Some(addr("127.0.0.1").into()), "{protocol:?}");
     }
 }

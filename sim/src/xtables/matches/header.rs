@@ -54,7 +54,7 @@ impl Length {
     }
 
     pub(super) fn holds(&self, look: &Look<'_, '_, '_>) -> bool {
-        (self.first..=self.last).contains(&look.headers.total_len) != self.is_inverted
+        (u32::from(self.first)..=u32::from(self.last)).contains(&look.headers.total_len) != self.is_inverted
     }
 }
 
@@ -128,8 +128,7 @@ impl Ttl {
 }
 
 fn tos_of(look: &Look<'_, '_, '_>) -> u8 {
-    // For IPv6 the traffic class spans the first two bytes; evaluation of IPv6 is not modelled yet.
-    look.packet.ipv4().tos()
+    look.packet.ip().dsfield()
 }
 
 /// `-m tos` (net/netfilter/xt_dscp.c).

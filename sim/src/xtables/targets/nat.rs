@@ -194,11 +194,9 @@ impl Nat {
     }
 
     pub(super) fn act(&self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
-        // Rules for IPv6 never see a packet: IPv6 NAT is not modelled yet.
-        let addr = |addr: IpAddr| if let IpAddr::V4(addr) = addr { Some(addr) } else { None };
         let range = NatRange {
-            min_addr: self.addrs.and_then(|(first, _)| addr(first)),
-            max_addr: self.addrs.and_then(|(_, last)| addr(last)),
+            min_addr: self.addrs.map(|(first, _)| first),
+            max_addr: self.addrs.map(|(_, last)| last),
             min_port: self.ports.map(|(first, _)| first),
             max_port: self.ports.map(|(_, last)| last),
             flags: self.flags,

@@ -104,7 +104,7 @@ impl Reject {
 
     // Linux: reject_tg, net/ipv4/netfilter/ipt_REJECT.c
     pub(super) fn act(&self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet, headers: &Headers) {
-        if ctx.state.family != Family::Ipv4 || packet.ipv4().fragment_offset() > 0 {
+        if ctx.state.family != Family::Ipv4 || packet.ip().fragment_offset() > 0 {
             return;
         }
         let is_answered = match self.with {
@@ -125,7 +125,7 @@ impl Reject {
 /// Linux: `nf_send_unreach`, net/ipv4/netfilter/nf_reject_ipv4.c, and the check in `icmp_send`, net/ipv4/icmp.c, that
 /// no error is sent in response to an error.
 fn may_answer_with_icmp(packet: &Packet, headers: &Headers) -> bool {
-    let bytes = packet.ipv4();
+    let bytes = packet.ip();
     let payload = bytes.payload();
     if headers.protocol == protocol::ICMP
         && Icmpv4::new_checked(payload).is_none_or(|message| message.is_error())
@@ -138,7 +138,7 @@ fn may_answer_with_icmp(packet: &Packet, headers: &Headers) -> bool {
 /// Linux: `nf_reject_ip_tcphdr_get` and the check for broadcasts in `nf_send_reset`,
 /// net/ipv4/netfilter/nf_reject_ipv4.c.
 fn may_answer_with_reset(packet: &Packet, headers: &Headers) -> bool {
-    let bytes = packet.ipv4();
+    let bytes = packet.ip();
     let Some(header) = bytes.payload().first_chunk::<20>() else { return false };
     let to_group = packet
         .meta
@@ -159,9 +159,9 @@ fn is_checksum_right(payload: &[u8], headers: &Headers) -> bool {
     const ESP: u8 = 50;
     const AH: u8 = 51;
     const UDPLITE: u8 = 136;
-    let (IpAddr::V4(src), IpAddr::V4(dst)) = (headers.src, headers.dst) else { return true };
+    let (IpAddr::V4(_), IpAddr::V4(_)) = (headers.src, headers.dst) else { return true };
     let len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
-    let pseudo_header = checksum::pseudo_header(src, dst, headers.protocol, len);
+    let pseudo_header = checksum::pseudo_header(headers.src, headers.dst, headers.protocol, len);
     match headers.protocol {
         UDPLITE | DCCP | GRE | ESP | AH | protocol::SCTP => true,
         // RFC 768: zero means that the sender computed no checksum.

@@ -275,7 +275,7 @@ fn bridge_ports() {
         phys_out,
         was_other_host: false,
         is_in_prerouting: false,
-        original_dst: ip("10.96.0.10"),
+        original_dst: ip("10.96.0.10").into(),
         src_mac: MacAddr::ZERO,
         is_bridged_dnat: false,
     };

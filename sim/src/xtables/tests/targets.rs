@@ -160,7 +160,7 @@ fn bound(rule: &str, hook: Hook, l3: &[u8]) -> String {
             kind: crate::route::RouteKind::Unicast,
             device: super::net::ETH1,
             gateway: None,
-            source: ip("192.168.0.254"),
+            source: ip("192.168.0.254").into(),
         });
     }
     net.track(Hook::Prerouting, &mut packet);

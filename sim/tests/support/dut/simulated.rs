@@ -57,7 +57,7 @@ impl Host {
             }
             Step::Listen(at) => {
                 let server = Server::Identify { name: "dut".into() };
-                self.world.udp_bind(self.host, Some(*at.ip()), at.port(), server).unwrap();
+                self.world.udp_bind(self.host, Some((*at.ip()).into()), at.port(), server).unwrap();
                 Vec::new()
             }
             Step::Send { port, to, len } => self.send(*port, *to, *len),
@@ -208,7 +208,7 @@ impl Host {
         let spec = ConnectSpec {
             protocol: ClientProtocol::Udp,
             src_port: (port != 0).then_some(port),
-            dst: *to.ip(),
+            dst: (*to.ip()).into(),
             dst_port: to.port(),
             request: vec![b'x'; len],
             deadline: Duration::from_secs(1000),

@@ -176,7 +176,7 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         Rules::NONE,
         Rules::masquerade(),
         Rules::dnat("192.168.0.2:80"),
-        Rules::snat(NatRange::to_addr(ip("192.168.0.200")).with_port(7)),
+        Rules::snat(NatRange::to_addr(ip("192.168.0.200").into()).with_port(7)),
         Rules { snat: Some(Snat::Masquerade(NatRange::default())), ..Rules::dnat("192.168.0.3:81") },
     ])
 }
