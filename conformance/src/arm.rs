@@ -4,6 +4,7 @@
 //! client, a server and `conntrack -L` would show, and does not judge it.
 
 pub mod against;
+mod ipv4;
 pub mod kernel;
 mod script;
 pub mod sim;

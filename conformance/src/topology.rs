@@ -18,9 +18,9 @@ pub use change::{TopologyChange, changes};
 pub(crate) use plan::is_executed;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
@@ -134,16 +134,16 @@ pub struct Address {
     /// The device.
     pub device: String,
     /// The address and its prefix length.
-    pub net: Ipv4Net,
+    pub net: IpNet,
 }
 
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Destinations; `0.0.0.0/0` for a default route.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// Next hop; `None` for an on-link route.
-    pub via: Option<Ipv4Addr>,
+    pub via: Option<IpAddr>,
     /// The device.
     pub device: String,
 }

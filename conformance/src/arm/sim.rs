@@ -339,7 +339,7 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
     let spec = ConnectSpec {
         protocol: client_protocol(plan.transport)?,
         src_port: plan.source_port,
-        dst: (*plan.to.ip()).into(),
+        dst: plan.to.ip(),
         dst_port: plan.to.port(),
         request: plan.request.clone(),
         deadline: plan.timeout,

@@ -302,7 +302,7 @@ fn addresses(
     viewpoint: &Viewpoint,
     flows: Option<&FlowPlan>,
 ) -> Result<Addresses, FieldFault> {
-    let any_of: Vec<Ipv4Addr> = match viewpoint {
+    let any_of: Vec<IpAddr> = match viewpoint {
         Viewpoint::Client => flows.iter().map(|flows| flows.client).collect(),
         Viewpoint::Node => {
             let via = flows.and_then(|flows| flows.via.as_deref()).ok_or_else(|| {
@@ -311,8 +311,8 @@ fn addresses(
             held_by_node(cluster, via)
         }
         Viewpoint::Bridge(name) => match cluster.node(name) {
-            Some(node) => vec![node.pod_gateway],
-            None => vec![resolve::address(cluster, &Target::Node(name.clone()))?],
+            Some(node) => vec![node.pod_gateway.into()],
+            None => vec![resolve::address(cluster, &Target::Node(name.clone()))?.into()],
         },
         Viewpoint::Of(target) => match target {
             Target::Node(name) if cluster.node(name).is_some() => held_by_node(cluster, name),
@@ -322,13 +322,13 @@ fn addresses(
             | Target::Node(_)
             | Target::Service(_)
             | Target::Address(_)
-            | Target::Name(_) => vec![resolve::address(cluster, target)?],
+            | Target::Name(_) => vec![resolve::address(cluster, target)?.into()],
         },
     };
-    Ok(Addresses { words: viewpoint.to_string(), any_of: any_of.into_iter().map(IpAddr::V4).collect() })
+    Ok(Addresses { words: viewpoint.to_string(), any_of })
 }
 
 /// The node's addresses on the node network and on its CNI bridge.
-fn held_by_node(cluster: &Cluster, name: &str) -> Vec<Ipv4Addr> {
-    cluster.node(name).map(|node| vec![node.ip, node.pod_gateway]).unwrap_or_default()
+fn held_by_node(cluster: &Cluster, name: &str) -> Vec<IpAddr> {
+    cluster.node(name).map(|node| vec![node.ip.into(), node.pod_gateway.into()]).unwrap_or_default()
 }

@@ -46,8 +46,8 @@ impl Preparation {
             Some(FlowPlan {
                 from: from.clone(),
                 from_text: step.from.to_string(),
-                client,
-                to: server,
+                client: client.into(),
+                to: server.into(),
                 to_text: format!("{name} at service/{}", dns::service_name()),
                 transport: Transport::Udp,
                 // Every query of a scenario has a unique id, the same in every run.

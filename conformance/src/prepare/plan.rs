@@ -1,6 +1,6 @@
 //! The instructions for an arm in a step.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use crate::netns::NetnsName;
@@ -19,9 +19,9 @@ pub struct FlowPlan {
     /// The client as the step names it.
     pub from_text: String,
     /// The client's address.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// The destination address and port; the port is 0 for echo requests.
-    pub to: SocketAddrV4,
+    pub to: SocketAddr,
     /// The destination as the step names it.
     pub to_text: String,
     /// The protocol.

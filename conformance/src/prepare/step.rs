@@ -1,7 +1,7 @@
 //! Steps with all references resolved.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy_core::objects::Object;
@@ -150,10 +150,10 @@ impl Preparation {
         let (from, to) = (from?, to?);
         let via = resolve::via(cluster, &from, *to.ip());
         Some(FlowPlan {
-            client: own_address(cluster, &from)?,
+            client: own_address(cluster, &from)?.into(),
             from,
             from_text: connect.from.to_string(),
-            to,
+            to: to.into(),
             to_text: connect.to.to_string(),
             transport,
             request: REQUEST.to_vec(),
@@ -176,10 +176,10 @@ impl Preparation {
         let (from, to) = (from?, to?);
         let via = resolve::via(cluster, &from, to);
         Some(FlowPlan {
-            client: own_address(cluster, &from)?,
+            client: own_address(cluster, &from)?.into(),
             from,
             from_text: ping.from.to_string(),
-            to: SocketAddrV4::new(to, 0),
+            to: SocketAddr::new(to.into(), 0),
             to_text: ping.to.to_string(),
             transport: Transport::Icmp,
             request: REQUEST.to_vec(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
@@ -78,10 +78,10 @@ impl Builder<'_> {
         let netns = NetnsName::Host(host.name.clone());
         self.attach_to_switch(&netns, host.ip);
         let next_hop = |via: &Via| match via {
-            Via::Address(address) => Some(*address),
-            Via::Node(name) => self.cluster.node(name).map(|node| node.ip),
+            Via::Address(address) => Some((*address).into()),
+            Via::Node(name) => self.cluster.node(name).map(|node| node.ip.into()),
         };
-        let routes = host.routes.iter().map(|route| (route.to, next_hop(&route.via)));
+        let routes = host.routes.iter().map(|route| (route.to.into(), next_hop(&route.via)));
         let default = host.gateway.iter().map(|via| (everything(), next_hop(via)));
         let routes = routes.chain(default).map(|(to, via)| Route { to, via, device: UPLINK.to_owned() });
         let name = |port: u16| format!("{}:{port}", host.ip);
@@ -116,18 +116,22 @@ impl Builder<'_> {
             Cni::Bridge | Cni::Vxlan => {
                 let mac = hardware_address(HOLDER, node.pod_gateway);
                 plan.bridge = Some(Bridge { name: CNI_BRIDGE.to_owned(), mac });
-                let net = Ipv4Net::new_assert(node.pod_gateway, node.pod_cidr.prefix_len());
+                let net = prefix(node.pod_gateway, node.pod_cidr.prefix_len());
                 plan.addresses.push(Address { device: CNI_BRIDGE.to_owned(), net });
             }
             Cni::Ptp => {}
         }
         for other in self.cluster.nodes().iter().filter(|other| other.name != node.name) {
-            plan.routes.push(Route { to: other.pod_cidr, via: Some(other.ip), device: UPLINK.to_owned() });
+            plan.routes.push(Route {
+                to: other.pod_cidr.into(),
+                via: Some(other.ip.into()),
+                device: UPLINK.to_owned(),
+            });
         }
         let default = self.cluster.gateway().filter(|gateway| *gateway != node.ip);
         plan.routes.extend(default.map(|gateway| Route {
             to: everything(),
-            via: Some(gateway),
+            via: Some(gateway.into()),
             device: UPLINK.to_owned(),
         }));
         let pods = self.cluster.pods().iter().filter(|pod| pod.is_host_network && pod.node == node.name);
@@ -140,7 +144,8 @@ impl Builder<'_> {
         let netns = NetnsName::Pod(pod.name.clone());
         let port_device = port_name(pod.ip);
         let is_hairpin = self.cluster.network().is_hairpin;
-        let default = Route { to: everything(), via: Some(node.pod_gateway), device: UPLINK.to_owned() };
+        let default =
+            Route { to: everything(), via: Some(node.pod_gateway.into()), device: UPLINK.to_owned() };
         let mut plan = NetnsPlan {
             early_sysctls: owned(&LEAF_SYSCTLS),
             listeners: self.listeners(pod),
@@ -149,18 +154,18 @@ impl Builder<'_> {
         let mut address = |net| plan.addresses.push(Address { device: UPLINK.to_owned(), net });
         let master = match self.cluster.network().cni {
             Cni::Bridge | Cni::Vxlan => {
-                address(Ipv4Net::new_assert(pod.ip, node.pod_cidr.prefix_len()));
+                address(prefix(pod.ip, node.pod_cidr.prefix_len()));
                 plan.routes = vec![default];
                 Some((CNI_BRIDGE.to_owned(), is_hairpin))
             }
             // CNI plugin ptp: every port has the gateway's address, and all traffic passes through it.
             Cni::Ptp => {
-                address(Ipv4Net::new_assert(pod.ip, 32));
-                let gateway = Ipv4Net::new_assert(node.pod_gateway, 32);
+                address(prefix(pod.ip, 32));
+                let gateway = prefix(node.pod_gateway, 32);
                 plan.routes = vec![Route { to: gateway, via: None, device: UPLINK.to_owned() }, default];
                 if let Some(plan) = self.netns.get_mut(&NetnsName::Node(node.name.clone())) {
                     plan.addresses.push(Address { device: port_device.clone(), net: gateway });
-                    let to = Ipv4Net::new_assert(pod.ip, 32);
+                    let to = prefix(pod.ip, 32);
                     plan.routes.push(Route { to, via: None, device: port_device.clone() });
                 }
                 None
@@ -211,7 +216,7 @@ impl Builder<'_> {
     }
 
     fn lan_address(&self, ip: Ipv4Addr) -> Address {
-        let net = Ipv4Net::new_assert(ip, self.cluster.lan().prefix_len());
+        let net = prefix(ip, self.cluster.lan().prefix_len());
         Address { device: UPLINK.to_owned(), net }
     }
 }
@@ -220,8 +225,13 @@ fn owned(sysctls: &[(&str, &str)]) -> Vec<(String, String)> {
     sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn everything() -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)
+/// An address with a prefix length that fits it.
+fn prefix(ip: Ipv4Addr, len: u8) -> IpNet {
+    Ipv4Net::new_assert(ip, len).into()
+}
+
+fn everything() -> IpNet {
+    prefix(Ipv4Addr::UNSPECIFIED, 0)
 }
 
 /// Second byte of the MAC address of a device with that IP address. CNI plugins used to use 0a:58 in this way

@@ -1,4 +1,5 @@
 use super::*;
+use std::net::Ipv4Addr;
 use crate::cluster::Cluster;
 use crate::diagnostic::Source;
 use crate::manifest;

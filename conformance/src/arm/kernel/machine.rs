@@ -22,6 +22,7 @@ use super::rules::RestoreInput;
 use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
+use crate::arm::ipv4::ipv4_only;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::{CounterListing, RuleCounter};
@@ -228,7 +229,7 @@ impl KernelArm {
     pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
         let request = Request {
             protocol: plan.transport,
-            to: plan.to,
+            to: ipv4_only(plan.to)?,
             source_port: plan.source_port,
             bytes: plan.request.clone(),
             timeout: plan.timeout,

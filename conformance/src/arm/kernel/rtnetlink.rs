@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink_packet_core::{
     ErrorBuffer, ErrorMessage, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST,
     NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator, Parseable,
@@ -44,8 +44,8 @@ pub(super) enum IpCommand {
     Up { device: String },
     Master { port: String, bridge: String },
     Hairpin { port: String, is_on: bool },
-    Address { device: String, net: Ipv4Net },
-    Route { to: Ipv4Net, via: Option<Ipv4Addr>, device: String },
+    Address { device: String, net: IpNet },
+    Route { to: IpNet, via: Option<IpAddr>, device: String },
 }
 
 /// A netlink socket; it stays in the namespace in which it was opened.
@@ -187,21 +187,34 @@ fn index_of(device: &str) -> io::Result<u32> {
     })
 }
 
-fn address(device: &str, net: Ipv4Net) -> io::Result<AddressMessage> {
+const fn family(ip: IpAddr) -> AddressFamily {
+    match ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+const fn route_address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
+}
+
+fn address(device: &str, net: IpNet) -> io::Result<AddressMessage> {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = family(net.addr());
     message.header.prefix_len = net.prefix_len();
     message.header.scope = if net.addr().is_loopback() { AddressScope::Host } else { AddressScope::Universe };
     message.header.index = index_of(device)?;
-    message.attributes =
-        vec![AddressAttribute::Local(net.addr().into()), AddressAttribute::Address(net.addr().into())];
+    message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
     Ok(message)
 }
 
-fn route(to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) -> io::Result<RouteMessage> {
+fn route(to: IpNet, via: Option<IpAddr>, device: &str) -> io::Result<RouteMessage> {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: family(to.addr()),
         destination_prefix_length: to.prefix_len(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Boot,
@@ -209,11 +222,9 @@ fn route(to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) -> io::Result<RouteMe
         kind: RouteType::Unicast,
         ..RouteHeader::default()
     };
-    message.attributes = vec![
-        RouteAttribute::Destination(RouteAddress::Inet(to.addr())),
-        RouteAttribute::Oif(index_of(device)?),
-    ];
-    message.attributes.extend(via.map(|hop| RouteAttribute::Gateway(RouteAddress::Inet(hop))));
+    message.attributes =
+        vec![RouteAttribute::Destination(route_address(to.addr())), RouteAttribute::Oif(index_of(device)?)];
+    message.attributes.extend(via.map(|hop| RouteAttribute::Gateway(route_address(hop))));
     Ok(message)
 }
 

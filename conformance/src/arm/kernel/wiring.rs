@@ -2,12 +2,12 @@
 //! veth pair between namespaces, and one per namespace for the rest.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sim::wire::MacAddr;
 
 use super::lab::{Lab, LabError, LabNetns};
@@ -120,12 +120,12 @@ impl Wiring {
     }
 
     /// Adds an address to a device.
-    pub fn address(&mut self, node: &str, device: &str, address: Ipv4Net) {
+    pub fn address(&mut self, node: &str, device: &str, address: IpNet) {
         self.part(node).orders.push(IpCommand::Address { device: device.to_owned(), net: address });
     }
 
     /// Adds a route through a next hop, or to an on-link network.
-    pub fn route(&mut self, node: &str, to: Ipv4Net, via: Option<Ipv4Addr>, device: &str) {
+    pub fn route(&mut self, node: &str, to: IpNet, via: Option<IpAddr>, device: &str) {
         self.part(node).orders.push(IpCommand::Route { to, via, device: device.to_owned() });
     }
 

@@ -11,6 +11,7 @@ use sim::world::{BuildError, VethEnd as SimEnd};
 
 use super::super::ArmError;
 use super::SimArm;
+use crate::arm::ipv4::ipv4_only;
 use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
 use crate::topology::{Address, LinkPlan, Listener, NetnsPlan, Route, Topology, TopologyChange, Veth};
@@ -136,15 +137,15 @@ impl SimArm {
     fn add_address(&mut self, netns: &NetnsName, address: &Address) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &address.device)?;
-        Ok(self.world.add_address(id, device, address.net)?)
+        Ok(self.world.add_address(id, device, ipv4_only(address.net)?)?)
     }
 
     fn add_route(&mut self, netns: &NetnsName, route: &Route) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &route.device)?;
         let route = match route.via {
-            Some(gateway) => SimRoute::via(route.to, gateway).on(device),
-            None => SimRoute::direct(route.to, device),
+            Some(gateway) => SimRoute::via(ipv4_only(route.to)?, ipv4_only(gateway)?).on(device),
+            None => SimRoute::direct(ipv4_only(route.to)?, device),
         };
         Ok(self.world.add_route(id, route)?)
     }
@@ -193,7 +194,7 @@ impl SimArm {
                 let addresses = self.topology.netns.get(&end.netns).map(|plan| plan.addresses.clone());
                 for address in addresses.unwrap_or_default() {
                     if address.device == end.device {
-                        self.world.remove_address(id, device, address.net)?;
+                        self.world.remove_address(id, device, ipv4_only(address.net)?)?;
                     }
                 }
                 self.world.set_up(id, device, false);
