@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,8 @@ pub(crate) fn shortest(services: usize, pods: u16) -> Result<Duration, Box<dyn E
     let lacks = Backend::ALL.map(KernelArm::lacks);
     let Some(at) = lacks.iter().position(Vec::is_empty) else { return Err(lacks[0].join("\n  ").into()) };
     let lab = build(pods)?;
-    Backend::ALL[at].restore(lab.netns("node"), &restore_text(&rules(services)), false)?;
+    let text = restore_text(&rules(services));
+    lab.netns("node").enter(|| load(Backend::ALL[at], &text))??;
     let listener = lab.netns("pod").enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))??;
     // An extra round for ARP and caches.
     let server = thread::spawn(move || serve(&listener, CONNECTIONS * (ROUNDS + 1)));
@@ -67,16 +69,30 @@ fn build(pods: u16) -> Result<Lab, Box<dyn Error>> {
             Some(("cni0", false)),
         );
     }
-    wiring.address("client", "eth0", LAN_OF_CLIENT);
-    wiring.address("node", "eth0", LAN_OF_NODE);
-    wiring.address("node", "cni0", Ipv4Net::new_assert(GATEWAY, POD_PREFIX));
-    wiring.address("pod", "eth0", Ipv4Net::new_assert(POD, POD_PREFIX));
-    wiring.route("pod", Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0), Some(GATEWAY), "eth0");
+    wiring.address("client", "eth0", LAN_OF_CLIENT.into());
+    wiring.address("node", "eth0", LAN_OF_NODE.into());
+    wiring.address("node", "cni0", Ipv4Net::new_assert(GATEWAY, POD_PREFIX).into());
+    wiring.address("pod", "eth0", Ipv4Net::new_assert(POD, POD_PREFIX).into());
+    wiring.route("pod", Ipv4Net::default().into(), Some(GATEWAY.into()), "eth0");
     wiring.apply(&lab)?;
     Ok(lab)
 }
 
-/// All rules as one text for `iptables-restore`: the tables with their chains, then the jumps to them.
+/// Loads the rules. That many take longer than the kernel arm lets a tool run.
+fn load(backend: Backend, text: &str) -> io::Result<()> {
+    let program = match backend {
+        Backend::Legacy => "iptables-legacy-restore",
+        Backend::Nft => "iptables-nft-restore",
+    };
+    let mut tool = Command::new(program).args(["-w", "--noflush"]).stdin(Stdio::piped()).spawn()?;
+    if let Some(mut input) = tool.stdin.take() {
+        input.write_all(text.as_bytes())?;
+    }
+    let status = tool.wait()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("{program}: {status}"))) }
+}
+
+/// Everything as one text for `iptables-restore`: the tables with their chains, and then the jumps to them.
 fn restore_text(load: &[Load]) -> String {
     let mut text = String::new();
     let mut jumps = String::new();

@@ -1,9 +1,9 @@
 use super::*;
-use std::net::Ipv4Addr;
 use crate::cluster::Cluster;
 use crate::diagnostic::Source;
 use crate::manifest;
 use crate::scenario::{Cni, ExternalHost, HostRoute, Network, Via};
+use std::net::Ipv4Addr;
 
 const OBJECTS: &str = "
 apiVersion: v1
