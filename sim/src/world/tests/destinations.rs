@@ -56,3 +56,13 @@ fn whoever_connects_to_the_unspecified_address_meets_himself() {
         assert_eq!(from, Some(addr("127.0.0.1").into()), "{protocol:?}");
     }
 }
+
+#[test]
+fn an_ipv6_destination_is_refused() {
+    let Line { mut world, client, .. } = line();
+    for protocol in [Tcp, Udp, IcmpEcho] {
+        let spec = ConnectSpec { dst: "fd00::1".parse().unwrap(), ..spec(protocol, "10.0.2.2", 80) };
+        let error = world.connect(client, spec).unwrap_err();
+        assert_eq!(error.to_string(), "the destination is an IPv6 address, and IPv6 is not executed");
+    }
+}
