@@ -1,7 +1,7 @@
 //! The key of a flow in one direction (`struct nf_conntrack_tuple`).
 
 use crate::wire::rewrite::Side;
-use crate::wire::{Headers, Icmpv4, Icmpv6, Ip, L4, be16, icmpv6, protocol};
+use crate::wire::{Headers, Icmpv4, Icmpv6, Ip, Ipv4, Ipv6, L4, be16, icmpv6, protocol};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -75,9 +75,18 @@ impl Tuple {
     }
 
     /// The tuple of the packet quoted in an ICMP error, which may be truncated anywhere after its ports
-    /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header.
-    pub fn of_quote(l3: &[u8]) -> Option<Self> {
-        let ip = Ip::new_quoted(l3)?;
+    /// (`nf_ct_get_tuplepr`, net/netfilter/nf_conntrack_core.c). `l3` starts at the quoted IP header. The error decides the
+    /// family of the quote, not its version field.
+    pub fn of_ipv4_quote(l3: &[u8]) -> Option<Self> {
+        Self::of_quote(&Ip::V4(Ipv4::new_quoted(l3)?), l3)
+    }
+
+    /// As [`Tuple::of_ipv4_quote`], for an ICMPv6 error.
+    pub fn of_ipv6_quote(l3: &[u8]) -> Option<Self> {
+        Self::of_quote(&Ip::V6(Ipv6::new_quoted(l3)?), l3)
+    }
+
+    fn of_quote(ip: &Ip<&[u8]>, l3: &[u8]) -> Option<Self> {
         if ip.fragment_offset() > 0 {
             return None;
         }

@@ -37,16 +37,6 @@ impl<T: AsRef<[u8]>> Ip<T> {
         }
     }
 
-    /// A view of the packet that an ICMP error quotes: the header is complete, the payload may be truncated.
-    /// `None` if the header is invalid. Unlike [`Ipv4::new_quoted`], this checks the version.
-    pub fn new_quoted(bytes: T) -> Option<Self> {
-        match bytes.as_ref().first()? >> 4 {
-            4 => Ipv4::new_quoted(bytes).map(Self::V4),
-            6 => Ipv6::new_quoted(bytes).map(Self::V6),
-            _ => None,
-        }
-    }
-
     /// Source address.
     pub fn src(&self) -> IpAddr {
         match self {

@@ -67,14 +67,14 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
     /// A view, or `None` if version or payload length do not match the bytes (`ip6_rcv_core`, net/ipv6/ip6_input.c).
     pub fn new_checked(bytes: T) -> Option<Self> {
         let view = Self::new_quoted(bytes)?;
-        (view.0.as_ref().len() >= view.total_len()).then_some(view)
+        let slice = view.0.as_ref();
+        (slice[0] >> 4 == 6 && slice.len() >= view.total_len()).then_some(view)
     }
 
     /// A view of the packet that an ICMPv6 error quotes: the header is complete, the rest may be truncated.
-    /// `None` if the header is invalid.
+    /// `None` if it is not. The version is not checked, as in `ipv6_get_l4proto` (net/netfilter/nf_conntrack_core.c).
     pub fn new_quoted(bytes: T) -> Option<Self> {
-        let slice = bytes.as_ref();
-        (slice.len() >= IPV6_HEADER_LEN && slice[0] >> 4 == 6).then_some(Self(bytes))
+        (bytes.as_ref().len() >= IPV6_HEADER_LEN).then_some(Self(bytes))
     }
 
     /// Traffic class: DSCP and ECN.

@@ -47,7 +47,7 @@ pub(super) fn classify(ip: &Ip<&[u8]>, verify: bool, conntrack: &Conntrack, now:
 /// The flow that an error refers to: the inverted tuple of the quoted packet belongs to it, and the error is addressed
 /// like such a packet. Without the second check, errors could be forwarded to any host (`nf_conntrack_inet_error`).
 fn flow_of_error(quote: &[u8], outer_dst: IpAddr, conntrack: &Conntrack, now: Instant) -> Option<PacketCt> {
-    let (id, direction) = conntrack.find(&Tuple::of_quote(quote)?.reply()?, now)?;
+    let (id, direction) = conntrack.find(&Tuple::of_ipv4_quote(quote)?.reply()?, now)?;
     if conntrack.entry(id)?.tuple(direction).dst != outer_dst {
         return None;
     }

@@ -302,7 +302,7 @@ fn the_answer_of_a_reject_rule_is_translated() {
             icmp_error("10.0.0.254", "10.0.0.1", (3, 3), refused)
         });
         assert_eq!(error.ipv4().src(), ip("10.96.0.1"));
-        let quoted = Tuple::of_quote(&error.l3()[28..]).unwrap();
+        let quoted = Tuple::of_ipv4_quote(&error.l3()[28..]).unwrap();
         assert_eq!(quoted.to_string(), "10.0.0.1:40000 -> 10.96.0.1:80");
         let refused = Seg::new("10.0.0.1:40000", "10.96.0.1:80", "S").seq(1000, 0).bytes();
         let reset = answer(&mut netns, &refused, &dnat, &postrouting, |_| {
