@@ -204,7 +204,7 @@ impl Devices {
         &self.all[usize::from(id.0) - 1]
     }
 
-    /// Mutable version of [`Devices::get`]. Use [`Devices::set_master`] to change the master.
+    /// Mutable version of [`Devices::get`]. Use `Devices::set_master` to change the master.
     pub fn get_mut(&mut self, id: DeviceId) -> &mut Device {
         self.changed();
         &mut self.all[usize::from(id.0) - 1]

@@ -15,7 +15,7 @@ use crate::wire::rewrite::Side;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Binds one side of a flow within `range` (`nf_nat_setup_info`, net/netfilter/nf_nat_core.c). Does nothing for a flow
-/// that is already in the table. The packet itself is changed later, by [`super::nat_packet`].
+/// that is already in the table. The packet itself is changed later, by `nat_packet`.
 pub fn setup_info(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange, manip: Side) -> Verdict {
     let PacketCt::Entry { id, .. } = packet.meta.ct else { return Verdict::Accept };
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
