@@ -70,7 +70,8 @@ impl World {
     /// Sends another request on the socket of an earlier flow that was kept open. The exchange is a new flow.
     ///
     /// # Errors
-    /// If the earlier flow is not finished, or its socket is closed.
+    /// [`SendAgainError::Pending`] if the earlier flow has no result: it is not finished, or [`World::take_flow_result`]
+    /// removed it. [`SendAgainError::Closed`] if its socket is closed.
     pub fn send_again(
         &mut self,
         netns: NetnsId,
@@ -98,7 +99,7 @@ impl World {
         self.netns(*self.flows.get(&flow)?).sockets.flow_result(flow)
     }
 
-    /// Like [`World::flow_result`], and removes the flow.
+    /// Like [`World::flow_result`], and removes the flow. [`World::send_again`] cannot refer to it any more.
     pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
         let netns = *self.flows.get(&flow)?;
         let result = self.netns_mut(netns).sockets.take_flow_result(flow)?;
