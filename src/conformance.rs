@@ -11,7 +11,7 @@ use conformance::scenario::{IpFamilies, ProxyMode};
 use conformance::suite::SCENARIOS;
 use conformance::suite::filter::{self, Filter};
 use conformance::suite::known::{CaseStatus, KNOWN_DIFFERENCES};
-use conformance::suite::run::{Case, Finished, Member, Selection, run_all};
+use conformance::suite::run::{Case, Finished, Selection, SuiteMember, run_all};
 use reports::palette::Palette;
 use reports::suite::SuiteText;
 use reports::{json, junit};
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
 }
 
 /// The built-in scenarios, or those given on the command line.
-fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
+fn members(args: &ConformanceArgs) -> Result<Vec<SuiteMember>, Stop> {
     let mut members = Vec::new();
     if args.scenarios.is_empty() {
         for built_in in &SCENARIOS {
@@ -78,13 +78,13 @@ fn members(args: &ConformanceArgs) -> Result<Vec<Member>, Stop> {
     Ok(members)
 }
 
-fn member(argument: &str, source: Source) -> Result<Member, Stop> {
+fn member(argument: &str, source: Source) -> Result<SuiteMember, Stop> {
     let prepared = scenario::prepared(source)?;
-    Ok(Member { name: prepared.scenario.name.clone(), argument: argument.to_owned(), prepared })
+    Ok(SuiteMember { name: prepared.scenario.name.clone(), argument: argument.to_owned(), prepared })
 }
 
 /// Appends the command-line name to scenarios with equal names: JUnit readers merge cases of the same name.
-fn tell_apart(members: &mut [Member]) {
+fn tell_apart(members: &mut [SuiteMember]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for member in &*members {
         *counts.entry(member.name.clone()).or_default() += 1;
@@ -111,7 +111,7 @@ fn backends(args: &ConformanceArgs) -> Vec<Backend> {
 }
 
 /// Lists the available choices.
-fn nothing_to_run(args: &ConformanceArgs, members: &[Member]) -> Stop {
+fn nothing_to_run(args: &ConformanceArgs, members: &[SuiteMember]) -> Stop {
     let everything = Selection {
         mode: ProxyMode::parse(&args.how.mode),
         family: IpFamilies::Ipv4,

@@ -5,7 +5,7 @@ mod setup;
 use crate::cli::{RenderArgs, RenderFamily};
 use crate::exit::{Exit, Stop};
 use crate::input;
-use conformance::cluster::{Cluster, Node};
+use conformance::cluster::{Cluster, ClusterNode};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
 use conformance::prepare;
@@ -95,7 +95,7 @@ fn diff(
     Ok(Exit::NotAsExpected)
 }
 
-fn would_not_start(node: &Node, error: &ObjectError) -> Stop {
+fn would_not_start(node: &ClusterNode, error: &ObjectError) -> Stop {
     Stop::bad_input(format!("error: kube-proxy would not start on {}: {error}", node.name))
 }
 
@@ -122,7 +122,7 @@ const fn families(family: RenderFamily) -> &'static [IpFamily] {
     }
 }
 
-fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Node], Stop> {
+fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [ClusterNode], Stop> {
     let Some(wanted) = wanted else { return Ok(cluster.nodes()) };
     match cluster.node(wanted) {
         Some(node) => Ok(std::slice::from_ref(node)),

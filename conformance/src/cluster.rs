@@ -27,7 +27,7 @@ mod store;
 mod target;
 
 pub use natural::natural_cmp;
-pub use problem::Problem;
+pub use problem::ClusterProblem;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -36,8 +36,7 @@ use ipnet::Ipv4Net;
 use proxy_core::controller::ServiceNetwork;
 use proxy_core::objects::{EndpointSlice, Kind, KubeProxyConfiguration, Object, Protocol, Service};
 
-use crate::manifest::ObjectKey;
-use crate::scenario::{ExternalHost, Network, ObjectName, ObjectReference};
+use crate::scenario::{ExternalHost, Network, ObjectKey, ObjectName};
 
 /// A snapshot of a cluster and its network.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,22 +55,22 @@ pub struct Cluster {
 }
 
 /// A cluster with its warnings, or all problems, at least one of which is an error.
-pub type Settled = Result<(Cluster, Vec<Problem>), Vec<Problem>>;
+pub type Settled = Result<(Cluster, Vec<ClusterProblem>), Vec<ClusterProblem>>;
 
 /// State derived from the objects.
 #[derive(Debug, Clone, PartialEq)]
 struct State {
     lan: Ipv4Net,
     gateway: Option<Ipv4Addr>,
-    nodes: Vec<Node>,
-    pods: Vec<Pod>,
+    nodes: Vec<ClusterNode>,
+    pods: Vec<ClusterPod>,
     /// All objects, including derived slices.
     objects: Vec<Object>,
 }
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct ClusterNode {
     /// Its name.
     pub name: String,
     /// The address on the node network.
@@ -84,7 +83,7 @@ pub struct Node {
 
 /// A running Pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pod {
+pub struct ClusterPod {
     /// Its namespace and name.
     pub name: ObjectName,
     /// The node.
@@ -135,9 +134,9 @@ impl Cluster {
     ///
     /// # Errors
     /// All problems of the remaining objects, including warnings; at least one is an error.
-    pub fn delete(&self, object: &ObjectReference) -> Option<Settled> {
+    pub fn delete(&self, object: &ObjectKey) -> Option<Settled> {
         let mut next = self.with_live_slices();
-        next.remove(&ObjectKey { kind: object.kind, name: object.name.clone() })?;
+        next.remove(object)?;
         Some(next.settle())
     }
 
@@ -169,27 +168,27 @@ impl Cluster {
     }
 
     /// Nodes, ordered by name.
-    pub fn nodes(&self) -> &[Node] {
+    pub fn nodes(&self) -> &[ClusterNode] {
         &self.state.nodes
     }
 
     /// The node with that name.
-    pub fn node(&self, name: &str) -> Option<&Node> {
+    pub fn node(&self, name: &str) -> Option<&ClusterNode> {
         self.state.nodes.iter().find(|node| node.name == name)
     }
 
     /// Running Pods, ordered by name.
-    pub fn pods(&self) -> &[Pod] {
+    pub fn pods(&self) -> &[ClusterPod] {
         &self.state.pods
     }
 
     /// The running Pod with that name.
-    pub fn pod(&self, name: &ObjectName) -> Option<&Pod> {
+    pub fn pod(&self, name: &ObjectName) -> Option<&ClusterPod> {
         self.state.pods.iter().find(|pod| pod.name == *name)
     }
 
     /// The running Pod with that address, except hostNetwork Pods.
-    pub fn pod_at(&self, ip: Ipv4Addr) -> Option<&Pod> {
+    pub fn pod_at(&self, ip: Ipv4Addr) -> Option<&ClusterPod> {
         self.state.pods.iter().find(|pod| pod.ip == ip && !pod.is_host_network)
     }
 
@@ -257,7 +256,7 @@ impl Cluster {
         self.settle_pods(&mut problems);
         self.settle_services(&mut problems);
         self.check_proxy(&mut problems);
-        if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok((self, problems)) }
+        if problems.iter().any(ClusterProblem::is_error) { Err(problems) } else { Ok((self, problems)) }
     }
 }
 

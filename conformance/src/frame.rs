@@ -16,14 +16,14 @@ pub struct Frame {
     /// The device.
     pub device: String,
     /// The direction.
-    pub direction: Direction,
+    pub direction: FrameDirection,
     /// The frame, starting with its Ethernet header.
     pub bytes: Box<[u8]>,
 }
 
 /// The direction in which a frame passes a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
+pub enum FrameDirection {
     /// Received by the device.
     Received,
     /// Sent by the device.

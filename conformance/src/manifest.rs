@@ -9,10 +9,10 @@ pub use kinds::{IGNORED_KINDS, IgnoredKind};
 pub use load::{load, read_object};
 
 use proxy_core::ObjectError;
-use proxy_core::objects::{Kind, Object};
+use proxy_core::objects::Object;
 
 use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
-use crate::scenario::{FieldFault, ObjectName, Scenario};
+use crate::scenario::{FieldFault, Scenario};
 use crate::yaml::Node;
 
 /// The contents of some texts.
@@ -53,43 +53,6 @@ pub struct SourceNode {
     pub source: SourceId,
     /// The document, the item of a list, or the manifest inside a step.
     pub node: Node,
-}
-
-/// The identity of an object: kind, namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace and name. Cluster-scoped kinds have namespace `default` here.
-    pub name: ObjectName,
-}
-
-impl ObjectKey {
-    /// The key of an object. kube-proxy's configuration has no name; there is at most one.
-    pub fn of(object: &Object) -> Self {
-        let name = match object.metadata() {
-            Some(metadata) if is_namespaced(object.kind()) => {
-                ObjectName::new(metadata.namespace(), &metadata.name)
-            }
-            Some(metadata) => ObjectName::new("default", &metadata.name),
-            None => ObjectName::new("default", ""),
-        };
-        Self { kind: object.kind(), name }
-    }
-
-    /// The key of the object that an error refers to.
-    pub fn of_error(error: &ObjectError) -> Self {
-        let namespace = if is_namespaced(error.kind) { &*error.namespace } else { "default" };
-        Self { kind: error.kind, name: ObjectName::new(namespace, &*error.name) }
-    }
-}
-
-/// True if objects of this kind have a namespace.
-pub const fn is_namespaced(kind: Kind) -> bool {
-    match kind {
-        Kind::Namespace | Kind::Node | Kind::KubeProxyConfiguration => false,
-        Kind::Pod | Kind::Deployment | Kind::Service | Kind::EndpointSlice | Kind::Endpoints => true,
-    }
 }
 
 impl SourceNode {

@@ -19,10 +19,10 @@ pub use step::{PreparedAction, PreparedStep};
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, Problem};
+use crate::cluster::{Cluster, ClusterProblem};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source, SourceId, has_errors};
-use crate::manifest::{LoadedObject, LoadedScenario, Manifests, ObjectKey, SourceNode, expected_words};
-use crate::scenario::{FieldFault, IpFamilies, Network, ProxyMode, Scenario};
+use crate::manifest::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
+use crate::scenario::{FieldFault, IpFamilies, Network, ObjectKey, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
 /// A validated scenario.
@@ -218,7 +218,7 @@ impl Preparation {
         cluster
     }
 
-    fn diagnostic(&self, problem: &Problem) -> Diagnostic {
+    fn diagnostic(&self, problem: &ClusterProblem) -> Diagnostic {
         let origin = match &problem.object {
             None => self.scenario.as_ref(),
             Some(key) => self.origins.get(key),

@@ -14,7 +14,7 @@ use proxy_core::plan::Plan;
 use proxy_core::stale_flows::{FlowCleanup, Frontends};
 use proxy_core::version::KubeProxyVersion;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, ClusterNode};
 use crate::scenario::ProxyMode;
 
 /// kube-proxy on every node of a cluster.
@@ -75,7 +75,7 @@ impl Proxies {
     /// # Errors
     /// Errors of `proxy-core` about an object; a validated cluster has none.
     pub fn update(&mut self, cluster: &Cluster) -> Result<BTreeMap<String, NodeUpdate>, ObjectError> {
-        let model = proxy_core::cluster::Cluster::new(cluster.objects())?;
+        let model = proxy_core::service_store::ServiceStore::new(cluster.objects())?;
         let mut updates = BTreeMap::new();
         for (name, node) in &mut self.nodes {
             let after = Plan::new(&model, &node.config, IpFamily::V4);
@@ -96,7 +96,7 @@ impl Proxies {
 #[derive(Debug)]
 pub struct Planner<'a> {
     cluster: &'a Cluster,
-    model: proxy_core::cluster::Cluster,
+    model: proxy_core::service_store::ServiceStore,
 }
 
 impl<'a> Planner<'a> {
@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// Errors of `proxy-core` about an object.
     pub fn new(cluster: &'a Cluster) -> Result<Self, ObjectError> {
-        Ok(Self { cluster, model: proxy_core::cluster::Cluster::new(cluster.objects())? })
+        Ok(Self { cluster, model: proxy_core::service_store::ServiceStore::new(cluster.objects())? })
     }
 
     /// The plan of a node for one family, independent of the proxy mode.
@@ -114,14 +114,14 @@ impl<'a> Planner<'a> {
     /// Errors of `proxy-core` about the node's configuration.
     pub fn plan(
         &self,
-        node: &Node,
+        node: &ClusterNode,
         family: IpFamily,
         version: KubeProxyVersion,
     ) -> Result<Plan, ObjectError> {
         Ok(Plan::new(&self.model, &self.config(node, version)?, family))
     }
 
-    fn config(&self, node: &Node, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {
+    fn config(&self, node: &ClusterNode, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {
         let configuration = self.cluster.kube_proxy_configuration();
         let object = self.cluster.node_object(&node.name);
         NodeConfig::new(machine(self.cluster, node, version), &configuration, object)
@@ -129,7 +129,7 @@ impl<'a> Planner<'a> {
 }
 
 /// The machine of a node, as built by [`crate::topology`].
-fn machine(cluster: &Cluster, node: &Node, version: KubeProxyVersion) -> Machine {
+fn machine(cluster: &Cluster, node: &ClusterNode, version: KubeProxyVersion) -> Machine {
     let mut machine = Machine { kube_proxy_version: version, ..Machine::new(node.name.as_str()) };
     let own = [(node.ip, cluster.lan().prefix_len()), (node.pod_gateway, node.pod_cidr.prefix_len())];
     machine.interface_addresses.extend(own.map(|(ip, prefix)| IpNet::V4(Ipv4Net::new_assert(ip, prefix))));

@@ -14,9 +14,9 @@ pub use examine::{Anomaly, AnomalyKind, Examined, examine};
 pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
-    DetectLocal, ExternalIp, Ingress, NodePortAddresses, RandomDestination, RandomHost, RandomNode,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomStep,
-    RandomSysctl, RandomWorld, ServiceKind, SourceRanges, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomDestination, RandomHost, RandomNode, RandomNodePortAddresses,
+    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
+    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub use fault::FieldFault;
 pub use mode::{IpFamilies, ProxyMode};
 pub(crate) use read::nearest;
 pub use read::{ReadError, read};
-pub use reference::{ObjectName, PortReference, Reference, Target};
+pub use reference::{ObjectKey, ObjectName, PortReference, Reference, Target, is_namespaced};
 pub use share::Share;
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use proxy_core::objects::{Kind, Protocol};
+use proxy_core::objects::Protocol;
 
 use crate::yaml::Node;
 
@@ -159,7 +159,7 @@ pub enum Action {
     /// Applies manifests, like `kubectl apply`.
     Apply(Vec<Manifest>),
     /// Deletes objects.
-    Delete(Vec<ObjectReference>),
+    Delete(Vec<ObjectKey>),
     /// Changes without manifests.
     Set(Vec<SetChange>),
     /// Lets virtual time pass.
@@ -231,15 +231,6 @@ pub struct Manifest {
     pub node: Node,
     /// Its path in the scenario's document.
     pub path: String,
-}
-
-/// Refers to an object of the cluster: `service/web`, `deployment/prod/web`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectReference {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace (`default` if omitted) and name.
-    pub name: ObjectName,
 }
 
 /// One change without a manifest.

@@ -33,16 +33,16 @@ pub struct Topology {
     /// Network namespaces: the switch, hosts, nodes, Pods; each kind ordered by name.
     pub netns: BTreeMap<NetnsName, NetnsPlan>,
     /// veth pairs, in order of creation.
-    pub veths: Vec<Veth>,
+    pub veths: Vec<VethPlan>,
 }
 
 /// A link of a topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkPlan<'a> {
     /// The bridge of a network namespace.
-    Bridge(&'a NetnsName, &'a Bridge),
+    Bridge(&'a NetnsName, &'a BridgePlan),
     /// A veth pair.
-    Veth(&'a Veth),
+    Veth(&'a VethPlan),
 }
 
 impl Topology {
@@ -50,7 +50,7 @@ impl Topology {
     ///
     /// # Panics
     /// If the netns is not part of this topology. hostNetwork Pods are not.
-    pub fn attachment(&self, netns: &NetnsName) -> &Veth {
+    pub fn attachment(&self, netns: &NetnsName) -> &VethPlan {
         let veth = self.veths.iter().find(|veth| veth.leaf.netns == *netns);
         veth.unwrap_or_else(|| panic!("{netns} is not attached to the network"))
     }
@@ -67,7 +67,7 @@ impl Topology {
     /// and the bridge before the first Pod. The kernel visits devices in order of creation, for example when it selects
     /// an address for masquerading (`inet_select_addr`, net/ipv4/devinet.c).
     pub fn links(&self) -> Vec<LinkPlan<'_>> {
-        let mut bridges: BTreeMap<&NetnsName, &Bridge> =
+        let mut bridges: BTreeMap<&NetnsName, &BridgePlan> =
             self.netns.iter().filter_map(|(netns, plan)| Some((netns, plan.bridge.as_ref()?))).collect();
         let mut links = Vec::new();
         for veth in &self.veths {
@@ -84,22 +84,22 @@ impl Topology {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetnsPlan {
     /// Its bridge, if any; [`Topology::links`] defines when it is created.
-    pub bridge: Option<Bridge>,
+    pub bridge: Option<BridgePlan>,
     /// Addresses, in order of addition.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<AddressPlan>,
     /// Routes, in order of addition; those that addresses imply are omitted.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RoutePlan>,
     /// Sysctls to set before any device is created, because devices inherit them.
     pub early_sysctls: Vec<(String, String)>,
     /// Sysctls to set after everything else.
     pub sysctls: Vec<(String, String)>,
     /// Servers.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerPlan>,
 }
 
 /// A bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bridge {
+pub struct BridgePlan {
     /// Its name.
     pub name: String,
     /// Its MAC address.
@@ -108,18 +108,18 @@ pub struct Bridge {
 
 /// A veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Veth {
+pub struct VethPlan {
     /// The end towards the core: a port of the switch or of a node.
-    pub port: VethEnd,
+    pub port: VethEndPlan,
     /// The end of the attached netns.
-    pub leaf: VethEnd,
+    pub leaf: VethEndPlan,
     /// The bridge that has `port` as port, and its hairpin flag; `None` for a routed port.
     pub master: Option<(String, bool)>,
 }
 
 /// One end of a veth pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VethEnd {
+pub struct VethEndPlan {
     /// Its netns.
     pub netns: NetnsName,
     /// Its name.
@@ -130,7 +130,7 @@ pub struct VethEnd {
 
 /// An address of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct AddressPlan {
     /// The device.
     pub device: String,
     /// The address and its prefix length.
@@ -139,7 +139,7 @@ pub struct Address {
 
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct RoutePlan {
     /// Destinations; `0.0.0.0/0` for a default route.
     pub to: IpNet,
     /// Next hop; `None` for an on-link route.
@@ -150,7 +150,7 @@ pub struct Route {
 
 /// A server on a port, on every address of the network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listener {
+pub struct ListenerPlan {
     /// Protocol.
     pub protocol: Protocol,
     /// Port.

@@ -44,11 +44,11 @@ pub enum Value {
 }
 
 /// Entries by key, in text order. Keys are text; `1` and `"1"` are the same key.
-pub type Mapping = IndexMap<Arc<str>, Entry>;
+pub type Mapping = IndexMap<Arc<str>, MapEntry>;
 
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct MapEntry {
     /// The position of the key.
     pub key_span: Span,
     /// The value.
@@ -61,12 +61,12 @@ pub struct Stream {
     /// Well-formed documents in order, without empty ones.
     pub documents: Vec<Node>,
     /// Faults of the other documents. A malformed document does not hide the next one.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<SyntaxFault>,
 }
 
 /// Why a text is not valid YAML, or uses features that manifests must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct SyntaxFault {
     /// The position.
     pub span: Span,
     /// The problem, as a sentence without a full stop.
@@ -84,7 +84,7 @@ impl Node {
     }
 
     /// The entry of `key`, if this is a mapping that contains it.
-    pub fn entry(&self, key: &str) -> Option<&Entry> {
+    pub fn entry(&self, key: &str) -> Option<&MapEntry> {
         self.mapping()?.get(key)
     }
 

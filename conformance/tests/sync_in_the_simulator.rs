@@ -2,7 +2,6 @@
 //! same state as the rules for B.
 
 use proptest::prelude::*;
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::generator::Generator;
 use proxy_core::iptables::sync;
@@ -12,6 +11,7 @@ use proxy_core::objects::{
     Service, ServicePort, ServiceSpec, ServiceType, TrafficPolicy,
 };
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use sim::hook::Family;
 use sim::ipset::Ipset;
 use sim::xtables::{RestoreOptions, Xtables};
@@ -92,7 +92,7 @@ fn plan(sketches: &[Sketch]) -> Plan {
         ..KubeProxyConfiguration::default()
     };
     let config = NodeConfig::new(Machine::new("node"), &configuration, None).expect("a valid configuration");
-    Plan::new(&Cluster::new(&objects).expect("valid objects"), &config, IpFamily::V4)
+    Plan::new(&ServiceStore::new(&objects).expect("valid objects"), &config, IpFamily::V4)
 }
 
 fn restore(tables: &mut Xtables, text: &str) {

@@ -5,7 +5,6 @@
 #![allow(missing_docs, reason = "benchmarks need no documentation")]
 
 use divan::{Bencher, black_box};
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::iptables::{self, sync};
 use proxy_core::objects::{
@@ -13,6 +12,7 @@ use proxy_core::objects::{
     ServicePort, ServiceSpec, ServiceType,
 };
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 
 const SERVICES: u32 = 10_000;
 const ENDPOINTS: u32 = 5;
@@ -90,13 +90,13 @@ fn config() -> NodeConfig {
 #[divan::bench]
 fn full_1_cluster(bencher: Bencher<'_, '_>) {
     let objects = objects();
-    bencher.bench_local(|| Cluster::new(black_box(&objects)).expect("valid objects"));
+    bencher.bench_local(|| ServiceStore::new(black_box(&objects)).expect("valid objects"));
 }
 
 /// Builds the plan from the cluster.
 #[divan::bench]
 fn full_2_plan(bencher: Bencher<'_, '_>) {
-    let cluster = Cluster::new(&objects()).expect("valid objects");
+    let cluster = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
     bencher.bench_local(|| Plan::new(black_box(&cluster), &config, IpFamily::V4));
 }
@@ -104,7 +104,7 @@ fn full_2_plan(bencher: Bencher<'_, '_>) {
 /// Prints the text of the plan.
 #[divan::bench]
 fn full_3_text(bencher: Bencher<'_, '_>) {
-    let cluster = Cluster::new(&objects()).expect("valid objects");
+    let cluster = ServiceStore::new(&objects()).expect("valid objects");
     let plan = Plan::new(&cluster, &config(), IpFamily::V4);
     bencher.bench_local(|| iptables::restore(black_box(&plan)));
 }
@@ -115,7 +115,7 @@ fn full_all(bencher: Bencher<'_, '_>) {
     let objects = objects();
     let config = config();
     bencher.bench_local(|| {
-        let cluster = Cluster::new(black_box(&objects)).expect("valid objects");
+        let cluster = ServiceStore::new(black_box(&objects)).expect("valid objects");
         let plan = Plan::new(&cluster, &config, IpFamily::V4);
         let text = iptables::restore(&plan);
         // Returned so that dropping them is not measured.
@@ -125,7 +125,7 @@ fn full_all(bencher: Bencher<'_, '_>) {
 
 /// Applies changes and writes their syncs, forth and back, so that every iteration starts with the same cluster.
 fn bench_change(bencher: Bencher<'_, '_>, there: &[Object], back: &[Object]) {
-    let mut cluster = Cluster::new(&objects()).expect("valid objects");
+    let mut cluster = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
     let mut plan = Plan::new(&cluster, &config, IpFamily::V4);
     bencher.bench_local(|| {
@@ -152,7 +152,7 @@ fn change_dispatch_twice(bencher: Bencher<'_, '_>) {
 /// Compares two complete plans that differ in one endpoint.
 #[divan::bench]
 fn compare_plans(bencher: Bencher<'_, '_>) {
-    let mut cluster = Cluster::new(&objects()).expect("valid objects");
+    let mut cluster = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
     let before = Plan::new(&cluster, &config, IpFamily::V4);
     let mut after = before.clone();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! ```
-//! use proxy_core::cluster::Cluster;
+//! use proxy_core::service_store::ServiceStore;
 //! use proxy_core::config::{Machine, NodeConfig};
 //! use proxy_core::controller::{ServiceNetwork, reconcile};
 //! use proxy_core::objects::{IpFamily, Kind, KubeProxyConfiguration, Object};
@@ -22,12 +22,12 @@
 //! )?;
 //! let objects = reconcile(&[service], &ServiceNetwork::default())?;
 //! let config = NodeConfig::new(Machine::new("node-1"), &KubeProxyConfiguration::default(), None)?;
-//! let plan = Plan::new(&Cluster::new(&objects)?, &config, IpFamily::V4);
+//! let plan = Plan::new(&ServiceStore::new(&objects)?, &config, IpFamily::V4);
 //! let load = Generator::Iptables.load(&plan);
 //! let Some(Load::Text { text, .. }) = load.last() else { panic!("rules are loaded last") };
 //! assert!(text.contains("default/web has no endpoints"));
 //!
-//! let empty = Plan::new(&Cluster::new(&[])?, &config, IpFamily::V4);
+//! let empty = Plan::new(&ServiceStore::new(&[])?, &config, IpFamily::V4);
 //! let sync = Generator::Iptables.sync(&plan, &empty);
 //! let [Load::Text { text, .. }] = &*sync.load else { panic!("one restore") };
 //! assert!(text.starts_with("*filter\n-D KUBE-SERVICES "));
@@ -36,7 +36,6 @@
 //! ```
 
 mod address;
-pub mod cluster;
 pub mod config;
 pub mod controller;
 pub mod endpoint;
@@ -49,6 +48,7 @@ pub mod names;
 pub mod objects;
 pub mod plan;
 pub mod service_port;
+pub mod service_store;
 pub mod stale_flows;
 pub mod traffic_policy;
 mod validate;

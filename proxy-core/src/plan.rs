@@ -11,12 +11,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::address::{family_of, family_of_net};
-use crate::cluster::{Cluster, ServiceState};
 use crate::config::{LocalTraffic, NodeConfig, NodePortAddress};
 use crate::endpoint::{Endpoint, endpoints_of_port};
 use crate::names::{ServiceName, ServicePortName};
 use crate::objects::{IpFamily, TrafficPolicy};
 use crate::service_port::ServicePort;
+use crate::service_store::{ServiceState, ServiceStore};
 use crate::traffic_policy::{Categories, Question, categorize};
 
 /// The plan of one node for one address family. kube-proxy runs one independent proxier per family.
@@ -255,7 +255,7 @@ pub struct PlanChange {
 
 impl Plan {
     /// The plan of the node that `config` describes, for one family.
-    pub fn new(cluster: &Cluster, config: &NodeConfig, family: IpFamily) -> Self {
+    pub fn new(cluster: &ServiceStore, config: &NodeConfig, family: IpFamily) -> Self {
         let node = NodePlan::new(config, family);
         let plans = cluster.services().flat_map(|service| service_plans(service, config, &node, family));
         let services: BTreeMap<_, _> = plans.map(|plan| (plan.name.clone(), Arc::new(plan))).collect();
@@ -263,9 +263,14 @@ impl Plan {
         Self { family, node, services, endpoint_count }
     }
 
-    /// Recomputes the plan of Services that [`Cluster::apply`] or [`Cluster::delete`] returned, and returns the change.
+    /// Recomputes the plan of Services that [`ServiceStore::apply`] or [`ServiceStore::delete`] returned, and returns the change.
     /// The cost depends on these Services only. `config` must be the one with which the plan was made.
-    pub fn update(&mut self, cluster: &Cluster, config: &NodeConfig, services: &[ServiceName]) -> PlanChange {
+    pub fn update(
+        &mut self,
+        cluster: &ServiceStore,
+        config: &NodeConfig,
+        services: &[ServiceName],
+    ) -> PlanChange {
         let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
         for service in services {

@@ -18,11 +18,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::controller::{ServiceNetwork, reconcile};
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration, Object};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use proxy_core::{ObjectError, iptables};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ ports: [{name: http, port: 80}]
 ";
 
 fn error(yaml: &str) -> ObjectError {
-    Cluster::new(&manifests::read(yaml)).expect_err(yaml)
+    ServiceStore::new(&manifests::read(yaml)).expect_err(yaml)
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_kube_proxy_passes_over_is_passed_over() {
     ] {
         let objects = manifests::read(&format!("{SERVICE}---\n{}", manifest.replacen(from, to, 1)));
         let config = NodeConfig::new(Machine::new("a"), &KubeProxyConfiguration::default(), None).unwrap();
-        let plan = Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V4);
+        let plan = Plan::new(&ServiceStore::new(&objects).unwrap(), &config, IpFamily::V4);
         assert_eq!(plan.endpoint_count, 0, "{to}");
         assert!(iptables::restore(&plan).contains("prod/web:http has no endpoints"), "{to}");
     }
@@ -166,7 +166,7 @@ fn the_longest_names_fit() {
     );
     let objects = manifests::read(&format!("{service}---\n{slice}"));
     let config = NodeConfig::new(Machine::new("a"), &KubeProxyConfiguration::default(), None).unwrap();
-    let text = iptables::restore(&Plan::new(&Cluster::new(&objects).unwrap(), &config, IpFamily::V6));
+    let text = iptables::restore(&Plan::new(&ServiceStore::new(&objects).unwrap(), &config, IpFamily::V6));
     assert!(text.contains("KUBE-SVL-") && text.contains("KUBE-FW-"), "{text}");
     rule_syntax::check(&text).unwrap();
     for backend in Backend::ALL {
@@ -327,7 +327,7 @@ proptest! {
         if let Err(error) = reconcile(&objects, &ServiceNetwork::default()) {
             prop_assert!(!error.to_string().chars().any(char::is_control));
         }
-        match Cluster::new(&objects) {
+        match ServiceStore::new(&objects) {
             Err(error) => {
                 prop_assert!(!error.to_string().chars().any(char::is_control));
                 prop_assert!(documents.iter().any(|document| leads_somewhere(document, &error.path)), "{}", error);
@@ -354,7 +354,7 @@ fn the_real_tools_take_what_is_no_error() {
         let mut taken = 0;
         while taken < MANIFESTS {
             let (objects, _, mut config) = strategy.new_tree(&mut runner).unwrap().current();
-            let Ok(cluster) = Cluster::new(&objects) else { continue };
+            let Ok(cluster) = ServiceStore::new(&objects) else { continue };
             config.has_nfacct = false;
             taken += 1;
             for family in FAMILIES {

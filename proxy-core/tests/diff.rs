@@ -7,17 +7,17 @@ mod case;
 mod manifests;
 
 use case::Case;
-use proxy_core::cluster::Cluster;
-use proxy_core::iptables::diff::{self, FindingKind, Scope};
+use proxy_core::iptables::diff::{self, FindingKind, FindingSubject};
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 
 /// The plan of a recorded case, for the kernel of its dump, which always selects ports at random.
 fn plan(case: &Case, family: IpFamily) -> Plan {
     let objects = case.update.as_ref().unwrap_or(&case.input);
     let mut config = case.config(objects);
     config.has_random_fully = true;
-    Plan::new(&Cluster::new(objects).unwrap(), &config, family)
+    Plan::new(&ServiceStore::new(objects).unwrap(), &config, family)
 }
 
 const DUMPS: [(IpFamily, &str); 2] =
@@ -191,21 +191,21 @@ fn a_service_that_changed_is_named() {
         let case = Case::read(&folder);
         let Some(update) = &case.update else { continue };
         let config = case.config(update);
-        let before = Plan::new(&Cluster::new(&case.input).unwrap(), &config, IpFamily::V4);
-        let after = Plan::new(&Cluster::new(update).unwrap(), &config, IpFamily::V4);
+        let before = Plan::new(&ServiceStore::new(&case.input).unwrap(), &config, IpFamily::V4);
+        let after = Plan::new(&ServiceStore::new(update).unwrap(), &config, IpFamily::V4);
         let found = diff::compare(&after, &proxy_core::iptables::restore(&before)).unwrap();
         let changed = after.change_since(&before);
         for finding in found.findings {
             match &finding.subject {
-                Scope::Service(name) => {
+                FindingSubject::Service(name) => {
                     assert!(
                         changed.services.iter().any(|change| change.name.as_str() == name),
                         "{finding:?}"
                     );
                 }
                 // The restore input alone has no jumps.
-                Scope::Node => assert_eq!(finding.kind, FindingKind::Missing, "{finding:?}"),
-                Scope::Chain(_) => panic!("{finding:?}"),
+                FindingSubject::Node => assert_eq!(finding.kind, FindingKind::Missing, "{finding:?}"),
+                FindingSubject::Chain(_) => panic!("{finding:?}"),
             }
         }
     }

@@ -18,17 +18,17 @@ use case::Case;
 use netns::{Backend, Netns};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use proxy_core::cluster::Cluster;
 use proxy_core::config::NodeConfig;
 use proxy_core::iptables::{self, sync};
 use proxy_core::load::Ensure;
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
 fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
-    Plan::new(&Cluster::new(objects).unwrap(), config, family)
+    Plan::new(&ServiceStore::new(objects).unwrap(), config, family)
 }
 
 fn load(netns: &Netns, backend: Backend, plan: &Plan) {

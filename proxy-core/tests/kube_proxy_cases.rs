@@ -15,14 +15,14 @@ mod manifests;
 mod restore_model;
 
 use case::Case;
-use proxy_core::cluster::Cluster;
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use proxy_core::{health_check, iptables};
 use restore_model::Ruleset;
 
 fn plan(case: &Case, objects: &[Object], family: IpFamily) -> Plan {
-    let cluster = Cluster::new(objects).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+    let cluster = ServiceStore::new(objects).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
     Plan::new(&cluster, &case.config(objects), family)
 }
 

@@ -13,19 +13,19 @@ mod manifests;
 mod restore_model;
 
 use proptest::prelude::*;
-use proxy_core::cluster::Cluster;
 use proxy_core::config::NodeConfig;
 use proxy_core::generator::Generator;
 use proxy_core::iptables::{self, sync};
 use proxy_core::load::{Ensure, Load};
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use restore_model::Ruleset;
 
 const FAMILIES: [IpFamily; 2] = [IpFamily::V4, IpFamily::V6];
 
 fn plan(objects: &[Object], config: &NodeConfig, family: IpFamily) -> Plan {
-    Plan::new(&Cluster::new(objects).unwrap(), config, family)
+    Plan::new(&ServiceStore::new(objects).unwrap(), config, family)
 }
 
 /// The state of a node: the chains that the jumps refer to, then the restore input.
@@ -79,7 +79,7 @@ proptest! {
     #[test]
     fn a_plan_follows_single_objects((before, after) in clusters::pair(), config in clusters::config()) {
         for family in FAMILIES {
-            let mut cluster = Cluster::new(&before).unwrap();
+            let mut cluster = ServiceStore::new(&before).unwrap();
             let mut current = Plan::new(&cluster, &config, family);
             let mut rules = loaded(&current);
             for (object, is_new) in steps(&before, &after) {

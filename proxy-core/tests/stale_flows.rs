@@ -4,11 +4,11 @@
 #[path = "support/manifests.rs"]
 mod manifests;
 
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::generator::Generator;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use proxy_core::stale_flows::{FlowCleanup, UdpFlow};
 use proxy_core::version::KubeProxyVersion;
 
@@ -37,7 +37,7 @@ fn plan(yaml: &str, version: KubeProxyVersion) -> Plan {
     let mut machine = Machine::new("a");
     machine.kube_proxy_version = version;
     let config = NodeConfig::new(machine, &KubeProxyConfiguration::default(), None).unwrap();
-    Plan::new(&Cluster::new(&manifests::read(yaml)).unwrap(), &config, IpFamily::V4)
+    Plan::new(&ServiceStore::new(&manifests::read(yaml)).unwrap(), &config, IpFamily::V4)
 }
 
 /// Stale flows after an update, written `destination>replying`; `None` if there is no scan.

@@ -4,12 +4,12 @@
 #[path = "support/manifests.rs"]
 mod manifests;
 
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::generator::Generator;
 use proxy_core::iptables;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use proxy_core::stale_flows::FlowCleanup;
 use proxy_core::version::{DIFFERENCES, KubeProxyVersion};
 
@@ -50,7 +50,7 @@ fn config(
 }
 
 fn plan(version: KubeProxyVersion, yaml: &str) -> Plan {
-    let cluster = Cluster::new(&manifests::read(yaml)).unwrap();
+    let cluster = ServiceStore::new(&manifests::read(yaml)).unwrap();
     Plan::new(&cluster, &config(version, &[]).unwrap(), IpFamily::V4)
 }
 

@@ -4,7 +4,7 @@ mod index;
 
 use crate::ids::{DeviceId, NetnsId};
 use crate::wire::MacAddr;
-use index::Index;
+use index::DeviceIndex;
 use ipnet::Ipv4Net;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -170,7 +170,7 @@ pub struct Devices {
     by_name: FxHashMap<Box<str>, DeviceId>,
     /// Bridge ports, in the order in which they were added.
     ports: BTreeMap<DeviceId, Vec<DeviceId>>,
-    index: OnceLock<Index>,
+    index: OnceLock<DeviceIndex>,
     /// Number of additions and changes of devices.
     generation: u64,
 }
@@ -265,8 +265,8 @@ impl Devices {
         self.index.take();
     }
 
-    fn index(&self) -> &Index {
-        self.index.get_or_init(|| Index::new(self))
+    fn index(&self) -> &DeviceIndex {
+        self.index.get_or_init(|| DeviceIndex::new(self))
     }
 }
 

@@ -36,7 +36,7 @@ mod tests;
 pub use restore::IpsetOptions;
 
 pub(crate) use header::MAX_TIMEOUT;
-pub(crate) use lookup::{Addition, CounterTest, Directions, Question, Shown};
+pub(crate) use lookup::{Addition, CounterTest, Directions, PacketView, SetTest};
 
 use crate::hook::Family;
 use crate::text::error::RuleError;

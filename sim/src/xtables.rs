@@ -233,7 +233,7 @@ impl Xtables {
 /// Why a command failed: an error in its text, or in the resulting table.
 enum CommandFailure {
     Text(Box<Problem>),
-    Table(Box<validate::Refusal>),
+    Table(Box<validate::CheckFailure>),
 }
 
 fn tool_family(words: &[words::Word<'_>], end: usize) -> Parse<Family> {

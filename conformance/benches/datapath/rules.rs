@@ -1,6 +1,5 @@
 //! The rules of the node for a number of Services, as printed by proxy-core.
 
-use proxy_core::cluster::Cluster;
 use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::generator::Generator;
 use proxy_core::load::Load;
@@ -9,6 +8,7 @@ use proxy_core::objects::{
     Service, ServicePort, ServiceSpec, ServiceType,
 };
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use std::net::Ipv4Addr;
 
 use crate::{NODE, NODE_PORT, POD};
@@ -19,7 +19,7 @@ const ENDPOINTS_PER_SERVICE: usize = 5;
 pub(crate) fn rules(services: usize) -> Vec<Load> {
     let objects: Vec<Object> =
         (0..services).flat_map(|index| service(index, index + 1 == services)).collect();
-    let cluster = Cluster::new(&objects).expect("valid objects");
+    let cluster = ServiceStore::new(&objects).expect("valid objects");
     let configuration =
         KubeProxyConfiguration { cluster_cidr: "10.244.0.0/16".to_owned(), ..Default::default() };
     let mut machine = Machine::new("node");

@@ -22,7 +22,7 @@ use super::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::CounterListing;
 use crate::disagreement::{Disagreement, DisagreementKind};
-use crate::frame::{Comparison, Direction, Frame, Observer, compare};
+use crate::frame::{Comparison, Frame, FrameDirection, Observer, compare};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
@@ -198,7 +198,7 @@ impl PairedArm {
             self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
         let is_lost = |frame: &Frame| {
             let mut ends = lossy.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
-            frame.direction == Direction::Received
+            frame.direction == FrameDirection::Received
                 && ends.any(|end| end.device == frame.device && end.netns.to_string() == frame.netns)
         };
         frames.retain(|frame| !is_lost(frame));

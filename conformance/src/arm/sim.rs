@@ -16,7 +16,7 @@ use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::ct::CtStatus;
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
-use sim::netfilter::conntrack::{Entry, Row};
+use sim::netfilter::conntrack::{Entry, ListedEntry};
 use sim::socket::{ClientProtocol, ConnectError};
 use sim::time::Instant;
 use sim::trace::{Event, Kept, Level, PacketEvent, Terminal};
@@ -36,7 +36,7 @@ use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Listener, Topology, TopologyChange};
+use crate::topology::{ListenerPlan, Topology, TopologyChange};
 
 /// Idle time after the last connection of a step, in which it is closed on both sides.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ pub struct SimArm {
     world: World,
     topology: Topology,
     ids: BTreeMap<NetnsName, NetnsId>,
-    servers: BTreeMap<(NetnsName, Listener), SocketId>,
+    servers: BTreeMap<(NetnsName, ListenerPlan), SocketId>,
     /// Events are kept to the end, for a [`Recording`]; else only while they are needed.
     is_recorded: bool,
     /// Number of events already returned by [`SimArm::take_frames`].
@@ -319,7 +319,7 @@ impl Arm for SimArm {
 /// The entries that `conntrack -L` would list.
 fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
     let rows = world.netns(netns).conntrack.listing(world.now());
-    let observation = |row: &Row| {
+    let observation = |row: &ListedEntry| {
         Some(ConntrackObservation {
             protocol: transport(row.original.protocol)?,
             original: ends(&row.original),

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use proxy_core::objects::{self, Deployment, Kind, LabelSelector, Object, ObjectMeta};
 
 use super::pods::is_finished;
-use super::{Cluster, Problem, as_pod, natural_cmp};
-use crate::manifest::ObjectKey;
-use crate::scenario::{FieldFault, ObjectName};
+use super::{Cluster, ClusterProblem, as_pod, natural_cmp};
+use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 
 /// Maximum number of Pods of a Deployment. Far more than scenarios need; a larger number is probably a typo.
 const REPLICAS_MAX: i32 = 5_000;
 
 impl Cluster {
     /// Creates or removes Pods until every Deployment has the requested number.
-    pub(super) fn run_deployments(&mut self, problems: &mut Vec<Problem>) {
+    pub(super) fn run_deployments(&mut self, problems: &mut Vec<ClusterProblem>) {
         let deployments: Vec<(ObjectKey, Deployment)> = self
             .stored
             .iter()
@@ -39,13 +38,13 @@ impl Cluster {
             if !(0..=REPLICAS_MAX).contains(&replicas) {
                 let fault = FieldFault::new(format!("invalid number of Pods {replicas}"));
                 let fault = fault.expected(format!("0 to {REPLICAS_MAX}")).at("spec.replicas");
-                problems.push(Problem::error(key, fault));
+                problems.push(ClusterProblem::error(key, fault));
                 continue;
             }
             if !selects(&deployment.spec.selector, &deployment.spec.template.metadata) {
                 let fault = FieldFault::new("the selector does not match the Pod template")
                     .expected("labels of spec.template.metadata.labels");
-                problems.push(Problem::error(key, fault.at("spec.selector")));
+                problems.push(ClusterProblem::error(key, fault.at("spec.selector")));
                 continue;
             }
             let owned = owned.remove(&key).unwrap_or_default();

@@ -7,21 +7,20 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::{self, Kind, Object};
 
 use super::address::{ipv4, ipv4_net, is_host_address, nth};
-use super::{Cluster, Node, Problem, natural_cmp};
-use crate::manifest::ObjectKey;
+use super::{Cluster, ClusterNode, ClusterProblem, natural_cmp};
 use crate::netns::SWITCH;
-use crate::scenario::{FieldFault, Gateway, ObjectName, Via, nearest};
+use crate::scenario::{FieldFault, Gateway, ObjectKey, ObjectName, Via, nearest};
 
 /// Prefix length of allocated pod CIDRs (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
 
 impl Cluster {
-    pub(super) fn settle_nodes(&mut self, problems: &mut Vec<Problem>) {
+    pub(super) fn settle_nodes(&mut self, problems: &mut Vec<ClusterProblem>) {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
         nodes.sort_by(|left, right| natural_cmp(&left.metadata.name, &right.metadata.name));
         if nodes.is_empty() {
             let fault = FieldFault::new("no Node found").help("add a manifest of kind Node for every node");
-            problems.push(Problem::of_scenario(fault));
+            problems.push(ClusterProblem::of_scenario(fault));
         }
         let ips = node_ips(&nodes, problems);
         let cidrs = self.pod_cidrs(&mut nodes, problems);
@@ -30,7 +29,7 @@ impl Cluster {
             if node.metadata.name == SWITCH {
                 let fault =
                     taken(SWITCH).expected("another name: it is reserved for the switch between nodes");
-                problems.push(Problem::error(key(node), fault.at("metadata.name")));
+                problems.push(ClusterProblem::error(key(node), fault.at("metadata.name")));
             }
             self.stored.insert(key(node), Object::Node(node.clone()));
         }
@@ -39,7 +38,7 @@ impl Cluster {
             .filter_map(|node| {
                 let name = node.metadata.name.clone();
                 let (ip, pod_cidr) = (*ips.get(&name)?, *cidrs.get(&name)?);
-                Some(Node { name, ip, pod_cidr, pod_gateway: nth(pod_cidr, 1)? })
+                Some(ClusterNode { name, ip, pod_cidr, pod_gateway: nth(pod_cidr, 1)? })
             })
             .collect();
         self.settle_lan(problems);
@@ -49,7 +48,7 @@ impl Cluster {
     fn pod_cidrs(
         &self,
         nodes: &mut [objects::Node],
-        problems: &mut Vec<Problem>,
+        problems: &mut Vec<ClusterProblem>,
     ) -> BTreeMap<String, Ipv4Net> {
         let cluster_cidr = self.network.cluster_cidr;
         let mut cidrs: BTreeMap<String, Ipv4Net> = BTreeMap::new();
@@ -61,10 +60,10 @@ impl Cluster {
                     FieldFault::new(format!("the pod CIDR {net} is outside the cluster CIDR {cluster_cidr}"))
                         .expected(format!("a part of {cluster_cidr}"))
                         .help("set spec.network.clusterCIDR of the scenario to the real cluster CIDR");
-                problems.push(Problem::error(key(node), fault.at(path)));
+                problems.push(ClusterProblem::error(key(node), fault.at(path)));
             } else if let Some((other, _)) = overlapped {
                 let fault = FieldFault::new(format!("the pod CIDR {net} overlaps that of {other}"));
-                problems.push(Problem::error(key(node), fault.at(path)));
+                problems.push(ClusterProblem::error(key(node), fault.at(path)));
             } else {
                 cidrs.insert(node.metadata.name.clone(), net);
             }
@@ -83,7 +82,7 @@ impl Cluster {
             let Some(net) = candidates.by_ref().find(is_free) else {
                 let fault =
                     FieldFault::new(format!("the cluster CIDR {cluster_cidr} has no free /24 for this node"));
-                problems.push(Problem::error(key(node), fault.at("metadata.name")));
+                problems.push(ClusterProblem::error(key(node), fault.at("metadata.name")));
                 continue;
             };
             node.spec.pod_cidr = net.to_string();
@@ -94,14 +93,14 @@ impl Cluster {
     }
 
     /// The network of nodes and external hosts, and its members.
-    fn settle_lan(&mut self, problems: &mut Vec<Problem>) {
+    fn settle_lan(&mut self, problems: &mut Vec<ClusterProblem>) {
         let mut owners: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
         for node in &self.state.nodes {
             if let Some(other) = owners.insert(node.ip, node.name.clone()) {
                 let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.name) };
                 let fault =
                     FieldFault::new(format!("the address {} of this node is in use by {other}", node.ip));
-                problems.push(Problem::error(key, fault.at("status.addresses")));
+                problems.push(ClusterProblem::error(key, fault.at("status.addresses")));
             }
         }
         let mut names = BTreeSet::from([SWITCH]);
@@ -110,11 +109,11 @@ impl Cluster {
             if !names.insert(&*host.name) || self.node(&host.name).is_some() {
                 let fault = taken(&host.name)
                     .expected("a name that is not used by another external host, a node or the switch");
-                problems.push(Problem::of_scenario(fault.at(format!("{path}.name"))));
+                problems.push(ClusterProblem::of_scenario(fault.at(format!("{path}.name"))));
             }
             if let Some(other) = owners.insert(host.ip, host.name.clone()) {
                 let fault = FieldFault::new(format!("the address {} is in use by {other}", host.ip));
-                problems.push(Problem::of_scenario(fault.at(format!("{path}.ip"))));
+                problems.push(ClusterProblem::of_scenario(fault.at(format!("{path}.ip"))));
             }
             let routes = host.routes.iter().enumerate();
             let routes = routes.map(|(index, route)| (format!("{path}.routes[{index}].via"), &route.via));
@@ -123,7 +122,7 @@ impl Cluster {
                 if let Via::Node(name) = via
                     && self.node_object(name).is_none()
                 {
-                    problems.push(Problem::of_scenario(self.no_next_hop(name).at(path)));
+                    problems.push(ClusterProblem::of_scenario(self.no_next_hop(name).at(path)));
                 }
             }
         }
@@ -148,7 +147,7 @@ impl Cluster {
         }
     }
 
-    fn check_lan(&self, problems: &mut Vec<Problem>) {
+    fn check_lan(&self, problems: &mut Vec<ClusterProblem>) {
         let lan = self.state.lan;
         for node in self.state.nodes.iter().filter(|node| !is_host_address(lan, node.ip)) {
             let key = ObjectKey { kind: Kind::Node, name: ObjectName::new("default", &node.name) };
@@ -157,7 +156,7 @@ impl Cluster {
                 node.ip, node.name
             ))
             .expected(format!("an address in {lan}, because of spec.network.nodeCIDR"));
-            problems.push(Problem::error(key, fault.at("status.addresses")));
+            problems.push(ClusterProblem::error(key, fault.at("status.addresses")));
         }
         for (index, host) in self.network.external_hosts.iter().enumerate() {
             if !is_host_address(lan, host.ip) && !self.state.nodes.is_empty() {
@@ -167,8 +166,9 @@ impl Cluster {
                 ))
                 .expected(format!("an address in {lan}"))
                 .help("external hosts and nodes share one network; spec.network.nodeCIDR makes it larger");
-                problems
-                    .push(Problem::of_scenario(fault.at(format!("spec.network.externalHosts[{index}].ip"))));
+                problems.push(ClusterProblem::of_scenario(
+                    fault.at(format!("spec.network.externalHosts[{index}].ip")),
+                ));
             }
         }
         let networks = [
@@ -180,7 +180,7 @@ impl Cluster {
             for (other_what, other, _) in &networks[..index] {
                 if net.contains(other) || other.contains(net) {
                     let fault = FieldFault::new(format!("{what} {net} overlaps {other_what} {other}"));
-                    problems.push(Problem::of_scenario(fault.at(*path)));
+                    problems.push(ClusterProblem::of_scenario(fault.at(*path)));
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Cluster {
             && !is_host_address(lan, address)
         {
             let fault = FieldFault::new(format!("the gateway {address} is not on the nodes' network {lan}"));
-            problems.push(Problem::of_scenario(fault.at("spec.network.gateway")));
+            problems.push(ClusterProblem::of_scenario(fault.at("spec.network.gateway")));
         }
     }
 }
@@ -206,7 +206,7 @@ fn taken(name: &str) -> FieldFault {
 }
 
 /// The first InternalIP of each node.
-fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<String, Ipv4Addr> {
+fn node_ips(nodes: &[objects::Node], problems: &mut Vec<ClusterProblem>) -> BTreeMap<String, Ipv4Addr> {
     let mut ips = BTreeMap::new();
     for node in nodes {
         let mut found = None;
@@ -216,7 +216,7 @@ fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<St
                 Ok(ip) => found = found.or(ip),
                 Err(fault) => {
                     let path = format!("status.addresses[{index}].address");
-                    problems.push(Problem::error(key(node), fault.at(path)));
+                    problems.push(ClusterProblem::error(key(node), fault.at(path)));
                     return ips;
                 }
             }
@@ -229,7 +229,7 @@ fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<St
                 let fault = FieldFault::new(format!("node {} has no address", node.metadata.name))
                     .expected("an IPv4 address of type InternalIP")
                     .help("add `status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}`");
-                problems.push(Problem::error(key(node), fault.at("status.addresses")));
+                problems.push(ClusterProblem::error(key(node), fault.at("status.addresses")));
             }
         }
     }
@@ -237,7 +237,7 @@ fn node_ips(nodes: &[objects::Node], problems: &mut Vec<Problem>) -> BTreeMap<St
 }
 
 /// The first IPv4 network in `podCIDRs` or `podCIDR`, and its path.
-fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(String, Ipv4Net)> {
+fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<ClusterProblem>) -> Option<(String, Ipv4Net)> {
     let list = node.spec.pod_cidrs.iter().enumerate();
     let named = list.map(|(index, text)| (format!("spec.podCIDRs[{index}]"), text));
     let single = (!node.spec.pod_cidr.is_empty()).then(|| ("spec.podCIDR".to_owned(), &node.spec.pod_cidr));
@@ -245,13 +245,13 @@ fn named_pod_cidr(node: &objects::Node, problems: &mut Vec<Problem>) -> Option<(
         match ipv4_net(text) {
             Ok(Some(net)) if net.prefix_len() > 30 => {
                 let fault = FieldFault::new(format!("{net} is too small for a gateway and a Pod"));
-                problems.push(Problem::error(key(node), fault.at(path)));
+                problems.push(ClusterProblem::error(key(node), fault.at(path)));
                 return None;
             }
             Ok(Some(net)) => return Some((path, net)),
             Ok(None) => {}
             Err(fault) => {
-                problems.push(Problem::error(key(node), fault.at(path)));
+                problems.push(ClusterProblem::error(key(node), fault.at(path)));
                 return None;
             }
         }
@@ -286,7 +286,7 @@ fn smallest_lan(addresses: &[Ipv4Addr]) -> Ipv4Net {
 /// Names and namespaces become part of network namespaces, rules, commands and responses.
 ///
 /// Kubernetes: `IsDNS1123Subdomain`, `IsDNS1123Label`, apimachinery pkg/util/validation/validation.go.
-pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Problem>) {
+pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<ClusterProblem>) {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_label = |label: &str| {
         let bytes = label.as_bytes();
@@ -297,12 +297,12 @@ pub(super) fn check_name(object: &ObjectKey, name: &str, problems: &mut Vec<Prob
     if name.len() > 253 || !name.split('.').all(is_label) {
         let fault = FieldFault::new(format!("invalid name {name:?} of a {}", object.kind.name()))
             .expected("a DNS name: lower case letters, digits, '-' and '.'");
-        problems.push(Problem::error(object.clone(), fault.at("metadata.name")));
+        problems.push(ClusterProblem::error(object.clone(), fault.at("metadata.name")));
     }
     let namespace = object.name.namespace.as_str();
     if namespace.len() > 63 || !is_label(namespace) {
         let fault = FieldFault::new(format!("invalid namespace {namespace:?}"))
             .expected("at most 63 lower case letters, digits and '-'");
-        problems.push(Problem::error(object.clone(), fault.at("metadata.namespace")));
+        problems.push(ClusterProblem::error(object.clone(), fault.at("metadata.namespace")));
     }
 }

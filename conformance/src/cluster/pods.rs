@@ -8,15 +8,14 @@ use proxy_core::objects::{self, Kind, Object, PodCondition, PodIp, Protocol};
 use super::address::{ipv4, is_host_address, nth};
 use super::nodes::check_name;
 use super::target::{containers, numeric_targets, selects, valid_port};
-use super::{Cluster, Node, Pod, Problem, as_pod, natural_cmp};
-use crate::manifest::ObjectKey;
-use crate::scenario::{FieldFault, ObjectName};
+use super::{Cluster, ClusterNode, ClusterPod, ClusterProblem, as_pod, natural_cmp};
+use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 
 /// The kubelet's default for `maxPods`.
 const PODS_PER_NODE_MAX: u32 = 110;
 
 impl Cluster {
-    pub(super) fn settle_pods(&mut self, problems: &mut Vec<Problem>) {
+    pub(super) fn settle_pods(&mut self, problems: &mut Vec<ClusterProblem>) {
         self.run_deployments(problems);
         let mut keys: Vec<ObjectKey> =
             self.stored.keys().filter(|key| key.kind == Kind::Pod).cloned().collect();
@@ -40,7 +39,7 @@ impl Cluster {
     }
 
     /// The scheduler: a Pod without a node is bound to the node with the fewest of its siblings that has room.
-    fn bind(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
+    fn bind(&mut self, keys: &[ObjectKey], problems: &mut Vec<ClusterProblem>) {
         let names: Vec<String> = self.state.nodes.iter().map(|node| node.name.clone()).collect();
         let mut load = Occupancy::default();
         for key in keys {
@@ -73,7 +72,7 @@ impl Cluster {
                     let what = format!("no node has room for Pod {}", key.name);
                     let fault =
                         FieldFault::new(what).help(format!("a node has room for {PODS_PER_NODE_MAX} Pods"));
-                    problems.push(Problem::error(
+                    problems.push(ClusterProblem::error(
                         owner.unwrap_or_else(|| key.clone()),
                         fault.at("metadata.name"),
                     ));
@@ -83,7 +82,7 @@ impl Cluster {
     }
 
     /// The CNI plugin's IPAM (host-local): the next free address after the last one allocated.
-    fn give_addresses(&mut self, keys: &[ObjectKey], problems: &mut Vec<Problem>) {
+    fn give_addresses(&mut self, keys: &[ObjectKey], problems: &mut Vec<ClusterProblem>) {
         let mut taken: BTreeSet<Ipv4Addr> = BTreeSet::new();
         for key in keys {
             let pod = self.stored.get(key).and_then(as_pod).filter(|pod| !is_finished(pod));
@@ -108,7 +107,7 @@ impl Cluster {
                     "the pod CIDR {} has no free address for {}",
                     node.pod_cidr, key.name
                 ));
-                problems.push(Problem::error(owner, fault.at("metadata.name")));
+                problems.push(ClusterProblem::error(owner, fault.at("metadata.name")));
                 continue;
             };
             if !pod.spec.host_network {
@@ -120,7 +119,7 @@ impl Cluster {
         }
     }
 
-    fn running_pod(&self, key: &ObjectKey) -> Option<Pod> {
+    fn running_pod(&self, key: &ObjectKey) -> Option<ClusterPod> {
         let pod = self.stored.get(key).and_then(as_pod).filter(|pod| !is_finished(pod))?;
         let (_, ip) = named_ip(pod).ok().flatten()?;
         let named_ports: BTreeMap<_, _> = containers(pod)
@@ -128,7 +127,7 @@ impl Cluster {
             .filter(|port| !port.name.is_empty())
             .filter_map(|port| Some((port.name.clone(), (port.protocol, valid_port(port.container_port)?))))
             .collect();
-        Some(Pod {
+        Some(ClusterPod {
             name: key.name.clone(),
             node: pod.spec.node_name.clone(),
             ip,
@@ -160,7 +159,7 @@ impl Cluster {
     }
 
     /// hostNetwork Pods share the ports of their node. (The scheduler would place them on different nodes.)
-    fn check_host_ports(&self, problems: &mut Vec<Problem>) {
+    fn check_host_ports(&self, problems: &mut Vec<ClusterProblem>) {
         let mut owners: BTreeMap<(&str, Protocol, u16), &ObjectName> = BTreeMap::new();
         for pod in self.state.pods.iter().filter(|pod| pod.is_host_network) {
             for (protocol, port) in &pod.listens {
@@ -174,12 +173,12 @@ impl Cluster {
                 );
                 let fault = FieldFault::new(what).help("hostNetwork Pods share the ports of their node");
                 let owner = self.owners.get(&key).cloned().unwrap_or(key);
-                problems.push(Problem::error(owner, fault.at("spec.containers")));
+                problems.push(ClusterProblem::error(owner, fault.at("spec.containers")));
             }
         }
     }
 
-    fn check_pods(&self, problems: &mut Vec<Problem>) {
+    fn check_pods(&self, problems: &mut Vec<ClusterProblem>) {
         let mut owners: BTreeMap<Ipv4Addr, ObjectKey> = BTreeMap::new();
         for (key, pod) in self.stored.iter().filter_map(|(key, object)| Some((key, as_pod(object)?))) {
             if is_finished(pod) {
@@ -191,12 +190,12 @@ impl Cluster {
                     if !pod.status.pod_ip.is_empty() {
                         let fault = FieldFault::new(format!("{} is not an IPv4 address", pod.status.pod_ip));
                         let fault = fault.help("IPv6 is not implemented yet").at("status.podIP");
-                        problems.push(Problem::error(key.clone(), fault));
+                        problems.push(ClusterProblem::error(key.clone(), fault));
                     }
                     continue;
                 }
                 Err(fault) => {
-                    problems.push(Problem::error(key.clone(), fault));
+                    problems.push(ClusterProblem::error(key.clone(), fault));
                     continue;
                 }
             };
@@ -205,7 +204,7 @@ impl Cluster {
                 if ip != node.ip {
                     let fault = FieldFault::new(format!("{ip} is not the address of node {}", node.name));
                     let fault = fault.expected(format!("{}, because of hostNetwork", node.ip)).at(path);
-                    problems.push(Problem::error(key.clone(), fault));
+                    problems.push(ClusterProblem::error(key.clone(), fault));
                 }
                 continue;
             }
@@ -213,7 +212,7 @@ impl Cluster {
                 let cidr = self.network.cluster_cidr;
                 let fault =
                     FieldFault::new(format!("the Pod's address {ip} is outside the cluster CIDR {cidr}"));
-                problems.push(Problem::error(
+                problems.push(ClusterProblem::error(
                     key.clone(),
                     fault.expected(format!("an address in {}", node.pod_cidr)).at(path),
                 ));
@@ -221,13 +220,13 @@ impl Cluster {
                 let fault = FieldFault::new(format!("{ip} is not a Pod address of {}", node.name));
                 let expected =
                     format!("an address in {}, other than the gateway {}", node.pod_cidr, node.pod_gateway);
-                problems.push(Problem::error(key.clone(), fault.expected(expected).at(path)));
+                problems.push(ClusterProblem::error(key.clone(), fault.expected(expected).at(path)));
             } else if let Some(other) = owners.get(&ip) {
                 let fault = FieldFault::new(format!(
                     "the address {ip} is used by two Pods, {} and {}",
                     other.name, key.name
                 ));
-                problems.push(Problem::error(key.clone(), fault.at(path)).related(
+                problems.push(ClusterProblem::error(key.clone(), fault.at(path)).related(
                     other.clone(),
                     "status.podIP",
                     "first used here",
@@ -287,12 +286,12 @@ pub(super) fn is_finished(pod: &objects::Pod) -> bool {
     matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
 }
 
-fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> Problem {
+fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> ClusterProblem {
     let name = pod.and_then(as_pod).map(|pod| pod.spec.node_name.clone()).unwrap_or_default();
     let fault = FieldFault::new(format!("no node {name:?}"))
         .expected(format!("one of {}", names.join(", ")))
         .at("spec.nodeName");
-    Problem::error(key.clone(), fault)
+    ClusterProblem::error(key.clone(), fault)
 }
 
 /// The first IPv4 address in a Pod's status, and its path.
@@ -308,7 +307,7 @@ fn named_ip(pod: &objects::Pod) -> Result<Option<(String, Ipv4Addr)>, FieldFault
     Ok(None)
 }
 
-fn next_address(node: &Node, last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+fn next_address(node: &ClusterNode, last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     let size = 1_u32 << (32 - node.pod_cidr.prefix_len()).min(31);
     let base = u32::from(node.pod_cidr.network());
     let start = last.map_or(2, |last| (u32::from(last) - base) + 1);

@@ -3,12 +3,11 @@
 use proxy_core::ObjectError;
 
 use crate::diagnostic::Severity;
-use crate::manifest::ObjectKey;
-use crate::scenario::FieldFault;
+use crate::scenario::{FieldFault, ObjectKey};
 
 /// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ClusterProblem {
     /// Error or warning.
     pub severity: Severity,
     /// The object; `None` for the scenario itself.
@@ -19,7 +18,7 @@ pub struct Problem {
     pub related: Option<(ObjectKey, String, String)>,
 }
 
-impl Problem {
+impl ClusterProblem {
     /// An error in a field of an object.
     pub(super) fn error(object: ObjectKey, fault: FieldFault) -> Self {
         Self { severity: Severity::Error, object: Some(object), fault, related: None }

@@ -8,12 +8,11 @@ use proxy_core::controller;
 use proxy_core::objects::{EndpointSlice, IntOrString, Kind, Object, Pod, Protocol, Service, ServiceType};
 
 use super::target::{containers, selects};
-use super::{Cluster, Problem, as_pod, as_service, service_network};
-use crate::manifest::ObjectKey;
-use crate::scenario::{FieldFault, ObjectName};
+use super::{Cluster, ClusterProblem, as_pod, as_service, service_network};
+use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 
 impl Cluster {
-    pub(super) fn settle_services(&mut self, problems: &mut Vec<Problem>) {
+    pub(super) fn settle_services(&mut self, problems: &mut Vec<ClusterProblem>) {
         self.check_addresses(problems);
         self.check_node_ports(problems);
         self.check_targets(problems);
@@ -28,31 +27,31 @@ impl Cluster {
                 self.state.objects = objects;
             }
             // Errors found above have better messages.
-            Err(error) if is_sound => problems.push(Problem::of_object_error(&error)),
+            Err(error) if is_sound => problems.push(ClusterProblem::of_object_error(&error)),
             Err(_) => {}
         }
     }
 
     /// Checks that kube-proxy would start on every node.
-    pub(super) fn check_proxy(&self, problems: &mut Vec<Problem>) {
-        if problems.iter().any(Problem::is_error) {
+    pub(super) fn check_proxy(&self, problems: &mut Vec<ClusterProblem>) {
+        if problems.iter().any(ClusterProblem::is_error) {
             return;
         }
-        if let Err(error) = proxy_core::cluster::Cluster::new(&self.state.objects) {
-            problems.push(Problem::of_object_error(&error));
+        if let Err(error) = proxy_core::service_store::ServiceStore::new(&self.state.objects) {
+            problems.push(ClusterProblem::of_object_error(&error));
             return;
         }
         let configuration = self.kube_proxy_configuration();
         for node in &self.state.nodes {
             let machine = Machine::new(node.name.as_str());
             if let Err(error) = NodeConfig::new(machine, &configuration, self.node_object(&node.name)) {
-                problems.push(Problem::of_object_error(&error));
+                problems.push(ClusterProblem::of_object_error(&error));
                 return;
             }
         }
     }
 
-    fn check_addresses(&self, problems: &mut Vec<Problem>) {
+    fn check_addresses(&self, problems: &mut Vec<ClusterProblem>) {
         let cidr = self.network.service_cidr;
         let mut owners: BTreeMap<IpAddr, (ObjectKey, String)> = BTreeMap::new();
         for service in self.stored.values().filter_map(as_service) {
@@ -68,11 +67,11 @@ impl Cluster {
                     let fault = FieldFault::new(format!("the ClusterIP {ip} is outside the service CIDR {cidr}"))
                         .expected(format!("an address in {cidr}"))
                         .help("omit clusterIP to have one allocated, or set spec.network.serviceCIDR of the scenario");
-                    problems.push(Problem::error(key(service), fault.at(path.clone())));
+                    problems.push(ClusterProblem::error(key(service), fault.at(path.clone())));
                 }
                 if let Some((other, other_path)) = owners.get(&ip) {
                     let fault = twice(&format!("the ClusterIP {ip}"), other, service);
-                    problems.push(Problem::error(key(service), fault.at(path.clone())).related(
+                    problems.push(ClusterProblem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
                         "first used here",
@@ -83,7 +82,7 @@ impl Cluster {
         }
     }
 
-    fn check_node_ports(&self, problems: &mut Vec<Problem>) {
+    fn check_node_ports(&self, problems: &mut Vec<ClusterProblem>) {
         let range = service_network(&self.network).node_ports;
         let mut owners: BTreeMap<(i32, Protocol), (ObjectKey, String)> = BTreeMap::new();
         for service in self.stored.values().filter_map(as_service) {
@@ -95,10 +94,10 @@ impl Cluster {
                     let fault = FieldFault::new(format!("invalid NodePort {number}"))
                         .expected(format!("a port from {} to {}", range.start(), range.end()))
                         .help("omit nodePort to have one allocated");
-                    problems.push(Problem::error(key(service), fault.at(path.clone())));
+                    problems.push(ClusterProblem::error(key(service), fault.at(path.clone())));
                 } else if let Some((other, other_path)) = owners.get(&(number, port.protocol)) {
                     let fault = twice(&format!("the NodePort {number}"), other, service);
-                    problems.push(Problem::error(key(service), fault.at(path.clone())).related(
+                    problems.push(ClusterProblem::error(key(service), fault.at(path.clone())).related(
                         other.clone(),
                         other_path,
                         "first used here",
@@ -110,7 +109,7 @@ impl Cluster {
     }
 
     /// Warns about selectors that match nothing, and named ports that no Pod has.
-    fn check_targets(&self, problems: &mut Vec<Problem>) {
+    fn check_targets(&self, problems: &mut Vec<ClusterProblem>) {
         let index = PodsByLabel::new(self.stored.values().filter_map(as_pod));
         let owners: BTreeSet<_> =
             self.stored.values().filter_map(super::as_slice).filter_map(owner).collect();
@@ -123,7 +122,7 @@ impl Cluster {
             if selected.is_empty() && !owners.contains(&name) {
                 let fault =
                     FieldFault::new(format!("the selector of Service {} matches no Pod", key(service).name));
-                problems.push(Problem::warning(key(service), fault.at("spec.selector")));
+                problems.push(ClusterProblem::warning(key(service), fault.at("spec.selector")));
                 continue;
             }
             let ports = || selected.iter().flat_map(|pod| containers(pod)).flat_map(|one| &one.ports);
@@ -143,8 +142,10 @@ impl Cluster {
                     Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
                     None => fault.help("give a containerPort that name, or use a number as targetPort"),
                 };
-                problems
-                    .push(Problem::error(key(service), fault.at(format!("spec.ports[{index}].targetPort"))));
+                problems.push(ClusterProblem::error(
+                    key(service),
+                    fault.at(format!("spec.ports[{index}].targetPort")),
+                ));
             }
         }
     }

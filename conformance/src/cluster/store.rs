@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proxy_core::objects::{EndpointSlice, Kind, Node, Object, ObjectReference, Pod, Service, ServiceType};
 
 use super::Cluster;
-use crate::manifest::ObjectKey;
-use crate::scenario::ObjectName;
+use crate::scenario::{ObjectKey, ObjectName};
 
 /// The label of slices that the EndpointSlice controller manages, and its value.
 const MANAGED_BY: (&str, &str) =
@@ -85,7 +84,7 @@ impl Cluster {
             }
             Kind::Namespace => {
                 let inside = |other: &ObjectKey| {
-                    crate::manifest::is_namespaced(other.kind) && other.name.namespace == key.name.name
+                    crate::scenario::is_namespaced(other.kind) && other.name.namespace == key.name.name
                 };
                 self.stored.retain(|other, _| !inside(other));
                 self.owners.retain(|other, _| !inside(other));

@@ -26,10 +26,10 @@ fn cluster(text: &str) -> Cluster {
 /// Nodes, Pods, Services and endpoints, one per line.
 fn summary(cluster: &Cluster) -> String {
     let mut text = format!("lan {} via {:?}\n", cluster.lan(), cluster.gateway());
-    for Node { name, ip, pod_cidr, pod_gateway } in cluster.nodes() {
+    for ClusterNode { name, ip, pod_cidr, pod_gateway } in cluster.nodes() {
         writeln!(text, "node {name} {ip} {pod_cidr} {pod_gateway}").unwrap();
     }
-    for Pod { name, node, ip, is_host_network, listens, .. } in cluster.pods() {
+    for ClusterPod { name, node, ip, is_host_network, listens, .. } in cluster.pods() {
         writeln!(text, "pod {name} {node} {ip} host:{is_host_network} {listens:?}").unwrap();
     }
     for service in cluster.services() {
@@ -130,7 +130,7 @@ fn deployments_scale_replace_and_vanish_without_moving_other_pods() {
     };
     let apply = |cluster: &Cluster, text: &str| cluster.apply(objects(text)).unwrap().0;
     let delete = |cluster: &Cluster, kind, name| {
-        let object = ObjectReference { kind, name: ObjectName::new("default", name) };
+        let object = ObjectKey { kind, name: ObjectName::new("default", name) };
         cluster.delete(&object).unwrap().unwrap().0
     };
     let scaled = apply(&web(), &WEB.replace("replicas: 3", "replicas: 1"));

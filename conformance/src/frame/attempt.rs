@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
 
-use super::{Direction, Frame};
+use super::{Frame, FrameDirection};
 
 /// A packet that starts a flow, from device to device. It is recognized by its IP ID, which no translation changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Appearance {
     /// The device.
     pub device: String,
     /// The direction.
-    pub direction: Direction,
+    pub direction: FrameDirection,
     /// Source address and port.
     pub src: (Ipv4Addr, u16),
     /// Destination address and port.
@@ -73,7 +73,7 @@ pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<A
         let hop = Sighting { at: frame.at, place: packet.place };
         match attempts.iter_mut().find(|(known, _)| *known == key) {
             Some((_, attempt)) => attempt.hops.push(hop),
-            None if hop.place.netns == client && hop.place.direction == Direction::Transmitted => {
+            None if hop.place.netns == client && hop.place.direction == FrameDirection::Transmitted => {
                 attempts.push((key, Attempt { hops: vec![hop] }));
             }
             // It started before these frames, or comes from another host.

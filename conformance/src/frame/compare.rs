@@ -9,7 +9,7 @@ use sim::wire::arp::ArpOperation;
 use sim::wire::{MacAddr, TcpFlags};
 
 use super::{
-    Body, Direction, Frame, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
+    Body, Frame, FrameDirection, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
     TcpSummary,
 };
 
@@ -113,7 +113,7 @@ struct Key<'a> {
     device: &'a str,
     /// Received and sent frames are two sequences: the order of two frames that cross is random. `None` for ARP, whose
     /// order is ignored.
-    direction: Option<Direction>,
+    direction: Option<FrameDirection>,
     conversation: Conversation,
 }
 
@@ -265,7 +265,7 @@ fn without_spare_acks(mut frames: Vec<(Duration, FrameSummary)>) -> Vec<(Duratio
 }
 
 /// One direction of a connection through a device: with a hairpin, the same segment passes twice.
-type StreamKey = (Direction, MacAddr, MacAddr, [u8; 4], [u8; 4], (u16, u16));
+type StreamKey = (FrameDirection, MacAddr, MacAddr, [u8; 4], [u8; 4], (u16, u16));
 
 fn acknowledgment(frame: &FrameSummary) -> Option<(StreamKey, &TcpSummary, SeqSummary)> {
     let Body::Ipv4(IpSummary { src, dst, payload: PayloadSummary::Tcp(tcp), .. }) = &frame.body else {

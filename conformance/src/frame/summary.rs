@@ -16,13 +16,13 @@ use sim::wire::{
     ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, MacAddr, Quote, Tcp, TcpFlags, Udp, protocol,
 };
 
-use super::{Direction, Frame};
+use super::{Frame, FrameDirection};
 
 /// A frame reduced to the parts that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameSummary {
     /// The direction.
-    pub direction: Direction,
+    pub direction: FrameDirection,
     /// Source MAC address.
     pub src: MacAddr,
     /// Destination MAC address.

@@ -22,7 +22,7 @@ impl Capture {
         Self { initial, ..Self::default() }
     }
 
-    fn push(&mut self, direction: Direction, bytes: Vec<u8>) -> &mut Self {
+    fn push(&mut self, direction: FrameDirection, bytes: Vec<u8>) -> &mut Self {
         let at = Duration::from_micros(self.frames.len() as u64);
         let (netns, device) = ("node".to_owned(), "eth0".to_owned());
         self.frames.push(Frame { at, netns, device, direction, bytes: bytes.into() });
@@ -30,7 +30,7 @@ impl Capture {
     }
 
     fn ip(&mut self, src: [u8; 4], dst: [u8; 4], protocol: u8, ident: u16, l4: &[u8]) -> &mut Self {
-        let direction = if src == CLIENT.0 { Direction::Transmitted } else { Direction::Received };
+        let direction = if src == CLIENT.0 { FrameDirection::Transmitted } else { FrameDirection::Received };
         let (src, dst) = (Ipv4Addr::from(src), Ipv4Addr::from(dst));
         let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment: true };
         let mut bytes = ipv4(fields, l4);
@@ -96,7 +96,7 @@ impl Capture {
             target_ip: target.into(),
         };
         let dst = if is_unicast { target_mac } else { MacAddr::BROADCAST };
-        self.push(Direction::Transmitted, arp_frame(dst, mac, &arp))
+        self.push(FrameDirection::Transmitted, arp_frame(dst, mac, &arp))
     }
 
     /// One line per frame.

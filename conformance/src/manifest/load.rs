@@ -3,10 +3,10 @@
 use proxy_core::objects::{Kind, Object, TypeMeta};
 
 use super::kinds::IGNORED_KINDS;
-use super::{LoadedObject, LoadedScenario, Manifests, ObjectKey, SourceNode, expected_words};
+use super::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
 use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
-use crate::scenario::{self, ReadError};
-use crate::yaml::{self, DecodeError, DecodeFault, Fault, Node, Value};
+use crate::scenario::{self, ObjectKey, ReadError};
+use crate::yaml::{self, DecodeError, DecodeFault, Node, SyntaxFault, Value};
 
 /// Reads every document of every text. Errors in one do not hide errors in others.
 pub fn load(sources: Vec<Source>) -> Manifests {
@@ -217,7 +217,7 @@ fn suggest(diagnostic: Diagnostic, word: &str, known: &[&str]) -> Diagnostic {
     }
 }
 
-fn yaml_fault(source: SourceId, fault: Fault) -> Diagnostic {
+fn yaml_fault(source: SourceId, fault: SyntaxFault) -> Diagnostic {
     let mut diagnostic = Diagnostic::error(Place { source, span: fault.span }, fault.message);
     if !fault.help.is_empty() {
         diagnostic = diagnostic.help(fault.help);

@@ -1,9 +1,11 @@
+use proxy_core::objects::Kind;
+
 use super::*;
 use crate::cluster::Cluster;
 use crate::diagnostic::{Style, render};
 use crate::prepare::prepare;
 use crate::runner::{RunOptions, run_sim};
-use crate::scenario::ProxyMode;
+use crate::scenario::{ObjectKey, ObjectName, ProxyMode};
 
 /// The rendered diagnostics of one text.
 fn rendered(text: &str) -> String {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use proxy_core::objects::{Protocol, Service, ServiceType};
 
-use crate::cluster::{Cluster, Pod};
+use crate::cluster::{Cluster, ClusterPod};
 use crate::netns::NetnsName;
 use crate::observation::EndpointName;
 use crate::scenario::{FieldFault, ObjectName, PortReference, Reference, Target, nearest};
@@ -23,7 +23,7 @@ pub(super) fn machine(cluster: &Cluster, target: &Target) -> Result<NetnsName, F
 }
 
 /// The network namespace of a Pod.
-pub(super) fn netns_of(pod: &Pod) -> NetnsName {
+pub(super) fn netns_of(pod: &ClusterPod) -> NetnsName {
     if pod.is_host_network { NetnsName::Node(pod.node.clone()) } else { NetnsName::Pod(pod.name.clone()) }
 }
 
@@ -167,7 +167,7 @@ fn node_ip(cluster: &Cluster, name: &str) -> Result<Ipv4Addr, FieldFault> {
     })
 }
 
-pub(super) fn pod<'a>(cluster: &'a Cluster, name: &ObjectName) -> Result<&'a Pod, FieldFault> {
+pub(super) fn pod<'a>(cluster: &'a Cluster, name: &ObjectName) -> Result<&'a ClusterPod, FieldFault> {
     cluster.pod(name).ok_or_else(|| {
         let known: Vec<String> = cluster.pods().iter().map(|pod| pod.name.to_string()).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -241,7 +241,7 @@ fn service_port(
     })
 }
 
-fn pod_port(pod: &Pod, port: Option<&PortReference>, protocol: Protocol) -> Result<u16, FieldFault> {
+fn pod_port(pod: &ClusterPod, port: Option<&PortReference>, protocol: Protocol) -> Result<u16, FieldFault> {
     let own: Vec<u16> =
         pod.listens.iter().filter(|(one, _)| *one == protocol).map(|(_, port)| *port).collect();
     match port {

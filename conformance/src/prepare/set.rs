@@ -3,7 +3,7 @@
 use super::plan::StateChange;
 use super::step::PreparedAction;
 use super::{Preparation, resolve, sysctl};
-use crate::cluster::{Cluster, Pod};
+use crate::cluster::{Cluster, ClusterPod};
 use crate::netns::NetnsName;
 use crate::scenario::{Cni, FieldFault, ObjectName, SetChange, SetChangeKind, Target};
 use crate::topology::Topology;
@@ -62,7 +62,7 @@ impl Preparation {
     }
 }
 
-fn pod<'a>(cluster: &'a Cluster, target: &Target) -> Result<&'a Pod, FieldFault> {
+fn pod<'a>(cluster: &'a Cluster, target: &Target) -> Result<&'a ClusterPod, FieldFault> {
     match target {
         Target::Pod(name) => resolve::pod(cluster, name),
         Target::Host(_) | Target::Node(_) | Target::Service(_) | Target::Address(_) | Target::Name(_) => {
@@ -72,7 +72,7 @@ fn pod<'a>(cluster: &'a Cluster, target: &Target) -> Result<&'a Pod, FieldFault>
 }
 
 /// The Pod, if it has a bridge port of its own.
-fn with_hairpin_flag(cluster: &Cluster, pod: &Pod) -> Result<ObjectName, FieldFault> {
+fn with_hairpin_flag(cluster: &Cluster, pod: &ClusterPod) -> Result<ObjectName, FieldFault> {
     if pod.is_host_network {
         return Err(shares_network(&pod.name, &pod.node, "no hairpin flag"));
     }

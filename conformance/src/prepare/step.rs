@@ -12,12 +12,12 @@ use super::expectation::PreparedExpectation;
 use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
-use crate::manifest::{self, ObjectKey, SourceNode};
+use crate::manifest::{self, SourceNode};
 use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::segment::ScriptLine;
 use crate::scenario::{
-    Action, Connect, FieldFault, Manifest, ObjectReference, Ping, ProxyMode, Reference, Scenario,
+    Action, Connect, FieldFault, Manifest, ObjectKey, Ping, ProxyMode, Reference, Scenario,
 };
 
 /// A validated step.
@@ -221,7 +221,7 @@ impl Preparation {
         if is_sound { self.settled(cluster.apply(objects)) } else { None }
     }
 
-    fn delete(&mut self, path: &str, objects: &[ObjectReference], cluster: &Cluster) -> Option<Cluster> {
+    fn delete(&mut self, path: &str, objects: &[ObjectKey], cluster: &Cluster) -> Option<Cluster> {
         let mut next = cluster.clone();
         for (index, object) in objects.iter().enumerate() {
             let Some(settled) = next.delete(object) else {

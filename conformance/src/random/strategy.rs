@@ -12,9 +12,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proxy_core::objects::Protocol;
 
 use super::world::{
-    DetectLocal, ExternalIp, Ingress, NodePortAddresses, RandomDestination, RandomHost, RandomNode,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomStep,
-    RandomSysctl, RandomWorld, ServiceKind, SourceRanges, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomDestination, RandomHost, RandomNode, RandomNodePortAddresses,
+    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
+    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 use crate::scenario::Cni;
 
@@ -157,7 +157,12 @@ fn service() -> BoxedStrategy<RandomService> {
     ];
     let external_ip = prop_oneof![3 => Just(ExternalIp::Nobody), 1 => node().prop_map(ExternalIp::Node)];
     let ingress = prop_oneof![4 => Just(Ingress::Vip), 1 => Just(Ingress::Proxy)];
-    let ranges = [SourceRanges::Client, SourceRanges::Lan, SourceRanges::Pods, SourceRanges::Nobody];
+    let ranges = [
+        RandomSourceRanges::Client,
+        RandomSourceRanges::Lan,
+        RandomSourceRanges::Pods,
+        RandomSourceRanges::Nobody,
+    ];
     let distribution = select(&["PreferClose", "PreferSameZone", "PreferSameNode"][..]);
     let inside = (
         kind,
@@ -226,11 +231,11 @@ fn proxy() -> BoxedStrategy<RandomProxy> {
         DetectLocal::Nothing,
     ];
     let addresses = [
-        NodePortAddresses::All,
-        NodePortAddresses::Primary,
-        NodePortAddresses::Lan,
-        NodePortAddresses::Loopback,
-        NodePortAddresses::Nowhere,
+        RandomNodePortAddresses::All,
+        RandomNodePortAddresses::Primary,
+        RandomNodePortAddresses::Lan,
+        RandomNodePortAddresses::Loopback,
+        RandomNodePortAddresses::Nowhere,
     ];
     (
         rarely(4),

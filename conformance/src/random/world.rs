@@ -105,7 +105,7 @@ pub struct RandomService {
     /// The ipMode of its load balancer; unused for other types.
     pub ingress: Option<Ingress>,
     /// Its loadBalancerSourceRanges.
-    pub source_ranges: Option<SourceRanges>,
+    pub source_ranges: Option<RandomSourceRanges>,
     /// A load balancer without NodePorts.
     pub has_no_node_ports: bool,
     /// publishNotReadyAddresses.
@@ -163,7 +163,7 @@ pub enum Ingress {
 
 /// The sources that may use a load balancer address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SourceRanges {
+pub enum RandomSourceRanges {
     /// Only the external host `client`.
     Client,
     /// The node network.
@@ -182,7 +182,7 @@ pub struct RandomProxy {
     /// How traffic from Pods is detected.
     pub detect_local: DetectLocal,
     /// Node addresses that accept NodePort traffic.
-    pub node_port_addresses: NodePortAddresses,
+    pub node_port_addresses: RandomNodePortAddresses,
     /// `iptables.localhostNodePorts`.
     pub localhost_node_ports: Option<bool>,
     /// `iptables.masqueradeBit`.
@@ -205,7 +205,7 @@ pub enum DetectLocal {
 
 /// `nodePortAddresses`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodePortAddresses {
+pub enum RandomNodePortAddresses {
     /// The default: all.
     All,
     /// `primary`.

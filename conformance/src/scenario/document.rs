@@ -53,7 +53,7 @@ pub(super) struct RawNetwork {
     pub(super) node_cidr: Option<String>,
     pub(super) gateway: Option<String>,
     pub(super) hairpin: Option<bool>,
-    pub(super) sysctls: IndexMap<String, Text>,
+    pub(super) sysctls: IndexMap<String, ScalarText>,
     pub(super) external_hosts: Vec<RawExternalHost>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct RawExternalHost {
     #[serde(default)]
     pub(super) routes: Vec<RawRoute>,
     #[serde(default)]
-    pub(super) listen: Vec<Text>,
+    pub(super) listen: Vec<ScalarText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,7 +88,7 @@ pub(super) struct RawStep {
     pub(super) apply: Option<IgnoredAny>,
     pub(super) delete: Option<OneOrMany>,
     pub(super) set: Option<IndexMap<String, RawSetChange>>,
-    pub(super) sleep: Option<Text>,
+    pub(super) sleep: Option<ScalarText>,
     pub(super) expect: Option<RawExpectations>,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct RawConnect {
     pub(super) protocol: Option<String>,
     pub(super) count: Option<u32>,
     pub(super) source_port: Option<u16>,
-    pub(super) timeout: Option<Text>,
+    pub(super) timeout: Option<ScalarText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,7 +110,7 @@ pub(super) struct RawSend {
     pub(super) to: String,
     pub(super) protocol: Option<String>,
     pub(super) source_port: Option<u16>,
-    pub(super) timeout: Option<Text>,
+    pub(super) timeout: Option<ScalarText>,
     pub(super) segments: Vec<String>,
 }
 
@@ -120,7 +120,7 @@ pub(super) struct RawPing {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) count: Option<u32>,
-    pub(super) timeout: Option<Text>,
+    pub(super) timeout: Option<ScalarText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,7 +135,7 @@ pub(super) struct RawResolve {
 pub(super) struct RawSetChange {
     pub(super) ready: Option<bool>,
     pub(super) hairpin: Option<bool>,
-    pub(super) sysctl: Option<IndexMap<String, Text>>,
+    pub(super) sysctl: Option<IndexMap<String, ScalarText>>,
     pub(super) link: Option<RawLink>,
 }
 
@@ -148,8 +148,8 @@ impl RawSetChange {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawLink {
-    pub(super) latency: Option<Text>,
-    pub(super) loss: Option<Text>,
+    pub(super) latency: Option<ScalarText>,
+    pub(super) loss: Option<ScalarText>,
 }
 
 /// Either expectations, or expectations by mode; never both.
@@ -162,8 +162,8 @@ pub(super) struct RawExpectations {
     pub(super) nftables: Option<RawExpectation>,
     pub(super) userspace: Option<RawExpectation>,
     pub(super) outcome: Option<String>,
-    pub(super) outcomes: Option<IndexMap<String, Text>>,
-    pub(super) endpoints: Option<IndexMap<String, Text>>,
+    pub(super) outcomes: Option<IndexMap<String, ScalarText>>,
+    pub(super) endpoints: Option<IndexMap<String, ScalarText>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
@@ -175,8 +175,8 @@ pub(super) struct RawExpectations {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawExpectation {
     pub(super) outcome: Option<String>,
-    pub(super) outcomes: Option<IndexMap<String, Text>>,
-    pub(super) endpoints: Option<IndexMap<String, Text>>,
+    pub(super) outcomes: Option<IndexMap<String, ScalarText>>,
+    pub(super) endpoints: Option<IndexMap<String, ScalarText>>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
@@ -234,37 +234,37 @@ pub(super) struct RawConntrack {
 
 /// A scalar read as text, whatever it looks like: `1`, `1/3`, `0.5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Text(pub(super) String);
+pub(super) struct ScalarText(pub(super) String);
 
-impl<'de> Deserialize<'de> for Text {
+impl<'de> Deserialize<'de> for ScalarText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
 
         impl Visitor<'_> for TextVisitor {
-            type Value = Text;
+            type Value = ScalarText;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a number or a string")
             }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+            fn visit_bool<E: Error>(self, value: bool) -> Result<ScalarText, E> {
+                Ok(ScalarText(value.to_string()))
             }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+            fn visit_i64<E: Error>(self, value: i64) -> Result<ScalarText, E> {
+                Ok(ScalarText(value.to_string()))
             }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+            fn visit_u64<E: Error>(self, value: u64) -> Result<ScalarText, E> {
+                Ok(ScalarText(value.to_string()))
             }
 
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+            fn visit_f64<E: Error>(self, value: f64) -> Result<ScalarText, E> {
+                Ok(ScalarText(value.to_string()))
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Text, E> {
-                Ok(Text(value.to_owned()))
+            fn visit_str<E: Error>(self, value: &str) -> Result<ScalarText, E> {
+                Ok(ScalarText(value.to_owned()))
             }
         }
 

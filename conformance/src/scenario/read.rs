@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::Protocol;
 use thiserror::Error;
 
-use super::document::{RawDocument, Text};
+use super::document::{RawDocument, ScalarText};
 use super::reference::is_name;
 use super::{FieldFault, ProxyMode, Reference, Scenario, Share, Target, parse_duration};
 use crate::yaml::{self, DecodeError, Node};
@@ -117,7 +117,7 @@ impl Reader {
         self.field(path, protocol)
     }
 
-    fn duration(&mut self, path: &str, text: &Text) -> Option<Duration> {
+    fn duration(&mut self, path: &str, text: &ScalarText) -> Option<Duration> {
         let duration = parse_duration(&text.0).ok_or_else(|| {
             FieldFault::new(format!("invalid duration {:?}", text.0))
                 .expected("a number with a unit, such as 250ms, 5s or 1m30s")
@@ -125,7 +125,7 @@ impl Reader {
         self.field(path, duration)
     }
 
-    fn share(&mut self, path: &str, text: &Text) -> Option<Share> {
+    fn share(&mut self, path: &str, text: &ScalarText) -> Option<Share> {
         let share = Share::parse(&text.0).ok_or_else(|| {
             FieldFault::new(format!("invalid share {:?}", text.0)).expected(format!(
                 "a number from 0 to 1: a fraction such as 1/3, or a decimal with up to {} places",

@@ -20,7 +20,7 @@ use crate::scenario::{IpFamilies, ProxyMode};
 
 /// A scenario of a suite.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Member {
+pub struct SuiteMember {
     /// Its name in reports: the scenario's name, extended if another scenario of the suite has the same.
     pub name: String,
     /// The command-line argument that selects it alone.
@@ -48,7 +48,7 @@ pub struct Selection {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case<'a> {
     /// The scenario.
-    pub member: &'a Member,
+    pub member: &'a SuiteMember,
     /// How kube-proxy implements Services.
     pub mode: ProxyMode,
     /// Address families.
@@ -76,7 +76,7 @@ pub struct Finished<'a> {
 
 impl Selection {
     /// All runs of these scenarios, ordered by scenario, mode and back end.
-    pub fn cases<'a>(&self, members: &'a [Member], seed: u64) -> Vec<Case<'a>> {
+    pub fn cases<'a>(&self, members: &'a [SuiteMember], seed: u64) -> Vec<Case<'a>> {
         let backends: Vec<Option<Backend>> = match &self.backends[..] {
             [] => vec![None],
             backends => backends.iter().copied().map(Some).collect(),
@@ -93,7 +93,7 @@ impl Selection {
         cases
     }
 
-    fn means(&self, member: &Member, mode: ProxyMode) -> bool {
+    fn means(&self, member: &SuiteMember, mode: ProxyMode) -> bool {
         let scenario = &member.prepared.scenario;
         let subject = Candidate { name: &scenario.name, requirements: &scenario.requirements, mode };
         self.mode.is_none_or(|asked| asked == mode)

@@ -1,6 +1,6 @@
 //! Changes from one topology to another while it runs.
 
-use super::{Address, Listener, Route, Topology};
+use super::{AddressPlan, ListenerPlan, RoutePlan, Topology};
 use crate::netns::NetnsName;
 
 /// A single change.
@@ -11,13 +11,13 @@ pub enum TopologyChange {
     /// Create a Pod's network namespace and attach it, as in [`Topology`].
     AddPod(NetnsName),
     /// Add an address to a device that exists by then.
-    AddAddress(NetnsName, Address),
+    AddAddress(NetnsName, AddressPlan),
     /// Add a route.
-    AddRoute(NetnsName, Route),
+    AddRoute(NetnsName, RoutePlan),
     /// Stop the server on this port.
-    Close(NetnsName, Listener),
+    Close(NetnsName, ListenerPlan),
     /// Start a server on this port.
-    Open(NetnsName, Listener),
+    Open(NetnsName, ListenerPlan),
 }
 
 /// The changes that turn `before` into `after`, in order. Both have the same nodes and hosts, so routes are only

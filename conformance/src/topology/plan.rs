@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net};
 use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
-use super::{Address, Bridge, Listener, NetnsPlan, Route, Topology, Veth, VethEnd};
-use crate::cluster::{Cluster, Node, Pod};
+use super::{AddressPlan, BridgePlan, ListenerPlan, NetnsPlan, RoutePlan, Topology, VethEndPlan, VethPlan};
+use crate::cluster::{Cluster, ClusterNode, ClusterPod};
 use crate::dns::{self, Zone};
 use crate::netns::NetnsName;
 use crate::scenario::{Cni, ExternalHost, Via};
@@ -63,12 +63,12 @@ struct Builder<'a> {
     cluster: &'a Cluster,
     dns_servers: BTreeSet<(Ipv4Addr, u16)>,
     netns: BTreeMap<NetnsName, NetnsPlan>,
-    veths: Vec<Veth>,
+    veths: Vec<VethPlan>,
 }
 
 impl Builder<'_> {
     fn switch(&mut self) {
-        let bridge = Bridge { name: SWITCH_BRIDGE.to_owned(), mac: MacAddr([0x0a, 0x5a, 0, 0, 0, 1]) };
+        let bridge = BridgePlan { name: SWITCH_BRIDGE.to_owned(), mac: MacAddr([0x0a, 0x5a, 0, 0, 0, 1]) };
         let plan =
             NetnsPlan { bridge: Some(bridge), early_sysctls: owned(&SWITCH_SYSCTLS), ..NetnsPlan::default() };
         self.netns.insert(NetnsName::Switch, plan);
@@ -83,7 +83,7 @@ impl Builder<'_> {
         };
         let routes = host.routes.iter().map(|route| (route.to.into(), next_hop(&route.via)));
         let default = host.gateway.iter().map(|via| (everything(), next_hop(via)));
-        let routes = routes.chain(default).map(|(to, via)| Route { to, via, device: UPLINK.to_owned() });
+        let routes = routes.chain(default).map(|(to, via)| RoutePlan { to, via, device: UPLINK.to_owned() });
         let name = |port: u16| format!("{}:{port}", host.ip);
         let listeners = host.listen.iter();
         let plan = NetnsPlan {
@@ -91,7 +91,7 @@ impl Builder<'_> {
             routes: routes.collect(),
             early_sysctls: owned(&LEAF_SYSCTLS),
             listeners: listeners
-                .map(|(protocol, port)| Listener {
+                .map(|(protocol, port)| ListenerPlan {
                     protocol: *protocol,
                     port: *port,
                     name: name(*port),
@@ -103,7 +103,7 @@ impl Builder<'_> {
         self.netns.insert(netns, plan);
     }
 
-    fn node(&mut self, node: &Node) {
+    fn node(&mut self, node: &ClusterNode) {
         let netns = NetnsName::Node(node.name.clone());
         self.attach_to_switch(&netns, node.ip);
         let mut plan = NetnsPlan {
@@ -115,21 +115,21 @@ impl Builder<'_> {
         match self.cluster.network().cni {
             Cni::Bridge | Cni::Vxlan => {
                 let mac = hardware_address(HOLDER, node.pod_gateway);
-                plan.bridge = Some(Bridge { name: CNI_BRIDGE.to_owned(), mac });
+                plan.bridge = Some(BridgePlan { name: CNI_BRIDGE.to_owned(), mac });
                 let net = prefix(node.pod_gateway, node.pod_cidr.prefix_len());
-                plan.addresses.push(Address { device: CNI_BRIDGE.to_owned(), net });
+                plan.addresses.push(AddressPlan { device: CNI_BRIDGE.to_owned(), net });
             }
             Cni::Ptp => {}
         }
         for other in self.cluster.nodes().iter().filter(|other| other.name != node.name) {
-            plan.routes.push(Route {
+            plan.routes.push(RoutePlan {
                 to: other.pod_cidr.into(),
                 via: Some(other.ip.into()),
                 device: UPLINK.to_owned(),
             });
         }
         let default = self.cluster.gateway().filter(|gateway| *gateway != node.ip);
-        plan.routes.extend(default.map(|gateway| Route {
+        plan.routes.extend(default.map(|gateway| RoutePlan {
             to: everything(),
             via: Some(gateway.into()),
             device: UPLINK.to_owned(),
@@ -139,19 +139,19 @@ impl Builder<'_> {
         self.netns.insert(netns, plan);
     }
 
-    fn pod(&mut self, pod: &Pod) {
+    fn pod(&mut self, pod: &ClusterPod) {
         let Some(node) = self.cluster.node(&pod.node).filter(|_| !pod.is_host_network) else { return };
         let netns = NetnsName::Pod(pod.name.clone());
         let port_device = port_name(pod.ip);
         let is_hairpin = self.cluster.network().is_hairpin;
         let default =
-            Route { to: everything(), via: Some(node.pod_gateway.into()), device: UPLINK.to_owned() };
+            RoutePlan { to: everything(), via: Some(node.pod_gateway.into()), device: UPLINK.to_owned() };
         let mut plan = NetnsPlan {
             early_sysctls: owned(&LEAF_SYSCTLS),
             listeners: self.listeners(pod),
             ..NetnsPlan::default()
         };
-        let mut address = |net| plan.addresses.push(Address { device: UPLINK.to_owned(), net });
+        let mut address = |net| plan.addresses.push(AddressPlan { device: UPLINK.to_owned(), net });
         let master = match self.cluster.network().cni {
             Cni::Bridge | Cni::Vxlan => {
                 address(prefix(pod.ip, node.pod_cidr.prefix_len()));
@@ -162,22 +162,22 @@ impl Builder<'_> {
             Cni::Ptp => {
                 address(prefix(pod.ip, 32));
                 let gateway = prefix(node.pod_gateway, 32);
-                plan.routes = vec![Route { to: gateway, via: None, device: UPLINK.to_owned() }, default];
+                plan.routes = vec![RoutePlan { to: gateway, via: None, device: UPLINK.to_owned() }, default];
                 if let Some(plan) = self.netns.get_mut(&NetnsName::Node(node.name.clone())) {
-                    plan.addresses.push(Address { device: port_device.clone(), net: gateway });
+                    plan.addresses.push(AddressPlan { device: port_device.clone(), net: gateway });
                     let to = prefix(pod.ip, 32);
-                    plan.routes.push(Route { to, via: None, device: port_device.clone() });
+                    plan.routes.push(RoutePlan { to, via: None, device: port_device.clone() });
                 }
                 None
             }
         };
-        self.veths.push(Veth {
-            port: VethEnd {
+        self.veths.push(VethPlan {
+            port: VethEndPlan {
                 netns: NetnsName::Node(node.name.clone()),
                 device: port_device,
                 mac: hardware_address(PORT, pod.ip),
             },
-            leaf: VethEnd {
+            leaf: VethEndPlan {
                 netns: netns.clone(),
                 device: UPLINK.to_owned(),
                 mac: hardware_address(HOLDER, pod.ip),
@@ -187,9 +187,9 @@ impl Builder<'_> {
         self.netns.insert(netns, plan);
     }
 
-    fn listeners(&self, pod: &Pod) -> Vec<Listener> {
+    fn listeners(&self, pod: &ClusterPod) -> Vec<ListenerPlan> {
         let listens = pod.listens.iter();
-        let listener = |(protocol, port): &(Protocol, u16)| Listener {
+        let listener = |(protocol, port): &(Protocol, u16)| ListenerPlan {
             protocol: *protocol,
             port: *port,
             name: format!("{}/{}", pod.name.namespace, pod.name.name),
@@ -200,13 +200,13 @@ impl Builder<'_> {
     }
 
     fn attach_to_switch(&mut self, netns: &NetnsName, ip: Ipv4Addr) {
-        self.veths.push(Veth {
-            port: VethEnd {
+        self.veths.push(VethPlan {
+            port: VethEndPlan {
                 netns: NetnsName::Switch,
                 device: port_name(ip),
                 mac: hardware_address(PORT, ip),
             },
-            leaf: VethEnd {
+            leaf: VethEndPlan {
                 netns: netns.clone(),
                 device: UPLINK.to_owned(),
                 mac: hardware_address(HOLDER, ip),
@@ -215,9 +215,9 @@ impl Builder<'_> {
         });
     }
 
-    fn lan_address(&self, ip: Ipv4Addr) -> Address {
+    fn lan_address(&self, ip: Ipv4Addr) -> AddressPlan {
         let net = prefix(ip, self.cluster.lan().prefix_len());
-        Address { device: UPLINK.to_owned(), net }
+        AddressPlan { device: UPLINK.to_owned(), net }
     }
 }
 

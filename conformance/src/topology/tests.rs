@@ -53,22 +53,24 @@ fn listing(topology: &Topology) -> String {
         lines.extend(
             plan.bridge
                 .iter()
-                .map(|Bridge { name, mac }| format!("  link add {name} address {mac} type bridge")),
+                .map(|BridgePlan { name, mac }| format!("  link add {name} address {mac} type bridge")),
         );
         lines.extend(
-            plan.addresses.iter().map(|Address { device, net }| format!("  address add {net} dev {device}")),
+            plan.addresses
+                .iter()
+                .map(|AddressPlan { device, net }| format!("  address add {net} dev {device}")),
         );
         lines.extend(
             plan.routes
                 .iter()
-                .map(|Route { to, via, device }| format!("  route add {to} via {via:?} dev {device}")),
+                .map(|RoutePlan { to, via, device }| format!("  route add {to} via {via:?} dev {device}")),
         );
         lines.extend(plan.sysctls.iter().map(|(name, value)| format!("  sysctl -w {name}={value}")));
-        lines.extend(plan.listeners.iter().map(|Listener { protocol, port, name, .. }| {
+        lines.extend(plan.listeners.iter().map(|ListenerPlan { protocol, port, name, .. }| {
             format!("  {name} listens on {}/{port}", protocol.lower())
         }));
     }
-    for Veth { port, leaf, master } in &topology.veths {
+    for VethPlan { port, leaf, master } in &topology.veths {
         lines.push(format!(
             "veth {} {} {} -- {} {} {} master {master:?}",
             port.netns, port.device, port.mac, leaf.netns, leaf.device, leaf.mac

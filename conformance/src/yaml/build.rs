@@ -7,7 +7,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
 use indexmap::map::Entry as Slot;
 
-use super::{Entry, Fault, Mapping, Node, Scalar, Span, Stream, Value};
+use super::{MapEntry, Mapping, Node, Scalar, Span, Stream, SyntaxFault, Value};
 
 /// Maximum expanded size of the aliases of a text, in bytes. It protects traversals ("billion laughs"); the tree itself
 /// shares the anchors.
@@ -53,14 +53,14 @@ fn is_empty(root: &Node) -> bool {
     matches!(&root.value, Value::Scalar(scalar) if scalar.is_null())
 }
 
-fn syntax_fault(text: &str, error: &granit_parser::ScanError) -> Fault {
+fn syntax_fault(text: &str, error: &granit_parser::ScanError) -> SyntaxFault {
     let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
     let end = text[at..].chars().next().filter(|next| *next != '\n').map_or(at, |next| at + next.len_utf8());
     fault(at..end, format!("this is not YAML: {}", error.info()))
 }
 
-fn fault(span: Span, message: impl Into<String>) -> Fault {
-    Fault { span, message: message.into(), first: None, help: "" }
+fn fault(span: Span, message: impl Into<String>) -> SyntaxFault {
+    SyntaxFault { span, message: message.into(), first: None, help: "" }
 }
 
 /// The text being parsed.
@@ -131,7 +131,7 @@ impl Builder {
 
     /// Processes the next event; returns the root when it is complete.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum is open")]
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<Option<Node>, Fault> {
+    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<Option<Node>, SyntaxFault> {
         match event {
             Event::DocumentStart(..) => {
                 self.start_document();
@@ -169,21 +169,21 @@ impl Builder {
         }
     }
 
-    fn open(&mut self, span: &Span, anchor: usize, content: Content) -> Result<Option<Node>, Fault> {
+    fn open(&mut self, span: &Span, anchor: usize, content: Content) -> Result<Option<Node>, SyntaxFault> {
         let extent = Extent { bytes: 1, depth: 1 };
         self.open.push(Open { start: span.start, anchor, extent, content });
         Ok(None)
     }
 
     /// The node of an alias, at the position of the alias.
-    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Complete, Fault> {
+    fn alias(&mut self, anchor: usize, span: &Span) -> Result<Complete, SyntaxFault> {
         let Some(Complete { node, extent }) = self.anchors.get(&anchor) else {
             return Err(fault(span.clone(), "this alias is within its own anchor"));
         };
         if self.open.len() + extent.depth > DEPTH_MAX {
             let message = format!("this alias expands to more than {DEPTH_MAX} levels of nesting");
             let help = "expand the alias, with fewer nested lists and mappings";
-            return Err(Fault { help, ..fault(span.clone(), message) });
+            return Err(SyntaxFault { help, ..fault(span.clone(), message) });
         }
         let aliased_bytes = self.aliased_bytes.saturating_add(extent.bytes);
         if aliased_bytes > ALIASED_BYTES_MAX {
@@ -192,14 +192,14 @@ impl Builder {
                 ALIASED_BYTES_MAX >> 20
             );
             let help = "use fewer aliases, or aliases of smaller anchors, or split the file";
-            return Err(Fault { help, ..fault(span.clone(), message) });
+            return Err(SyntaxFault { help, ..fault(span.clone(), message) });
         }
         self.aliased_bytes = aliased_bytes;
         Ok(Complete { node: Node { span: span.clone(), value: node.value.clone() }, extent: *extent })
     }
 
     /// Adds a complete node to its parent as a key, a value or an item, or returns it as the root.
-    fn complete(&mut self, anchor: usize, complete: Complete) -> Result<Option<Node>, Fault> {
+    fn complete(&mut self, anchor: usize, complete: Complete) -> Result<Option<Node>, SyntaxFault> {
         if anchor != 0 {
             self.anchors.insert(anchor, complete.clone());
         }
@@ -212,7 +212,7 @@ impl Builder {
                 None => *key = Some(as_key(node, entries)?),
                 Some((key, _)) if &*key == MERGE => merges.push(node),
                 Some((key, key_span)) => {
-                    entries.insert(key, Entry { key_span, value: node });
+                    entries.insert(key, MapEntry { key_span, value: node });
                 }
             },
         }
@@ -224,14 +224,14 @@ fn is_string_tag(tag: Option<&Cow<'_, Tag>>) -> bool {
     tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"))
 }
 
-fn as_key(node: Node, entries: &Mapping) -> Result<(Arc<str>, Span), Fault> {
+fn as_key(node: Node, entries: &Mapping) -> Result<(Arc<str>, Span), SyntaxFault> {
     let Value::Scalar(Scalar { text, .. }) = node.value else {
         return Err(fault(node.span, "a key must be a string, not a list or a mapping"));
     };
     match entries.get(&text) {
         Some(entry) => {
             let message = format!("duplicate key {text:?}");
-            Err(Fault { first: Some(entry.key_span.clone()), ..fault(node.span, message) })
+            Err(SyntaxFault { first: Some(entry.key_span.clone()), ..fault(node.span, message) })
         }
         None => Ok((text, node.span)),
     }
@@ -241,7 +241,7 @@ const MERGE: &str = "<<";
 
 /// Resolves merge keys: merged entries apply unless the mapping has the same key itself
 /// (<https://yaml.org/type/merge.html>; earlier ones override later ones).
-fn merged(mut own: Mapping, merges: Vec<Node>) -> Result<Mapping, Fault> {
+fn merged(mut own: Mapping, merges: Vec<Node>) -> Result<Mapping, SyntaxFault> {
     for merge in merges {
         let sources = match &merge.value {
             Value::Sequence(items) => items,

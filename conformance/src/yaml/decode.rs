@@ -15,7 +15,7 @@ use serde::forward_to_deserialize_any;
 use thiserror::Error;
 
 use super::scalar::Meaning;
-use super::{Entry, Node, Span, Value};
+use super::{MapEntry, Node, Span, Value};
 
 /// Deserializes a value of type `T` from a tree.
 ///
@@ -242,7 +242,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 }
 
 struct Entries<'de> {
-    rest: indexmap::map::Iter<'de, Arc<str>, Entry>,
+    rest: indexmap::map::Iter<'de, Arc<str>, MapEntry>,
     value: Option<&'de Node>,
 }
 

@@ -15,7 +15,7 @@ pub use dump::DumpError;
 use super::chain_name::ChainKind;
 use crate::load::Table;
 use crate::plan::Plan;
-use dump::{Chains, Rule};
+use dump::{SavedChains, SavedRule};
 
 /// All differences; empty if the node has the expected rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Diff {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// Whom it concerns.
-    pub subject: Scope,
+    pub subject: FindingSubject,
     /// The kind of difference.
     pub kind: FindingKind,
     /// The location: table and chain.
@@ -41,7 +41,7 @@ pub struct Finding {
 
 /// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
+pub enum FindingSubject {
     /// Not specific to a Service.
     Node,
     /// A service port as named in its rules: `namespace/name:port`.
@@ -63,7 +63,7 @@ pub enum FindingKind {
     Misplaced,
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for FindingSubject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node => formatter.write_str("node"),
@@ -109,8 +109,8 @@ impl fmt::Display for Diff {
 /// # Errors
 /// The first line of `dump` that is not valid `iptables-save` output.
 pub fn compare(plan: &Plan, dump: &str) -> Result<Diff, DumpError> {
-    let loaded = Chains::read_dump(dump, plan.family)?;
-    let wanted = Chains::of_plan(plan);
+    let loaded = SavedChains::read_dump(dump, plan.family)?;
+    let wanted = SavedChains::of_plan(plan);
     let mut comparison = Comparison { wanted: &wanted, loaded: &loaded, findings: Vec::new() };
     comparison.compare_jumps();
     comparison.compare_fixed_chains();
@@ -140,8 +140,8 @@ const FIXED: [(Table, &str); 4] = [
 ];
 
 struct Comparison<'a> {
-    wanted: &'a Chains,
-    loaded: &'a Chains,
+    wanted: &'a SavedChains,
+    loaded: &'a SavedChains,
     findings: Vec<Finding>,
 }
 
@@ -153,7 +153,7 @@ impl Comparison<'_> {
             for rule in rules.iter().filter(|rule| !loaded.contains(rule)) {
                 let target = rule.target().unwrap_or_default();
                 let words = format!("packets in {chain} do not reach {target}");
-                self.push(Scope::Node, FindingKind::Missing, table, chain, words, Some(rule));
+                self.push(FindingSubject::Node, FindingKind::Missing, table, chain, words, Some(rule));
             }
         }
     }
@@ -163,22 +163,22 @@ impl Comparison<'_> {
             let (wanted, loaded) = (self.wanted.rules(table, chain), self.loaded.rules(table, chain));
             if !self.loaded.has(table, chain) && self.wanted.has(table, chain) {
                 let words = words::missing_fixed_chain(chain).to_owned();
-                self.push(Scope::Node, FindingKind::Missing, table, chain, words, None);
+                self.push(FindingSubject::Node, FindingKind::Missing, table, chain, words, None);
                 continue;
             }
             let differences = Differences::between(wanted, loaded);
             for rule in differences.missing {
                 let words = words::missing_fixed_chain(chain).to_owned();
-                self.push(Scope::Node, FindingKind::Missing, table, chain, words, Some(rule));
+                self.push(FindingSubject::Node, FindingKind::Missing, table, chain, words, Some(rule));
             }
             // The kubelet writes to KUBE-FIREWALL too.
             for rule in differences.extra.into_iter().filter(|_| chain != "KUBE-FIREWALL") {
                 let words = "not a rule of kube-proxy".to_owned();
-                self.push(Scope::Node, FindingKind::Extra, table, chain, words, Some(rule));
+                self.push(FindingSubject::Node, FindingKind::Extra, table, chain, words, Some(rule));
             }
             if differences.is_reordered {
                 let words = "the rules stand in another order".to_owned();
-                self.push(Scope::Node, FindingKind::Misplaced, table, chain, words, None);
+                self.push(FindingSubject::Node, FindingKind::Misplaced, table, chain, words, None);
             }
         }
     }
@@ -193,7 +193,8 @@ impl Comparison<'_> {
                 let wanted = wanted_by.get(owner).unwrap_or(&none);
                 let loaded = loaded_by.get(owner).unwrap_or(&none);
                 let differences = Differences::between(wanted, loaded);
-                let subject = owner.map_or(Scope::Node, |owner| Scope::Service(owner.to_owned()));
+                let subject =
+                    owner.map_or(FindingSubject::Node, |owner| FindingSubject::Service(owner.to_owned()));
                 for rule in differences.missing {
                     let words = words::missing_in_shared(table, chain, rule);
                     self.push(subject.clone(), FindingKind::Missing, table, chain, words, Some(rule));
@@ -214,13 +215,13 @@ impl Comparison<'_> {
 
     /// The jump to NodePorts must come after all Services, otherwise it matches packets to VIPs that are local
     /// addresses.
-    fn check_last(&mut self, table: Table, chain: &str, loaded: &[Rule]) {
+    fn check_last(&mut self, table: Table, chain: &str, loaded: &[SavedRule]) {
         let mut rules = loaded.iter().skip_while(|rule| rule.target() != Some("KUBE-NODEPORTS"));
         if let Some(first) = rules.next()
             && rules.any(|rule| rule.target() != Some("KUBE-NODEPORTS"))
         {
             let words = "the jump to NodePorts is not the last rule: it hides the rules after it".to_owned();
-            self.push(Scope::Node, FindingKind::Misplaced, table, chain, words, Some(first));
+            self.push(FindingSubject::Node, FindingKind::Misplaced, table, chain, words, Some(first));
         }
     }
 
@@ -243,10 +244,10 @@ impl Comparison<'_> {
         }
     }
 
-    fn compare_service_chain(&mut self, subject: &Scope, chain: &str, wanted: &[Rule]) {
+    fn compare_service_chain(&mut self, subject: &FindingSubject, chain: &str, wanted: &[SavedRule]) {
         let differences = Differences::between(wanted, self.loaded.rules(Table::Nat, chain));
         // A changed probability or position does not change the set of targets.
-        let targets = |rules: &[&Rule]| -> BTreeSet<String> {
+        let targets = |rules: &[&SavedRule]| -> BTreeSet<String> {
             rules.iter().filter_map(|rule| rule.target()).map(str::to_owned).collect()
         };
         let (wanted_targets, loaded_targets) = (targets(&differences.missing), targets(&differences.extra));
@@ -273,21 +274,21 @@ impl Comparison<'_> {
         owner.is_none_or(|owner| self.wanted.services().contains(owner))
     }
 
-    fn subject_of(&self, chains: &Chains, chain: &str) -> Scope {
+    fn subject_of(&self, chains: &SavedChains, chain: &str) -> FindingSubject {
         match chains.owner(chain) {
-            Some(owner) => Scope::Service(owner.to_owned()),
-            None => Scope::Chain(chain.to_owned()),
+            Some(owner) => FindingSubject::Service(owner.to_owned()),
+            None => FindingSubject::Chain(chain.to_owned()),
         }
     }
 
     fn push(
         &mut self,
-        subject: Scope,
+        subject: FindingSubject,
         kind: FindingKind,
         table: Table,
         chain: &str,
         words: String,
-        rule: Option<&Rule>,
+        rule: Option<&SavedRule>,
     ) {
         let place = format!("{table} {chain}");
         let rule = rule.map(|rule| format!("-A {chain} {rule}"));
@@ -297,14 +298,14 @@ impl Comparison<'_> {
 
 /// Differences between two lists of rules.
 struct Differences<'a> {
-    missing: Vec<&'a Rule>,
-    extra: Vec<&'a Rule>,
+    missing: Vec<&'a SavedRule>,
+    extra: Vec<&'a SavedRule>,
     is_reordered: bool,
 }
 
 impl<'a> Differences<'a> {
     fn between<T: AsRule>(wanted: &'a [T], loaded: &'a [T]) -> Self {
-        let mut extra: Vec<&Rule> = loaded.iter().map(AsRule::rule).collect();
+        let mut extra: Vec<&SavedRule> = loaded.iter().map(AsRule::rule).collect();
         let mut missing = Vec::new();
         for rule in wanted.iter().map(AsRule::rule) {
             match extra.iter().position(|other| *other == rule) {
@@ -321,23 +322,23 @@ impl<'a> Differences<'a> {
 
 /// A rule or a reference to one.
 trait AsRule {
-    fn rule(&self) -> &Rule;
+    fn rule(&self) -> &SavedRule;
 }
 
-impl AsRule for Rule {
-    fn rule(&self) -> &Rule {
+impl AsRule for SavedRule {
+    fn rule(&self) -> &SavedRule {
         self
     }
 }
 
-impl AsRule for &Rule {
-    fn rule(&self) -> &Rule {
+impl AsRule for &SavedRule {
+    fn rule(&self) -> &SavedRule {
         self
     }
 }
 
-fn by_service(rules: &[Rule]) -> BTreeMap<Option<&str>, Vec<&Rule>> {
-    let mut services: BTreeMap<Option<&str>, Vec<&Rule>> = BTreeMap::new();
+fn by_service(rules: &[SavedRule]) -> BTreeMap<Option<&str>, Vec<&SavedRule>> {
+    let mut services: BTreeMap<Option<&str>, Vec<&SavedRule>> = BTreeMap::new();
     for rule in rules {
         services.entry(rule.owner()).or_default().push(rule);
     }

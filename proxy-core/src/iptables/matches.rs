@@ -72,9 +72,9 @@ impl fmt::Display for IfNotLocal<'_> {
 }
 
 /// A probability as kube-proxy prints it (`%0.10f`).
-pub(super) struct Probability([u8; Probability::LENGTH]);
+pub(super) struct ProbabilityText([u8; ProbabilityText::LENGTH]);
 
-impl Probability {
+impl ProbabilityText {
     const LENGTH: usize = 12;
 
     /// One in `count`, which is at least two.
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn probabilities_are_rounded_as_floats_are() {
         for count in (2..5000).chain([10_240, 20_480, 51_200]) {
-            let (fast, float) = (Probability::of_one_in(count), Probability::by_float(count));
+            let (fast, float) = (ProbabilityText::of_one_in(count), ProbabilityText::by_float(count));
             assert_eq!(fast.as_str(), float.as_str(), "1/{count}");
         }
-        assert_eq!(Probability::of_one_in(2048).as_str(), "0.0004882812", "half to even");
+        assert_eq!(ProbabilityText::of_one_in(2048).as_str(), "0.0004882812", "half to even");
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct Rules {
 
 /// A rule in [`Rules`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(super) struct RuleLine<'a> {
     /// The chain.
     pub(super) chain: &'a str,
     /// The rule without `-A CHAIN`.
@@ -90,10 +90,10 @@ impl Rules {
     }
 
     /// All rules, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = RuleLine<'_>> {
         self.ends.iter().scan(0, |from, (rule, end)| {
             let start = std::mem::replace(from, *end);
-            Some(Line {
+            Some(RuleLine {
                 chain: &self.text[start + APPEND.len()..rule - 1],
                 rule: &self.text[*rule..end - 1],
                 text: &self.text[start..*end],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::chain_name::{ChainKind, ChainName, Hash};
 use super::dispatch::chain_kind;
-use super::matches::{ExternalDestinations, IfLocal, IfNotLocal, Probability, ToVip};
+use super::matches::{ExternalDestinations, IfLocal, IfNotLocal, ProbabilityText, ToVip};
 use super::rules::Rules;
 use crate::endpoint::Endpoint;
 use crate::objects::TrafficPolicy;
@@ -181,7 +181,7 @@ impl Writer<'_> {
             match choices.len() - position {
                 1 => self.rules.concat(chain.as_str(), &[head, &jump]),
                 left => {
-                    let probability = Probability::of_one_in(left);
+                    let probability = ProbabilityText::of_one_in(left);
                     let random = ["-m statistic --mode random --probability ", probability.as_str(), " "];
                     self.rules.concat(chain.as_str(), &[head, &random, &jump]);
                 }

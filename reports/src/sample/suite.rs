@@ -6,18 +6,18 @@ use conformance::backend::Backend;
 use conformance::prepare::prepare;
 use conformance::scenario::{IpFamilies, ProxyMode};
 use conformance::suite::known::CaseStatus;
-use conformance::suite::run::{Case, Finished, Member};
+use conformance::suite::run::{Case, Finished, SuiteMember};
 use conformance::suite::{BuiltIn, find};
 use std::time::Duration;
 
-fn member(name: &str, argument: &str) -> Member {
+fn member(name: &str, argument: &str) -> SuiteMember {
     let scenario = find("clusterip").map(BuiltIn::load).expect("it is built in");
     let prepared = prepare(scenario).expect("the scenario is valid");
-    Member { name: name.to_owned(), argument: argument.to_owned(), prepared }
+    SuiteMember { name: name.to_owned(), argument: argument.to_owned(), prepared }
 }
 
 /// The scenarios of [`on_the_simulator`] and [`on_the_kernel`].
-pub(crate) fn members() -> Vec<Member> {
+pub(crate) fn members() -> Vec<SuiteMember> {
     vec![
         member("nodeport-local", "nodeport-local"),
         member("mine", "my scenarios/mine.yaml"),
@@ -25,12 +25,12 @@ pub(crate) fn members() -> Vec<Member> {
     ]
 }
 
-fn case(member: &Member, backend: Option<Backend>) -> Case<'_> {
+fn case(member: &SuiteMember, backend: Option<Backend>) -> Case<'_> {
     Case { member, mode: ProxyMode::Iptables, family: IpFamilies::Ipv4, seed: 0, backend }
 }
 
 /// One passed and one failed run.
-pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
+pub(crate) fn on_the_simulator(members: &[SuiteMember]) -> Vec<Finished<'_>> {
     let finished = |index: usize, outcome, verdict| Finished {
         case: case(&members[index], None),
         outcome: Ok(outcome),
@@ -42,7 +42,7 @@ pub(crate) fn on_the_simulator(members: &[Member]) -> Vec<Finished<'_>> {
 }
 
 /// Runs on two back ends with the same flows as on the simulator, some of them with differences.
-pub(crate) fn on_the_kernel(members: &[Member]) -> Vec<Finished<'_>> {
+pub(crate) fn on_the_kernel(members: &[SuiteMember]) -> Vec<Finished<'_>> {
     const REASON: &str = "this kernel \u{8} counts <differently>";
     let missing =
         || Err(ArmError::Missing("the kernel cannot delay frames: load the module `sch_netem`".into()));

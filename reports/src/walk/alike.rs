@@ -1,6 +1,6 @@
 //! Finds packets and flows that took the same path, so that one of them can represent the others.
 
-use super::row::{Outline, Words};
+use super::row::{Outline, RowContext};
 use super::{FlowWalk, Walk};
 use crate::names::Names;
 use sim::ids::{FlowId, PacketId};
@@ -25,7 +25,7 @@ impl Alike {
                 .journeys
                 .iter()
                 .map(|journey| {
-                    let outline = Words::outline(names, journey);
+                    let outline = RowContext::outline(names, journey);
                     let first = *packets.entry(outline).or_insert(journey.packet);
                     alike.packets.insert(journey.packet, first);
                     first

@@ -58,7 +58,7 @@ pub enum Detail {
 
 /// What the printers need besides the event.
 #[derive(Clone, Copy, Debug)]
-pub struct Words<'a> {
+pub struct RowContext<'a> {
     /// Names of netns and devices.
     pub names: Names<'a>,
     /// Level of detail.
@@ -67,7 +67,7 @@ pub struct Words<'a> {
     pub origins: Origins,
 }
 
-impl<'a> Words<'a> {
+impl<'a> RowContext<'a> {
     /// Full detail for a journey.
     pub fn exact(names: Names<'a>, journey: &Journey<'_>) -> Self {
         Self { names, detail: Detail::Exact, origins: journey.origins.unwrap_or_default() }
@@ -83,7 +83,7 @@ impl<'a> Words<'a> {
     /// Two journeys with equal outlines met the same devices, hooks, rules, verdicts and addresses: showing one of them
     /// is enough.
     pub fn outline(names: Names<'a>, journey: &Journey<'_>) -> Outline {
-        let words = Words { detail: Detail::Alike, ..Words::background(names) };
+        let words = RowContext { detail: Detail::Alike, ..RowContext::background(names) };
         Outline {
             beginning: journey.beginning.map(|it| (it.netns, origin(it.origin), words.frame(it.frame))),
             hops: journey

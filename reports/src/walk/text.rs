@@ -13,7 +13,7 @@
 
 pub mod steps;
 
-use super::row::{Row, Words, origin};
+use super::row::{Row, RowContext, origin};
 use super::{Alike, Ending, FlowWalk, Hop, Journey, Walk};
 use crate::frame::protocol_name;
 use crate::names::Names;
@@ -113,7 +113,7 @@ impl WalkText<'_> {
     }
 
     fn journey(&self, f: &mut Formatter<'_>, journey: &Journey<'_>) -> fmt::Result {
-        let words = Words::exact(self.names, journey);
+        let words = RowContext::exact(self.names, journey);
         let id = self.paint(Tone::Heading, format_args!("packet {}", journey.packet.0));
         write!(f, "{id}")?;
         if let Some(it) = &journey.beginning {
@@ -135,7 +135,7 @@ impl WalkText<'_> {
         writeln!(f)
     }
 
-    fn hop(&self, f: &mut Formatter<'_>, words: Words<'_>, hop: &Hop<'_>) -> fmt::Result {
+    fn hop(&self, f: &mut Formatter<'_>, words: RowContext<'_>, hop: &Hop<'_>) -> fmt::Result {
         writeln!(f, "  {}", self.paint(Tone::Netns, self.names.netns(hop.netns)))?;
         let mut clock = None;
         for (at, row) in words.rows(hop) {
@@ -144,7 +144,7 @@ impl WalkText<'_> {
         Ok(())
     }
 
-    fn ending(&self, f: &mut Formatter<'_>, words: Words<'_>, journey: &Journey<'_>) -> fmt::Result {
+    fn ending(&self, f: &mut Formatter<'_>, words: RowContext<'_>, journey: &Journey<'_>) -> fmt::Result {
         let Some(ending) = &journey.ending else {
             return writeln!(f, "    {:TIME_WIDTH$}  in flight when the run ended", "");
         };
@@ -185,7 +185,7 @@ impl WalkText<'_> {
                 writeln!(f, "  {}", self.paint(Tone::Netns, self.names.netns(*at_netns)))?;
                 (clock, netns) = (None, Some(*at_netns));
             }
-            self.row(f, &mut clock, step.at, &Words::background(self.names).row(*at_netns, step))?;
+            self.row(f, &mut clock, step.at, &RowContext::background(self.names).row(*at_netns, step))?;
         }
         Ok(())
     }

@@ -8,14 +8,14 @@ use std::net::Ipv4Addr;
 
 /// Indexes over the devices of a netns; built on first use, dropped when a device changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Index {
+pub(super) struct DeviceIndex {
     /// The first device with each address.
     owners: FxHashMap<u32, DeviceId>,
     /// Hardware addresses of bridges and their ports, by bridge.
     local_macs: FxHashSet<u64>,
 }
 
-impl Index {
+impl DeviceIndex {
     pub(super) fn new(devices: &Devices) -> Self {
         let mut index = Self::default();
         for device in devices.iter() {

@@ -55,7 +55,7 @@ impl ElementData {
 
 /// Why the kernel rejected an operation (`enum ipset_errno`, include/uapi/linux/netfilter/ipset/ip_set.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum IpsetErrno {
     /// `IPSET_ERR_EXIST` of an `add`.
     Exists,
     /// `IPSET_ERR_EXIST` of a `del`.

@@ -1,7 +1,7 @@
 //! `list:set`: lists of sets that are tested in order (net/netfilter/ipset/ip_set_list_set.c).
 
 use super::SetId;
-use super::entry::{ElementData, Failure};
+use super::entry::{ElementData, IpsetErrno};
 
 /// A set in a list.
 #[derive(Clone, Debug)]
@@ -14,12 +14,12 @@ pub(super) struct Member {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MemberSpec {
     pub(super) set: SetId,
-    pub(super) neighbour: Option<Neighbour>,
+    pub(super) neighbour: Option<MemberPlace>,
 }
 
 /// The `before` and `after` options.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Neighbour {
+pub(super) enum MemberPlace {
     /// Directly before that set.
     Before(SetId),
     /// Directly after that set.
@@ -44,15 +44,15 @@ pub(super) fn add(
     place: MemberSpec,
     exist: bool,
     renew: impl FnOnce(&mut ElementData),
-) -> Result<Added, Failure> {
+) -> Result<Added, IpsetErrno> {
     let at = match place.neighbour {
         None => members.len(),
-        Some(Neighbour::Before(set)) => position(members, set).ok_or(Failure::NoNeighbour)?,
-        Some(Neighbour::After(set)) => position(members, set).ok_or(Failure::NoNeighbour)? + 1,
+        Some(MemberPlace::Before(set)) => position(members, set).ok_or(IpsetErrno::NoNeighbour)?,
+        Some(MemberPlace::After(set)) => position(members, set).ok_or(IpsetErrno::NoNeighbour)? + 1,
     };
     if let Some(known) = position(members, place.set) {
         if !exist {
-            return Err(Failure::Exists);
+            return Err(IpsetErrno::Exists);
         }
         renew(&mut members[known].entry);
         return Ok(Added::Again);
@@ -64,8 +64,8 @@ pub(super) fn add(
 }
 
 // Linux: list_set_udel
-pub(super) fn del(members: &mut Vec<Member>, place: MemberSpec) -> Result<(), Failure> {
-    let missing = if place.neighbour.is_some() { Failure::NoNeighbour } else { Failure::Missing };
+pub(super) fn del(members: &mut Vec<Member>, place: MemberSpec) -> Result<(), IpsetErrno> {
+    let missing = if place.neighbour.is_some() { IpsetErrno::NoNeighbour } else { IpsetErrno::Missing };
     let Some(at) = position(members, place.set) else { return Err(missing) };
     if !stands(members, at, place.neighbour) {
         return Err(missing);
@@ -75,12 +75,12 @@ pub(super) fn del(members: &mut Vec<Member>, place: MemberSpec) -> Result<(), Fa
 }
 
 /// True if the set at `at` has that neighbour.
-fn stands(members: &[Member], at: usize, neighbour: Option<Neighbour>) -> bool {
+fn stands(members: &[Member], at: usize, neighbour: Option<MemberPlace>) -> bool {
     let is =
         |at: Option<usize>, set| at.and_then(|at| members.get(at)).is_some_and(|member| member.set == set);
     match neighbour {
         None => true,
-        Some(Neighbour::Before(set)) => is(Some(at + 1), set),
-        Some(Neighbour::After(set)) => is(at.checked_sub(1), set),
+        Some(MemberPlace::Before(set)) => is(Some(at + 1), set),
+        Some(MemberPlace::After(set)) => is(at.checked_sub(1), set),
     }
 }

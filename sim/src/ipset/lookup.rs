@@ -3,7 +3,7 @@
 //! Linux: `ip_set_test`, `ip_set_add` and `ip_set_del`, net/netfilter/ipset/ip_set_core.c, and `*_kadt` of the types.
 
 use super::element::{ICMPV6, UDPLITE};
-use super::entry::{Additions, ElementData, Failure};
+use super::entry::{Additions, ElementData, IpsetErrno};
 use super::header::{Header, SetType, Storage};
 use super::keys::{self, Key, number_of};
 use super::set::Elements;
@@ -60,7 +60,7 @@ impl Directions {
 
 /// The view of a packet that sets have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown<'p> {
+pub(crate) struct PacketView<'p> {
     family: Family,
     src: IpAddr,
     dst: IpAddr,
@@ -72,7 +72,7 @@ pub(crate) struct Shown<'p> {
     transport: &'p [u8],
 }
 
-impl<'p> Shown<'p> {
+impl<'p> PacketView<'p> {
     /// Extracts the view from a packet.
     pub(crate) fn of(family: Family, headers: &Headers, packet: &'p Packet) -> Self {
         let (ip, l3) = (packet.ip(), packet.l3());
@@ -177,7 +177,7 @@ impl CounterTest {
 
 /// A test of a set by a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct SetTest {
     pub(crate) directions: Directions,
     /// Exceptions match, other elements do not.
     pub(crate) returns_nomatch: bool,
@@ -212,8 +212,8 @@ impl Ipset {
     pub(crate) fn matches(
         &mut self,
         id: SetId,
-        question: &Question,
-        packet: &Shown<'_>,
+        question: &SetTest,
+        packet: &PacketView<'_>,
         now: Instant,
     ) -> bool {
         if !self.knows(id, question.directions, packet) {
@@ -233,14 +233,14 @@ impl Ipset {
     }
 
     /// A set ignores packets of other families, and rules with fewer directions than its elements have parts.
-    fn knows(&self, id: SetId, directions: Directions, packet: &Shown<'_>) -> bool {
+    fn knows(&self, id: SetId, directions: Directions, packet: &PacketView<'_>) -> bool {
         let header = &self.set(id).header;
         directions.count >= header.set_type.dimension()
             && header.family().is_none_or(|family| family == packet.family)
     }
 
     /// Linux: `mtype_test` and `mtype_test_cidrs`, net/netfilter/ipset/ip_set_hash_gen.h.
-    fn look_up(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> Found {
+    fn look_up(&mut self, id: SetId, question: &SetTest, packet: &PacketView<'_>, now: Instant) -> Found {
         let header = self.set(id).header;
         let Some(key) = packet.key(&header, question.directions) else { return Found::Nothing };
         let mut at = 0;
@@ -262,8 +262,8 @@ impl Ipset {
 
     /// The first matching set of a list (`list_set_ktest`, net/netfilter/ipset/ip_set_list_set.c). The list's own
     /// counters are not tested.
-    fn list_matches(&mut self, id: SetId, question: &Question, packet: &Shown<'_>, now: Instant) -> bool {
-        let inner = Question {
+    fn list_matches(&mut self, id: SetId, question: &SetTest, packet: &PacketView<'_>, now: Instant) -> bool {
+        let inner = SetTest {
             packets: None,
             bytes: None,
             keeps_counters: question.keeps_counters || question.keeps_subcounters,
@@ -297,7 +297,13 @@ impl Ipset {
     }
 
     /// Adds an element for a packet; failure does not affect the packet.
-    pub(crate) fn add_packet(&mut self, id: SetId, addition: &Addition, packet: &Shown<'_>, now: Instant) {
+    pub(crate) fn add_packet(
+        &mut self,
+        id: SetId,
+        addition: &Addition,
+        packet: &PacketView<'_>,
+        now: Instant,
+    ) {
         _ = self.try_add(id, addition, packet, now);
     }
 
@@ -306,9 +312,9 @@ impl Ipset {
         &mut self,
         id: SetId,
         addition: &Addition,
-        packet: &Shown<'_>,
+        packet: &PacketView<'_>,
         now: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), IpsetErrno> {
         self.try_change(id, addition.directions, packet, now, &|ipset, id, key| {
             let additions = Additions {
                 timeout: addition.timeout,
@@ -321,7 +327,13 @@ impl Ipset {
     }
 
     /// Deletes the element for a packet.
-    pub(crate) fn del_packet(&mut self, id: SetId, directions: Directions, packet: &Shown<'_>, now: Instant) {
+    pub(crate) fn del_packet(
+        &mut self,
+        id: SetId,
+        directions: Directions,
+        packet: &PacketView<'_>,
+        now: Instant,
+    ) {
         _ = self.try_change(id, directions, packet, now, &|ipset, id, key| {
             ipset.set_mut(id).del_key(&key, false, now)
         });
@@ -332,18 +344,18 @@ impl Ipset {
         &mut self,
         id: SetId,
         directions: Directions,
-        packet: &Shown<'_>,
+        packet: &PacketView<'_>,
         now: Instant,
-        change: &dyn Fn(&mut Self, SetId, Key) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        change: &dyn Fn(&mut Self, SetId, Key) -> Result<(), IpsetErrno>,
+    ) -> Result<(), IpsetErrno> {
         if !self.knows(id, directions, packet) {
-            return Err(Failure::Missing);
+            return Err(IpsetErrno::Missing);
         }
         self.collect(id, now);
         let set = self.set(id);
         match &set.elements {
             Elements::Keyed(keyed) => {
-                let key = packet.key(&set.header, directions).ok_or(Failure::OutOfRange)?;
+                let key = packet.key(&set.header, directions).ok_or(IpsetErrno::OutOfRange)?;
                 // A new network has the longest prefix length in use.
                 let smallest = keyed.longest_prefix().unwrap_or(key.prefix);
                 let key = set.header.in_network(key, smallest);
@@ -357,7 +369,7 @@ impl Ipset {
                         return Ok(());
                     }
                 }
-                Err(Failure::Missing)
+                Err(IpsetErrno::Missing)
             }
         }
     }
@@ -368,7 +380,7 @@ const fn found(entry: &ElementData) -> Found {
 }
 
 /// Updates the counters of an element, and tests the rule's condition (`ip_set_match_extensions`).
-fn count(entry: &mut ElementData, question: &Question, packet: &Shown<'_>) -> bool {
+fn count(entry: &mut ElementData, question: &SetTest, packet: &PacketView<'_>) -> bool {
     if !question.keeps_counters {
         entry.packets = entry.packets.wrapping_add(1);
         entry.bytes = entry.bytes.wrapping_add(packet.len.into());

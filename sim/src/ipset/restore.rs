@@ -7,9 +7,9 @@
 //! Linux user space: `restore`, lib/ipset.c, and `ipset_cmd`, lib/session.c.
 
 use super::element::Spec;
-use super::entry::{Additions, Failure};
+use super::entry::{Additions, IpsetErrno};
 use super::header::{Header, MAX_TIMEOUT, SetType, counter};
-use super::list::{self, Added, MemberSpec, Neighbour};
+use super::list::{self, Added, MemberPlace, MemberSpec};
 use super::set::{Elements, MAX_PER_LINE};
 use super::words::{Line, once, restore_words};
 use super::{Ipset, SetId};
@@ -260,18 +260,18 @@ impl<'t> Restorer<'_, 't> {
     }
 
     /// Linux: `list_set_uadt`, net/netfilter/ipset/ip_set_list_set.c.
-    fn place(&self, member: &MemberName) -> Result<MemberSpec, Failure> {
-        let set = self.ipset.find(&member.name).ok_or(Failure::NoSuchSet)?;
+    fn place(&self, member: &MemberName) -> Result<MemberSpec, IpsetErrno> {
+        let set = self.ipset.find(&member.name).ok_or(IpsetErrno::NoSuchSet)?;
         if self.ipset.set(set).header.set_type == SetType::ListSet {
-            return Err(Failure::IsList);
+            return Err(IpsetErrno::IsList);
         }
         let neighbour = match &member.neighbour {
             None => None,
             Some((side, name)) => {
-                let other = self.ipset.find(name).ok_or(Failure::NoNeighbour)?;
+                let other = self.ipset.find(name).ok_or(IpsetErrno::NoNeighbour)?;
                 Some(match side {
-                    Side::Before => Neighbour::Before(other),
-                    Side::After => Neighbour::After(other),
+                    Side::Before => MemberPlace::Before(other),
+                    Side::After => MemberPlace::After(other),
                 })
             }
         };
@@ -305,7 +305,12 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    fn add_member(&mut self, run: &Run<'_>, place: MemberSpec, additions: &Additions) -> Result<(), Failure> {
+    fn add_member(
+        &mut self,
+        run: &Run<'_>,
+        place: MemberSpec,
+        additions: &Additions,
+    ) -> Result<(), IpsetErrno> {
         self.ipset.remove_expired(run.set, self.now);
         let now = self.now;
         let set = self.ipset.set_mut(run.set);
@@ -320,7 +325,7 @@ impl<'t> Restorer<'_, 't> {
         Ok(())
     }
 
-    fn del_member(&mut self, run: &Run<'_>, place: MemberSpec) -> Result<(), Failure> {
+    fn del_member(&mut self, run: &Run<'_>, place: MemberSpec) -> Result<(), IpsetErrno> {
         self.ipset.remove_expired(run.set, self.now);
         let Elements::List(members) = &mut self.ipset.set_mut(run.set).elements else { return Ok(()) };
         match list::del(members, place) {
@@ -328,7 +333,7 @@ impl<'t> Restorer<'_, 't> {
                 self.ipset.release(place.set);
                 Ok(())
             }
-            Err(Failure::Missing) if run.exist => Ok(()),
+            Err(IpsetErrno::Missing) if run.exist => Ok(()),
             Err(failure) => Err(failure),
         }
     }
@@ -424,25 +429,27 @@ fn comment(value: Value<'_>) -> Parse<Box<str>> {
 }
 
 /// Converts the kernel's rejection of an element into a message.
-fn refusal(failure: Failure, at: usize, text: &str) -> Box<Problem> {
+fn refusal(failure: IpsetErrno, at: usize, text: &str) -> Box<Problem> {
     let (kind, expected) = match failure {
-        Failure::Exists => (RuleErrorKind::ElementExists, "an element that is not in the set".into()),
-        Failure::Missing => (RuleErrorKind::NoSuchElement, "an element of the set".into()),
-        Failure::Full => (RuleErrorKind::Refused, "no more elements than `maxelem`".into()),
-        Failure::ZeroAddress => (RuleErrorKind::Refused, "an address that is not zero".into()),
-        Failure::Everything => {
+        IpsetErrno::Exists => (RuleErrorKind::ElementExists, "an element that is not in the set".into()),
+        IpsetErrno::Missing => (RuleErrorKind::NoSuchElement, "an element of the set".into()),
+        IpsetErrno::Full => (RuleErrorKind::Refused, "no more elements than `maxelem`".into()),
+        IpsetErrno::ZeroAddress => (RuleErrorKind::Refused, "an address that is not zero".into()),
+        IpsetErrno::Everything => {
             (RuleErrorKind::Refused, "a prefix length above 0, such as two networks of length 1".into())
         }
-        Failure::NoSuchSet => (RuleErrorKind::NoSuchSet, "the name of a set that exists".into()),
-        Failure::IsList => (RuleErrorKind::Refused, "a set that is not a list".into()),
-        Failure::OutOfRange => (RuleErrorKind::Refused, "an element in the `range` of the set".into()),
-        Failure::NoExtension(name) => {
+        IpsetErrno::NoSuchSet => (RuleErrorKind::NoSuchSet, "the name of a set that exists".into()),
+        IpsetErrno::IsList => (RuleErrorKind::Refused, "a set that is not a list".into()),
+        IpsetErrno::OutOfRange => (RuleErrorKind::Refused, "an element in the `range` of the set".into()),
+        IpsetErrno::NoExtension(name) => {
             (RuleErrorKind::Refused, format!("no `{name}`, as the set was created without it"))
         }
-        Failure::NoNeighbour => {
+        IpsetErrno::NoNeighbour => {
             (RuleErrorKind::Refused, "the set after `before` or `after` in its place in the list".into())
         }
-        Failure::TooMany => (RuleErrorKind::Unsupported, format!("at most {MAX_PER_LINE} elements per line")),
+        IpsetErrno::TooMany => {
+            (RuleErrorKind::Unsupported, format!("at most {MAX_PER_LINE} elements per line"))
+        }
     };
     Problem::new(kind, at, expected, format!("`{text}`"))
 }

@@ -1,7 +1,7 @@
 //! A set: its elements, and how they are added and deleted.
 
 use super::element::Spec;
-use super::entry::{Additions, ElementData, Failure};
+use super::entry::{Additions, ElementData, IpsetErrno};
 use super::gc::Gc;
 use super::header::{Extensions, Header, SetType, Storage};
 use super::keys::Key;
@@ -118,7 +118,7 @@ impl Set {
         additions: &Additions,
         exist: bool,
         now: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), IpsetErrno> {
         self.check(additions)?;
         self.check_spec(spec)?;
         let header = self.header;
@@ -126,7 +126,7 @@ impl Set {
         spec.try_each(&header, |key| {
             count += 1;
             if count > MAX_PER_LINE {
-                return Err(Failure::TooMany);
+                return Err(IpsetErrno::TooMany);
             }
             self.add_key(key, additions, exist, now)
         })
@@ -139,15 +139,15 @@ impl Set {
         additions: &Additions,
         exist: bool,
         now: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), IpsetErrno> {
         if key.addr == 0 && matches!(self.header.set_type, SetType::HashIp | SetType::HashIpPort) {
-            return Err(Failure::ZeroAddress);
+            return Err(IpsetErrno::ZeroAddress);
         }
         let header = self.header;
         let keyed = self.keyed_mut();
         if let Some(known) = keyed.entries.get_mut(&key).filter(|entry| !entry.is_expired(now)) {
             if !exist {
-                return Err(Failure::Exists);
+                return Err(IpsetErrno::Exists);
             }
             known.renew(additions, &header.extensions, now);
             return Ok(());
@@ -156,7 +156,7 @@ impl Set {
         if is_full(&header, keyed) {
             keyed.remove_expired(now);
             if is_full(&header, keyed) {
-                return Err(Failure::Full);
+                return Err(IpsetErrno::Full);
             }
         }
         keyed.insert(key, ElementData::new(additions, &header.extensions, now));
@@ -164,27 +164,27 @@ impl Set {
     }
 
     /// Deletes everything that an element denotes. Elements before a failure are deleted.
-    pub(super) fn del(&mut self, spec: &Spec, exist: bool, now: Instant) -> Result<(), Failure> {
+    pub(super) fn del(&mut self, spec: &Spec, exist: bool, now: Instant) -> Result<(), IpsetErrno> {
         self.check_spec(spec)?;
         let header = self.header;
         let mut count = 0;
         spec.try_each(&header, |key| {
             count += 1;
             if count > MAX_PER_LINE {
-                return Err(Failure::TooMany);
+                return Err(IpsetErrno::TooMany);
             }
             self.del_key(&key, exist, now)
         })
     }
 
     /// Deletes one element (`mtype_del`). Expired elements remain until the set is swept.
-    pub(super) fn del_key(&mut self, key: &Key, exist: bool, now: Instant) -> Result<(), Failure> {
+    pub(super) fn del_key(&mut self, key: &Key, exist: bool, now: Instant) -> Result<(), IpsetErrno> {
         let keyed = self.keyed_mut();
         let is_there = keyed.get(key, now).is_some();
         if is_there {
             keyed.remove(key);
         }
-        if is_there || exist { Ok(()) } else { Err(Failure::Missing) }
+        if is_there || exist { Ok(()) } else { Err(IpsetErrno::Missing) }
     }
 
     /// The element with that key, if it has not expired.
@@ -208,28 +208,28 @@ impl Set {
     }
 
     /// Checks that the set has the extensions that an `add` uses.
-    pub(super) fn check(&self, additions: &Additions) -> Result<(), Failure> {
+    pub(super) fn check(&self, additions: &Additions) -> Result<(), IpsetErrno> {
         let Extensions { timeout, counters, comment } = self.header.extensions;
         if additions.timeout.is_some() && timeout.is_none() {
-            return Err(Failure::NoExtension("timeout"));
+            return Err(IpsetErrno::NoExtension("timeout"));
         }
         if (additions.packets.is_some() || additions.bytes.is_some()) && !counters {
-            return Err(Failure::NoExtension("counters"));
+            return Err(IpsetErrno::NoExtension("counters"));
         }
         if additions.comment.is_some() && !comment {
-            return Err(Failure::NoExtension("comment"));
+            return Err(IpsetErrno::NoExtension("comment"));
         }
         Ok(())
     }
 
     /// Linux: `bitmap_ip_uadt` and `bitmap_port_uadt` check both ends first.
-    fn check_spec(&self, spec: &Spec) -> Result<(), Failure> {
+    fn check_spec(&self, spec: &Spec) -> Result<(), IpsetErrno> {
         if spec.is_everything(&self.header) {
-            return Err(Failure::Everything);
+            return Err(IpsetErrno::Everything);
         }
         let Storage::Bitmap { range: (first, last), .. } = self.header.storage else { return Ok(()) };
         let (from, to) = spec.bounds(&self.header);
-        if from < first || to > last { Err(Failure::OutOfRange) } else { Ok(()) }
+        if from < first || to > last { Err(IpsetErrno::OutOfRange) } else { Ok(()) }
     }
 }
 

@@ -8,18 +8,18 @@
 //! | `tcp`, `udp`, `icmp`, `sctp` | protocol trackers |
 //! | `confirm` | inserts a new entry into the table, at INPUT and POSTROUTING |
 //! | [`state`](StateBits) | states that rules match |
-//! | [`listing`](Row) | the table as `conntrack -L` prints it |
+//! | [`listing`](ListedEntry) | the table as `conntrack -L` prints it |
 //!
 //! Not modelled: zones, helpers and expectations, accounting, timestamps, labels, and flow offload.
 
 mod confirm;
-mod counters;
 mod entry;
 mod icmp;
 mod listing;
 mod sctp;
 mod settings;
 mod state;
+mod stats;
 mod table;
 mod tcp;
 mod track;
@@ -27,11 +27,11 @@ mod udp;
 mod verdict;
 
 pub use confirm::nf_conntrack_confirm;
-pub use counters::Counters;
 pub use entry::{Entry, ProtocolState};
-pub use listing::Row;
+pub use listing::ListedEntry;
 pub use settings::{ConntrackSettings, ConntrackTimeouts};
 pub use state::{StateBits, state_bits};
+pub use stats::ConntrackStats;
 pub use table::Conntrack;
 pub(crate) use track::delete;
 pub use track::nf_conntrack_in;

@@ -1,6 +1,6 @@
 //! A netns with only conntrack and NAT, for tests: packets are passed through the hooks explicitly.
 
-use super::conntrack::{Entry, Row, nf_conntrack_confirm, nf_conntrack_in};
+use super::conntrack::{Entry, ListedEntry, nf_conntrack_confirm, nf_conntrack_in};
 use super::nat::{self, NatRange, nf_nat_inet_fn};
 use crate::context::Context;
 use crate::ct::{CtInfo, PacketCt};
@@ -367,7 +367,7 @@ impl Fixture {
 
     /// `conntrack -L`.
     pub(crate) fn list(&self) -> Vec<String> {
-        self.conntrack.listing(self.now).iter().map(Row::to_string).collect()
+        self.conntrack.listing(self.now).iter().map(ListedEntry::to_string).collect()
     }
 
     /// The single live entry.

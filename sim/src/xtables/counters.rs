@@ -13,16 +13,16 @@ pub(super) struct Count {
 
 const PAGE: usize = 64;
 
-/// Counters by slot, in pages that forked worlds share until one counts.
+/// Counters of rules by slot, in pages that forked worlds share until one counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct RuleCounters {
     pages: Vec<Arc<[Count; PAGE]>>,
     /// Number of slots, including those in `free`.
     len: u32,
     free: Vec<u32>,
 }
 
-impl Counters {
+impl RuleCounters {
     /// Allocates a slot with this count.
     pub(super) fn allocate(&mut self, count: Count) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {

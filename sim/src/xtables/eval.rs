@@ -1,14 +1,14 @@
 //! Traverses a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
 
 use super::chain::ChainId;
-use super::counters::Counters;
+use super::counters::RuleCounters;
 use super::index::Candidates;
 use super::kind::TableKind;
 use super::look::{Look, States};
-use super::matches::Answer;
+use super::matches::MatchResult;
 use super::recent_lists::RecentLists;
 use super::rule::Rule;
-use super::ruleset::{Base, Chain, Chains, Table};
+use super::ruleset::{BaseChain, Chain, Chains, Table};
 use super::targets::{Target, TargetVerdict};
 use super::value::DeviceMatch;
 use crate::drop_reason::DropReason;
@@ -64,7 +64,7 @@ struct TableRef {
 
 struct Walk<'w> {
     chains: &'w Chains,
-    counters: &'w mut Counters,
+    counters: &'w mut RuleCounters,
     states: &'w mut States,
     recent: &'w mut RecentLists,
     place: TableRef,
@@ -73,7 +73,7 @@ struct Walk<'w> {
     out_name: &'w str,
     is_later_fragment: bool,
     uses_index: bool,
-    base: Base,
+    base: BaseChain,
     /// Where to continue after a return; one frame per jump.
     stack: SmallVec<[Frame<'w>; 8]>,
 }
@@ -116,9 +116,9 @@ impl<'w> Walk<'w> {
                 }
             };
             match self.ask(rule, ctx, packet) {
-                Answer::No => continue,
-                Answer::HotDrop => return Verdict::Drop(DropReason::NetfilterDrop),
-                Answer::Yes => {}
+                MatchResult::No => continue,
+                MatchResult::HotDrop => return Verdict::Drop(DropReason::NetfilterDrop),
+                MatchResult::Yes => {}
             }
             self.counters.add(rule.slot, self.headers.total_len);
             match &rule.spec.target {
@@ -159,9 +159,9 @@ impl<'w> Walk<'w> {
     }
 
     /// Evaluates the conditions of a rule in order.
-    fn ask(&mut self, rule: &Rule, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Answer {
+    fn ask(&mut self, rule: &Rule, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> MatchResult {
         if !self.ip_packet_match(rule) {
-            return Answer::No;
+            return MatchResult::No;
         }
         for (position, one) in (0..).zip(&rule.spec.matches) {
             let mut look = Look {
@@ -173,11 +173,11 @@ impl<'w> Walk<'w> {
                 key: (rule.slot, position),
             };
             let answer = one.answer(&mut look);
-            if answer != Answer::Yes {
+            if answer != MatchResult::Yes {
                 return answer;
             }
         }
-        Answer::Yes
+        MatchResult::Yes
     }
 
     // Linux: ip_packet_match, net/ipv4/netfilter/ip_tables.c
@@ -196,7 +196,7 @@ impl<'w> Walk<'w> {
 
     /// The end of a base chain.
     fn policy(&mut self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
-        let Base { hook, is_accept, slot } = self.base;
+        let BaseChain { hook, is_accept, slot } = self.base;
         self.counters.add(slot, self.headers.total_len);
         let TableRef { family, kind } = self.place;
         ctx.cx.record(Some(packet.id), || {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 /// Rules by key. Positions are in the order of the chain.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct RuleIndex {
     by_addr: FxHashMap<u32, Positions>,
     by_port: FxHashMap<(u8, u16), Positions>,
     by_addr_and_port: FxHashMap<(u32, u8, u16), Positions>,
@@ -35,7 +35,7 @@ struct Keys {
     ports: Option<(u8, SmallVec<[u16; 4]>)>,
 }
 
-impl Index {
+impl RuleIndex {
     /// The index of a chain; `None` if it gains nothing.
     pub(super) fn build(rules: &[Rule]) -> Option<Self> {
         if rules.len() < MIN_RULES {

@@ -40,14 +40,14 @@ use statistic::{Nth, Random, Statistic};
 
 /// The result of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum MatchResult {
     Yes,
     No,
     /// The packet is too malformed to evaluate and is dropped at once (`hotdrop`, `struct xt_action_param`).
     HotDrop,
 }
 
-impl From<bool> for Answer {
+impl From<bool> for MatchResult {
     fn from(holds: bool) -> Self {
         if holds { Self::Yes } else { Self::No }
     }
@@ -340,11 +340,11 @@ impl Match {
 
     /// Evaluates the match for a packet.
     #[inline]
-    pub(super) fn answer(&self, look: &mut Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &mut Look<'_, '_, '_>) -> MatchResult {
         match self {
             Self::Addrtype(one) => one.holds(look).into(),
             // Inert: matches every packet.
-            Self::Comment(_) | Self::Nfacct(_) => Answer::Yes,
+            Self::Comment(_) | Self::Nfacct(_) => MatchResult::Yes,
             Self::Connmark(one) => one.holds_for_connection(look).into(),
             Self::Conntrack(one) => one.holds(look).into(),
             Self::Dscp(one) => one.holds(look).into(),

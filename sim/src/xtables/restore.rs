@@ -58,7 +58,7 @@ pub(super) fn restore(
 /// An error in this line, or in an earlier one.
 enum Failure {
     Here(Box<Problem>),
-    Earlier(Box<validate::Refusal>),
+    Earlier(Box<validate::CheckFailure>),
 }
 
 impl From<Box<Problem>> for Failure {

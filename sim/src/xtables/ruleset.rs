@@ -4,8 +4,8 @@
 //! a copy of the table, which replaces the table only if all of it succeeds.
 
 use super::chain::ChainId;
-use super::counters::{Count, Counters};
-use super::index::Index;
+use super::counters::{Count, RuleCounters};
+use super::index::RuleIndex;
 use super::kind::TableKind;
 use super::look::States;
 use super::matches::{Match, Recent};
@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 /// The extra fields of a base chain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Base {
+pub(super) struct BaseChain {
     pub(super) hook: Hook,
     pub(super) is_accept: bool,
     /// Slot of the policy's counter.
@@ -31,14 +31,14 @@ pub(super) struct Base {
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
     pub(super) name: Arc<str>,
-    pub(super) base: Option<Base>,
+    pub(super) base: Option<BaseChain>,
     rules: Vec<Rule>,
     /// Built at the first packet; `None` for chains that do not gain from an index.
-    index: OnceLock<Option<Arc<Index>>>,
+    index: OnceLock<Option<Arc<RuleIndex>>>,
 }
 
 impl Chain {
-    fn new(name: Arc<str>, base: Option<Base>) -> Self {
+    fn new(name: Arc<str>, base: Option<BaseChain>) -> Self {
         Self { name, base, rules: Vec::new(), index: OnceLock::new() }
     }
 
@@ -48,8 +48,8 @@ impl Chain {
     }
 
     /// The index, if the chain gains from one.
-    pub(super) fn index(&self) -> Option<&Index> {
-        self.index.get_or_init(|| Index::build(&self.rules).map(Arc::new)).as_deref()
+    pub(super) fn index(&self) -> Option<&RuleIndex> {
+        self.index.get_or_init(|| RuleIndex::build(&self.rules).map(Arc::new)).as_deref()
     }
 
     fn rules_mut(&mut self) -> &mut Vec<Rule> {
@@ -110,7 +110,7 @@ impl Chains {
         Arc::make_mut(self.slots[id.index()].as_mut().expect("a referenced chain exists"))
     }
 
-    fn add(&mut self, name: &str, base: Option<Base>) -> ChainId {
+    fn add(&mut self, name: &str, base: Option<BaseChain>) -> ChainId {
         let name: Arc<str> = name.into();
         let chain = Some(Arc::new(Chain::new(Arc::clone(&name), base)));
         let id = match self.free.pop() {
@@ -177,7 +177,7 @@ pub(super) struct NewRule {
 pub(super) struct Table {
     pub(super) kind: TableKind,
     chains: Arc<Chains>,
-    pub(super) counters: Counters,
+    pub(super) counters: RuleCounters,
     pub(super) states: States,
     /// Number of rules that use or change conntrack.
     conntrack_rules: u32,
@@ -188,9 +188,9 @@ impl Table {
     /// A table in its initial state: empty base chains with policy ACCEPT.
     pub(super) fn new(kind: TableKind) -> Self {
         let mut chains = Chains::default();
-        let mut counters = Counters::default();
+        let mut counters = RuleCounters::default();
         for (hook, _) in kind.hooks() {
-            let base = Base { hook: *hook, is_accept: true, slot: counters.allocate(Count::default()) };
+            let base = BaseChain { hook: *hook, is_accept: true, slot: counters.allocate(Count::default()) };
             chains.add(hook.chain_name(), Some(base));
         }
         let name_changes = NameChanges::default();
@@ -209,7 +209,7 @@ impl Table {
     }
 
     /// The chains, and the state that packets change.
-    pub(super) fn split(&mut self) -> (&Chains, &mut Counters, &mut States) {
+    pub(super) fn split(&mut self) -> (&Chains, &mut RuleCounters, &mut States) {
         (&self.chains, &mut self.counters, &mut self.states)
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A rule that the kernel would not load, and its location.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct CheckFailure {
     pub(super) kind: RuleErrorKind,
     /// Where the rule stands.
     source: Arc<RuleSource>,
@@ -22,7 +22,7 @@ pub(super) struct Refusal {
 ///
 /// Linux: `mark_source_chains` and `find_check_entry`, net/ipv4/netfilter/ip_tables.c. Chains that no base chain
 /// reaches may contain loops, because they are never traversed.
-pub(super) fn check(table: &Table) -> Result<(), Box<Refusal>> {
+pub(super) fn check(table: &Table) -> Result<(), Box<CheckFailure>> {
     let chains = table.chains();
     let mut reached = vec![HookMask::default(); chains.capacity()];
     for (hook, _) in table.kind.hooks() {
@@ -52,7 +52,7 @@ struct Walk<'t> {
 
 impl Walk<'_> {
     /// Depth first, without recursion: a path of jumps may be as long as the number of chains.
-    fn mark(&mut self, from: ChainId) -> Result<(), Box<Refusal>> {
+    fn mark(&mut self, from: ChainId) -> Result<(), Box<CheckFailure>> {
         let mut is_open = vec![false; self.reached.len()];
         let mut path = vec![(from, 0_usize)];
         is_open[from.index()] = true;
@@ -80,8 +80,8 @@ impl Walk<'_> {
     }
 }
 
-fn loops(rule: &Rule, chain: &str) -> Box<Refusal> {
-    Box::new(Refusal {
+fn loops(rule: &Rule, chain: &str) -> Box<CheckFailure> {
+    Box::new(CheckFailure {
         kind: RuleErrorKind::Refused,
         source: Arc::clone(&rule.source),
         expected: "jumps without a loop".to_owned(),
@@ -89,9 +89,9 @@ fn loops(rule: &Rule, chain: &str) -> Box<Refusal> {
     })
 }
 
-fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<Refusal>> {
+fn check_rule(rule: &Rule, hooks: HookMask) -> Result<(), Box<CheckFailure>> {
     let refuse = |name: &str, allowed: HookMask| {
-        Err(Box::new(Refusal {
+        Err(Box::new(CheckFailure {
             kind: RuleErrorKind::Refused,
             source: Arc::clone(&rule.source),
             expected: format!("{name} reached from {} only", allowed.names()),
@@ -116,7 +116,7 @@ pub(super) fn wrong_table(target: &super::targets::Target, kind: TableKind) -> O
     target.place().0.filter(|only| *only != kind)
 }
 
-impl Refusal {
+impl CheckFailure {
     /// The error for the source line of the rule, in its first column.
     pub(super) fn into_error(self, tool: &'static str) -> super::error::RuleError {
         super::error::RuleError {

@@ -3,7 +3,7 @@
 use super::lab::{Lab, LabError};
 use super::wiring::{self, LinkEnd, Wiring};
 use crate::netns::NetnsName;
-use crate::topology::{LinkPlan, NetnsPlan, Topology, TopologyChange, Veth};
+use crate::topology::{LinkPlan, NetnsPlan, Topology, TopologyChange, VethPlan};
 
 /// Creates the namespaces of a topology and everything in them except listeners.
 ///
@@ -44,7 +44,7 @@ pub(super) fn rebuild(
     for change in changes {
         if let TopologyChange::RemovePod(netns) = change {
             // The kernel deletes a namespace in the background; until then its devices would still exist.
-            for Veth { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
+            for VethPlan { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
                 lab.netns(&port.netns.to_string()).run("ip", &["link", "del", "dev", &port.device], b"")?;
             }
             lab.remove(&netns.to_string())?;
@@ -109,7 +109,7 @@ fn begin(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
     }
 }
 
-fn attach(wiring: &mut Wiring, Veth { port, leaf, master }: &Veth) {
+fn attach(wiring: &mut Wiring, VethPlan { port, leaf, master }: &VethPlan) {
     let (port_node, leaf_node) = (port.netns.to_string(), leaf.netns.to_string());
     wiring.veth(
         LinkEnd { node: &port_node, device: &port.device, mac: port.mac },
@@ -134,7 +134,7 @@ fn finish(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
 mod tests {
     use super::*;
     use crate::arm::kernel::testing::can_run;
-    use crate::topology::{Bridge, VethEnd};
+    use crate::topology::{BridgePlan, VethEndPlan};
     use sim::wire::MacAddr;
     use std::collections::BTreeMap;
 
@@ -144,8 +144,8 @@ mod tests {
         NetnsName::Node(name.to_owned())
     }
 
-    fn end(netns: NetnsName, device: &str, last: u8) -> VethEnd {
-        VethEnd { netns, device: device.to_owned(), mac: MacAddr([2, 0, 0, 0, 1, last]) }
+    fn end(netns: NetnsName, device: &str, last: u8) -> VethEndPlan {
+        VethEndPlan { netns, device: device.to_owned(), mac: MacAddr([2, 0, 0, 0, 1, last]) }
     }
 
     /// Checks the bridge state that the kernel has announced, which may lag behind the actual state: listing all
@@ -161,7 +161,7 @@ mod tests {
         if !can_run("nothing_is_left_to_be_said_about_the_link_of_a_bridge") {
             return;
         }
-        let bridge = Some(Bridge { name: "cni0".to_owned(), mac: MAC });
+        let bridge = Some(BridgePlan { name: "cni0".to_owned(), mac: MAC });
         let plan = NetnsPlan { bridge, ..NetnsPlan::default() };
         let (empty, used, other) = (node("empty"), node("used"), node("other"));
         let netns = BTreeMap::from([
@@ -169,7 +169,7 @@ mod tests {
             (used.clone(), plan),
             (other.clone(), NetnsPlan::default()),
         ]);
-        let veth = Veth {
+        let veth = VethPlan {
             port: end(used.clone(), "veth0", 1),
             leaf: end(other, "eth0", 2),
             master: Some(("cni0".to_owned(), false)),

@@ -22,7 +22,7 @@ use nix::sys::time::TimeSpec;
 use thiserror::Error;
 
 use super::lab::{LabError, LabNetns};
-use crate::frame::{Direction, Frame};
+use crate::frame::{Frame, FrameDirection};
 
 /// Room for unread frames. Frames are read after every connection, so the longest interval is one connection with all
 /// its retransmissions.
@@ -123,7 +123,7 @@ impl Capture {
 struct Received {
     at: Duration,
     device_index: usize,
-    direction: Direction,
+    direction: FrameDirection,
     bytes: Vec<u8>,
     /// Frames lost since the socket was opened, as far as reported.
     lost: u32,
@@ -149,7 +149,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<Option<Received>, Errn
         }
     }
     let is_outgoing = address.pkttype() == PACKET_OUTGOING;
-    let direction = if is_outgoing { Direction::Transmitted } else { Direction::Received };
+    let direction = if is_outgoing { FrameDirection::Transmitted } else { FrameDirection::Received };
     let (device_index, len) = (address.ifindex(), message.bytes);
     Ok(Some(Received { at, device_index, direction, bytes: buffer[..len].to_vec(), lost }))
 }

@@ -21,7 +21,7 @@ use crate::observation::Transport;
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct ClientRequest {
     /// The protocol.
     pub protocol: Transport,
     /// The destination; the port is unused for ICMP.
@@ -85,7 +85,7 @@ pub enum ClientError {
 /// # Errors
 /// If the namespace cannot be entered, or the kernel does not support the socket. Failures of the exchange itself are
 /// reported in the result.
-pub fn exchange(netns: &LabNetns, request: &Request) -> Result<Report, ClientError> {
+pub fn exchange(netns: &LabNetns, request: &ClientRequest) -> Result<Report, ClientError> {
     let opened = netns.enter(|| match request.protocol {
         Transport::Tcp => open(SockType::Stream, SockProtocol::Tcp, request.source_port),
         Transport::Udp => open(SockType::Datagram, SockProtocol::Udp, request.source_port),

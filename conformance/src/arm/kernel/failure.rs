@@ -57,7 +57,7 @@ impl<E: MachineError> From<E> for ArmError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arm::kernel::server::Fault;
+    use crate::arm::kernel::server::ServerFault;
     use crate::arm::kernel::tool::ToolError;
 
     fn io(errno: Errno) -> io::Error {
@@ -68,7 +68,7 @@ mod tests {
     fn errors(errno: Errno) -> [(Box<dyn Error>, &'static str); 4] {
         let tool = LabError::Tool(ToolError::Io { program: "ip".to_owned(), source: io(errno) });
         let netns = LabError::Netns { netns: "node-1".to_owned(), source: io(errno) };
-        let server = Fault { who: "the server web".to_owned(), what: "accept a connection", errno };
+        let server = ServerFault { who: "the server web".to_owned(), what: "accept a connection", errno };
         [
             (Box::new(io(errno)), ""),
             (Box::new(tool), "ip: "),

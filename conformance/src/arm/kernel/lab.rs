@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use nix::sched::{CloneFlags, setns};
 use thiserror::Error;
 
-use super::tool::{Tool, ToolError};
+use super::tool::{ToolCommand, ToolError};
 use name::netns_path;
 
 /// The namespaces of one run. They are deleted on drop; on signals by [`tear_down_on_signals`]; after `kill -9` by
@@ -192,7 +192,7 @@ impl LabNetns {
     /// # Errors
     /// If the namespace cannot be entered or the tool fails.
     pub fn run(&self, program: &str, args: &[&str], input: &[u8]) -> Result<String, LabError> {
-        Ok(self.enter(|| Tool { program, args, input }.run())??)
+        Ok(self.enter(|| ToolCommand { program, args, input }.run())??)
     }
 
     /// Writes a sysctl of the namespace, such as `net.ipv4.ip_forward`.
@@ -277,7 +277,7 @@ fn ip_batch(names: &[String], action: &str) -> Result<(), ToolError> {
     let lines: String = names.iter().map(|name| format!("netns {action} {name}\n")).collect();
     // With `-force`, a name that does not exist any more does not stop the batch.
     let args: &[&str] = if action == "del" { &["-force", "-batch", "-"] } else { &["-batch", "-"] };
-    Tool { program: "ip", args, input: lines.as_bytes() }.run().map(drop)
+    ToolCommand { program: "ip", args, input: lines.as_bytes() }.run().map(drop)
 }
 
 /// Deletes the namespaces that exist. Errors cannot be handled here: remains are removed by the next `hairpin lab

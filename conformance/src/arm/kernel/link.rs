@@ -11,7 +11,7 @@ use super::tool::ToolError;
 use crate::arm::ArmError;
 use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Topology, Veth, VethEnd};
+use crate::topology::{Topology, VethEndPlan, VethPlan};
 
 /// The range of nftables' random numbers.
 const PARTS: u64 = 1_000_000;
@@ -28,7 +28,7 @@ pub(super) fn set_hairpin(
     pod: &ObjectName,
     is_on: bool,
 ) -> Result<(), ArmError> {
-    let Veth { port, .. } = topology.attachment(&NetnsName::Pod(pod.clone()));
+    let VethPlan { port, .. } = topology.attachment(&NetnsName::Pod(pod.clone()));
     let value = if is_on { "on" } else { "off" };
     let args = ["link", "set", "dev", &port.device, "type", "bridge_slave", "hairpin", value];
     Ok(lab.netns(&port.netns.to_string()).run("ip", &args, b"").map(drop)?)
@@ -41,7 +41,7 @@ pub(super) fn set_link(
     latency: Option<Duration>,
     loss: Option<Share>,
 ) -> Result<(), ArmError> {
-    let Veth { port, leaf, .. } = topology.attachment(netns);
+    let VethPlan { port, leaf, .. } = topology.attachment(netns);
     let wanted: Vec<Requirement> = loss.map(|_| LOSS).into_iter().chain(latency.map(|_| DELAY)).collect();
     require(&wanted)?;
     if let Some(loss) = loss {
@@ -76,7 +76,7 @@ fn loss_rules(device: &str, loss: Share) -> String {
     )
 }
 
-fn delay(lab: &Lab, end: &VethEnd, latency: Duration) -> Result<(), ArmError> {
+fn delay(lab: &Lab, end: &VethEndPlan, latency: Duration) -> Result<(), ArmError> {
     let microseconds = format!("{}us", latency.as_micros());
     let args = ["qdisc", "replace", "dev", &end.device, "root", "netem", "delay", &microseconds];
     lab.netns(&end.netns.to_string()).run("tc", &args, b"").map(drop).map_err(|error| {

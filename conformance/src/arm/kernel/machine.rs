@@ -12,7 +12,7 @@ use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
 use super::capture::{Capture, merge};
-use super::client::{End, Report, Request, exchange};
+use super::client::{ClientRequest, End, Report, exchange};
 use super::clocks::Clocks;
 use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
@@ -26,14 +26,14 @@ use crate::arm::ipv4::ipv4_only;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::{CounterListing, RuleCounter};
-use crate::frame::{Direction, Frame};
+use crate::frame::{Frame, FrameDirection};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, Mismatch, RawFlow, Scripted, Transport, read_answer};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
-use crate::topology::{Listener, Topology, TopologyChange};
+use crate::topology::{ListenerPlan, Topology, TopologyChange};
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
@@ -63,7 +63,7 @@ const OF_THE_MACHINE: [&str; 3] = [
 pub struct KernelArm {
     backend: Backend,
     topology: Topology,
-    ports: BTreeMap<(NetnsName, Listener), ServerId>,
+    ports: BTreeMap<(NetnsName, ListenerPlan), ServerId>,
     frames: Vec<Frame>,
     /// Started when the lab was built.
     clocks: Clocks,
@@ -163,7 +163,7 @@ impl KernelArm {
         self.running.as_mut().ok_or_else(not_built)
     }
 
-    fn open(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
+    fn open(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
         let protocol = match listener.protocol {
             Protocol::Tcp => Transport::Tcp,
             Protocol::Udp => Transport::Udp,
@@ -186,7 +186,7 @@ impl KernelArm {
         Ok(())
     }
 
-    fn close(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
+    fn close(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
         if let Some(id) = self.ports.remove(&(netns.clone(), listener.clone())) {
             self.running_mut()?.servers.close(id)?;
         }
@@ -227,7 +227,7 @@ impl KernelArm {
 
     /// Runs one connection of the plan, and returns the frames captured meanwhile.
     pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
-        let request = Request {
+        let request = ClientRequest {
             protocol: plan.transport,
             to: ipv4_only(plan.to)?,
             source_port: plan.source_port,
@@ -335,7 +335,7 @@ impl Arm for KernelArm {
                 let (gone, stay) =
                     std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
                 self.ports = stay;
-                let gone: BTreeMap<(NetnsName, Listener), ServerId> = gone;
+                let gone: BTreeMap<(NetnsName, ListenerPlan), ServerId> = gone;
                 let running = self.running_mut()?;
                 gone.into_values().try_for_each(|id| running.servers.close(id))?;
                 running.captures.remove(&netns.to_string());
@@ -419,7 +419,7 @@ impl Arm for KernelArm {
     }
 }
 
-fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {
+fn raw_flow(request: &ClientRequest, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {
     let own: Vec<Frame> = frames.iter().filter(|frame| frame.netns == client).cloned().collect();
     let (answer, resolved) = read_answer(&report.reply);
     RawFlow {
@@ -437,7 +437,7 @@ fn raw_flow(request: &Request, report: &Report, client: &str, frames: &[Frame]) 
 /// net/bridge/br_netfilter_hooks.c). Frames that a device sends on its own have the device's address
 /// (`neigh_resolve_output`, net/core/neighbour.c).
 fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
-    if frame.direction != Direction::Transmitted {
+    if frame.direction != FrameDirection::Transmitted {
         return;
     }
     let named = topology.netns.iter().find(|(netns, _)| netns.to_string() == frame.netns);

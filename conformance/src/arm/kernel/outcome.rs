@@ -8,14 +8,14 @@ use nix::errno::Errno;
 use sim::wire::TcpFlags;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
-use super::client::{End, Report, Request};
+use super::client::{ClientRequest, End, Report};
 use crate::frame::{
-    Body, Direction, Frame, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
+    Body, Frame, FrameDirection, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
 };
 use crate::observation::{Outcome, Refusal, Transport, Unreachable};
 
 /// The outcome of an exchange. `frames` were captured in the client's namespace meanwhile.
-pub fn outcome(request: &Request, report: &Report, frames: &[Frame]) -> Outcome {
+pub fn outcome(request: &ClientRequest, report: &Report, frames: &[Frame]) -> Outcome {
     match report.end {
         End::Answered => Outcome::Connected,
         // A connection that is closed cleanly without a response is not a working service either.
@@ -25,7 +25,7 @@ pub fn outcome(request: &Request, report: &Report, frames: &[Frame]) -> Outcome 
     }
 }
 
-fn failed(errno: Errno, request: &Request, report: &Report, frames: &[Frame]) -> Outcome {
+fn failed(errno: Errno, request: &ClientRequest, report: &Report, frames: &[Frame]) -> Outcome {
     let errors = || match request.protocol {
         Transport::Udp => report.icmp_errors.clone(),
         Transport::Tcp | Transport::Sctp | Transport::Icmp => icmp_errors(report.local, request.to, frames),
@@ -72,7 +72,7 @@ fn is_prohibited(errno: Errno, icmp_errors: &[(u8, u8)]) -> bool {
 
 fn received(frames: &[Frame]) -> impl Iterator<Item = IpSummary> {
     let initial = InitialSeqs::of(frames);
-    let arrived = frames.iter().filter(|frame| frame.direction == Direction::Received);
+    let arrived = frames.iter().filter(|frame| frame.direction == FrameDirection::Received);
     arrived.filter_map(move |frame| match FrameSummary::of(frame, &initial)?.body {
         Body::Ipv4(ip) => Some(ip),
         Body::Arp(_) | Body::Other { .. } => None,

@@ -16,7 +16,7 @@ use super::lab::LabNetns;
 use crate::arm::ArmError;
 use crate::arm::script::{Silence, Wire, play, silencer};
 use crate::backend::Backend;
-use crate::frame::Direction;
+use crate::frame::FrameDirection;
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
@@ -78,7 +78,7 @@ impl Wire for KernelWire<'_> {
                 return Ok(Some(frame));
             }
             let frames = self.capture.drain(self.netns)?.into_iter();
-            let arrived = frames.filter(|frame| frame.direction == Direction::Received);
+            let arrived = frames.filter(|frame| frame.direction == FrameDirection::Received);
             self.arrived.extend(arrived.map(|frame| frame.bytes));
             if self.arrived.is_empty() {
                 if Instant::now() >= deadline {

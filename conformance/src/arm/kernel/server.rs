@@ -4,7 +4,7 @@
 
 mod fault;
 
-pub use fault::Fault;
+pub use fault::ServerFault;
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -69,7 +69,7 @@ pub enum ServerError {
     },
     /// Some or all servers have stopped.
     #[error(transparent)]
-    Stopped(#[from] Fault),
+    Stopped(#[from] ServerFault),
 }
 
 /// The id of a server in [`Servers`].
@@ -85,7 +85,7 @@ pub struct Servers {
     thread: Option<JoinHandle<()>>,
     count: u32,
     /// The first error from which the thread could not recover.
-    fault: Arc<OnceLock<Fault>>,
+    fault: Arc<OnceLock<ServerFault>>,
 }
 
 #[derive(Debug)]
@@ -232,7 +232,7 @@ struct Desk {
     services: BTreeMap<ServerId, Service>,
     /// Connections in order of arrival, with their server.
     connections: Vec<(ServerId, TcpStream)>,
-    fault: Arc<OnceLock<Fault>>,
+    fault: Arc<OnceLock<ServerFault>>,
 }
 
 fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
@@ -289,7 +289,7 @@ struct Ready {
 impl Desk {
     /// Keeps the first error: later ones may be consequences.
     fn note(&self, who: String, what: &'static str, errno: Errno) {
-        let _ = self.fault.set(Fault { who, what, errno });
+        let _ = self.fault.set(ServerFault { who, what, errno });
     }
 
     fn wait(&self, woken: &UnixStream) -> nix::Result<Ready> {

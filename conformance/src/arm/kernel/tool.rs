@@ -28,7 +28,7 @@ const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin",
 
 /// A program, its arguments and input.
 #[derive(Debug, Clone, Default)]
-pub struct Tool<'a> {
+pub struct ToolCommand<'a> {
     /// The program, searched in `PATH` and in the administration folders.
     pub program: &'a str,
     /// Its arguments.
@@ -68,7 +68,7 @@ pub enum ToolError {
     },
 }
 
-impl Tool<'_> {
+impl ToolCommand<'_> {
     /// Runs the program in the network namespace of the calling thread, and returns its output.
     ///
     /// # Errors
@@ -211,16 +211,16 @@ mod tests {
     #[test]
     fn a_tool_reads_its_input_and_its_output_is_returned() {
         let input = "x".repeat(300_000);
-        let tool = Tool { program: "cat", args: &[], input: input.as_bytes() };
+        let tool = ToolCommand { program: "cat", args: &[], input: input.as_bytes() };
         assert_eq!(tool.run().expect("cat runs"), input);
     }
 
     #[test]
     fn failures_say_what_the_tool_said() {
-        let tool = Tool { program: "sh", args: &["-c", "echo no such set >&2; exit 2"], input: b"" };
+        let tool = ToolCommand { program: "sh", args: &["-c", "echo no such set >&2; exit 2"], input: b"" };
         let message = tool.run().expect_err("it fails").to_string();
         assert_eq!(message, "sh -c echo no such set >&2; exit 2: exit status: 2: no such set");
-        let tool = Tool { program: "hairpin-no-such-program", args: &[], input: b"" };
+        let tool = ToolCommand { program: "hairpin-no-such-program", args: &[], input: b"" };
         let message = tool.run().expect_err("it does not exist").to_string();
         assert!(message.starts_with("hairpin-no-such-program: no such program in /"), "{message}");
         assert!(message.ends_with(":/bin"), "{message}");
@@ -249,7 +249,7 @@ mod tests {
             "exec >&- sleep TIME",
         ] {
             let script = &script.replace("TIME", &time);
-            let tool = Tool { program: "sh", args: &["-c", script], input: b"" };
+            let tool = ToolCommand { program: "sh", args: &["-c", script], input: b"" };
             let begun = Instant::now();
             let error = tool.run_within(limit).expect_err("it is too slow");
             assert!(begun.elapsed() < Duration::from_secs(3), "{script}: {:?}", begun.elapsed());

@@ -7,14 +7,16 @@ use sim::fib::Route as SimRoute;
 use sim::ids::{DeviceId, NetnsId};
 use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
-use sim::world::{BuildError, VethEnd as SimEnd};
+use sim::world::{BuildError, VethEnd};
 
 use super::super::ArmError;
 use super::SimArm;
 use crate::arm::ipv4::ipv4_only;
 use crate::netns::NetnsName;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Address, LinkPlan, Listener, NetnsPlan, Route, Topology, TopologyChange, Veth};
+use crate::topology::{
+    AddressPlan, LinkPlan, ListenerPlan, NetnsPlan, RoutePlan, Topology, TopologyChange, VethPlan,
+};
 
 impl From<BuildError> for ArmError {
     /// Topologies are generated, so a rejection is a bug.
@@ -78,11 +80,11 @@ impl SimArm {
         Ok(())
     }
 
-    fn add_veth(&mut self, veth: &Veth) -> Result<(), ArmError> {
+    fn add_veth(&mut self, veth: &VethPlan) -> Result<(), ArmError> {
         let port_netns = self.id(&veth.port.netns)?;
         let port_name = self.free_name(port_netns, &veth.port.device)?;
-        let port = SimEnd { netns: port_netns, name: &port_name, mac: veth.port.mac };
-        let leaf = SimEnd { netns: self.id(&veth.leaf.netns)?, name: &veth.leaf.device, mac: veth.leaf.mac };
+        let port = VethEnd { netns: port_netns, name: &port_name, mac: veth.port.mac };
+        let leaf = VethEnd { netns: self.id(&veth.leaf.netns)?, name: &veth.leaf.device, mac: veth.leaf.mac };
         let (port_device, _) = self.world.add_veth(port, leaf, Link::default())?;
         if let Some((bridge, is_hairpin)) = &veth.master {
             let bridge = self.world.device(port_netns, bridge)?;
@@ -134,13 +136,13 @@ impl SimArm {
         Ok(())
     }
 
-    fn add_address(&mut self, netns: &NetnsName, address: &Address) -> Result<(), ArmError> {
+    fn add_address(&mut self, netns: &NetnsName, address: &AddressPlan) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &address.device)?;
         Ok(self.world.add_address(id, device, ipv4_only(address.net)?)?)
     }
 
-    fn add_route(&mut self, netns: &NetnsName, route: &Route) -> Result<(), ArmError> {
+    fn add_route(&mut self, netns: &NetnsName, route: &RoutePlan) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let device = self.live_device(id, &route.device)?;
         let route = match route.via {
@@ -150,7 +152,7 @@ impl SimArm {
         Ok(self.world.add_route(id, route)?)
     }
 
-    fn open(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
+    fn open(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let name = listener.name.as_str().into();
         let server = match listener.zone.clone() {
@@ -174,7 +176,7 @@ impl SimArm {
         Ok(())
     }
 
-    fn close(&mut self, netns: &NetnsName, listener: &Listener) -> Result<(), ArmError> {
+    fn close(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         if let Some(socket) = self.servers.remove(&(netns.clone(), listener.clone())) {
             self.world.close(id, socket);
@@ -184,9 +186,9 @@ impl SimArm {
 
     /// Removes a network namespace: its devices go down permanently, which isolates it.
     fn remove(&mut self, netns: &NetnsName) -> Result<(), ArmError> {
-        let veths: Vec<Veth> =
+        let veths: Vec<VethPlan> =
             self.topology.veths.iter().filter(|veth| veth.leaf.netns == *netns).cloned().collect();
-        for Veth { port, leaf, .. } in veths {
+        for VethPlan { port, leaf, .. } in veths {
             for end in [port, leaf] {
                 let id = self.id(&end.netns)?;
                 let device = self.live_device(id, &end.device)?;

@@ -17,7 +17,7 @@ use crate::arm::ArmError;
 use crate::arm::script::is_of_script;
 use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{
-    Attempt, Direction, FlowStart, Frame, TranslatedPort, attempts, parted, translated_ports,
+    Attempt, FlowStart, Frame, FrameDirection, TranslatedPort, attempts, parted, translated_ports,
 };
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Mismatch, RawFlow, Transport};
@@ -331,8 +331,8 @@ impl SimArm {
         let frame = |event: &TraceEvent| {
             let Event::Device(device_event) = &event.event else { return None };
             let (device, bytes, direction) = match device_event {
-                DeviceEvent::Received { device, frame } => (*device, frame, Direction::Received),
-                DeviceEvent::Transmitted { device, frame } => (*device, frame, Direction::Transmitted),
+                DeviceEvent::Received { device, frame } => (*device, frame, FrameDirection::Received),
+                DeviceEvent::Transmitted { device, frame } => (*device, frame, FrameDirection::Transmitted),
             };
             Some(Frame {
                 at: Duration::from_nanos(event.at.as_nanos()),

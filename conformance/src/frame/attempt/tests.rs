@@ -31,7 +31,7 @@ fn frame((ident, at, place, src_port, dst): Row, payload: &[u8]) -> Frame {
         at: Duration::from_millis(at),
         netns,
         device,
-        direction: if direction == ">" { Direction::Transmitted } else { Direction::Received },
+        direction: if direction == ">" { FrameDirection::Transmitted } else { FrameDirection::Received },
         bytes: bytes.into(),
     }
 }

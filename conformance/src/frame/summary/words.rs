@@ -7,13 +7,13 @@ use sim::wire::arp::ArpOperation;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
 use super::{Body, FrameSummary, IcmpRest, IpSummary, PayloadSummary, SeqSummary, TcpSummary};
-use crate::frame::Direction;
+use crate::frame::FrameDirection;
 
 impl fmt::Display for FrameSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.direction {
-            Direction::Received => "in ",
-            Direction::Transmitted => "out",
+            FrameDirection::Received => "in ",
+            FrameDirection::Transmitted => "out",
         };
         write!(formatter, "{way} {} > {} {}", self.src, self.dst, self.body)
     }

@@ -4,8 +4,8 @@ use proxy_core::objects::Protocol;
 use serde_json::{Value, json};
 
 use crate::random::world::{
-    DetectLocal, ExternalIp, Ingress, NodePortAddresses, RandomPod, RandomPort, RandomProxy, RandomService,
-    RandomWorld, ServiceKind, SourceRanges, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomNodePortAddresses, RandomPod, RandomPort, RandomProxy,
+    RandomService, RandomSourceRanges, RandomWorld, ServiceKind, TargetPort,
 };
 
 /// TCP port `http` of most Pods.
@@ -134,12 +134,12 @@ const fn upper(protocol: Protocol) -> &'static str {
     }
 }
 
-const fn range(ranges: SourceRanges) -> &'static str {
+const fn range(ranges: RandomSourceRanges) -> &'static str {
     match ranges {
-        SourceRanges::Client => "192.168.0.100/32",
-        SourceRanges::Lan => "192.168.0.0/24",
-        SourceRanges::Pods => "10.244.0.0/16",
-        SourceRanges::Nobody => "172.16.0.0/12",
+        RandomSourceRanges::Client => "192.168.0.100/32",
+        RandomSourceRanges::Lan => "192.168.0.0/24",
+        RandomSourceRanges::Pods => "10.244.0.0/16",
+        RandomSourceRanges::Nobody => "172.16.0.0/12",
     }
 }
 
@@ -187,11 +187,11 @@ pub(super) fn proxy(proxy: &RandomProxy) -> Value {
         DetectLocal::Nothing => (None, None, Value::Null),
     };
     let node_port_addresses = match proxy.node_port_addresses {
-        NodePortAddresses::All => None,
-        NodePortAddresses::Primary => Some("primary"),
-        NodePortAddresses::Lan => Some("192.168.0.0/24"),
-        NodePortAddresses::Loopback => Some("127.0.0.0/8"),
-        NodePortAddresses::Nowhere => Some("172.16.0.0/12"),
+        RandomNodePortAddresses::All => None,
+        RandomNodePortAddresses::Primary => Some("primary"),
+        RandomNodePortAddresses::Lan => Some("192.168.0.0/24"),
+        RandomNodePortAddresses::Loopback => Some("127.0.0.0/8"),
+        RandomNodePortAddresses::Nowhere => Some("172.16.0.0/12"),
     };
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",

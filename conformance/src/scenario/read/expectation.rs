@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::{FieldFault, Reader, unknown_word};
-use crate::scenario::document::{self, OneOrByName, Text};
+use crate::scenario::document::{self, OneOrByName, ScalarText};
 use crate::scenario::expectation::OUTCOME_NAMES;
 use crate::scenario::reference::is_name;
 use crate::scenario::{
@@ -91,7 +91,7 @@ impl Reader {
     }
 
     /// Every connection has exactly one outcome.
-    fn outcomes(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(OutcomePattern, Share)> {
+    fn outcomes(&mut self, path: &str, raw: &IndexMap<String, ScalarText>) -> Vec<(OutcomePattern, Share)> {
         if raw.is_empty() {
             self.expects_nothing(path, "outcomes with shares, such as connected: 1");
             return Vec::new();
@@ -116,7 +116,7 @@ impl Reader {
     }
 
     /// Some connections may have no response.
-    fn endpoints(&mut self, path: &str, raw: &IndexMap<String, Text>) -> Vec<(Reference, Share)> {
+    fn endpoints(&mut self, path: &str, raw: &IndexMap<String, ScalarText>) -> Vec<(Reference, Share)> {
         let endpoints = self.shares(path, raw, endpoint);
         if sum(&endpoints) > 1.0 + rounding(&endpoints) {
             self.faults.push(FieldFault::new("these shares add up to more than 1").at_key(path));
@@ -127,7 +127,7 @@ impl Reader {
     fn shares<T>(
         &mut self,
         path: &str,
-        raw: &IndexMap<String, Text>,
+        raw: &IndexMap<String, ScalarText>,
         read_key: fn(&str) -> Result<T, FieldFault>,
     ) -> Vec<(T, Share)> {
         let mut shares = Vec::new();

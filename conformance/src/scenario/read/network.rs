@@ -3,7 +3,7 @@
 use proxy_core::objects::Protocol;
 
 use super::{FieldFault, Reader, not_ipv4, unknown_word};
-use crate::scenario::document::{self, Text};
+use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
 use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, Target, Via};
 
@@ -95,7 +95,7 @@ impl Reader {
 }
 
 /// `80`, `80/tcp`, `53/udp`.
-fn listen_port(text: &Text) -> Result<(Protocol, u16), FieldFault> {
+fn listen_port(text: &ScalarText) -> Result<(Protocol, u16), FieldFault> {
     let (number, protocol) = text.0.split_once('/').unwrap_or((&text.0, "tcp"));
     let protocol = match protocol {
         "tcp" => Some(Protocol::Tcp),

@@ -10,8 +10,8 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Connect, Expectation, Manifest, ObjectReference, Ping, Resolve, Send, SetChange, SetChangeKind,
-    Step, Target,
+    Action, Connect, Expectation, Manifest, ObjectKey, Ping, Resolve, Send, SetChange, SetChangeKind, Step,
+    Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -140,7 +140,12 @@ impl Reader {
         }
     }
 
-    fn timeout(&mut self, path: &str, text: Option<&document::Text>, default: Duration) -> Option<Duration> {
+    fn timeout(
+        &mut self,
+        path: &str,
+        text: Option<&document::ScalarText>,
+        default: Duration,
+    ) -> Option<Duration> {
         match text {
             None => Some(default),
             Some(text) => {
@@ -175,13 +180,13 @@ impl Reader {
         }
     }
 
-    fn delete(&mut self, path: &str, raw: OneOrMany) -> Vec<ObjectReference> {
+    fn delete(&mut self, path: &str, raw: OneOrMany) -> Vec<ObjectKey> {
         match raw {
-            OneOrMany::One(text) => self.field(path, object_reference(&text)).into_iter().collect(),
+            OneOrMany::One(text) => self.field(path, object_key(&text)).into_iter().collect(),
             OneOrMany::Many(texts) => {
                 let mut references = Vec::new();
                 for (index, text) in texts.iter().enumerate() {
-                    references.extend(self.field(&format!("{path}[{index}]"), object_reference(text)));
+                    references.extend(self.field(&format!("{path}[{index}]"), object_key(text)));
                 }
                 references
             }
@@ -293,7 +298,7 @@ fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
 }
 
 /// `KIND/[NAMESPACE/]NAME`, with kinds in lower case as in kubectl.
-fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
+fn object_key(text: &str) -> Result<ObjectKey, FieldFault> {
     let kinds: Vec<(String, Kind)> = Kind::all()
         .filter(|kind| !matches!(kind, Kind::KubeProxyConfiguration))
         .map(|kind| (kind.name().to_ascii_lowercase(), kind))
@@ -313,7 +318,7 @@ fn object_reference(text: &str) -> Result<ObjectReference, FieldFault> {
             None => fault,
         });
     };
-    Ok(ObjectReference { kind: *kind, name: ObjectName::of(names) })
+    Ok(ObjectKey { kind: *kind, name: ObjectName::of(names) })
 }
 
 /// The default name of a step.

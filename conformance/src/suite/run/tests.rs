@@ -10,8 +10,8 @@ use crate::manifest;
 use crate::prepare::prepare;
 use crate::suite::{BuiltIn, SCENARIOS};
 
-static MEMBERS: LazyLock<Vec<Member>> = LazyLock::new(|| {
-    let member = |built_in: &BuiltIn| Member {
+static MEMBERS: LazyLock<Vec<SuiteMember>> = LazyLock::new(|| {
+    let member = |built_in: &BuiltIn| SuiteMember {
         name: built_in.name.to_owned(),
         argument: built_in.name.to_owned(),
         prepared: prepare(built_in.load()).expect("the scenario is valid"),
@@ -83,7 +83,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 /// A scenario that passes on the simulator, and one that fails.
-fn good_and_bad() -> Vec<Member> {
+fn good_and_bad() -> Vec<SuiteMember> {
     let text = SCENARIOS[0].text;
     let wrong = text.replacen("outcome: connected", "outcome: timeout", 1);
     assert_ne!(wrong, text);
@@ -91,7 +91,7 @@ fn good_and_bad() -> Vec<Member> {
         let text = text.replacen("name: clusterip\n", &format!("name: {name}\n"), 1);
         let source = Source { name: name.to_owned(), text };
         let prepared = prepare(manifest::load(vec![source])).expect("the scenario is valid");
-        Member { name: name.to_owned(), argument: name.to_owned(), prepared }
+        SuiteMember { name: name.to_owned(), argument: name.to_owned(), prepared }
     };
     vec![member("good", text), member("bad", &wrong)]
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::saved_rule;
-pub(crate) use super::saved_rule::Rule;
+pub(crate) use super::saved_rule::SavedRule;
 use crate::error::quoted;
 use crate::iptables::chain_name::{CHAIN_PREFIXES, ChainKind};
 use crate::iptables::{jumps, tables};
@@ -41,15 +41,15 @@ impl DumpError {
 
 /// The chains of the two tables that kube-proxy uses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Chains {
-    chains: BTreeMap<(Table, String), Vec<Rule>>,
+pub(super) struct SavedChains {
+    chains: BTreeMap<(Table, String), Vec<SavedRule>>,
     /// The service port that owns each chain.
     owners: BTreeMap<String, String>,
     /// Chains of Services that some rule jumps to.
     referenced: BTreeSet<String>,
 }
 
-impl Chains {
+impl SavedChains {
     /// Parses `iptables-save` output.
     pub(super) fn read_dump(dump: &str, family: IpFamily) -> Result<Self, DumpError> {
         let mut chains = Self::default();
@@ -128,18 +128,18 @@ impl Chains {
         self.chains.contains_key(&(table, chain.to_owned()))
     }
 
-    pub(super) fn rules(&self, table: Table, chain: &str) -> &[Rule] {
+    pub(super) fn rules(&self, table: Table, chain: &str) -> &[SavedRule] {
         self.chains.get(&(table, chain.to_owned())).map_or(&[], Vec::as_slice)
     }
 
     /// The built-in chains.
-    pub(super) fn built_in(&self) -> impl Iterator<Item = (Table, &str, &[Rule])> {
+    pub(super) fn built_in(&self) -> impl Iterator<Item = (Table, &str, &[SavedRule])> {
         let built_in = self.chains.iter().filter(|((_, chain), _)| !chain.starts_with("KUBE-"));
         built_in.map(|((table, chain), rules)| (*table, chain.as_str(), rules.as_slice()))
     }
 
     /// The chains of Services.
-    pub(super) fn of_services(&self) -> impl Iterator<Item = (&str, &[Rule])> {
+    pub(super) fn of_services(&self) -> impl Iterator<Item = (&str, &[SavedRule])> {
         let of_services = self.chains.iter().filter(|((_, chain), _)| chain_kind(chain).is_some());
         of_services.map(|((_, chain), rules)| (chain.as_str(), rules.as_slice()))
     }
@@ -151,7 +151,7 @@ impl Chains {
 
     /// All service ports named in rules.
     pub(super) fn services(&self) -> BTreeSet<&str> {
-        let named = self.chains.values().flatten().filter_map(Rule::owner);
+        let named = self.chains.values().flatten().filter_map(SavedRule::owner);
         named.chain(self.owners.values().map(String::as_str)).collect()
     }
 
@@ -166,7 +166,7 @@ impl Chains {
 
     /// The number of rules of a service port.
     pub(super) fn rule_count(&self, service: &str) -> usize {
-        let rules = |((_, chain), rules): (&(Table, String), &Vec<Rule>)| {
+        let rules = |((_, chain), rules): (&(Table, String), &Vec<SavedRule>)| {
             let is_own = self.owner(chain) == Some(service);
             rules.iter().filter(|rule| is_own || rule.owner() == Some(service)).count()
         };
@@ -176,7 +176,7 @@ impl Chains {
     fn add(&mut self, table: Table, chain: &str, rule: Option<&str>, family: IpFamily) {
         let rules = self.chains.entry((table, chain.to_owned())).or_default();
         if let Some(rule) = rule {
-            let rule = Rule::read(rule, family);
+            let rule = SavedRule::read(rule, family);
             if let Some(target) = rule.target().filter(|target| chain_kind(target).is_some()) {
                 self.referenced.insert(target.to_owned());
             }
@@ -188,7 +188,7 @@ impl Chains {
     fn find_owners(&mut self) {
         let mut owners = BTreeMap::new();
         for ((_, chain), rules) in self.chains.iter().filter(|((_, chain), _)| chain_kind(chain).is_some()) {
-            if let Some(owner) = rules.iter().find_map(Rule::owner) {
+            if let Some(owner) = rules.iter().find_map(SavedRule::owner) {
                 owners.insert(chain.clone(), owner.to_owned());
             }
         }

@@ -11,13 +11,13 @@ use crate::objects::IpFamily;
 ///
 /// iptables: `save_rule4`/`save_match_entry`, iptables/iptables.c; `save_rule`, iptables/nft-shared.c.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rule {
+pub(crate) struct SavedRule {
     text: String,
     comment: Option<String>,
     target: Option<String>,
 }
 
-impl Rule {
+impl SavedRule {
     /// Parses the words of a rule after `-A CHAIN`.
     pub(super) fn read(rule: &str, family: IpFamily) -> Self {
         let words = split(rule);
@@ -53,7 +53,7 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for SavedRule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
     }

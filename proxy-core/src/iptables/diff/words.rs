@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::dump::{Chains, Rule, chain_kind};
-use super::{Finding, FindingKind, Scope};
+use super::dump::{SavedChains, SavedRule, chain_kind};
+use super::{Finding, FindingKind, FindingSubject};
 use crate::iptables::chain_name::ChainKind;
 use crate::load::Table;
 
@@ -17,7 +17,7 @@ pub(super) fn missing_fixed_chain(chain: &str) -> &'static str {
     }
 }
 
-pub(super) fn missing_in_shared(table: Table, chain: &str, rule: &Rule) -> String {
+pub(super) fn missing_in_shared(table: Table, chain: &str, rule: &SavedRule) -> String {
     let to = destination(rule);
     match (table, chain) {
         (Table::Nat, "KUBE-SERVICES") if rule.target() == Some("KUBE-NODEPORTS") => {
@@ -34,7 +34,7 @@ pub(super) fn missing_in_shared(table: Table, chain: &str, rule: &Rule) -> Strin
     }
 }
 
-pub(super) fn extra_in_shared(table: Table, chain: &str, rule: &Rule) -> String {
+pub(super) fn extra_in_shared(table: Table, chain: &str, rule: &SavedRule) -> String {
     let to = destination(rule);
     match (table, chain) {
         (Table::Nat, "KUBE-SERVICES") if rule.target() == Some("KUBE-NODEPORTS") => {
@@ -46,7 +46,7 @@ pub(super) fn extra_in_shared(table: Table, chain: &str, rule: &Rule) -> String 
     }
 }
 
-pub(super) fn missing_chain(chain: &str, wanted: &[Rule]) -> String {
+pub(super) fn missing_chain(chain: &str, wanted: &[SavedRule]) -> String {
     match chain_kind(chain) {
         Some(ChainKind::Endpoint) => {
             let endpoint =
@@ -61,7 +61,7 @@ pub(super) fn missing_chain(chain: &str, wanted: &[Rule]) -> String {
     }
 }
 
-pub(super) fn stale_chain(chain: &str, loaded: &[Rule], is_referenced: bool) -> String {
+pub(super) fn stale_chain(chain: &str, loaded: &[SavedRule], is_referenced: bool) -> String {
     let what = match chain_kind(chain) {
         Some(ChainKind::Endpoint) => {
             let endpoint = loaded.iter().find_map(|rule| rule.value("--to-destination"));
@@ -81,8 +81,8 @@ pub(super) fn stale_chain(chain: &str, loaded: &[Rule], is_referenced: bool) -> 
 /// `is_rewritten`: the chain has another rule to the same target.
 pub(super) fn missing_in_service_chain(
     chain: &str,
-    rule: &Rule,
-    wanted: &Chains,
+    rule: &SavedRule,
+    wanted: &SavedChains,
     is_rewritten: bool,
 ) -> String {
     match chain_kind(chain) {
@@ -112,8 +112,8 @@ pub(super) fn missing_in_service_chain(
 /// `is_rewritten`: the chain should have another rule to the same target.
 pub(super) fn extra_in_service_chain(
     chain: &str,
-    rule: &Rule,
-    loaded: &Chains,
+    rule: &SavedRule,
+    loaded: &SavedChains,
     is_rewritten: bool,
 ) -> String {
     match chain_kind(chain) {
@@ -132,12 +132,16 @@ pub(super) fn extra_in_service_chain(
 }
 
 /// Reports a Service that is missing or stale as a whole in one line, in place of one finding per rule.
-pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded: &Chains) -> Vec<Finding> {
+pub(super) fn without_repetition(
+    findings: Vec<Finding>,
+    wanted: &SavedChains,
+    loaded: &SavedChains,
+) -> Vec<Finding> {
     let (wanted_services, loaded_services) = (wanted.services(), loaded.services());
     let mut kept: Vec<Finding> = Vec::new();
     let mut whole: BTreeMap<String, Finding> = BTreeMap::new();
     for finding in findings {
-        let Scope::Service(name) = &finding.subject else {
+        let FindingSubject::Service(name) = &finding.subject else {
             kept.push(finding);
             continue;
         };
@@ -164,14 +168,14 @@ pub(super) fn without_repetition(findings: Vec<Finding>, wanted: &Chains, loaded
 }
 
 /// The endpoint that a load-balancing rule leads to; `None` for the masquerade rule.
-fn endpoint_choice(rule: &Rule, chains: &Chains) -> Option<String> {
+fn endpoint_choice(rule: &SavedRule, chains: &SavedChains) -> Option<String> {
     let target = rule.target().filter(|target| chain_kind(target) == Some(ChainKind::Endpoint))?;
     let by_comment = || rule.comment()?.split_once(" -> ").map(|(_, endpoint)| endpoint);
     Some(chains.endpoint(target).or_else(by_comment).unwrap_or(target).to_owned())
 }
 
 /// The destination of the packets that a rule matches.
-fn destination(rule: &Rule) -> String {
+fn destination(rule: &SavedRule) -> String {
     let protocol = rule.value("-p").unwrap_or("any protocol");
     let address = rule.value("-d").map(|address| address.trim_end_matches("/32").trim_end_matches("/128"));
     match (address, rule.value("--dport")) {

@@ -1,13 +1,13 @@
 //! Conntrack events.
 
-use super::{Row, Words, at_hook};
+use super::{Row, RowContext, at_hook};
 use crate::palette::Tone;
 use crate::walk::WalkStep;
 use sim::ct::{CtInfo, TcpState};
 use sim::trace::ConntrackEvent;
 use sim::tuple::Tuple;
 
-pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &ConntrackEvent) -> Row {
+pub(super) fn row(words: &RowContext<'_>, step: &WalkStep<'_>, event: &ConntrackEvent) -> Row {
     let place = at_hook(step.hook, "conntrack");
     match event {
         ConntrackEvent::New { entry: _, original } => {
@@ -31,7 +31,7 @@ pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &ConntrackEvent
 }
 
 /// Both tuples if NAT made the reply differ from the inverted original, else the original only.
-fn tuples(words: &Words<'_>, original: &Tuple, reply: &Tuple) -> String {
+fn tuples(words: &RowContext<'_>, original: &Tuple, reply: &Tuple) -> String {
     if original.reply().as_ref() == Some(reply) {
         return words.tuple(original);
     }

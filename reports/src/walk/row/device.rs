@@ -1,11 +1,11 @@
 //! Device and bridge events.
 
-use super::{Row, Words};
+use super::{Row, RowContext};
 use crate::palette::Tone;
 use sim::ids::NetnsId;
 use sim::trace::{BridgeEvent, DeviceEvent};
 
-pub(super) fn device(words: &Words<'_>, netns: NetnsId, event: &DeviceEvent) -> Row {
+pub(super) fn device(words: &RowContext<'_>, netns: NetnsId, event: &DeviceEvent) -> Row {
     let (device, way, frame) = match event {
         DeviceEvent::Received { device, frame } => (device, "in", frame),
         DeviceEvent::Transmitted { device, frame } => (device, "out", frame),
@@ -13,7 +13,7 @@ pub(super) fn device(words: &Words<'_>, netns: NetnsId, event: &DeviceEvent) -> 
     Row::new(format!("{} {way}", words.device(netns, *device)), words.frame(frame))
 }
 
-pub(super) fn bridge(words: &Words<'_>, netns: NetnsId, event: &BridgeEvent) -> Row {
+pub(super) fn bridge(words: &RowContext<'_>, netns: NetnsId, event: &BridgeEvent) -> Row {
     let name = |port| words.device(netns, port);
     match event {
         BridgeEvent::Learned { port, mac } => {

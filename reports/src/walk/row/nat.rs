@@ -1,13 +1,13 @@
 //! Bindings and translations.
 
-use super::{Row, Words, at_hook};
+use super::{Row, RowContext, at_hook};
 use crate::palette::Tone;
 use crate::walk::WalkStep;
 use sim::trace::NatEvent;
 use sim::tuple::{Direction, Tuple};
 use sim::wire::rewrite::Side;
 
-pub(super) fn row(words: &Words<'_>, step: &WalkStep<'_>, event: &NatEvent) -> Row {
+pub(super) fn row(words: &RowContext<'_>, step: &WalkStep<'_>, event: &NatEvent) -> Row {
     let place = at_hook(step.hook, "nat");
     match event {
         NatEvent::Bound { entry: _, manip, old_reply, new_reply } if old_reply == new_reply => {
@@ -45,7 +45,7 @@ const fn translated_end(manip: Side, reply: &Tuple) -> End {
 }
 
 /// `dst 10.96.0.10:80 -> 10.244.1.2:8080`.
-fn arrow(words: &Words<'_>, manip: Side, from: End, to: End) -> String {
+fn arrow(words: &RowContext<'_>, manip: Side, from: End, to: End) -> String {
     format!("{} {} -> {}", side_name(manip), words.endpoint(from.0, from.1), words.endpoint(to.0, to.1))
 }
 

@@ -1,6 +1,6 @@
 //! Creation and end of packets.
 
-use super::{Detail, Row, Words, rule::drop_reason};
+use super::{Detail, Row, RowContext, rule::drop_reason};
 use crate::palette::Tone;
 use sim::packet::Origin;
 use sim::trace::Terminal;
@@ -17,7 +17,7 @@ pub const fn origin(origin: Origin) -> &'static str {
 }
 
 /// The end of a packet as text.
-pub(super) fn ending(words: &Words<'_>, terminal: Terminal) -> Row {
+pub(super) fn ending(words: &RowContext<'_>, terminal: Terminal) -> Row {
     match terminal {
         Terminal::Delivered { socket } => {
             let text = match words.detail {

@@ -1,6 +1,6 @@
 //! Routing decisions and neighbour events.
 
-use super::{Row, Words, rule::drop_reason};
+use super::{Row, RowContext, rule::drop_reason};
 use crate::palette::Tone;
 use sim::drop_reason::DropReason;
 use sim::ids::NetnsId;
@@ -8,7 +8,7 @@ use sim::route::{RouteKind, RouteResult};
 use sim::trace::{NeighEvent, RouteEvent};
 use std::net::IpAddr;
 
-pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Row {
+pub(super) fn route(words: &RowContext<'_>, netns: NetnsId, event: &RouteEvent) -> Row {
     match event {
         RouteEvent::Input { dst, result } => decision(words, netns, *dst, result, ""),
         RouteEvent::Output { dst, result } => {
@@ -20,7 +20,7 @@ pub(super) fn route(words: &Words<'_>, netns: NetnsId, event: &RouteEvent) -> Ro
 
 /// `10.244.2.7 via 192.168.0.12 dev eth0`, in the format of `ip route get`.
 fn decision(
-    words: &Words<'_>,
+    words: &RowContext<'_>,
     netns: NetnsId,
     dst: IpAddr,
     result: &Result<RouteResult, DropReason>,
@@ -49,7 +49,7 @@ const fn kind_prefix(kind: RouteKind) -> &'static str {
     }
 }
 
-pub(super) fn neigh(words: &Words<'_>, netns: NetnsId, event: &NeighEvent) -> Row {
+pub(super) fn neigh(words: &RowContext<'_>, netns: NetnsId, event: &NeighEvent) -> Row {
     let name = |device| words.device(netns, device);
     match event {
         NeighEvent::Solicited { device, addr } => {

@@ -1,6 +1,6 @@
 //! Hooks and the rules attached to them.
 
-use super::{Row, Words, at_hook};
+use super::{Row, RowContext, at_hook};
 use crate::palette::Tone;
 use crate::walk::WalkStep;
 use sim::drop_reason::DropReason;
@@ -8,7 +8,7 @@ use sim::hook::Family;
 use sim::ids::{DeviceId, NetnsId};
 use sim::trace::{HookEvent, RuleAction, RuleEvent, RuleRef};
 
-pub(super) fn hook(words: &Words<'_>, netns: NetnsId, event: &HookEvent) -> Row {
+pub(super) fn hook(words: &RowContext<'_>, netns: NetnsId, event: &HookEvent) -> Row {
     match *event {
         HookEvent::Entered { family, hook, in_dev, out_dev } => {
             let place = match family {
@@ -25,7 +25,12 @@ pub(super) fn hook(words: &Words<'_>, netns: NetnsId, event: &HookEvent) -> Row 
 }
 
 /// `in eth0 out cni0`, as iptables matches them.
-fn devices(words: &Words<'_>, netns: NetnsId, in_dev: Option<DeviceId>, out_dev: Option<DeviceId>) -> String {
+fn devices(
+    words: &RowContext<'_>,
+    netns: NetnsId,
+    in_dev: Option<DeviceId>,
+    out_dev: Option<DeviceId>,
+) -> String {
     let name = |way: &str, device: Option<DeviceId>| {
         device.map(|device| format!("{way} {}", words.device(netns, device)))
     };

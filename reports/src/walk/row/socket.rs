@@ -1,12 +1,12 @@
 //! Events that users of sockets observe.
 
-use super::{Row, Words};
+use super::{Row, RowContext};
 use crate::frame::protocol_name;
 use crate::outcome::{outcome_text, outcome_tone};
 use crate::palette::Tone;
 use sim::trace::SocketEvent;
 
-pub(super) fn row(words: &Words<'_>, event: &SocketEvent) -> Row {
+pub(super) fn row(words: &RowContext<'_>, event: &SocketEvent) -> Row {
     match event {
         SocketEvent::Opened { protocol, local, remote, flow: _, socket: _ } => {
             let (local, remote) = (words.endpoint(local.0, local.1), words.endpoint(remote.0, remote.1));

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// One entry of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct ListedEntry {
     /// The original tuple.
     pub original: Tuple,
     /// The reply tuple.
@@ -28,7 +28,7 @@ pub struct Row {
     pub use_count: u32,
 }
 
-impl Row {
+impl ListedEntry {
     fn of(entry: &Entry, now: Instant) -> Self {
         let sctp_state = match entry.protocol() {
             ProtocolState::Sctp(track) => Some(track.state()),
@@ -49,12 +49,12 @@ impl Row {
 
 impl Conntrack {
     /// The live entries, oldest first. (`conntrack -L` prints them in the order of a hash with a secret key.)
-    pub fn listing(&self, now: Instant) -> Vec<Row> {
-        self.iter_sorted(now).into_iter().map(|entry| Row::of(entry, now)).collect()
+    pub fn listing(&self, now: Instant) -> Vec<ListedEntry> {
+        self.iter_sorted(now).into_iter().map(|entry| ListedEntry::of(entry, now)).collect()
     }
 }
 
-impl fmt::Display for Row {
+impl fmt::Display for ListedEntry {
     /// An entry as printed by `conntrack -L` of conntrack-tools 1.4, without accounting
     /// (`__snprintf_conntrack_default`, libnetfilter_conntrack src/conntrack/snprintf_default.c).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -52,12 +52,12 @@ struct Chunk {
 }
 
 /// A packet split into chunks.
-pub(super) struct Packet {
+pub(super) struct SctpPacket {
     tag: u32,
     chunks: SmallVec<[Chunk; 4]>,
 }
 
-impl Packet {
+impl SctpPacket {
     /// Parses a packet; `None` if its combination of chunks is invalid (`do_basic_checks`).
     pub(super) fn parse(l4: &[u8]) -> Option<Self> {
         let mut rest = l4.get(COMMON_HEADER_LEN..)?;
@@ -85,7 +85,7 @@ impl Packet {
 
 impl SctpTrack {
     /// The state after a first packet, or `None` if it cannot start a flow (`sctp_new`).
-    pub(super) fn begin(packet: &Packet) -> Option<Self> {
+    pub(super) fn begin(packet: &SctpPacket) -> Option<Self> {
         // RFC 9260 §8.4: out-of-the-blue packets.
         if packet.has(&[chunk::ABORT, chunk::SHUTDOWN_COMPLETE, chunk::COOKIE_ACK]) {
             return None;
@@ -121,7 +121,7 @@ const WRONG_STATE: &str = "an SCTP chunk that does not fit the state of its asso
 pub(super) fn sctp_packet(
     track: &mut SctpTrack,
     status: &mut CtStatus,
-    packet: &Packet,
+    packet: &SctpPacket,
     direction: Direction,
     settings: &ConntrackSettings,
 ) -> ProtocolVerdict {
@@ -181,7 +181,7 @@ enum TagCheck {
 /// RFC 9260 §8.5.1.
 fn check_tag(
     track: &mut SctpTrack,
-    packet: &Packet,
+    packet: &SctpPacket,
     chunk: &Chunk,
     direction: Direction,
     has_doubtful: bool,

@@ -4,7 +4,7 @@
 //! Only confirmed entries are found by tuple. No timer runs when a timeout expires: an expired entry is invisible from
 //! then on, and each insertion checks a few entries, so that the memory of expired ones is bounded.
 
-use super::{Counters, Entry, ProtocolState};
+use super::{ConntrackStats, Entry, ProtocolState};
 use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::ids::{DeviceId, EntryId};
 use crate::netfilter::conntrack::ConntrackTimeouts;
@@ -86,7 +86,7 @@ pub struct Conntrack {
     /// No confirmed entry expires earlier.
     earliest_deadline: Option<Instant>,
     next_serial: u64,
-    pub(crate) counters: Counters,
+    pub(crate) counters: ConntrackStats,
 }
 
 impl Conntrack {
@@ -127,7 +127,7 @@ impl Conntrack {
     }
 
     /// Counters of `conntrack -S`.
-    pub const fn counters(&self) -> &Counters {
+    pub const fn counters(&self) -> &ConntrackStats {
         &self.counters
     }
 

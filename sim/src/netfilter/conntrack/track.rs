@@ -126,7 +126,7 @@ fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolSta
             Ok(ProtocolState::Tcp(TcpTrack::begin(&segment, &ctx.sysctls.conntrack)?))
         }
         protocol::UDP => Ok(ProtocolState::Udp(UdpTrack::begin(ctx.cx.now))),
-        protocol::SCTP => sctp::Packet::parse(ip.payload())
+        protocol::SCTP => sctp::SctpPacket::parse(ip.payload())
             .and_then(|chunks| SctpTrack::begin(&chunks))
             .map(ProtocolState::Sctp)
             .ok_or("an SCTP packet that cannot begin an association"),
@@ -210,7 +210,7 @@ fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) 
             None => ProtocolVerdict::Invalid("a TCP segment without its header"),
         },
         ProtocolState::Udp(track) => udp_packet(*track, &mut entry.status, &settings.timeouts, now),
-        ProtocolState::Sctp(track) => match sctp::Packet::parse(ip.payload()) {
+        ProtocolState::Sctp(track) => match sctp::SctpPacket::parse(ip.payload()) {
             Some(chunks) => sctp_packet(track, &mut entry.status, &chunks, direction, settings),
             None => ProtocolVerdict::Invalid("an SCTP packet whose chunks cannot stand together"),
         },

@@ -1,6 +1,6 @@
 //! `icmp` and `icmp6` (net/netfilter/xt_tcpudp.c, before v6.6 net/ipv4/netfilter/ip_tables.c).
 
-use super::Answer;
+use super::MatchResult;
 use crate::xtables::error::Parse;
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
@@ -145,11 +145,11 @@ impl Icmp {
     }
 
     // Linux: icmp_match and icmp_type_code_match, net/netfilter/xt_tcpudp.c
-    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> MatchResult {
         if look.fragment_offset() != 0 {
-            return Answer::No;
+            return MatchResult::No;
         }
-        let Some(header) = look.transport().first_chunk::<8>() else { return Answer::HotDrop };
+        let Some(header) = look.transport().first_chunk::<8>() else { return MatchResult::HotDrop };
         let is_any = self.icmp_type == 255 && !self.is_v6;
         let has_code = (self.first_code..=self.last_code).contains(&header[1]);
         ((is_any || (header[0] == self.icmp_type && has_code)) != self.is_inverted).into()

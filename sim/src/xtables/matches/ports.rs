@@ -2,7 +2,7 @@
 //!
 //! Linux: net/netfilter/xt_tcpudp.c, xt_sctp.c and xt_multiport.c; options: extensions/libxt_{tcp,udp,sctp,multiport}.c.
 
-use super::Answer;
+use super::MatchResult;
 use crate::wire::protocol;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
@@ -126,28 +126,28 @@ impl Tcp {
     }
 
     // Linux: tcp_mt, net/netfilter/xt_tcpudp.c
-    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> MatchResult {
         if look.fragment_offset() != 0 {
             // A fragment at offset 8 could overwrite the flags checked in the first one (RFC 1858).
-            return if look.fragment_offset() == 8 { Answer::HotDrop } else { Answer::No };
+            return if look.fragment_offset() == 8 { MatchResult::HotDrop } else { MatchResult::No };
         }
         let bytes = look.transport();
-        let Some(header) = bytes.first_chunk::<20>() else { return Answer::HotDrop };
+        let Some(header) = bytes.first_chunk::<20>() else { return MatchResult::HotDrop };
         if !self.ports.hold(port_at(bytes, 0), port_at(bytes, 2)) {
-            return Answer::No;
+            return MatchResult::No;
         }
         if (header[13] & self.flag_mask == self.flag_value) == self.flags_inverted {
-            return Answer::No;
+            return MatchResult::No;
         }
         if self.option == 0 {
-            return Answer::Yes;
+            return MatchResult::Yes;
         }
         let header_len = usize::from(header[12] >> 4) * 4;
-        bytes.get(20..header_len).map_or(Answer::HotDrop, |options| self.has_option(options))
+        bytes.get(20..header_len).map_or(MatchResult::HotDrop, |options| self.has_option(options))
     }
 
     // Linux: tcp_find_option, net/netfilter/xt_tcpudp.c
-    fn has_option(&self, options: &[u8]) -> Answer {
+    fn has_option(&self, options: &[u8]) -> MatchResult {
         let mut at = 0;
         while let Some(kind) = options.get(at) {
             if *kind == self.option {
@@ -221,7 +221,7 @@ impl Udp {
     }
 
     // Linux: udp_mt, net/netfilter/xt_tcpudp.c
-    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> MatchResult {
         ports_of(look, 8).map_or_else(|answer| answer, |(src, dst)| self.ports.hold(src, dst).into())
     }
 }
@@ -244,19 +244,19 @@ impl Sctp {
     }
 
     // Linux: sctp_mt, net/netfilter/xt_sctp.c
-    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> MatchResult {
         ports_of(look, 12).map_or_else(|answer| answer, |(src, dst)| self.ports.hold(src, dst).into())
     }
 }
 
 /// Source and destination port, or the result for a packet without them. The header needs `header_len` bytes.
-fn ports_of(look: &Look<'_, '_, '_>, header_len: usize) -> Result<(u16, u16), Answer> {
+fn ports_of(look: &Look<'_, '_, '_>, header_len: usize) -> Result<(u16, u16), MatchResult> {
     if look.fragment_offset() != 0 {
-        return Err(Answer::No);
+        return Err(MatchResult::No);
     }
     let bytes = look.transport();
     if bytes.len() < header_len {
-        return Err(Answer::HotDrop);
+        return Err(MatchResult::HotDrop);
     }
     Ok((port_at(bytes, 0), port_at(bytes, 2)))
 }
@@ -365,7 +365,7 @@ impl Multiport {
     }
 
     // Linux: multiport_mt, net/netfilter/xt_multiport.c
-    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> Answer {
+    pub(super) fn answer(&self, look: &Look<'_, '_, '_>) -> MatchResult {
         ports_of(look, 4).map_or_else(
             |answer| answer,
             |(src, dst)| {

@@ -1,7 +1,7 @@
 //! `set`: tests if a set contains the packet's address, port and so on (net/netfilter/xt_set.c,
 //! extensions/libxt_set.c).
 
-use crate::ipset::{CounterTest, Directions, Question, SetId, Shown};
+use crate::ipset::{CounterTest, Directions, PacketView, SetId, SetTest};
 use crate::xtables::error::Parse;
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
@@ -27,7 +27,7 @@ const BYTES: u32 = 1 << BYTES_EQ | 1 << BYTES_LT | 1 << BYTES_GT;
 pub(in crate::xtables) struct SetMatch {
     set: Option<Named>,
     is_inverted: bool,
-    question: Question,
+    question: SetTest,
 }
 
 /// A set that a rule references. A referenced set cannot be renamed.
@@ -122,7 +122,7 @@ impl SetMatch {
     pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
         let now = look.ctx.cx.now;
         let (packet, headers, family) = (look.packet, look.headers, look.ctx.state.family);
-        let shown = Shown::of(family, headers, packet);
+        let shown = PacketView::of(family, headers, packet);
         look.ctx.ipset.matches(self.id(), &self.question, &shown, now) != self.is_inverted
     }
 }

@@ -2,7 +2,7 @@
 //! extensions/libxt_SET.c).
 
 use super::lacks;
-use crate::ipset::{Addition, MAX_TIMEOUT, SetId, Shown};
+use crate::ipset::{Addition, MAX_TIMEOUT, PacketView, SetId};
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::wire::Headers;
@@ -84,7 +84,7 @@ impl SetTarget {
 
     // Linux: set_target_v3, net/netfilter/xt_set.c
     pub(super) fn act(&self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet, headers: &Headers) {
-        let shown = Shown::of(ctx.state.family, headers, packet);
+        let shown = PacketView::of(ctx.state.family, headers, packet);
         let now = ctx.cx.now;
         if let Some(add) = &self.add {
             let timeout = self.addition.timeout.map(|timeout| timeout.min(MAX_TIMEOUT));

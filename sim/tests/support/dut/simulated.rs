@@ -7,7 +7,7 @@ use sim::fib::{Route, Selector, TableId};
 use sim::hook::Family;
 use sim::ids::{DeviceId, NetnsId};
 use sim::link::Link;
-use sim::netfilter::conntrack::Counters;
+use sim::netfilter::conntrack::ConntrackStats;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;
 use sim::trace::{DeviceEvent, Event, Level};
@@ -226,7 +226,7 @@ impl Host {
 
     fn statistics(&self) -> Vec<String> {
         let counters = self.world.netns(self.host).conntrack.counters();
-        let Counters { found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve } =
+        let ConntrackStats { found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve } =
             *counters;
         let values = [found, invalid, insert_failed, drop, early_drop, icmp_error, clash_resolve];
         let words = STATISTICS.iter().zip(values).map(|(name, value)| format!("{name}={value}"));

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
-use super::{CaptureError, Direction, open_socket, receive};
+use super::{CaptureError, FrameDirection, open_socket, receive};
 use crate::arm::kernel::lab::Lab;
 
 /// A socket that keeps time stamping enabled for the lifetime of the process.
@@ -48,7 +48,7 @@ fn wait_until_stamped() -> io::Result<OwnedFd> {
         socket.send_to(b"?", socket.local_addr()?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         while let Some(frame) = receive(&capture, &mut buffer)? {
-            if frame.direction == Direction::Received && frame.at < now {
+            if frame.direction == FrameDirection::Received && frame.at < now {
                 return Ok(capture);
             }
         }

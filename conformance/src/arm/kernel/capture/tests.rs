@@ -1,5 +1,5 @@
 use super::*;
-use crate::arm::kernel::client::{End, Request, exchange};
+use crate::arm::kernel::client::{ClientRequest, End, exchange};
 use crate::arm::kernel::testing::{can_run, pair};
 use crate::observation::Transport;
 use sim::wire::{Ethernet, MacAddr};
@@ -12,7 +12,7 @@ fn every_frame_is_seen_at_both_ends_in_both_directions() {
     let lab = pair();
     let mut captures: Vec<_> =
         lab.all_netns().map(|netns| (netns, Capture::open(netns).expect("a capture"))).collect();
-    let request = Request {
+    let request = ClientRequest {
         protocol: Transport::Tcp,
         to: "10.0.0.2:80".parse().expect("an address and a port"),
         source_port: None,
@@ -25,8 +25,8 @@ fn every_frame_is_seen_at_both_ends_in_both_directions() {
     let frames = merge(drained.collect());
     // ARP request and reply, SYN, RST.
     let seen: Vec<_> = frames.iter().map(|frame| (&*frame.netns, &*frame.device, frame.direction)).collect();
-    let there = [("a", "eth0", Direction::Transmitted), ("b", "eth0", Direction::Received)];
-    let back = [("b", "eth0", Direction::Transmitted), ("a", "eth0", Direction::Received)];
+    let there = [("a", "eth0", FrameDirection::Transmitted), ("b", "eth0", FrameDirection::Received)];
+    let back = [("b", "eth0", FrameDirection::Transmitted), ("a", "eth0", FrameDirection::Received)];
     assert_eq!(seen, [there, back, there, back].concat());
     let syn = Ethernet::new_checked(&*frames[4].bytes).expect("a frame");
     assert_eq!((syn.src(), syn.dst()), (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2])));
@@ -39,7 +39,7 @@ fn merging_keeps_the_order_within_a_namespace() {
         at: Duration::from_nanos(at),
         netns: netns.to_owned(),
         device: "eth0".to_owned(),
-        direction: Direction::Received,
+        direction: FrameDirection::Received,
         bytes: Box::default(),
     };
     // The second frame of `a` was stamped before the first, but delivered after it.

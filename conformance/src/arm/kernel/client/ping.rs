@@ -10,12 +10,16 @@ use nix::sys::socket::{MsgFlags, SockaddrIn, connect, getsockname, recv, send, s
 use sim::wire::icmpv4::icmp_type;
 use sim::wire::{Icmpv4, Ipv4, build, protocol};
 
-use super::{End, Report, Request, wait};
+use super::{ClientRequest, End, Report, wait};
 
 /// The sequence number of the only request.
 const SEQUENCE: u16 = 1;
 
-pub(super) fn exchange(socket: &OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
+pub(super) fn exchange(
+    socket: &OwnedFd,
+    request: &ClientRequest,
+    deadline: Instant,
+) -> Result<Report, Errno> {
     let fd = socket.as_raw_fd();
     // Raw sockets have no ports; use the process id, as ping(8) does.
     let [.., high, low] = std::process::id().to_be_bytes();

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{SockaddrIn, connect, getsockopt, sockopt};
 
-use super::{End, Report, Request, UNSPECIFIED, errno, wait};
+use super::{ClientRequest, End, Report, UNSPECIFIED, errno, wait};
 
-pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
+pub(super) fn exchange(socket: OwnedFd, request: &ClientRequest, deadline: Instant) -> Result<Report, Errno> {
     let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(request.to));
     let mut stream = TcpStream::from(socket);
     let mut report = Report::new(End::Answered, local(&stream));
@@ -36,7 +36,7 @@ fn established(stream: &TcpStream, deadline: Instant) -> Result<Option<End>, Err
 
 fn talk(
     stream: &mut TcpStream,
-    request: &Request,
+    request: &ClientRequest,
     deadline: Instant,
     report: &mut Report,
 ) -> Result<End, Errno> {

@@ -2,8 +2,8 @@ use super::*;
 use crate::arm::kernel::server::{Listener, Servers};
 use crate::arm::kernel::testing::{can_run, pair};
 
-fn request(protocol: Transport, to: &str) -> Request {
-    Request {
+fn request(protocol: Transport, to: &str) -> ClientRequest {
+    ClientRequest {
         protocol,
         to: to.parse().expect("an address and a port"),
         source_port: Some(40_000),

@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, connect, recvmsg, setsockopt, sockopt};
 
-use super::{End, Report, Request, UNSPECIFIED, errno, wait};
+use super::{ClientRequest, End, Report, UNSPECIFIED, errno, wait};
 
 /// `SO_EE_ORIGIN_ICMP` (include/uapi/linux/errqueue.h).
 const ORIGIN_ICMP: u8 = 2;
 
-pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) -> Result<Report, Errno> {
+pub(super) fn exchange(socket: OwnedFd, request: &ClientRequest, deadline: Instant) -> Result<Report, Errno> {
     let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(request.to));
     let socket = UdpSocket::from(socket);
     let mut report = Report::new(End::Answered, local(&socket));
@@ -33,7 +33,7 @@ pub(super) fn exchange(socket: OwnedFd, request: &Request, deadline: Instant) ->
 
 fn receive(
     socket: &UdpSocket,
-    request: &Request,
+    request: &ClientRequest,
     deadline: Instant,
     report: &mut Report,
 ) -> Result<End, Errno> {

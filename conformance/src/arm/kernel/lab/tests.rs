@@ -2,14 +2,14 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use super::*;
-use crate::arm::kernel::client::{self, Request, exchange};
+use crate::arm::kernel::client::{self, ClientRequest, exchange};
 use crate::arm::kernel::testing::can_run;
 use crate::arm::kernel::wiring::{LinkEnd, Wiring};
 use crate::observation::Transport;
 use sim::wire::MacAddr;
 
 fn host_state() -> String {
-    let run = |program, args: &[&str]| Tool { program, args, input: b"" }.run().unwrap_or_default();
+    let run = |program, args: &[&str]| ToolCommand { program, args, input: b"" }.run().unwrap_or_default();
     [
         run("ip", &["-o", "address"]),
         run("ip", &["-o", "link"]),
@@ -46,7 +46,7 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
     let before = host_state();
     let lab = Lab::create(["a", "b"]).expect("a lab");
     bridged().apply(&lab).expect("wired");
-    let request = Request {
+    let request = ClientRequest {
         protocol: Transport::Icmp,
         to: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 0),
         source_port: None,

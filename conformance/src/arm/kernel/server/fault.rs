@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Why a server, or all of them, stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{who} cannot {what}: {errno}")]
-pub struct Fault {
+pub struct ServerFault {
     /// The server.
     pub who: String,
     /// The failed operation.

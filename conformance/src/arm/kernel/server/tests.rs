@@ -13,7 +13,7 @@ impl Servers {
     /// Simulates this error.
     pub(crate) fn stop(&self) {
         let (who, what) = ("the server web".to_owned(), "accept a connection");
-        let _ = self.fault.set(Fault { who, what, errno: Errno::EMFILE });
+        let _ = self.fault.set(ServerFault { who, what, errno: Errno::EMFILE });
     }
 }
 

@@ -13,7 +13,7 @@ use crate::validate::check_names;
 
 /// All Services and EndpointSlices of a cluster, validated. Independent of any node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cluster {
+pub struct ServiceStore {
     services: BTreeMap<ServiceName, ServiceState>,
     /// The Service of each slice, keyed by the slice's name.
     slice_services: FxHashMap<ServiceName, ServiceName>,
@@ -44,7 +44,7 @@ impl ServiceState {
     }
 }
 
-impl Cluster {
+impl ServiceStore {
     /// Reads all Services and EndpointSlices among `objects`; other kinds are ignored. The order of objects does not
     /// matter.
     ///

@@ -4,8 +4,8 @@
 #[path = "support/manifests.rs"]
 mod manifests;
 
-use proxy_core::cluster::Cluster;
 use proxy_core::objects::Object;
+use proxy_core::service_store::ServiceStore;
 
 fn service(name: &str, spec: &str) -> Object {
     let yaml = format!(
@@ -24,7 +24,7 @@ fn slice(service: &str, rest: &str) -> Object {
 
 #[test]
 fn changes_name_the_services_they_concern() {
-    let mut cluster = Cluster::default();
+    let mut cluster = ServiceStore::default();
     let steps: [(&str, Object, &[&str]); 10] = [
         ("a Service is added", service("a", "ports: [{port: 80}]"), &["default/a"]),
         ("it is applied again", service("a", "ports: [{port: 80}]"), &[]),
@@ -53,12 +53,12 @@ fn changes_name_the_services_they_concern() {
     let slice = slice("b", "");
     assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap())[0].name(), "b");
     assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap()), []);
-    assert_eq!(cluster, Cluster::default(), "nothing remains");
+    assert_eq!(cluster, ServiceStore::default(), "nothing remains");
 }
 
 #[test]
 fn a_bad_object_changes_nothing() {
-    let mut cluster = Cluster::new(&[service("a", "ports: [{port: 80}]")]).unwrap();
+    let mut cluster = ServiceStore::new(&[service("a", "ports: [{port: 80}]")]).unwrap();
     let before = cluster.clone();
     cluster.apply(&service("a", "ports: [{port: 0}]")).unwrap_err();
     cluster.apply(&slice("a", "endpoints: [{addresses: [x]}]")).unwrap_err();

@@ -5,7 +5,7 @@
 /// Omitted are `search_restart`, which occurs on multiprocessors only, and `chaintoolong`: the kernel refuses to insert
 /// into a hash chain longer than a random limit of 50 to 79, and there are no chains here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct ConntrackStats {
     /// NAT found a tuple in use.
     pub found: u64,
     /// Packets without an entry that could not start one.
