@@ -15,6 +15,7 @@ pub use tcp_rmem::TcpRmem;
 use crate::device::Devices;
 use crate::ids::DeviceId;
 use crate::netfilter::conntrack::ConntrackSettings;
+use crate::text::ports::PortRange;
 use crate::time::Duration;
 use device::DeviceValues;
 use scalar::ScalarValues;
@@ -245,7 +246,8 @@ impl Sysctls {
 
     /// First and last ephemeral port.
     pub fn ip_local_port_range(&self) -> (u16, u16) {
-        self.scalars.local_port_range()
+        let PortRange { first, last } = self.scalars.local_port_range();
+        (first, last)
     }
 
     /// Duration of FIN_WAIT2.

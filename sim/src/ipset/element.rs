@@ -6,7 +6,8 @@ use super::icmp;
 use super::keys::{self, Key, print_addr};
 use crate::hook::Family;
 use crate::text::error::Parse;
-use crate::text::value::{number, port, protocol, protocol_name};
+use crate::text::ports::{PortRange, PortRangeSyntax};
+use crate::text::value::{number, protocol, protocol_name};
 use crate::text::words::Value;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
 use std::fmt::Write as _;
@@ -31,12 +32,18 @@ struct Span {
     prefix: Option<u8>,
 }
 
-/// A range of ports, inclusive.
-#[derive(Clone, Copy, Debug, Default)]
+/// A protocol and a range of ports.
+#[derive(Clone, Copy, Debug)]
 struct Ports {
     protocol: u8,
-    first: u16,
-    last: u16,
+    range: PortRange,
+}
+
+impl Default for Ports {
+    /// What the kernel stores for types without ports.
+    fn default() -> Self {
+        Self { protocol: 0, range: PortRange::single(0) }
+    }
 }
 
 impl Spec {
@@ -93,7 +100,7 @@ impl Spec {
     /// First and last address or port of a bitmap.
     pub(super) fn bounds(&self, header: &Header) -> (u32, u32) {
         if header.set_type == SetType::BitmapPort {
-            (self.ports.first.into(), self.ports.last.into())
+            (self.ports.range.first.into(), self.ports.range.last.into())
         } else {
             (low_half(self.first.from), low_half(self.first.to))
         }
@@ -107,7 +114,7 @@ impl Spec {
     ) -> Result<(), E> {
         let first_is_network = matches!(header.set_type, SetType::HashNet | SetType::HashNetPort);
         let second_is_network = header.set_type == SetType::HashIpPortNet;
-        let Ports { protocol, first, last } = self.ports;
+        let Ports { protocol, range: PortRange { first, last } } = self.ports;
         for (addr, first_prefix) in self.first.addresses(header, first_is_network) {
             for port in first..=last {
                 for (second, second_prefix) in self.second.addresses(header, second_is_network) {
@@ -230,10 +237,10 @@ fn ports(family: Family, value: Value<'_>) -> Parse<Ports> {
         TCP | SCTP | UDP | UDPLITE => port_range(protocol, rest),
         ICMP | ICMPV6 => {
             let port = icmp::type_code(family, rest)?;
-            Ok(Ports { protocol, first: port, last: port })
+            Ok(Ports { protocol, range: PortRange::single(port) })
         }
         _ if number(rest.text) == Some(0) && !rest.text.is_empty() => {
-            Ok(Ports { protocol, first: 0, last: 0 })
+            Ok(Ports { protocol, range: PortRange::single(0) })
         }
         _ => Err(rest.expected("0: the protocol has no ports")),
     }
@@ -249,18 +256,8 @@ fn known_protocol(name: Value<'_>) -> Parse<u8> {
 }
 
 fn port_range(protocol: u8, value: Value<'_>) -> Parse<Ports> {
-    let (first, last) = match value.text.split_once('-') {
-        Some((first, last)) => (some_port(value.part(first))?, some_port(value.part(last))?),
-        None => {
-            let only = some_port(value)?;
-            (only, only)
-        }
-    };
-    Ok(Ports { protocol, first: first.min(last), last: first.max(last) })
-}
-
-fn some_port(value: Value<'_>) -> Parse<u16> {
-    if value.text.is_empty() { Err(value.expected("a port number from 0 to 65535")) } else { port(value) }
+    let range = PortRangeSyntax::IPSET.parse(value)?;
+    Ok(Ports { protocol, range })
 }
 
 /// The ports of `bitmap:port`, which ignores a preceding protocol.

@@ -171,7 +171,7 @@ impl DeviceSetting {
         reason = "every row has the same range; a row with another range will need it"
     )]
     pub(super) fn parse(self, value: &str) -> Result<u32, String> {
-        super::scalar::parse_number(value, 0, i32::MAX.unsigned_abs())
+        crate::text::value::decimal(value, 0..=i32::MAX.unsigned_abs())
     }
 }
 

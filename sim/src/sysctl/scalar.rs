@@ -1,5 +1,7 @@
 //! Sysctls that are not per device.
 
+use crate::text::ports::PortRange;
+use crate::text::value::decimal;
 use std::ops::RangeInclusive;
 
 /// A sysctl that is not per device.
@@ -138,43 +140,33 @@ impl ScalarValues {
         self.0[setting as usize] = if setting == Setting::IpLocalPortRange {
             parse_ports(value, self.local_port_range())?
         } else {
-            parse_number(value, *range.start(), *range.end())?
+            decimal(value, range.clone())?
         };
         Ok(())
     }
 
     pub(super) fn text(&self, setting: Setting) -> String {
         if setting == Setting::IpLocalPortRange {
-            let (first, last) = self.local_port_range();
+            let PortRange { first, last } = self.local_port_range();
             return format!("{first}\t{last}");
         }
         self.get(setting).to_string()
     }
 
-    pub(super) fn local_port_range(&self) -> (u16, u16) {
+    pub(super) fn local_port_range(&self) -> PortRange {
         let [a, b, c, d] = self.get(Setting::IpLocalPortRange).to_be_bytes();
-        (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+        PortRange { first: u16::from_be_bytes([a, b]), last: u16::from_be_bytes([c, d]) }
     }
-}
-
-/// Parses a decimal number within `min..=max`.
-pub(super) fn parse_number(value: &str, min: u32, max: u32) -> Result<u32, String> {
-    value
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| (min..=max).contains(number))
-        .ok_or_else(|| format!("a number from {min} to {max}"))
 }
 
 // Linux: ipv4_local_port_range, net/ipv4/sysctl_net_ipv4.c. One number changes the first port only. Ports below
 // `ip_unprivileged_port_start`, here 1024, are not allocated.
-fn parse_ports(value: &str, (_, last): (u16, u16)) -> Result<u32, String> {
+fn parse_ports(value: &str, before: PortRange) -> Result<u32, String> {
     let expected = || "two ports, the first from 1024 and not above the second".to_owned();
     let ports: Vec<u16> =
         value.split_whitespace().map(str::parse).collect::<Result<_, _>>().map_err(|_| expected())?;
     let (first, last) = match ports[..] {
-        [first] => (first, last),
+        [first] => (first, before.last),
         [first, last] => (first, last),
         _ => return Err(expected()),
     };

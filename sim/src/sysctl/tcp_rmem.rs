@@ -34,7 +34,7 @@ impl TcpRmem {
         if words.is_empty() || words.len() > places.len() {
             return Err(expected());
         }
-        let number = |word: &&str| super::scalar::parse_number(word, 1, 0x7fff_ffff);
+        let number = |word: &&str| crate::text::value::decimal(word, 1..=0x7fff_ffff);
         let numbers = words.iter().map(number).collect::<Result<Vec<_>, _>>().map_err(|_| expected())?;
         places.into_iter().zip(numbers).for_each(|(place, number)| *place = number);
         Ok(())

@@ -18,6 +18,14 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, radix).ok())?
 }
 
+/// A decimal number within a range, as written to a sysctl; otherwise what was expected.
+///
+/// Linux: `proc_dointvec_minmax`, kernel/sysctl.c.
+pub(crate) fn decimal(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let expected = || format!("a number from {} to {}", range.start(), range.end());
+    text.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(expected)
+}
+
 /// A number within a range.
 pub(crate) fn ranged(value: Value<'_>, range: RangeInclusive<u32>) -> Parse<u32> {
     number(value.text)

@@ -3,50 +3,12 @@
 use super::error::Parse;
 use super::words::Value;
 use crate::hook::Family;
-pub(super) use crate::text::value::{number, port, protocol, protocol_name, ranged};
+pub(super) use crate::text::value::{number, protocol, protocol_name, ranged};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) fn any_u32(value: Value<'_>) -> Parse<u32> {
     ranged(value, 0..=u32::MAX)
-}
-
-/// A range of ports, inclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PortRange {
-    pub(super) first: u16,
-    pub(super) last: u16,
-}
-
-impl PortRange {
-    pub(super) const ALL: Self = Self { first: 0, last: u16::MAX };
-
-    pub(super) const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-
-    /// ` --sport 80` or ` --sport 80:90`.
-    pub(super) fn print(self, out: &mut String, option: &str) {
-        _ = if self.first == self.last {
-            write!(out, " --{option} {}", self.first)
-        } else {
-            write!(out, " --{option} {}:{}", self.first, self.last)
-        };
-    }
-}
-
-/// `80`, `80:90`, `:90`, `80:`.
-pub(super) fn port_range(value: Value<'_>) -> Parse<PortRange> {
-    let Some((first, last)) = value.text.split_once(':') else {
-        let only = port(value)?;
-        return Ok(PortRange { first: only, last: only });
-    };
-    let first = if first.is_empty() { 0 } else { port(value.part(first))? };
-    let last = if last.is_empty() { u16::MAX } else { port(value.part(last))? };
-    if first > last {
-        return Err(value.expected("a port range with the first port not above the last"));
-    }
-    Ok(PortRange { first, last })
 }
 
 /// `MARK` or `MARK/MASK`; the default mask is all ones.

@@ -5,6 +5,8 @@ mod timeouts;
 pub use timeouts::ConntrackTimeouts;
 pub(super) use timeouts::seconds;
 
+use crate::text::value::decimal;
+
 /// Conntrack sysctls of a netns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConntrackSettings {
@@ -54,7 +56,7 @@ impl ConntrackSettings {
     /// The last components of all names that [`ConntrackSettings::get`] supports.
     pub fn leaves() -> Vec<&'static str> {
         let timeouts = ConntrackTimeouts::default().named().map(|(leaf, _)| leaf);
-        LEAVES_BESIDE_TIMEOUTS.into_iter().chain(timeouts).collect()
+        ROWS.iter().map(|row| row.leaf).chain(timeouts).collect()
     }
 
     /// Sets a sysctl by the last component of its name, such as `nf_conntrack_tcp_timeout_established`; timeouts are in
@@ -63,57 +65,68 @@ impl ConntrackSettings {
     /// # Errors
     /// If there is no such sysctl or the kernel would reject the value; the error says what was expected.
     pub fn set(&mut self, leaf: &str, value: &str) -> Result<(), String> {
-        match leaf {
-            "nf_conntrack_max" => self.max = number(value, INT_MAX)?,
-            "nf_conntrack_checksum" => self.checksum = number(value, 1)? == 1,
-            "nf_conntrack_tcp_loose" => self.tcp_loose = number(value, 1)? == 1,
-            "nf_conntrack_tcp_be_liberal" => self.tcp_be_liberal = number(value, 1)? == 1,
-            "nf_conntrack_tcp_ignore_invalid_rst" => self.tcp_ignore_invalid_rst = number(value, 1)? == 1,
-            "nf_conntrack_tcp_max_retrans" => {
-                self.tcp_max_retrans =
-                    u8::try_from(number(value, 255)?).map_err(|error| error.to_string())?;
-            }
-            _ => {
-                let timeout = self.timeouts.by_name(leaf).ok_or("the name of a conntrack sysctl")?;
-                *timeout = number(value, INT_MAX)?;
-            }
+        if let Some(row) = ROWS.iter().find(|row| row.leaf == leaf) {
+            (row.set)(self, decimal(value, 0..=row.max)?);
+        } else {
+            let timeout = self.timeouts.by_name(leaf).ok_or("the name of a conntrack sysctl")?;
+            *timeout = decimal(value, 0..=INT_MAX)?;
         }
         Ok(())
     }
 
     /// The value of a sysctl by the last component of its name; `None` if there is no such sysctl.
     pub fn get(&self, leaf: &str) -> Option<u32> {
-        Some(match leaf {
-            "nf_conntrack_max" => self.max,
-            "nf_conntrack_checksum" => self.checksum.into(),
-            "nf_conntrack_tcp_loose" => self.tcp_loose.into(),
-            "nf_conntrack_tcp_be_liberal" => self.tcp_be_liberal.into(),
-            "nf_conntrack_tcp_ignore_invalid_rst" => self.tcp_ignore_invalid_rst.into(),
-            "nf_conntrack_tcp_max_retrans" => self.tcp_max_retrans.into(),
-            _ => *self.timeouts.clone().by_name(leaf)?,
-        })
+        match ROWS.iter().find(|row| row.leaf == leaf) {
+            Some(row) => Some((row.get)(self)),
+            None => self.timeouts.clone().by_name(leaf).copied(),
+        }
     }
 }
 
-const LEAVES_BESIDE_TIMEOUTS: [&str; 6] = [
-    "nf_conntrack_max",
-    "nf_conntrack_checksum",
-    "nf_conntrack_tcp_loose",
-    "nf_conntrack_tcp_be_liberal",
-    "nf_conntrack_tcp_ignore_invalid_rst",
-    "nf_conntrack_tcp_max_retrans",
+/// A sysctl that is not a timeout.
+struct Row {
+    leaf: &'static str,
+    max: u32,
+    get: fn(&ConntrackSettings) -> u32,
+    set: fn(&mut ConntrackSettings, u32),
+}
+
+// Linux: nf_ct_sysctl_table, net/netfilter/nf_conntrack_standalone.c. Accessors, because the fields have different types.
+const ROWS: [Row; 6] = [
+    Row { leaf: "nf_conntrack_max", max: INT_MAX, get: |it| it.max, set: |it, value| it.max = value },
+    Row {
+        leaf: "nf_conntrack_checksum",
+        max: 1,
+        get: |it| it.checksum.into(),
+        set: |it, value| it.checksum = value == 1,
+    },
+    Row {
+        leaf: "nf_conntrack_tcp_loose",
+        max: 1,
+        get: |it| it.tcp_loose.into(),
+        set: |it, value| it.tcp_loose = value == 1,
+    },
+    Row {
+        leaf: "nf_conntrack_tcp_be_liberal",
+        max: 1,
+        get: |it| it.tcp_be_liberal.into(),
+        set: |it, value| it.tcp_be_liberal = value == 1,
+    },
+    Row {
+        leaf: "nf_conntrack_tcp_ignore_invalid_rst",
+        max: 1,
+        get: |it| it.tcp_ignore_invalid_rst.into(),
+        set: |it, value| it.tcp_ignore_invalid_rst = value == 1,
+    },
+    Row {
+        leaf: "nf_conntrack_tcp_max_retrans",
+        max: u8::MAX as u32,
+        get: |it| it.tcp_max_retrans.into(),
+        set: |it, value| it.tcp_max_retrans = u8::try_from(value).unwrap_or(u8::MAX),
+    },
 ];
 
 const INT_MAX: u32 = 0x7fff_ffff;
-
-fn number(value: &str, max: u32) -> Result<u32, String> {
-    value
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| *number <= max)
-        .ok_or_else(|| format!("a number from 0 to {max}"))
-}
 
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,13 @@
 use crate::ct::{CtStatus, PacketCt};
 use crate::hook::Family;
 use crate::netfilter::conntrack::{Entry, StateBits, state_bits};
+use crate::text::ports::{PortRange, PortRangeSyntax};
 use crate::tuple::Direction;
 use crate::wire::rewrite::Side;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::value::{
-    AddrMask, PortRange, any_u32, is_beginning_of, port, print_addr_mask, protocol, uncut_addr_mask,
-};
+use crate::xtables::value::{AddrMask, any_u32, is_beginning_of, print_addr_mask, protocol, uncut_addr_mask};
 use crate::xtables::words::Value;
 use std::fmt::Write as _;
 
@@ -119,7 +118,7 @@ impl Conntrack {
             addr @ ADDR..PORT => {
                 self.addrs[usize::from(addr - ADDR)] = uncut_addr_mask(self.family, call.value)?;
             }
-            other => self.ports[usize::from(other - PORT)] = ct_ports(call.value)?,
+            other => self.ports[usize::from(other - PORT)] = PortRangeSyntax::CONNTRACK.parse(call.value)?,
         }
         Ok(())
     }
@@ -159,7 +158,8 @@ impl Conntrack {
         for ((id, (.., option)), range) in (PORT..).zip(ENDS).zip(self.ports) {
             if self.uses(id) {
                 out.push_str(not(id));
-                range.print(out, &format!("{option}port"));
+                _ = write!(out, " --{option}port ");
+                PortRangeSyntax::CONNTRACK.print(out, range);
             }
         }
         if self.uses(STATUS) {
@@ -275,16 +275,6 @@ fn seconds(value: Value<'_>) -> Parse<(u32, u32)> {
     let first = if first.is_empty() { 0 } else { any_u32(value.part(first))? };
     let last = if last.is_empty() { u32::MAX } else { any_u32(value.part(last))? };
     Ok((first, last))
-}
-
-fn ct_ports(value: Value<'_>) -> Parse<PortRange> {
-    let Some((first, last)) = value.text.split_once(':') else {
-        let only = port(value)?;
-        return Ok(PortRange { first: only, last: only });
-    };
-    let first = if first.is_empty() { 0 } else { port(value.part(first))? };
-    let last = if last.is_empty() { u16::MAX } else { port(value.part(last))? };
-    Ok(PortRange { first, last })
 }
 
 fn direction(value: Value<'_>) -> Parse<Direction> {

@@ -3,11 +3,12 @@
 //! Linux: net/netfilter/xt_tcpudp.c, xt_sctp.c and xt_multiport.c; options: extensions/libxt_{tcp,udp,sctp,multiport}.c.
 
 use super::MatchResult;
+use crate::text::ports::{PortRange, PortRangeSyntax};
 use crate::wire::protocol;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::value::{PortRange, port, port_range, ranged};
+use crate::xtables::value::ranged;
 use smallvec::SmallVec;
 use std::fmt::Write as _;
 
@@ -35,9 +36,9 @@ impl Default for Ports {
 impl Ports {
     fn set(&mut self, call: &Call<'_>) -> Parse<()> {
         if call.id == SPORT {
-            (self.src, self.src_inverted) = (port_range(call.value)?, call.is_inverted);
+            (self.src, self.src_inverted) = (PortRangeSyntax::PORT.parse(call.value)?, call.is_inverted);
         } else {
-            (self.dst, self.dst_inverted) = (port_range(call.value)?, call.is_inverted);
+            (self.dst, self.dst_inverted) = (PortRangeSyntax::PORT.parse(call.value)?, call.is_inverted);
         }
         Ok(())
     }
@@ -53,7 +54,7 @@ impl Ports {
 
     /// The only destination port that can match, if there is one.
     pub(in crate::xtables) fn single_dst(&self) -> Option<u16> {
-        (!self.dst_inverted && self.dst.first == self.dst.last).then_some(self.dst.first)
+        (!self.dst_inverted && self.dst.is_single()).then_some(self.dst.first)
     }
 }
 
@@ -63,7 +64,8 @@ fn print_side(out: &mut String, option: &str, range: PortRange, is_inverted: boo
         return;
     }
     out.push_str(if is_inverted { " !" } else { "" });
-    range.print(out, option);
+    _ = write!(out, " --{option} ");
+    PortRangeSyntax::PORT.print(out, range);
 }
 
 /// `-m tcp`.
@@ -313,8 +315,8 @@ impl Multiport {
         self.is_inverted = call.is_inverted;
         let mut places = 0;
         for part in call.value.split_commas() {
-            let range = multiport_range(part)?;
-            places += if range.first == range.last { 1 } else { 2 };
+            let range = PortRangeSyntax::MULTIPORT.parse(part)?;
+            places += if range.is_single() { 1 } else { 2 };
             if places > MULTI_PORTS {
                 return Err(part.expected("at most 15 ports, where a range counts twice"));
             }
@@ -343,12 +345,8 @@ impl Multiport {
             PortSide::Either => " --ports ",
         });
         for (index, range) in self.ports.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "," };
-            _ = if range.first == range.last {
-                write!(out, "{separator}{}", range.first)
-            } else {
-                write!(out, "{separator}{}:{}", range.first, range.last)
-            };
+            out.push_str(if index == 0 { "" } else { "," });
+            PortRangeSyntax::MULTIPORT.print(out, *range);
         }
     }
 
@@ -357,7 +355,7 @@ impl Multiport {
         if self.side != PortSide::Destination || self.is_inverted {
             return None;
         }
-        let single = |range: &PortRange| (range.first == range.last).then_some(range.first);
+        let single = |range: &PortRange| range.is_single().then_some(range.first);
         let mut ports: SmallVec<[u16; 4]> = self.ports.iter().map(single).collect::<Option<_>>()?;
         ports.sort_unstable();
         ports.dedup();
@@ -378,16 +376,4 @@ impl Multiport {
             },
         )
     }
-}
-
-fn multiport_range(value: crate::xtables::words::Value<'_>) -> Parse<PortRange> {
-    let Some((first, last)) = value.text.split_once(':') else {
-        let only = port(value)?;
-        return Ok(PortRange { first: only, last: only });
-    };
-    let range = PortRange { first: port(value.part(first))?, last: port(value.part(last))? };
-    if range.first >= range.last {
-        return Err(value.expected("a port range with the first port below the last"));
-    }
-    Ok(range)
 }

@@ -6,12 +6,13 @@ use crate::hook::{Family, Hook, Verdict};
 use crate::netfilter::EvalCtx;
 use crate::netfilter::nat::{self, NatFlags, NatRange};
 use crate::packet::Packet;
+use crate::text::ports::{PortRange, PortRangeSyntax};
 use crate::wire::protocol;
 use crate::wire::rewrite::Side;
 use crate::xtables::chain::HookMask;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::options::{Call, Opt};
-use crate::xtables::value::{plain_v4, plain_v6, port};
+use crate::xtables::value::{plain_v4, plain_v6};
 use crate::xtables::words::Value;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -31,8 +32,7 @@ pub(in crate::xtables) struct Nat {
     kind: NatKind,
     /// First and last address.
     addrs: Option<(IpAddr, IpAddr)>,
-    /// First and last port.
-    ports: Option<(u16, u16)>,
+    ports: Option<PortRange>,
     flags: NatFlags,
 }
 
@@ -142,17 +142,7 @@ impl Nat {
             let problem = ports.expected("a port range without a base port");
             return Err(problem.kind(RuleErrorKind::Unsupported));
         }
-        let (first, last) = match ports.text.split_once('-') {
-            Some((first, last)) => (port(ports.part(first))?, port(ports.part(last))?),
-            None => {
-                let only = port(ports)?;
-                (only, only)
-            }
-        };
-        if first > last {
-            return Err(ports.expected("a port range with the first port not above the last"));
-        }
-        self.ports = Some((first, last));
+        self.ports = Some(PortRangeSyntax::NAT.parse(ports)?);
         Ok(())
     }
 
@@ -184,9 +174,9 @@ impl Nat {
                 write!(out, "{open}{first}-{last}{close}")
             };
         }
-        if let Some((first, last)) = self.ports {
+        if let Some(ports) = self.ports {
             out.push_str(if is_addressed { ":" } else { "" });
-            _ = if first == last { write!(out, "{first}") } else { write!(out, "{first}-{last}") };
+            PortRangeSyntax::NAT.print(out, ports);
         }
         out.push_str(if self.flags.random { " --random" } else { "" });
         out.push_str(if self.flags.random_fully { " --random-fully" } else { "" });
@@ -197,8 +187,8 @@ impl Nat {
         let range = NatRange {
             min_addr: self.addrs.map(|(first, _)| first),
             max_addr: self.addrs.map(|(_, last)| last),
-            min_port: self.ports.map(|(first, _)| first),
-            max_port: self.ports.map(|(_, last)| last),
+            min_port: self.ports.map(|ports| ports.first),
+            max_port: self.ports.map(|ports| ports.last),
             flags: self.flags,
         };
         match self.kind {
