@@ -48,8 +48,8 @@ pub struct HookOps {
     pub is_rerouting: bool,
 }
 
-/// br_netfilter (`br_nf_ops`, net/bridge/br_netfilter_hooks.c): must precede everything that PREROUTING on the bridge
-/// has already done.
+/// br_netfilter (`br_nf_ops`, net/bridge/br_netfilter_hooks.c), registered with the first bridge of a netns. Must precede
+/// everything that PREROUTING on the bridge has already done.
 pub const BR_NETFILTER: [HookOps; 1] = [ipv4(Hook::Prerouting, Priority::FIRST, HookEntry::SabotageIn)];
 
 /// Conntrack (`ipv4_conntrack_ops`, net/netfilter/nf_conntrack_proto.c): a packet is tracked on entry and confirmed on

@@ -6,7 +6,7 @@ use crate::device::Devices;
 use crate::fdb::Fdb;
 use crate::fib::Fib;
 use crate::hook::HookState;
-use crate::hook_table::{BR_NETFILTER, HookTable};
+use crate::hook_table::HookTable;
 use crate::icmp_limit::IcmpLimit;
 use crate::ids::{DeviceId, NetnsId};
 use crate::ipset::Ipset;
@@ -71,10 +71,8 @@ pub struct AtHook<'a, 'b> {
 const BRIDGE_MTU: u16 = 1500;
 
 impl Netns {
-    /// A netns without devices and rules, with Linux's default settings. br_netfilter is loaded.
+    /// A netns without devices and rules, with Linux's default settings.
     pub fn new(id: NetnsId, name: &str) -> Self {
-        let mut hooks = HookTable::default();
-        BR_NETFILTER.into_iter().for_each(|ops| hooks.register(ops));
         let sysctls = Sysctls::default();
         Self {
             id,
@@ -85,7 +83,7 @@ impl Netns {
             socket_settings: (sysctls.generation(), SocketSettings::new(&sysctls)),
             sysctls,
             defrag: Defrag::default(),
-            hooks,
+            hooks: HookTable::default(),
             conntrack: Conntrack::default(),
             ipset: Ipset::default(),
             xtables: Xtables::default(),

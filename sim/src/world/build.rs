@@ -4,6 +4,7 @@ use super::{World, index};
 use crate::context::Context;
 use crate::device::{AddrError, DeviceKind, Scope};
 use crate::fib::{FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
+use crate::hook_table::BR_NETFILTER;
 use crate::ids::{DeviceId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
@@ -144,6 +145,11 @@ impl World {
         let ns = self.netns_mut(netns);
         if ns.devices.by_name(name).is_some() {
             return Err(BuildError::DeviceExists { netns: ns.name.clone(), device: name.into() });
+        }
+        if kind == DeviceKind::Bridge {
+            // br_netfilter is loaded on every machine; its hooks come with the first bridge of a netns and stay
+            // (`brnf_device_event`, net/bridge/br_netfilter_hooks.c).
+            BR_NETFILTER.into_iter().for_each(|ops| ns.hooks.register(ops));
         }
         Ok(ns.devices.add(name, mac, MTU, kind))
     }

@@ -332,7 +332,7 @@ fn the_hash_is_over_all_events_whatever_is_kept() {
     };
     let ((all, all_kept), (drops, drops_kept)) = (hash_and_kept(Kept::All), hash_and_kept(Kept::Drops));
     assert_eq!(all, drops);
-    assert!(all_kept > 50, "{all_kept}");
+    assert!(all_kept > 40, "{all_kept}");
     assert_eq!(drops_kept, 1);
 }
 

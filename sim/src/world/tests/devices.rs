@@ -1,13 +1,15 @@
-//! Cost of many Pods on a node for the packets of one.
+//! What devices bring with them: cost for the packets of others, and hooks.
 
 use super::cluster::cluster;
 use super::{MacAddr, run, spec};
 use crate::device::visits;
+use crate::hook::{Family, Hook};
+use crate::hook_table::BR_NETFILTER;
 use crate::link::Link;
 use crate::socket::ClientProtocol;
 use crate::time::Duration;
-use crate::trace::Outcome;
-use crate::world::VethEnd;
+use crate::trace::{Level, Outcome};
+use crate::world::{VethEnd, World, WorldOptions};
 
 #[test]
 fn a_connection_does_not_visit_the_devices_of_its_node() {
@@ -35,4 +37,16 @@ fn a_connection_does_not_visit_the_devices_of_its_node() {
     };
     assert!(visited_by(8) > 300, "the first connections build the index of every netns");
     assert_eq!(visited_by(8), 0);
+}
+
+#[test]
+fn br_netfilter_comes_with_the_first_bridge() {
+    let mut world = World::new(WorldOptions { seed: 0, level: Level::Nothing });
+    let node = world.add_netns("node");
+    let entries = |world: &World| world.netns(node).hooks.entries(Family::Ipv4, Hook::Prerouting).to_vec();
+    assert_eq!(entries(&world), []);
+    for name in ["br0", "br1"] {
+        world.add_bridge(node, name, MacAddr([2, 0, 0, 0, 0, 1])).unwrap();
+        assert_eq!(entries(&world), BR_NETFILTER);
+    }
 }
