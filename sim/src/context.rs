@@ -9,7 +9,7 @@ use crate::ids::{DeviceId, FlowId, NetnsId, PacketId, SocketTimer};
 use crate::packet::{Meta, Origin, Packet, QueuedPacket};
 use crate::time::Instant;
 use crate::trace::{Event, Terminal, Trace};
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, build};
 use std::net::IpAddr;
 
 /// State that every function on the packet path needs.
@@ -43,6 +43,13 @@ impl Context<'_> {
     /// Ends a packet with the current time and netns.
     pub fn end(&mut self, packet: Packet, terminal: Terminal) {
         self.trace.end(self.now, self.netns, packet, terminal);
+    }
+
+    /// An empty buffer for a packet with headroom for the lower headers, and capacity for this many bytes after it.
+    pub fn buffer(&mut self, capacity: usize) -> Vec<u8> {
+        let mut buffer = self.trace.buffer();
+        build::reserve_headroom(&mut buffer, capacity);
+        buffer
     }
 
     /// Creates a packet with the current time and netns; see [`Trace::create`].
@@ -142,7 +149,7 @@ impl OriginalPacket {
             bytes: packet.l3().to_vec(),
             src_mac: packet.ethernet().src(),
             dst_mac: packet.ethernet().dst(),
-            meta: (*packet.meta).clone(),
+            meta: packet.meta.clone(),
             state,
         }
     }

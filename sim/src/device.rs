@@ -5,6 +5,7 @@ mod index;
 use crate::ids::{DeviceId, NetnsId};
 use crate::wire::MacAddr;
 use index::DeviceIndex;
+pub(crate) use index::mac_key;
 use ipnet::Ipv4Net;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;

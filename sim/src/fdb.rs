@@ -1,6 +1,6 @@
 //! The forwarding database of bridges (net/bridge/br_fdb.c).
 
-use crate::device::Devices;
+use crate::device::{Devices, mac_key};
 use crate::ids::DeviceId;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
@@ -22,14 +22,14 @@ pub enum FdbEntry {
 /// Learned addresses of all bridges of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Fdb {
-    /// By bridge and address: the port, and when it was last seen. Never iterated in order.
-    learned: FxHashMap<(DeviceId, MacAddr), (DeviceId, Instant)>,
+    /// By bridge and address ([`mac_key`]): the port, and when it was last seen. Never iterated in order.
+    learned: FxHashMap<u64, (DeviceId, Instant)>,
 }
 
 impl Fdb {
     /// Learns that `mac` is behind `port` (`br_fdb_update`). Returns true if the entry is new or changed.
     pub fn learn(&mut self, bridge: DeviceId, mac: MacAddr, port: DeviceId, now: Instant) -> bool {
-        let before = self.learned.insert((bridge, mac), (port, now));
+        let before = self.learned.insert(mac_key(bridge, mac), (port, now));
         before.is_none_or(|(known_port, seen)| known_port != port || now - seen >= AGEING_TIME)
     }
 
@@ -40,7 +40,7 @@ impl Fdb {
             return Some(FdbEntry::Local);
         }
         self.learned
-            .get(&(bridge, mac))
+            .get(&mac_key(bridge, mac))
             .filter(|(_, seen)| now - *seen < AGEING_TIME)
             .map(|(port, _)| FdbEntry::Port(*port))
     }

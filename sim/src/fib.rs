@@ -5,6 +5,7 @@
 //! both; so does [`Fib`].
 
 mod address;
+mod cache;
 mod input;
 mod output;
 mod route;
@@ -14,6 +15,7 @@ mod table;
 pub use address::{
     add_address, on_address_added, on_address_removed, on_device_down, on_device_up, remove_address,
 };
+pub use cache::InputCache;
 pub use input::{InputKey, error_code, is_redirect_due, route_input};
 pub use output::{OutputKey, route_me_harder, route_output};
 pub use route::{FibError, Route, Selector, TableId};

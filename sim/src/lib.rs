@@ -44,6 +44,7 @@
 //! | [`bridge`] | the software bridge, and br_netfilter |
 //! | [`world`] | netns, links, virtual time, events |
 
+mod addr_hash;
 pub mod bridge;
 pub mod context;
 pub mod ct;

@@ -70,17 +70,22 @@ impl Link {
         if happens(Purpose::LinkLoss, self.loss) {
             return SmallVec::new();
         }
-        let copies = if happens(Purpose::LinkDuplicate, self.duplicate) { 2 } else { 1 };
-        (0..copies).map(|_| self.latency + self.hold_back(draws, sender)).collect()
+        let is_doubled = happens(Purpose::LinkDuplicate, self.duplicate);
+        let mut delays = SmallVec::new();
+        delays.push(self.latency + self.hold_back(draws, sender));
+        if is_doubled {
+            delays.push(self.latency + self.hold_back(draws, sender));
+        }
+        delays
     }
 
     /// The additional delay of a reordered frame: at least a microsecond, if any.
     fn hold_back(&self, draws: &mut Draws, sender: NetnsId) -> Duration {
+        if self.reorder == Probability::NEVER {
+            return Duration::ZERO;
+        }
         let micros = u32::try_from(self.reorder_by.as_micros()).unwrap_or(u32::MAX);
-        let is_held = self.reorder != Probability::NEVER
-            && micros > 0
-            && draws.chance(sender, Purpose::LinkReorder, self.reorder.threshold());
-        if !is_held {
+        if micros == 0 || !draws.chance(sender, Purpose::LinkReorder, self.reorder.threshold()) {
             return Duration::ZERO;
         }
         Duration::from_micros(u64::from(draws.below(sender, Purpose::LinkReorder, micros)) + 1)

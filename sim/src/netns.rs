@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::defrag::Defrag;
 use crate::device::Devices;
 use crate::fdb::Fdb;
-use crate::fib::Fib;
+use crate::fib::{Fib, InputCache};
 use crate::hook::HookState;
 use crate::hook_table::HookTable;
 use crate::icmp_limit::IcmpLimit;
@@ -28,6 +28,8 @@ pub struct Netns {
     pub devices: Devices,
     /// Routing tables.
     pub fib: Fib,
+    /// Routing decisions about received packets, to be used again.
+    pub input_routes: InputCache,
     /// ARP.
     pub neigh: NeighTable,
     /// Sysctls.
@@ -79,6 +81,7 @@ impl Netns {
             name: name.into(),
             devices: Devices::default(),
             fib: Fib::default(),
+            input_routes: InputCache::default(),
             neigh: NeighTable::default(),
             socket_settings: (sysctls.generation(), SocketSettings::new(&sysctls)),
             sysctls,

@@ -5,6 +5,11 @@ use crate::ids::{DeviceId, FlowId, PacketId};
 use crate::route::RouteResult;
 use crate::wire::{ETHERNET_HEADER_LEN, Ethernet, Headers, Ip, Ipv4, MacAddr};
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+
+mod pool;
+
+pub(crate) use pool::Pool;
 
 /// Layer-2 destination of a frame (`skb->pkt_type`, include/uapi/linux/if_packet.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,9 +103,13 @@ pub enum Origin {
 }
 
 /// A packet. It does not implement `Clone`: every copy is created by `Trace::fork`, and every packet ends in
-/// `Trace::end`.
+/// `Trace::end`. It is one pointer, because packets are moved at every step.
 #[derive(Debug)]
-pub struct Packet {
+pub struct Packet(Box<SkBuff>);
+
+/// The content of a packet (`struct sk_buff`, include/linux/skbuff.h).
+#[derive(Debug)]
+pub struct SkBuff {
     /// Identity.
     pub id: PacketId,
     /// The flow of a scenario step to which this packet belongs, directly or as a reply.
@@ -109,17 +118,31 @@ pub struct Packet {
     pub crossings: u32,
     /// The bytes, starting with the Ethernet header. The first 14 bytes are zero until the neighbour is resolved.
     pub bytes: Vec<u8>,
-    /// Metadata; boxed, because packets are moved at every step.
-    pub meta: Box<Meta>,
+    /// Metadata.
+    pub meta: Meta,
 }
 
-impl Packet {
+impl Deref for Packet {
+    type Target = SkBuff;
+
+    fn deref(&self) -> &SkBuff {
+        &self.0
+    }
+}
+
+impl DerefMut for Packet {
+    fn deref_mut(&mut self) -> &mut SkBuff {
+        &mut self.0
+    }
+}
+
+impl SkBuff {
     /// The bytes, starting with the network header.
     pub fn l3(&self) -> &[u8] {
         &self.bytes[ETHERNET_HEADER_LEN..]
     }
 
-    /// Mutable version of [`Packet::l3`].
+    /// Mutable version of [`SkBuff::l3`].
     pub fn l3_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[ETHERNET_HEADER_LEN..]
     }
@@ -147,7 +170,7 @@ impl Packet {
         Ip::new_unchecked(self.l3())
     }
 
-    /// As [`Packet::ip`], to change it.
+    /// As [`SkBuff::ip`], to change it.
     pub fn ip_mut(&mut self) -> Ip<&mut [u8]> {
         Ip::new_unchecked(self.l3_mut())
     }
@@ -157,7 +180,7 @@ impl Packet {
         Ipv4::new_unchecked(self.l3())
     }
 
-    /// Mutable version of [`Packet::ipv4`].
+    /// Mutable version of [`SkBuff::ipv4`].
     pub fn ipv4_mut(&mut self) -> Ipv4<&mut [u8]> {
         Ipv4::new_unchecked(self.l3_mut())
     }
@@ -176,7 +199,8 @@ pub struct QueuedPacket(pub Packet);
 
 impl Clone for QueuedPacket {
     fn clone(&self) -> Self {
-        let Packet { id, flow, crossings, bytes, meta } = &self.0;
-        Self(Packet { id: *id, flow: *flow, crossings: *crossings, bytes: bytes.clone(), meta: meta.clone() })
+        let SkBuff { id, flow, crossings, bytes, meta } = &*self.0;
+        let (bytes, meta) = (bytes.clone(), meta.clone());
+        Self(Packet(Box::new(SkBuff { id: *id, flow: *flow, crossings: *crossings, bytes, meta })))
     }
 }

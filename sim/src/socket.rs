@@ -10,6 +10,7 @@
 mod app;
 mod busy_ports;
 mod datagram;
+mod dst_cache;
 mod err;
 mod flow;
 mod icmp;

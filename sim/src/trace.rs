@@ -9,7 +9,7 @@ mod event;
 pub use event::*;
 
 use crate::ids::{FlowId, NetnsId, PacketId};
-use crate::packet::{Origin, Packet};
+use crate::packet::{Meta, Origin, Packet, Pool};
 use crate::time::Instant;
 use rustc_stable_hash::{FromStableHash, SipHasher128Hash, StableSipHasher128};
 use std::hash::Hash;
@@ -75,6 +75,7 @@ pub struct Trace {
     /// Hash state over all recorded events.
     hasher: StableSipHasher128,
     ledger: Ledger,
+    pool: Pool,
 }
 
 impl Trace {
@@ -86,6 +87,7 @@ impl Trace {
             events: Vec::new(),
             hasher: StableSipHasher128::new(),
             ledger: Ledger { created: 0, ended: 0 },
+            pool: Pool::default(),
         }
     }
 
@@ -179,22 +181,24 @@ impl Trace {
         self.record(at, netns, Some(id), || {
             Event::Packet(PacketEvent::Created { origin, cause, flow, frame: bytes.as_slice().into() })
         });
-        Packet { id, flow, crossings: 0, bytes, meta: Box::default() }
+        self.pool.packet(id, flow, bytes)
     }
 
     /// Accounts for a copy of a packet with its metadata, as created by `skb_clone` for flooding.
     pub fn fork(&mut self, at: Instant, netns: NetnsId, original: &Packet) -> Packet {
-        let copy =
+        let mut copy =
             self.create(at, netns, Origin::Clone, Some(original.id), original.flow, original.bytes.clone());
-        Packet { meta: original.meta.clone(), crossings: original.crossings, ..copy }
+        copy.meta = original.meta.clone();
+        copy.crossings = original.crossings;
+        copy
     }
 
     /// Accounts for a fragment of a packet, with its metadata (`ip_copy_metadata`).
     pub fn cut(&mut self, at: Instant, netns: NetnsId, original: &Packet, bytes: Vec<u8>) -> Packet {
-        let part = self.create(at, netns, Origin::Fragment, Some(original.id), original.flow, bytes);
-        let mut meta = original.meta.clone();
-        meta.defragmented = None;
-        Packet { meta, crossings: original.crossings, ..part }
+        let mut part = self.create(at, netns, Origin::Fragment, Some(original.id), original.flow, bytes);
+        part.meta = Meta { defragmented: None, ..original.meta.clone() };
+        part.crossings = original.crossings;
+        part
     }
 
     /// Ends a packet. It is taken by value, so it cannot end twice.
@@ -202,6 +206,12 @@ impl Trace {
         self.ledger.ended += 1;
         let flow = packet.flow;
         self.record_flow(at, netns, Some(packet.id), || Event::Packet(PacketEvent::Ended { flow, terminal }));
+        self.pool.free(packet);
+    }
+
+    /// An empty buffer for the bytes of a packet.
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.pool.buffer()
     }
 
     /// A hash over all recorded events, kept or not, equal for equal runs on every machine.

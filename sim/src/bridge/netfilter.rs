@@ -4,7 +4,7 @@
 use super::br_handle_frame_finish;
 use crate::context::Context;
 use crate::drop_reason::DropReason;
-use crate::fib::{InputKey, route_input};
+use crate::fib::{InputKey, Routing};
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
 use crate::netns::Netns;
@@ -95,7 +95,8 @@ fn br_nf_pre_routing_finish(
         return Some(packet);
     }
     let key = InputKey { in_dev: bridge, src, dst, tos: packet.ipv4().tos(), mark: packet.meta.mark };
-    match route_input(&ns.fib, &ns.devices, &ns.sysctls, &key) {
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    match ns.input_routes.route_input(routing, &key) {
         // The route leads through the bridge itself: the packet stays on it. This counts as forwarding, because with
         // forwarding off ip_route_input returns the loopback's error route.
         Ok(route) if route.device == bridge && ns.sysctls.forwarding(bridge) => {

@@ -41,7 +41,7 @@ impl DeviceIndex {
 }
 
 /// A bridge and a hardware address as one number, which hashes faster.
-const fn mac_key(bridge: DeviceId, mac: MacAddr) -> u64 {
+pub(crate) const fn mac_key(bridge: DeviceId, mac: MacAddr) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     let [high, low] = bridge.0.to_be_bytes();
     u64::from_be_bytes([high, low, a, b, c, d, e, f])

@@ -79,7 +79,7 @@ impl PingSocket {
         self.sequence = self.sequence.wrapping_add(1);
         let ([a, b], [c, d]) = (self.ident.to_be_bytes(), self.sequence.to_be_bytes());
         let message = build::icmpv4(icmp_type::ECHO_REQUEST, 0, [a, b, c, d], &pending.request);
-        let mut buffer = build::with_headroom(message.len());
+        let mut buffer = io.cx.buffer(message.len());
         buffer.extend_from_slice(&message);
         io.out.push(SocketOut::Send {
             src: self.src,

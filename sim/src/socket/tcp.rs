@@ -25,17 +25,16 @@ pub(super) use listen::{Listener, Request};
 pub(super) use segment::FourTuple;
 pub(super) use timewait::TimeWait;
 
+use super::dst_cache::DstCache;
 use super::{SocketIo, SocketOut};
 use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
-use crate::fib::{OutputKey, Routing};
 use crate::ids::{FlowId, PacketId, SocketId};
 use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::wire::protocol;
 use segment::Outgoing;
 use seq::Seq;
-use std::net::IpAddr;
 
 /// Length of the padded timestamps option in bytes (`TCPOLEN_TSTAMP_ALIGNED`).
 const TIMESTAMPS_LEN: u16 = 12;
@@ -69,37 +68,16 @@ struct Sender {
     cause: Option<PacketId>,
 }
 
-/// The route of a connection, cached until a route, a device or a setting changes (`sk_dst_cache`, include/net/sock.h).
-#[derive(Clone, Copy, Debug, Default)]
-struct DstCache(Option<(u64, RouteResult)>);
-
-impl DstCache {
-    /// The route, looked up again if it may have changed (`sk_dst_check`); `None` if there is no route.
-    fn check(&mut self, routing: Routing<'_>, tuple: FourTuple) -> Option<RouteResult> {
-        let generation = routing.generation();
-        if let Some((_, route)) = self.0.filter(|(made, _)| *made == generation) {
-            return Some(route);
-        }
-        let route = route_of(routing, tuple)?;
-        self.0 = Some((generation, route));
-        Some(route)
-    }
-}
-
-/// The route of a connection; none if there is none, or if it is one of IPv6, for which there is no stack.
-fn route_of(routing: Routing<'_>, FourTuple { local, remote }: FourTuple) -> Option<RouteResult> {
-    let (IpAddr::V4(local), IpAddr::V4(remote)) = (local.0, remote.0) else { return None };
-    routing.output(&OutputKey::to(remote).from(local)).ok()
-}
-
 impl SocketIo<'_, '_> {
     fn send_segment(&mut self, segment: &Outgoing<'_>, sender: Sender) {
+        let mut buffer = self.cx.buffer(segment.len_max());
+        segment.emit(&mut buffer);
         self.out.push(SocketOut::Send {
             src: segment.tuple.local.0,
             dst: segment.tuple.remote.0,
             route: sender.route,
             protocol: protocol::TCP,
-            buffer: segment.emit(),
+            buffer,
             dont_fragment: true,
             ident: Some(sender.ident),
             socket: sender.socket,
@@ -124,14 +102,14 @@ impl SocketIo<'_, '_> {
 
     /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c). For a local address
     /// this is the loopback MTU, even if the packet is then translated and leaves through another device.
-    fn advertised_mss(&self, tuple: FourTuple) -> u16 {
-        self.path_mss(tuple).clamp(256, u16::MAX - HEADERS_LEN)
+    fn advertised_mss(&self, dst: &mut DstCache, tuple: FourTuple) -> u16 {
+        self.path_mss(dst, tuple).clamp(256, u16::MAX - HEADERS_LEN)
     }
 
     /// Payload of the largest segment that fits the route's MTU, without considering options (`tcp_mtu_to_mss`,
     /// net/ipv4/tcp_output.c).
-    fn path_mss(&self, tuple: FourTuple) -> u16 {
-        let route = route_of(self.routing, tuple);
+    fn path_mss(&self, dst: &mut DstCache, tuple: FourTuple) -> u16 {
+        let route = dst.check(self.routing, tuple.local, tuple.remote);
         // Without a route nothing is sent.
         let mtu = route.map_or(ETHERNET_MTU, |route| self.routing.devices.get(route.device).mtu);
         mtu.saturating_sub(HEADERS_LEN)

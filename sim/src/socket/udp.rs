@@ -3,10 +3,12 @@
 //! Linux: net/ipv4/udp.c, net/ipv4/datagram.c.
 
 use super::app::Server;
+use super::dst_cache::DstCache;
 use super::flow::{Client, Flows, Pending};
 use super::timer::Timers;
 use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::route::RouteResult;
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::udp::UDP_HEADER_LEN;
 use crate::wire::{build, protocol};
@@ -26,7 +28,7 @@ pub(super) struct UdpSocket {
 #[derive(Clone, Debug)]
 enum Role {
     Server(Server),
-    Client(Connected),
+    Client(Box<Connected>),
 }
 
 /// A client: connect(2) has set the peer, so that other senders are ignored and ICMP errors are reported.
@@ -36,6 +38,8 @@ struct Connected {
     local: Endpoint,
     remote: Endpoint,
     flow: FlowId,
+    /// Its route (`sk_dst_cache`).
+    dst: DstCache,
     /// The last IP ID.
     ident: u16,
 }
@@ -61,10 +65,11 @@ impl UdpSocket {
             local: (spec.src, port),
             remote: (spec.dst, spec.dst_port),
             flow: spec.request.flow,
+            dst: DstCache::default(),
             ident: io.ident(),
         };
         let (addr, timers) = (Some(spec.src), Timers::default());
-        let mut socket = Self { id, addr, port, timers, role: Role::Client(connected) };
+        let mut socket = Self { id, addr, port, timers, role: Role::Client(Box::new(connected)) };
         let sent = socket.send_again(io, spec.request);
         debug_assert!(sent.is_ok(), "a new socket can send");
         socket
@@ -97,7 +102,12 @@ impl UdpSocket {
                 if let Some(answer) = server.answer(datagram.payload, local, remote) {
                     // Responds from the contacted address, like a server that uses IP_PKTINFO.
                     let cause = Some(datagram.packet);
-                    send(io, (local, remote), &answer, Sender { id: self.id, ident: None, flow, cause });
+                    send(
+                        io,
+                        (local, remote),
+                        &answer,
+                        Sender { id: self.id, ident: None, route: None, flow, cause },
+                    );
                 }
                 false
             }
@@ -128,8 +138,13 @@ impl UdpSocket {
         connected.flow = pending.flow();
         // Unlike in TCP, the counter is incremented before use (`ip_select_ident_segs`).
         connected.ident = connected.ident.wrapping_add(1);
-        let sender =
-            Sender { id: self.id, ident: Some(connected.ident), flow: Some(connected.flow), cause: None };
+        let sender = Sender {
+            id: self.id,
+            ident: Some(connected.ident),
+            route: connected.dst.check(io.routing, local, remote),
+            flow: Some(connected.flow),
+            cause: None,
+        };
         send(io, (local, remote), &pending.request, sender);
         connected.client.pending = Some(pending);
         Ok(())
@@ -163,18 +178,19 @@ impl UdpSocket {
 struct Sender {
     id: SocketId,
     ident: Option<u16>,
+    route: Option<RouteResult>,
     flow: Option<FlowId>,
     cause: Option<PacketId>,
 }
 
 /// Sends a datagram. DF is set because of path MTU discovery (`IP_PMTUDISC_WANT`).
 fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payload: &[u8], sender: Sender) {
-    let mut buffer = build::with_headroom(UDP_HEADER_LEN + payload.len());
+    let mut buffer = io.cx.buffer(UDP_HEADER_LEN + payload.len());
     build::push_udp(local, remote, payload, &mut buffer);
     io.out.push(SocketOut::Send {
         src: local.0,
         dst: remote.0,
-        route: None,
+        route: sender.route,
         protocol: protocol::UDP,
         buffer,
         dont_fragment: true,

@@ -100,6 +100,6 @@ fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Pac
         }
     };
     let mark = if crosses_netns { 0 } else { packet.meta.mark };
-    *packet.meta = crate::packet::Meta { mark, ..Default::default() };
+    packet.meta = crate::packet::Meta { mark, ..Default::default() };
     cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
 }

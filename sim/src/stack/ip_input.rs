@@ -5,7 +5,7 @@ use super::{defrag, end_packet, icmp, ip_forward, kfree_skb, transport};
 use crate::context::Context;
 use crate::defrag::DefragUser;
 use crate::drop_reason::DropReason;
-use crate::fib::{InputKey, error_code, route_input};
+use crate::fib::{InputKey, Routing, error_code};
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
 use crate::netns::Netns;
@@ -65,7 +65,7 @@ fn ip_rcv_finish(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet:
 }
 
 fn input_route(
-    ns: &Netns,
+    ns: &mut Netns,
     cx: &mut Context,
     device: DeviceId,
     packet: &Packet,
@@ -73,7 +73,8 @@ fn input_route(
     let ip = packet.ipv4();
     let dst = ip.dst();
     let key = InputKey { in_dev: device, src: ip.src(), dst, tos: ip.tos(), mark: packet.meta.mark };
-    let result = route_input(&ns.fib, &ns.devices, &ns.sysctls, &key);
+    let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
+    let result = ns.input_routes.route_input(routing, &key);
     cx.record(Some(packet.id), || Event::Route(RouteEvent::Input { dst: dst.into(), result }));
     result
 }

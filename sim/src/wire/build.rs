@@ -33,17 +33,17 @@ pub const HEADROOM: usize = ETHERNET_HEADER_LEN + IPV4_HEADER_LEN;
 /// # Panics
 /// If header and payload exceed 65,535 bytes; senders segment before they come here.
 pub fn ipv4(fields: Ipv4Fields, payload: &[u8]) -> Vec<u8> {
-    let mut buffer = with_headroom(payload.len());
+    let mut buffer = Vec::new();
+    reserve_headroom(&mut buffer, payload.len());
     buffer.extend_from_slice(payload);
     push_ipv4(fields, &mut buffer);
     buffer
 }
 
-/// An empty buffer with headroom, and capacity for this many bytes after it (`skb_reserve`).
-pub fn with_headroom(capacity: usize) -> Vec<u8> {
-    let mut buffer = Vec::with_capacity(HEADROOM + capacity);
+/// Begins an empty buffer with headroom, and capacity for this many bytes after it (`skb_reserve`).
+pub fn reserve_headroom(buffer: &mut Vec<u8>, capacity: usize) {
+    buffer.reserve(HEADROOM + capacity);
     buffer.resize(HEADROOM, 0);
-    buffer
 }
 
 /// Writes the IPv4 header into the headroom of a buffer (`skb_push`, and `__ip_queue_xmit`, net/ipv4/ip_output.c).

@@ -3,12 +3,21 @@
 use super::protocol;
 use std::net::IpAddr;
 
-/// One's-complement sum of `bytes` as big-endian 16-bit words, not yet folded or inverted. An odd last byte is padded with zero.
+/// One's-complement sum of `bytes` as big-endian 16-bit words, not completely folded, and not inverted. An odd last byte
+/// is padded with zero.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u32 {
-    let words = bytes.chunks_exact(2);
-    let last = words.remainder().first().map_or(0, |byte| u32::from(*byte) << 8);
-    words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>() + last
+    let (words, rest) = bytes.as_chunks();
+    // Words of 32 bits have the same sum after folding (RFC 1071 §2 C), and are half as many.
+    let whole: u64 = words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    let last = match *rest {
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        _ => [0; 4],
+    };
+    let sum = whole + u64::from(u32::from_be_bytes(last));
+    (0..4).map(|word| u32::from((sum >> (16 * word)) as u16)).sum()
 }
 
 /// The pseudo-header sum of TCP and UDP (RFC 9293 §3.1, RFC 768), over IPv6 also of ICMPv6 (RFC 8200 §8.1). `len` is the
@@ -20,7 +29,10 @@ pub fn pseudo_header(src: impl Into<IpAddr>, dst: impl Into<IpAddr>, protocol: u
 
 fn sum_addr(addr: IpAddr) -> u32 {
     match addr {
-        IpAddr::V4(addr) => sum(&addr.octets()),
+        IpAddr::V4(addr) => {
+            let bits = addr.to_bits();
+            (bits >> 16) + (bits & 0xffff)
+        }
         IpAddr::V6(addr) => sum(&addr.octets()),
     }
 }

@@ -20,6 +20,17 @@ pub mod kind {
     pub const TIMESTAMPS: u8 = 8;
 }
 
+/// Value and echo reply of timestamps, if they are the only option and padded at the front, as most segments have them
+/// (`tcp_parse_aligned_timestamp`, net/ipv4/tcp_input.c).
+pub fn aligned_timestamps(list: &[u8]) -> Option<(u32, u32)> {
+    match *list {
+        [kind::NOP, kind::NOP, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h] => {
+            Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
+        }
+        _ => None,
+    }
+}
+
 /// Larger window scales are limited to this (RFC 7323 §2.3).
 pub const MAX_WINDOW_SCALE: u8 = 14;
 

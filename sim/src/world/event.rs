@@ -3,7 +3,7 @@
 use crate::ids::{DeviceId, NetnsId, SocketTimer};
 use crate::packet::QueuedPacket;
 use crate::time::Instant;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::IpAddr;
 
@@ -23,65 +23,139 @@ pub(super) enum WorldEvent {
 #[derive(Clone, Debug)]
 pub(super) struct Scheduled {
     pub(super) at: Instant,
+    /// Order of scheduling.
+    seq: u64,
     pub(super) netns: NetnsId,
     pub(super) event: WorldEvent,
 }
 
-/// Time, sequence number and slot of an event.
-type Place = (Instant, u64, usize);
+impl Scheduled {
+    /// Time and sequence number as one number.
+    const fn key(&self) -> u128 {
+        (self.at.as_nanos() as u128) << 64 | self.seq as u128
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// The place of the next event.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Lane(usize),
+    Heap,
+}
+
+/// Number of lanes.
+const LANES: usize = 32;
+
+/// Number of events before which an event may be inserted into a lane.
+const INSERTED_BEFORE_MAX: usize = 16;
 
 /// Events ordered by time, then by the order of scheduling.
+///
+/// There are few different delays: the latency of links, and the timeouts of each protocol. Events with similar delays
+/// become due almost in the order in which they were scheduled, so that a queue for each magnitude needs no search.
+/// The kernel's timer wheel (kernel/time/timer.c) has levels for the same reason.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventQueue {
-    /// The heap and the queue move these and not the packets.
-    heap: BinaryHeap<Reverse<Place>>,
-    /// Frames on links, almost all of which arrive in the order in which they were sent. Others are in the heap.
-    frames: VecDeque<Place>,
-    slots: Vec<Option<(NetnsId, WorldEvent)>>,
-    /// Slots without an event.
-    free: Vec<usize>,
+    /// Events in order, by the magnitude of their delays.
+    lanes: [VecDeque<Scheduled>; LANES],
+    /// Bit `n` is set if lane `n` has events.
+    occupied: u32,
+    /// Events that are due before many others of their lane.
+    heap: BinaryHeap<Reverse<Scheduled>>,
     next_seq: u64,
 }
 
 impl EventQueue {
-    pub(super) fn schedule(&mut self, at: Instant, netns: NetnsId, event: WorldEvent) {
-        let is_frame = matches!(event, WorldEvent::Receive { .. });
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some((netns, event));
-                slot
-            }
-            None => {
-                self.slots.push(Some((netns, event)));
-                self.slots.len() - 1
-            }
-        };
-        let place = (at, self.next_seq, slot);
+    /// Adds an event that is due at `at`.
+    pub(super) fn schedule(&mut self, now: Instant, at: Instant, netns: NetnsId, event: WorldEvent) {
+        let scheduled = Scheduled { at, seq: self.next_seq, netns, event };
         self.next_seq += 1;
-        if is_frame && self.frames.back().is_none_or(|last| *last < place) {
-            self.frames.push_back(place);
+        let number = lane_of(at.as_nanos().saturating_sub(now.as_nanos()));
+        let lane = &mut self.lanes[number];
+        if lane.back().is_none_or(|last| last.at <= at) {
+            lane.push_back(scheduled);
+            self.occupied |= 1 << number;
         } else {
-            self.heap.push(Reverse(place));
+            self.insert(number, scheduled);
         }
     }
 
-    pub(super) fn next_at(&self) -> Option<Instant> {
-        let place = match (self.frames.front(), self.heap.peek()) {
-            (Some(frame), Some(Reverse(other))) => frame.min(other),
-            (Some(place), None) | (None, Some(Reverse(place))) => place,
-            (None, None) => return None,
-        };
-        Some(place.0)
+    /// Inserts an event before the last one of its lane, or into the heap.
+    #[cold]
+    fn insert(&mut self, number: usize, scheduled: Scheduled) {
+        let lane = &mut self.lanes[number];
+        let last = lane.iter().rev().take(INSERTED_BEFORE_MAX);
+        let later = last.take_while(|other| other.at > scheduled.at).count();
+        if later < INSERTED_BEFORE_MAX {
+            lane.insert(lane.len() - later, scheduled);
+        } else {
+            self.heap.push(Reverse(scheduled));
+        }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Scheduled> {
-        let heap_is_next = match (self.frames.front(), self.heap.peek()) {
-            (Some(frame), Some(Reverse(other))) => other < frame,
-            (frame, _) => frame.is_none(),
+    /// The time of the next event, and its place.
+    pub(super) fn next(&self) -> Option<(Instant, Place)> {
+        let mut first = self.heap.peek().map(|Reverse(event)| (event, Place::Heap));
+        let mut occupied = self.occupied;
+        while occupied != 0 {
+            let number = occupied.trailing_zeros() as usize;
+            occupied &= occupied - 1;
+            if let Some(event) = self.lanes[number].front()
+                && first.is_none_or(|(other, _)| event.key() < other.key())
+            {
+                first = Some((event, Place::Lane(number)));
+            }
+        }
+        first.map(|(event, place)| (event.at, place))
+    }
+
+    /// Removes the next event, whose place [`EventQueue::next`] returned.
+    ///
+    /// # Panics
+    /// If the queue has changed in between.
+    pub(super) fn take(&mut self, place: Place) -> Scheduled {
+        let next = match place {
+            Place::Lane(number) => {
+                let lane = &mut self.lanes[number];
+                let next = lane.pop_front();
+                if lane.is_empty() {
+                    self.occupied &= !(1 << number);
+                }
+                next
+            }
+            Place::Heap => self.heap.pop().map(|Reverse(next)| next),
         };
-        let (at, _, slot) = if heap_is_next { self.heap.pop()?.0 } else { self.frames.pop_front()? };
-        let (netns, event) = self.slots[slot].take().expect("a slot in the heap has an event");
-        self.free.push(slot);
-        Some(Scheduled { at, netns, event })
+        next.expect("an event is in this place")
     }
 }
+
+/// The lane of events with a delay: each contains delays that differ by less than a factor of four.
+const fn lane_of(delay: u64) -> usize {
+    match delay.checked_ilog2() {
+        Some(log) => log as usize / 2,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

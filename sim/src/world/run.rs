@@ -58,10 +58,12 @@ impl World {
 
     /// Runs until all these flows are finished, `until` is reached, or the event queue is empty.
     pub fn run_until_finished(&mut self, flows: &[FlowId], until: Instant) -> RunLimit {
-        let mut open: Vec<FlowId> = flows.to_vec();
+        let with_netns = |flow: &FlowId| (*flow, self.flows.get(flow).copied());
+        let mut open: Vec<(FlowId, Option<NetnsId>)> = flows.iter().map(with_netns).collect();
         self.run(until, |world| {
-            while let Some(flow) = open.last() {
-                if world.flow_result(*flow).is_none() {
+            while let Some((flow, netns)) = open.last() {
+                let result = netns.and_then(|netns| world.netns(netns).sockets.flow_result(*flow));
+                if result.is_none() {
                     return false;
                 }
                 open.pop();
@@ -76,8 +78,8 @@ impl World {
             if is_done(self) {
                 return RunLimit::Done;
             }
-            match self.queue.next_at() {
-                Some(at) if at <= until => {}
+            let place = match self.queue.next() {
+                Some((at, place)) if at <= until => place,
                 Some(_) => {
                     self.now = self.now.max(until);
                     return RunLimit::Time;
@@ -86,12 +88,12 @@ impl World {
                     self.now = self.now.max(until);
                     return RunLimit::Idle;
                 }
-            }
+            };
             if budget == 0 {
                 return RunLimit::Events;
             }
             budget -= 1;
-            let Some(next) = self.queue.pop() else { unreachable!("peeked above") };
+            let next = self.queue.take(place);
             self.handle(next);
         }
     }
@@ -127,15 +129,15 @@ impl World {
             Effect::SocketTimer { at, timer } => {
                 // User-space timeouts do not use the kernel's timer wheel (hrtimers, kernel/time/hrtimer.c).
                 let at = if timer.kind == TimerKind::Deadline { at } else { self.expiry(at) };
-                self.queue.schedule(at, netns, WorldEvent::SocketTimer(timer));
+                self.queue.schedule(self.now, at, netns, WorldEvent::SocketTimer(timer));
             }
             Effect::DefragTimer { at } => {
                 let event = WorldEvent::DefragTimer { due: at };
-                self.queue.schedule(self.expiry(at), netns, event);
+                self.queue.schedule(self.now, self.expiry(at), netns, event);
             }
             Effect::NeighTimer { at, device, addr } => {
                 let at = self.expiry(at);
-                self.queue.schedule(at, netns, WorldEvent::NeighTimer { device, addr });
+                self.queue.schedule(self.now, at, netns, WorldEvent::NeighTimer { device, addr });
             }
             Effect::Transmit { .. }
             | Effect::End { .. }
@@ -163,7 +165,7 @@ impl World {
         };
         if device == DeviceId::LOOPBACK {
             let event = WorldEvent::Receive { device, packet: QueuedPacket(packet) };
-            return self.queue.schedule(self.now, netns, event);
+            return self.queue.schedule(self.now, self.now, netns, event);
         }
         let link = &self.links[&(netns, device)];
         let delays = link.deliveries(&mut self.draws, netns);
@@ -173,9 +175,9 @@ impl World {
         for delay in earlier {
             let copy = self.trace.fork(self.now, netns, &packet);
             let event = WorldEvent::Receive { device: to_device, packet: QueuedPacket(copy) };
-            self.queue.schedule(self.now + *delay, to, event);
+            self.queue.schedule(self.now, self.now + *delay, to, event);
         }
         let event = WorldEvent::Receive { device: to_device, packet: QueuedPacket(packet) };
-        self.queue.schedule(self.now + *last, to, event);
+        self.queue.schedule(self.now, self.now + *last, to, event);
     }
 }

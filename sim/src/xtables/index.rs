@@ -75,21 +75,32 @@ impl RuleIndex {
         }
         let IpAddr::V4(dst) = headers.dst else { return None };
         let (addr, number) = (dst.to_bits(), headers.protocol);
-        let mut lists = [&[][..]; 4];
-        lists[0] = &self.others;
-        lists[1] = self.by_addr.get(&addr).map_or(&[], |positions| positions);
+        let mut candidates = Candidates { lists: [&[]; 4], count: 0 };
+        candidates.add(Some(&self.others[..]));
+        candidates.add(self.by_addr.get(&addr).map(|positions| &positions[..]));
         if let Some((_, port)) = ports {
-            lists[2] = self.by_port.get(&(number, port)).map_or(&[], |positions| positions);
-            lists[3] = self.by_addr_and_port.get(&(addr, number, port)).map_or(&[], |positions| positions);
+            candidates.add(self.by_port.get(&(number, port)).map(|positions| &positions[..]));
+            candidates.add(self.by_addr_and_port.get(&(addr, number, port)).map(|positions| &positions[..]));
         }
-        Some(Candidates { lists })
+        Some(candidates)
     }
 }
 
 /// Rule positions in ascending order, merged from disjoint lists.
 #[derive(Clone, Debug)]
 pub(super) struct Candidates<'i> {
+    /// The first `count` of these have positions left.
     lists: [&'i [u32]; 4],
+    count: usize,
+}
+
+impl<'i> Candidates<'i> {
+    fn add(&mut self, list: Option<&'i [u32]>) {
+        if let Some(list) = list.filter(|list| !list.is_empty()) {
+            self.lists[self.count] = list;
+            self.count += 1;
+        }
+    }
 }
 
 impl Iterator for Candidates<'_> {
@@ -97,9 +108,14 @@ impl Iterator for Candidates<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        let list = self.lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0])?;
-        let (first, rest) = list.split_first()?;
-        *list = rest;
+        let lists = &mut self.lists[..self.count];
+        let (at, _) = lists.iter().enumerate().min_by_key(|(_, list)| list[0])?;
+        let (first, rest) = lists[at].split_first()?;
+        lists[at] = rest;
+        if rest.is_empty() {
+            self.count -= 1;
+            self.lists.swap(at, self.count);
+        }
         Some(usize::try_from(*first).expect("a u32 fits usize"))
     }
 }

@@ -215,3 +215,30 @@ fn redirects_are_due_where_sender_and_next_hop_share_a_link() {
     // Without shared media, sender and next hop must be in one subnet of the device.
     check_redirect(&strangers, "eth1", "10.1.5.9", "10.244.1.9", false);
 }
+
+proptest! {
+    /// The cache never shows: not for keys that share a slot, and not after a change of routes, addresses or sysctls.
+    #[test]
+    fn cached_decisions_are_current(steps in prop::collection::vec((0..8_u32, 0..1_000_u32, 0..3_usize), 1..60)) {
+        let mut host = router();
+        let mut cache = InputCache::default();
+        for (change, dst, in_dev) in steps {
+            match change {
+                0 => host = host.set("net.ipv4.ip_forward", if dst % 2 == 0 { "0" } else { "1" }),
+                1 => _ = host.remove_address("eth1", "10.1.0.1/24"),
+                2 if host.devices.get(host.id("eth1")).addrs.is_empty() => host.address("eth1", "10.1.0.1/24"),
+                3 => _ = host.fib.remove(TableId::Main, net("0.0.0.0/0"), Selector::default()),
+                _ => {}
+            }
+            let in_dev = host.id(["eth0", "eth1", "eth2"][in_dev]);
+            let dst = Ipv4Addr::from(u32::from(addr("10.0.255.0")) + dst);
+            for src in ["10.0.0.9", "10.1.0.9"].map(addr) {
+                let key = InputKey { in_dev, src, dst, tos: 0, mark: 0 };
+                let routing = Routing { devices: &host.devices, fib: &host.fib, sysctls: &host.sysctls };
+                let current = route_input(&host.fib, &host.devices, &host.sysctls, &key);
+                prop_assert_eq!(cache.route_input(routing, &key), current);
+                prop_assert_eq!(cache.route_input(routing, &key), current);
+            }
+        }
+    }
+}

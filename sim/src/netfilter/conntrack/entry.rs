@@ -56,7 +56,7 @@ impl Entry {
             protocol,
             masquerade_device: None,
             serial,
-            holders: 1,
+            holders: 0,
             timer: Timer::Waiting(Duration::ZERO),
             mark: 0,
         }

@@ -5,6 +5,7 @@
 //! then on, and each insertion checks a few entries, so that the memory of expired ones is bounded.
 
 use super::{ConntrackStats, Entry, ProtocolState};
+use crate::addr_hash::hash_pair;
 use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::ids::{DeviceId, EntryId};
 use crate::netfilter::conntrack::ConntrackTimeouts;
@@ -47,12 +48,7 @@ struct TupleKey(Tuple);
 impl Hash for TupleKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Tuple { src, dst, protocol, l4 } = self.0;
-        match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
-            }
-            (src, dst) => [src, dst].map(words).into_iter().flatten().for_each(|word| state.write_u64(word)),
-        }
+        hash_pair(src, dst, state);
         let l4 = match l4 {
             L4Key::Ports { src, dst } => u64::from(src) << 16 | u64::from(dst),
             L4Key::Icmp { id, icmp_type, code } => {
@@ -62,15 +58,6 @@ impl Hash for TupleKey {
         };
         state.write_u64(u64::from(protocol) << 32 | l4);
     }
-}
-
-/// An address as two words.
-fn words(addr: IpAddr) -> [u64; 2] {
-    let bits = match addr {
-        IpAddr::V4(addr) => addr.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(addr) => addr.to_bits(),
-    };
-    [bits >> 64, bits & u128::from(u64::MAX)].map(|word| u64::try_from(word).expect("64 bits"))
 }
 
 /// The conntrack table of a netns.
@@ -97,7 +84,8 @@ impl Conntrack {
         let Some(entry) = self.entry_mut(id) else { return };
         if let Some(timeout) = entry.set_closing(timeouts) {
             entry.set_timeout(timeout, now);
-            self.note_deadline(id);
+            let deadline = entry.deadline();
+            self.note_deadline(deadline);
         }
     }
 
@@ -263,7 +251,8 @@ impl Conntrack {
 
 /// Operations for tracking and NAT.
 impl Conntrack {
-    /// Allocates an unconfirmed entry, referenced by one packet (`__nf_conntrack_alloc`). `None` if the table is full.
+    /// Allocates an unconfirmed entry, to which no packet refers yet (`__nf_conntrack_alloc`). `None` if the table is
+    /// full.
     pub(super) fn allocate(
         &mut self,
         original: Tuple,
@@ -306,8 +295,8 @@ impl Conntrack {
         let entry = self.entry_mut(id)?;
         entry.start_timer(now);
         entry.status.insert(CtStatus::CONFIRMED);
-        let tuples = entry.tuples;
-        self.note_deadline(id);
+        let (tuples, deadline) = (entry.tuples, entry.deadline());
+        self.note_deadline(deadline);
         self.ring.push_back(id);
         Some(tuples)
     }
@@ -320,9 +309,9 @@ impl Conntrack {
         }
     }
 
-    /// Must be called after every change of an entry's timer.
-    pub(super) fn note_deadline(&mut self, id: EntryId) {
-        let Some(deadline) = self.entry(id).and_then(Entry::deadline) else { return };
+    /// Must be called with [`Entry::deadline`] after every change of an entry's timer.
+    pub(super) fn note_deadline(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
         if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
             self.earliest_deadline = Some(deadline);
         }

@@ -78,7 +78,7 @@ impl<'a> TrackedSegment<'a> {
 }
 
 /// Valid flag combinations; PSH, ECE and CWR are ignored (`tcp_valid_flags`).
-pub(super) fn has_valid_flags(segment: &TrackedSegment) -> bool {
+pub(super) fn has_valid_flags(flags: TcpFlags) -> bool {
     const SYN: u8 = TcpFlags::SYN.0;
     const ACK: u8 = TcpFlags::ACK.0;
     const RST: u8 = TcpFlags::RST.0;
@@ -86,7 +86,7 @@ pub(super) fn has_valid_flags(segment: &TrackedSegment) -> bool {
     const URG: u8 = TcpFlags::URG.0;
     const VALID: [u8; 9] =
         [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG];
-    VALID.contains(&(segment.flags.0 & (SYN | ACK | RST | FIN | URG)))
+    VALID.contains(&(flags.0 & (SYN | ACK | RST | FIN | URG)))
 }
 
 impl TcpTrack {

@@ -1,17 +1,18 @@
 //! Associates packets with their entries.
 
-use super::ProtocolState;
 use super::icmp::{self, IcmpKind};
 use super::sctp::{self, SctpTrack, sctp_packet};
 use super::tcp::{self, TcpTrack, TrackedSegment, tcp_packet};
 use super::udp::{UdpTrack, udp_packet};
 use super::verdict::ProtocolVerdict;
-use crate::ct::{CtInfo, CtStatus, PacketCt};
+use super::{ConntrackSettings, Entry, ProtocolState};
+use crate::ct::{CtInfo, CtStatus, PacketCt, TcpState};
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Verdict};
 use crate::ids::EntryId;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
+use crate::time::Instant;
 use crate::trace::{ConntrackEvent, Event};
 use crate::tuple::{Direction, Tuple};
 use crate::wire::{Headers, L4, checksum, protocol};
@@ -80,9 +81,9 @@ fn malformed(headers: &Headers, packet: &Packet, verify: bool) -> Option<&'stati
     let is_right = || checksum::is_transport_valid(ip.src(), ip.dst(), headers.protocol, l4);
     match headers.l4 {
         L4::Tcp { .. } if verify && !is_right() => Some("a TCP segment with a wrong checksum"),
-        L4::Tcp { .. } => TrackedSegment::parse(l4)
-            .is_none_or(|segment| !tcp::has_valid_flags(&segment))
-            .then_some("a TCP segment with flags that exclude each other"),
+        L4::Tcp { flags, .. } => {
+            (!tcp::has_valid_flags(flags)).then_some("a TCP segment with flags that exclude each other")
+        }
         L4::Udp { .. } => (verify && !is_right()).then_some("a UDP datagram with a wrong checksum"),
         L4::Sctp { .. } => (verify && !is_right()).then_some("an SCTP packet with a wrong checksum"),
         L4::Icmp { .. } | L4::Other | L4::Fragment | L4::Truncated => None,
@@ -97,9 +98,8 @@ fn resolve_normal_ct(
     tuple: &Tuple,
 ) -> Result<(EntryId, Direction), Verdict> {
     let now = ctx.cx.now;
-    if let Some((id, direction)) = ctx.conntrack.find(tuple, now) {
-        ctx.conntrack.hold_entry(id);
-        return Ok((id, direction));
+    if let Some(found) = ctx.conntrack.find(tuple, now) {
+        return Ok(found);
     }
     let Some(reply) = tuple.reply() else {
         return Err(invalid(ctx, packet, "an ICMP message that has no answer"));
@@ -135,7 +135,8 @@ fn begin(ctx: &EvalCtx, packet: &Packet, original: &Tuple) -> Result<ProtocolSta
     }
 }
 
-/// Lets the protocol tracker check the packet and applies the result. `None`: look up again.
+/// Associates the packet with the entry, lets the protocol tracker check it, and applies the result. `None`: look up
+/// again.
 fn handle_packet(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
@@ -144,23 +145,23 @@ fn handle_packet(
 ) -> Option<Verdict> {
     let now = ctx.cx.now;
     let entry = ctx.conntrack.entry_mut(id)?;
+    entry.holders += 1;
     let info = match direction {
         Direction::Reply => CtInfo::EstablishedReply,
         Direction::Original if entry.status.contains(CtStatus::SEEN_REPLY) => CtInfo::Established,
         Direction::Original => CtInfo::New,
     };
     let state_before = entry.tcp_state();
-    let outcome = judge(ctx, packet, id, direction);
-    match outcome {
+    match judge(entry, packet, direction, &ctx.sysctls.conntrack, now) {
         ProtocolVerdict::Accept { refresh } => {
-            let entry = ctx.conntrack.entry_mut(id)?;
             if let Some(timeout) = refresh {
                 entry.refresh(timeout, now);
             }
             if direction == Direction::Reply {
                 entry.status.insert(CtStatus::SEEN_REPLY);
             }
-            ctx.conntrack.note_deadline(id);
+            let deadline = entry.deadline();
+            ctx.conntrack.note_deadline(deadline);
         }
         ProtocolVerdict::Kill => {
             delete(ctx, packet, id);
@@ -176,32 +177,28 @@ fn handle_packet(
         ProtocolVerdict::Invalid(why) => return Some(refuse(ctx, packet, id, why)),
         ProtocolVerdict::InvalidWithTimeout(why, timeout) => {
             if let Some(timeout) = timeout {
-                ctx.conntrack.entry_mut(id)?.set_timeout(timeout, now);
-                ctx.conntrack.note_deadline(id);
+                entry.set_timeout(timeout, now);
+                let deadline = entry.deadline();
+                ctx.conntrack.note_deadline(deadline);
             }
             return Some(refuse(ctx, packet, id, why));
         }
     }
     packet.meta.ct = PacketCt::Entry { id, info };
     record_found(ctx, packet, id, info);
-    let state_after = ctx.conntrack.entry(id)?.tcp_state();
-    if let (Some(from), Some(to)) = (state_before, state_after)
-        && from != to
-    {
-        ctx.cx.record(Some(packet.id), || {
-            Event::Conntrack(ConntrackEvent::TcpStateChanged { entry: id, from, to })
-        });
-    }
+    record_tcp_state(ctx, packet, id, state_before);
     Some(Verdict::Accept)
 }
 
 /// Linux: `nf_conntrack_handle_packet`.
-fn judge(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, direction: Direction) -> ProtocolVerdict {
-    let (now, settings) = (ctx.cx.now, &ctx.sysctls.conntrack);
+fn judge(
+    entry: &mut Entry,
+    packet: &Packet,
+    direction: Direction,
+    settings: &ConntrackSettings,
+    now: Instant,
+) -> ProtocolVerdict {
     let ip = packet.ip();
-    let Some(entry) = ctx.conntrack.entry_mut(id) else {
-        return ProtocolVerdict::Invalid("its entry is gone");
-    };
     let remaining = entry.remaining(now);
     let number = entry.tuples[0].protocol;
     match &mut entry.protocol {
@@ -249,9 +246,23 @@ fn record_invalid(ctx: &mut EvalCtx, packet: &Packet, why: &'static str) {
 }
 
 fn record_found(ctx: &mut EvalCtx, packet: &Packet, entry: EntryId, info: CtInfo) {
-    let Some([original, reply]) = ctx.conntrack.entry(entry).map(|found| found.tuples) else { return };
-    ctx.cx
-        .record(Some(packet.id), || Event::Conntrack(ConntrackEvent::Found { entry, info, original, reply }));
+    let Some(found) = ctx.conntrack.entry(entry) else { return };
+    ctx.cx.record(Some(packet.id), || {
+        let [original, reply] = found.tuples;
+        Event::Conntrack(ConntrackEvent::Found { entry, info, original, reply })
+    });
+}
+
+/// Records a change of the TCP state of an entry since `before`.
+fn record_tcp_state(ctx: &mut EvalCtx, packet: &Packet, id: EntryId, before: Option<TcpState>) {
+    let after = ctx.conntrack.entry(id).and_then(Entry::tcp_state);
+    if let (Some(from), Some(to)) = (before, after)
+        && from != to
+    {
+        ctx.cx.record(Some(packet.id), || {
+            Event::Conntrack(ConntrackEvent::TcpStateChanged { entry: id, from, to })
+        });
+    }
 }
 
 #[cfg(test)]

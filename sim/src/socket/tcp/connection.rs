@@ -7,8 +7,9 @@ use super::rtt::Rtt;
 use super::segment::{FourTuple, Segment};
 use super::send::Send;
 use super::seq::Seq;
-use super::{DstCache, TIMESTAMPS_LEN, initial_window};
+use super::{TIMESTAMPS_LEN, initial_window};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::socket::dst_cache::DstCache;
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
 use crate::socket::timer::Timers;
@@ -121,10 +122,12 @@ impl Connection {
         io: &mut SocketIo<'_, '_>,
         id: SocketId,
         tuple: FourTuple,
+        mut dst: DstCache,
         app: App,
         snd: Send,
         rcv: Receive,
     ) -> Self {
+        let advmss = io.advertised_mss(&mut dst, tuple);
         Self {
             id,
             tuple,
@@ -134,13 +137,13 @@ impl Connection {
             flow: None,
             cause: None,
             ident: io.ident(),
-            dst: DstCache::default(),
+            dst,
             app,
             snd,
             rcv,
             ack: AckPolicy::default(),
             rtt: Rtt::default(),
-            advmss: io.advertised_mss(tuple),
+            advmss,
             has_timestamps: true,
             has_sack: true,
             write_timer: WriteTimer::Retransmit,
@@ -165,14 +168,16 @@ impl Connection {
     ) -> Self {
         let ts_recent = inherited.and_then(|inherited| inherited.ts_recent);
         let option_len = if ts_recent.is_some() { TIMESTAMPS_LEN } else { 0 };
-        let (rcv_wnd, rcv_wscale) = initial_window(io, io.advertised_mss(tuple) - option_len, true);
+        let mut dst = DstCache::default();
+        let mss = io.advertised_mss(&mut dst, tuple) - option_len;
+        let (rcv_wnd, rcv_wscale) = initial_window(io, mss, true);
         let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
         rcv.ts_recent = ts_recent;
         let snd = Send::new(inherited.map_or_else(|| io.isn(), |inherited| inherited.isn));
         let (flow, deadline) = (spec.request.flow, spec.request.deadline);
         let pending = Pending::open(io, id, ClientProtocol::Tcp, tuple.local, tuple.remote, spec.request);
         let app = App::Client(Client { is_kept_open: spec.is_kept_open, pending: Some(pending) });
-        let mut connection = Self::new(io, id, tuple, app, snd, rcv);
+        let mut connection = Self::new(io, id, tuple, dst, app, snd, rcv);
         connection.is_port_bound = spec.src_port.is_some();
         connection.flow = Some(flow);
         connection.timers.arm(io, id, TimerKind::Deadline, deadline);
@@ -189,7 +194,7 @@ impl Connection {
         rcv.start_after(handshake.peer_isn);
         rcv.ts_recent = handshake.ts_recent;
         let app = App::Server(handshake.server.clone());
-        let mut connection = Self::new(io, handshake.id, handshake.tuple, app, snd, rcv);
+        let mut connection = Self::new(io, handshake.id, handshake.tuple, handshake.dst, app, snd, rcv);
         connection.flow = segment.flow.or(handshake.flow);
         // With the same id, timers must continue counting, so that a timer of the handshake is not taken for one of the
         // connection.

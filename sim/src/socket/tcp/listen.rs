@@ -8,6 +8,7 @@ use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
 use super::{Sender, TIMESTAMPS_LEN, initial_window, timestamp};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::socket::dst_cache::DstCache;
 use crate::socket::timer::Timers;
 use crate::socket::{Server, SocketIo};
 use crate::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(in crate::socket) struct Request {
     pub(in crate::socket) id: SocketId,
     pub(in crate::socket) listener: SocketId,
     pub(in crate::socket) tuple: FourTuple,
+    /// The route of its replies, which the connection inherits.
+    pub(super) dst: DstCache,
     pub(in crate::socket) timers: Timers,
     pub(super) flow: Option<FlowId>,
     pub(super) server: Server,
@@ -78,14 +81,16 @@ impl Request {
         isn: Seq,
     ) -> Self {
         let options = segment.options;
-        let advmss = io.advertised_mss(segment.tuple);
+        let mut dst = DstCache::default();
+        let advmss = io.advertised_mss(&mut dst, segment.tuple);
         let mss_of_data = if options.timestamps.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
         let (rcv_wnd, rcv_wscale) = initial_window(io, mss_of_data, options.window_scale.is_some());
-        let path = io.path_mss(segment.tuple);
+        let path = io.path_mss(&mut dst, segment.tuple);
         Self {
             id,
             listener,
             tuple: segment.tuple,
+            dst,
             timers: Timers::default(),
             flow: segment.flow,
             server,
@@ -179,11 +184,12 @@ impl Request {
             sack: &[],
             payload: &[],
         };
-        io.send_segment(&segment, self.sender(cause));
+        let sender = self.sender(io, cause);
+        io.send_segment(&segment, sender);
     }
 
     /// Replies to a segment outside the window (`tcp_v4_reqsk_send_ack`).
-    fn send_ack(&self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
+    fn send_ack(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         let ack = Outgoing {
             tuple: self.tuple,
             seq: self.isn + 1,
@@ -194,7 +200,8 @@ impl Request {
             sack: &[],
             payload: &[],
         };
-        io.send_segment(&ack, self.sender(Some(segment.packet)));
+        let sender = self.sender(io, Some(segment.packet));
+        io.send_segment(&ack, sender);
     }
 
     fn timestamps(&self, io: &SocketIo<'_, '_>) -> Option<(u32, u32)> {
@@ -202,8 +209,9 @@ impl Request {
     }
 
     /// A handshake has no counter of its own; its packets have IP ID 0 (`ip_build_and_send_pkt`).
-    const fn sender(&self, cause: Option<PacketId>) -> Sender {
-        Sender { ident: 0, socket: Some(self.id), route: None, flow: self.flow, cause }
+    fn sender(&mut self, io: &SocketIo<'_, '_>, cause: Option<PacketId>) -> Sender {
+        let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
+        Sender { ident: 0, socket: Some(self.id), route, flow: self.flow, cause }
     }
 
     /// The retransmission interval of the SYN|ACK (`reqsk_timeout`).

@@ -190,7 +190,7 @@ impl Connection {
 
     /// The peer has responded, so the next hop towards it is reachable (`sk_dst_confirm`).
     pub(super) fn confirm_neighbour(&mut self, io: &mut SocketIo<'_, '_>) {
-        if let Some(route) = self.dst.check(io.routing, self.tuple) {
+        if let Some(route) = self.dst.check(io.routing, self.tuple.local, self.tuple.remote) {
             io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0, route });
         }
     }
@@ -199,7 +199,7 @@ impl Connection {
     pub(super) fn sender(&mut self, io: &SocketIo<'_, '_>) -> Sender {
         let ident = self.ident;
         self.ident = self.ident.wrapping_add(1);
-        let route = self.dst.check(io.routing, self.tuple);
+        let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
         Sender { ident, socket: Some(self.id), route, flow: self.flow, cause: self.cause }
     }
 

@@ -1,19 +1,29 @@
 //! Segments as values: parsed from packets, and written to bytes.
 
 use super::seq::Seq;
+use crate::addr_hash::hash_pair;
 use crate::drop_reason::DropReason;
 use crate::ids::{FlowId, PacketId};
 use crate::packet::Packet;
 use crate::socket::Endpoint;
-use crate::wire::tcp_option::{MAX_WINDOW_SCALE, kind};
+use crate::wire::tcp_option::{MAX_WINDOW_SCALE, aligned_timestamps, kind};
 use crate::wire::{Tcp, TcpFlags, TcpOption, build, checksum, protocol};
 use smallvec::SmallVec;
+use std::hash::{Hash, Hasher};
 
 /// The two ends of a connection, from the local point of view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::socket) struct FourTuple {
     pub(in crate::socket) local: Endpoint,
     pub(in crate::socket) remote: Endpoint,
+}
+
+impl Hash for FourTuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { local, remote } = *self;
+        hash_pair(local.0, remote.0, state);
+        state.write_u32(u32::from(local.1) << 16 | u32::from(remote.1));
+    }
 }
 
 /// Length of a TCP header with the maximum number of options, in bytes.
@@ -39,6 +49,10 @@ impl Options {
     /// Parses the options of a segment (`tcp_parse_options`, net/ipv4/tcp_input.c).
     fn parse(list: &[u8], is_syn: bool) -> Self {
         let mut options = Self::default();
+        if let Some(timestamps) = aligned_timestamps(list) {
+            options.timestamps = Some(timestamps);
+            return options;
+        }
         for option in TcpOption::iter(list) {
             match option {
                 TcpOption::Mss(mss) if is_syn && mss > 0 => options.mss = Some(mss),
@@ -160,10 +174,14 @@ pub(in crate::socket) struct Outgoing<'d> {
 }
 
 impl Outgoing<'_> {
-    /// A buffer with headroom for the lower headers, then header, options and data, including the checksum.
-    pub(in crate::socket) fn emit(&self) -> Vec<u8> {
+    /// Its maximum length in bytes.
+    pub(in crate::socket) const fn len_max(&self) -> usize {
+        TCP_HEADER_MAX + self.payload.len()
+    }
+
+    /// Appends header, options and data, including the checksum, to a buffer with headroom for the lower headers.
+    pub(in crate::socket) fn emit(&self, buffer: &mut Vec<u8>) {
         let ack = if self.flags.contains(TcpFlags::ACK) { self.ack.0 } else { 0 };
-        let mut buffer = build::with_headroom(TCP_HEADER_MAX + self.payload.len());
         buffer.extend_from_slice(&self.tuple.local.1.to_be_bytes());
         buffer.extend_from_slice(&self.tuple.remote.1.to_be_bytes());
         buffer.extend_from_slice(&self.seq.0.to_be_bytes());
@@ -173,7 +191,7 @@ impl Outgoing<'_> {
         buffer.extend_from_slice(&self.window.to_be_bytes());
         // Checksum, filled in below, and urgent pointer.
         buffer.extend_from_slice(&[0; 4]);
-        self.options.push(self.sack, &mut buffer);
+        self.options.push(self.sack, buffer);
         let words = u8::try_from((buffer.len() - build::HEADROOM) / 4).expect("at most 15 words");
         buffer[build::HEADROOM + 12] = words << 4;
         buffer.extend_from_slice(self.payload);
@@ -183,6 +201,5 @@ impl Outgoing<'_> {
             protocol::TCP,
             &mut buffer[build::HEADROOM..],
         );
-        buffer
     }
 }

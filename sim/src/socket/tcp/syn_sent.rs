@@ -100,7 +100,7 @@ impl Connection {
         self.snd.snd_wnd = u32::from(segment.window);
         self.snd.max_window = self.snd.snd_wnd;
         self.snd.snd_wl1 = segment.seq;
-        let path = io.path_mss(self.tuple);
+        let path = io.path_mss(&mut self.dst, self.tuple);
         self.snd.mss = options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1);
     }
 }

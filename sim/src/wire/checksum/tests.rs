@@ -44,6 +44,14 @@ fn a_udp_checksum_of_zero_is_always_right() {
 }
 
 proptest! {
+    /// RFC 1071 §1: the sum is that of words of 16 bits.
+    #[test]
+    fn the_sum_is_that_of_its_words(bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+        let word = |pair: &[u8]| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));
+        let simple: u32 = bytes.chunks(2).map(word).sum();
+        prop_assert_eq!(finish(sum(&bytes)), finish(simple));
+    }
+
     /// RFC 1624 §3: the update gives the same result as a new computation.
     #[test]
     fn an_update_is_a_computation(

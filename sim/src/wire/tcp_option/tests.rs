@@ -1,4 +1,4 @@
-use super::{TcpOption, kind};
+use super::{TcpOption, aligned_timestamps, kind};
 use proptest::prelude::*;
 
 fn shown(list: &[u8]) -> Vec<String> {
@@ -40,6 +40,16 @@ fn lists() {
     ];
     for (list, expected) in cases {
         assert_eq!(shown(list), expected, "{list:?}");
+    }
+}
+
+#[test]
+fn aligned_timestamps_are_the_only_option() {
+    let aligned = [1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9];
+    assert_eq!(aligned_timestamps(&aligned), Some((7, 9)));
+    assert_eq!(shown(&aligned), ["nop", "nop", "TS 7 9"]);
+    for other in [&aligned[..11], &aligned[2..], &[&aligned[..], &[1]].concat(), &[5; 12]] {
+        assert_eq!(aligned_timestamps(other), None, "{other:?}");
     }
 }
 

@@ -77,7 +77,7 @@ impl Mark {
     }
 
     // Linux: mark_tg, net/netfilter/xt_mark.c
-    pub(super) const fn act(&self, packet: &mut Packet) -> RuleAction {
+    pub(super) fn act(&self, packet: &mut Packet) -> RuleAction {
         let old = packet.meta.mark;
         packet.meta.mark = (old & !self.mask) ^ self.value;
         RuleAction::Mark { old, new: packet.meta.mark }

@@ -13,7 +13,7 @@ use super::{SegmentKind, TcpTrack, TrackedSegment};
 use crate::ct::TcpState;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::tuple::Direction;
-use crate::wire::tcp_option::SackBlocks;
+use crate::wire::tcp_option::{SackBlocks, aligned_timestamps};
 use crate::wire::{TcpFlags, TcpOption};
 
 /// True if `a` precedes `b` in sequence space (RFC 9293 §3.4).
@@ -235,6 +235,9 @@ fn count_retransmissions(
 
 /// The highest right edge among `ack` and the blocks of the first SACK option (`tcp_sack`).
 fn highest_sack(options: &[u8], ack: u32) -> u32 {
+    if aligned_timestamps(options).is_some() {
+        return ack;
+    }
     let blocks = TcpOption::iter(options)
         .find_map(|option| if let TcpOption::Sack(blocks) = option { Some(blocks) } else { None });
     let edges = blocks.into_iter().flat_map(SackBlocks::iter).map(|(_, right)| right);
