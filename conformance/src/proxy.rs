@@ -83,7 +83,7 @@ impl Proxies {
             let stale = match sync.flows {
                 FlowCleanup::None => None,
                 FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
-                FlowCleanup::Commands(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
+                FlowCleanup::Delete(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
             };
             updates.insert(name.clone(), NodeUpdate { load: sync.load, stale });
             node.plan = after;

@@ -16,10 +16,50 @@ use crate::plan::{Plan, PlanChange, ServicePlan};
 pub enum FlowCleanup {
     /// Nothing.
     None,
-    /// Run these commands (v1.31); one that finds no entry fails harmlessly.
-    Commands(Vec<String>),
+    /// Delete these entries in order (v1.31).
+    Delete(Vec<FlowDeletion>),
     /// Scan all UDP entries of the family and delete those for which [`Frontends::is_stale`] is true.
     Reconcile(Reconciliation),
+}
+
+/// UDP entries that one command deletes. A command that finds no entry fails harmlessly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowDeletion {
+    /// The family of the entries.
+    pub family: IpFamily,
+    /// What clients addressed.
+    pub destination: FlowDestination,
+    /// Only entries that DNAT to this address.
+    pub endpoint: Option<IpAddr>,
+}
+
+/// The original destination of UDP entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowDestination {
+    /// This address, with any port.
+    Address(IpAddr),
+    /// This port, of any address.
+    Port(u16),
+}
+
+impl FlowDeletion {
+    /// The command: `conntrack -D --orig-dst 10.96.0.1 -p udp`.
+    ///
+    /// kube-proxy v1.31: `ClearEntriesForIP`, `ClearEntriesForPort`, `ClearEntriesForNAT`,
+    /// `ClearEntriesForPortNAT`, pkg/proxy/conntrack/conntrack.go.
+    pub fn command(&self) -> String {
+        let endpoint = self.endpoint.map(|endpoint| format!(" --dst-nat {endpoint}")).unwrap_or_default();
+        let family = match self.family {
+            IpFamily::V4 => "",
+            IpFamily::V6 => " -f ipv6",
+        };
+        match self.destination {
+            FlowDestination::Address(address) => {
+                format!("conntrack -D --orig-dst {address}{endpoint} -p udp{family}")
+            }
+            FlowDestination::Port(port) => format!("conntrack -D -p udp --dport {port}{endpoint}{family}"),
+        }
+    }
 }
 
 /// A pending scan of the conntrack table.
@@ -40,8 +80,8 @@ impl FlowCleanup {
     /// What kube-proxy does after a sync that changed its plan to `after`.
     pub(crate) fn after(after: &Plan, change: &PlanChange) -> Self {
         if !after.node.reconciles_conntrack {
-            let commands = commands(after.family, change);
-            return if commands.is_empty() { Self::None } else { Self::Commands(commands) };
+            let deletions = deletions(after.family, change);
+            return if deletions.is_empty() { Self::None } else { Self::Delete(deletions) };
         }
         let udp = || change.services.iter().filter(|service| service.name.protocol() == Protocol::Udp);
         let deleted: Vec<_> = udp()
@@ -113,15 +153,12 @@ impl Frontends {
     }
 }
 
-/// The commands of kube-proxy v1.31: for Services that were removed or had no endpoints, then for removed endpoints.
+/// The deletions of kube-proxy v1.31: for Services that were removed or had no endpoints, then for removed endpoints.
 ///
 /// kube-proxy v1.31: `deleteStaleServiceConntrackEntries`, `deleteStaleEndpointConntrackEntries`,
 /// pkg/proxy/conntrack/cleanup.go; `detectStaleConntrackEntries`, pkg/proxy/endpointschangetracker.go.
-fn commands(family: IpFamily, change: &PlanChange) -> Vec<String> {
-    let family = match family {
-        IpFamily::V4 => "",
-        IpFamily::V6 => " -f ipv6",
-    };
+fn deletions(family: IpFamily, change: &PlanChange) -> Vec<FlowDeletion> {
+    use FlowDestination::{Address, Port};
     let mut addresses = BTreeSet::new();
     let mut ports = BTreeSet::new();
     let mut of_endpoints = Vec::new();
@@ -139,17 +176,15 @@ fn commands(family: IpFamily, change: &PlanChange) -> Vec<String> {
         let gone = before.into_iter().flat_map(|plan| &plan.endpoints).filter(|endpoint| {
             endpoint.is_serving && !after.endpoints.iter().any(|other| other.text == endpoint.text)
         });
-        for endpoint in gone.map(Endpoint::address_text) {
-            let port = node_port(after).map(|port| format!("-p udp --dport {port} --dst-nat {endpoint}"));
-            of_endpoints.extend(port);
-            of_endpoints
-                .extend(vips(after).map(|vip| format!("--orig-dst {vip} --dst-nat {endpoint} -p udp")));
+        for Endpoint { address, .. } in gone {
+            let destinations = node_port(after).map(Port).into_iter().chain(vips(after).map(Address));
+            of_endpoints.extend(destinations.map(|destination| (destination, Some(*address))));
         }
     }
-    let addresses = addresses.into_iter().map(|address| format!("--orig-dst {address} -p udp"));
-    let ports = ports.into_iter().map(|port| format!("-p udp --dport {port}"));
+    let addresses = addresses.into_iter().map(|address| (Address(address), None));
+    let ports = ports.into_iter().map(|port| (Port(port), None));
     let all = addresses.chain(ports).chain(of_endpoints);
-    all.map(|arguments| format!("conntrack -D {arguments}{family}")).collect()
+    all.map(|(destination, endpoint)| FlowDeletion { family, destination, endpoint }).collect()
 }
 
 fn endpoints(service: Option<&ServicePlan>) -> &[Endpoint] {

@@ -9,7 +9,7 @@ use proxy_core::generator::Generator;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
 use proxy_core::service_store::ServiceStore;
-use proxy_core::stale_flows::{FlowCleanup, UdpFlow};
+use proxy_core::stale_flows::{FlowCleanup, FlowDeletion, UdpFlow};
 use proxy_core::version::KubeProxyVersion;
 
 fn service(name: &str, address: &str, protocol: &str) -> String {
@@ -125,7 +125,9 @@ fn older_kube_proxies_delete_by_event() {
     let commands = |before: &str, after: &str| {
         let [before, after] = [before, after].map(|yaml| plan(yaml, KubeProxyVersion::V1_31));
         match Generator::Iptables.sync(&before, &after).flows {
-            FlowCleanup::Commands(commands) => commands.join("\n"),
+            FlowCleanup::Delete(deletions) => {
+                deletions.iter().map(FlowDeletion::command).collect::<Vec<_>>().join("\n")
+            }
             FlowCleanup::None => String::new(),
             FlowCleanup::Reconcile(_) => panic!("v1.31 does not reconcile"),
         }

@@ -10,7 +10,7 @@ use proxy_core::iptables;
 use proxy_core::objects::{IpFamily, KubeProxyConfiguration};
 use proxy_core::plan::Plan;
 use proxy_core::service_store::ServiceStore;
-use proxy_core::stale_flows::FlowCleanup;
+use proxy_core::stale_flows::{FlowCleanup, FlowDeletion, FlowDestination};
 use proxy_core::version::{DIFFERENCES, KubeProxyVersion};
 
 const SERVICE: &str = "apiVersion: v1
@@ -116,10 +116,11 @@ fn stale_flows_are_deleted_by_event_or_by_comparison() {
         Generator::Iptables.sync(&plan(version, before), &plan(version, after)).flows
     };
     let [old, new] = VERSIONS.map(|version| flows(version, &all(), &[SERVICE, &one].concat()));
-    let commands = [
-        "conntrack -D --orig-dst 10.96.0.1 --dst-nat 10.244.0.2 -p udp",
-        "conntrack -D --orig-dst 192.0.2.1 --dst-nat 10.244.0.2 -p udp",
-    ];
-    assert_eq!(old, FlowCleanup::Commands(commands.map(str::to_owned).to_vec()));
+    let deletion = |vip: &str| FlowDeletion {
+        family: IpFamily::V4,
+        destination: FlowDestination::Address(vip.parse().unwrap()),
+        endpoint: Some("10.244.0.2".parse().unwrap()),
+    };
+    assert_eq!(old, FlowCleanup::Delete(vec![deletion("10.96.0.1"), deletion("192.0.2.1")]));
     assert!(matches!(new, FlowCleanup::Reconcile(_)));
 }
