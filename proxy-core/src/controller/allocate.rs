@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{ServiceNetwork, name_of};
 use crate::address::{family_of, family_of_net, parse_ip};
 use crate::error::ObjectError;
-use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Service, ServiceType, TrafficPolicy};
+use crate::objects::{IpFamily, IpFamilyPolicy, Kind, Object, Protocol, Service, ServiceType, TrafficPolicy};
 use crate::validate::Fields;
 
 /// Allocates the addresses and ports that Services need but do not specify. Specified ones take precedence, whatever
@@ -211,25 +211,27 @@ fn allocate_node_ports(
         ServiceType::LoadBalancer => spec.allocate_load_balancer_node_ports.unwrap_or(true),
         ServiceType::ClusterIP | ServiceType::ExternalName => false,
     };
-    let mut siblings: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for (index, port) in service.spec.ports.iter().enumerate().filter(|_| wanted) {
-        siblings.entry(port.port).or_default().push(index);
+    // The first port with a NodePort of each number and protocol.
+    let mut firsts: BTreeMap<(i32, Protocol), usize> = BTreeMap::new();
+    for (index, port) in service.spec.ports.iter().enumerate().filter(|(_, port)| port.node_port != 0) {
+        firsts.entry((port.port, port.protocol)).or_insert(index);
     }
     for index in 0..service.spec.ports.len() {
-        let ports = &service.spec.ports;
-        let port = &ports[index];
+        let port = &service.spec.ports[index];
         if !wanted || port.node_port != 0 {
             continue;
         }
+        let key = (port.port, port.protocol);
         // Ports with the same number and different protocols share their NodePort.
-        let others = siblings[&port.port].iter().map(|other| &ports[*other]);
-        let shared =
-            others.filter(|other| other.protocol != port.protocol).find(|other| other.node_port != 0);
+        let others = Protocol::ALL.into_iter().filter(|other| *other != port.protocol);
+        let shared = others.filter_map(|other| firsts.get(&(port.port, other))).min();
         let node_port = match shared {
-            Some(other) => other.node_port,
+            Some(other) => service.spec.ports[*other].node_port,
             None => free_port(service, &format!("spec.ports[{index}].nodePort"), network, taken)?,
         };
         service.spec.ports[index].node_port = node_port;
+        let first = firsts.entry(key).or_insert(index);
+        *first = index.min(*first);
     }
     let spec = &service.spec;
     let needs_health_check = spec.service_type == ServiceType::LoadBalancer

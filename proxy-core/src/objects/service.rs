@@ -207,6 +207,9 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
     /// The name that rule text uses: `tcp`, `udp` or `sctp`.
     pub fn lower(self) -> &'static str {
         match self {

@@ -59,7 +59,7 @@ pub(crate) fn pair() -> impl Strategy<Value = (Vec<Object>, Vec<Object>)> {
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
-    select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp])
+    select(Protocol::ALL.to_vec())
 }
 
 fn policy() -> impl Strategy<Value = Option<TrafficPolicy>> {
