@@ -54,6 +54,17 @@ pub struct Cluster {
     state: State,
 }
 
+/// A change of a cluster's objects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterChange {
+    /// `kubectl apply` of these objects.
+    Apply(Vec<Object>),
+    /// `kubectl delete` of these objects, one after the other.
+    Delete(Vec<ObjectKey>),
+    /// Pods whose readiness probe returned a result, one after the other.
+    Ready(Vec<(ObjectName, bool)>),
+}
+
 /// A cluster with its warnings, or all problems, at least one of which is an error.
 pub type Settled = Result<(Cluster, Vec<ClusterProblem>), Vec<ClusterProblem>>;
 
@@ -150,6 +161,23 @@ impl Cluster {
         let Some(Object::Pod(pod)) = next.stored.get_mut(&key) else { return None };
         pods::set_condition(pod, is_ready);
         Some(next.settle())
+    }
+
+    /// The cluster after a change that was validated.
+    ///
+    /// # Panics
+    /// If the change is invalid: if [`Cluster::apply`], [`Cluster::delete`] or [`Cluster::set_ready`] rejects a part.
+    pub fn after(&self, change: &ClusterChange) -> Self {
+        let valid = |settled: Settled| settled.expect("a validated change").0;
+        match change {
+            ClusterChange::Apply(objects) => valid(self.apply(objects.clone())),
+            ClusterChange::Delete(keys) => keys
+                .iter()
+                .fold(self.clone(), |cluster, key| valid(cluster.delete(key).expect("the object exists"))),
+            ClusterChange::Ready(pods) => pods.iter().fold(self.clone(), |cluster, (pod, is_ready)| {
+                valid(cluster.set_ready(pod, *is_ready).expect("the Pod exists"))
+            }),
+        }
     }
 
     /// The network, as specified by the scenario.

@@ -9,7 +9,7 @@ use crate::arm::against::PairedArm;
 use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterChange};
 use crate::counters::CounterListing;
 use crate::expect::{self, Observed};
 use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
@@ -115,7 +115,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
     let topology = Topology::of(&prepared.cluster);
     let (proxies, loads) = Proxies::start(options.mode, &prepared.cluster)
         .map_err(|error| ArmError::Refused(error.to_string()))?;
-    let mut runner = Runner { arm, topology, proxies, cluster: &prepared.cluster, mode: options.mode };
+    let mut runner = Runner { arm, topology, proxies, cluster: prepared.cluster.clone(), mode: options.mode };
     runner.arm.build(&runner.topology)?;
     for (node, load) in &loads {
         runner.arm.load(node, load)?;
@@ -144,16 +144,16 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
 }
 
 /// The state of a run.
-struct Runner<'a, A> {
+struct Runner<A> {
     arm: A,
     topology: Topology,
     proxies: Proxies,
-    cluster: &'a Cluster,
+    cluster: Cluster,
     mode: ProxyMode,
 }
 
-impl<'a, A: Arm> Runner<'a, A> {
-    fn step(&mut self, step: &'a PreparedStep) -> Result<StepResult, ArmError> {
+impl<A: Arm> Runner<A> {
+    fn step(&mut self, step: &PreparedStep) -> Result<StepResult, ArmError> {
         self.arm.step_begins();
         let nothing = PreparedExpectation::default();
         let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
@@ -164,13 +164,13 @@ impl<'a, A: Arm> Runner<'a, A> {
                 let Scripted { mismatch, drops } = self.arm.script(plan)?;
                 Observed { mismatch, drops, ..Observed::default() }
             }
-            PreparedAction::Cluster(next) => {
-                self.become_cluster(next)?;
+            PreparedAction::Cluster(change) => {
+                self.change_cluster(change)?;
                 Observed::default()
             }
             PreparedAction::Set { cluster, changes } => {
-                if let Some(next) = cluster {
-                    self.become_cluster(next)?;
+                if let Some(change) = cluster {
+                    self.change_cluster(change)?;
                 }
                 for change in changes {
                     self.arm.change(change)?;
@@ -259,12 +259,13 @@ impl<'a, A: Arm> Runner<'a, A> {
     }
 
     /// First adds and removes Pods, then updates kube-proxy on every node. Nothing is sent in between.
-    fn become_cluster(&mut self, next: &'a Cluster) -> Result<(), ArmError> {
-        let after = Topology::of(next);
+    fn change_cluster(&mut self, change: &ClusterChange) -> Result<(), ArmError> {
+        let next = self.cluster.after(change);
+        let after = Topology::of(&next);
         let changes = changes(&self.topology, &after);
         self.arm.rebuild(&changes, &after)?;
         self.topology = after;
-        let updates = self.proxies.update(next).map_err(|error| ArmError::Refused(error.to_string()))?;
+        let updates = self.proxies.update(&next).map_err(|error| ArmError::Refused(error.to_string()))?;
         for (node, update) in &updates {
             self.arm.update(node, update)?;
         }

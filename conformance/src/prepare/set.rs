@@ -3,7 +3,7 @@
 use super::plan::StateChange;
 use super::step::PreparedAction;
 use super::{Preparation, resolve, sysctl};
-use crate::cluster::{Cluster, ClusterPod};
+use crate::cluster::{Cluster, ClusterChange, ClusterPod};
 use crate::netns::NetnsName;
 use crate::scenario::{Cni, FieldFault, ObjectName, SetChange, SetChangeKind, Target};
 use crate::topology::Topology;
@@ -14,10 +14,10 @@ impl Preparation {
         path: &str,
         settings: &[SetChange],
         cluster: &Cluster,
-    ) -> Option<PreparedAction> {
+    ) -> Option<(PreparedAction, Option<Cluster>)> {
         let topology = Topology::of(cluster);
         let mut next: Option<Cluster> = None;
-        let mut changes = Vec::new();
+        let (mut ready, mut changes) = (Vec::new(), Vec::new());
         for SetChange { target, change } in settings {
             let path = self.written(path, |key| Target::parse(key).as_ref() == Ok(target));
             match change {
@@ -25,6 +25,7 @@ impl Preparation {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
                     let settled = next.as_ref().unwrap_or(cluster).set_ready(&pod.name, *is_ready);
                     next = Some(self.settled(settled.expect("the Pod exists"))?);
+                    ready.push((pod.name.clone(), *is_ready));
                 }
                 SetChangeKind::Hairpin(is_on) => {
                     let Some(pod) = self.found_key(&path, pod(cluster, target)) else { continue };
@@ -58,7 +59,8 @@ impl Preparation {
                 }
             }
         }
-        Some(PreparedAction::Set { cluster: next.map(Box::new), changes })
+        let change = next.is_some().then_some(ClusterChange::Ready(ready));
+        Some((PreparedAction::Set { cluster: change, changes }, next))
     }
 }
 

@@ -11,7 +11,7 @@ use super::clock::{Clock, SETTLING};
 use super::expectation::PreparedExpectation;
 use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterChange};
 use crate::manifest::{self, SourceNode};
 use crate::netns::NetnsName;
 use crate::observation::Transport;
@@ -42,12 +42,12 @@ pub enum PreparedAction {
     Script(ScriptPlan),
     /// Name resolution.
     Resolve(ResolvePlan),
-    /// Changes the cluster to this state, and updates kube-proxy on every node.
-    Cluster(Box<Cluster>),
+    /// Changes the cluster, and updates kube-proxy on every node.
+    Cluster(ClusterChange),
     /// Changes without manifests, in this order, after the cluster.
     Set {
-        /// The cluster with changed readiness of Pods, if it changes.
-        cluster: Option<Box<Cluster>>,
+        /// Changes of the readiness of Pods, if any.
+        cluster: Option<ClusterChange>,
         /// All other changes.
         changes: Vec<StateChange>,
     },
@@ -66,7 +66,7 @@ impl Preparation {
         for (index, step) in scenario.steps.iter().enumerate() {
             let path = format!("spec.steps[{index}]");
             let faults_before = self.diagnostics.len();
-            let Some(action) = self.action(index, &path, &step.action, &cluster) else {
+            let Some((action, next)) = self.action(index, &path, &step.action, &cluster) else {
                 if matches!(step.action, Action::Apply(_) | Action::Delete(_)) {
                     // Later steps would be checked against the wrong cluster.
                     return prepared;
@@ -78,16 +78,7 @@ impl Preparation {
                 self.scenario_fault(&fault);
                 return prepared;
             }
-            match &action {
-                PreparedAction::Cluster(next) => cluster = (**next).clone(),
-                PreparedAction::Set { cluster: Some(next), .. } => cluster = (**next).clone(),
-                PreparedAction::Set { cluster: None, .. }
-                | PreparedAction::Flows(_)
-                | PreparedAction::Script(_)
-                | PreparedAction::Resolve(_)
-                | PreparedAction::Sleep(_)
-                | PreparedAction::Look => {}
-            }
+            cluster = next.unwrap_or(cluster);
             let flows = match &action {
                 PreparedAction::Flows(flows) => Some(flows),
                 PreparedAction::Resolve(plan) => plan.queries.first(),
@@ -106,39 +97,43 @@ impl Preparation {
         prepared
     }
 
+    /// The prepared action, and the cluster after it if it changes.
+    ///
+    /// Only the change is kept for the run: clusters of all steps would need memory for steps times objects.
     fn action(
         &mut self,
         index: usize,
         path: &str,
         action: &Action,
         cluster: &Cluster,
-    ) -> Option<PreparedAction> {
+    ) -> Option<(PreparedAction, Option<Cluster>)> {
+        let path = format!("{path}.{}", action.keyword());
+        let unchanged = |action| (action, None);
         match action {
             Action::Connect(connect) => {
-                self.connect(&format!("{path}.connect"), connect, cluster).map(PreparedAction::Flows)
+                self.connect(&path, connect, cluster).map(PreparedAction::Flows).map(unchanged)
             }
-            Action::Ping(ping) => {
-                self.ping(&format!("{path}.ping"), ping, cluster).map(PreparedAction::Flows)
-            }
+            Action::Ping(ping) => self.ping(&path, ping, cluster).map(PreparedAction::Flows).map(unchanged),
             Action::Send(send) => {
-                self.send(index, &format!("{path}.send"), send, cluster).map(PreparedAction::Script)
+                self.send(index, &path, send, cluster).map(PreparedAction::Script).map(unchanged)
             }
             Action::Resolve(resolve) => {
-                self.resolve(index, &format!("{path}.resolve"), resolve, cluster).map(PreparedAction::Resolve)
+                self.resolve(index, &path, resolve, cluster).map(PreparedAction::Resolve).map(unchanged)
             }
             Action::Apply(manifests) => {
-                let next = self.apply(manifests, cluster)?;
-                self.same_nodes(&format!("{path}.apply"), cluster, &next)?;
-                Some(PreparedAction::Cluster(Box::new(next)))
+                let objects = self.read_objects(manifests)?;
+                let next = self.settled(cluster.apply(objects.clone()))?;
+                self.same_nodes(&path, cluster, &next)?;
+                Some((PreparedAction::Cluster(ClusterChange::Apply(objects)), Some(next)))
             }
             Action::Delete(objects) => {
-                let next = self.delete(&format!("{path}.delete"), objects, cluster)?;
-                self.same_nodes(&format!("{path}.delete"), cluster, &next)?;
-                Some(PreparedAction::Cluster(Box::new(next)))
+                let next = self.delete(&path, objects, cluster)?;
+                self.same_nodes(&path, cluster, &next)?;
+                Some((PreparedAction::Cluster(ClusterChange::Delete(objects.clone())), Some(next)))
             }
-            Action::Set(settings) => self.set(&format!("{path}.set"), settings, cluster),
-            Action::Sleep(duration) => Some(PreparedAction::Sleep(*duration)),
-            Action::Expect => Some(PreparedAction::Look),
+            Action::Set(settings) => self.set(&path, settings, cluster),
+            Action::Sleep(duration) => Some(unchanged(PreparedAction::Sleep(*duration))),
+            Action::Expect => Some(unchanged(PreparedAction::Look)),
         }
     }
 
@@ -200,7 +195,7 @@ impl Preparation {
         self.found(path, netns)
     }
 
-    fn apply(&mut self, manifests: &[Manifest], cluster: &Cluster) -> Option<Cluster> {
+    fn read_objects(&mut self, manifests: &[Manifest]) -> Option<Vec<Object>> {
         let source = self.scenario.as_ref()?.source;
         let mut objects: Vec<Object> = Vec::new();
         let mut is_sound = true;
@@ -218,7 +213,7 @@ impl Preparation {
                 }
             }
         }
-        if is_sound { self.settled(cluster.apply(objects)) } else { None }
+        is_sound.then_some(objects)
     }
 
     fn delete(&mut self, path: &str, objects: &[ObjectKey], cluster: &Cluster) -> Option<Cluster> {

@@ -230,8 +230,8 @@ fn a_later_step_sees_what_an_earlier_one_made() {
         "apply: {pod}\n  - connect: {{from: pod/new, to: service/web}}\n  - delete: pod/new\n  - expect: {{conntrack: [{{on: node-1, entries: 0}}]}}"
     );
     let prepared = prepare_text(&with_step(&steps)).unwrap();
-    let PreparedAction::Cluster(cluster) = &prepared.steps[1].action else { panic!() };
-    assert_eq!(cluster.slices().map(|slice| slice.endpoints.len()).sum::<usize>(), 2);
+    let PreparedAction::Cluster(change) = &prepared.steps[1].action else { panic!() };
+    assert_eq!(prepared.cluster.after(change).slices().map(|slice| slice.endpoints.len()).sum::<usize>(), 2);
     let gone = with_step(&format!("{steps}\n  - connect: {{from: pod/new, to: service/web}}"));
     assert!(refused(&gone).contains("no Pod \"new\""));
 }
