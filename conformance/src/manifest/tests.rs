@@ -74,6 +74,17 @@ fn not_yaml() {
 }
 
 #[test]
+fn nested_too_deep() {
+    let levels: String = (0..70).map(|level| format!("{}level:\n", " ".repeat(level))).collect();
+    insta::assert_snapshot!(rendered(&levels));
+}
+
+#[test]
+fn empty_name_of_a_scenario() {
+    insta::assert_snapshot!(rendered(&SCENARIO.replace("{name: x}", "{name: ''}")));
+}
+
+#[test]
 fn the_same_key_twice() {
     insta::assert_snapshot!(rendered("apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  name: b\n"));
 }

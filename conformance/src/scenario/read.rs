@@ -35,12 +35,14 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
     let document: RawDocument = yaml::decode(node)?;
     let mut reader = Reader::default();
     let spec = document.spec;
-    if !is_name(&document.metadata.name) {
-        reader.fault(
-            "metadata.name",
-            FieldFault::new(format!("invalid name {:?}", document.metadata.name))
-                .expected("letters, digits, '-', '_' and '.'"),
-        );
+    let name = &document.metadata.name;
+    if !is_name(name) {
+        let message = match name.is_empty() {
+            true => "the scenario's name is empty".to_owned(),
+            false => format!("invalid name {name:?}"),
+        };
+        let fault = FieldFault::new(message).expected("letters, digits, '-', '_' and '.'");
+        reader.fault("metadata.name", fault);
     }
     if spec.intent.trim().is_empty() {
         let fault =

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span as EventSpan, Tag};
 use indexmap::map::Entry as Slot;
 
 use super::{MapEntry, Mapping, Node, Scalar, Span, Stream, SyntaxFault, Value};
@@ -56,7 +56,15 @@ fn is_empty(root: &Node) -> bool {
 fn syntax_fault(text: &str, error: &granit_parser::ScanError) -> SyntaxFault {
     let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
     let end = text[at..].chars().next().filter(|next| *next != '\n').map_or(at, |next| at + next.len_utf8());
+    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+        return too_deep(at..end);
+    }
     fault(at..end, format!("this is not YAML: {}", error.info()))
+}
+
+fn too_deep(span: Span) -> SyntaxFault {
+    let help = "Kubernetes manifests have fewer than 20 levels";
+    SyntaxFault { help, ..fault(span, format!("more than {DEPTH_MAX} levels of nested lists and mappings")) }
 }
 
 fn fault(span: Span, message: impl Into<String>) -> SyntaxFault {
@@ -170,6 +178,10 @@ impl Builder {
     }
 
     fn open(&mut self, span: &Span, anchor: usize, content: Content) -> Result<Option<Node>, SyntaxFault> {
+        // The parser limits blocks and flow collections each for itself.
+        if self.open.len() == DEPTH_MAX {
+            return Err(too_deep(span.start..span.end.max(span.start)));
+        }
         let extent = Extent { bytes: 1, depth: 1 };
         self.open.push(Open { start: span.start, anchor, extent, content });
         Ok(None)

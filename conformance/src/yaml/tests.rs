@@ -212,9 +212,21 @@ fn deep_nesting_is_a_fault() {
     for open in ["[", "- ", "{a: ", "? ", "[{a: "] {
         let faults = parse(&open.repeat(100_000)).faults;
         assert_eq!(faults.len(), 1, "{open}");
+        assert_eq!(faults[0].message, "more than 64 levels of nested lists and mappings", "{open}");
     }
-    let nested: String = (0..2_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
-    assert_eq!(parse(&nested).faults.len(), 1);
+    let nested = |levels| (0..levels).map(|level| format!("{}a:\n", " ".repeat(level))).collect::<String>();
+    // Blocks and flow collections count together.
+    let mixed = |blocks, flows| "- ".repeat(blocks) + &"[".repeat(flows) + &"]".repeat(flows);
+    for (text, at) in
+        [(nested(2_000), "a:\n"), (mixed(65, 0), "- "), (mixed(40, 25), "[]"), (mixed(0, 65), "[]")]
+    {
+        let faults = parse(&text).faults;
+        assert_eq!(faults.len(), 1, "{text}");
+        assert!(text[faults[0].span.start..].starts_with(at), "{text}: {:?}", faults[0].span);
+    }
+    for text in [nested(64), mixed(64, 0), mixed(40, 24), mixed(0, 64)] {
+        assert_eq!(parse(&text).faults, [], "{text}");
+    }
 }
 
 /// Texts that are long in one respect each, by the number of repetitions.
