@@ -69,11 +69,11 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Manage the network namespaces in which scenarios run on this machine's kernel
     #[command(subcommand)]
-    Lab(Lab),
+    Lab(LabCommand),
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Lab {
+pub(crate) enum LabCommand {
     /// Remove namespaces left behind by killed runs
     Clean(LabClean),
 }
