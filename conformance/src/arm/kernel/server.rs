@@ -2,10 +2,6 @@
 //!
 //! A socket stays in the namespace in which it was opened, so only opening it requires entering the namespace.
 
-mod fault;
-
-pub use fault::ServerFault;
-
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -70,6 +66,19 @@ pub enum ServerError {
     /// Some or all servers have stopped.
     #[error(transparent)]
     Stopped(#[from] ServerFault),
+}
+
+/// Why a server, or all of them, stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{who} cannot {what}: {errno}")]
+pub struct ServerFault {
+    /// The server.
+    pub who: String,
+    /// The failed operation.
+    pub what: &'static str,
+    /// The error.
+    #[source]
+    pub errno: Errno,
 }
 
 /// The id of a server in [`Servers`].
