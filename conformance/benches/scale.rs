@@ -2,85 +2,44 @@
 //!
 //! Each row is a limit that a user may meet. Times should grow linearly with the numbers.
 
+#[path = "../tests/support/small_cluster.rs"]
+mod small_cluster;
+
 use std::fmt::Write;
 
-use conformance::diagnostic::{Source, Style, render};
+use conformance::diagnostic::Source;
 use conformance::manifest;
-use conformance::prepare::{Prepared, prepare, settle};
+use conformance::prepare::settle;
 use conformance::runner::{RunOptions, run_sim};
 use conformance::scenario::ProxyMode;
 use divan::Bencher;
+use small_cluster::{SERVICE, prepared, unreachable_endpoints};
 
 fn main() {
     divan::main();
 }
 
-const CLUSTER: &str = "
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-1}
-status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, labels: {app: web}}
-spec: {nodeName: node-1, containers: [{ports: [{containerPort: 80}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {type: NodePort, clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}
-";
-
 const CONNECT: &str =
     "  - connect: {from: outside, to: \"node/node-1:30080\"}\n    expect: {outcome: connected}\n";
 
-fn scenario(steps: &str, objects: &str) -> String {
-    format!(
-        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: scale}}\nspec:\n  intent: scale\n  network:\n    \
-         externalHosts: [{{name: outside, ip: 192.168.0.100}}]\n  steps:\n{steps}{CLUSTER}{objects}"
-    )
+fn scenario(steps: &str, objects: &str) -> Source {
+    small_cluster::scenario("bridge", steps, &format!("{SERVICE}{objects}"))
 }
 
-fn prepared(text: String) -> Prepared {
-    let source = Source { name: "scale.yaml".into(), text };
-    prepare(manifest::load(vec![source]))
-        .unwrap_or_else(|refused| panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)))
-}
-
-fn run(text: String) -> bool {
-    let prepared = prepared(text);
+fn run(source: Source) -> bool {
+    let prepared = prepared(source);
     run_sim(&prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs").result.passed()
 }
 
 /// Measures one run: runs take long and vary little.
-fn measure(bencher: Bencher<'_, '_>, text: impl Fn() -> String + Sync) {
-    bencher.with_inputs(text).bench_values(|text| assert!(run(text), "as expected"));
+fn measure(bencher: Bencher<'_, '_>, source: impl Fn() -> Source + Sync) {
+    bencher.with_inputs(source).bench_values(|source| assert!(run(source), "as expected"));
 }
 
 /// A NodePort with this many endpoints that do not exist: the exact shares need a connection to each.
 #[divan::bench(args = [30, 200, 1_000], sample_count = 1, sample_size = 1)]
 fn exact_shares_of_unreachable_endpoints(bencher: Bencher<'_, '_>, count: usize) {
-    let mut objects = "
----
-apiVersion: v1
-kind: Service
-metadata: {name: gone}
-spec: {type: NodePort, clusterIP: 10.96.0.20, ports: [{port: 80, nodePort: 30081}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: gone-1, labels: {kubernetes.io/service-name: gone}}
-addressType: IPv4
-ports: [{port: 80, protocol: TCP, name: ''}]
-endpoints:
-"
-    .to_owned();
-    for index in 0..count {
-        let (high, low) = (100 + index / 250, 2 + index % 250);
-        let _ = writeln!(objects, "- {{addresses: [10.244.{high}.{low}], nodeName: node-1}}");
-    }
+    let objects = unreachable_endpoints(30081, count);
     measure(bencher, || scenario("  - connect: {from: outside, to: \"node/node-1:30081\"}\n", &objects));
 }
 
@@ -140,7 +99,7 @@ fn service_ports(bencher: Bencher<'_, '_>, count: usize) {
         );
     }
     bencher
-        .with_inputs(|| Source { name: "scale.yaml".into(), text: scenario(CONNECT, &objects) })
+        .with_inputs(|| scenario(CONNECT, &objects))
         .bench_values(|source| assert!(settle(manifest::load(vec![source])).is_ok(), "the cluster is valid"));
 }
 

@@ -50,3 +50,7 @@ pub mod statistics;
 pub mod suite;
 pub mod topology;
 pub mod yaml;
+
+// Support modules of tests name the crate from outside.
+#[cfg(test)]
+extern crate self as conformance;

@@ -1,11 +1,11 @@
 //! Cost at scale, as counts: memory, sharing, and termination of large scenarios. `cargo bench -p conformance --bench
 //! scale` prints times.
 
-use std::fmt::Write;
+#[path = "support/small_cluster.rs"]
+mod small_cluster;
 
 use conformance::arm::ArmError;
 use conformance::arm::sim::SimArm;
-use conformance::diagnostic::{Source, Style, render};
 use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
 use conformance::result::Run;
@@ -13,92 +13,26 @@ use conformance::runner::{RunOptions, run, run_sim};
 use conformance::scenario::ProxyMode;
 use sim::draws::Weight;
 use sim::trace::Level;
-
-const NODES: &str = "
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-1}
-status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-2}
-status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: node-1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, labels: {app: web}}
-spec: {nodeName: node-2, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: other}
-spec: {nodeName: node-1, containers: [{ports: [{containerPort: 53, protocol: UDP}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80}]}
-";
-
-fn source(steps: &str, objects: &str) -> Source {
-    let text = format!(
-        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: scale}}\nspec:\n  intent: scale\n  network:\n    \
-         externalHosts: [{{name: outside, ip: 192.168.0.100}}]\n  steps:\n{steps}{NODES}{objects}"
-    );
-    Source { name: "scale.yaml".into(), text }
-}
+use small_cluster::{SERVICE, messages, scenario, unreachable_endpoints};
 
 fn prepared(steps: &str, objects: &str) -> Prepared {
-    prepare(manifest::load(vec![source(steps, objects)])).unwrap_or_else(|refused| {
-        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
-    })
+    small_cluster::prepared(scenario("bridge", steps, &format!("{SERVICE}{objects}")))
 }
 
 /// The output for a rejected scenario.
 fn refused(steps: &str) -> String {
-    let refused = prepare(manifest::load(vec![source(steps, "")])).expect_err("the scenario is rejected");
-    render(&refused.diagnostics, &refused.sources, Style::Plain)
+    let source = scenario("bridge", steps, SERVICE);
+    messages(&prepare(manifest::load(vec![source])).expect_err("the scenario is rejected"))
 }
 
 fn unrecorded(prepared: &Prepared) -> Run {
     run_sim(prepared, &RunOptions::unrecorded(ProxyMode::Iptables)).expect("it runs")
 }
 
-/// A Service with this many endpoints that do not exist, behind a NodePort.
-fn unreachable_endpoints(count: usize) -> String {
-    let mut text = "
----
-apiVersion: v1
-kind: Service
-metadata: {name: gone}
-spec: {type: NodePort, clusterIP: 10.96.0.20, ports: [{port: 80, nodePort: 30080}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: gone-1, labels: {kubernetes.io/service-name: gone}}
-addressType: IPv4
-ports: [{port: 80, protocol: TCP, name: ''}]
-endpoints:
-"
-    .to_owned();
-    for index in 0..count {
-        let (high, low) = (index / 250, 2 + index % 250);
-        let _ = writeln!(text, "- {{addresses: [10.244.{}.{low}], nodeName: node-1}}", 100 + high);
-    }
-    text
-}
-
 #[test]
 fn exact_shares_of_a_thousand_unreachable_endpoints_are_one_together() {
-    let steps = "  - connect: {from: outside, to: \"node/node-1:30080\"}\n";
-    let run = unrecorded(&prepared(steps, &unreachable_endpoints(1_000)));
+    let steps = "  - connect: {from: outside, to: \"node/node-1:30081\"}\n";
+    let run = unrecorded(&prepared(steps, &unreachable_endpoints(30081, 1_000)));
     let shares = &run.result.steps[0].shares;
     let weights: Vec<_> = shares.iter().map(|share| (share.endpoint.clone(), share.weight.clone())).collect();
     assert_eq!(weights, [(None, Some(Weight::one()))], "every path visited, without rounding");
@@ -130,7 +64,7 @@ fn more_connections_than_ephemeral_ports_wait_for_time_wait() {
 #[test]
 fn servers_that_answer_each_other_end_the_run_with_what_they_send() {
     let steps = "
-  - send: {from: pod/client, to: \"pod/web:53\", protocol: udp, sourcePort: 53, segments: [\"> udp (8) src 10.244.1.3\"]}
+  - send: {from: pod/client, to: \"pod/far:53\", protocol: udp, sourcePort: 53, segments: [\"> udp (8) src 10.244.1.3\"]}
   - sleep: 1h
 ";
     let prepared = prepared(steps, "");
@@ -146,6 +80,6 @@ fn servers_that_answer_each_other_end_the_run_with_what_they_send() {
 #[test]
 fn a_scenario_that_outlasts_the_clock_is_refused_where_it_does() {
     insta::assert_snapshot!(refused(&"  - sleep: 2500000h\n".repeat(3)));
-    let many = "  - connect: {from: outside, to: \"pod/web:80\", timeout: 2500000h, count: 2}\n";
+    let many = "  - connect: {from: outside, to: \"pod/far:80\", timeout: 2500000h, count: 2}\n";
     insta::assert_snapshot!(refused(many));
 }

@@ -1,52 +1,12 @@
 use super::*;
-use crate::diagnostic::{Source, Style, render};
-use crate::manifest;
-use crate::prepare::prepare;
 use crate::result::Subject;
+use small_cluster::scenario;
 
-const CLUSTER: &str = "
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-1}
-status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}
----
-apiVersion: v1
-kind: Node
-metadata: {name: node-2}
-status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec: {nodeName: node-1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: near}
-spec: {nodeName: node-1, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: far}
-spec: {nodeName: node-2, containers: [{ports: [{containerPort: 80}, {containerPort: 53, protocol: UDP}]}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: agent}
-spec: {nodeName: node-2, hostNetwork: true, containers: [{ports: [{containerPort: 9100}]}]}
-";
+#[path = "../../tests/support/small_cluster.rs"]
+mod small_cluster;
 
 fn prepared(cni: &str, steps: &str) -> Prepared {
-    let text = format!(
-        "apiVersion: hairpin/v1\nkind: Scenario\nmetadata: {{name: x}}\nspec:\n  intent: i\n  network:\n    cni: {cni}\n    \
-         externalHosts:\n    - name: outside\n      ip: 192.168.0.100\n      gateway: node/node-1\n      \
-         routes: [{{to: 10.244.1.0/24, via: node/node-1}}, {{to: 10.244.2.0/24, via: node/node-2}}]\n      listen: [443]\n  steps:\n{steps}{CLUSTER}"
-    );
-    let manifests = manifest::load(vec![Source { name: "test.yaml".into(), text }]);
-    prepare(manifests).unwrap_or_else(|refused| {
-        panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain));
-    })
+    small_cluster::prepared(scenario(cni, steps, ""))
 }
 
 fn run_steps(cni: &str, steps: &str) -> Run {
