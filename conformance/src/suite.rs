@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 29] = built_in![
+pub const SCENARIOS: [BuiltIn; 30] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -52,6 +52,7 @@ pub const SCENARIOS: [BuiltIn; 29] = built_in![
     "host-network-endpoint",
     "node-without-pods",
     "asymmetric-route",
+    "icmp-redirect",
     "session-affinity",
     "udp-removed-endpoint",
     "conntrack-timeouts",

@@ -1,11 +1,13 @@
 //! Routing: the tables of a netns, and route lookups as in Linux.
 //!
-//! Policy rules (`ip rule`), multipath routes, TOS routes and route exceptions (path MTU, redirects) are not modelled.
+//! Policy rules (`ip rule`), multipath routes, TOS routes and route exceptions for a path MTU are not modelled; those of
+//! ICMP redirects are.
 //! Without policy rules Linux keeps the local and the main table in one trie, so that the longest prefix wins across
 //! both; so does [`Fib`].
 
 mod address;
 mod cache;
+mod exception;
 mod input;
 mod output;
 mod route;
@@ -16,6 +18,7 @@ pub use address::{
     add_address, on_address_added, on_address_removed, on_device_down, on_device_up, remove_address,
 };
 pub use cache::InputCache;
+pub use exception::LIFETIME as REDIRECT_LIFETIME;
 pub use input::{InputKey, error_code, is_redirect_due, route_input};
 pub use output::{OutputKey, route_me_harder, route_output};
 pub use route::{FibError, Route, Selector, TableId};

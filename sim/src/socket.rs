@@ -33,8 +33,8 @@ use crate::fib::Routing;
 use crate::ids::{FlowId, PacketId, SocketId, SocketTimer};
 use crate::packet::Packet;
 use crate::route::RouteResult;
-use crate::time::Instant;
-use crate::trace::Outcome;
+use crate::time::{Duration, Instant};
+use crate::trace::{IgnoredRedirect, Outcome};
 use flow::Flows;
 use std::net::IpAddr;
 use table::{Socket, Table};
@@ -114,6 +114,15 @@ pub enum Delivery {
     NoSocket,
 }
 
+/// The route to which an ICMP redirect applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirected {
+    /// The route that a TCP socket has cached.
+    Cached(RouteResult),
+    /// The result of a route look-up with the addresses of the quoted packet.
+    ByLookup,
+}
+
 /// `EADDRINUSE`: another socket uses the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("address already in use")]
@@ -150,6 +159,7 @@ pub enum SendAgainError {
 pub struct Sockets {
     table: Table,
     flows: Flows,
+    call_duration: Duration,
 }
 
 impl Sockets {
@@ -298,6 +308,19 @@ impl Sockets {
         quoted: &[u8],
     ) {
         err::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
+    }
+
+    /// Finds the route that an ICMP redirect may change. `quoted` is the quoted packet; see [`Sockets::icmp_err`].
+    ///
+    /// # Errors
+    /// If no socket of this netns sent it, or a system call is in progress on that socket.
+    pub fn redirected(&self, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Result<Redirected, IgnoredRedirect> {
+        err::redirected(self, io, quoted)
+    }
+
+    /// Sets how long a system call takes; see [`crate::world::World::set_call_duration`].
+    pub(crate) const fn set_call_duration(&mut self, duration: Duration) {
+        self.call_duration = duration;
     }
 
     /// Handles an expired timer. Stale ones do nothing.

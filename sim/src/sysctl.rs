@@ -141,7 +141,7 @@ impl Sysctls {
     }
 
     /// The effective value for a device: `all` and the device's own value, combined as in include/linux/inetdevice.h
-    /// (`IN_DEV_MAXCONF`, `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`, `IN_DEV_CONF_GET`).
+    /// (`IN_DEV_MAXCONF`, `IN_DEV_ORCONF`, `IN_DEV_ANDCONF`, `IN_DEV_CONF_GET`, `IN_DEV_RX_REDIRECTS`).
     pub fn effective(&self, setting: DeviceSetting, device: DeviceId) -> u32 {
         let all = self.devices.all(setting);
         let own = self.devices.device(setting, device);
@@ -149,6 +149,10 @@ impl Sysctls {
             Combine::Max => all.max(own),
             Combine::Or => u32::from(all != 0 || own != 0),
             Combine::And => u32::from(all != 0 && own != 0),
+            Combine::AndIfForwarding => u32::from(match self.forwarding(device) {
+                true => all != 0 && own != 0,
+                false => all != 0 || own != 0,
+            }),
             Combine::Own => own,
         }
     }
@@ -180,6 +184,16 @@ impl Sysctls {
     /// True if local addresses are accepted as sources (`IN_DEV_ACCEPT_LOCAL`).
     pub fn accept_local(&self, device: DeviceId) -> bool {
         self.is_on(DeviceSetting::AcceptLocal, device)
+    }
+
+    /// True if ICMP redirects received on this device are followed (`IN_DEV_RX_REDIRECTS`).
+    pub fn accept_redirects(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::AcceptRedirects, device)
+    }
+
+    /// True if redirects must name the gateway of a route; applies without `shared_media` (`IN_DEV_SEC_REDIRECTS`).
+    pub fn secure_redirects(&self, device: DeviceId) -> bool {
+        self.is_on(DeviceSetting::SecureRedirects, device)
     }
 
     /// True if ICMP redirects are sent (`IN_DEV_TX_REDIRECTS`).

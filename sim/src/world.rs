@@ -22,7 +22,7 @@ use crate::ids::{DeviceId, FlowId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
 use crate::stack;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::timer_wheel::TimerWheel;
 use crate::trace::{Kept, Level, Trace, TraceEvent};
 use event::EventQueue;
@@ -57,6 +57,8 @@ pub struct World {
     events_max: u64,
     /// `None`: timers expire exactly when due.
     timer_wheel: Option<TimerWheel>,
+    /// How long a system call takes that sends something.
+    call_duration: Duration,
 }
 
 impl World {
@@ -74,6 +76,7 @@ impl World {
             flows: FxHashMap::default(),
             events_max: EVENTS_MAX,
             timer_wheel: None,
+            call_duration: Duration::ZERO,
         }
     }
 
@@ -91,6 +94,7 @@ impl World {
             flows: self.flows.clone(),
             events_max: self.events_max,
             timer_wheel: self.timer_wheel,
+            call_duration: self.call_duration,
         }
     }
 
@@ -103,6 +107,14 @@ impl World {
     pub fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.timer_wheel = Some(wheel);
         self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).icmp_limit.set_wheel(wheel));
+    }
+
+    /// From now on, system calls that send on a TCP socket take that long; zero by default. Until then, the socket ignores
+    /// ICMP redirects (`tcp_v4_err`, net/ipv4/tcp_ipv4.c). On a network without latency, such as one of veth pairs, a
+    /// router answers before the call returns.
+    pub fn set_call_duration(&mut self, duration: Duration) {
+        self.call_duration = duration;
+        self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).sockets.set_call_duration(duration));
     }
 
     /// The trace recorded so far, and the packet ledger.
@@ -181,6 +193,7 @@ impl World {
             effects: &mut effects,
         };
         let ns = Arc::make_mut(&mut self.netns[index(id)]);
+        ns.fib.expire(self.now);
         let result = act(ns, &mut cx);
         stack::carry_out(ns, &mut cx, 0);
         for effect in effects.drain(..) {

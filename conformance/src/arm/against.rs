@@ -40,6 +40,10 @@ const FIRST_PORT: u16 = 40_000;
 /// Number of client ports before the first is reused; its last connection has long ended by then.
 const PORT_COUNT: u16 = 20_000;
 
+/// How long a system call takes that sends something. Links of a lab have no latency, so everything that a packet causes
+/// happens within the call that sends it; on the simulator's links it takes up to this long.
+const CALL_DURATION: Duration = Duration::from_millis(2);
+
 /// The granularity of waiting.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -296,6 +300,7 @@ impl Arm for &mut PairedArm {
     fn build(&mut self, topology: &Topology) -> Result<(), ArmError> {
         let topology = hastened(topology);
         self.sim.build(&topology)?;
+        self.sim.set_call_duration(CALL_DURATION);
         self.kernel.build(&topology)?;
         // Both clocks start here.
         if let Some(wheel) = KernelArm::timer_wheel() {

@@ -140,7 +140,7 @@ fn forward(
     Ok(RouteResult {
         kind: entry.route.kind,
         device,
-        gateway: entry.gateway().map(IpAddr::V4),
+        gateway: fib.gateway(entry, key.dst).map(IpAddr::V4),
         source: source.into(),
     })
 }

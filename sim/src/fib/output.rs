@@ -58,7 +58,7 @@ pub fn route_output(
         if key.oif.is_none() && is_for_link(key.dst) {
             // The source address determines the output device of such a packet.
             key.oif = Some(holder.ok_or(DropReason::IpNoRouteOut)?);
-            return make_route(devices, sysctls, &key, None);
+            return make_route(fib, devices, sysctls, &key, None);
         }
         if !key.is_any_source && holder.is_none() {
             return Err(DropReason::IpNoRouteOut);
@@ -70,7 +70,7 @@ pub fn route_output(
         }
         if is_local_multicast(key.dst) || key.dst.is_broadcast() {
             key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Link));
-            return make_route(devices, sysctls, &key, None);
+            return make_route(fib, devices, sysctls, &key, None);
         }
         if key.dst.is_multicast() {
             key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Universe));
@@ -115,7 +115,7 @@ fn lookup_and_make(
         // With a given device, a destination without a route is assumed to be on-link.
         (Err(_), Some(oif)) => {
             key.src = key.src.or_else(|| select_source(devices, sysctls, oif, None, Scope::Link));
-            return make_route(devices, sysctls, &key, None);
+            return make_route(fib, devices, sysctls, &key, None);
         }
         (Err(DropReason::IpNoRouteIn), None) => return Err(DropReason::IpNoRouteOut),
         (Err(reason), None) => return Err(reason),
@@ -127,11 +127,12 @@ fn lookup_and_make(
     // Linux: fib_select_path.
     key.src = key.src.or_else(|| Some(entry.source(devices, sysctls)));
     key.oif = entry.device;
-    make_route(devices, sysctls, &key, Some(entry))
+    make_route(fib, devices, sysctls, &key, Some(entry))
 }
 
 // Linux: __mkroute_output.
 fn make_route(
+    fib: &Fib,
     devices: &Devices,
     sysctls: &Sysctls,
     key: &OutputKey,
@@ -151,7 +152,8 @@ fn make_route(
     } else if key.dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     } else {
-        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), entry.and_then(FibEntry::gateway))
+        let gateway = entry.and_then(|entry| fib.gateway(entry, key.dst));
+        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), gateway)
     };
     Ok(RouteResult { kind, device, gateway: gateway.map(IpAddr::V4), source: source.into() })
 }

@@ -1,5 +1,6 @@
 //! The routing tables: insertion, removal, and longest-prefix match.
 
+use super::exception::{Exceptions, FibInfo};
 use super::source::select_source;
 use super::{FibError, Route, Selector, TableId};
 use crate::device::{Device, Devices, Scope};
@@ -7,6 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
 use crate::route::RouteKind;
 use crate::sysctl::Sysctls;
+use crate::time::Instant;
 use ipnet::Ipv4Net;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -57,7 +59,9 @@ pub struct Fib {
     entries: FxHashMap<(u8, u32), Vec<FibEntry>>,
     /// Bit `n` is set if a prefix of length `n` exists.
     lengths: u64,
-    /// Number of additions and removals of routes.
+    /// Gateways learned from ICMP redirects.
+    exceptions: Exceptions,
+    /// Number of changes of routes and learned gateways.
     generation: u64,
     /// The user added a local route (`fib_has_custom_local_routes`), which disables the short cut in
     /// `fib_validate_source`.
@@ -97,6 +101,7 @@ impl Fib {
             Some(old) => {
                 *old = entry;
                 self.generation += 1;
+                self.forget_exceptions();
             }
             None => self.insert(entry),
         }
@@ -116,6 +121,38 @@ impl Fib {
             .position(|entry| entry.table == table && selector.matches(entry))
             .ok_or(FibError::NotFound)?;
         Ok(self.remove_at(dst, position))
+    }
+
+    /// Forgets learned gateways that have expired.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.exceptions.expire(now) {
+            self.generation += 1;
+        }
+    }
+
+    /// From now on, packets to `dst` go to `gateway`, as long as the same route leads there, for [`super::REDIRECT_LIFETIME`].
+    /// False if no route leads to `dst`.
+    /// Linux: the end of __ip_do_redirect, net/ipv4/route.c.
+    pub(crate) fn learn_gateway(&mut self, now: Instant, dst: Ipv4Addr, gateway: Ipv4Addr) -> bool {
+        let Some(entry) = self.lookup(dst).ok().copied() else { return false };
+        self.exceptions.learn(entry.info(), dst, gateway, now);
+        self.generation += 1;
+        true
+    }
+
+    /// The gateway for packets to `dst` along this route: a learned one, or that of the route; `None` if `dst` is on-link.
+    /// Linux: rt_set_nexthop and rt_bind_exception, net/ipv4/route.c.
+    pub(super) fn gateway(&self, entry: &FibEntry, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+        if self.exceptions.is_empty() {
+            return entry.gateway();
+        }
+        self.exceptions.get(&entry.info(), dst).or_else(|| entry.gateway())
+    }
+
+    /// True if some route has this gateway on this device (`ip_fib_check_default`, net/ipv4/fib_semantics.c).
+    pub(crate) fn is_known_gateway(&self, gateway: Ipv4Addr, device: DeviceId) -> bool {
+        let mut entries = self.entries.values().flatten();
+        entries.any(|entry| entry.route.via == Some(gateway) && entry.device == Some(device))
     }
 
     /// A number that changes whenever a route changes.
@@ -222,6 +259,7 @@ impl Fib {
             !entries.is_empty()
         });
         self.lengths = self.entries.keys().fold(0, |bits, (len, _)| bits | 1 << len);
+        self.forget_exceptions();
     }
 
     /// Every entry whose prefix contains `dst`, in lookup order. Visits only the prefix lengths that exist, and does not
@@ -263,7 +301,12 @@ impl Fib {
             self.entries.remove(&key(dst));
             self.lengths = self.entries.keys().fold(0, |bits, (len, _)| bits | 1 << len);
         }
+        self.forget_exceptions();
         removed
+    }
+
+    fn forget_exceptions(&mut self) {
+        self.exceptions.keep_those_of(self.entries.values().flatten().map(FibEntry::info));
     }
 
     // Linux: fib_create_info and fib_props, net/ipv4/fib_semantics.c.
@@ -336,6 +379,11 @@ impl Fib {
 }
 
 impl FibEntry {
+    fn info(&self) -> FibInfo {
+        let Self { table, route, device, is_kernel, .. } = *self;
+        FibInfo { table, route: Route { dst: Ipv4Net::default(), ..route }, device, is_kernel }
+    }
+
     /// The gateway, if it is the next hop: a gateway that is a local address makes the route direct.
     /// Linux: rt_set_nexthop, net/ipv4/route.c, uses `nhc_gw` if `nhc_scope` is RT_SCOPE_LINK.
     pub fn gateway(&self) -> Option<Ipv4Addr> {

@@ -179,6 +179,32 @@ impl NeighTable {
         }
     }
 
+    /// True if the address of a neighbour is known; else its resolution starts, without a packet that waits for it.
+    /// Linux: neigh_event_send without a packet, net/core/neighbour.c.
+    pub fn probe(
+        &mut self,
+        cx: &mut Context<'_>,
+        routing: Routing<'_>,
+        device: DeviceId,
+        addr: IpAddr,
+    ) -> bool {
+        let key = (device, addr);
+        if !routing.devices.get(device).has_arp() || group_address(routing, addr).is_some() {
+            return true;
+        }
+        if !self.entries.contains_key(&key) {
+            if !self.make_room(cx.now, routing.sysctls) {
+                return false;
+            }
+            self.entries.insert(key, Neighbour::new(cx.now));
+        }
+        let state = self.entries.get(&key).map(|entry| entry.state);
+        if state == Some(NeighState::Failed) && self.begin(cx, routing, key) {
+            self.request(cx, routing, key);
+        }
+        state.is_some_and(NeighState::is_valid)
+    }
+
     /// Handles an expired timer. Sends another request, or gives up: then every queued packet ends with
     /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] informs its sender.
     /// Linux: neigh_timer_handler. The event of a timer that was reset meanwhile is ignored.
@@ -229,25 +255,41 @@ impl NeighTable {
         key: (DeviceId, IpAddr),
         packet: Packet,
     ) -> Resolution {
-        let (device, _) = key;
-        let sysctls = routing.sysctls;
-        let entry = self.entries.get_mut(&key).expect("the caller created the entry");
-        entry.updated_at = cx.now;
-        if sysctls.neigh_count(DeviceSetting::McastSolicit, device) == 0 {
+        if !self.begin(cx, routing, key) {
             cx.effects.push(Effect::End {
                 packet: QueuedPacket(packet),
                 terminal: Terminal::Dropped(DropReason::NeighFailed),
             });
             return Resolution::Dropped;
         }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            enqueue(cx, routing.sysctls, key.0, entry, packet);
+        }
+        self.request(cx, routing, key);
+        Resolution::Queued
+    }
+
+    /// Makes an entry incomplete and sets its timer. False if requests are turned off.
+    fn begin(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: (DeviceId, IpAddr)) -> bool {
+        let (device, _) = key;
+        let sysctls = routing.sysctls;
+        let entry = self.entries.get_mut(&key).expect("the caller created the entry");
+        entry.updated_at = cx.now;
+        if sysctls.neigh_count(DeviceSetting::McastSolicit, device) == 0 {
+            return false;
+        }
         entry.state = NeighState::Incomplete;
         // There is no address for unicast probes.
         entry.probes = sysctls.neigh_count(DeviceSetting::UcastSolicit, device);
         let wait = retrans_time(sysctls, device);
         set_timer(cx, entry, key, cx.now + wait);
-        enqueue(cx, sysctls, device, entry, packet);
-        solicit(cx, routing, key, entry);
-        Resolution::Queued
+        true
+    }
+
+    fn request(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: (DeviceId, IpAddr)) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            solicit(cx, routing, key, entry);
+        }
     }
 
     /// True if there is room for one more entry, after garbage collection.

@@ -37,7 +37,7 @@ pub(super) fn udp_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: 
     }
     let (local, remote) = ((dst, udp.dst_port()), (src, udp.src_port()));
     let Some(id) = lookup(sockets, local, remote) else { return Delivery::NoSocket };
-    let Sockets { table, flows } = sockets;
+    let Sockets { table, flows, .. } = sockets;
     if let Some(Socket::Udp(socket)) = table.get_mut(id) {
         let datagram =
             Datagram { packet: packet.id, flow: packet.flow, local, remote, payload: udp.payload() };
@@ -89,7 +89,7 @@ pub(super) fn ping_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet:
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
         return Delivery::Dropped(DropReason::IcmpChecksum);
     };
-    let Sockets { table, flows } = sockets;
+    let Sockets { table, flows, .. } = sockets;
     let Some(id) = table.ping.get(&icmp.id()).copied() else { return Delivery::NoSocket };
     let Some(Socket::Ping(socket)) = table.get_mut(id) else {
         unreachable!("the index contains ping sockets");

@@ -10,6 +10,11 @@ use std::net::IpAddr;
 pub(super) struct DstCache(Option<(u64, RouteResult)>);
 
 impl DstCache {
+    /// The route, unless it may have changed (`__sk_dst_check`).
+    pub(super) fn get(&self, routing: Routing<'_>) -> Option<RouteResult> {
+        self.0.filter(|(made, _)| *made == routing.generation()).map(|(_, route)| route)
+    }
+
     /// The route from `local` to `remote`, looked up again if it may have changed (`sk_dst_check`); `None` if there is
     /// no route.
     pub(super) fn check(
@@ -18,14 +23,13 @@ impl DstCache {
         local: Endpoint,
         remote: Endpoint,
     ) -> Option<RouteResult> {
-        let generation = routing.generation();
-        if let Some((_, route)) = self.0.filter(|(made, _)| *made == generation) {
+        if let Some(route) = self.get(routing) {
             return Some(route);
         }
         // There is no stack for IPv6.
         let (IpAddr::V4(local), IpAddr::V4(remote)) = (local.0, remote.0) else { return None };
         let route = routing.output(&OutputKey::to(remote).from(local)).ok()?;
-        self.0 = Some((generation, route));
+        self.0 = Some((routing.generation(), route));
         Some(route)
     }
 }

@@ -3,8 +3,9 @@
 use super::icmp::{Message, icmp_error};
 use super::table::Socket;
 use super::tcp::FourTuple;
-use super::{Endpoint, SocketIo, Sockets};
+use super::{Endpoint, Redirected, SocketIo, Sockets};
 use crate::ids::SocketId;
+use crate::trace::IgnoredRedirect;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::quote::QUOTED_MIN;
 use crate::wire::{Quote, be16, be32, protocol};
@@ -23,6 +24,49 @@ pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, message:
         }
         _ => {}
     }
+}
+
+/// Finds the route that a redirect about a packet may change, if a socket or the kernel of this netns sent it.
+///
+/// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c; `__udp4_lib_err`, net/ipv4/udp.c; `ping_err`, net/ipv4/ping.c; `icmp_err`,
+/// net/ipv4/icmp.c.
+pub(super) fn redirected(
+    sockets: &Sockets,
+    io: &SocketIo<'_, '_>,
+    quoted: &[u8],
+) -> Result<Redirected, IgnoredRedirect> {
+    let sender = Quote::parse(quoted).filter(|quote| quote.l4.len() >= QUOTED_MIN);
+    let sender = sender.and_then(|quote| Some((quote, quote.ports()?)));
+    let (Quote { ip, l4 }, (src_port, dst_port)) = sender.ok_or(IgnoredRedirect::NoSocket)?;
+    let (local, remote): (Endpoint, Endpoint) = ((ip.src().into(), src_port), (ip.dst().into(), dst_port));
+    let table = &sockets.table;
+    let is_sent_here = match ip.protocol() {
+        protocol::TCP => {
+            let id = table.tcp_established(FourTuple { local, remote });
+            return match id.and_then(|id| table.get(id)) {
+                Some(Socket::Connection(connection)) => {
+                    connection.redirected(io, be32(l4, 4), sockets.call_duration)
+                }
+                Some(
+                    Socket::Listener(_)
+                    | Socket::Request(_)
+                    | Socket::TimeWait(_)
+                    | Socket::Udp(_)
+                    | Socket::Ping(_),
+                )
+                | None => Err(IgnoredRedirect::NoSocket),
+            };
+        }
+        protocol::UDP => table.udp_on(local.1).any(|socket| socket.is_about(local, remote)),
+        // Replies are the kernel's own.
+        protocol::ICMP => {
+            let ping = table.ping.get(&be16(l4, 4)).and_then(|id| table.get(*id));
+            let is_asked = matches!(ping, Some(Socket::Ping(socket)) if socket.is_about(local.0, remote.0));
+            l4[0] == icmp_type::ECHO_REPLY || (l4[0] == icmp_type::ECHO_REQUEST && is_asked)
+        }
+        _ => false,
+    };
+    if is_sent_here { Ok(Redirected::ByLookup) } else { Err(IgnoredRedirect::NoSocket) }
 }
 
 /// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c.

@@ -2,7 +2,7 @@
 
 use super::hooks::Stopped;
 use super::transport::{self, deliver_to_sockets};
-use super::{consume_skb, ip_output, kfree_skb};
+use super::{consume_skb, ip_output, kfree_skb, redirect};
 use crate::context::{Context, OriginalPacket};
 use crate::drop_reason::DropReason;
 use crate::icmp_limit::IcmpMessage;
@@ -166,7 +166,8 @@ pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
         icmp_type::DEST_UNREACHABLE | icmp_type::TIME_EXCEEDED | icmp_type::PARAMETER_PROBLEM => {
             icmp_unreach(ns, cx, packet);
         }
-        // Redirects of modelled routers never change a route in use: accepted and ignored. Other types as well.
+        icmp_type::REDIRECT => redirect::icmp_redirect(ns, cx, packet),
+        // Other types are accepted and ignored.
         _ => consume_skb(ns, cx, packet),
     }
 }

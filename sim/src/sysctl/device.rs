@@ -14,6 +14,8 @@ pub enum Combine {
     Or,
     /// Both (`IN_DEV_ANDCONF`).
     And,
+    /// Both if the device forwards, else either (`IN_DEV_RX_REDIRECTS`).
+    AndIfForwarding,
     /// The device's own; `all` is ignored (`IN_DEV_CONF_GET`).
     Own,
 }
@@ -41,6 +43,7 @@ impl Group {
 #[expect(missing_docs, reason = "the table below describes each")]
 pub enum DeviceSetting {
     AcceptLocal,
+    AcceptRedirects,
     ArpAccept,
     ArpAnnounce,
     ArpFilter,
@@ -52,6 +55,7 @@ pub enum DeviceSetting {
     ProxyArp,
     RouteLocalnet,
     RpFilter,
+    SecureRedirects,
     SendRedirects,
     SharedMedia,
     SrcValidMark,
@@ -99,12 +103,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 // Linux: ipv4_devconf and ipv4_devconf_dflt, net/ipv4/devinet.c; arp_tbl, net/ipv4/arp.c; the macros of
 // include/linux/inetdevice.h. Rows are in the order of the enum, so that a setting is its own index.
-const ROWS: [Row; 24] = {
-    use Combine::{And, Max, Or, Own};
+const ROWS: [Row; 26] = {
+    use Combine::{And, AndIfForwarding, Max, Or, Own};
     use DeviceSetting as S;
     [
         // Unless set, a packet with a local address as source is martian.
         conf(S::AcceptLocal, "accept_local", 0, Or),
+        // On; but enabling forwarding sets `all` to 0, so that routers follow no redirects.
+        conf(S::AcceptRedirects, "accept_redirects", 1, AndIfForwarding),
         // Entries are created for senders of requests to us, not for mere announcements.
         conf(S::ArpAccept, "arp_accept", 0, Max),
         // kube-proxy's ipvs mode sets 2, so that VIPs of kube-ipvs0 are never announced as senders.
@@ -123,6 +129,8 @@ const ROWS: [Row; 24] = {
         unfollowed(conf(S::RouteLocalnet, "route_localnet", 0, Or)),
         // The kernel's default; systemd writes 2 to `default` on most distributions.
         conf(S::RpFilter, "rp_filter", 0, Max),
+        // Without shared_media, only gateways of routes are accepted from redirects.
+        conf(S::SecureRedirects, "secure_redirects", 1, Or),
         // On, combined with Or: to turn redirects off, both `all` and the device must be 0.
         conf(S::SendRedirects, "send_redirects", 1, Or),
         conf(S::SharedMedia, "shared_media", 1, Or),
@@ -245,7 +253,8 @@ impl DeviceValues {
         self.default[setting as usize] = value;
     }
 
-    /// Sets forwarding everywhere at once, unless `all` already has this value.
+    /// Sets forwarding everywhere at once, unless `all` already has this value. Routers do not follow redirects, so it also
+    /// sets `all` of `accept_redirects`.
     /// Linux: devinet_sysctl_forward and inet_forward_change, net/ipv4/devinet.c. It does not count as writing the
     /// default.
     pub(super) fn set_forwarding(&mut self, devices: &Devices, value: u32) {
@@ -253,6 +262,7 @@ impl DeviceValues {
             return;
         }
         self.set_all(DeviceSetting::Forwarding, value);
+        self.set_all(DeviceSetting::AcceptRedirects, u32::from(value == 0));
         self.default[DeviceSetting::Forwarding as usize] = value;
         for device in devices.iter() {
             self.set_device(DeviceSetting::Forwarding, device.id, value);

@@ -128,6 +128,7 @@ fn all_and_device_combine_as_inetdevice_h_says() {
         "promote_secondaries",
         "proxy_arp",
         "route_localnet",
+        "secure_redirects",
         "send_redirects",
         "shared_media",
         "src_valid_mark",

@@ -361,6 +361,41 @@ pub enum RouteEvent {
         /// The route, or why there is none.
         result: Result<RouteResult, DropReason>,
     },
+    /// An ICMP redirect was followed: a gateway was learned for a destination (`__ip_do_redirect`).
+    Learned {
+        /// Destination.
+        dst: IpAddr,
+        /// The gateway.
+        gateway: IpAddr,
+    },
+    /// An ICMP redirect was ignored.
+    RedirectIgnored {
+        /// The gateway that it names.
+        gateway: IpAddr,
+        /// Why.
+        reason: IgnoredRedirect,
+    },
+}
+
+/// Why an ICMP redirect was not followed (`__ip_do_redirect`, net/ipv4/route.c; `tcp_v4_err`, net/ipv4/tcp_ipv4.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IgnoredRedirect {
+    /// No socket of this netns sent the quoted packet, or it has no route cached.
+    NoSocket,
+    /// A program is in a system call on the socket.
+    SocketLocked,
+    /// It does not come from the current gateway.
+    NotFromGateway,
+    /// `accept_redirects` is off.
+    Disabled,
+    /// The gateway is not a unicast address of another host, or the code is unknown.
+    Invalid,
+    /// The gateway is on another subnet, and `shared_media` is off.
+    OtherSubnet,
+    /// The gateway is not that of a route, with `secure_redirects` and without `shared_media`.
+    UnknownGateway,
+    /// The address of the gateway is not resolved yet; an ARP request is sent.
+    Unresolved,
 }
 
 /// A neighbour event.

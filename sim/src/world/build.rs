@@ -97,6 +97,8 @@ impl World {
     pub fn add_netns(&mut self, name: &str) -> NetnsId {
         let id = NetnsId(u32::try_from(self.netns.len()).expect("fewer than 2^32 netns"));
         self.netns.push(Arc::new(Netns::new(id, name)));
+        let call_duration = self.call_duration;
+        self.netns_mut(id).sockets.set_call_duration(call_duration);
         if let Some(wheel) = self.timer_wheel {
             self.netns_mut(id).icmp_limit.set_wheel(wheel);
         }

@@ -5,6 +5,7 @@ mod destinations;
 mod devices;
 mod laws;
 mod raw;
+mod redirects;
 
 use super::{ConnectSpec, RunLimit, VethEnd, World, WorldOptions};
 use crate::drop_reason::DropReason;

@@ -14,15 +14,11 @@ use super::lab::{Lab, LabError, LabNetns};
 use super::rtnetlink::{IpCommand, NewDevice, Rtnetlink};
 
 /// Sysctls of every namespace, set before its devices are created.
-const QUIET: [(&str, &str); 3] = [
+const QUIET: [(&str, &str); 1] = [
     // Disables IPv6, whose router solicitations and duplicate address detection would appear in captures. The loopback
     // device exists already and sends neither, so it is left alone: writing `all` needs a lock, and while another lab
     // holds it the kernel makes the thread retry (`addrconf_disable_ipv6`, net/ipv6/addrconf.c).
     ("net.ipv6.conf.default.disable_ipv6", "1"),
-    // Whether Linux follows a redirect depends on whether the socket is locked at that moment (`tcp_v4_err`,
-    // net/ipv4/tcp_ipv4.c), and the simulator follows none. Redirects are still sent, and captured.
-    ("net.ipv4.conf.all.accept_redirects", "0"),
-    ("net.ipv4.conf.default.accept_redirects", "0"),
 ];
 
 /// Time for devices to come up. The kernel completes this in the background (net/core/link_watch.c).

@@ -257,6 +257,11 @@ impl SimArm {
         Ok(Alternative { path, seen, attempts, left })
     }
 
+    /// From here on, system calls take that long; see [`World::set_call_duration`].
+    pub(crate) fn set_call_duration(&mut self, duration: Duration) {
+        self.world.set_call_duration(duration);
+    }
+
     /// From here on, timers expire on the ticks of such a kernel.
     pub(crate) fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.world.set_timer_wheel(wheel);

@@ -5,7 +5,7 @@ use crate::palette::Tone;
 use sim::drop_reason::DropReason;
 use sim::ids::NetnsId;
 use sim::route::{RouteKind, RouteResult};
-use sim::trace::{NeighEvent, RouteEvent};
+use sim::trace::{IgnoredRedirect, NeighEvent, RouteEvent};
 use std::net::IpAddr;
 
 pub(super) fn route(words: &RowContext<'_>, netns: NetnsId, event: &RouteEvent) -> Row {
@@ -15,6 +15,26 @@ pub(super) fn route(words: &RowContext<'_>, netns: NetnsId, event: &RouteEvent) 
             let source = result.as_ref().map_or_else(|_| String::new(), |it| format!(" src {}", it.source));
             decision(words, netns, *dst, result, &source)
         }
+        RouteEvent::Learned { dst, gateway } => {
+            Row::new("route", format!("{dst} via {gateway} from now on: the redirect is followed"))
+        }
+        RouteEvent::RedirectIgnored { gateway, reason } => {
+            Row::new("route", format!("redirect to {gateway} ignored: {}", ignored(*reason)))
+        }
+    }
+}
+
+/// Why a redirect has no effect.
+const fn ignored(reason: IgnoredRedirect) -> &'static str {
+    match reason {
+        IgnoredRedirect::NoSocket => "no socket sent the quoted packet",
+        IgnoredRedirect::SocketLocked => "a program is in a system call on the socket",
+        IgnoredRedirect::NotFromGateway => "it does not come from the current gateway",
+        IgnoredRedirect::Disabled => "accept_redirects is off",
+        IgnoredRedirect::Invalid => "the gateway or the code is invalid",
+        IgnoredRedirect::OtherSubnet => "the gateway is on another subnet, and shared_media is off",
+        IgnoredRedirect::UnknownGateway => "no route has this gateway, and secure_redirects is on",
+        IgnoredRedirect::Unresolved => "its MAC address is not known yet",
     }
 }
 

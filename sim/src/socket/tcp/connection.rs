@@ -65,6 +65,10 @@ pub(super) struct Inherited {
     pub(super) ts_recent: Option<(u32, Instant)>,
 }
 
+/// How long a server takes from its answer to the next read, in which it sees that the client has closed. A client that has
+/// closed resets the connection when the answer arrives; without latency on the links, that comes first.
+const READ_AGAIN: Duration = Duration::from_millis(1);
+
 /// The application of a connection.
 #[derive(Clone, Debug)]
 pub(super) enum App {
@@ -115,6 +119,8 @@ pub(in crate::socket) struct Connection {
     pub(super) last_oow_ack: Option<Instant>,
     /// The outcome of a non-fatal ICMP error (`sk_err_soft`).
     pub(super) soft_error: Option<Outcome>,
+    /// Start of the application's last system call that may have sent something.
+    pub(super) called_at: Instant,
 }
 
 impl Connection {
@@ -154,6 +160,7 @@ impl Connection {
             tlp_high_seq: None,
             last_oow_ack: None,
             soft_error: None,
+            called_at: io.cx.now,
         }
     }
 
@@ -250,10 +257,13 @@ impl Connection {
             App::Server(server) => {
                 let answer = if unread.is_empty() { None } else { server.answer(&unread, local, remote) };
                 self.after_read(io, !unread.is_empty());
+                let has_answered = answer.is_some();
                 if let Some(answer) = answer {
                     self.write(io, &answer);
                 }
-                if self.rcv.is_finished {
+                if self.rcv.is_finished && has_answered {
+                    self.timers.arm(io, self.id, TimerKind::Deadline, READ_AGAIN);
+                } else if self.rcv.is_finished {
                     self.close(io);
                 }
             }
@@ -299,9 +309,13 @@ impl Connection {
         Ok(())
     }
 
-    /// The client's timeout has expired.
+    /// The client's timeout has expired, or a server reads the end of the stream.
     pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
-        self.finish(io, flows, Outcome::Timeout);
+        match self.app {
+            App::Client(_) => self.finish(io, flows, Outcome::Timeout),
+            App::Server(_) => self.close(io),
+            App::Gone => {}
+        }
     }
 
     /// Ends the client's exchange. Closes the socket like close(2), unless it is kept open and still usable.
@@ -356,12 +370,14 @@ impl Connection {
         };
         if self.state != State::Closed {
             self.snd.write_fin();
+            self.called_at = io.cx.now;
             self.push(io);
         }
     }
 
     fn write(&mut self, io: &mut SocketIo<'_, '_>, bytes: &[u8]) {
         self.snd.write(bytes);
+        self.called_at = io.cx.now;
         self.push(io);
     }
 

@@ -5,10 +5,11 @@
 use super::HEADERS_LEN;
 use super::connection::{Connection, State};
 use super::seq::Seq;
-use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
 use crate::socket::icmp::{Message, icmp_error};
-use crate::trace::Outcome;
+use crate::socket::{Redirected, SocketIo};
+use crate::time::Duration;
+use crate::trace::{IgnoredRedirect, Outcome};
 
 impl Connection {
     /// An error about the segment with that sequence number.
@@ -40,6 +41,22 @@ impl Connection {
             | State::LastAck => self.soft_error = Some(error.outcome),
             State::TimeWait(_) | State::Closed => {}
         }
+    }
+
+    /// The cached route, if a redirect about the segment with that sequence number may change it: if no system call is in
+    /// progress on the socket (`sock_owned_by_user`).
+    pub(in crate::socket) fn redirected(
+        &self,
+        io: &SocketIo<'_, '_>,
+        sequence: u32,
+        call_duration: Duration,
+    ) -> Result<Redirected, IgnoredRedirect> {
+        let is_own = Seq(sequence).is_between(self.snd.snd_una, self.snd.snd_nxt);
+        let route = self.dst.get(io.routing).filter(|_| is_own).ok_or(IgnoredRedirect::NoSocket)?;
+        if io.cx.now < self.called_at + call_duration {
+            return Err(IgnoredRedirect::SocketLocked);
+        }
+        Ok(Redirected::Cached(route))
     }
 
     /// The path accepts smaller segments only: the flight is split and retransmitted (`tcp_simple_retransmit`).
