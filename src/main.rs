@@ -8,6 +8,8 @@ mod input;
 mod kernel;
 mod library;
 mod list;
+#[cfg(feature = "mutations")]
+mod mutation;
 mod progress;
 mod render;
 mod scenario;
@@ -35,6 +37,8 @@ fn guarded(run: impl FnOnce() -> Result<Exit, Stop>) -> Result<Exit, Stop> {
 }
 
 fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
+    #[cfg(feature = "mutations")]
+    mutation::select()?;
     match command {
         Command::Scenario(args) => scenario::run(args, out),
         Command::Conformance(args) => conformance::run(args, out),

@@ -54,3 +54,6 @@ pub mod yaml;
 // Support modules of tests name the crate from outside.
 #[cfg(test)]
 extern crate self as conformance;
+
+#[cfg(feature = "mutations")]
+pub use sim::mutation;

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 30] = built_in![
+pub const SCENARIOS: [BuiltIn; 45] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -49,21 +49,36 @@ pub const SCENARIOS: [BuiltIn; 30] = built_in![
     "hairpin-off",
     "bridge-nf-off",
     "forwarding-off",
+    "forwarding-off-one-device",
     "host-network-endpoint",
     "node-without-pods",
     "asymmetric-route",
     "icmp-redirect",
     "session-affinity",
+    "session-affinity-renewed",
+    "session-affinity-per-service",
     "udp-removed-endpoint",
     "conntrack-timeouts",
+    "conntrack-default-timeouts",
     "dns",
     "conntrack-half-open",
     "conntrack-invalid",
     "conntrack-out-of-window",
+    "conntrack-port-reuse",
+    "conntrack-syn-retry",
     "nat-syn-retry",
+    "nat-source-port-clash",
+    "masquerade-low-port",
     "martian-source",
+    "route-localnet-off",
     "ttl-expires",
+    "ip-default-ttl",
+    "icmp-error-source",
+    "icmp-echo-ignore-all",
     "icmp-errors-limited",
+    "neighbour-queue",
+    "arp-ignore",
+    "arp-announce",
 ];
 
 impl BuiltIn {

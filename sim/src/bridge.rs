@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::drop_reason::DropReason;
 use crate::fdb::FdbEntry;
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
 use crate::stack::{dev, kfree_skb};
@@ -40,7 +41,7 @@ pub(crate) fn br_handle_frame_finish(
     packet: Packet,
 ) {
     let (src, dst) = (packet.ethernet().src(), packet.ethernet().dst());
-    if ns.fdb.learn(bridge, src, port, cx.now) {
+    if !Mutation::BridgeNeverLearns.is_on() && ns.fdb.learn(bridge, src, port, cx.now) {
         cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::Learned { port, mac: src }));
     }
     let is_local_too = dst.is_multicast() || ns.devices.get(bridge).is_promiscuous;
@@ -146,7 +147,7 @@ fn should_deliver(
     from: Option<DeviceId>,
 ) -> bool {
     let port = ns.devices.get(to);
-    let deliver = port.is_up && (port.is_hairpin || from != Some(to));
+    let deliver = port.is_up && (port.is_hairpin || Mutation::HairpinAlwaysOn.is_on() || from != Some(to));
     if !deliver {
         cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::NotDelivered { port: to }));
     }

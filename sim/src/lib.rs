@@ -18,6 +18,7 @@
 //! | [`drop_reason`] | why packets are dropped |
 //! | [`packet`] | bytes plus the metadata that Linux keeps in `struct sk_buff` |
 //! | [`trace`] | the typed event stream of a run |
+//! | [`mutation`] | faults that tests build in, to learn whether they are found |
 //! | [`draws`] | random decisions, by purpose and range |
 //! | [`context`] | the context in which a subsystem processes a packet, and the effects that it requests |
 //!
@@ -60,6 +61,7 @@ pub mod icmp_limit;
 pub mod ids;
 pub mod ipset;
 pub mod link;
+pub mod mutation;
 pub mod neigh;
 pub mod netfilter;
 pub mod netns;

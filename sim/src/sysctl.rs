@@ -14,6 +14,7 @@ pub use tcp_rmem::TcpRmem;
 
 use crate::device::Devices;
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::text::ports::PortRange;
 use crate::time::Duration;
@@ -146,6 +147,7 @@ impl Sysctls {
         let all = self.devices.all(setting);
         let own = self.devices.device(setting, device);
         match setting.combine() {
+            Combine::Max if Mutation::AllSettingUnread.is_on() => own,
             Combine::Max => all.max(own),
             Combine::Or => u32::from(all != 0 || own != 0),
             Combine::And => u32::from(all != 0 && own != 0),
@@ -153,6 +155,7 @@ impl Sysctls {
                 true => all != 0 && own != 0,
                 false => all != 0 || own != 0,
             }),
+            Combine::Own if Mutation::DeviceSettingUnread.is_on() => all,
             Combine::Own => own,
         }
     }
@@ -255,6 +258,9 @@ impl Sysctls {
 
     /// TTL of locally generated packets.
     pub fn ip_default_ttl(&self) -> u8 {
+        if Mutation::DefaultTtlUnread.is_on() {
+            return 64;
+        }
         u8::try_from(self.value(Setting::IpDefaultTtl)).expect("the table limits it to 255")
     }
 

@@ -3,6 +3,8 @@
 //! Needs root, `unshare`, `nsenter`, `bash` and `ip`; skips with a message if they are missing.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "support/mutation.rs"]
+mod mutation;
 #[path = "support/netns.rs"]
 mod netns;
 
@@ -135,6 +137,7 @@ fn outcomes(script: &[String], said: &[String]) -> Vec<Outcome> {
 }
 
 fn ask_simulator(settings: &[&str], sender: &str) -> Outcome {
+    mutation::select();
     let (devices, fib) = host();
     let mut sysctls = Sysctls::default();
     for setting in settings {

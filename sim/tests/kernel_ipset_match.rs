@@ -9,6 +9,8 @@
     reason = "only tests ask the kernel, and they must start processes for it"
 )]
 
+#[path = "support/mutation.rs"]
+mod mutation;
 #[path = "support/netns.rs"]
 mod netns;
 #[path = "support/random.rs"]
@@ -198,6 +200,7 @@ impl Case {
     }
 
     fn simulate(&self) -> Outcome {
+        mutation::select();
         let start = Instant::START + Duration::from_secs(1000);
         let mut ns = Netns::new(NetnsId(0), "simulated");
         if let Err(error) = ns.ipset.restore(start, "sets", &self.sets, IpsetOptions::default()) {

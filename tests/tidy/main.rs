@@ -6,6 +6,7 @@
 mod circles;
 mod layers;
 mod modules;
+mod mutations;
 mod phrases;
 mod project;
 mod purity;
@@ -18,7 +19,7 @@ use project::{File, Finding};
 type Check = fn(&[File]) -> Vec<Finding>;
 
 /// All checks, with the name printed on failure.
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 16] = [
     ("crates import only crates below them (Cargo.toml)", layers::manifests),
     ("crates import only crates below them (paths in code)", layers::paths),
     ("files do not import each other in a circle", circles::of_files),
@@ -33,6 +34,7 @@ const CHECKS: [(&str, Check); 15] = [
     ("no phrase that is hard to read", phrases::plain_english),
     ("every scenario states its intent", text::scenario_intent),
     ("every chapter of the book is in its summary", text::book_summary),
+    ("every mutation has a row, and its place asks for it", mutations::places),
     ("every trap of the kernel is pinned by a test", traps::table),
 ];
 

@@ -329,6 +329,7 @@ fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
             is_replied: row.status.contains(CtStatus::SEEN_REPLY),
             is_assured: row.status.contains(CtStatus::ASSURED),
             mark: row.mark,
+            expires_in: Duration::from_secs(row.timeout_seconds),
         })
     };
     rows.iter().filter_map(observation).collect()

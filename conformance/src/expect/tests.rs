@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::*;
 use crate::observation::{EndpointName, Outcome, Refusal, Transport};
@@ -153,6 +154,7 @@ fn conntrack_entries_are_counted_by_what_is_asked() {
         is_replied,
         is_assured: false,
         mark: 0,
+        expires_in: Duration::ZERO,
     };
     let table = vec![
         entry(Transport::Udp, "10.244.1.2:40000", "10.96.0.10:53", true),
@@ -183,7 +185,7 @@ fn conntrack_entries_are_counted_by_what_is_asked() {
                 ..any.clone()
             },
             Some(
-                "conntrack: expected 0 unreplied udp entries to 10.96.0.10 on node-1, found 1: udp 10.244.1.2:40001 -> 10.96.0.10:53 [UNREPLIED], reply 10.96.0.10:53 -> 10.244.1.2:40001",
+                "conntrack: expected 0 unreplied udp entries to 10.96.0.10 on node-1, found 1: udp 0 10.244.1.2:40001 -> 10.96.0.10:53 [UNREPLIED], reply 10.96.0.10:53 -> 10.244.1.2:40001",
             ),
         ),
         (

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sim::ct::TcpState;
 
@@ -26,6 +27,8 @@ pub struct ConntrackObservation {
     pub is_assured: bool,
     /// The connection mark.
     pub mark: u32,
+    /// The remaining time, in whole seconds, rounded down.
+    pub expires_in: Duration,
 }
 
 /// The fields by which conntrack distinguishes ICMP flows between the same hosts.
@@ -39,12 +42,16 @@ pub struct IcmpKey {
     pub id: u16,
 }
 
+/// By how much the remaining times of equal entries may differ: both are rounded, and the packet that renewed the timer
+/// may be late by an eighth of the flow's age on one side.
+const EXPIRY_TOLERANCE: Duration = Duration::from_secs(3);
+
 impl ConntrackObservation {
-    /// Entries that only one of the tables has. Duplicates are counted.
+    /// Entries that only one of the tables has; their remaining times may differ slightly. Duplicates are counted.
     pub fn apart(left: Vec<Self>, right: Vec<Self>) -> (Vec<Self>, Vec<Self>) {
         let mut only_right = right;
         let mut only_left = left;
-        only_left.retain(|entry| match only_right.iter().position(|other| other == entry) {
+        only_left.retain(|entry| match only_right.iter().position(|other| entry.is_like(other)) {
             Some(index) => {
                 only_right.remove(index);
                 false
@@ -52,6 +59,11 @@ impl ConntrackObservation {
             None => true,
         });
         (only_left, only_right)
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let apart = self.expires_in.abs_diff(other.expires_in);
+        apart <= EXPIRY_TOLERANCE && *self == Self { expires_in: self.expires_in, ..other.clone() }
     }
 
     /// The source port before and after translation, equal if it was not translated; for ICMP, the identifier.
@@ -65,7 +77,7 @@ impl ConntrackObservation {
 
 impl fmt::Display for ConntrackObservation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.protocol.name())?;
+        write!(formatter, "{} {}", self.protocol.name(), self.expires_in.as_secs())?;
         if let Some(state) = self.tcp_state {
             write!(formatter, " {}", state.name())?;
         }

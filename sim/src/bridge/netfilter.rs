@@ -7,6 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::{InputKey, Routing};
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::{BridgeInfo, Packet, PacketType};
 use crate::stack::hooks::nf_hook;
@@ -25,7 +26,10 @@ pub(super) fn br_nf_pre_routing(
     port: DeviceId,
     mut packet: Packet,
 ) -> Option<Packet> {
-    if !ns.sysctls.bridge_nf_call_iptables() || packet.ethernet().ethertype() != EtherType::Ipv4 {
+    if !ns.sysctls.bridge_nf_call_iptables()
+        || Mutation::BridgeSkipsIptables.is_on()
+        || packet.ethernet().ethertype() != EtherType::Ipv4
+    {
         return Some(packet);
     }
     if let Err(reason) = br_validate_ipv4(&mut packet) {
@@ -99,7 +103,11 @@ fn br_nf_pre_routing_finish(
     match ns.input_routes.route_input(routing, &key) {
         // The route leads through the bridge itself: the packet stays on it. This counts as forwarding, because with
         // forwarding off ip_route_input returns the loopback's error route.
-        Ok(route) if route.device == bridge && ns.sysctls.forwarding(bridge) => {
+        Ok(route)
+            if route.device == bridge
+                && ns.sysctls.forwarding(bridge)
+                && !Mutation::BridgedDnatPassedUp.is_on() =>
+        {
             packet.meta.in_dev = Some(port);
             packet.meta.route = Some(route);
             br_nf_pre_routing_finish_bridge(ns, cx, bridge, route.next_hop(dst.into()), packet);
@@ -153,7 +161,9 @@ pub(super) fn br_nf_pre_routing_finish_bridge_slow(
     info.is_bridged_dnat = false;
     info.phys_out = None;
     let (port, src_mac) = (info.phys_in, info.src_mac);
-    packet.set_src_mac(src_mac);
+    if !Mutation::BridgedDnatTakesOwnMac.is_on() {
+        packet.set_src_mac(src_mac);
+    }
     br_handle_frame_finish(ns, cx, bridge, port, packet);
 }
 

@@ -5,6 +5,7 @@ use super::{Part, end, end_all};
 use crate::context::Context;
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::packet::{Defragmented, Packet, QueuedPacket};
 use crate::time::Instant;
 use crate::trace::Terminal;
@@ -151,13 +152,14 @@ impl Queue {
 
     /// Linux: `inet_frag_queue_insert`.
     fn find_gap(&self, offset: u32, end: u32) -> Placement {
+        let overlap = Mutation::FragmentOverlapKept.or(Placement::Known, Placement::Wrong);
         if self.tail_end < end {
-            return if offset < self.tail_end { Placement::Wrong } else { Placement::At { offset, end } };
+            return if offset < self.tail_end { overlap } else { Placement::At { offset, end } };
         }
         match self.runs.iter().find(|(first, behind)| offset < *behind && end > *first) {
             None => Placement::At { offset, end },
             Some((first, behind)) if offset >= *first && end <= *behind => Placement::Known,
-            Some(_) => Placement::Wrong,
+            Some(_) => overlap,
         }
     }
 

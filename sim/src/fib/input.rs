@@ -7,6 +7,7 @@ use super::{Fib, FibEntry, Routing};
 use crate::device::{Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Sysctls;
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,7 +56,10 @@ pub fn route_input(
         return Err(DropReason::IpInvalidDestination);
     }
     // D-42. Packets that loop through `lo` already have a route, and are not checked here.
-    if (dst.is_loopback() || src.is_loopback()) && !sysctls.route_localnet(in_dev) {
+    if (dst.is_loopback() || src.is_loopback())
+        && !sysctls.route_localnet(in_dev)
+        && !Mutation::LoopbackRouted.is_on()
+    {
         return Err(DropReason::IpLocalnet);
     }
     let found = fib.lookup(dst);
@@ -77,7 +81,7 @@ pub fn route_input(
             | RouteKind::Blackhole => {}
         }
     }
-    if !sysctls.forwarding(in_dev) {
+    if !sysctls.forwarding(in_dev) && !Mutation::ForwardingAlwaysOn.is_on() {
         return Err(DropReason::ForwardingOff);
     }
     forward(fib, devices, sysctls, key, found?)
@@ -100,7 +104,7 @@ pub fn error_code(reason: DropReason) -> Option<u8> {
 /// Linux: __mkroute_input, net/ipv4/route.c, and the positive result of __fib_validate_source, net/ipv4/fib_frontend.c.
 pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, route: &RouteResult) -> bool {
     let Routing { devices, sysctls, .. } = routing;
-    if route.device != in_dev || !sysctls.send_redirects(in_dev) {
+    if route.device != in_dev || !sysctls.send_redirects(in_dev) || Mutation::RedirectsUnsent.is_on() {
         return false;
     }
     let gateway = match route.gateway {
@@ -218,6 +222,9 @@ fn validate_source(
     key: &InputKey,
     out_dev: Option<DeviceId>,
 ) -> Result<(), DropReason> {
+    if Mutation::SourceUnvalidated.is_on() {
+        return Ok(());
+    }
     let InputKey { in_dev, src, .. } = *key;
     let rp_filter = sysctls.rp_filter(in_dev);
     // If the packet leaves through its ingress device, the kernel needs the full check to decide about a redirect.
@@ -252,5 +259,5 @@ fn validate_source(
     if devices.get(in_dev).addrs.is_empty() {
         return last_resort();
     }
-    if rp_filter == 1 { Err(DropReason::IpRpFilter) } else { Ok(()) }
+    if rp_filter == 1 && !Mutation::StrictFilterLoose.is_on() { Err(DropReason::IpRpFilter) } else { Ok(()) }
 }

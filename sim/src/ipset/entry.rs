@@ -1,6 +1,7 @@
 //! The value of an element, and reasons why a change to a set is rejected.
 
 use super::header::Extensions;
+use crate::mutation::Mutation;
 use crate::time::{Duration, Instant};
 
 /// The extensions of an element.
@@ -44,7 +45,7 @@ impl ElementData {
 
     /// Linux: `ip_set_timeout_expired`, include/linux/netfilter/ipset/ip_set.h.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|expires| expires < now)
+        !Mutation::IpsetTimeoutIgnored.is_on() && self.expires.is_some_and(|expires| expires < now)
     }
 
     /// Remaining seconds as listed: zero means permanent, and less than one is shown as one (`ip_set_timeout_get`).

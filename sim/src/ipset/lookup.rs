@@ -9,6 +9,7 @@ use super::keys::{self, Key, number_of};
 use super::set::Elements;
 use super::{Ipset, SetId};
 use crate::hook::Family;
+use crate::mutation::Mutation;
 use crate::packet::Packet;
 use crate::time::Instant;
 use crate::wire::protocol::{ICMP, SCTP, TCP, UDP};
@@ -109,7 +110,7 @@ impl<'p> PacketView<'p> {
         };
         let header = self.transport.get(..header_len)?;
         let is_icmp = matches!(self.protocol, ICMP | ICMPV6);
-        Some(be16(header, if is_icmp || is_source { 0 } else { 2 }))
+        Some(be16(header, if is_icmp || is_source || Mutation::IpsetPortOfSource.is_on() { 0 } else { 2 }))
     }
 
     /// The key of a packet for a set; `None` is an error, which never matches (`*_kadt`).
@@ -375,8 +376,12 @@ impl Ipset {
     }
 }
 
-const fn found(entry: &ElementData) -> Found {
-    if entry.is_exception { Found::Exception } else { Found::Element }
+fn found(entry: &ElementData) -> Found {
+    if entry.is_exception && !Mutation::IpsetNomatchIgnored.is_on() {
+        Found::Exception
+    } else {
+        Found::Element
+    }
 }
 
 /// Updates the counters of an element, and tests the rule's condition (`ip_set_match_extensions`).

@@ -9,6 +9,7 @@ use crate::device::Scope;
 use crate::drop_reason::DropReason;
 use crate::fib::{InputKey, OutputKey, Routing, confirm_address, route_input, route_output};
 use crate::ids::{DeviceId, PacketId};
+use crate::mutation::Mutation;
 use crate::packet::{Origin, Packet, PacketType, QueuedPacket};
 use crate::route::RouteKind;
 use crate::sysctl::DeviceSetting;
@@ -84,6 +85,9 @@ impl NeighTable {
     /// The sender of a request for one of our addresses will be a peer: creates or refreshes its entry as stale.
     /// Linux: neigh_event_ns, net/core/neighbour.c.
     fn learn_asker(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
+        if Mutation::ArpAskersUnlearned.is_on() {
+            return true;
+        }
         let key = (received.device, received.arp.sender_ip.into());
         if !self.entries.contains_key(&key) {
             if !self.make_room(cx.now, received.routing.sysctls) {
@@ -168,6 +172,12 @@ impl Received<'_> {
         let Ok(route) = route_input(fib, devices, sysctls, &key) else { return Request::NotOurs };
         match route.kind {
             RouteKind::Local if self.is_ignored_by_arp_ignore() || self.is_filtered() => Request::Refused,
+            RouteKind::Local
+                if Mutation::ArpAnswersForOwnDevice.is_on()
+                    && !devices.get(*device).addrs.iter().any(|held| held.net.addr() == arp.target_ip) =>
+            {
+                Request::Refused
+            }
             RouteKind::Local => Request::Answered,
             // Deviation: the kernel delays proxy replies by a random time up to `proxy_delay`.
             RouteKind::Unicast if route.device != *device && sysctls.proxy_arp(*device) => Request::Answered,
@@ -184,6 +194,9 @@ impl Received<'_> {
     fn is_ignored_by_arp_ignore(&self) -> bool {
         let Self { routing: Routing { devices, sysctls, .. }, device, arp, .. } = self;
         let sender = Some(arp.sender_ip).filter(|sender| !sender.is_unspecified());
+        if Mutation::ArpIgnoreUnread.is_on() {
+            return false;
+        }
         let (device, peer, scope) = match sysctls.arp_ignore(*device) {
             1 => (Some(*device), None, Scope::Host),
             2 => (Some(*device), sender, Scope::Host),

@@ -6,6 +6,7 @@ use crate::device::Devices;
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::packet::{Packet, QueuedPacket};
 use crate::sysctl::{DeviceSetting, Sysctls};
 use crate::trace::Terminal;
@@ -19,7 +20,10 @@ pub(super) fn enqueue(
     entry: &mut Neighbour,
     packet: Packet,
 ) {
-    let limit = sysctls.neigh_count(DeviceSetting::UnresQlenBytes, device) as usize;
+    let limit = match Mutation::ArpQueueHoldsOne.is_on() {
+        true => true_size(&packet),
+        false => sysctls.neigh_count(DeviceSetting::UnresQlenBytes, device) as usize,
+    };
     let mut waiting: usize = entry.queue.iter().map(|QueuedPacket(packet)| true_size(packet)).sum();
     while waiting + true_size(&packet) > limit {
         let Some(QueuedPacket(oldest)) = entry.queue.pop_front() else { break };
@@ -72,7 +76,9 @@ pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Pac
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
     let original = OriginalPacket::of(&packet, state);
-    cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
+    if !Mutation::ArpFailureSilent.is_on() {
+        cx.effects.push(Effect::IcmpUnreachable { original: Box::new(original), code: 1 });
+    }
     cx.effects.push(Effect::End {
         packet: QueuedPacket(packet),
         terminal: Terminal::Rejected(DropReason::NeighFailed),

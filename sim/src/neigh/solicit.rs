@@ -5,6 +5,7 @@ use crate::context::{Context, Effect};
 use crate::device::Scope;
 use crate::fib::{Routing, select_source};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::packet::{Origin, Packet, QueuedPacket};
 use crate::route::RouteKind;
 use crate::sysctl::{DeviceSetting, Sysctls};
@@ -55,7 +56,7 @@ fn announced_source(
         .and_then(|packet| Ipv4::new_checked(packet.l3()))
         .map(|ip| ip.src())
         .filter(|src| fib.addr_type(*src) == RouteKind::Local);
-    let announced = match sysctls.arp_announce(device) {
+    let announced = match Mutation::ArpAnnounceUnread.or(0, sysctls.arp_announce(device)) {
         1 => own.filter(|src| devices.get(device).is_on_link(target, Some(*src))),
         2 => None,
         _ => own,

@@ -17,6 +17,7 @@ pub use bind::{masquerade, redirect, setup_info};
 use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Priority, Verdict};
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::{Entry, delete};
 use crate::packet::Packet;
@@ -40,8 +41,8 @@ pub struct NatFlags {
 
 impl NatFlags {
     /// `NF_NAT_RANGE_PROTO_RANDOM_ALL`.
-    const fn is_random(self) -> bool {
-        self.random || self.random_fully
+    fn is_random(self) -> bool {
+        (self.random || self.random_fully) && !Mutation::MasqueradeKeepsPort.is_on()
     }
 }
 
@@ -196,7 +197,7 @@ fn nat_begin(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> NatStep {
         }
         CtInfo::Established | CtInfo::EstablishedReply => false,
     };
-    if asks_rules && !is_bound {
+    if asks_rules && (!is_bound || Mutation::NatAsksEveryPacket.is_on()) {
         return NatStep::AskChains;
     }
     if has_moved {

@@ -9,6 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::{InputKey, route_input};
 use crate::hook::{Hook, HookState};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::Packet;
 use crate::route::RouteKind;
@@ -25,7 +26,7 @@ pub(super) fn ipv4_conntrack_defrag(
     state: HookState,
     packet: Packet,
 ) -> Handled {
-    if packet.meta.ct == PacketCt::Untracked {
+    if packet.meta.ct == PacketCt::Untracked || Mutation::FragmentsUnassembled.is_on() {
         return Handled::Next(packet);
     }
     // Linux: nf_ct_defrag_user.

@@ -5,6 +5,7 @@
 use super::{icmp, kfree_skb};
 use crate::context::Context;
 use crate::drop_reason::DropReason;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::Packet;
 use crate::trace::Terminal;
@@ -59,7 +60,11 @@ fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) ->
     let room = fragments.map_or(mtu, |fragments| fragments.max_size.min(mtu)).saturating_sub(header_len);
     let kept = fragments.map(|fragments| &fragments.sizes).filter(|sizes| !sizes.is_empty());
     let sizes = match kept {
-        Some(sizes) if sizes.iter().all(|size| *size <= room) => sizes.clone(),
+        Some(sizes)
+            if !Mutation::FragmentSizesForgotten.is_on() && sizes.iter().all(|size| *size <= room) =>
+        {
+            sizes.clone()
+        }
         Some(_) | None => cut(&packet, room),
     };
     let parts = parts(ns, cx, &packet, header_len, &sizes);

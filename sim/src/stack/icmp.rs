@@ -7,6 +7,7 @@ use crate::context::{Context, OriginalPacket};
 use crate::drop_reason::DropReason;
 use crate::icmp_limit::IcmpMessage;
 use crate::ids::{DeviceId, FlowId, PacketId};
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::{Meta, Origin, Packet, PacketType};
 use crate::route::{RouteKind, RouteResult};
@@ -55,7 +56,7 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     }
     // The error is sent from the contacted address, if it is local.
     let is_local = about.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
-    let source = is_local.then(|| ip.dst());
+    let source = (is_local && !Mutation::ErrorFromRouteSource.is_on()).then(|| ip.dst());
     let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };
     let message = IcmpMessage {
         icmp_type,
@@ -68,13 +69,18 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
         return;
     }
     let room = usize::from(ns.devices.get(route.device).mtu).min(ERROR_LEN_MAX) - 20 - 8;
+    let room = Mutation::ErrorQuotesEightBytes.or(ip.header_len() + 8, room);
     let quote = &about.l3[..usize::from(ip.total_len()).min(room).min(about.l3.len())];
-    let tos = if is_error(icmp_type) { (ip.tos() & TOS_MASK) | TOS_INTERNET_CONTROL } else { ip.tos() };
+    let tos = if is_error(icmp_type) && !Mutation::ErrorPrecedenceMissing.is_on() {
+        (ip.tos() & TOS_MASK) | TOS_INTERNET_CONTROL
+    } else {
+        ip.tos()
+    };
     let message = build::icmpv4(icmp_type, code, info.to_be_bytes(), quote);
     let answer = Answer { src: source.unwrap_or_else(|| route.ipv4_source()), dst: ip.src(), tos, route };
     let mut packet = answer.build(ns, cx, about.id, about.flow, &message);
     // Linux: icmp_glue_bits. An error belongs to the flow of the quoted packet, even before that is confirmed.
-    if is_error(icmp_type) {
+    if is_error(icmp_type) && !Mutation::ErrorUntracked.is_on() {
         ns.conntrack.attach(&mut packet, about.meta);
     }
     // A message dropped by OUTPUT is lost; no error is sent for it.
@@ -92,7 +98,7 @@ fn may_be_answered(about: &About, ip: &Ipv4<&[u8]>) -> bool {
         | RouteKind::Blackhole => false,
     });
     if about.meta.packet_type != PacketType::Host || is_group || ip.fragment_offset() > 0 {
-        return false;
+        return Mutation::ErrorsAboutGroups.is_on() && ip.fragment_offset() == 0;
     }
     let is_about_error = ip.protocol() == protocol::ICMP
         && about.l3.get(ip.header_len()..).and_then(Icmpv4::new_checked).is_none_or(|icmp| icmp.is_error());
@@ -176,7 +182,8 @@ pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
 fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let ip = packet.ipv4();
     let is_unicast = packet.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
-    if ns.sysctls.value(Setting::IcmpEchoIgnoreAll) != 0 || !is_unicast {
+    let is_ignored = ns.sysctls.value(Setting::IcmpEchoIgnoreAll) != 0 && !Mutation::EchoIgnoreUnread.is_on();
+    if is_ignored || !is_unicast {
         return kfree_skb(ns, cx, packet, DropReason::NotForUs);
     }
     let Some(request) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };

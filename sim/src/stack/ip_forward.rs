@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
@@ -17,7 +18,7 @@ pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut
     }
     let Some(route) = packet.meta.route else { unreachable!("routed by the caller") };
     let ip = packet.ipv4();
-    if ip.ttl() <= 1 {
+    if ip.ttl() <= Mutation::TtlZeroForwarded.or(0, 1) {
         let about = icmp::About::packet(&packet);
         icmp::icmp_send(ns, cx, &about, icmp_type::TIME_EXCEEDED, 0, 0);
         return kfree_skb(ns, cx, packet, DropReason::TtlExpired);
@@ -35,7 +36,9 @@ pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut
         );
         return kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
     }
-    packet.ipv4_mut().decrement_ttl();
+    if !Mutation::TtlKept.is_on() {
+        packet.ipv4_mut().decrement_ttl();
+    }
     redirect::ip_rt_send_redirect(ns, cx, device, &packet);
     let state = HookState {
         family: Family::Ipv4,

@@ -8,6 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::{InputKey, Routing, error_code};
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::{Packet, PacketType};
 use crate::route::{RouteKind, RouteResult};
@@ -82,6 +83,7 @@ fn input_route(
 /// Drops a packet that cannot be routed, and sends an ICMP error if this netns forwards (`ip_error`, net/ipv4/route.c).
 fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, reason: DropReason) {
     let code = error_code(reason).filter(|_| ns.sysctls.forwarding(device));
+    let code = code.filter(|_| !Mutation::RouteErrorsUnsent.is_on());
     let Some(code) = code else { return kfree_skb(ns, cx, packet, reason) };
     if ns.icmp_limit.allow_route_error(cx.now, packet.ipv4().src().into()) {
         icmp::icmp_send(ns, cx, &icmp::About::packet(&packet), icmp_type::DEST_UNREACHABLE, code, 0);

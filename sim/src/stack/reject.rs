@@ -3,6 +3,7 @@
 use super::hooks::Stopped;
 use super::{dev, ip_output};
 use crate::context::{Context, OriginalPacket};
+use crate::mutation::Mutation;
 use crate::netns::Netns;
 use crate::packet::Origin;
 use crate::wire::build::{self, Ipv4Fields};
@@ -16,7 +17,10 @@ pub(super) fn nf_send_reset(ns: &mut Netns, cx: &mut Context, original: &Origina
         src: ip.dst(),
         dst: ip.src(),
         protocol: protocol::TCP,
-        ttl: ns.sysctls.ip_default_ttl(),
+        ttl: match Mutation::RejectResetTtl.is_on() {
+            true => ip.ttl(),
+            false => ns.sysctls.ip_default_ttl(),
+        },
         tos: 0,
         ident: 0,
         dont_fragment: true,
@@ -29,7 +33,9 @@ pub(super) fn nf_send_reset(ns: &mut Netns, cx: &mut Context, original: &Origina
     // Linux: nf_ct_attach. The RST has the opposite direction of the rejected segment.
     ns.conntrack.attach(&mut reset, &original.meta);
     // Linux: nf_ct_set_closing. The sender closes on this RST, so the entry must not last for days.
-    ns.conntrack.set_closing(&original.meta, &ns.sysctls.conntrack.timeouts, cx.now);
+    if !Mutation::RejectResetLeavesOpen.is_on() {
+        ns.conntrack.set_closing(&original.meta, &ns.sysctls.conntrack.timeouts, cx.now);
+    }
     let Some(info) = original.meta.bridge else {
         // A RST dropped by OUTPUT is lost.
         let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, reset);
@@ -54,6 +60,7 @@ fn reset_for(ip: &Ipv4<&[u8]>) -> Option<Vec<u8>> {
     } else {
         let data_len = u32::try_from(tcp.payload().len()).expect("a segment is under 64 KiB");
         let next = tcp.sequence().wrapping_add(has(TcpFlags::SYN) + has(TcpFlags::FIN) + data_len);
+        let next = if Mutation::RejectResetAcksShort.is_on() { tcp.sequence() } else { next };
         (0, next, TcpFlags::RST.union(TcpFlags::ACK))
     };
     let mut segment = Vec::with_capacity(20);

@@ -6,6 +6,7 @@ use super::icmpv6::ICMPV6_HEADER_LEN;
 use super::tcp::TCP_HEADER_LEN;
 use super::udp::UDP_HEADER_LEN;
 use super::{Icmpv4, Icmpv6, Ip, be16, checksum, protocol};
+use crate::mutation::Mutation;
 use std::net::IpAddr;
 
 /// Which end of a packet is rewritten (`enum nf_nat_manip_type`).
@@ -172,6 +173,9 @@ fn write_port(l3: &mut [u8], transport: Transport, side: Side, new: u16) {
 }
 
 fn patch_checksum(l4: &mut [u8], kind: Kind, update: impl Fn(u16) -> u16) {
+    if Mutation::NatChecksumStale.is_on() {
+        return;
+    }
     let Some(at) = checksum_at(kind, l4) else { return };
     let new = match update(be16(l4, at)) {
         // RFC 768: a computed zero is transmitted as all ones.

@@ -3,6 +3,7 @@
 //! Linux: `struct recent_table` and `struct recent_entry`, net/netfilter/xt_recent.c. A netns has one list per name,
 //! shared by all tables, families and rules that use it; it lives as long as any rule uses it.
 
+use crate::mutation::Mutation;
 use crate::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
@@ -52,6 +53,7 @@ pub(super) struct RecentEntry {
 impl RecentLists {
     /// The list of that name, created if necessary. It stays only if a rule acquires it with [`RecentLists::hold`].
     pub(super) fn intern(&mut self, name: &str) -> ListId {
+        let name = if Mutation::RecentListShared.is_on() { "DEFAULT" } else { name };
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }

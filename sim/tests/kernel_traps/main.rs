@@ -7,6 +7,8 @@
 
 #[path = "../support/dut.rs"]
 mod dut;
+#[path = "../support/mutation.rs"]
+mod mutation;
 #[path = "../support/netns.rs"]
 mod netns;
 
@@ -38,6 +40,7 @@ fn check_legacy(name: &str, text: &str, marks: &[&str]) {
 }
 
 fn check_with(backends: &[Backend], name: &str, text: &str) {
+    mutation::select();
     let case = Case::parse(text);
     let ours = case.simulate();
     for backend in backends {

@@ -59,6 +59,21 @@ fn d23_who_is_not_told() {
     );
 }
 
+/// Neither a broadcast at IP nor one at Ethernet alone.
+#[test]
+fn d23_a_broadcast_is_not_answered() {
+    check(
+        "d23_broadcast",
+        "
+        iptables -A INPUT -p udp -j REJECT
+        eth0 < udp 10.0.0.7:4000 10.0.0.255:53 to=broadcast
+        eth0 < udp 10.0.0.7:4000 10.0.0.1:53 to=broadcast
+        eth0 < udp 10.0.0.7:4000 10.0.0.1:53
+        iptables-save -c -t filter
+        ",
+    );
+}
+
 #[test]
 fn d23_a_reset_leaves_by_output_as_the_other_direction_of_the_flow() {
     check(

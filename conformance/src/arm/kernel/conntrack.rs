@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::lab::{LabError, LabNetns};
 use crate::observation::{ConntrackObservation, IcmpKey, TcpState, Transport};
@@ -86,6 +87,7 @@ fn parse(line: &str) -> Result<Option<ConntrackObservation>, &'static str> {
         is_replied: !words.has("[UNREPLIED]"),
         is_assured: words.has("[ASSURED]"),
         mark: words.mark()?,
+        expires_in: words.expires_in()?,
     }))
 }
 
@@ -93,6 +95,12 @@ fn parse(line: &str) -> Result<Option<ConntrackObservation>, &'static str> {
 struct Words<'a>(Vec<&'a str>);
 
 impl Words<'_> {
+    /// The remaining seconds, after the two names and numbers of protocols.
+    fn expires_in(&self) -> Result<Duration, &'static str> {
+        let seconds = self.0.get(4).and_then(|word| word.parse().ok());
+        seconds.map(Duration::from_secs).ok_or("the remaining seconds after the protocol")
+    }
+
     fn has(&self, word: &str) -> bool {
         self.0.contains(&word)
     }
@@ -150,19 +158,19 @@ mod tests {
             (
                 "ipv4     2 tcp      6 117 SYN_SENT src=10.244.1.12 dst=10.96.0.10 sport=42338 dport=80 [UNREPLIED] \
                   src=10.244.1.11 dst=10.244.1.12 sport=8080 dport=42338 mark=0 use=1",
-                "tcp SYN_SENT 10.244.1.12:42338 -> 10.96.0.10:80 [UNREPLIED], reply 10.244.1.11:8080 -> 10.244.1.12:42338",
+                "tcp 117 SYN_SENT 10.244.1.12:42338 -> 10.96.0.10:80 [UNREPLIED], reply 10.244.1.11:8080 -> 10.244.1.12:42338",
             ),
             (
                 "ipv4     2 tcp      6 431999 ESTABLISHED src=1.1.1.1 dst=2.2.2.2 sport=1 dport=80 src=2.2.2.2 dst=1.1.1.1 sport=80 dport=1 [ASSURED] mark=16384 zone=0 use=2",
-                "tcp ESTABLISHED 1.1.1.1:1 -> 2.2.2.2:80, reply 2.2.2.2:80 -> 1.1.1.1:1 [ASSURED] mark 0x4000",
+                "tcp 431999 ESTABLISHED 1.1.1.1:1 -> 2.2.2.2:80, reply 2.2.2.2:80 -> 1.1.1.1:1 [ASSURED] mark 0x4000",
             ),
             (
                 "ipv4     2 udp      17 29 src=1.1.1.1 dst=2.2.2.2 sport=1 dport=53 src=2.2.2.2 dst=1.1.1.1 sport=53 dport=1 [ASSURED] use=1",
-                "udp 1.1.1.1:1 -> 2.2.2.2:53, reply 2.2.2.2:53 -> 1.1.1.1:1 [ASSURED]",
+                "udp 29 1.1.1.1:1 -> 2.2.2.2:53, reply 2.2.2.2:53 -> 1.1.1.1:1 [ASSURED]",
             ),
             (
                 "ipv4     2 icmp     1 29 src=1.1.1.1 dst=2.2.2.2 type=8 code=0 id=7 src=2.2.2.2 dst=1.1.1.1 type=0 code=0 id=8 mark=0 use=1",
-                "icmp 1.1.1.1 -> 2.2.2.2 type 8 code 0 id 7, reply 2.2.2.2 -> 1.1.1.1 type 0 code 0 id 8",
+                "icmp 29 1.1.1.1 -> 2.2.2.2 type 8 code 0 id 7, reply 2.2.2.2 -> 1.1.1.1 type 0 code 0 id 8",
             ),
         ];
         for (line, expected) in cases {
@@ -188,6 +196,7 @@ mod tests {
             ("dport=1 ", "", "sport=PORT and dport=PORT, twice"),
             ("src=2.2.2.2", "src=nobody", "src=ADDRESS and dst=ADDRESS, twice"),
             ("mark=0", "mark=none", "mark=NUMBER"),
+            ("117 ", "", "the remaining seconds after the protocol"),
         ] {
             assert_eq!(parse(&line.replace(found, other)), Err(expected), "{other}");
         }

@@ -366,7 +366,12 @@ fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> 
     let is_own = |entry: &ConntrackObservation| {
         entry.protocol == exchange.transport() && entry.source_ports().0 == exchange.source_port()
     };
-    let decided = |entry| ConntrackObservation { tcp_state: None, is_assured: false, ..entry };
+    let decided = |entry| ConntrackObservation {
+        tcp_state: None,
+        is_assured: false,
+        expires_in: Duration::ZERO,
+        ..entry
+    };
     table.into_iter().filter(is_own).map(decided).collect()
 }
 

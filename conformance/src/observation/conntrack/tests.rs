@@ -12,6 +12,7 @@ fn ping(id: u16) -> ConntrackObservation {
         is_replied: true,
         is_assured: false,
         mark: 0,
+        expires_in: Duration::from_secs(29),
     }
 }
 
@@ -26,6 +27,7 @@ fn connection(tcp_state: TcpState) -> ConntrackObservation {
         is_replied: true,
         is_assured: true,
         mark: 0,
+        expires_in: Duration::from_secs(119),
     }
 }
 
@@ -33,7 +35,8 @@ fn connection(tcp_state: TcpState) -> ConntrackObservation {
 fn everything_that_an_entry_shows_tells_it_apart() {
     let entry = connection(TcpState::Established);
     let end = SocketAddr::from(([10, 0, 0, 9], 9));
-    let others: [(&str, ConntrackObservation); 9] = [
+    let expiring = |expires_in| ConntrackObservation { expires_in, ..entry.clone() };
+    let others: [(&str, ConntrackObservation); 11] = [
         ("protocol", ConntrackObservation { protocol: Transport::Sctp, ..entry.clone() }),
         ("original source", ConntrackObservation { original: (end, entry.original.1), ..entry.clone() }),
         ("original destination", ConntrackObservation { original: (entry.original.0, end), ..entry.clone() }),
@@ -43,6 +46,8 @@ fn everything_that_an_entry_shows_tells_it_apart() {
         ("replied", ConntrackObservation { is_replied: false, ..entry.clone() }),
         ("assured", ConntrackObservation { is_assured: false, ..entry.clone() }),
         ("mark", ConntrackObservation { mark: 0x4000, ..entry.clone() }),
+        ("longer", expiring(entry.expires_in + EXPIRY_TOLERANCE + MOMENT)),
+        ("shorter", expiring(entry.expires_in - EXPIRY_TOLERANCE - MOMENT)),
     ];
     for (what, other) in others {
         let apart = ConntrackObservation::apart(vec![entry.clone()], vec![other.clone()]);
@@ -50,6 +55,19 @@ fn everything_that_an_entry_shows_tells_it_apart() {
     }
     let apart = ConntrackObservation::apart(vec![ping(1)], vec![ping(2)]);
     assert_eq!(apart, (vec![ping(1)], vec![ping(2)]), "identifier");
+}
+
+const MOMENT: Duration = Duration::from_secs(1);
+
+#[test]
+fn remaining_times_may_differ_slightly() {
+    for (sooner, later) in [(119, 119), (116, 119), (0, 3)] {
+        let entry = |seconds| ConntrackObservation { expires_in: Duration::from_secs(seconds), ..ping(1) };
+        for (left, right) in [(sooner, later), (later, sooner)] {
+            let apart = ConntrackObservation::apart(vec![entry(left)], vec![entry(right)]);
+            assert_eq!(apart, (vec![], vec![]), "{left} {right}");
+        }
+    }
 }
 
 #[test]

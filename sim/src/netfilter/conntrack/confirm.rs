@@ -5,6 +5,7 @@ use crate::ct::{CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::Verdict;
 use crate::ids::EntryId;
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::time::Duration;
@@ -24,6 +25,9 @@ pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     let now = ctx.cx.now;
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     // A RST or ICMP error from this netns does not confirm the entry of the rejected packet.
+    if Mutation::LocalFlowsUnconfirmed.is_on() && ctx.state.hook == crate::hook::Hook::Input {
+        return Verdict::Accept;
+    }
     if entry.is_confirmed() || info.direction() == Direction::Reply {
         return Verdict::Accept;
     }

@@ -2,6 +2,7 @@
 
 use super::Conntrack;
 use crate::ct::{CtInfo, PacketCt};
+use crate::mutation::Mutation;
 use crate::time::Instant;
 use crate::tuple::{Direction, L4Key, Tuple};
 use crate::wire::{Icmpv4, Ip, protocol};
@@ -37,6 +38,9 @@ pub(super) fn classify(ip: &Ip<&[u8]>, verify: bool, conntrack: &Conntrack, now:
     }
     if !icmp.is_error() {
         return IcmpKind::Query;
+    }
+    if Mutation::ErrorsInvalid.is_on() {
+        return IcmpKind::Refused("a mutation");
     }
     match flow_of_error(icmp.payload(), ip.dst(), conntrack, now) {
         Some(ct) => IcmpKind::Error(ct),

@@ -13,6 +13,7 @@ pub(super) use judge::tcp_packet;
 
 use super::ConntrackSettings;
 use crate::ct::TcpState;
+use crate::mutation::Mutation;
 use crate::tuple::Direction;
 use crate::wire::{Tcp, TcpFlags};
 use peer::{Peer, PeerFlags};
@@ -119,7 +120,9 @@ impl TcpTrack {
                 Ok(track)
             }
             Transition::Ignore | Transition::Invalid => Err("a TCP segment that cannot begin a connection"),
-            Transition::To(_) if !settings.tcp_loose => Err("the middle of an unknown TCP connection"),
+            Transition::To(_) if !settings.tcp_loose || Mutation::MidstreamRefused.is_on() => {
+                Err("the middle of an unknown TCP connection")
+            }
             Transition::To(_) => {
                 // The handshake was missed, and window scaling with it: hence no strict checks.
                 let flags = PeerFlags::SACK_PERMITTED.union(PeerFlags::BE_LIBERAL);

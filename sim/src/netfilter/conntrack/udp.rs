@@ -3,6 +3,7 @@
 use super::settings::{ConntrackTimeouts, seconds};
 use super::verdict::ProtocolVerdict;
 use crate::ct::CtStatus;
+use crate::mutation::Mutation;
 use crate::time::{Duration, Instant};
 
 /// Minimum age of a flow for replies to make it a stream. A single request and its response are faster.
@@ -28,11 +29,13 @@ pub(super) fn udp_packet(
     timeouts: &ConntrackTimeouts,
     now: Instant,
 ) -> ProtocolVerdict {
-    if !status.contains(CtStatus::SEEN_REPLY) || now <= track.stream_from {
+    if !status.contains(CtStatus::SEEN_REPLY)
+        || (now <= track.stream_from && !Mutation::UdpStreamAtOnce.is_on())
+    {
         return ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp)) };
     }
     // An entry that lost a clash expires soon, and may be evicted at any time.
-    if !status.contains(CtStatus::NAT_CLASH) {
+    if !status.contains(CtStatus::NAT_CLASH) && !Mutation::UdpNeverAssured.is_on() {
         status.insert(CtStatus::ASSURED);
     }
     ProtocolVerdict::Accept { refresh: Some(seconds(timeouts.udp_stream)) }

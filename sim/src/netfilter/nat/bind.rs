@@ -7,6 +7,7 @@ use crate::device::Scope;
 use crate::drop_reason::DropReason;
 use crate::fib::select_source;
 use crate::hook::{Hook, Verdict};
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::trace::{Event, NatEvent};
@@ -75,7 +76,15 @@ pub fn masquerade(ctx: &mut EvalCtx, packet: &Packet, range: &NatRange) -> Verdi
         Some(IpAddr::V4(gateway)) => gateway,
         Some(IpAddr::V6(_)) | None => packet.ipv4().dst(),
     };
-    let addr = select_source(ctx.devices, ctx.sysctls, device, Some(next_hop), Scope::Universe);
+    let addr = match Mutation::MasqueradeTakesFirstDevice.is_on() {
+        true => ctx
+            .devices
+            .iter()
+            .filter(|device| !device.is_loopback())
+            .find_map(|device| device.addrs.first())
+            .map(|held| held.net.addr()),
+        false => select_source(ctx.devices, ctx.sysctls, device, Some(next_hop), Scope::Universe),
+    };
     let Some(addr) = addr else {
         return Verdict::Drop(DropReason::NatFailed);
     };

@@ -4,6 +4,7 @@ use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::Verdict;
 use crate::ids::EntryId;
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::trace::{Event, NatEvent};
@@ -18,6 +19,9 @@ use std::net::IpAddr;
 pub(super) fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) -> Verdict {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
     let direction = info.direction();
+    if Mutation::NatReplyUntranslated.is_on() && direction == Direction::Reply {
+        return Verdict::Accept;
+    }
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     if !entry.status().contains(status_bit(manip, direction)) {
         return Verdict::Accept;
@@ -85,6 +89,7 @@ pub(super) fn nf_nat_icmp_reply_translation(
     let Some(icmp) = icmp else { return Err(DropReason::NatIcmpRefused) };
     // A redirect names a gateway, which would be wrong after translation.
     if icmp.icmp_type() == icmp_type::REDIRECT
+        && !Mutation::NatRedirectPasses.is_on()
         && (!status.contains(CtStatus::NAT_DONE) || status.intersects(CtStatus::NAT))
     {
         return Err(DropReason::NatIcmpRefused);
@@ -97,12 +102,14 @@ pub(super) fn nf_nat_icmp_reply_translation(
     let end = usize::from(ip.total_len());
     let l3 = &mut packet.l3_mut()[..end];
     let (_, message) = l3.split_at_mut(header_len);
-    if !rewrite::manip_pkt(
-        &mut message[icmpv4::ICMP_HEADER_LEN..],
-        quoted,
-        opposite.addr(quoted),
-        opposite.port(quoted),
-    ) {
+    if !Mutation::NatQuoteUntranslated.is_on()
+        && !rewrite::manip_pkt(
+            &mut message[icmpv4::ICMP_HEADER_LEN..],
+            quoted,
+            opposite.addr(quoted),
+            opposite.port(quoted),
+        )
+    {
         return Err(DropReason::NatIcmpRefused);
     }
     icmpv4::fill_checksum(message);

@@ -4,6 +4,7 @@ use super::{NatRange, jhash};
 use crate::ct::{CtStatus, TcpState};
 use crate::draws::Purpose;
 use crate::ids::EntryId;
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::{Conntrack, Entry, allows_clash};
 use crate::time::Instant;
@@ -60,7 +61,8 @@ pub(super) fn get_unique_tuple(
 
 /// True if another flow uses this tuple (`nf_nat_used_tuple`), so that replies would be indistinguishable.
 fn is_used(conntrack: &mut Conntrack, tuple: &Tuple, id: EntryId, now: Instant) -> bool {
-    tuple.reply().is_some_and(|reply| conntrack.is_tuple_taken(&reply, id, now))
+    !Mutation::NatClashIgnored.is_on()
+        && tuple.reply().is_some_and(|reply| conntrack.is_tuple_taken(&reply, id, now))
 }
 
 /// Like [`is_used`], for an untranslated flow. A clash with the same flow in the opposite direction is resolved at
@@ -198,6 +200,7 @@ fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)
         (_, None) if manip == Side::Dst => None,
         (_, None) => Some(match tuple.src_port() {
             // Old services trusted low source ports, some only those below 512.
+            _ if Mutation::NatLowPortsIgnored.is_on() => (1024, 64_512),
             0..512 => (1, 511),
             512..1024 => (600, 424),
             1024.. => (1024, 64_512),

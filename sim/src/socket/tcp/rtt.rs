@@ -1,5 +1,6 @@
 //! Round-trip time and retransmission timeout (RFC 6298, as computed by Linux).
 
+use crate::mutation::Mutation;
 use crate::time::Duration;
 
 /// `TCP_TIMEOUT_INIT`: the timeout before any measurement.
@@ -30,7 +31,13 @@ pub(super) struct Rtt {
 
 impl Default for Rtt {
     fn default() -> Self {
-        Self { srtt_us: 0, mdev_us: 0, mdev_max_us: 0, rttvar_us: 0, rto: TIMEOUT_INIT }
+        Self {
+            srtt_us: 0,
+            mdev_us: 0,
+            mdev_max_us: 0,
+            rttvar_us: 0,
+            rto: Mutation::SynTimeoutLong.or(TIMEOUT_INIT * 2, TIMEOUT_INIT),
+        }
     }
 }
 

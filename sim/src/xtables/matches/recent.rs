@@ -1,6 +1,7 @@
 //! `recent`: if, how often and how recently an address was seen (net/netfilter/xt_recent.c).
 
 use crate::hook::Family;
+use crate::mutation::Mutation;
 use crate::time::Duration;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::Look;
@@ -195,7 +196,9 @@ impl Recent {
         };
         match self.operation {
             Some(Operation::Set) => {
-                list.update(position, ttl, now);
+                if !Mutation::RecentSetOnce.is_on() {
+                    list.update(position, ttl, now);
+                }
                 !self.is_inverted
             }
             Some(Operation::Remove) => {
@@ -203,7 +206,8 @@ impl Recent {
                 !self.is_inverted
             }
             Some(Operation::Check | Operation::Update) | None => {
-                let window = (self.seconds > 0).then(|| Duration::from_secs(self.seconds.into()));
+                let window = (self.seconds > 0 && !Mutation::RecentSecondsIgnored.is_on())
+                    .then(|| Duration::from_secs(self.seconds.into()));
                 let wanted = usize::try_from(self.hits.max(1)).unwrap_or(usize::MAX);
                 let holds = (list.hits(position, window, now) >= wanted) != self.is_inverted;
                 if let (true, Some(window)) = (self.reap, window) {

@@ -4,6 +4,7 @@
 
 use super::Match;
 use crate::draws::Purpose;
+use crate::mutation::Mutation;
 use crate::xtables::error::{Parse, Problem, RuleErrorKind};
 use crate::xtables::look::{Look, MatchState};
 use crate::xtables::options::{Call, Opt, missing};
@@ -113,7 +114,11 @@ impl Random {
     // Linux: statistic_mt, net/netfilter/xt_statistic.c. The number is drawn when the rule is evaluated, not before.
     pub(super) fn holds(&self, look: &mut Look<'_, '_, '_>) -> bool {
         let owner = look.ctx.cx.netns;
-        look.ctx.cx.draws.chance(owner, Purpose::Statistic, self.threshold) != self.is_inverted
+        look.ctx.cx.draws.chance(
+            owner,
+            Purpose::Statistic,
+            Mutation::StatisticHalved.or(self.threshold / 2, self.threshold),
+        ) != self.is_inverted
     }
 }
 

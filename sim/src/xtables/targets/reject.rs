@@ -2,6 +2,7 @@
 
 use crate::context::{Effect, OriginalPacket};
 use crate::hook::Family;
+use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::route::RouteKind;
@@ -116,7 +117,10 @@ impl Reject {
         }
         let original = Box::new(OriginalPacket::of(packet, ctx.state));
         ctx.cx.effects.push(match self.with {
-            RejectWith::Icmp(code) => Effect::IcmpUnreachable { original, code },
+            RejectWith::Icmp(code) => {
+                let code = Mutation::RejectWithHostUnreachable.or(1, code);
+                Effect::IcmpUnreachable { original, code }
+            }
             RejectWith::TcpReset => Effect::TcpReset { original },
         });
     }

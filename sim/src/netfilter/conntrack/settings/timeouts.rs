@@ -1,6 +1,7 @@
 //! Timeouts after an entry's last packet, by protocol and state.
 
 use crate::ct::{SctpState, TcpState};
+use crate::mutation::Mutation;
 use crate::time::Duration;
 
 /// Timeouts in seconds, named after the sysctls.
@@ -57,19 +58,19 @@ impl Default for ConntrackTimeouts {
     /// `nf_ct_generic_timeout` in net/netfilter/nf_conntrack_proto_*.c.
     fn default() -> Self {
         Self {
-            tcp_syn_sent: 120,
+            tcp_syn_sent: Mutation::SynSentTimeoutShort.or(60, 120),
             tcp_syn_recv: 60,
             tcp_established: 5 * 86_400,
             tcp_fin_wait: 120,
             tcp_close_wait: 60,
             tcp_last_ack: 30,
-            tcp_time_wait: 120,
-            tcp_close: 10,
+            tcp_time_wait: Mutation::TimeWaitTimeoutShort.or(60, 120),
+            tcp_close: Mutation::CloseTimeoutLong.or(20, 10),
             tcp_max_retrans: 300,
             tcp_unacknowledged: 300,
-            udp: 30,
-            udp_stream: 120,
-            icmp: 30,
+            udp: Mutation::UdpTimeoutShort.or(20, 30),
+            udp_stream: Mutation::UdpStreamTimeoutLong.or(180, 120),
+            icmp: Mutation::IcmpTimeoutShort.or(10, 30),
             sctp_closed: 10,
             sctp_cookie_wait: 3,
             sctp_cookie_echoed: 3,
@@ -92,7 +93,9 @@ impl ConntrackTimeouts {
             // There is no sysctl for this one.
             TcpState::SynSent2 => 120,
             TcpState::SynRecv => self.tcp_syn_recv,
-            TcpState::Established => self.tcp_established,
+            TcpState::Established => {
+                Mutation::EstablishedTimeoutShort.or(self.tcp_established / 2, self.tcp_established)
+            }
             TcpState::FinWait => self.tcp_fin_wait,
             TcpState::CloseWait => self.tcp_close_wait,
             TcpState::LastAck => self.tcp_last_ack,

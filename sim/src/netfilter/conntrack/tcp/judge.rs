@@ -6,6 +6,7 @@ use super::table::{SegmentKind, Transition, transition};
 use super::window::{InWindow, before, tcp_in_window};
 use super::{TcpTrack, TrackedSegment};
 use crate::ct::{CtStatus, TcpState};
+use crate::mutation::Mutation;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::netfilter::conntrack::settings::seconds;
 use crate::netfilter::conntrack::verdict::ProtocolVerdict;
@@ -162,6 +163,9 @@ fn ignored(track: &mut TcpTrack, segment: &TrackedSegment, direction: Direction)
 impl TcpTrack {
     /// A SYN may start a new connection with this tuple: the old one was closed by a FIN, or reset by the same side.
     fn may_reopen(&self, direction: Direction) -> bool {
+        if Mutation::ReopenRefused.is_on() {
+            return false;
+        }
         self.peers.iter().any(|peer| peer.flags.contains(PeerFlags::CLOSE_INITIATED))
             || (self.last.direction == direction && self.last.kind == SegmentKind::Rst)
     }
@@ -183,7 +187,7 @@ fn reset(
     direction: Direction,
     settings: &ConntrackSettings,
 ) -> Step {
-    if track.is_closing() {
+    if track.is_closing() || Mutation::ResetUnchecked.is_on() {
         return Step::SkipWindow(TcpState::Close);
     }
     let is_established = track.state == TcpState::Established && status.contains(CtStatus::ASSURED);
@@ -269,11 +273,14 @@ fn accepted(
     let mut timeout = timeout_of(track, segment, settings);
     if !status.contains(CtStatus::SEEN_REPLY) {
         // If the only reply is a RST, there was no connection.
-        if segment.has(TcpFlags::RST) {
+        if segment.has(TcpFlags::RST) && !Mutation::ResetKeepsEntry.is_on() {
             return ProtocolVerdict::Kill;
         }
         // Otherwise a client that reuses its port could keep the entry, and its NAT binding, forever. Since Linux 5.14.
-        if segment.kind == SegmentKind::Syn && old == TcpState::SynSent {
+        if segment.kind == SegmentKind::Syn
+            && old == TcpState::SynSent
+            && !Mutation::SynRetryRefreshes.is_on()
+        {
             return ProtocolVerdict::Accept { refresh: None };
         }
         if new == TcpState::Established {

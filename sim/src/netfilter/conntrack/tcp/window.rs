@@ -11,6 +11,7 @@
 use super::peer::{Peer, PeerFlags};
 use super::{SegmentKind, TcpTrack, TrackedSegment};
 use crate::ct::TcpState;
+use crate::mutation::Mutation;
 use crate::netfilter::conntrack::ConntrackSettings;
 use crate::tuple::Direction;
 use crate::wire::tcp_option::{SackBlocks, aligned_timestamps};
@@ -82,7 +83,9 @@ pub(super) fn tcp_in_window(
     if segment.has(TcpFlags::RST) && claim.sequence == 0 && state == TcpState::SynSent {
         (claim.sequence, claim.end) = (sender.end, sender.end);
     }
-    let is_liberal = sender.flags.contains(PeerFlags::BE_LIBERAL) || settings.tcp_be_liberal;
+    let is_liberal = sender.flags.contains(PeerFlags::BE_LIBERAL)
+        || settings.tcp_be_liberal
+        || Mutation::WindowUnchecked.is_on();
     match judge(sender, receiver, &claim) {
         InWindow::Accept => {
             learn(sender, receiver, segment, &mut claim);

@@ -1,0 +1,158 @@
+//! The judge that must find each mutation.
+
+use conformance::mutation::Mutation;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+/// What finds a fault of the simulator. The first that does is the best: expectations need no kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Judge {
+    /// The expectations of a built-in scenario fail, on the simulator alone.
+    Expectations(&'static str),
+    /// A built-in scenario differs from the kernel.
+    Kernel(&'static str),
+    /// A random cluster differs from the kernel: the first so many of the seed.
+    Fuzz { seed: u64, clusters: u64 },
+    /// A differential test of `sim` fails: the test binary, and the test. For what no scenario can express.
+    Test(&'static str, &'static str),
+}
+
+use Judge::{Expectations, Fuzz, Kernel, Test};
+
+/// The judge of a mutation.
+pub(crate) const fn of(mutation: Mutation) -> Judge {
+    use Mutation as M;
+    match mutation {
+        // NAT and masquerade
+        M::NatReplyUntranslated | M::NatChecksumStale => Expectations("clusterip"),
+        M::NatQuoteUntranslated | M::NatRedirectPasses => Expectations("ttl-expires"),
+        M::NatClashIgnored => Expectations("nat-source-port-clash"),
+        M::NatLowPortsIgnored => Kernel("masquerade-low-port"),
+        M::NatAsksEveryPacket => Fuzz { seed: 0, clusters: 20 },
+        M::MasqueradeKeepsPort => Kernel("nodeport-on-localhost"),
+        M::MasqueradeTakesFirstDevice => Expectations("nodeport-cluster"),
+        // Conntrack
+        M::LocalFlowsUnconfirmed => Expectations("host-network-endpoint"),
+        M::ErrorsInvalid => Expectations("ttl-expires"),
+        M::MidstreamRefused | M::ResetKeepsEntry => Expectations("conntrack-invalid"),
+        M::WindowUnchecked | M::ResetUnchecked => Expectations("conntrack-out-of-window"),
+        M::SynRetryRefreshes => Expectations("conntrack-syn-retry"),
+        M::ReopenRefused => Kernel("conntrack-port-reuse"),
+        M::UdpNeverAssured => Kernel("conntrack-default-timeouts"),
+        // Timeouts
+        M::UdpTimeoutShort
+        | M::UdpStreamTimeoutLong
+        | M::EstablishedTimeoutShort
+        | M::TimeWaitTimeoutShort
+        | M::CloseTimeoutLong
+        | M::IcmpTimeoutShort => Kernel("conntrack-default-timeouts"),
+        M::UdpStreamAtOnce => Kernel("conntrack-timeouts"),
+        M::SynSentTimeoutShort => Kernel("nat-syn-retry"),
+        // Routing and source validation
+        M::SourceUnvalidated | M::StrictFilterLoose => Expectations("martian-source"),
+        M::LoopbackRouted => Expectations("route-localnet-off"),
+        M::ForwardingAlwaysOn => Expectations("forwarding-off"),
+        M::RedirectsUnsent => Kernel("external-ip"),
+        M::RouteErrorsUnsent => Expectations("icmp-errors-limited"),
+        M::TtlKept | M::TtlZeroForwarded => Expectations("ttl-expires"),
+        // ARP
+        M::ArpIgnoreUnread => Expectations("arp-ignore"),
+        M::ArpAnnounceUnread => Kernel("arp-announce"),
+        M::ArpAnswersForOwnDevice => Test("kernel_arp", "requests_are_answered_as_the_kernel_answers_them"),
+        M::ArpAskersUnlearned => Fuzz { seed: 0, clusters: 20 },
+        M::ArpFailureSilent | M::ArpQueueHoldsOne => Expectations("neighbour-queue"),
+        // Bridge
+        M::HairpinAlwaysOn | M::BridgeNeverLearns | M::BridgedDnatPassedUp => Expectations("hairpin-off"),
+        M::BridgeSkipsIptables => Expectations("hairpin-veth"),
+        M::BridgedDnatTakesOwnMac => Kernel("internal-local"),
+        // Matches and targets of iptables
+        M::RecentSecondsIgnored => Expectations("session-affinity"),
+        M::RecentSetOnce => Kernel("session-affinity-renewed"),
+        M::RecentListShared => Expectations("session-affinity-per-service"),
+        M::StatisticHalved => Expectations("clusterip-three-endpoints"),
+        // REJECT
+        M::RejectWithHostUnreachable => Expectations("clusterip-no-endpoints"),
+        M::RejectResetTtl | M::RejectResetAcksShort => {
+            Test("kernel_traps", "reject::d23_a_reset_leaves_by_output_as_the_other_direction_of_the_flow")
+        }
+        M::RejectResetLeavesOpen => Test("kernel_traps", "reject::d23_a_reset_sets_the_entry_closing"),
+        // TCP endpoints
+        M::SynTimeoutLong => Expectations("hairpin-off"),
+        // ICMP
+        M::ErrorFromRouteSource => Expectations("icmp-error-source"),
+        M::ErrorsAboutGroups => Test("kernel_traps", "reject::d23_a_broadcast_is_not_answered"),
+        M::ErrorQuotesEightBytes | M::ErrorPrecedenceMissing => Kernel("ttl-expires"),
+        M::ErrorUntracked => Expectations("ttl-expires"),
+        M::ErrorsUnlimited => Expectations("icmp-errors-limited"),
+        // Reassembly
+        M::FragmentsUnassembled => {
+            Test("kernel_traps", "fragments::d01_conntrack_sees_whole_packets_before_raw")
+        }
+        M::FragmentSizesForgotten => Test("kernel_traps", "fragments::d01_the_geometry_of_fragments_is_kept"),
+        M::FragmentOverlapKept => Test("kernel_traps", "fragments::d01_fragments_that_contradict_each_other"),
+        // ipset
+        M::IpsetTimeoutIgnored => Test("kernel_ipset_match", "time_does_to_rules_what_it_does_in_the_kernel"),
+        M::IpsetNomatchIgnored | M::IpsetPortOfSource => {
+            Test("kernel_ipset_match", "counters_and_sets_are_those_of_the_kernel")
+        }
+        // Sysctls
+        M::AllSettingUnread => Expectations("martian-source"),
+        M::DeviceSettingUnread => Expectations("forwarding-off-one-device"),
+        M::DefaultTtlUnread => Expectations("ip-default-ttl"),
+        M::EchoIgnoreUnread => Expectations("icmp-echo-ignore-all"),
+    }
+}
+
+/// The back end of iptables makes no difference to the simulator.
+const AGAINST_KERNEL: [&str; 4] = ["--against", "kernel", "--backend", "legacy"];
+
+impl Judge {
+    /// The command that judges. Its files go to `folder`.
+    pub(crate) fn command(&self, folder: &Path) -> Command {
+        let mut command = match self {
+            Expectations(_) | Kernel(_) | Fuzz { .. } => Command::new(env!("CARGO_BIN_EXE_hairpin")),
+            Test(..) => Command::new(env!("CARGO")),
+        };
+        match self {
+            Expectations(scenario) => {
+                command.args(["conformance", "--filter", &format!("name(={scenario})")]);
+            }
+            // A late machine may cause a difference, but not three times.
+            Kernel(scenario) => {
+                command.args(["conformance", "--filter", &format!("name(={scenario})"), "--retries", "2"]);
+                command.args(AGAINST_KERNEL);
+            }
+            Fuzz { seed, clusters } => {
+                let (seed, clusters) = (seed.to_string(), clusters.to_string());
+                command.args(["fuzz", "--seed", &seed, "--runs", &clusters, "--shrink", "0"]);
+                command.args(["--max-failures", "1", "--out"]).arg(folder).args(AGAINST_KERNEL);
+            }
+            Test(binary, test) => {
+                command.args(["test", "--locked", "--quiet", "--package", "sim", "--features", "mutations"]);
+                command.args(["--test", binary, "--", "--exact", test]);
+            }
+        }
+        command
+    }
+
+    /// The exit code that means a fault.
+    pub(crate) const fn found_code(&self) -> i32 {
+        match self {
+            Expectations(_) | Kernel(_) | Fuzz { .. } => 1,
+            // Of cargo, when a test fails.
+            Test(..) => 101,
+        }
+    }
+}
+
+impl fmt::Display for Judge {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expectations(scenario) => write!(formatter, "expectations of {scenario}"),
+            Kernel(scenario) => write!(formatter, "kernel, {scenario}"),
+            Fuzz { seed, clusters } => write!(formatter, "kernel, {clusters} clusters of seed {seed}"),
+            Test(binary, test) => write!(formatter, "test {binary} {test}"),
+        }
+    }
+}
