@@ -17,6 +17,15 @@ pub(crate) fn hash_pair<H: Hasher>(src: IpAddr, dst: IpAddr, state: &mut H) {
     }
 }
 
+/// Hashes one address.
+#[inline]
+pub(crate) fn hash_addr<H: Hasher>(addr: IpAddr, state: &mut H) {
+    match addr {
+        IpAddr::V4(addr) => state.write_u32(addr.to_bits()),
+        IpAddr::V6(_) => words(addr).into_iter().for_each(|word| state.write_u64(word)),
+    }
+}
+
 /// An address as two words.
 fn words(addr: IpAddr) -> [u64; 2] {
     let bits = match addr {

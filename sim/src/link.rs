@@ -61,6 +61,12 @@ impl Default for Link {
 }
 
 impl Link {
+    /// The delay of every frame, if the link loses, doubles and delays none.
+    pub fn fixed_delay(&self) -> Option<Duration> {
+        let faults = [self.loss, self.duplicate, self.reorder];
+        (faults == [Probability::NEVER; 3]).then_some(self.latency)
+    }
+
     /// The delays after which a frame sent now is delivered: never, once or twice. `sender` owns the draws.
     pub fn deliveries(&self, draws: &mut Draws, sender: NetnsId) -> SmallVec<[Duration; 2]> {
         let mut happens = |purpose, probability: Probability| {

@@ -1,6 +1,6 @@
 //! Receives ARP (`arp_rcv` and `arp_process`, net/ipv4/arp.c).
 
-use super::entry::{NeighState, Neighbour};
+use super::entry::{NeighKey, NeighState, Neighbour};
 use super::queue::transmit;
 use super::solicit::set_timer;
 use super::table::NeighTable;
@@ -88,7 +88,7 @@ impl NeighTable {
         if Mutation::ArpAskersUnlearned.is_on() {
             return true;
         }
-        let key = (received.device, received.arp.sender_ip.into());
+        let key = NeighKey(received.device, received.arp.sender_ip.into());
         if !self.entries.contains_key(&key) {
             if !self.make_room(cx.now, received.routing.sysctls) {
                 return false;
@@ -102,7 +102,7 @@ impl NeighTable {
     /// Refreshes the entry of a known sender, or of one that arp_accept admits.
     fn learn_unasked(&mut self, cx: &mut Context<'_>, received: &Received<'_>) -> bool {
         let Received { routing: Routing { sysctls, .. }, device, arp, packet_type, .. } = received;
-        let key = (*device, arp.sender_ip.into());
+        let key = NeighKey(*device, arp.sender_ip.into());
         let is_gratuitous = received.is_gratuitous();
         if !self.entries.contains_key(&key) {
             let is_reply = arp.operation == ArpOperation::Reply;
@@ -133,7 +133,7 @@ impl NeighTable {
     ) {
         let Received { routing: Routing { devices, sysctls, .. }, device, arp, .. } = received;
         let (device, addr, mac) = (*device, IpAddr::V4(arp.sender_ip), arp.sender_mac);
-        let entry = self.entries.get_mut(&(device, addr)).expect("the caller created the entry");
+        let entry = self.entries.get_mut(&NeighKey(device, addr)).expect("the caller created the entry");
         entry.age(cx.now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         if !entry.update(cx.now, mac, state, may_override) {
             return;
@@ -146,7 +146,7 @@ impl NeighTable {
             // Queued packets are sent like any packet to a stale neighbour, which will be probed.
             entry.state = NeighState::Delay;
             let wait = sysctls.neigh_time(DeviceSetting::DelayFirstProbeTime, device);
-            set_timer(cx, entry, (device, addr), cx.now + wait);
+            set_timer(cx, entry, NeighKey(device, addr), cx.now + wait);
         }
         entry.has_header |= !entry.queue.is_empty();
         for QueuedPacket(waiting) in std::mem::take(&mut entry.queue) {

@@ -1,9 +1,13 @@
 //! One neighbour: its state and transitions (net/core/neighbour.c).
 
+use crate::addr_hash::hash_addr;
+use crate::ids::DeviceId;
 use crate::packet::QueuedPacket;
 use crate::time::{Duration, Instant};
 use crate::wire::MacAddr;
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 
 /// State of a neighbour (`NUD_*`, include/uapi/linux/neighbour.h), as in `ip neigh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +43,18 @@ impl NeighState {
             Self::Reachable | Self::Permanent => true,
             Self::Incomplete | Self::Stale | Self::Delay | Self::Probe | Self::Failed => false,
         }
+    }
+}
+
+/// The device and address of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NeighKey(pub(super) DeviceId, pub(super) IpAddr);
+
+impl Hash for NeighKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self(DeviceId(device), addr) = *self;
+        state.write_u16(device);
+        hash_addr(addr, state);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sends requests for a neighbour: timing, sender address, and number.
 
-use super::entry::{NeighState, Neighbour};
+use super::entry::{NeighKey, NeighState, Neighbour};
 use crate::context::{Context, Effect};
 use crate::device::Scope;
 use crate::fib::{Routing, select_source};
@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(super) fn solicit(
     cx: &mut Context<'_>,
     routing: Routing<'_>,
-    (device, addr): (DeviceId, IpAddr),
+    NeighKey(device, addr): NeighKey,
     entry: &mut Neighbour,
 ) {
     let IpAddr::V4(target_ip) = addr else { unreachable!("nothing sends to an IPv6 neighbour") };
@@ -70,7 +70,7 @@ fn announced_source(
 pub(super) fn set_timer(
     cx: &mut Context<'_>,
     entry: &mut Neighbour,
-    (device, addr): (DeviceId, IpAddr),
+    NeighKey(device, addr): NeighKey,
     at: Instant,
 ) {
     entry.timer = Some(at);

@@ -1,6 +1,6 @@
 //! Resolves next hops, and handles timers of unresolved ones.
 
-use super::entry::{NeighState, Neighbour};
+use super::entry::{NeighKey, NeighState, Neighbour};
 use super::queue::{enqueue, fail_queue, report_failure, transmit};
 use super::solicit::{probes_max, retrans_time, set_timer, solicit};
 use crate::context::{Context, Effect};
@@ -21,7 +21,7 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, Default)]
 pub struct NeighTable {
     /// In unspecified order.
-    pub(super) entries: FxHashMap<(DeviceId, IpAddr), Neighbour>,
+    pub(super) entries: FxHashMap<NeighKey, Neighbour>,
     /// The last garbage collection (`last_flush`).
     collected_at: Instant,
 }
@@ -50,7 +50,7 @@ impl NeighTable {
         packet: Packet,
     ) -> Resolution {
         let sysctls = routing.sysctls;
-        let key = (device, next_hop);
+        let key = NeighKey(device, next_hop);
         let link = routing.devices.get(device);
         if !link.has_arp() {
             return Resolution::Resolved(address_without_arp(link, next_hop), packet);
@@ -101,7 +101,7 @@ impl NeighTable {
         device: DeviceId,
         addr: IpAddr,
     ) -> Option<(MacAddr, NeighState)> {
-        let mut entry = self.entries.get(&(device, addr))?.clone();
+        let mut entry = self.entries.get(&NeighKey(device, addr))?.clone();
         entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
         Some((entry.mac, entry.state))
     }
@@ -115,7 +115,7 @@ impl NeighTable {
         device: DeviceId,
         addr: IpAddr,
     ) -> Option<MacAddr> {
-        let has_header = self.entries.get(&(device, addr))?.has_header;
+        let has_header = self.entries.get(&NeighKey(device, addr))?.has_header;
         let (mac, state) = self.get(now, sysctls, device, addr)?;
         let is_connected = match state {
             NeighState::Reachable | NeighState::Permanent => true,
@@ -138,7 +138,7 @@ impl NeighTable {
         addr: IpAddr,
         mac: MacAddr,
     ) {
-        let entry = self.entries.entry((device, addr)).or_insert_with(|| Neighbour::new(cx.now));
+        let entry = self.entries.entry(NeighKey(device, addr)).or_insert_with(|| Neighbour::new(cx.now));
         entry.state = NeighState::Permanent;
         entry.mac = mac;
         entry.timer = None;
@@ -152,14 +152,14 @@ impl NeighTable {
     /// Deletes a neighbour, as `ip neigh del` does. Packets queued for it are dropped, with an ICMP error to their
     /// senders.
     pub fn remove(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: IpAddr) -> bool {
-        let Some(entry) = self.entries.remove(&(device, addr)) else { return false };
+        let Some(entry) = self.entries.remove(&NeighKey(device, addr)) else { return false };
         fail_queue(cx, device, entry);
         true
     }
 
     /// Deletes all neighbours on a device that went down. Queued packets are dropped silently (`neigh_ifdown`).
     pub fn on_device_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
-        let mut gone: Vec<_> = self.entries.keys().filter(|(on, _)| *on == device).copied().collect();
+        let mut gone: Vec<_> = self.entries.keys().filter(|NeighKey(on, _)| *on == device).copied().collect();
         gone.sort_unstable();
         for entry in gone.iter().filter_map(|key| self.entries.remove(key)) {
             for QueuedPacket(packet) in entry.queue {
@@ -173,7 +173,7 @@ impl NeighTable {
 
     /// Confirms a neighbour because a connection made progress through it (`sock_confirm_neigh`, include/net/sock.h).
     pub fn confirm(&mut self, now: Instant, sysctls: &Sysctls, device: DeviceId, addr: IpAddr) {
-        if let Some(entry) = self.entries.get_mut(&(device, addr)) {
+        if let Some(entry) = self.entries.get_mut(&NeighKey(device, addr)) {
             entry.age(now, sysctls.neigh_time(DeviceSetting::BaseReachableTimeMs, device));
             entry.confirmed_at = Some(now);
         }
@@ -188,7 +188,7 @@ impl NeighTable {
         device: DeviceId,
         addr: IpAddr,
     ) -> bool {
-        let key = (device, addr);
+        let key = NeighKey(device, addr);
         if !routing.devices.get(device).has_arp() || group_address(routing, addr).is_some() {
             return true;
         }
@@ -209,7 +209,7 @@ impl NeighTable {
     /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] informs its sender.
     /// Linux: neigh_timer_handler. The event of a timer that was reset meanwhile is ignored.
     pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: IpAddr) {
-        let key = (device, addr);
+        let key = NeighKey(device, addr);
         let sysctls = routing.sysctls;
         let Some(entry) = self.entries.get_mut(&key) else { return };
         // Timers may expire late, never early.
@@ -252,7 +252,7 @@ impl NeighTable {
         &mut self,
         cx: &mut Context<'_>,
         routing: Routing<'_>,
-        key: (DeviceId, IpAddr),
+        key: NeighKey,
         packet: Packet,
     ) -> Resolution {
         if !self.begin(cx, routing, key) {
@@ -270,8 +270,8 @@ impl NeighTable {
     }
 
     /// Makes an entry incomplete and sets its timer. False if requests are turned off.
-    fn begin(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: (DeviceId, IpAddr)) -> bool {
-        let (device, _) = key;
+    fn begin(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: NeighKey) -> bool {
+        let NeighKey(device, _) = key;
         let sysctls = routing.sysctls;
         let entry = self.entries.get_mut(&key).expect("the caller created the entry");
         entry.updated_at = cx.now;
@@ -286,7 +286,7 @@ impl NeighTable {
         true
     }
 
-    fn request(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: (DeviceId, IpAddr)) {
+    fn request(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, key: NeighKey) {
         if let Some(entry) = self.entries.get_mut(&key) {
             solicit(cx, routing, key, entry);
         }

@@ -177,13 +177,17 @@ fn eval(xtables: &mut Xtables, chain: BaseChain, ctx: &mut EvalCtx, packet: &mut
 }
 
 /// NAT, and rerouting after a change of the destination (`nf_nat_ipv4_*`, net/netfilter/nf_nat_proto.c).
+// Part of `run_entry`, it would slow down the entries that do little.
+#[inline(never)]
 fn nat(ns: &mut Netns, cx: &mut Context, state: HookState, mut packet: Packet) -> Handled {
-    let dst_before = packet.ip().dst();
+    // Only these hooks translate the destination and are before a routing decision.
+    let routes = matches!(state.hook, Hook::Prerouting | Hook::Output);
+    let dst_before = routes.then(|| packet.ip().dst());
     let AtHook { mut ctx, xtables, hooks } = ns.at_hook(cx, state);
     let chains = hooks.nat_chains(state.family, state.hook).iter().map(|(_, chain)| *chain);
     let ask = |ctx: &mut EvalCtx, packet: &mut Packet, chain| eval(xtables, chain, ctx, packet);
     let verdict = nf_nat_inet_fn(&mut ctx, &mut packet, chains, ask);
-    if verdict != Verdict::Accept || packet.ip().dst() == dst_before {
+    if verdict != Verdict::Accept || dst_before.is_none_or(|before| packet.ip().dst() == before) {
         return Handled::by(verdict, packet);
     }
     match state.hook {

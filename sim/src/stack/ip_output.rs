@@ -95,10 +95,7 @@ pub(crate) fn neigh_output(
     let effects_before = cx.effects.len();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     match ns.neigh.resolve(cx, routing, device, next_hop, packet) {
-        Resolution::Resolved(mac, packet) => {
-            carry_out(ns, cx, effects_before);
-            transmit(ns, cx, device, mac, packet);
-        }
+        Resolution::Resolved(mac, packet) => transmit(ns, cx, device, mac, packet),
         Resolution::Queued | Resolution::Dropped => {
             carry_out(ns, cx, effects_before);
         }

@@ -55,16 +55,26 @@ pub fn finish(mut sum: u32) -> u16 {
     !(u16::try_from(sum).unwrap_or(u16::MAX))
 }
 
-/// The checksum after a 16-bit word of the covered data changed (RFC 1624, equation 3).
-#[must_use]
-pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
-    finish(u32::from(!checksum) + u32::from(!old) + u32::from(new))
-}
+/// A change of covered data: what it adds to the sum (RFC 1624, equation 3).
+#[derive(Clone, Copy, Debug)]
+pub struct Change(u32);
 
-/// The checksum after an address in the covered data changed: [`update16`] for all of its words at once.
-#[must_use]
-pub fn update_addr(checksum: u16, old: IpAddr, new: IpAddr) -> u16 {
-    finish(u32::from(!checksum) + sum_complement(old) + sum_addr(new))
+impl Change {
+    /// A 16-bit word changes.
+    pub fn of16(old: u16, new: u16) -> Self {
+        Self(u32::from(!old) + u32::from(new))
+    }
+
+    /// All words of an address change.
+    pub fn of_addr(old: IpAddr, new: IpAddr) -> Self {
+        Self(sum_complement(old) + sum_addr(new))
+    }
+
+    /// The checksum after the change.
+    #[must_use]
+    pub fn apply(self, checksum: u16) -> u16 {
+        finish(u32::from(!checksum) + self.0)
+    }
 }
 
 /// True if the checksum of a TCP segment, UDP datagram, SCTP packet or ICMPv6 message is right or absent. Other

@@ -1,6 +1,7 @@
 //! The packet fields that routing, rules and conntrack use, parsed once.
 
-use super::{Icmpv4, Icmpv6, Ip, Tcp, TcpFlags, Udp, be16, protocol};
+use super::ipv6::UpperLayer;
+use super::{Icmpv4, Icmpv6, Ip, Ipv4, Ipv6, Tcp, TcpFlags, Udp, be16, protocol};
 use std::net::IpAddr;
 
 /// Transport fields, as far as the packet contains them.
@@ -80,22 +81,50 @@ pub struct Headers {
 impl Headers {
     /// Parses an IP packet, starting at its network header; `None` if the IP header itself is malformed.
     pub fn parse(l3: &[u8]) -> Option<Self> {
-        let ip = Ip::new_checked(l3)?;
-        Some(Self {
-            src: ip.src(),
-            dst: ip.dst(),
-            protocol: ip.protocol(),
+        match Ip::new_checked(l3)? {
+            Ip::V4(ip) => Some(Self::of_ipv4(&ip)),
+            Ip::V6(ip) => Some(Self::of_ipv6(&ip)),
+        }
+    }
+
+    fn of_ipv4(ip: &Ipv4<&[u8]>) -> Self {
+        let (offset, number) = (ip.fragment_offset(), ip.protocol());
+        Self {
+            src: ip.src().into(),
+            dst: ip.dst().into(),
+            protocol: number,
             ttl: ip.ttl(),
+            total_len: ip.total_len().into(),
+            is_fragment: ip.more_fragments() || offset > 0,
+            l4: if offset > 0 { L4::Fragment } else { transport(Version::V4, number, ip.payload()) },
+        }
+    }
+
+    fn of_ipv6(ip: &Ipv6<&[u8]>) -> Self {
+        let UpperLayer { protocol: number, fragment, .. } = ip.upper_layer_or_none();
+        let offset = fragment.map_or(0, |fragment| fragment.offset);
+        Self {
+            src: ip.src().into(),
+            dst: ip.dst().into(),
+            protocol: number,
+            ttl: ip.hop_limit(),
             total_len: u32::try_from(ip.total_len()).expect("a packet is at most 65,575 bytes"),
-            is_fragment: ip.is_fragment(),
-            l4: if ip.fragment_offset() > 0 { L4::Fragment } else { transport(&ip) },
-        })
+            // An atomic fragment (RFC 6946) is a complete packet.
+            is_fragment: offset > 0 || fragment.is_some_and(|fragment| fragment.more_fragments),
+            l4: if offset > 0 { L4::Fragment } else { transport(Version::V6, number, ip.payload()) },
+        }
     }
 }
 
-fn transport(ip: &Ip<&[u8]>) -> L4 {
-    let bytes = ip.payload();
-    match ip.protocol() {
+/// IP version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V4,
+    V6,
+}
+
+fn transport(version: Version, number: u8, bytes: &[u8]) -> L4 {
+    match number {
         protocol::TCP => Tcp::new_checked(bytes).map_or(L4::Truncated, |tcp| L4::Tcp {
             src_port: tcp.src_port(),
             dst_port: tcp.dst_port(),
@@ -108,14 +137,14 @@ fn transport(ip: &Ip<&[u8]>) -> L4 {
             L4::Sctp { src_port: be16(bytes, 0), dst_port: be16(bytes, 2) }
         }
         protocol::SCTP => L4::Truncated,
-        protocol::ICMP if matches!(ip, Ip::V4(_)) => {
+        protocol::ICMP if version == Version::V4 => {
             Icmpv4::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
                 icmp_type: icmp.icmp_type(),
                 code: icmp.code(),
                 id: icmp.id(),
             })
         }
-        protocol::ICMPV6 if matches!(ip, Ip::V6(_)) => {
+        protocol::ICMPV6 if version == Version::V6 => {
             Icmpv6::new_checked(bytes).map_or(L4::Truncated, |icmp| L4::Icmp {
                 icmp_type: icmp.icmp_type(),
                 code: icmp.code(),
@@ -123,7 +152,7 @@ fn transport(ip: &Ip<&[u8]>) -> L4 {
             })
         }
         // The end of an IPv6 packet, or an extension header that is cut.
-        protocol::NO_NEXT_HEADER if matches!(ip, Ip::V6(_)) => L4::Truncated,
+        protocol::NO_NEXT_HEADER if version == Version::V6 => L4::Truncated,
         _ => L4::Other,
     }
 }

@@ -1,6 +1,7 @@
 //! IPv4 (RFC 791).
 
-use super::{be16, checksum};
+use super::be16;
+use super::checksum::{self, Change};
 use std::net::Ipv4Addr;
 
 /// Length of an IPv4 header without options, in bytes.
@@ -136,14 +137,14 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
 
     /// Sets the source address and updates the header checksum. For transport checksums see [`super::rewrite`].
     pub fn set_src(&mut self, new: Ipv4Addr) {
-        let updated = checksum::update_addr(self.checksum(), self.src().into(), new.into());
+        let updated = Change::of_addr(self.src().into(), new.into()).apply(self.checksum());
         self.0.as_mut()[field::SRC].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }
 
     /// Sets the destination address and updates the header checksum.
     pub fn set_dst(&mut self, new: Ipv4Addr) {
-        let updated = checksum::update_addr(self.checksum(), self.dst().into(), new.into());
+        let updated = Change::of_addr(self.dst().into(), new.into()).apply(self.checksum());
         self.0.as_mut()[field::DST].copy_from_slice(&new.octets());
         self.set_checksum(updated);
     }
@@ -151,7 +152,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
     /// Decrements the TTL (`ip_decrease_ttl`, include/net/ip.h). The caller has checked that it is not zero.
     pub fn decrement_ttl(&mut self) {
         let word = be16(self.0.as_ref(), field::TTL);
-        let updated = checksum::update16(self.checksum(), word, word - 0x0100);
+        let updated = Change::of16(word, word - 0x0100).apply(self.checksum());
         self.0.as_mut()[field::TTL] -= 1;
         self.set_checksum(updated);
     }

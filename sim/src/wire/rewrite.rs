@@ -2,6 +2,7 @@
 //!
 //! Linux: `manip_pkt` and the `*_manip_pkt` functions of net/netfilter/nf_nat_proto.c.
 
+use super::checksum::Change;
 use super::icmpv6::ICMPV6_HEADER_LEN;
 use super::tcp::TCP_HEADER_LEN;
 use super::udp::UDP_HEADER_LEN;
@@ -128,8 +129,9 @@ fn write_addr(l3: &mut [u8], transport: Transport, side: Side, new: IpAddr) {
         Side::Src => ip.set_src(new),
         Side::Dst => ip.set_dst(new),
     }
+    let change = Change::of_addr(old, new);
     let l4 = l3.get_mut(transport.start..).unwrap_or_default();
-    patch_checksum(l4, transport.kind, |value| checksum::update_addr(value, old, new));
+    patch_checksum(l4, transport.kind, change);
 }
 
 /// Rewrites a port of a TCP, UDP or SCTP packet, or the identifier of an ICMP query (for either side), and the
@@ -162,22 +164,22 @@ fn write_port(l3: &mut [u8], transport: Transport, side: Side, new: u16) {
     l4[at..at + 2].copy_from_slice(&new.to_be_bytes());
     match kind {
         Kind::Icmp => {
-            let value = checksum::update16(be16(l4, 2), old, new);
+            let value = Change::of16(old, new).apply(be16(l4, 2));
             l4[2..4].copy_from_slice(&value.to_be_bytes());
         }
         Kind::Sctp => checksum::fill_sctp(l4),
         Kind::Tcp | Kind::Udp | Kind::Icmpv6 | Kind::Other => {
-            patch_checksum(l4, kind, |value| checksum::update16(value, old, new));
+            patch_checksum(l4, kind, Change::of16(old, new));
         }
     }
 }
 
-fn patch_checksum(l4: &mut [u8], kind: Kind, update: impl Fn(u16) -> u16) {
+fn patch_checksum(l4: &mut [u8], kind: Kind, change: Change) {
     if Mutation::NatChecksumStale.is_on() {
         return;
     }
     let Some(at) = checksum_at(kind, l4) else { return };
-    let new = match update(be16(l4, at)) {
+    let new = match change.apply(be16(l4, at)) {
         // RFC 768: a computed zero is transmitted as all ones.
         0 if kind == Kind::Udp => 0xffff,
         value => value,

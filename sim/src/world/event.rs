@@ -80,6 +80,8 @@ pub(super) struct EventQueue {
     lanes: [VecDeque<Scheduled>; LANES],
     /// Bit `n` is set if lane `n` has events.
     occupied: u32,
+    /// [`Scheduled::key`] of the first event of each lane that has events.
+    first: [u128; LANES],
     /// Events that are due before many others of their lane.
     heap: BinaryHeap<Reverse<Scheduled>>,
     next_seq: u64,
@@ -87,14 +89,18 @@ pub(super) struct EventQueue {
 
 impl EventQueue {
     /// Adds an event that is due at `at`.
+    #[inline]
     pub(super) fn schedule(&mut self, now: Instant, at: Instant, netns: NetnsId, event: WorldEvent) {
         let scheduled = Scheduled { at, seq: self.next_seq, netns, event };
         self.next_seq += 1;
         let number = lane_of(at.as_nanos().saturating_sub(now.as_nanos()));
         let lane = &mut self.lanes[number];
         if lane.back().is_none_or(|last| last.at <= at) {
+            if lane.is_empty() {
+                self.occupied |= 1 << number;
+                self.first[number] = scheduled.key();
+            }
             lane.push_back(scheduled);
-            self.occupied |= 1 << number;
         } else {
             self.insert(number, scheduled);
         }
@@ -104,10 +110,13 @@ impl EventQueue {
     #[cold]
     fn insert(&mut self, number: usize, scheduled: Scheduled) {
         let lane = &mut self.lanes[number];
-        let last = lane.iter().rev().take(INSERTED_BEFORE_MAX);
-        let later = last.take_while(|other| other.at > scheduled.at).count();
+        let mut later = 0;
+        while later < lane.len().min(INSERTED_BEFORE_MAX) && lane[lane.len() - 1 - later].at > scheduled.at {
+            later += 1;
+        }
         if later < INSERTED_BEFORE_MAX {
             lane.insert(lane.len() - later, scheduled);
+            self.first[number] = lane[0].key();
         } else {
             self.heap.push(Reverse(scheduled));
         }
@@ -115,31 +124,32 @@ impl EventQueue {
 
     /// The time of the next event, and its place.
     pub(super) fn next(&self) -> Option<(Instant, Place)> {
-        let mut first = self.heap.peek().map(|Reverse(event)| (event, Place::Heap));
+        let mut first = self.heap.peek().map(|Reverse(event)| (event.key(), Place::Heap));
         let mut occupied = self.occupied;
         while occupied != 0 {
             let number = occupied.trailing_zeros() as usize;
             occupied &= occupied - 1;
-            if let Some(event) = self.lanes[number].front()
-                && first.is_none_or(|(other, _)| event.key() < other.key())
-            {
-                first = Some((event, Place::Lane(number)));
+            let key = self.first[number];
+            if first.is_none_or(|(other, _)| key < other) {
+                first = Some((key, Place::Lane(number)));
             }
         }
-        first.map(|(event, place)| (event.at, place))
+        first.map(|(key, place)| (time_of(key), place))
     }
 
     /// Removes the next event, whose place [`EventQueue::next`] returned.
     ///
     /// # Panics
     /// If the queue has changed in between.
+    #[inline]
     pub(super) fn take(&mut self, place: Place) -> Scheduled {
         let next = match place {
             Place::Lane(number) => {
                 let lane = &mut self.lanes[number];
                 let next = lane.pop_front();
-                if lane.is_empty() {
-                    self.occupied &= !(1 << number);
+                match lane.front() {
+                    Some(event) => self.first[number] = event.key(),
+                    None => self.occupied &= !(1 << number),
                 }
                 next
             }
@@ -147,6 +157,11 @@ impl EventQueue {
         };
         next.expect("an event is in this place")
     }
+}
+
+/// The time in a [`Scheduled::key`].
+const fn time_of(key: u128) -> Instant {
+    Instant::from_nanos((key >> 64) as u64)
 }
 
 /// The lane of events with a delay: each contains delays that differ by less than a factor of four.

@@ -168,6 +168,10 @@ impl World {
             return self.queue.schedule(self.now, self.now, netns, event);
         }
         let link = &self.links[&(netns, device)];
+        if let Some(delay) = link.fixed_delay() {
+            let event = WorldEvent::Receive { device: to_device, packet: QueuedPacket(packet) };
+            return self.queue.schedule(self.now, self.now + delay, to, event);
+        }
         let delays = link.deliveries(&mut self.draws, netns);
         let Some((last, earlier)) = delays.split_last() else {
             return self.trace.end(self.now, netns, packet, Terminal::Dropped(DropReason::LinkLoss));

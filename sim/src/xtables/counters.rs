@@ -51,12 +51,17 @@ impl RuleCounters {
         *self.count_mut(slot) = count;
     }
 
-    /// Counts one packet (`ADD_COUNTER`, include/linux/netfilter/x_tables.h).
-    #[inline]
-    pub(super) fn add(&mut self, slot: u32, bytes: u32) {
-        let count = self.count_mut(slot);
-        count.packets += 1;
-        count.bytes += u64::from(bytes);
+    /// Counts one packet in each of these slots (`ADD_COUNTER`, include/linux/netfilter/x_tables.h). Slots of one page
+    /// mostly follow each other.
+    pub(super) fn add(&mut self, slots: &[u32], bytes: u32) {
+        for slots in slots.chunk_by(|one, other| place(*one).0 == place(*other).0) {
+            let page = Arc::make_mut(&mut self.pages[place(slots[0]).0]);
+            for slot in slots {
+                let count = &mut page[place(*slot).1];
+                count.packets += 1;
+                count.bytes += u64::from(bytes);
+            }
+        }
     }
 
     fn count_mut(&mut self, slot: u32) -> &mut Count {

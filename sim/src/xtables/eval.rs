@@ -1,7 +1,6 @@
 //! Traverses a table with a packet: `ipt_do_table`, net/ipv4/netfilter/ip_tables.c.
 
 use super::chain::ChainId;
-use super::counters::RuleCounters;
 use super::index::Candidates;
 use super::kind::TableKind;
 use super::look::{Look, States};
@@ -16,7 +15,7 @@ use crate::hook::{Family, Verdict};
 use crate::netfilter::EvalCtx;
 use crate::packet::Packet;
 use crate::trace::{Event, RuleAction, RuleEvent, RuleRef};
-use crate::wire::Headers;
+use crate::wire::{Headers, L4};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -34,17 +33,17 @@ pub(super) fn ipt_do_table(
     let devices = ctx.devices;
     let name_of = |device: Option<_>| device.map_or("", |id| &*devices.get(id).name);
     let (in_name, out_name) = (name_of(ctx.state.in_dev), name_of(ctx.state.out_dev));
-    let is_later_fragment = packet.ip().fragment_offset() > 0;
+    let is_later_fragment = headers.l4 == L4::Fragment;
     let kind = table.kind;
     let (chains, counters, states) = table.split();
     let base = chains.get(id).base.expect("a hook has a base chain");
     let mut walk = Walk {
         chains,
-        counters,
+        counted: SmallVec::new(),
         states,
         recent,
         place: TableRef { family, kind },
-        headers,
+        headers: &headers,
         in_name,
         out_name,
         is_later_fragment,
@@ -52,7 +51,9 @@ pub(super) fn ipt_do_table(
         base,
         stack: SmallVec::new(),
     };
-    walk.run(id, ctx, packet)
+    let verdict = walk.run(id, ctx, packet);
+    counters.add(&walk.counted, headers.total_len);
+    verdict
 }
 
 /// Family and table, which every event contains.
@@ -64,11 +65,12 @@ struct TableRef {
 
 struct Walk<'w> {
     chains: &'w Chains,
-    counters: &'w mut RuleCounters,
+    /// Slots of the rules and policies that apply to the packet.
+    counted: SmallVec<[u32; 16]>,
     states: &'w mut States,
     recent: &'w mut RecentLists,
     place: TableRef,
-    headers: Headers,
+    headers: &'w Headers,
     in_name: &'w str,
     out_name: &'w str,
     is_later_fragment: bool,
@@ -96,7 +98,7 @@ impl<'w> Walk<'w> {
     fn frame(&self, id: ChainId) -> Frame<'w> {
         let chain = self.chains.get(id);
         let candidates = if self.uses_index {
-            chain.index().and_then(|index| index.candidates(&self.headers))
+            chain.index().and_then(|index| index.candidates(self.headers))
         } else {
             None
         };
@@ -120,7 +122,7 @@ impl<'w> Walk<'w> {
                 MatchResult::HotDrop => return Verdict::Drop(DropReason::NetfilterDrop),
                 MatchResult::Yes => {}
             }
-            self.counters.add(rule.slot, self.headers.total_len);
+            self.counted.push(rule.slot);
             match &rule.spec.target {
                 Target::Return => {
                     self.record(ctx, packet, &frame, number, rule, || RuleAction::Return);
@@ -148,7 +150,7 @@ impl<'w> Walk<'w> {
                 | Target::Reject(_)
                 | Target::Set(_)
                 | Target::Trace) => {
-                    let (outcome, action) = target.act(ctx, packet, &self.headers);
+                    let (outcome, action) = target.act(ctx, packet, self.headers);
                     self.record(ctx, packet, &frame, number, rule, || action);
                     if let TargetVerdict::Done(verdict) = outcome {
                         return verdict;
@@ -167,7 +169,7 @@ impl<'w> Walk<'w> {
             let mut look = Look {
                 ctx,
                 packet,
-                headers: &self.headers,
+                headers: self.headers,
                 recent: self.recent,
                 states: self.states,
                 key: (rule.slot, position),
@@ -183,6 +185,9 @@ impl<'w> Walk<'w> {
     // Linux: ip_packet_match, net/ipv4/netfilter/ip_tables.c
     fn ip_packet_match(&self, rule: &Rule) -> bool {
         let ip = &rule.spec.ip;
+        if !rule.has_ip_conditions {
+            return true;
+        }
         let device_matches = |wanted: &Option<Box<DeviceMatch>>, name| {
             wanted.as_ref().is_none_or(|wanted| wanted.matches(name))
         };
@@ -197,7 +202,7 @@ impl<'w> Walk<'w> {
     /// The end of a base chain.
     fn policy(&mut self, ctx: &mut EvalCtx<'_, '_>, packet: &Packet) -> Verdict {
         let BaseChain { hook, is_accept, slot } = self.base;
-        self.counters.add(slot, self.headers.total_len);
+        self.counted.push(slot);
         let TableRef { family, kind } = self.place;
         ctx.cx.record(Some(packet.id), || {
             let chain = hook.chain_name().into();

@@ -341,6 +341,18 @@ impl Match {
     /// Evaluates the match for a packet.
     #[inline]
     pub(super) fn answer(&self, look: &mut Look<'_, '_, '_>) -> MatchResult {
+        // The matches of most rules, apart from the others, which need more registers.
+        if let Self::Comment(_) = self {
+            return MatchResult::Yes;
+        }
+        if let Self::Conntrack(one) = self {
+            return one.holds(look).into();
+        }
+        self.answer_other(look)
+    }
+
+    #[inline(never)]
+    fn answer_other(&self, look: &mut Look<'_, '_, '_>) -> MatchResult {
         match self {
             Self::Addrtype(one) => one.holds(look).into(),
             // Inert: matches every packet.

@@ -53,10 +53,19 @@ pub(super) struct RuleSpec {
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) spec: RuleSpec,
+    /// False if every packet meets [`RuleSpec::ip`], which is the case for most rules (`unconditional`,
+    /// net/ipv4/netfilter/ip_tables.c).
+    pub(super) has_ip_conditions: bool,
     /// Index of its counters, and key of the state of its matches.
     pub(super) slot: u32,
     /// From which text it came.
     pub(super) source: Arc<RuleSource>,
+}
+
+impl Rule {
+    pub(super) fn new(spec: RuleSpec, slot: u32, source: Arc<RuleSource>) -> Self {
+        Self { has_ip_conditions: spec.ip != IpPart::default(), spec, slot, source }
+    }
 }
 
 impl RuleSpec {

@@ -259,7 +259,7 @@ impl Table {
         let slot = self.counters.allocate(count);
         let chains = Arc::make_mut(&mut self.chains);
         chains.refer(&spec.target, 1);
-        chains.chain_mut(id).rules_mut().insert(at, Rule { spec, slot, source });
+        chains.chain_mut(id).rules_mut().insert(at, Rule::new(spec, slot, source));
     }
 
     /// Removes the rule at position `at` (zero-based).

@@ -1,4 +1,5 @@
 use super::*;
+use crate::neigh::entry::NeighKey;
 
 #[test]
 fn nobody_answers() {
@@ -131,7 +132,7 @@ fn the_queue_holds_as_many_packets_as_the_kernels() {
         for _ in 0..600 {
             bench.send_bytes("10.0.0.1", "10.0.0.2", payload + 8);
         }
-        let waiting = bench.table.entries[&(ETH0, addr("10.0.0.2").into())].queue.len();
+        let waiting = bench.table.entries[&NeighKey(ETH0, addr("10.0.0.2").into())].queue.len();
         assert_eq!(waiting, expected, "{payload} bytes");
         assert_eq!(bench.log.matches("dropped NeighQueueFull").count(), 600 - expected);
     }

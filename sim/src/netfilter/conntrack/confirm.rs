@@ -1,7 +1,7 @@
 //! Confirms a new entry when its first packet has passed all rules.
 
 use super::udp::allows_clash;
-use crate::ct::{CtStatus, PacketCt};
+use crate::ct::{CtInfo, CtStatus, PacketCt};
 use crate::drop_reason::DropReason;
 use crate::hook::Verdict;
 use crate::ids::EntryId;
@@ -15,14 +15,12 @@ use crate::tuple::Direction;
 /// Lifetime of an entry that lost a clash.
 const CLASH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Inserts the entry of a packet into the table (`nf_confirm`, `__nf_conntrack_confirm`). Runs last at INPUT and
-/// POSTROUTING.
+/// Inserts the entry of a packet into the table, unless it is there (`nf_confirm`). Runs last at INPUT and POSTROUTING.
 ///
 /// Only then do replies match it. A packet dropped before leaves no entry, so that the next packet of its flow is NEW
 /// again.
 pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     let PacketCt::Entry { id, info } = packet.meta.ct else { return Verdict::Accept };
-    let now = ctx.cx.now;
     let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     // A RST or ICMP error from this netns does not confirm the entry of the rejected packet.
     if Mutation::LocalFlowsUnconfirmed.is_on() && ctx.state.hook == crate::hook::Hook::Input {
@@ -31,6 +29,15 @@ pub fn nf_conntrack_confirm(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     if entry.is_confirmed() || info.direction() == Direction::Reply {
         return Verdict::Accept;
     }
+    confirm(ctx, packet, id, info)
+}
+
+/// Linux: `__nf_conntrack_confirm`.
+// Once per flow.
+#[inline(never)]
+fn confirm(ctx: &mut EvalCtx, packet: &mut Packet, id: EntryId, info: CtInfo) -> Verdict {
+    let now = ctx.cx.now;
+    let Some(entry) = ctx.conntrack.entry(id) else { return Verdict::Accept };
     if entry.is_dying() {
         ctx.conntrack.counters.insert_failed += 1;
         return Verdict::Drop(DropReason::ConntrackInsertFailed);

@@ -41,8 +41,6 @@ pub struct Entry {
     pub(crate) masquerade_device: Option<DeviceId>,
     /// Order of creation; listings are sorted by it.
     pub(super) serial: u64,
-    /// Number of packets that refer to it.
-    pub(super) holders: u32,
     timer: Timer,
     /// The conntrack mark (`CONNMARK`, `ct mark`).
     pub mark: u32,
@@ -56,7 +54,6 @@ impl Entry {
             protocol,
             masquerade_device: None,
             serial,
-            holders: 0,
             timer: Timer::Waiting(Duration::ZERO),
             mark: 0,
         }

@@ -5,7 +5,7 @@ use crate::ct::{CtInfo, PacketCt};
 use crate::mutation::Mutation;
 use crate::time::Instant;
 use crate::tuple::{Direction, L4Key, Tuple};
-use crate::wire::{Icmpv4, Ip, protocol};
+use crate::wire::{Icmpv4, Ip};
 use std::net::IpAddr;
 
 /// The highest known type (`NR_ICMP_TYPES`, include/uapi/linux/icmp.h).
@@ -14,7 +14,7 @@ const HIGHEST_TYPE: u8 = 18;
 /// Classification of a packet before lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IcmpKind {
-    /// A query or reply, tracked like any other packet; also everything that is not ICMP.
+    /// A query or reply, tracked like any other packet.
     Query,
     /// An error about the flow of this entry.
     Error(PacketCt),
@@ -22,11 +22,8 @@ pub(super) enum IcmpKind {
     Refused(&'static str),
 }
 
-/// Linux: `nf_conntrack_icmpv4_error`.
+/// Classifies an ICMP message (`nf_conntrack_icmpv4_error`).
 pub(super) fn classify(ip: &Ip<&[u8]>, verify: bool, conntrack: &Conntrack, now: Instant) -> IcmpKind {
-    if ip.protocol() != protocol::ICMP {
-        return IcmpKind::Query;
-    }
     let Some(icmp) = Icmpv4::new_checked(ip.payload()) else {
         return IcmpKind::Refused("an ICMP message without its header");
     };

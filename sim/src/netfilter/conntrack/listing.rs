@@ -29,7 +29,7 @@ pub struct ListedEntry {
 }
 
 impl ListedEntry {
-    fn of(entry: &Entry, now: Instant) -> Self {
+    fn of(entry: &Entry, holders: u32, now: Instant) -> Self {
         let sctp_state = match entry.protocol() {
             ProtocolState::Sctp(track) => Some(track.state()),
             ProtocolState::Tcp(_) | ProtocolState::Udp(_) | ProtocolState::Stateless => None,
@@ -42,7 +42,7 @@ impl ListedEntry {
             sctp_state,
             status: entry.status(),
             mark: entry.mark,
-            use_count: 1 + entry.holders,
+            use_count: 1 + holders,
         }
     }
 }
@@ -50,7 +50,7 @@ impl ListedEntry {
 impl Conntrack {
     /// The live entries, oldest first. (`conntrack -L` prints them in the order of a hash with a secret key.)
     pub fn listing(&self, now: Instant) -> Vec<ListedEntry> {
-        self.iter_sorted(now).into_iter().map(|entry| ListedEntry::of(entry, now)).collect()
+        self.with_holders(now).map(|(entry, holders)| ListedEntry::of(entry, holders, now)).collect()
     }
 }
 

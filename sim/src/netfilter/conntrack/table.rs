@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// Number of entries that an insertion checks for expiry. More than one, so that checks outpace insertions.
@@ -60,11 +61,27 @@ impl Hash for TupleKey {
     }
 }
 
+/// An entry and the packets that refer to it. They change more often than the entry, and are therefore beside it.
+#[derive(Clone, Debug)]
+struct Held {
+    /// Shared with forks of the world until one of them changes it.
+    entry: Arc<Entry>,
+    /// Number of packets (`ct_general.use`, without the table).
+    holders: u32,
+}
+
+impl Deref for Held {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
 /// The conntrack table of a netns.
 #[derive(Clone, Debug, Default)]
 pub struct Conntrack {
-    /// Shared with forks of the world until one of them changes an entry.
-    entries: SlotMap<EntryId, Arc<Entry>>,
+    entries: SlotMap<EntryId, Held>,
     by_tuple: FxHashMap<TupleKey, (EntryId, Direction)>,
     /// Entries with a source binding, newest first.
     by_source: FxHashMap<SourceKey, SmallVec<[EntryId; 2]>>,
@@ -91,12 +108,12 @@ impl Conntrack {
 
     /// An entry, if it has not been freed.
     pub fn entry(&self, id: EntryId) -> Option<&Entry> {
-        self.entries.get(id).map(|entry| &**entry)
+        self.entries.get(id).map(|held| &*held.entry)
     }
 
     /// Mutable version of [`Conntrack::entry`].
     pub fn entry_mut(&mut self, id: EntryId) -> Option<&mut Entry> {
-        self.entries.get_mut(id).map(Arc::make_mut)
+        self.entries.get_mut(id).map(|held| Arc::make_mut(&mut held.entry))
     }
 
     /// Number of entries: confirmed, unconfirmed, expired but not purged, and deleted but still referenced by a packet.
@@ -121,10 +138,18 @@ impl Conntrack {
 
     /// Entries shown by `conntrack -L`, oldest first. An entry that lost a clash is hidden, as in Linux.
     pub fn iter_sorted(&self, now: Instant) -> Vec<&Entry> {
-        let mut live: Vec<&Entry> = self
+        self.live(now).into_iter().map(|held| &*held.entry).collect()
+    }
+
+    /// [`Conntrack::iter_sorted`] with the number of packets that refer to each entry.
+    pub(super) fn with_holders(&self, now: Instant) -> impl Iterator<Item = (&Entry, u32)> {
+        self.live(now).into_iter().map(|held| (&*held.entry, held.holders))
+    }
+
+    fn live(&self, now: Instant) -> Vec<&Held> {
+        let mut live: Vec<&Held> = self
             .entries
             .values()
-            .map(|entry| &**entry)
             .filter(|entry| entry.is_confirmed() && !entry.is_dying() && !entry.is_expired(now))
             .filter(|entry| !entry.status.contains(CtStatus::NAT_CLASH))
             .collect();
@@ -141,9 +166,9 @@ impl Conntrack {
     /// Removes an entry from the table (`nf_ct_delete`). It is freed when the last packet releases it. False if it was
     /// not in the table.
     pub fn delete(&mut self, id: EntryId) -> bool {
-        let Some(entry) = self.entry_mut(id).filter(|entry| !entry.is_dying()) else { return false };
-        entry.status.insert(CtStatus::DYING);
-        let (tuples, holders) = (entry.tuples, entry.holders);
+        let Some(held) = self.entries.get_mut(id).filter(|held| !held.is_dying()) else { return false };
+        Arc::make_mut(&mut held.entry).status.insert(CtStatus::DYING);
+        let (tuples, holders) = (held.tuples, held.holders);
         for tuple in &tuples {
             if self.by_tuple.get(&TupleKey(*tuple)).is_some_and(|(holder, _)| *holder == id) {
                 self.by_tuple.remove(&TupleKey(*tuple));
@@ -220,15 +245,15 @@ impl Conntrack {
     }
 
     pub(super) fn hold_entry(&mut self, id: EntryId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.holders += 1;
+        if let Some(held) = self.entries.get_mut(id) {
+            held.holders += 1;
         }
     }
 
     pub(super) fn release_entry(&mut self, id: EntryId) {
-        let Some(entry) = self.entry_mut(id) else { return };
-        entry.holders = entry.holders.saturating_sub(1);
-        if entry.holders == 0 && (entry.is_dying() || !entry.is_confirmed()) {
+        let Some(held) = self.entries.get_mut(id) else { return };
+        held.holders = held.holders.saturating_sub(1);
+        if held.holders == 0 && (held.is_dying() || !held.is_confirmed()) {
             self.free(id);
         }
     }
@@ -270,7 +295,8 @@ impl Conntrack {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        Some(self.entries.insert(Arc::new(Entry::new(original, reply, protocol, serial))))
+        let entry = Arc::new(Entry::new(original, reply, protocol, serial));
+        Some(self.entries.insert(Held { entry, holders: 0 }))
     }
 
     /// Inserts an unconfirmed entry under both tuples. The caller has checked that neither belongs to a live entry.

@@ -20,6 +20,8 @@ use crate::wire::{Headers, L4, checksum, protocol};
 /// Finds or creates the entry of a packet (`nf_conntrack_in`, net/netfilter/nf_conntrack_core.c).
 ///
 /// Runs at PREROUTING and OUTPUT. An INVALID packet continues without an entry. Drops only if the table is full.
+// Part of `run_entry`, it would slow down the entries that do little.
+#[inline(never)]
 pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
     match packet.meta.ct {
         PacketCt::None => {}
@@ -38,13 +40,15 @@ pub fn nf_conntrack_in(ctx: &mut EvalCtx, packet: &mut Packet) -> Verdict {
         return Verdict::Accept;
     }
     let verify = ctx.sysctls.conntrack.checksum && ctx.state.hook == Hook::Prerouting;
-    match icmp::classify(&packet.ip(), verify, ctx.conntrack, ctx.cx.now) {
-        IcmpKind::Query => {}
-        IcmpKind::Error(ct) => return attach_error(ctx, packet, ct),
-        IcmpKind::Refused(why) => {
-            ctx.conntrack.counters.icmp_error += 1;
-            record_invalid(ctx, packet, why);
-            return Verdict::Accept;
+    if headers.protocol == protocol::ICMP {
+        match icmp::classify(&packet.ip(), verify, ctx.conntrack, ctx.cx.now) {
+            IcmpKind::Query => {}
+            IcmpKind::Error(ct) => return attach_error(ctx, packet, ct),
+            IcmpKind::Refused(why) => {
+                ctx.conntrack.counters.icmp_error += 1;
+                record_invalid(ctx, packet, why);
+                return Verdict::Accept;
+            }
         }
     }
     let Some(tuple) = Tuple::of_packet(&headers) else {
@@ -144,8 +148,8 @@ fn handle_packet(
     direction: Direction,
 ) -> Option<Verdict> {
     let now = ctx.cx.now;
+    ctx.conntrack.hold_entry(id);
     let entry = ctx.conntrack.entry_mut(id)?;
-    entry.holders += 1;
     let info = match direction {
         Direction::Reply => CtInfo::EstablishedReply,
         Direction::Original if entry.status.contains(CtStatus::SEEN_REPLY) => CtInfo::Established,

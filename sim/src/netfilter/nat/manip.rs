@@ -27,8 +27,9 @@ pub(super) fn nat_packet(ctx: &mut EvalCtx, packet: &mut Packet, manip: Side) ->
         return Verdict::Accept;
     }
     // Packets are rewritten to the inverse of the opposite tuple.
-    let Some(target) = entry.tuple(direction.opposite()).reply() else { return Verdict::Accept };
-    translate(ctx, packet, &target, manip, direction)
+    let (opposite, side) = (entry.tuple(direction.opposite()), manip.opposite());
+    let target = (opposite.addr(side), opposite.port(side));
+    translate(ctx, packet, target, manip, direction)
 }
 
 /// The status bit for translation of packets in that direction on that side.
@@ -43,12 +44,12 @@ const fn status_bit(manip: Side, direction: Direction) -> CtStatus {
 fn translate(
     ctx: &mut EvalCtx,
     packet: &mut Packet,
-    target: &Tuple,
+    (addr, port): (IpAddr, u16),
     manip: Side,
     direction: Direction,
 ) -> Verdict {
     let from = ctx.cx.trace.is_recording().then(|| end_of(packet, manip));
-    if !rewrite::manip_pkt(packet.l3_mut(), manip, target.addr(manip), target.port(manip)) {
+    if !rewrite::manip_pkt(packet.l3_mut(), manip, addr, port) {
         return Verdict::Drop(DropReason::NatFailed);
     }
     if let Some(from) = from {

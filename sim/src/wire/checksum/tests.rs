@@ -1,4 +1,4 @@
-use super::{crc32c, finish, is_transport_valid, sctp, sum, update16};
+use super::{Change, crc32c, finish, is_transport_valid, sctp, sum};
 use crate::wire::protocol;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
@@ -65,7 +65,7 @@ proptest! {
         let (before, at) = (whole(&words), at.index(words.len()));
         // A sum of zeros has two representations; no header is all zero.
         prop_assume!(before != 0xffff);
-        let updated = update16(before, words[at], new);
+        let updated = Change::of16(words[at], new).apply(before);
         words[at] = new;
         let computed = whole(&words);
         prop_assert!(updated == computed || (updated, computed) == (0, 0xffff));

@@ -187,12 +187,12 @@ impl Conntrack {
             if states.intersects(self.states) == self.inverts(STATE) {
                 return false;
             }
+            if self.used == 1 << STATE {
+                return true;
+            }
         }
         let PacketCt::Entry { id, info } = look.packet.meta.ct else { return self.uses(STATE) };
         let Some(entry) = look.ctx.conntrack.entry(id) else { return self.uses(STATE) };
-        if self.used == 1 << STATE {
-            return true;
-        }
         if self.uses(DIRECTION) && info.direction() != self.direction {
             return false;
         }
