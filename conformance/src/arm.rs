@@ -22,6 +22,10 @@ use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
 use crate::topology::{Topology, TopologyChange};
 
+/// The time from the end of processes, which closes their sockets, to the removal of a Pod's network. A kubelet removes the
+/// sandbox when its containers have exited; this is long enough for the last segments to be acknowledged.
+const TEARDOWN: Duration = Duration::from_millis(20);
+
 /// Runs scenarios. Implemented by the simulator and this machine's kernel.
 pub trait Arm {
     /// The kind of this arm.
@@ -45,7 +49,9 @@ pub trait Arm {
     /// See [`ArmError`].
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError>;
 
-    /// Adds and removes Pods. `after` is the resulting topology.
+    /// Adds and removes Pods, opens and closes ports. `after` is the resulting topology.
+    ///
+    /// As on a node, processes end first, which closes their connections, and a Pod's network is removed [`TEARDOWN`] later.
     ///
     /// # Errors
     /// See [`ArmError`].

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 45] = built_in![
+pub const SCENARIOS: [BuiltIn; 56] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -79,6 +79,17 @@ pub const SCENARIOS: [BuiltIn; 45] = built_in![
     "neighbour-queue",
     "arp-ignore",
     "arp-announce",
+    "pod-deleted-open-connection",
+    "port-closed-open-connection",
+    "listener-receive-buffer",
+    "tcp-handshake-rst",
+    "tcp-data-past-fin",
+    "tcp-urgent-byte",
+    "tcp-min-snd-mss",
+    "tcp-ecn",
+    "multicast-ttl",
+    "udp-to-unspecified",
+    "echo-replies-limited",
 ];
 
 impl BuiltIn {

@@ -73,6 +73,8 @@ pub enum SocketOut {
         /// [`crate::wire::build::HEADROOM`] bytes for the lower headers, then transport header and data, including the
         /// checksum.
         buffer: Vec<u8>,
+        /// The type of service octet of the IP header; sockets set the ECN field only.
+        tos: u8,
         /// DF.
         dont_fragment: bool,
         /// IP ID (`ip_select_ident_segs`, include/net/ip.h). Connected sockets use a counter (`inet_id`), and TCP
@@ -163,7 +165,8 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Listens for TCP connections, on one address or on all (`inet_csk_listen_start`).
+    /// Listens for TCP connections, on one address or on all (`inet_csk_listen_start`). Its connections have receive buffers of
+    /// `rcvbuf` bytes.
     ///
     /// # Errors
     /// If a listener on the same address has the port, or if either of the two is on all addresses.
@@ -172,8 +175,9 @@ impl Sockets {
         addr: Option<IpAddr>,
         port: u16,
         server: Server,
+        rcvbuf: u32,
     ) -> Result<SocketId, AddressInUse> {
-        self.table.bind_tcp(addr, port, server)
+        self.table.bind_tcp(addr, port, server, rcvbuf)
     }
 
     /// Serves UDP datagrams, on one address or on all.
@@ -236,6 +240,20 @@ impl Sockets {
             }
         }?;
         Ok(id)
+    }
+
+    /// Ends a server's process: closes its socket, then the connections that it has accepted, in order (`exit_files`,
+    /// fs/file.c). The server accepts and reads immediately, so there is nothing unread, and no connection waits in the accept
+    /// queue: each peer gets a FIN.
+    pub fn exit(&mut self, io: &mut SocketIo<'_, '_>, server: SocketId) {
+        self.close(io, server);
+        for connection in self.table.accepted_by(server) {
+            self.with_connection(io, connection, |connection, io, _| {
+                if !connection.is_orphan() {
+                    connection.close(io);
+                }
+            });
+        }
     }
 
     /// Closes a socket. A listener accepts no new connections and drops its handshakes; accepted connections continue

@@ -22,7 +22,7 @@ use device::DeviceValues;
 use scalar::ScalarValues;
 
 /// The sysctls of a netns that the simulator honours.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sysctls {
     /// `net.netfilter.nf_conntrack_*`.
     pub conntrack: ConntrackSettings,
@@ -30,8 +30,25 @@ pub struct Sysctls {
     pub tcp_rmem: TcpRmem,
     scalars: ScalarValues,
     devices: DeviceValues,
+    rmem_max: u32,
     /// Number of changes.
     generation: u64,
+}
+
+/// `net.core.rmem_max` of Linux 6.12 in bytes (`SK_RMEM_MAX`, include/net/sock.h).
+const RMEM_MAX: u32 = 212_992;
+
+impl Default for Sysctls {
+    fn default() -> Self {
+        Self {
+            conntrack: ConntrackSettings::default(),
+            tcp_rmem: TcpRmem::default(),
+            scalars: ScalarValues::default(),
+            devices: DeviceValues::default(),
+            rmem_max: RMEM_MAX,
+            generation: 0,
+        }
+    }
 }
 
 /// A rejected sysctl.
@@ -129,6 +146,17 @@ impl Sysctls {
             }
         }
         names
+    }
+
+    /// `net.core.rmem_max`: the largest receive buffer that an application may request, in bytes. It is a setting of the
+    /// machine, which a netns cannot change.
+    pub(crate) const fn rmem_max(&self) -> u32 {
+        self.rmem_max
+    }
+
+    pub(crate) const fn set_rmem_max(&mut self, bytes: u32) {
+        self.generation += 1;
+        self.rmem_max = bytes;
     }
 
     /// A number that changes whenever a setting changes.

@@ -6,6 +6,7 @@
 pub mod arp;
 pub mod build;
 pub mod checksum;
+pub mod ecn;
 pub mod ethernet;
 pub mod headers;
 pub mod icmpv4;
@@ -19,6 +20,7 @@ pub mod tcp;
 pub mod tcp_option;
 pub mod udp;
 
+pub use ecn::Ecn;
 pub use ethernet::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr};
 pub use headers::{Headers, L4};
 pub use icmpv4::Icmpv4;

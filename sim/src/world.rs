@@ -22,6 +22,7 @@ use crate::ids::{DeviceId, FlowId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
 use crate::stack;
+use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
 use crate::timer_wheel::TimerWheel;
 use crate::trace::{Kept, Level, Trace, TraceEvent};
@@ -59,6 +60,7 @@ pub struct World {
     timer_wheel: Option<TimerWheel>,
     /// How long a system call takes that sends something.
     call_duration: Duration,
+    rmem_max: u32,
 }
 
 impl World {
@@ -77,6 +79,7 @@ impl World {
             events_max: EVENTS_MAX,
             timer_wheel: None,
             call_duration: Duration::ZERO,
+            rmem_max: Sysctls::default().rmem_max(),
         }
     }
 
@@ -95,6 +98,7 @@ impl World {
             events_max: self.events_max,
             timer_wheel: self.timer_wheel,
             call_duration: self.call_duration,
+            rmem_max: self.rmem_max,
         }
     }
 
@@ -115,6 +119,12 @@ impl World {
     pub fn set_call_duration(&mut self, duration: Duration) {
         self.call_duration = duration;
         self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).sockets.set_call_duration(duration));
+    }
+
+    /// Sets `net.core.rmem_max` of every netns, in bytes: it is a setting of the machine.
+    pub fn set_rmem_max(&mut self, bytes: u32) {
+        self.rmem_max = bytes;
+        self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).sysctls.set_rmem_max(bytes));
     }
 
     /// The trace recorded so far, and the packet ledger.

@@ -306,6 +306,9 @@ impl Arm for &mut PairedArm {
         if let Some(wheel) = KernelArm::timer_wheel() {
             self.sim.set_timer_wheel(wheel);
         }
+        if let Some(bytes) = KernelArm::rmem_max() {
+            self.sim.set_rmem_max(bytes);
+        }
         self.topology = topology;
         Ok(())
     }
@@ -325,6 +328,7 @@ impl Arm for &mut PairedArm {
         let after = hastened(after);
         self.is_stale = true;
         self.forget_links(changes)?;
+        self.sim.catch_up(self.kernel.elapsed())?;
         self.kernel.rebuild(changes, &after)?;
         self.sim.rebuild(changes, &after)?;
         for (netns, device) in new_devices(changes) {

@@ -20,6 +20,29 @@ pub enum TopologyChange {
     Open(NetnsName, ListenerPlan),
 }
 
+impl TopologyChange {
+    /// The Pod that it removes.
+    pub(crate) const fn removed_pod(&self) -> Option<&NetnsName> {
+        match self {
+            Self::RemovePod(netns) => Some(netns),
+            Self::AddPod(_)
+            | Self::AddAddress(..)
+            | Self::AddRoute(..)
+            | Self::Close(..)
+            | Self::Open(..) => None,
+        }
+    }
+
+    /// The servers that it ends: that of one port, or all of a network namespace.
+    pub(crate) const fn ended_servers(&self) -> Option<(&NetnsName, Option<&ListenerPlan>)> {
+        match self {
+            Self::RemovePod(netns) => Some((netns, None)),
+            Self::Close(netns, listener) => Some((netns, Some(listener))),
+            Self::AddPod(_) | Self::AddAddress(..) | Self::AddRoute(..) | Self::Open(..) => None,
+        }
+    }
+}
+
 /// The changes that turn `before` into `after`, in order. Both have the same nodes and hosts, so routes are only
 /// removed together with devices of Pods.
 pub fn changes(before: &Topology, after: &Topology) -> Vec<TopologyChange> {

@@ -87,6 +87,7 @@ impl PingSocket {
             route: None,
             protocol: protocol::ICMP,
             buffer,
+            tos: 0,
             dont_fragment: true,
             ident: None,
             socket: Some(self.id),

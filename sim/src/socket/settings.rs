@@ -23,6 +23,9 @@ pub struct SocketSettings {
     pub tcp_fin_timeout: Duration,
     /// `tcp_rmem`: receive buffer of a socket, in bytes.
     pub tcp_rmem: TcpRmem,
+    /// `net.core.rmem_max`: the largest receive buffer that an application may request, in bytes. 212,992 by default, and 4
+    /// MiB since 6.17; of the machine, not of a netns.
+    pub rmem_max: u32,
     /// `somaxconn`, the limit of a listener's queues.
     pub listen_backlog: u32,
     /// `tcp_tw_reuse`: 0 never, 1 always, 2 on the loopback device only: connect(2) may use a port in TIME_WAIT.
@@ -41,6 +44,7 @@ impl SocketSettings {
             tcp_retries2: count(Setting::TcpRetries2),
             tcp_fin_timeout: sysctls.tcp_fin_timeout(),
             tcp_rmem: sysctls.tcp_rmem,
+            rmem_max: sysctls.rmem_max(),
             tcp_tw_reuse: count(Setting::TcpTwReuse),
             ..Self::default()
         }
@@ -58,6 +62,7 @@ impl Default for SocketSettings {
             tcp_retries2: 15,
             tcp_fin_timeout: Duration::from_secs(60),
             tcp_rmem: TcpRmem::default(),
+            rmem_max: 212_992,
             listen_backlog: 4096,
             tcp_tw_reuse: 2,
         }

@@ -100,11 +100,21 @@ impl Table {
         ids
     }
 
+    /// The connections that a listener has accepted, in order.
+    pub(super) fn accepted_by(&self, listener: SocketId) -> Vec<SocketId> {
+        let is_its = |socket: &Socket| matches!(socket, Socket::Connection(connection) if connection.listener == Some(listener));
+        let mut ids: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, socket)| is_its(socket)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     pub(super) fn bind_tcp(
         &mut self,
         addr: Option<IpAddr>,
         port: u16,
         server: Server,
+        rcvbuf: u32,
     ) -> Result<SocketId, AddressInUse> {
         let is_taken =
             self.tcp_listeners_on(port).any(|held| held.is_none() || addr.is_none() || held == addr);
@@ -113,7 +123,7 @@ impl Table {
         }
         let id = self.next_id();
         self.tcp_listeners.insert((port, addr), id);
-        self.sockets.insert(id, Socket::Listener(Listener { addr, port, server, request_count: 0 }));
+        self.sockets.insert(id, Socket::Listener(Listener { addr, port, server, rcvbuf, request_count: 0 }));
         Ok(id)
     }
 

@@ -6,6 +6,7 @@
 mod acks;
 mod connection;
 mod delack;
+mod ecn;
 mod err;
 mod input;
 pub(super) mod ipv4;
@@ -38,6 +39,9 @@ use seq::Seq;
 
 /// Length of the padded timestamps option in bytes (`TCPOLEN_TSTAMP_ALIGNED`).
 const TIMESTAMPS_LEN: u16 = 12;
+/// `tcp_min_snd_mss`: the smallest segment that a peer or a path can impose, options included, in bytes
+/// (`__tcp_mtu_to_mss`, net/ipv4/tcp_output.c).
+const MIN_SND_MSS: u16 = 48;
 /// Length of the IPv4 and TCP headers without options, in bytes.
 const HEADERS_LEN: u16 = 40;
 /// The MTU of Ethernet, in bytes.
@@ -79,6 +83,7 @@ impl SocketIo<'_, '_> {
             protocol: protocol::TCP,
             buffer,
             dont_fragment: true,
+            tos: segment.ecn.tos(),
             ident: Some(sender.ident),
             socket: sender.socket,
             flow: sender.flow,
@@ -126,20 +131,19 @@ fn timestamp(now: Instant) -> u32 {
     millis.wrapping_add(1)
 }
 
-/// The initial receive window and its scale, from the receive buffer, for segments of `mss` bytes.
+/// The initial receive window and its scale, from a receive buffer of `rcvbuf` bytes, for segments of `mss` bytes. The scale
+/// also allows for the largest buffer that the socket may grow to, or an application may request.
 ///
 /// Linux: `tcp_select_initial_window`, net/ipv4/tcp_output.c; half of the buffer counts as payload
 /// (`TCP_DEFAULT_SCALING_RATIO`).
-///
-/// Deviation: the scale also allows for the largest buffer that an application may request, `net.core.rmem_max` of the
-/// machine, if it is larger. By default it is not.
-fn initial_window(io: &SocketIo<'_, '_>, mss: u16, has_window_scale: bool) -> (u32, u8) {
-    let space = io.settings.tcp_rmem.default / 2;
+fn initial_window(io: &SocketIo<'_, '_>, rcvbuf: u32, mss: u16, has_window_scale: bool) -> (u32, u8) {
+    let space = rcvbuf / 2;
     let mss = u32::from(mss);
     let window = if space > mss { space / mss * mss } else { space };
     if !has_window_scale {
         return (window.min(u32::from(u16::MAX)), 0);
     }
-    let scale = io.settings.tcp_rmem.max.max(space).ilog2().saturating_sub(15).min(14);
+    let scale =
+        io.settings.tcp_rmem.max.max(io.settings.rmem_max).max(space).ilog2().saturating_sub(15).min(14);
     (window, u8::try_from(scale).expect("at most 14"))
 }

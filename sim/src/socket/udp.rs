@@ -7,6 +7,7 @@ use super::dst_cache::DstCache;
 use super::flow::{Client, Flows, Pending};
 use super::timer::Timers;
 use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
+use crate::fib::OutputKey;
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::route::RouteResult;
 use crate::trace::{Event, Outcome, SocketEvent};
@@ -100,14 +101,10 @@ impl UdpSocket {
                     Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
                 });
                 if let Some(answer) = server.answer(datagram.payload, local, remote) {
-                    // Responds from the contacted address, like a server that uses IP_PKTINFO.
+                    let from = (answer_source(io, local.0, remote.0), local.1);
                     let cause = Some(datagram.packet);
-                    send(
-                        io,
-                        (local, remote),
-                        &answer,
-                        Sender { id: self.id, ident: None, route: None, flow, cause },
-                    );
+                    let sender = Sender { id: self.id, ident: None, route: None, flow, cause };
+                    send(io, (from, remote), &answer, sender);
                 }
                 false
             }
@@ -175,6 +172,17 @@ impl UdpSocket {
     }
 }
 
+/// The source of an answer: the contacted address, like a server that uses `IP_PKTINFO`. A raw packet to 0.0.0.0 was
+/// delivered by the loopback device; with that source, sendmsg(2) uses the route's (`udp_sendmsg`).
+fn answer_source(io: &SocketIo<'_, '_>, local: IpAddr, remote: IpAddr) -> IpAddr {
+    match (local, remote) {
+        (IpAddr::V4(unspecified), IpAddr::V4(remote)) if unspecified.is_unspecified() => {
+            io.routing.output(&OutputKey::to(remote)).map_or(local, |route| route.source)
+        }
+        (IpAddr::V4(_) | IpAddr::V6(_), IpAddr::V4(_) | IpAddr::V6(_)) => local,
+    }
+}
+
 struct Sender {
     id: SocketId,
     ident: Option<u16>,
@@ -193,6 +201,7 @@ fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payloa
         route: sender.route,
         protocol: protocol::UDP,
         buffer,
+        tos: 0,
         dont_fragment: true,
         ident: sender.ident,
         socket: Some(sender.id),

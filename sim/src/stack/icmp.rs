@@ -190,12 +190,28 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let rest = [ip.payload()[4], ip.payload()[5], ip.payload()[6], ip.payload()[7]];
     let message = build::icmpv4(icmp_type::ECHO_REPLY, 0, rest, request.payload());
     let (src, dst, tos) = (ip.dst(), ip.src(), ip.tos());
-    if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst) {
+    if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst)
+        && may_reply(ns, cx, dst, route)
+    {
         let answer = Answer { src, dst, tos, route };
         let reply = answer.build(ns, cx, packet.id, packet.flow, &message);
         let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, reply);
     }
     consume_skb(ns, cx, packet);
+}
+
+/// True if the rate limits permit an echo reply (`icmp_reply`). Replies are limited if `icmp_ratemask` includes their type,
+/// which it does not by default. Unlike an error, a reply about a packet from the loopback device counts for the limit of
+/// the netns.
+fn may_reply(ns: &mut Netns, cx: &Context, dst: Ipv4Addr, route: RouteResult) -> bool {
+    let reply = IcmpMessage {
+        icmp_type: icmp_type::ECHO_REPLY,
+        code: 0,
+        peer: dst.into(),
+        is_about_loopback: false,
+        leaves_by_loopback: route.device == DeviceId::LOOPBACK,
+    };
+    ns.icmp_limit.allow(cx.now, &ns.sysctls, &reply)
 }
 
 /// Delivers an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).

@@ -6,13 +6,16 @@ use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::netns::Netns;
 use crate::packet::{Origin, Packet};
-use crate::route::RouteKind;
+use crate::route::{RouteKind, RouteResult};
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, Sockets};
 use crate::trace::{Event, RouteEvent, Terminal};
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::{ETHERNET_HEADER_LEN, protocol};
 use std::net::IpAddr;
+
+/// Default of `IP_MULTICAST_TTL`, in hops.
+const MULTICAST_TTL: u8 = 1;
 
 /// Delivers a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
@@ -95,8 +98,19 @@ pub(crate) fn with_sockets<R>(
 /// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c). There is no IPv6 stack: its
 /// addresses are unreachable.
 fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
-    let SocketOut::Send { src, dst, route, protocol, mut buffer, dont_fragment, ident, socket, flow, cause } =
-        effect
+    let SocketOut::Send {
+        src,
+        dst,
+        route,
+        protocol,
+        mut buffer,
+        tos,
+        dont_fragment,
+        ident,
+        socket,
+        flow,
+        cause,
+    } = effect
     else {
         unreachable!("not a packet")
     };
@@ -114,18 +128,32 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
         Ok(route) => route,
         Err(reason) => return fail(ns, cx, socket, send_error(reason)),
     };
-    let ttl = ns.sysctls.ip_default_ttl();
+    let ttl = ip_select_ttl(ns, &route);
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
     // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that must be fragmented has DF clear; TCP never creates
     // such segments.
     let fits = buffer.len() - ETHERNET_HEADER_LEN <= usize::from(ns.devices.get(route.device).mtu);
     let dont_fragment = dont_fragment && (fits || protocol == protocol::TCP);
-    let fields = Ipv4Fields { src, dst, protocol, ttl, tos: 0, ident, dont_fragment };
+    let fields = Ipv4Fields { src, dst, protocol, ttl, tos, ident, dont_fragment };
     build::push_ipv4(fields, &mut buffer);
     let mut packet = cx.create(Origin::Socket, cause, flow, buffer);
     packet.meta.route = Some(route);
     if ip_output::ip_local_out(ns, cx, packet).is_err() {
         fail(ns, cx, socket, SendError::NotPermitted);
+    }
+}
+
+/// The TTL of a socket's packet (`__ip_make_skb`, net/ipv4/ip_output.c). No application here sets `IP_TTL` or
+/// `IP_MULTICAST_TTL`, whose default is 1 (`inet_create`, net/ipv4/af_inet.c).
+fn ip_select_ttl(ns: &Netns, route: &RouteResult) -> u8 {
+    match route.kind {
+        RouteKind::Multicast => MULTICAST_TTL,
+        RouteKind::Unicast
+        | RouteKind::Local
+        | RouteKind::Broadcast
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => ns.sysctls.ip_default_ttl(),
     }
 }
 

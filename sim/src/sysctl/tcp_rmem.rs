@@ -3,9 +3,7 @@
 use std::fmt;
 
 /// Sizes of a TCP socket's receive buffer, in bytes. Defaults are those of Linux 6.12 with at least 1 GiB of memory
-/// (`tcp_init`, net/ipv4/tcp.c); since 6.16 the maximum is 32 MiB.
-///
-/// Deviation: a listening socket keeps the buffer size it was created with; here a new default applies to all sockets.
+/// (`tcp_init`, net/ipv4/tcp.c); since 6.16 the maximum is 32 MiB. A new default applies to sockets created afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpRmem {
     /// Minimum under memory pressure. There is none here, so it has no effect.

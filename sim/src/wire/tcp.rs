@@ -16,6 +16,7 @@ mod field {
     pub(super) const FLAGS: usize = 13;
     pub(super) const WINDOW: usize = 14;
     pub(super) const CHECKSUM: Range<usize> = 16..18;
+    pub(super) const URGENT: usize = 18;
 }
 
 /// The control bits of a segment, as stored in byte 13.
@@ -132,6 +133,11 @@ impl<T: AsRef<[u8]>> Tcp<T> {
     /// The checksum as stored.
     pub fn checksum(&self) -> u16 {
         be16(self.0.as_ref(), field::CHECKSUM.start)
+    }
+
+    /// The offset of the octet after urgent data, from the sequence number; valid with URG.
+    pub fn urgent_pointer(&self) -> u16 {
+        be16(self.0.as_ref(), field::URGENT)
     }
 
     /// Option bytes.

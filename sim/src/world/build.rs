@@ -102,6 +102,8 @@ impl World {
         if let Some(wheel) = self.timer_wheel {
             self.netns_mut(id).icmp_limit.set_wheel(wheel);
         }
+        let rmem_max = self.rmem_max;
+        self.netns_mut(id).sysctls.set_rmem_max(rmem_max);
         let lo = self.netns_mut(id).devices.add("lo", MacAddr::ZERO, LOOPBACK_MTU, DeviceKind::Loopback);
         let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
         self.add_address(id, lo, loopback).expect("a new loopback has no address");

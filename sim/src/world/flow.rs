@@ -115,7 +115,8 @@ impl World {
         port: u16,
         server: Server,
     ) -> Result<SocketId, AddressInUse> {
-        self.netns_mut(netns).sockets.tcp_listen(addr, port, server)
+        let netns = self.netns_mut(netns);
+        netns.sockets.tcp_listen(addr, port, server, netns.sysctls.tcp_rmem.default)
     }
 
     /// Opens a UDP server (`bind(2)`).
@@ -129,10 +130,10 @@ impl World {
         self.netns_mut(netns).sockets.udp_bind(addr, port, server)
     }
 
-    /// Closes a server, as when a Pod is deleted.
-    pub fn close(&mut self, netns: NetnsId, socket: SocketId) {
+    /// Ends the process of a server: its socket and its connections are closed ([`crate::socket::Sockets::exit`]).
+    pub fn exit(&mut self, netns: NetnsId, socket: SocketId) {
         self.with_netns(netns, |ns, cx| {
-            transport::with_sockets(ns, cx, |sockets, io| sockets.close(io, socket));
+            transport::with_sockets(ns, cx, |sockets, io| sockets.exit(io, socket));
         });
     }
 }

@@ -1,6 +1,5 @@
 //! Timers of both arms: timeouts for which a run would have to wait are shortened, and random ones are made very long.
 
-use crate::arm::kernel::KernelArm;
 use crate::netns::NetnsName;
 use crate::topology::{NetnsPlan, Topology, TopologyChange};
 
@@ -16,7 +15,7 @@ const NEIGH_SYSCTLS: [(&str, &str); 2] = [
 ];
 
 /// Sysctls of every network namespace, on both arms.
-const SYSCTLS: [(&str, &str); 2] = [
+const SYSCTLS: [(&str, &str); 3] = [
     // While a capture holds a frame, the kernel does not coalesce its data with other data for retransmission
     // (`tcp_can_collapse`, net/ipv4/tcp_output.c). The result would depend on when captures are read.
     ("net.ipv4.tcp_retrans_collapse", "0"),
@@ -25,30 +24,20 @@ const SYSCTLS: [(&str, &str); 2] = [
     // At least 834, so that a peer's tokens are capped at the same number wherever they are counted (`ip_error`,
     // net/ipv4/route.c): kernel versions differ in where they cap.
     ("net.ipv4.icmp_ratelimit", "900"),
+    // The default of Linux 6.12. It depends on the kernel version and on the memory of the machine (`tcp_init`,
+    // net/ipv4/tcp.c), and the last number determines the window scale.
+    ("net.ipv4.tcp_rmem", "4096 131072 6291456"),
 ];
-
-/// The largest receive buffer of Linux 6.12, in bytes.
-const RECEIVE_BUFFER_MAX: u32 = 6 << 20;
-
-/// `net.ipv4.tcp_rmem`, whose last number determines the window scale. The default depends on the kernel version and on
-/// the memory of the machine (`tcp_init`, net/ipv4/tcp.c). Applications may request up to `net.core.rmem_max` bytes,
-/// which the scale allows for too (`tcp_select_initial_window`, net/ipv4/tcp_output.c) and which is not per namespace:
-/// if it is larger, both sides use it.
-fn receive_buffers() -> (String, String) {
-    let max = KernelArm::rmem_max().unwrap_or(0).max(RECEIVE_BUFFER_MAX);
-    ("net.ipv4.tcp_rmem".to_owned(), format!("4096 131072 {max}"))
-}
 
 /// The topology with these settings; sysctls of the scenario are applied after them.
 pub(super) fn hastened(topology: &Topology) -> Topology {
     let mut topology = topology.clone();
-    let receive_buffers = receive_buffers();
     for plan in topology.netns.values_mut() {
         let own = std::mem::take(&mut plan.sysctls);
         let common = SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let of_devices = devices(plan);
         let neigh = of_devices.iter().flat_map(|device| neigh_sysctls(device));
-        plan.sysctls = common.chain([receive_buffers.clone()]).chain(neigh).chain(own).collect();
+        plan.sysctls = common.chain(neigh).chain(own).collect();
     }
     topology
 }

@@ -23,7 +23,7 @@ use super::script::run_script;
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::ipv4::ipv4_only;
-use crate::arm::{Arm, ArmError};
+use crate::arm::{Arm, ArmError, TEARDOWN};
 use crate::backend::Backend;
 use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{Frame, FrameDirection};
@@ -193,6 +193,21 @@ impl KernelArm {
         Ok(())
     }
 
+    /// Ends the servers of removed Pods and of closed ports, and lets their connections close. A namespace lives as long as any
+    /// of its sockets.
+    fn end_processes(&mut self, changes: &[TopologyChange]) -> Result<(), ArmError> {
+        let mut has_ended = false;
+        for (netns, port) in changes.iter().filter_map(TopologyChange::ended_servers) {
+            has_ended = true;
+            let is_ended = |(owner, known): &(NetnsName, ListenerPlan)| {
+                owner == netns && port.is_none_or(|port| port == known)
+            };
+            let ended: Vec<_> = self.ports.keys().filter(|key| is_ended(key)).cloned().collect();
+            ended.iter().try_for_each(|(netns, listener)| self.close(netns, listener))?;
+        }
+        if has_ended { self.sleep(TEARDOWN) } else { Ok(()) }
+    }
+
     /// Reads the captures; returns the number of frames. Fails if they are not trustworthy: a stopped server or a
     /// changed clock would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
@@ -329,18 +344,10 @@ impl Arm for KernelArm {
 
     fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         self.drain()?;
-        for change in changes {
-            if let TopologyChange::RemovePod(netns) = change {
-                // A namespace lives as long as any of its sockets.
-                let (gone, stay) =
-                    std::mem::take(&mut self.ports).into_iter().partition(|((owner, _), _)| owner == netns);
-                self.ports = stay;
-                let gone: BTreeMap<(NetnsName, ListenerPlan), ServerId> = gone;
-                let running = self.running_mut()?;
-                gone.into_values().try_for_each(|id| running.servers.close(id))?;
-                running.captures.remove(&netns.to_string());
-            }
-        }
+        self.end_processes(changes)?;
+        let removed = changes.iter().filter_map(TopologyChange::removed_pod);
+        let running = self.running_mut()?;
+        removed.for_each(|netns| drop(running.captures.remove(&netns.to_string())));
         let running = self.running.as_mut().ok_or_else(not_built)?;
         build::rebuild(&mut running.lab, &self.topology, changes, after)?;
         for change in changes {
@@ -354,8 +361,8 @@ impl Arm for KernelArm {
                     }
                 }
                 TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
-                TopologyChange::Close(netns, listener) => self.close(netns, listener)?,
-                TopologyChange::RemovePod(_)
+                TopologyChange::Close(..)
+                | TopologyChange::RemovePod(_)
                 | TopologyChange::AddAddress(..)
                 | TopologyChange::AddRoute(..) => {}
             }

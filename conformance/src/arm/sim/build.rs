@@ -9,7 +9,7 @@ use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
 use sim::world::{BuildError, VethEnd};
 
-use super::super::ArmError;
+use super::super::{ArmError, TEARDOWN};
 use super::SimArm;
 use crate::arm::ipv4::ipv4_only;
 use crate::netns::NetnsName;
@@ -50,6 +50,7 @@ impl SimArm {
         changes: &[TopologyChange],
         after: &Topology,
     ) -> Result<(), ArmError> {
+        self.end_processes(changes)?;
         for change in changes {
             match change {
                 TopologyChange::RemovePod(netns) => self.remove(netns)?,
@@ -63,7 +64,7 @@ impl SimArm {
                 }
                 TopologyChange::AddAddress(netns, address) => self.add_address(netns, address)?,
                 TopologyChange::AddRoute(netns, route) => self.add_route(netns, route)?,
-                TopologyChange::Close(netns, listener) => self.close(netns, listener)?,
+                TopologyChange::Close(..) => {}
                 TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
             }
         }
@@ -176,12 +177,21 @@ impl SimArm {
         Ok(())
     }
 
-    fn close(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
-        let id = self.id(netns)?;
-        if let Some(socket) = self.servers.remove(&(netns.clone(), listener.clone())) {
-            self.world.close(id, socket);
+    /// Ends the servers of removed Pods and of closed ports, and lets their connections close.
+    fn end_processes(&mut self, changes: &[TopologyChange]) -> Result<(), ArmError> {
+        let mut has_ended = false;
+        for (netns, port) in changes.iter().filter_map(TopologyChange::ended_servers) {
+            has_ended = true;
+            let id = self.id(netns)?;
+            let is_ended = |(owner, known): &(NetnsName, ListenerPlan)| {
+                owner == netns && port.is_none_or(|port| port == known)
+            };
+            let ended: Vec<_> = self.servers.keys().filter(|key| is_ended(key)).cloned().collect();
+            for socket in ended.iter().filter_map(|key| self.servers.remove(key)) {
+                self.world.exit(id, socket);
+            }
         }
-        Ok(())
+        if has_ended { self.run_until(self.world.now() + TEARDOWN) } else { Ok(()) }
     }
 
     /// Removes a network namespace: its devices go down permanently, which isolates it.
@@ -203,7 +213,6 @@ impl SimArm {
                 self.world.set_master(id, device, None);
             }
         }
-        self.servers.retain(|(owner, _), _| owner != netns);
         self.ids.remove(netns);
         Ok(())
     }

@@ -267,6 +267,11 @@ impl SimArm {
         self.world.set_timer_wheel(wheel);
     }
 
+    /// From here on, `net.core.rmem_max` has this value, in bytes.
+    pub(crate) fn set_rmem_max(&mut self, bytes: u32) {
+        self.world.set_rmem_max(bytes);
+    }
+
     /// Advances the time to `elapsed` since the start, unless it has passed.
     pub(crate) fn catch_up(&mut self, elapsed: Duration) -> Result<(), ArmError> {
         let until = Instant::START + elapsed;

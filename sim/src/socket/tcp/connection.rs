@@ -1,6 +1,7 @@
 //! A connection: its state, its two directions, and its application.
 
 use super::delack::AckPolicy;
+use super::ecn::EcnState;
 use super::listen::Request as Handshake;
 use super::receive::Receive;
 use super::rtt::Rtt;
@@ -84,6 +85,8 @@ pub(in crate::socket) struct Connection {
     pub(in crate::socket) id: SocketId,
     pub(in crate::socket) tuple: FourTuple,
     pub(in crate::socket) state: State,
+    /// The listener that accepted it.
+    pub(in crate::socket) listener: Option<SocketId>,
     /// The source port was chosen by the user, so ephemeral ports must not share it.
     pub(in crate::socket) is_port_bound: bool,
     pub(in crate::socket) timers: Timers,
@@ -104,6 +107,7 @@ pub(in crate::socket) struct Connection {
     pub(super) advmss: u16,
     pub(super) has_timestamps: bool,
     pub(super) has_sack: bool,
+    pub(super) ecn: EcnState,
     pub(super) write_timer: WriteTimer,
     /// Consecutive timeouts without progress (`icsk_retransmits`, or `icsk_probes_out`).
     pub(super) retransmits: u32,
@@ -138,6 +142,7 @@ impl Connection {
             id,
             tuple,
             state: State::SynSent,
+            listener: None,
             is_port_bound: false,
             timers: Timers::default(),
             flow: None,
@@ -152,6 +157,7 @@ impl Connection {
             advmss,
             has_timestamps: true,
             has_sack: true,
+            ecn: EcnState::default(),
             write_timer: WriteTimer::Retransmit,
             retransmits: 0,
             retrans_stamp: None,
@@ -173,12 +179,13 @@ impl Connection {
         spec: ClientSpec,
         inherited: Option<Inherited>,
     ) -> Self {
+        let rcvbuf = io.settings.tcp_rmem.default;
         let ts_recent = inherited.and_then(|inherited| inherited.ts_recent);
         let option_len = if ts_recent.is_some() { TIMESTAMPS_LEN } else { 0 };
         let mut dst = DstCache::default();
         let mss = io.advertised_mss(&mut dst, tuple) - option_len;
-        let (rcv_wnd, rcv_wscale) = initial_window(io, mss, true);
-        let mut rcv = Receive::new(rcv_wnd, rcv_wscale);
+        let (rcv_wnd, rcv_wscale) = initial_window(io, rcvbuf, mss, true);
+        let mut rcv = Receive::new(rcvbuf, rcv_wnd, rcv_wscale);
         rcv.ts_recent = ts_recent;
         let snd = Send::new(inherited.map_or_else(|| io.isn(), |inherited| inherited.isn));
         let (flow, deadline) = (spec.request.flow, spec.request.deadline);
@@ -197,7 +204,7 @@ impl Connection {
     pub(super) fn accept(io: &mut SocketIo<'_, '_>, handshake: &Handshake, segment: &Segment<'_>) -> Self {
         let mut snd = Send::new(handshake.isn);
         snd.finish_handshake(segment, handshake.snd_wscale, handshake.mss);
-        let mut rcv = Receive::new(handshake.rcv_wnd, handshake.rcv_wscale);
+        let mut rcv = Receive::new(handshake.rcvbuf, handshake.rcv_wnd, handshake.rcv_wscale);
         rcv.start_after(handshake.peer_isn);
         rcv.ts_recent = handshake.ts_recent;
         let app = App::Server(handshake.server.clone());
@@ -209,11 +216,13 @@ impl Connection {
         connection.timers.cancel(TimerKind::Retransmit);
         connection.has_timestamps = handshake.ts_recent.is_some();
         connection.has_sack = handshake.has_sack;
+        connection.ecn.is_ok = handshake.has_ecn;
+        connection.listener = Some(handshake.listener);
         if handshake.retransmits == 0 {
             connection.rtt.measure(io.cx.now - handshake.started);
         }
         connection.ack.connected(io.cx.now);
-        connection.establish(io);
+        connection.establish();
         let (flow, socket, FourTuple { local, remote }) = (connection.flow, connection.id, connection.tuple);
         io.cx.record_flow(Some(segment.packet), || {
             Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
@@ -222,7 +231,7 @@ impl Connection {
     }
 
     /// The handshake is complete (`tcp_init_transfer`, net/ipv4/tcp_input.c).
-    pub(super) fn establish(&mut self, io: &SocketIo<'_, '_>) {
+    pub(super) fn establish(&mut self) {
         self.state = State::Established;
         self.rtt.finish_handshake();
         self.retransmits = 0;
@@ -232,7 +241,7 @@ impl Connection {
         let is_client = matches!(self.app, App::Client(_) | App::Gone);
         let option_len = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
         let segment = u32::from(if is_client { self.advmss - option_len } else { self.advmss });
-        let space = io.settings.tcp_rmem.default / 2;
+        let space = self.rcv.rcvbuf / 2;
         let clamp = if space > 2 * segment { (2 * segment).max(space - segment) } else { space };
         self.rcv.rcv_ssthresh = self.rcv.rcv_ssthresh.min(clamp);
         self.advmss -= option_len;
@@ -241,37 +250,51 @@ impl Connection {
     /// Lets the application process received data. It runs after the segment that woke it has been processed and
     /// acknowledged, as a process runs after the softirq.
     pub(super) fn wake_app(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
-        let mut unread = std::mem::take(&mut self.rcv.unread);
+        let mut buffer = Vec::new();
+        let mut has_answered = false;
+        // Usually one read returns everything; urgent data divides it.
+        while self.rcv.read(&mut buffer) {
+            has_answered |= self.app_has_read(io, flows, &buffer);
+            if self.is_orphan() {
+                break;
+            }
+        }
+        self.rcv.reuse(buffer);
+        if self.rcv.is_finished {
+            match &self.app {
+                App::Client(_) => self.finish_at_eof(io, flows),
+                App::Server(_) if has_answered => {
+                    self.timers.arm(io, self.id, TimerKind::Deadline, READ_AGAIN);
+                }
+                App::Server(_) => self.close(io),
+                App::Gone => {}
+            }
+        }
+    }
+
+    /// One read(2) of the application has returned this. True if it has answered.
+    fn app_has_read(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, bytes: &[u8]) -> bool {
         let FourTuple { local, remote } = self.tuple;
         match &mut self.app {
             App::Client(client) => {
-                let is_complete = !unread.is_empty()
-                    && client.pending.as_mut().is_some_and(|pending| pending.add_reply(remote, &unread));
-                self.after_read(io, !unread.is_empty());
+                let is_complete =
+                    client.pending.as_mut().is_some_and(|pending| pending.add_reply(remote, bytes));
+                self.after_read(io);
                 if is_complete {
                     self.finish(io, flows, Outcome::Connected);
-                } else if self.rcv.is_finished {
-                    self.finish_at_eof(io, flows);
                 }
+                false
             }
             App::Server(server) => {
-                let answer = if unread.is_empty() { None } else { server.answer(&unread, local, remote) };
-                self.after_read(io, !unread.is_empty());
-                let has_answered = answer.is_some();
-                if let Some(answer) = answer {
-                    self.write(io, &answer);
+                let answer = server.answer(bytes, local, remote);
+                self.after_read(io);
+                if let Some(answer) = &answer {
+                    self.write(io, answer);
                 }
-                if self.rcv.is_finished && has_answered {
-                    self.timers.arm(io, self.id, TimerKind::Deadline, READ_AGAIN);
-                } else if self.rcv.is_finished {
-                    self.close(io);
-                }
+                answer.is_some()
             }
-            App::Gone => {}
+            App::Gone => false,
         }
-        // The buffer is reused for the next segment.
-        unread.clear();
-        self.rcv.unread = unread;
     }
 
     /// The connection is established: a client sends its request.
@@ -355,10 +378,16 @@ impl Connection {
         self.finish(io, flows, outcome);
     }
 
-    /// The application closes the socket (`__tcp_close`, net/ipv4/tcp.c).
+    /// The application closes the socket (`__tcp_close`, net/ipv4/tcp.c): the peer gets a FIN, or a RST if the application has
+    /// not read everything (RFC 2525 §2.17).
     pub(in crate::socket) fn close(&mut self, io: &mut SocketIo<'_, '_>) {
         self.app = App::Gone;
         self.timers.cancel(TimerKind::Deadline);
+        if self.rcv.has_unread() && !matches!(self.state, State::Closed | State::TimeWait(_)) {
+            self.send_active_reset(io);
+            self.state = State::Closed;
+            return;
+        }
         self.state = match self.state {
             State::SynSent | State::Closed => State::Closed,
             State::SynReceived | State::Established => State::FinWait1,
@@ -382,7 +411,7 @@ impl Connection {
     }
 
     /// True after close(2): received data has no reader (`SOCK_DEAD`, `RCV_SHUTDOWN`).
-    pub(super) const fn is_orphan(&self) -> bool {
+    pub(in crate::socket) const fn is_orphan(&self) -> bool {
         matches!(self.app, App::Gone)
     }
 

@@ -62,7 +62,7 @@ impl Connection {
             return verdict;
         }
         let was_handshake = self.state == State::SynReceived;
-        if let Some(verdict) = self.advance_state(io, segment) {
+        if let Some(verdict) = self.advance_state(segment) {
             return verdict;
         }
         let verdict = self.process_text(io, segment);
@@ -198,12 +198,12 @@ impl Connection {
     }
 
     /// State transitions caused by the ACK; a verdict if processing ends here.
-    fn advance_state(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Option<Disposition> {
+    fn advance_state(&mut self, segment: &Segment<'_>) -> Option<Disposition> {
         match self.state {
             State::SynReceived => {
                 self.snd.snd_wnd = u32::from(segment.window) << self.snd.snd_wscale;
                 self.snd.snd_wl1 = segment.seq;
-                self.establish(io);
+                self.establish();
                 None
             }
             State::FinWait1 if self.snd.is_all_acked() => self.fin_acked(segment),
@@ -232,9 +232,7 @@ impl Connection {
     fn fin_acked(&mut self, segment: &Segment<'_>) -> Option<Disposition> {
         self.state = State::FinWait2;
         let fin = u32::from(segment.has(TcpFlags::FIN));
-        let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
-        if segment.len() > 0 && end_of_data.is_after(self.rcv.rcv_nxt) {
-            // Data without a reader (`SKB_DROP_REASON_TCP_ABORT_ON_DATA`).
+        if self.reaches_beyond_received(segment) {
             self.state = State::Closed;
             return Some(Disposition::Reset(DropReason::TcpInvalid));
         }
@@ -245,8 +243,11 @@ impl Connection {
         None
     }
 
-    /// Processes data and FIN (step 7 of `tcp_rcv_state_process`).
+    /// Processes urgent pointer, data and FIN (steps 6 and 7 of `tcp_rcv_state_process`).
     fn process_text(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Disposition {
+        if segment.has(TcpFlags::URG) {
+            self.rcv.note_urgent(segment);
+        }
         match self.state {
             State::CloseWait | State::Closing | State::LastAck
                 if !segment.seq.is_before(self.rcv.rcv_nxt) =>
@@ -255,13 +256,11 @@ impl Connection {
                 let is_empty = segment.seq == segment.end_seq();
                 return if is_empty { Disposition::Taken } else { Disposition::Drop(DropReason::TcpInvalid) };
             }
-            State::FinWait1 | State::FinWait2 if self.is_orphan() => {
-                let fin = u32::from(segment.has(TcpFlags::FIN));
-                let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
-                if segment.seq != segment.end_seq() && end_of_data.is_after(self.rcv.rcv_nxt) {
-                    self.state = State::Closed;
-                    return Disposition::Reset(DropReason::TcpInvalid);
-                }
+            State::FinWait1 | State::FinWait2 | State::CloseWait | State::Closing | State::LastAck
+                if self.is_receiving_shut_down() && self.reaches_beyond_received(segment) =>
+            {
+                self.state = State::Closed;
+                return Disposition::Reset(DropReason::TcpInvalid);
             }
             State::SynSent
             | State::SynReceived
@@ -277,8 +276,22 @@ impl Connection {
         self.data_queue(io, segment)
     }
 
+    /// True if nothing more is read (`RCV_SHUTDOWN`): the application closed the socket, or the peer has sent its FIN.
+    const fn is_receiving_shut_down(&self) -> bool {
+        self.is_orphan() || self.rcv.is_finished
+    }
+
+    /// True if the segment has data, not only a FIN, beyond what was received (`TCP_ABORT_ON_DATA`).
+    fn reaches_beyond_received(&self, segment: &Segment<'_>) -> bool {
+        let fin = u32::from(segment.has(TcpFlags::FIN));
+        let end_of_data = Seq(segment.end_seq().0.wrapping_sub(fin));
+        segment.seq != segment.end_seq() && end_of_data.is_after(self.rcv.rcv_nxt)
+    }
+
     /// Linux: `tcp_data_queue`.
     fn data_queue(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Disposition {
+        let is_cwr = self.ecn.is_cwr_accepted(segment);
+        self.ack.is_urgent |= is_cwr;
         let had_gap = self.rcv.has_gap();
         let was_finished = self.rcv.is_finished;
         match self.rcv.take_text(segment) {
@@ -287,6 +300,7 @@ impl Connection {
                 if segment.len() > 0 {
                     let is_small = segment.len() < self.rcv_mss();
                     self.ack.data_received(io.cx.now, is_small, self.quickack_budget(), self.rtt.rto);
+                    self.check_congestion_mark(segment);
                 }
                 // RFC 5681 §4.2: a segment that fills a gap is acknowledged immediately.
                 if had_gap && !self.rcv.has_gap() {
@@ -295,6 +309,7 @@ impl Connection {
                 }
             }
             Text::BeyondGap => {
+                self.check_congestion_mark(segment);
                 self.ack.is_scheduled = true;
                 self.ack.is_urgent = true;
             }
@@ -308,6 +323,13 @@ impl Connection {
             self.fin_received(io);
         }
         Disposition::Taken
+    }
+
+    /// Linux: `tcp_data_ecn_check`.
+    fn check_congestion_mark(&mut self, segment: &Segment<'_>) {
+        if self.ecn.is_quick_ack_due(segment.ecn) {
+            self.ack.enter_quick(2);
+        }
     }
 
     /// Linux: `tcp_fin`.
@@ -346,10 +368,10 @@ impl Connection {
         }
     }
 
-    /// The application has read everything (`tcp_cleanup_rbuf`, net/ipv4/tcp.c).
-    pub(super) fn after_read(&mut self, io: &mut SocketIo<'_, '_>, has_read: bool) {
+    /// The application has read something (`tcp_cleanup_rbuf`, net/ipv4/tcp.c).
+    pub(super) fn after_read(&mut self, io: &mut SocketIo<'_, '_>) {
         let is_open = !matches!(self.state, State::Closed | State::TimeWait(_));
-        if has_read && is_open && self.ack.is_due_after_read() {
+        if is_open && self.ack.is_due_after_read() {
             self.send_ack(io);
         }
     }

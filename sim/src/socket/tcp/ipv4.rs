@@ -14,7 +14,7 @@ use crate::ids::{SocketId, TimerKind};
 use crate::packet::Packet;
 use crate::socket::table::Socket;
 use crate::socket::{ClientSpec, ConnectError, Delivery, SocketIo, Sockets};
-use crate::wire::TcpFlags;
+use crate::wire::{Ecn, TcpFlags};
 use std::sync::Arc;
 
 /// Opens a client socket and sends its SYN (`tcp_v4_connect`, net/ipv4/tcp_ipv4.c).
@@ -96,6 +96,7 @@ fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         ack,
         flags,
         window: 0,
+        ecn: Ecn::NotEct,
         options: Options::default(),
         sack: &[],
         payload: &[],
@@ -143,9 +144,8 @@ fn start_handshake(
         return Disposition::Drop(DropReason::TcpListenOverflow);
     }
     listener.request_count += 1;
-    let server = listener.server.clone();
     let isn = isn.unwrap_or_else(|| io.isn());
-    let mut request = Request::new(io, child, listener_id, server, segment, isn);
+    let mut request = Request::new(io, child, (listener_id, listener), segment, isn);
     request.send_syn_ack(io, Some(segment.packet));
     request.timers.arm(io, child, TimerKind::Retransmit, TIMEOUT_INIT);
     sockets.table.insert_request(request);
@@ -167,10 +167,13 @@ fn ack_arrived(
         Checked::Drop => Disposition::Drop(DropReason::TcpInvalid),
         Checked::Answered => Disposition::Taken,
         Checked::Listener => Disposition::Listener(listener),
-        Checked::Abandon(is_reset) => {
+        Checked::Abandon => {
             sockets.table.remove(id);
-            let reason = DropReason::TcpInvalid;
-            if is_reset { Disposition::Reset(reason) } else { Disposition::Drop(reason) }
+            Disposition::Drop(DropReason::TcpInvalid)
+        }
+        Checked::AbandonWithReset => {
+            sockets.table.remove(id);
+            Disposition::Reset(DropReason::TcpInvalid)
         }
         Checked::Accept => {
             let connection = Connection::accept(io, request, segment);

@@ -3,16 +3,17 @@
 //! Linux: `tcp_conn_request`, net/ipv4/tcp_input.c; `tcp_check_req`, net/ipv4/tcp_minisocks.c;
 //! `reqsk_timer_handler`, net/ipv4/inet_connection_sock.c.
 
+use super::ecn::EcnState;
 use super::rtt::TIMEOUT_INIT;
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
-use super::{Sender, TIMESTAMPS_LEN, initial_window, timestamp};
+use super::{MIN_SND_MSS, Sender, TIMESTAMPS_LEN, initial_window, timestamp};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::dst_cache::DstCache;
 use crate::socket::timer::Timers;
 use crate::socket::{Server, SocketIo};
 use crate::time::{Duration, Instant};
-use crate::wire::TcpFlags;
+use crate::wire::{Ecn, TcpFlags};
 use std::net::IpAddr;
 
 /// A socket in LISTEN. Its application accepts immediately, so the accept queue is always empty.
@@ -22,6 +23,9 @@ pub(in crate::socket) struct Listener {
     pub(in crate::socket) addr: Option<IpAddr>,
     pub(in crate::socket) port: u16,
     pub(in crate::socket) server: Server,
+    /// The receive buffer of its connections, in bytes: the default at the time when the socket was created (`sk_rcvbuf`,
+    /// `tcp_init_sock`).
+    pub(in crate::socket) rcvbuf: u32,
     /// Number of unfinished handshakes (`qlen`).
     pub(in crate::socket) request_count: u32,
 }
@@ -38,12 +42,15 @@ pub(in crate::socket) struct Request {
     pub(in crate::socket) timers: Timers,
     pub(super) flow: Option<FlowId>,
     pub(super) server: Server,
+    /// The receive buffer of the listener, in bytes.
+    pub(super) rcvbuf: u32,
     /// Our sequence number (`snt_isn`) and the peer's (`rcv_isn`).
     pub(in crate::socket) isn: Seq,
     pub(super) peer_isn: Seq,
     pub(super) mss: u16,
     pub(super) advmss: u16,
     pub(super) has_sack: bool,
+    pub(super) has_ecn: bool,
     pub(super) has_window_scale: bool,
     pub(super) snd_wscale: u8,
     pub(super) rcv_wscale: u8,
@@ -66,8 +73,10 @@ pub(super) enum Checked {
     Answered,
     /// The listener processes it and replies with a RST.
     Listener,
-    /// The handshake is aborted; true if the peer is informed.
-    Abandon(bool),
+    /// The peer has aborted the handshake.
+    Abandon,
+    /// The handshake is aborted, and the peer is informed.
+    AbandonWithReset,
     Accept,
 }
 
@@ -75,16 +84,16 @@ impl Request {
     pub(super) fn new(
         io: &SocketIo<'_, '_>,
         id: SocketId,
-        listener: SocketId,
-        server: Server,
+        listener: (SocketId, &Listener),
         segment: &Segment<'_>,
         isn: Seq,
     ) -> Self {
+        let (listener, Listener { server, rcvbuf, .. }) = listener;
         let options = segment.options;
         let mut dst = DstCache::default();
         let advmss = io.advertised_mss(&mut dst, segment.tuple);
         let mss_of_data = if options.timestamps.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
-        let (rcv_wnd, rcv_wscale) = initial_window(io, mss_of_data, options.window_scale.is_some());
+        let (rcv_wnd, rcv_wscale) = initial_window(io, *rcvbuf, mss_of_data, options.window_scale.is_some());
         let path = io.path_mss(&mut dst, segment.tuple);
         Self {
             id,
@@ -93,12 +102,14 @@ impl Request {
             dst,
             timers: Timers::default(),
             flow: segment.flow,
-            server,
+            server: server.clone(),
+            rcvbuf: *rcvbuf,
             isn,
             peer_isn: segment.seq,
-            mss: options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1),
+            mss: options.mss.unwrap_or(536).min(path).max(MIN_SND_MSS),
             advmss,
             has_sack: options.is_sack_permitted,
+            has_ecn: EcnState::is_offered(segment),
             has_window_scale: options.window_scale.is_some(),
             snd_wscale: options.window_scale.unwrap_or(0),
             rcv_wscale,
@@ -129,11 +140,17 @@ impl Request {
             self.timers.arm(io, self.id, TimerKind::Retransmit, self.timeout());
             return Checked::Answered;
         }
+        if segment.has(TcpFlags::RST) {
+            return match !is_paws_rejected && self.is_in_window(segment) {
+                true => self.check_reset(io, segment),
+                false => Checked::Drop,
+            };
+        }
         if segment.has(TcpFlags::ACK) && segment.ack != self.isn + 1 {
             return Checked::Listener;
         }
         if is_paws_rejected || !self.is_in_window(segment) {
-            if segment.has(TcpFlags::RST) || (segment.len() == 0 && self.is_rate_limited(io.cx.now)) {
+            if segment.len() == 0 && self.is_rate_limited(io.cx.now) {
                 return Checked::Drop;
             }
             self.send_ack(io, segment);
@@ -145,10 +162,23 @@ impl Request {
             self.ts_recent = Some((value, io.cx.now));
         }
         let is_old_syn = segment.has(TcpFlags::SYN) && segment.seq == self.peer_isn;
-        if segment.has(TcpFlags::RST) || (segment.has(TcpFlags::SYN) && !is_old_syn) {
-            return Checked::Abandon(!segment.has(TcpFlags::RST));
+        if segment.has(TcpFlags::SYN) && !is_old_syn {
+            return Checked::AbandonWithReset;
         }
         if segment.has(TcpFlags::ACK) { Checked::Accept } else { Checked::Drop }
+    }
+
+    /// A RST in the window aborts the handshake if it is the next segment; otherwise it is challenged (RFC 5961 §3.2). Kernels
+    /// of earlier patch levels accept any in the window.
+    fn check_reset(&mut self, io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) -> Checked {
+        if segment.seq == self.peer_isn + 1 {
+            return Checked::Abandon;
+        }
+        if self.is_rate_limited(io.cx.now) {
+            return Checked::Drop;
+        }
+        self.send_ack(io, segment);
+        Checked::Answered
     }
 
     /// Linux: `tcp_in_window`.
@@ -169,12 +199,15 @@ impl Request {
 
     /// Sends the SYN|ACK (`tcp_make_synack`).
     pub(super) fn send_syn_ack(&mut self, io: &mut SocketIo<'_, '_>, cause: Option<PacketId>) {
+        let flags = TcpFlags::SYN.union(TcpFlags::ACK);
         let segment = Outgoing {
             tuple: self.tuple,
             seq: self.isn,
             ack: self.peer_isn + 1,
-            flags: TcpFlags::SYN.union(TcpFlags::ACK),
+            // Linux: tcp_ecn_make_synack.
+            flags: if self.has_ecn { flags.union(TcpFlags::ECE) } else { flags },
             window: u16::try_from(self.rcv_wnd).unwrap_or(u16::MAX),
+            ecn: Ecn::NotEct,
             options: Options {
                 mss: Some(self.advmss),
                 window_scale: self.has_window_scale.then_some(self.rcv_wscale),
@@ -196,6 +229,7 @@ impl Request {
             ack: self.peer_isn + 1,
             flags: TcpFlags::ACK,
             window: u16::try_from(self.rcv_wnd >> self.rcv_wscale).unwrap_or(u16::MAX),
+            ecn: Ecn::NotEct,
             options: Options { timestamps: self.timestamps(io), ..Options::default() },
             sack: &[],
             payload: &[],

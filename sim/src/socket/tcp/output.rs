@@ -7,11 +7,11 @@ use super::rtt::RTO_MIN;
 use super::segment::{Options, Outgoing, SackBlocks};
 use super::send::InFlight;
 use super::seq::Seq;
-use super::{Sender, TIMESTAMPS_LEN, timestamp};
+use super::{MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
 use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
-use crate::wire::TcpFlags;
+use crate::wire::{Ecn, TcpFlags};
 
 impl Connection {
     /// Sends the SYN (`tcp_connect`).
@@ -50,6 +50,7 @@ impl Connection {
             ack: self.rcv.rcv_nxt,
             flags,
             window,
+            ecn: Ecn::NotEct,
             options,
             sack: &[],
             payload: &[],
@@ -80,7 +81,6 @@ impl Connection {
     /// Sends a range for the first time (`tcp_event_new_data_sent`).
     pub(super) fn send_new(&mut self, io: &mut SocketIo<'_, '_>, seq: Seq, end: Seq, is_pushed: bool) {
         let was_idle = self.snd.in_flight.is_empty();
-        self.snd.snd_nxt = end;
         self.snd.in_flight.push_back(InFlight {
             seq,
             end,
@@ -90,6 +90,7 @@ impl Connection {
             is_pushed,
         });
         self.transmit_range(io, seq, end, is_pushed);
+        self.snd.snd_nxt = end;
         if was_idle || self.write_timer == WriteTimer::LossProbe {
             self.rearm_rto(io);
         }
@@ -148,6 +149,11 @@ impl Connection {
         self.transmit(io, self.snd.snd_nxt, None, TcpFlags::ACK);
     }
 
+    /// Aborts the connection for the peer (`tcp_send_active_reset`).
+    pub(super) fn send_active_reset(&mut self, io: &mut SocketIo<'_, '_>) {
+        self.transmit(io, self.snd.snd_nxt, None, TcpFlags::RST.union(TcpFlags::ACK));
+    }
+
     /// Sends an ACK that provokes a reply: its sequence number is already acknowledged (`tcp_xmit_probe_skb`).
     pub(super) fn send_window_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         let before = Seq(self.snd.snd_una.0.wrapping_sub(1));
@@ -165,17 +171,21 @@ impl Connection {
             SackBlocks::new()
         };
         let sender = self.sender(io);
+        let snd_nxt = self.snd.snd_nxt;
         let payload = match end {
             Some(end) => self.snd.payload(seq, end),
             None => &[],
         };
         let has_payload = !payload.is_empty();
+        let is_new_data = has_payload && !seq.is_before(snd_nxt);
+        let (ecn_flags, ecn) = self.ecn.mark(is_new_data);
         let segment = Outgoing {
             tuple: self.tuple,
             seq,
             ack: self.rcv.rcv_nxt,
-            flags,
+            flags: flags.union(ecn_flags),
             window,
+            ecn,
             options: Options { timestamps, ..Options::default() },
             sack: &sack,
             payload,
@@ -209,8 +219,9 @@ impl Connection {
         // At least two segments must fit into the peer's window (`tcp_bound_to_half_wnd`).
         let window = self.snd.max_window;
         let half = if window > 536 { window / 2 } else { window };
-        let mss = u32::from(self.snd.mss.saturating_sub(options)).max(1);
-        if half > 0 { mss.min(half.max(48)) } else { mss }
+        let smallest = u32::from(MIN_SND_MSS - options);
+        let mss = u32::from(self.snd.mss - options);
+        if half > 0 { mss.min(half.max(smallest)) } else { mss }
     }
 
     pub(super) fn arm_write_timer(&mut self, io: &mut SocketIo<'_, '_>, what: WriteTimer, after: Duration) {

@@ -8,6 +8,8 @@ use crate::wire::TcpFlags;
 /// State of the receive direction (`struct tcp_sock`; same names).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receive {
+    /// The receive buffer in bytes (`sk_rcvbuf`). It is chosen when the socket is created.
+    pub(super) rcvbuf: u32,
     /// Next sequence number expected.
     pub(super) rcv_nxt: Seq,
     /// `rcv_nxt` at the last window announcement.
@@ -21,7 +23,9 @@ pub(super) struct Receive {
     /// The timestamp to echo, and when it was received; `None` before the first one.
     pub(super) ts_recent: Option<(u32, Instant)>,
     /// In-order data that the application has not read.
-    pub(super) unread: Vec<u8>,
+    unread: Vec<u8>,
+    /// The urgent byte, which read(2) stops at and then skips (`urg_seq`, while `urg_data` is set).
+    urgent: Option<Seq>,
     /// The peer's FIN has been processed.
     pub(super) is_finished: bool,
     /// Segments beyond a gap, by sequence number, without overlaps.
@@ -60,8 +64,8 @@ pub(super) enum Text {
 
 impl Receive {
     /// Before the peer's SYN is known, with the initial window.
-    pub(super) fn new(rcv_wnd: u32, rcv_wscale: u8) -> Self {
-        Self { rcv_wnd, rcv_wscale, rcv_ssthresh: rcv_wnd, ..Self::default() }
+    pub(super) fn new(rcvbuf: u32, rcv_wnd: u32, rcv_wscale: u8) -> Self {
+        Self { rcvbuf, rcv_wnd, rcv_wscale, rcv_ssthresh: rcv_wnd, ..Self::default() }
     }
 
     /// The peer's SYN was received; the number after it is expected next.
@@ -138,6 +142,64 @@ impl Receive {
         self.append(seq, segment.payload, segment.has(TcpFlags::FIN));
         self.fill_gap();
         Text::InOrder(u32::try_from(self.unread.len() - before).expect("at most a window"))
+    }
+
+    /// Notes the urgent pointer, which addresses the last urgent byte plus one (RFC 793), or that byte itself if it is zero.
+    ///
+    /// Linux: `tcp_check_urg`, with `tcp_stdurg` 0.
+    pub(super) fn note_urgent(&mut self, segment: &Segment<'_>) {
+        let at = segment.seq + u32::from(segment.urgent.saturating_sub(1));
+        let is_known = self.urgent.is_some_and(|known| !at.is_after(known));
+        if !at.is_before(self.rcv_nxt) && !is_known {
+            self.urgent = Some(at);
+        }
+    }
+
+    /// Moves what one read(2) returns to `buffer`. False if it would wait, or is at the end.
+    ///
+    /// Linux: `tcp_recvmsg_locked`, net/ipv4/tcp.c. A single urgent byte does not wake the application
+    /// (`tcp_stream_is_readable`); read(2) returns what is before it, and then what follows.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        let start = self.first_unread();
+        match self.urgent {
+            Some(urgent) if urgent.is_after(start) && self.end_of_unread().is_after(urgent) => {
+                let ahead = usize::try_from(urgent - start).expect("within a window");
+                buffer.extend(self.unread.drain(..ahead));
+            }
+            Some(urgent) if urgent == start && !self.unread.is_empty() => {
+                if self.unread.len() == 1 && !self.is_finished {
+                    return false;
+                }
+                self.urgent = None;
+                buffer.extend(self.unread.drain(..).skip(1));
+            }
+            Some(_) | None => std::mem::swap(buffer, &mut self.unread),
+        }
+        !buffer.is_empty()
+    }
+
+    /// Takes back the buffer of the last read, to be used for later data.
+    pub(super) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.unread.is_empty() {
+            buffer.clear();
+            self.unread = buffer;
+        }
+    }
+
+    /// True if the application has not read everything.
+    pub(super) const fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// The sequence number of the first byte that was not read (`copied_seq`).
+    fn first_unread(&self) -> Seq {
+        Seq(self.end_of_unread().0.wrapping_sub(length(&self.unread)))
+    }
+
+    /// The sequence number after all readable bytes.
+    fn end_of_unread(&self) -> Seq {
+        Seq(self.rcv_nxt.0.wrapping_sub(u32::from(self.is_finished)))
     }
 
     /// Records a duplicate, to be reported with the next ACK (`tcp_dsack_set`).

@@ -7,7 +7,7 @@ use crate::ids::{FlowId, PacketId};
 use crate::packet::Packet;
 use crate::socket::Endpoint;
 use crate::wire::tcp_option::{MAX_WINDOW_SCALE, aligned_timestamps, kind};
-use crate::wire::{Tcp, TcpFlags, TcpOption, build, checksum, protocol};
+use crate::wire::{Ecn, Tcp, TcpFlags, TcpOption, build, checksum, protocol};
 use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
 
@@ -112,6 +112,10 @@ pub(in crate::socket) struct Segment<'p> {
     pub(in crate::socket) flags: TcpFlags,
     /// The window field of the header, unscaled.
     pub(in crate::socket) window: u16,
+    /// The urgent pointer; valid with URG.
+    pub(in crate::socket) urgent: u16,
+    /// The ECN field of the IP header.
+    pub(in crate::socket) ecn: Ecn,
     pub(in crate::socket) options: Options,
     pub(in crate::socket) payload: &'p [u8],
 }
@@ -138,6 +142,8 @@ impl<'p> Segment<'p> {
             ack: Seq(tcp.acknowledgment()),
             flags,
             window: tcp.window(),
+            urgent: tcp.urgent_pointer(),
+            ecn: Ecn::of_tos(ip.dsfield()),
             options: Options::parse(tcp.options(), flags.contains(TcpFlags::SYN)),
             payload: &bytes[tcp.header_len()..],
         })
@@ -145,6 +151,11 @@ impl<'p> Segment<'p> {
 
     pub(in crate::socket) const fn has(&self, flag: TcpFlags) -> bool {
         self.flags.contains(flag)
+    }
+
+    /// True if it occupies no sequence numbers.
+    pub(in crate::socket) const fn is_empty(&self) -> bool {
+        self.payload.is_empty() && !self.flags.intersects(TcpFlags::SYN.union(TcpFlags::FIN))
     }
 
     /// Length of the payload in bytes.
@@ -168,6 +179,8 @@ pub(in crate::socket) struct Outgoing<'d> {
     pub(in crate::socket) ack: Seq,
     pub(in crate::socket) flags: TcpFlags,
     pub(in crate::socket) window: u16,
+    /// The ECN field of the IP header.
+    pub(in crate::socket) ecn: Ecn,
     pub(in crate::socket) options: Options,
     pub(in crate::socket) sack: &'d [(Seq, Seq)],
     pub(in crate::socket) payload: &'d [u8],

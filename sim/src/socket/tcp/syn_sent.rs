@@ -4,7 +4,7 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
-use super::{Disposition, TIMESTAMPS_LEN, timestamp};
+use super::{Disposition, MIN_SND_MSS, timestamp};
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
 use crate::socket::SocketIo;
@@ -70,7 +70,7 @@ impl Connection {
         self.timers.cancel(TimerKind::Retransmit);
         self.high_seq = None;
         self.ack.connected(io.cx.now);
-        self.establish(io);
+        self.establish();
         self.send_ack(io);
         self.wake_connected(io, flows);
     }
@@ -101,6 +101,6 @@ impl Connection {
         self.snd.max_window = self.snd.snd_wnd;
         self.snd.snd_wl1 = segment.seq;
         let path = io.path_mss(&mut self.dst, self.tuple);
-        self.snd.mss = options.mss.unwrap_or(536).min(path).max(TIMESTAMPS_LEN + 1);
+        self.snd.mss = options.mss.unwrap_or(536).min(path).max(MIN_SND_MSS);
     }
 }

@@ -10,7 +10,7 @@ use crate::ids::{FlowId, SocketId, TimerKind};
 use crate::socket::SocketIo;
 use crate::socket::timer::Timers;
 use crate::time::{Duration, Instant};
-use crate::wire::TcpFlags;
+use crate::wire::{Ecn, TcpFlags};
 
 /// A socket that only replies to late segments (`struct tcp_timewait_sock`).
 #[derive(Clone, Debug)]
@@ -207,6 +207,7 @@ impl TimeWait {
             ack: self.rcv_nxt,
             flags: TcpFlags::ACK,
             window: u16::try_from(self.rcv_wnd >> self.rcv_wscale).unwrap_or(u16::MAX),
+            ecn: Ecn::NotEct,
             options: Options { timestamps, ..Options::default() },
             sack: &[],
             payload: &[],

@@ -77,7 +77,7 @@ proptest! {
     fn any_segments_are_survived(events in prop::collection::vec(event(), 1..60)) {
         let mut pair = Pair::new();
         pair.script = Box::new(|_, _| Fate::Drop);
-        pair.hosts[SERVER].tcp_listen(None, PORT, identify()).unwrap();
+        pair.hosts[SERVER].tcp_listen(None, PORT, identify(), RCVBUF).unwrap();
         let mut flows = 0;
         for event in &events {
             match event {

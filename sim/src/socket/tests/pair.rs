@@ -23,6 +23,8 @@ pub(super) const V4: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(
 /// The same, as sockets have them.
 pub(super) const ADDRS: [IpAddr; 2] = [IpAddr::V4(V4[CLIENT]), IpAddr::V4(V4[SERVER])];
 pub(super) const PORT: u16 = 80;
+/// The default receive buffer.
+pub(super) const RCVBUF: u32 = 131_072;
 pub(super) const LATENCY: Duration = Duration::from_micros(500);
 
 /// The fate of a frame.
@@ -92,7 +94,7 @@ impl Pair {
     /// A network in which the server host serves the port over TCP and UDP.
     pub(super) fn with_server(server: Server) -> Self {
         let mut pair = Self::new();
-        pair.hosts[SERVER].tcp_listen(None, PORT, server.clone()).unwrap();
+        pair.hosts[SERVER].tcp_listen(None, PORT, server.clone(), RCVBUF).unwrap();
         pair.hosts[SERVER].udp_bind(None, PORT, server).unwrap();
         pair
     }
@@ -128,11 +130,22 @@ impl Pair {
             // There are no neighbours between these two.
             SocketOut::Confirm { .. } => {}
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
-            SocketOut::Send { src, dst, protocol, mut buffer, dont_fragment, ident, flow, cause, .. } => {
+            SocketOut::Send {
+                src,
+                dst,
+                protocol,
+                mut buffer,
+                tos,
+                dont_fragment,
+                ident,
+                flow,
+                cause,
+                ..
+            } => {
                 self.idents.push(ident);
                 let ident = ident.unwrap_or(0);
                 let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else { panic!("{src} to {dst}") };
-                let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment };
+                let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos, ident, dont_fragment };
                 push_ipv4(fields, &mut buffer);
                 let l3 = buffer.split_off(14);
                 self.send(Frame { at: self.now, from: host, l3, flow, cause });

@@ -18,11 +18,15 @@ fn what_may_be_bound_beside_what() {
     {
         let mut pair = Pair::new();
         let sockets = &mut pair.hosts[SERVER];
-        sockets.tcp_listen(first, PORT, identify()).unwrap();
+        sockets.tcp_listen(first, PORT, identify(), RCVBUF).unwrap();
         sockets.udp_bind(first, PORT, identify()).unwrap();
-        assert_eq!(sockets.tcp_listen(second, PORT, identify()).is_ok(), is_free, "{first:?} {second:?}");
+        assert_eq!(
+            sockets.tcp_listen(second, PORT, identify(), RCVBUF).is_ok(),
+            is_free,
+            "{first:?} {second:?}"
+        );
         assert_eq!(sockets.udp_bind(second, PORT, identify()).is_ok(), is_free, "{first:?} {second:?}");
-        assert!(sockets.tcp_listen(second, PORT + 1, identify()).is_ok());
+        assert!(sockets.tcp_listen(second, PORT + 1, identify(), RCVBUF).is_ok());
     }
 }
 
@@ -30,9 +34,9 @@ fn what_may_be_bound_beside_what() {
 fn a_closed_listener_frees_its_port() {
     let mut pair = Pair::new();
     for _ in 0..2 {
-        let tcp = pair.hosts[SERVER].tcp_listen(None, PORT, identify()).unwrap();
+        let tcp = pair.hosts[SERVER].tcp_listen(None, PORT, identify(), RCVBUF).unwrap();
         let udp = pair.hosts[SERVER].udp_bind(None, PORT, identify()).unwrap();
-        assert_eq!(pair.hosts[SERVER].tcp_listen(None, PORT, identify()), Err(AddressInUse));
+        assert_eq!(pair.hosts[SERVER].tcp_listen(None, PORT, identify(), RCVBUF), Err(AddressInUse));
         for socket in [tcp, udp] {
             pair.call(SERVER, |sockets, io| sockets.close(io, socket));
         }
@@ -51,7 +55,7 @@ fn a_server_on_the_address_goes_before_one_on_all() {
         // They cannot be bound together without SO_REUSEADDR, but each is found alone.
         for (addr, expected) in [(A, Some("own")), (None, Some("own")), (B, None)] {
             let mut pair = std::mem::replace(&mut pair, Pair::new());
-            pair.hosts[SERVER].tcp_listen(addr, PORT, named("own")).unwrap();
+            pair.hosts[SERVER].tcp_listen(addr, PORT, named("own"), RCVBUF).unwrap();
             pair.hosts[SERVER].udp_bind(addr, PORT, named("own")).unwrap();
             pair.connect(client(protocol, 1));
             pair.run();
@@ -137,7 +141,7 @@ fn a_port_in_time_wait_is_not_taken_again_unless_it_goes_over_the_loopback() {
 #[test]
 fn a_listening_or_bound_port_is_no_ephemeral_port() {
     let mut pair = with_ports(40_000, 40_003);
-    pair.hosts[CLIENT].tcp_listen(None, 40_000, identify()).unwrap();
+    pair.hosts[CLIENT].tcp_listen(None, 40_000, identify(), RCVBUF).unwrap();
     let mut bound = client(ClientProtocol::Tcp, 1);
     bound.src_port = Some(40_002);
     pair.connect(bound);
@@ -183,7 +187,7 @@ fn is_overflow(delivery: crate::socket::Delivery) -> bool {
 #[test]
 fn closing_a_listener_forgets_its_handshakes_but_not_its_connections() {
     let mut pair = Pair::new();
-    let listener = pair.hosts[SERVER].tcp_listen(None, PORT, identify()).unwrap();
+    let listener = pair.hosts[SERVER].tcp_listen(None, PORT, identify(), RCVBUF).unwrap();
     let mut kept = client(ClientProtocol::Tcp, 1);
     kept.is_kept_open = true;
     pair.connect(kept);

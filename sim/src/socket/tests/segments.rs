@@ -9,14 +9,16 @@
 //! - `port N`: the host's port; 80, the server's port, by default.
 //! - `connect [DEADLINE [LENGTH]]`: the host opens a client connection with a request of this length.
 //! - `listen`: the host's server listens on the port of its own connection as well.
-//! - `< [FLAGS] …`: the peer sends a segment. `length N` is N bytes of which the last is a newline, `part N` has none.
+//! - `close`: the host's server closes its listener and its connections.
+//! - `< [FLAGS] …`: the peer sends a segment. `length N` is N bytes of which the last is a newline, `part N` has none; `urg N` is
+//!   the urgent pointer, `tos N` the type of service, zero by default.
 //! - `> [FLAGS] …`: what the host sent within 30 ms of the line before, or during a `wait`.
 //! - `wait MS`, `outcome NAME`, `# comment`.
 //!
 //! Sequence numbers are relative to each side's SYN, and the peer's timestamps to a base; the host's own are omitted.
 
 use super::pair::*;
-use crate::ids::FlowId;
+use crate::ids::{FlowId, SocketId};
 use crate::socket::{ClientProtocol, ClientSpec, ConnectError, Request};
 use crate::time::Duration;
 use crate::trace::{Outcome, Refusal};
@@ -26,13 +28,15 @@ use std::fmt::Write;
 
 const PEER_ISN: u32 = 1_000_000;
 const PEER_TIMESTAMPS: u32 = 5000;
-const FLAGS: [(char, TcpFlags); 6] = [
+const FLAGS: [(char, TcpFlags); 8] = [
     ('F', TcpFlags::FIN),
     ('S', TcpFlags::SYN),
     ('R', TcpFlags::RST),
     ('P', TcpFlags::PSH),
     ('U', TcpFlags::URG),
     ('.', TcpFlags::ACK),
+    ('E', TcpFlags::ECE),
+    ('W', TcpFlags::CWR),
 ];
 
 #[test]
@@ -63,6 +67,7 @@ fn without_offload_marks(text: &str) -> String {
 
 struct Drill {
     pair: Pair,
+    server: SocketId,
     host_port: u16,
     peer_port: u16,
     host_isn: Option<u32>,
@@ -76,9 +81,10 @@ impl Drill {
     fn run(case: &str) -> String {
         let mut pair = Pair::new();
         pair.script = Box::new(|_, _| Fate::Drop);
-        pair.hosts[SERVER].tcp_listen(None, 80, identify()).unwrap();
+        let server = pair.hosts[SERVER].tcp_listen(None, 80, identify(), RCVBUF).unwrap();
         let mut drill = Self {
             pair,
+            server,
             host_port: 80,
             peer_port: 20_001,
             host_isn: None,
@@ -95,13 +101,14 @@ impl Drill {
                 "port" => drill.host_port = words[1].parse().unwrap(),
                 "connect" => drill.connect(&words),
                 "listen" => drill.listen(),
+                "close" => drill.close(),
                 "<" => drill.send(&line[2..]),
                 "wait" => drill.pass(words[1].parse().unwrap()),
                 "outcome" => drill.check_outcome(words[1]),
                 other => panic!("{other}: {line}"),
             }
             writeln!(drill.transcript, "{line}").unwrap();
-            if matches!(words[0], "connect" | "listen" | "<") {
+            if matches!(words[0], "connect" | "listen" | "close" | "<") {
                 drill.pass(30);
             }
             drill.note_frames();
@@ -136,7 +143,11 @@ impl Drill {
     }
 
     fn listen(&mut self) {
-        self.pair.hosts[SERVER].tcp_listen(None, self.host_port, identify()).unwrap();
+        self.pair.hosts[SERVER].tcp_listen(None, self.host_port, identify(), RCVBUF).unwrap();
+    }
+
+    fn close(&mut self) {
+        self.pair.call(SERVER, |sockets, io| sockets.exit(io, self.server));
     }
 
     fn check_outcome(&self, name: &str) {
@@ -172,7 +183,8 @@ impl Drill {
         l4.extend(ack.to_be_bytes());
         l4.extend([u8::try_from(5 + options.len() / 4).unwrap() << 4, flags.0]);
         l4.extend(window.to_be_bytes());
-        l4.extend([0; 4]);
+        l4.extend([0; 2]);
+        l4.extend(u16::try_from(number(text, "urg ").unwrap_or(0)).unwrap().to_be_bytes());
         l4.extend(options);
         l4.extend(payload);
         build::finish_transport_checksum(ADDRS[CLIENT], ADDRS[SERVER], protocol::TCP, &mut l4);
@@ -181,7 +193,7 @@ impl Drill {
             dst: V4[SERVER],
             protocol: protocol::TCP,
             ttl: 64,
-            tos: 0,
+            tos: u8::try_from(number(text, "tos ").unwrap_or(0)).unwrap(),
             ident: 0,
             dont_fragment: true,
         };
@@ -245,6 +257,9 @@ impl Drill {
             }
             if !tcp.payload().is_empty() {
                 write!(self.transcript, ", length {}", tcp.payload().len()).unwrap();
+            }
+            if ip.tos() != 0 {
+                write!(self.transcript, ", tos {}", ip.tos()).unwrap();
             }
             self.transcript.push('\n');
         }

@@ -3,7 +3,8 @@
 use super::{ConnectSpec, Line, addr, line, run, spec};
 use crate::socket::ClientProtocol::{self, IcmpEcho, Tcp, Udp};
 use crate::socket::Server;
-use crate::trace::{Event, Outcome, PacketEvent, Unreachable};
+use crate::trace::{DeviceEvent, Event, Outcome, PacketEvent, Unreachable};
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 use crate::world::World;
 
 /// Packets created since the trace had `start` events.
@@ -54,6 +55,21 @@ fn whoever_connects_to_the_unspecified_address_meets_himself() {
         assert_eq!((outcome, reply.as_deref()), (Outcome::Connected, Some("hello\n")), "{protocol:?}");
         let from = world.flow_result(flow).and_then(|result| result.reply_from).map(|(from, _)| from);
         assert_eq!(from, Some(addr("127.0.0.1").into()), "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_a_socket_sends_to_a_group_stays_in_the_subnet() {
+    let Line { mut world, client, .. } = line();
+    for (protocol, dst, ttl) in [(Udp, "239.1.2.3", 1), (IcmpEcho, "239.1.2.3", 1), (Udp, "10.0.2.2", 64)] {
+        let start = world.trace().events().len();
+        run(&mut world, client, spec(protocol, dst, 80));
+        let sent = world.trace().events()[start..].iter().find_map(|event| {
+            let Event::Device(DeviceEvent::Transmitted { frame, .. }) = &event.event else { return None };
+            let ip = Ipv4::new_checked(&frame[ETHERNET_HEADER_LEN..])?;
+            (ip.dst() == addr(dst)).then(|| ip.ttl())
+        });
+        assert_eq!(sent, Some(ttl), "{protocol:?} to {dst}");
     }
 }
 
