@@ -27,7 +27,7 @@ impl EcnState {
     /// Takes notice of CWR on a segment with data. True if it must be acknowledged at once: the sender's window may be a
     /// single segment (`tcp_ecn_accept_cwr`).
     pub(super) const fn is_cwr_accepted(&mut self, segment: &Segment<'_>) -> bool {
-        let is_accepted = self.is_ok && segment.has(TcpFlags::CWR) && !segment.is_empty();
+        let is_accepted = self.is_ok && segment.has(TcpFlags::CWR) && segment.has_text();
         self.is_cwr_demanded &= !is_accepted;
         is_accepted
     }

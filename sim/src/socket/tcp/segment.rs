@@ -153,9 +153,9 @@ impl<'p> Segment<'p> {
         self.flags.contains(flag)
     }
 
-    /// True if it occupies no sequence numbers.
-    pub(in crate::socket) const fn is_empty(&self) -> bool {
-        self.payload.is_empty() && !self.flags.intersects(TcpFlags::SYN.union(TcpFlags::FIN))
+    /// True if it has data, SYN or FIN, which occupy sequence numbers.
+    pub(in crate::socket) const fn has_text(&self) -> bool {
+        !self.payload.is_empty() || self.flags.intersects(TcpFlags::SYN.union(TcpFlags::FIN))
     }
 
     /// Length of the payload in bytes.
