@@ -51,7 +51,7 @@ pub trait Arm {
 
     /// Adds and removes Pods, opens and closes ports. `after` is the resulting topology.
     ///
-    /// As on a node, processes end first, which closes their connections, and a Pod's network is removed [`TEARDOWN`] later.
+    /// As on a node, processes end first, which closes their connections, and a Pod's network is removed 20 ms later.
     ///
     /// # Errors
     /// See [`ArmError`].
