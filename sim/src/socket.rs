@@ -219,17 +219,16 @@ impl Sockets {
         id
     }
 
-    /// Sends another request on the kept-open socket of a finished flow. The exchange is a separate flow.
+    /// Sends another request on a client socket that was kept open. The exchange is a separate flow.
     ///
     /// # Errors
-    /// If the earlier flow is not finished, or its socket does not exist any more.
+    /// If the socket still waits for a reply, or does not exist any more.
     pub fn send_again(
         &mut self,
         io: &mut SocketIo<'_, '_>,
-        earlier: FlowId,
+        id: SocketId,
         request: Request,
-    ) -> Result<SocketId, SendAgainError> {
-        let id = self.flows.result(earlier).ok_or(SendAgainError::Pending)?.socket;
+    ) -> Result<(), SendAgainError> {
         match self.table.get_mut(id) {
             Some(Socket::Connection(_)) => self
                 .with_connection(io, id, |connection, io, flows| connection.send_again(io, flows, request)),
@@ -238,8 +237,7 @@ impl Sockets {
             Some(Socket::Listener(_) | Socket::Request(_) | Socket::TimeWait(_)) | None => {
                 Err(SendAgainError::Closed)
             }
-        }?;
-        Ok(id)
+        }
     }
 
     /// Ends a server's process: closes its socket, then the connections that it has accepted, in order (`exit_files`,

@@ -65,8 +65,8 @@ fn connections_by_pods(bencher: Bencher, pods: u16) {
 #[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
 fn packets(bencher: Bencher, services: usize) {
     let mut lab = SimLab::new(services, PODS[1]);
-    let mut flow = lab.open_udp();
-    bencher.counter(ItemsCount::new(2_usize)).bench_local(|| flow = lab.exchange(flow));
+    let socket = lab.open_udp();
+    bencher.counter(ItemsCount::new(2_usize)).bench_local(|| lab.exchange(socket));
 }
 
 /// Loading the rules of a node.

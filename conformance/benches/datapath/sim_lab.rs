@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use proxy_core::load::Load;
 use sim::fib::Route;
-use sim::ids::{FlowId, NetnsId};
+use sim::ids::{FlowId, NetnsId, SocketId};
 use sim::link::Link;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;
@@ -57,27 +57,23 @@ impl SimLab {
     pub(crate) fn connect(&mut self) {
         let flow = self.start(ClientProtocol::Tcp, false);
         self.finish(flow);
-        self.world.take_flow_result(flow);
         self.made += 1;
         if self.made.is_multiple_of(BEFORE_REST) {
             self.world.run_until(self.world.now() + REST);
         }
     }
 
-    pub(crate) fn open_udp(&mut self) -> FlowId {
+    pub(crate) fn open_udp(&mut self) -> SocketId {
         let flow = self.start(ClientProtocol::Udp, true);
-        self.finish(flow);
-        flow
+        self.finish(flow)
     }
 
-    pub(crate) fn exchange(&mut self, flow: FlowId) -> FlowId {
-        let next = self
+    pub(crate) fn exchange(&mut self, socket: SocketId) {
+        let flow = self
             .world
-            .send_again(self.client, flow, REQUEST.to_vec(), Duration::from_secs(1))
+            .send_again(self.client, socket, REQUEST.to_vec(), Duration::from_secs(1))
             .expect("the socket is kept open");
-        self.world.take_flow_result(flow);
-        self.finish(next);
-        next
+        self.finish(flow);
     }
 
     fn start(&mut self, protocol: ClientProtocol, is_kept_open: bool) -> FlowId {
@@ -94,11 +90,12 @@ impl SimLab {
         self.world.connect(self.client, spec).expect("a port is free")
     }
 
-    /// Runs a flow to its end. Its result stays, for [`World::send_again`] takes only flows that have one.
-    fn finish(&mut self, flow: FlowId) {
+    /// Runs a flow to its end, and returns its socket.
+    fn finish(&mut self, flow: FlowId) -> SocketId {
         self.world.run_until_finished(&[flow], self.world.now() + Duration::from_secs(2));
-        let outcome = self.world.flow_result(flow).map(|result| result.outcome);
-        assert_eq!(outcome, Some(Outcome::Connected));
+        let result = self.world.take_flow_result(flow).expect("the flow is finished");
+        assert_eq!(result.outcome, Outcome::Connected);
+        result.socket
     }
 }
 

@@ -67,22 +67,22 @@ impl World {
         Ok(flow)
     }
 
-    /// Sends another request on the socket of an earlier flow that was kept open. The exchange is a new flow.
+    /// Sends another request on a socket that an earlier flow kept open ([`FlowResult::socket`]). The exchange is a new
+    /// flow.
     ///
     /// # Errors
-    /// [`SendAgainError::Pending`] if the earlier flow has no result: it is not finished, or [`World::take_flow_result`]
-    /// removed it. [`SendAgainError::Closed`] if its socket is closed.
+    /// [`SendAgainError::Pending`] if the socket still waits for a reply, [`SendAgainError::Closed`] if it is closed.
     pub fn send_again(
         &mut self,
         netns: NetnsId,
-        earlier: FlowId,
+        socket: SocketId,
         request: Vec<u8>,
         deadline: Duration,
     ) -> Result<FlowId, SendAgainError> {
         let flow = self.next_flow();
         let request = Request { flow, bytes: request, deadline };
         self.with_netns(netns, |ns, cx| {
-            transport::with_sockets(ns, cx, |sockets, io| sockets.send_again(io, earlier, request))
+            transport::with_sockets(ns, cx, |sockets, io| sockets.send_again(io, socket, request))
         })?;
         self.flows.insert(flow, netns);
         Ok(flow)
@@ -99,7 +99,7 @@ impl World {
         self.netns(*self.flows.get(&flow)?).sockets.flow_result(flow)
     }
 
-    /// Like [`World::flow_result`], and removes the flow. [`World::send_again`] cannot refer to it any more.
+    /// Like [`World::flow_result`], and removes the flow.
     pub fn take_flow_result(&mut self, flow: FlowId) -> Option<FlowResult> {
         let netns = *self.flows.get(&flow)?;
         let result = self.netns_mut(netns).sockets.take_flow_result(flow)?;

@@ -75,7 +75,7 @@ fn requests_with_pauses() -> Pair {
         assert_eq!(pair.outcome(flow - 1), Some(Outcome::Connected));
         let request =
             Request { flow: FlowId(flow), bytes: b"hairpin\n".to_vec(), deadline: Duration::from_secs(5) };
-        pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(flow - 1), request)).unwrap();
+        pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request)).unwrap();
     }
     pair.run_for(Duration::from_millis(302));
     pair.call(CLIENT, |sockets, io| sockets.close(io, socket));

@@ -190,7 +190,7 @@ fn closing_a_listener_forgets_its_handshakes_but_not_its_connections() {
     let listener = pair.hosts[SERVER].tcp_listen(None, PORT, identify(), RCVBUF).unwrap();
     let mut kept = client(ClientProtocol::Tcp, 1);
     kept.is_kept_open = true;
-    pair.connect(kept);
+    let socket = pair.connect(kept);
     pair.run_for(Duration::from_millis(10));
     pair.script = Box::new(|_, frame| if frame.from == SERVER { Fate::Drop } else { Fate::Deliver });
     pair.connect(client(ClientProtocol::Tcp, 2));
@@ -204,7 +204,7 @@ fn closing_a_listener_forgets_its_handshakes_but_not_its_connections() {
         bytes: b"again\n".to_vec(),
         deadline: Duration::from_secs(1),
     };
-    pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), again)).unwrap();
+    pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, again)).unwrap();
     pair.run();
     assert_eq!(pair.outcome(3), Some(Outcome::Connected));
     // The retransmitted SYN found no listener.

@@ -62,11 +62,11 @@ fn a_socket_that_is_kept_open_sends_again_from_the_same_port() {
         let mut pair = Pair::with_server(identify());
         let mut spec = client(protocol, 1);
         spec.is_kept_open = true;
-        pair.connect(spec);
-        let pending = pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), request(2)));
+        let socket = pair.connect(spec);
+        let pending = pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request(2)));
         assert_eq!(pending, Err(SendAgainError::Pending));
         pair.run();
-        let socket = pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), request(2))).unwrap();
+        pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request(2))).unwrap();
         pair.run();
         let results = [1, 2].map(|flow| pair.hosts[CLIENT].flow_result(FlowId(flow)).unwrap());
         assert_eq!(results[0].local, results[1].local);
@@ -76,7 +76,7 @@ fn a_socket_that_is_kept_open_sends_again_from_the_same_port() {
         assert!(later >= 2, "frames belong to the flow that caused them");
         pair.call(CLIENT, |sockets, io| sockets.close(io, socket));
         pair.run();
-        let closed = pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(2), request(3)));
+        let closed = pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request(3)));
         assert_eq!(closed, Err(SendAgainError::Closed), "{protocol:?}");
         assert_eq!(pair.open_sockets(), [0, 2]);
     }
@@ -151,11 +151,11 @@ fn a_ping_takes_the_reply_to_its_last_request() {
     pair.script = Box::new(|_, _| Fate::Drop);
     let mut spec = client(ClientProtocol::IcmpEcho, 1);
     spec.is_kept_open = true;
-    pair.connect(spec);
+    let socket = pair.connect(spec);
     let first = pong(&pair.frames[0].l3);
     pair.run();
     assert_eq!(pair.outcome(1), Some(Outcome::Timeout));
-    pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), request(2))).unwrap();
+    pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request(2))).unwrap();
     let second = pong(&pair.frames[1].l3);
     let mut other = second.clone();
     other[24] ^= 1;
@@ -173,9 +173,9 @@ fn identifications_count_in_connected_sockets_and_are_left_open_in_others() {
     let mut pair = Pair::with_server(identify());
     let mut spec = client(ClientProtocol::Udp, 1);
     spec.is_kept_open = true;
-    pair.connect(spec);
+    let socket = pair.connect(spec);
     pair.run();
-    pair.call(CLIENT, |sockets, io| sockets.send_again(io, FlowId(1), request(2))).unwrap();
+    pair.call(CLIENT, |sockets, io| sockets.send_again(io, socket, request(2))).unwrap();
     pair.run();
     let idents: Vec<Option<u16>> = pair.idents.clone();
     let [Some(first), None, Some(second), None] = idents[..] else { panic!("{idents:?}") };
