@@ -206,10 +206,7 @@ impl World {
         ns.fib.expire(self.now);
         let result = act(ns, &mut cx);
         stack::carry_out(ns, &mut cx, 0);
-        for effect in effects.drain(..) {
-            self.carry_out(id, effect);
-        }
-        self.effects = effects;
+        self.carry_out(id, effects);
         result
     }
 }

@@ -47,8 +47,22 @@ impl Handled {
     }
 }
 
-/// Takes a packet through a hook. Returns it if it passed; else it has ended, or an entry keeps it.
+/// Takes a packet through a hook (`nf_hook`, include/linux/netfilter.h). Returns it if it passed; else it has ended, or an
+/// entry keeps it.
+#[inline]
 pub(crate) fn nf_hook(
+    ns: &mut Netns,
+    cx: &mut Context,
+    state: HookState,
+    packet: Packet,
+) -> Result<Packet, Stopped> {
+    if ns.hooks.entries(state.family, state.hook).is_empty() {
+        return Ok(packet);
+    }
+    nf_hook_slow(ns, cx, state, packet)
+}
+
+fn nf_hook_slow(
     ns: &mut Netns,
     cx: &mut Context,
     state: HookState,
@@ -59,9 +73,6 @@ pub(crate) fn nf_hook(
         cx.record(Some(packet.id), || Event::Hook(HookEvent::Entered { family, hook, in_dev, out_dev }));
     };
     let count = ns.hooks.entries(family, hook).len();
-    if count == 0 {
-        return Ok(packet);
-    }
     let effects_before = cx.effects.len();
     let mut has_entered = false;
     for index in 0..count {

@@ -82,6 +82,12 @@ pub(crate) fn with_sockets<R>(
     let settings = ns.socket_settings();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     let result = act(&mut ns.sockets, &mut SocketIo { cx, out: &mut out, settings, routing });
+    carry_out_sockets(ns, cx, out);
+    result
+}
+
+/// Carries out the effects of sockets, and keeps the memory of the list.
+fn carry_out_sockets(ns: &mut Netns, cx: &mut Context, mut out: Vec<SocketOut>) {
     for effect in out.drain(..) {
         match effect {
             SocketOut::Send { .. } => send(ns, cx, effect),
@@ -92,11 +98,12 @@ pub(crate) fn with_sockets<R>(
         }
     }
     ns.socket_out = out;
-    result
 }
 
 /// Builds the IP header and sends (`ip_queue_xmit`, `ip_make_skb`, net/ipv4/ip_output.c). There is no IPv6 stack: its
 /// addresses are unreachable.
+// Inlined, so that the effect is read where it is in the list.
+#[inline]
 fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let SocketOut::Send {
         src,

@@ -89,7 +89,8 @@ pub(super) struct EventQueue {
 
 impl EventQueue {
     /// Adds an event that is due at `at`.
-    #[inline]
+    // Always inlined, so that the event is written only once.
+    #[inline(always)]
     pub(super) fn schedule(&mut self, now: Instant, at: Instant, netns: NetnsId, event: WorldEvent) {
         let scheduled = Scheduled { at, seq: self.next_seq, netns, event };
         self.next_seq += 1;

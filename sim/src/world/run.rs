@@ -12,6 +12,7 @@ use crate::stack::{defrag, dev, ip_output, transport};
 use crate::time::Instant;
 use crate::trace::Terminal;
 use crate::wire::ETHERNET_HEADER_LEN;
+use smallvec::SmallVec;
 
 /// A packet that crosses more links than this is in a loop. At layer 3 the TTL stops it earlier; at layer 2 nothing
 /// else would.
@@ -59,7 +60,7 @@ impl World {
     /// Runs until all these flows are finished, `until` is reached, or the event queue is empty.
     pub fn run_until_finished(&mut self, flows: &[FlowId], until: Instant) -> RunLimit {
         let with_netns = |flow: &FlowId| (*flow, self.flows.get(flow).copied());
-        let mut open: Vec<(FlowId, Option<NetnsId>)> = flows.iter().map(with_netns).collect();
+        let mut open: SmallVec<[(FlowId, Option<NetnsId>); 4]> = flows.iter().map(with_netns).collect();
         self.run(until, |world| {
             while let Some((flow, netns)) = open.last() {
                 let result = netns.and_then(|netns| world.netns(netns).sockets.flow_result(*flow));
@@ -123,7 +124,17 @@ impl World {
         }
     }
 
-    pub(super) fn carry_out(&mut self, netns: NetnsId, effect: Effect) {
+    /// Carries out the effects of a netns, and keeps the memory of the list.
+    pub(super) fn carry_out(&mut self, netns: NetnsId, mut effects: Vec<Effect>) {
+        for effect in effects.drain(..) {
+            self.carry_out_one(netns, effect);
+        }
+        self.effects = effects;
+    }
+
+    // Inlined, so that effects are read where they are in the list.
+    #[inline]
+    fn carry_out_one(&mut self, netns: NetnsId, effect: Effect) {
         match effect {
             Effect::Link { device, packet: QueuedPacket(packet) } => self.transmit(netns, device, packet),
             Effect::SocketTimer { at, timer } => {
