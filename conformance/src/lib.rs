@@ -14,6 +14,7 @@
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`proxy`] | kube-proxy on every node: the rules it loads, and its updates when the cluster changes |
 //! | [`dns`] | DNS servers and resolvers of a cluster |
+//! | [`settings`] | how a lab on a kernel differs from a real node |
 //! | [`backend`] | the two implementations of iptables |
 //! | [`arm`] | what runs scenarios: the simulator, this machine's kernel |
 //! | [`observation`] | observations common to all arms |
@@ -45,6 +46,7 @@ pub mod random;
 pub mod result;
 pub mod runner;
 pub mod scenario;
+pub mod settings;
 pub mod shares;
 pub mod statistics;
 pub mod suite;

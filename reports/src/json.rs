@@ -5,14 +5,15 @@
 
 mod document;
 
-pub use document::{Disagreement, Document, Failure, Flow, GTest, NotRun, Run, Share, Step};
+pub use document::{Disagreement, Document, Failure, Flow, GTest, LabSetting, NotRun, Run, Share, Step};
 
 use crate::reproduce::Reproduce;
 use crate::{share, suite};
 use conformance::arm::ArmError;
 use conformance::observation::FlowObservation;
-use conformance::result::{EndpointShare, RunResult, StepResult};
+use conformance::result::{ArmKind, EndpointShare, RunResult, StepResult};
 use conformance::scenario::OutcomePattern;
+use conformance::settings::LAB_SETTINGS;
 use conformance::suite::run::{Case, Finished};
 
 /// Version of the document. It changes only when a field is removed or changes its meaning.
@@ -40,11 +41,27 @@ pub fn render_suite(finished: &[Finished<'_>]) -> String {
 }
 
 fn written(runs: Vec<Run>, not_run: Vec<NotRun>) -> String {
-    let document = Document { schema: SCHEMA.to_owned(), runs, not_run };
+    let is_on_kernel = |arm: &str| arm == ArmKind::Kernel.name();
+    let mut arms = runs.iter().map(|run| &run.arm).chain(not_run.iter().map(|run| &run.arm));
+    let lab_settings = match arms.any(|arm| is_on_kernel(arm)) {
+        true => LAB_SETTINGS.iter().map(LabSetting::new).collect(),
+        false => Vec::new(),
+    };
+    let document = Document { schema: SCHEMA.to_owned(), runs, not_run, lab_settings };
     let mut text =
         serde_json::to_string_pretty(&document).expect("strings, numbers and lists can be written");
     text.push('\n');
     text
+}
+
+impl LabSetting {
+    fn new(setting: &conformance::settings::LabSetting) -> Self {
+        Self {
+            name: setting.name.to_owned(),
+            value: setting.value.to_owned(),
+            reason: setting.reason.to_owned(),
+        }
+    }
 }
 
 impl NotRun {

@@ -3,7 +3,7 @@
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
 use crate::text::steps::{table, write_table};
-use crate::text::{OUT_OF_MODEL, disagreements, failures};
+use crate::text::{LabSettings, OUT_OF_MODEL, disagreements, failures};
 use conformance::arm::ArmError;
 use conformance::result::{ArmKind, RunResult};
 use conformance::suite::known::CaseStatus;
@@ -43,7 +43,7 @@ impl<'a> SuiteText<'a> {
         let heading = self.paint(Tone::Heading, "conformance");
         writeln!(f, "{heading}  family {family}, seed {seed}, on {arm}")?;
         if self.is_on_kernel() {
-            return Ok(());
+            return write!(f, "{}", self.paint(Tone::Dim, LabSettings));
         }
         writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}")))
     }

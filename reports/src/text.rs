@@ -9,10 +9,23 @@ pub(crate) mod steps;
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
 use conformance::result::{ArmKind, RunResult, StepResult};
+use conformance::settings::{LAB_SETTINGS, LabSetting};
 use std::fmt::{self, Display, Formatter};
 
 /// Aspects that no simulation covers. Printed in every header so that readers do not mistake silence for a result.
 pub const OUT_OF_MODEL: &str = "segmentation and receive offload (TSO, GRO), congestion control, real time";
+
+/// How a lab on a kernel differs from a real node, one setting per line.
+pub(crate) struct LabSettings;
+
+impl Display for LabSettings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "on both sides, unlike on a real node:")?;
+        LAB_SETTINGS.iter().try_for_each(|LabSetting { name, value, reason, .. }| {
+            writeln!(f, "  {name} = {value}: {reason}")
+        })
+    }
+}
 
 /// A run, ready to print.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +54,7 @@ impl<'a> RunText<'a> {
         writeln!(f, "mode {}{backend}, family {}, seed {}, on {arm}", run.mode, run.family, run.seed)?;
         match run.arm {
             ArmKind::Sim => writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}"))),
-            ArmKind::Kernel => Ok(()),
+            ArmKind::Kernel => write!(f, "{}", self.paint(Tone::Dim, LabSettings)),
         }
     }
 

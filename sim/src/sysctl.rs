@@ -159,6 +159,21 @@ impl Sysctls {
         self.rmem_max = bytes;
     }
 
+    /// The sysctls that a new netns takes from the initial one, with Linux's defaults. `neigh.default` exists in the initial
+    /// netns only, but devices of all netns start with its values.
+    /// Linux: devinet_init_net, net/ipv4/devinet.c; neigh_parms_alloc, net/core/neighbour.c.
+    pub fn inherited() -> Vec<(String, String)> {
+        let (devices, defaults) = (Devices::default(), Self::default());
+        let groups = device::Group::ALL.map(device::Group::prefix);
+        let names = Self::names(&devices)
+            .into_iter()
+            .filter(|name| groups.iter().any(|group| name.starts_with(group)));
+        names
+            .filter_map(|name| Some((defaults.get(&devices, &name).ok()?, name)))
+            .map(|(value, name)| (name, value))
+            .collect()
+    }
+
     /// A number that changes whenever a setting changes.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation

@@ -30,15 +30,10 @@ use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
 use crate::scenario::segment::ScriptLine;
+use crate::settings::CLIENT_PORTS;
 use crate::shares::Distribution;
 use crate::topology::{Topology, TopologyChange};
 use sim::trace::Level;
-
-/// The first port that clients use; the range is ephemeral, as the kernel would choose.
-const FIRST_PORT: u16 = 40_000;
-
-/// Number of client ports before the first is reused; its last connection has long ended by then.
-const PORT_COUNT: u16 = 20_000;
 
 /// How long a system call takes that sends something. Links of a lab have no latency, so everything that a packet causes
 /// happens within the call that sends it; on the simulator's links it takes up to this long.
@@ -114,8 +109,10 @@ impl PairedArm {
         let own = self.topology.netns.get(&plan.from);
         let is_served = |port| own.is_some_and(|own| own.listeners.iter().any(|known| known.port == port));
         let port = loop {
-            let port = FIRST_PORT + self.port_offset;
-            self.port_offset = (self.port_offset + 1) % PORT_COUNT;
+            let (first, count) = CLIENT_PORTS;
+            let port = first + self.port_offset;
+            // The last connection of the first port has long ended when it is reused.
+            self.port_offset = (self.port_offset + 1) % count;
             if !is_served(port) {
                 break port;
             }

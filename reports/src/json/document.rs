@@ -14,6 +14,22 @@ pub struct Document {
     pub runs: Vec<Run>,
     /// Suite runs that could not be completed; they are not listed in `runs`.
     pub not_run: Vec<NotRun>,
+    /// How both sides of runs on a kernel differ from a real node; empty if all runs are on the simulator.
+    #[serde(default)]
+    pub lab_settings: Vec<LabSetting>,
+}
+
+/// A setting that differs from a real node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LabSetting {
+    /// The sysctl, or what it is otherwise. `DEVICE` stands for the name of each device.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// Why it differs.
+    pub reason: String,
 }
 
 /// A run that could not be completed.

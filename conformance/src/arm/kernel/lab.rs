@@ -226,6 +226,16 @@ impl LabNetns {
         })
     }
 
+    /// Writes sysctls that have another value, for a thread that is already inside. Writing a value marks it as set, even if it
+    /// does not change.
+    pub(super) fn reset_sysctls_here<'a>(
+        &self,
+        sysctls: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), LabError> {
+        let differs = |(name, value): &(&str, &str)| read_sysctl(name).is_ok_and(|found| found != *value);
+        self.set_sysctls_here(sysctls.into_iter().filter(differs))
+    }
+
     /// Used for rtnetlink(7). It stays open as long as the namespace is registered.
     pub(super) fn raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
@@ -270,6 +280,11 @@ fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
     // `/proc/sys/net` shows the namespace of the reading thread (net/sysctl_net.c). Dots in device names are written as
     // slashes and vice versa (sysctl(8)); no device of a lab has one.
     std::fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value)
+}
+
+fn read_sysctl(name: &str) -> io::Result<String> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Creates or deletes namespaces with one process.

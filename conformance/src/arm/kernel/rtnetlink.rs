@@ -12,8 +12,8 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -63,13 +63,9 @@ impl Rtnetlink {
         Ok(Self { socket })
     }
 
-    /// Creates a bridge without STP and multicast snooping.
+    /// Creates a bridge without multicast snooping.
     pub(super) fn add_bridge(&self, device: NewDevice<'_>) -> io::Result<()> {
-        let settings = vec![
-            InfoBridge::StpState(BridgeStpState::Disabled),
-            InfoBridge::ForwardDelay(0),
-            InfoBridge::MulticastSnooping(false),
-        ];
+        let settings = vec![InfoBridge::MulticastSnooping(false)];
         self.add_link(device, InfoKind::Bridge, InfoData::Bridge(settings))
     }
 

@@ -12,14 +12,8 @@ use sim::wire::MacAddr;
 
 use super::lab::{Lab, LabError, LabNetns};
 use super::rtnetlink::{IpCommand, NewDevice, Rtnetlink};
-
-/// Sysctls of every namespace, set before its devices are created.
-const QUIET: [(&str, &str); 1] = [
-    // Disables IPv6, whose router solicitations and duplicate address detection would appear in captures. The loopback
-    // device exists already and sends neither, so it is left alone: writing `all` needs a lock, and while another lab
-    // holds it the kernel makes the thread retry (`addrconf_disable_ipv6`, net/ipv6/addrconf.c).
-    ("net.ipv6.conf.default.disable_ipv6", "1"),
-];
+use crate::settings::{Place, sysctls};
+use sim::sysctl::Sysctls;
 
 /// Time for devices to come up. The kernel completes this in the background (net/core/link_watch.c).
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -66,6 +60,8 @@ struct Part {
     sysctls: Vec<(String, String)>,
     /// Devices to wait for until they have a carrier.
     devices: Vec<String>,
+    /// Devices that are created here.
+    new_devices: Vec<String>,
 }
 
 impl Wiring {
@@ -84,10 +80,12 @@ impl Wiring {
         self.part(node).sysctls.push((name.to_owned(), value.to_owned()));
     }
 
-    /// A bridge without STP and multicast snooping: both send frames of their own.
+    /// A bridge without multicast snooping, which sends frames of its own.
     pub fn bridge(&mut self, node: &str, device: &str, mac: MacAddr) {
         self.links.push(NewLink::Bridge(OwnedEnd { node: node.to_owned(), device: device.to_owned(), mac }));
-        self.part(node).orders.push(IpCommand::Up { device: device.to_owned() });
+        let part = self.part(node);
+        part.orders.push(IpCommand::Up { device: device.to_owned() });
+        part.new_devices.push(device.to_owned());
     }
 
     /// A veth pair, both ends up; `master` makes the first end a bridge port, with or without the hairpin flag.
@@ -107,6 +105,7 @@ impl Wiring {
             let part = self.part(end.node);
             part.orders.push(IpCommand::Up { device: end.device.to_owned() });
             part.devices.push(end.device.to_owned());
+            part.new_devices.push(end.device.to_owned());
         }
     }
 
@@ -184,8 +183,18 @@ impl Part {
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
             rtnetlink.carry_out(&lo).map_err(|source| netns.refused(lo.to_string(), source))?;
         }
-        let quiet = QUIET.iter().copied().filter(|_| self.is_new);
-        netns.set_sysctls_here(quiet.chain(borrowed(&self.early_sysctls)))
+        if self.is_new {
+            // Before devices are created, so that they follow the defaults. Writing `disable_ipv6` of `all` would need a
+            // lock, and while another lab holds it the kernel makes the thread retry (`addrconf_disable_ipv6`,
+            // net/ipv6/addrconf.c).
+            netns.set_sysctls_here(sysctls(Place::KernelOnly))?;
+            let inherited = inherited("net.ipv4.conf.");
+            netns
+                .reset_sysctls_here(inherited.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+            let lo = [of_device("net.ipv4.conf.", "lo"), of_device("net.ipv4.neigh.", "lo")].concat();
+            netns.reset_sysctls_here(borrowed(&lo))?;
+        }
+        netns.set_sysctls_here(borrowed(&self.early_sysctls))
     }
 
     /// The part after all links.
@@ -196,8 +205,23 @@ impl Part {
                 rtnetlink.carry_out(order).map_err(|source| netns.refused(order.to_string(), source))
             })?;
         }
+        for device in &self.new_devices {
+            netns.reset_sysctls_here(borrowed(&of_device("net.ipv4.neigh.", device)))?;
+        }
         netns.set_sysctls_here(borrowed(&self.sysctls))
     }
+}
+
+/// Sysctls of a group that a new namespace takes from the machine, with the kernel's defaults.
+fn inherited(group: &str) -> Vec<(String, String)> {
+    Sysctls::inherited().into_iter().filter(|(name, _)| name.starts_with(group)).collect()
+}
+
+/// The same for one device, which starts with the values of `default`.
+fn of_device(group: &str, device: &str) -> Vec<(String, String)> {
+    let default = format!("{group}default.");
+    let leaves = inherited(&default).into_iter();
+    leaves.map(|(name, value)| (name.replace(&default, &format!("{group}{device}.")), value)).collect()
 }
 
 /// Waits until all devices have a carrier; earlier frames are dropped.
