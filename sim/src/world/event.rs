@@ -111,10 +111,8 @@ impl EventQueue {
     #[cold]
     fn insert(&mut self, number: usize, scheduled: Scheduled) {
         let lane = &mut self.lanes[number];
-        let mut later = 0;
-        while later < lane.len().min(INSERTED_BEFORE_MAX) && lane[lane.len() - 1 - later].at > scheduled.at {
-            later += 1;
-        }
+        let last = lane.iter().rev().take(INSERTED_BEFORE_MAX);
+        let later = last.take_while(|other| other.at > scheduled.at).count();
         if later < INSERTED_BEFORE_MAX {
             lane.insert(lane.len() - later, scheduled);
             self.first[number] = lane[0].key();
