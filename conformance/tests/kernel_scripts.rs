@@ -1,43 +1,18 @@
 //! Runs every built-in scenario with raw packets or name resolution on this machine's kernel beside the simulator, with
 //! both back ends of iptables.
 
-use std::io::{Write, stderr};
+#[path = "support/back_ends.rs"]
+mod back_ends;
 
-use conformance::arm::kernel::KernelArm;
-use conformance::backend::Backend;
+use back_ends::{back_ends, run};
 use conformance::diagnostic::Source;
 use conformance::manifest;
-use conformance::prepare::{Prepared, PreparedAction, prepare};
-use conformance::runner::{RunOptions, run_against_kernel};
+use conformance::prepare::{PreparedAction, prepare};
 use conformance::suite::{SCENARIOS, find};
-
-/// Back ends that this machine has; missing prerequisites are printed.
-fn back_ends() -> Vec<Backend> {
-    let has = |backend: &Backend| {
-        let lacks = KernelArm::lacks(*backend);
-        let is_required = std::env::var("HAIRPIN_KERNEL").is_ok_and(|value| value == "required");
-        assert!(lacks.is_empty() || !is_required, "the kernel is required: {lacks:?}");
-        if !lacks.is_empty() {
-            // Not with `eprintln`, which the test harness captures.
-            let _ =
-                writeln!(stderr(), "SKIPPED scripts and names by iptables-{backend}: {}", lacks.join("; "));
-        }
-        lacks.is_empty()
-    };
-    Backend::ALL.into_iter().filter(has).collect()
-}
-
-/// Failed expectations and differences of a run on the kernel.
-fn run(prepared: &Prepared, backend: Backend) -> (Vec<String>, Vec<String>) {
-    let options = RunOptions::new(prepared.modes[0]);
-    let result = run_against_kernel(prepared, &options, backend).expect("it runs").result;
-    let failures = result.steps.iter().flat_map(|step| &step.failures).map(ToString::to_string);
-    (failures.collect(), result.disagreements.iter().map(ToString::to_string).collect())
-}
 
 #[test]
 fn scripts_and_names_go_alike_on_the_kernel_and_on_the_simulator() {
-    for backend in back_ends() {
+    for backend in back_ends("scripts and names") {
         let mut count = 0;
         for scenario in &SCENARIOS {
             let prepared = prepare(scenario.load()).expect("a built-in scenario");
@@ -71,7 +46,7 @@ fn answers_about_names_go_alike_whatever_their_length() {
         prepare(manifest::load(vec![source])).unwrap_or_else(|refused| panic!("{refused:#?}"))
     };
     let (long, many) = (prepared(long), prepared(many));
-    for backend in back_ends() {
+    for backend in back_ends("scripts and names") {
         assert_eq!(run(&long, backend), (Vec::new(), Vec::new()), "{backend}");
         let (failures, disagreements) = run(&many, backend);
         assert_eq!(disagreements, Vec::<String>::new(), "{backend}");

@@ -17,7 +17,7 @@ use std::time::Duration;
 use proxy_core::load::Load;
 
 use super::kernel::KernelArm;
-use super::sim::{Shown, SimArm};
+use super::sim::{CountersNeeded, Exchange, Shown, SimArm};
 use super::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::CounterListing;
@@ -126,11 +126,10 @@ impl PairedArm {
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
         let frames = self.without_lost(frames);
-        let mut shown = Shown::new(plan, kernel.clone(), &frames);
-        if let (None, Some(node)) = (&kernel.answer, &plan.via) {
-            let table = self.kernel.conntrack(&NetnsName::Node(node.clone()))?;
-            let counters = || self.kernel.counters(self.listing, node);
-            shown = shown.with_table(plan, node, table.unwrap_or_default(), self.listing, counters)?;
+        let mut shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
+        if kernel.answer.is_none() {
+            let nodes = self.nodes_on_the_way(&shown, plan.via.as_deref());
+            shown = self.with_tables(plan, shown, nodes, CountersNeeded::WithoutEntries)?;
         }
         // Synchronizes the simulator's clock to the start of the connection, so that state which depends on time, such
         // as tokens for ICMP errors, is equal.
@@ -144,6 +143,28 @@ impl PairedArm {
             });
         }
         Ok(kernel)
+    }
+
+    /// The nodes where an exchange was seen, and the one where its client is or whose kube-proxy comes first.
+    fn nodes_on_the_way<S>(&self, shown: &Shown<S>, first: Option<&str>) -> Vec<String> {
+        let is_on_the_way = |node: &String| first == Some(node.as_str()) || shown.has_seen(node);
+        self.nodes().into_iter().filter(is_on_the_way).collect()
+    }
+
+    /// Adds the kernel's tables of these nodes.
+    fn with_tables<E: Exchange>(
+        &mut self,
+        exchange: &E,
+        shown: Shown<E::Seen>,
+        nodes: Vec<String>,
+        needed: CountersNeeded,
+    ) -> Result<Shown<E::Seen>, ArmError> {
+        let mut tables = BTreeMap::new();
+        for node in nodes {
+            let table = self.kernel.conntrack(&NetnsName::Node(node.clone()))?;
+            tables.insert(node, table.unwrap_or_default());
+        }
+        shown.with_tables(exchange, tables, needed, |node| self.kernel.counters(self.listing, node))
     }
 
     /// Waits until the effects of the connections have settled. The simulator knows how long that takes.
@@ -372,7 +393,9 @@ impl Arm for &mut PairedArm {
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_script(plan)?;
         let frames = self.without_lost(frames);
-        let shown = Shown::new(plan, kernel.clone(), &frames);
+        let shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
+        let nodes = self.nodes_on_the_way(&shown, None);
+        let shown = self.with_tables(plan, shown, nodes, CountersNeeded::Always)?;
         // As for a connection, but a script may wait before it first sends.
         let delay = plan.lines.first().map_or(Duration::ZERO, ScriptLine::delay);
         self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;

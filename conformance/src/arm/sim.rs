@@ -5,7 +5,7 @@ mod endless;
 mod follow;
 mod script;
 
-pub(crate) use follow::Shown;
+pub(crate) use follow::{CountersNeeded, Exchange, Shown};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -4,11 +4,12 @@
 //! sequence numbers, payload.
 
 mod options;
+mod sequence;
 mod words;
 
 pub use options::OptionSummary;
+pub use sequence::{InitialSeqs, SeqSummary};
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use sim::wire::arp::Arp;
@@ -17,6 +18,7 @@ use sim::wire::{
 };
 
 use super::{Frame, FrameDirection};
+use sequence::{InitialSeqsUntil, SegmentOrigins};
 
 /// A frame reduced to the parts that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,62 +140,6 @@ pub struct TcpSummary {
     pub len: usize,
 }
 
-/// A sequence number without its random part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SeqSummary {
-    /// Offset from the initial sequence number of a connection in this run.
-    FromInitial(u32),
-    /// An absolute number that is close to none of them: zero in many resets, or crafted.
-    Plain(u32),
-}
-
-/// The initial sequence numbers of a run. NAT does not change sequence numbers, so they need not be kept per
-/// connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InitialSeqs(BTreeSet<u32>);
-
-/// Larger than the data of any connection of a scenario in one direction.
-const LARGEST_STREAM: u32 = 1 << 16;
-
-impl InitialSeqs {
-    /// Collected from all SYNs in these frames and in ICMP errors: a SYN that its sender's own rules reject appears on
-    /// no device.
-    pub fn of(frames: &[Frame]) -> Self {
-        let syn = |frame: &Frame| {
-            let ethernet = Ethernet::new_checked(&*frame.bytes)?;
-            let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?)?;
-            let is_ip = ethernet.ethertype() == EtherType::Ipv4;
-            initial_seq(&ip, ip.payload()).or_else(|| quoted_initial_seq(&ip)).filter(|_| is_ip)
-        };
-        Self(frames.iter().filter_map(syn).collect())
-    }
-
-    fn summary(&self, seq: u32) -> SeqSummary {
-        // Sequence numbers wrap: use the nearest initial number at or below, or else the highest of all.
-        let below = self.0.range(..=seq).next_back().or_else(|| self.0.iter().next_back());
-        below
-            .map(|initial| seq.wrapping_sub(*initial))
-            // Resets in reply to segments without ACK have zero (RFC 9293 §3.10.7.1), even if a connection started
-            // shortly before it.
-            .filter(|distance| *distance < LARGEST_STREAM && (seq != 0 || *distance == 0))
-            .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
-    }
-}
-
-/// The sequence number of a SYN.
-fn initial_seq(ip: &Ipv4<&[u8]>, payload: &[u8]) -> Option<u32> {
-    let is_whole_tcp = ip.protocol() == protocol::TCP && ip.fragment_offset() == 0;
-    let tcp = Tcp::new_checked(payload).filter(|_| is_whole_tcp)?;
-    tcp.flags().contains(TcpFlags::SYN).then(|| tcp.sequence())
-}
-
-/// The sequence number of a SYN quoted in an ICMP error.
-fn quoted_initial_seq(ip: &Ipv4<&[u8]>) -> Option<u32> {
-    let icmp = Icmpv4::new_checked(ip.payload()).filter(|_| ip.protocol() == protocol::ICMP)?;
-    let quote = Quote::parse(icmp.payload()).filter(|_| icmp.is_error())?;
-    initial_seq(&quote.ip, quote.l4)
-}
-
 impl FrameSummary {
     /// The summary of a frame; `None` for malformed bytes.
     pub fn of(frame: &Frame, initial: &InitialSeqs) -> Option<Self> {
@@ -203,7 +149,7 @@ impl FrameSummary {
         let body = match ethernet.ethertype() {
             EtherType::Arp => Arp::parse(l3).map_or(other, Body::Arp),
             EtherType::Ipv4 => Ipv4::new_checked(l3)
-                .map_or(other, |ip| Body::Ipv4(IpSummary::of(&ip, ip.payload(), initial))),
+                .map_or(other, |ip| Body::Ipv4(IpSummary::of(&ip, ip.payload(), initial.until(frame.at)))),
             EtherType::Ipv6 | EtherType::Other(_) => other,
         };
         Some(Self { direction: frame.direction, src: ethernet.src(), dst: ethernet.dst(), body })
@@ -211,10 +157,10 @@ impl FrameSummary {
 }
 
 impl IpSummary {
-    fn of(ip: &Ipv4<&[u8]>, payload: &[u8], initial: &InitialSeqs) -> Self {
+    fn of(ip: &Ipv4<&[u8]>, payload: &[u8], initial: InitialSeqsUntil<'_>) -> Self {
         let is_fragment = ip.fragment_offset() > 0 || ip.more_fragments();
         let payload = match ip.fragment_offset() {
-            0 => PayloadSummary::of(ip.protocol(), payload, initial),
+            0 => PayloadSummary::of(ip, payload, initial),
             _ => PayloadSummary::Other { protocol: ip.protocol(), len: payload.len() },
         };
         Self {
@@ -229,18 +175,21 @@ impl IpSummary {
     }
 
     /// The packet quoted in an ICMP error: a header, and as much of the rest as the sender included.
-    fn quoted(bytes: &[u8], initial: &InitialSeqs) -> Option<Box<Self>> {
+    fn quoted(bytes: &[u8], initial: InitialSeqsUntil<'_>) -> Option<Box<Self>> {
         let Quote { ip, l4 } = Quote::parse(bytes)?;
         Some(Box::new(Self::of(&ip, l4, initial)))
     }
 }
 
 impl PayloadSummary {
-    fn of(number: u8, bytes: &[u8], initial: &InitialSeqs) -> Self {
+    fn of(ip: &Ipv4<&[u8]>, bytes: &[u8], initial: InitialSeqsUntil<'_>) -> Self {
+        let number = ip.protocol();
         let other = || Self::Other { protocol: number, len: bytes.len() };
         match number {
-            protocol::TCP => Tcp::new_checked(bytes)
-                .map_or_else(|| cut_off(number, bytes), |tcp| Self::Tcp(TcpSummary::of(&tcp, initial))),
+            protocol::TCP => Tcp::new_checked(bytes).map_or_else(
+                || cut_off(number, bytes),
+                |tcp| Self::Tcp(TcpSummary::of(&tcp, initial.of_segment(ip, &tcp))),
+            ),
             protocol::UDP => Udp::new_checked(bytes).map_or_else(
                 || cut_off(number, bytes),
                 |udp| Self::Udp { ports: (udp.src_port(), udp.dst_port()), len: udp.payload().len() },
@@ -256,7 +205,7 @@ impl PayloadSummary {
 }
 
 impl IcmpRest {
-    fn of(icmp: &Icmpv4<&[u8]>, initial: &InitialSeqs) -> Self {
+    fn of(icmp: &Icmpv4<&[u8]>, initial: InitialSeqsUntil<'_>) -> Self {
         match icmp.is_error() {
             true => Self::Error { word: icmp.word(), quote: IpSummary::quoted(icmp.payload(), initial) },
             false => Self::Query { id: icmp.id(), sequence: icmp.sequence() },
@@ -275,13 +224,13 @@ fn cut_off(number: u8, bytes: &[u8]) -> PayloadSummary {
 }
 
 impl TcpSummary {
-    fn of(tcp: &Tcp<&[u8]>, initial: &InitialSeqs) -> Self {
+    fn of(tcp: &Tcp<&[u8]>, initial: SegmentOrigins<'_>) -> Self {
         let flags = tcp.flags();
         Self {
             ports: (tcp.src_port(), tcp.dst_port()),
             flags,
-            seq: initial.summary(tcp.sequence()),
-            ack: flags.contains(TcpFlags::ACK).then(|| initial.summary(tcp.acknowledgment())),
+            seq: initial.own(tcp.sequence()),
+            ack: flags.contains(TcpFlags::ACK).then(|| initial.peer(tcp.acknowledgment())),
             options: options::read(tcp.options(), initial),
             len: tcp.payload().len(),
         }

@@ -332,3 +332,43 @@ fn differences_come_in_the_order_of_time() {
     simulator.frames[0].device = "eth1".to_owned();
     insta::assert_snapshot!(differences(&simulator, &kernel));
 }
+
+/// Numbers far from the initial ones: what a script sends, and what answers it.
+#[test]
+fn far_numbers_are_relative_to_the_connections_own_initial_ones() {
+    let capture = |initial: u32| {
+        let mut capture = Capture::with_initial(initial);
+        capture.handshake();
+        for far in [100_000, 1 << 31, u32::MAX] {
+            capture.tcp(true, TcpFlags::ACK, 1, far, &[]).tcp(false, TcpFlags::RST, far, 0, &[]);
+        }
+        capture
+    };
+    let (left, right) = (capture(5_000_000), capture(3_000_000_000));
+    assert_eq!(differences(&left, &right), "");
+    let mut other = capture(3_000_000_000);
+    other.frames.truncate(other.frames.len() - 1);
+    other.tcp(false, TcpFlags::RST, u32::MAX - 1, 0, &[]);
+    assert_ne!(differences(&left, &other), "");
+}
+
+/// A reset with sequence number zero, and the small numbers of a script that does not know the peer's initial one.
+#[test]
+fn small_numbers_are_not_random() {
+    let capture = |initial: u32| {
+        let mut capture = Capture::with_initial(initial);
+        capture.handshake();
+        let peer = initial.wrapping_add(1_000_000);
+        for absolute in [0, 1, 5_000] {
+            capture.tcp(true, TcpFlags::ACK, 1, relative(peer, absolute), &[]);
+            capture.tcp(false, TcpFlags::RST, relative(peer, absolute), 0, &[]);
+        }
+        capture
+    };
+    assert_eq!(differences(&capture(5_000_000), &capture(3_000_000_000)), "");
+}
+
+/// The relative number of an absolute one.
+const fn relative(initial: u32, absolute: u32) -> u32 {
+    absolute.wrapping_sub(initial)
+}

@@ -66,6 +66,16 @@ impl ConntrackObservation {
         apart <= EXPIRY_TOLERANCE && *self == Self { expires_in: self.expires_in, ..other.clone() }
     }
 
+    /// Source, destination and ICMP identifier of the flow's packets before translation.
+    pub fn before(&self) -> (SocketAddr, SocketAddr, Option<u16>) {
+        (self.original.0, self.original.1, self.icmp.map(|(question, _)| question.id))
+    }
+
+    /// Source, destination and ICMP identifier of the flow's packets after translation.
+    pub fn after(&self) -> (SocketAddr, SocketAddr, Option<u16>) {
+        (self.reply.1, self.reply.0, self.icmp.map(|(_, answer)| answer.id))
+    }
+
     /// The source port before and after translation, equal if it was not translated; for ICMP, the identifier.
     pub fn source_ports(&self) -> (u16, u16) {
         self.icmp.map_or_else(

@@ -1,6 +1,6 @@
 //! Lets the simulator follow another arm: one exchange at a time, replaying decisions until the observations match.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sim::draws::{Enumerate, Purpose, Recorded};
@@ -108,53 +108,74 @@ pub(crate) struct Shown<S> {
     /// The paths of the client's first packets.
     attempts: Vec<Attempt>,
     ports: Vec<TranslatedPort>,
-    /// The node that chose the endpoint, and the traces it holds. Used if there was no response: a packet that waits in
-    /// vain for its next hop appears on no device.
-    left: Option<(String, CounterListing, Traces)>,
+    /// Where the mode's counters are listed.
+    listing: CounterListing,
+    /// Traces on nodes. Used if the choices may not be seen in frames: a packet that is dropped after translation, or
+    /// waits in vain for its next hop, appears on no device.
+    left: BTreeMap<String, Traces>,
 }
 
-/// Traces of a connection on a node, besides frames.
+/// Traces of an exchange on a node, besides frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Traces {
     /// Its conntrack entries.
     entries: Vec<ConntrackObservation>,
-    /// [`CounterListing::first_packets`], read only if there is no entry: a packet dropped after translation leaves no
-    /// other trace.
+    /// [`CounterListing::first_packets`], if needed: a packet dropped after translation leaves no other trace.
     first_packets: Option<BTreeMap<String, Vec<u64>>>,
+}
+
+/// When the counters of a node are needed beside its conntrack entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountersNeeded {
+    /// If there is no entry: every packet of a connection has the same addresses, so the first one that passes makes it.
+    WithoutEntries,
+    /// Always: of several packets of a script, some may have an entry and others not.
+    Always,
 }
 
 impl<S> Shown<S> {
     /// From the frames captured meanwhile, which may include unrelated ones.
-    pub(crate) fn new(exchange: &impl Exchange<Seen = S>, seen: S, frames: &[Frame]) -> Self {
+    pub(crate) fn new(
+        exchange: &impl Exchange<Seen = S>,
+        seen: S,
+        frames: &[Frame],
+        listing: CounterListing,
+    ) -> Self {
         let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
         let ports = translated_ports(&attempts, exchange.source_port());
-        Self { seen, attempts, ports, left: None }
+        Self { seen, attempts, ports, listing, left: BTreeMap::new() }
     }
 
-    /// Adds the conntrack table of a node. `counters` reads its rule counters from `listing`, and is called only if
-    /// needed.
-    pub(crate) fn with_table(
+    /// True if one of the client's first packets was seen in this netns.
+    pub(crate) fn has_seen(&self, netns: &str) -> bool {
+        self.attempts.iter().flat_map(|attempt| &attempt.hops).any(|hop| hop.place.netns == netns)
+    }
+
+    /// Adds the conntrack tables of nodes. `counters` reads the rule counters of a node, and is called only if needed.
+    pub(crate) fn with_tables(
         mut self,
         exchange: &impl Exchange<Seen = S>,
-        node: &str,
-        table: Vec<ConntrackObservation>,
-        listing: CounterListing,
-        counters: impl FnOnce() -> Result<Vec<RuleCounter>, ArmError>,
+        tables: BTreeMap<String, Vec<ConntrackObservation>>,
+        needed: CountersNeeded,
+        mut counters: impl FnMut(&str) -> Result<Vec<RuleCounter>, ArmError>,
     ) -> Result<Self, ArmError> {
-        let entries = of_connection(exchange, table);
-        for entry in &entries {
-            let port = TranslatedPort {
-                netns: node.to_owned(),
-                before: exchange.source_port(),
-                after: entry.source_ports().1,
-            };
-            if self.ports.iter().all(|known| known.netns != port.netns || known.before == known.after) {
-                self.ports.retain(|known| known.netns != port.netns);
-                self.ports.push(port);
+        for (node, entries) in of_exchange(exchange, tables) {
+            for entry in &entries {
+                let (before, after) = entry.source_ports();
+                let port = TranslatedPort { netns: node.clone(), before, after };
+                if self.ports.iter().all(|known| known.netns != node || known.before == known.after) {
+                    self.ports.retain(|known| known.netns != node);
+                    self.ports.push(port);
+                }
             }
+            let first_packets = match needed {
+                CountersNeeded::WithoutEntries if !entries.is_empty() => None,
+                CountersNeeded::WithoutEntries | CountersNeeded::Always => {
+                    Some(self.listing.first_packets(&counters(&node)?))
+                }
+            };
+            self.left.insert(node, Traces { entries, first_packets });
         }
-        let first_packets = if entries.is_empty() { Some(listing.first_packets(&counters()?)) } else { None };
-        self.left = Some((node.to_owned(), listing, Traces { entries, first_packets }));
         Ok(self)
     }
 
@@ -172,8 +193,8 @@ struct Alternative<S> {
     seen: S,
     /// The paths of the client's first packets.
     attempts: Vec<Attempt>,
-    /// As [`Shown::left`], if known.
-    left: Option<Traces>,
+    /// As [`Shown::left`], on the same nodes.
+    left: BTreeMap<String, Traces>,
 }
 
 impl SimArm {
@@ -206,8 +227,7 @@ impl SimArm {
             let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
-            let is_left = shown.left.as_ref().map(|(_, _, left)| left) == left.as_ref();
-            if parted.is_none() && seen == shown.seen && is_left {
+            if parted.is_none() && seen == shown.seen && left == shown.left {
                 return Ok(path.again());
             }
             next = match parted {
@@ -243,18 +263,26 @@ impl SimArm {
         let path = world.draws().enumerated().cloned().unwrap_or(path);
         let frames = self.frames_of(world.trace().events());
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
-        let left = match &shown.left {
-            Some((node, listing, traces)) => {
-                let entries = of_connection(exchange, conntrack(&world, self.node(node)?));
-                let first_packets = match traces.first_packets {
-                    Some(_) => Some(listing.first_packets(&self.counters_in(&world, *listing, node)?)),
-                    None => None,
-                };
-                Some(Traces { entries, first_packets })
-            }
-            None => None,
-        };
+        let left = self.left_in(&world, exchange, shown)?;
         Ok(Alternative { path, seen, attempts, left })
+    }
+
+    /// The traces of an exchange in a world, on the nodes where the other arm shows them.
+    fn left_in<E: Exchange>(
+        &self,
+        world: &World,
+        exchange: &E,
+        shown: &Shown<E::Seen>,
+    ) -> Result<BTreeMap<String, Traces>, ArmError> {
+        let table = |node: &String| Ok((node.clone(), conntrack(world, self.node(node)?)));
+        let tables = shown.left.keys().map(table).collect::<Result<_, ArmError>>()?;
+        let traces = |(node, entries): (String, _)| {
+            let are_counted = shown.left.get(&node).is_some_and(|traces| traces.first_packets.is_some());
+            let counters = are_counted.then(|| self.counters_in(world, shown.listing, &node)).transpose()?;
+            let first_packets = counters.map(|counters| shown.listing.first_packets(&counters));
+            Ok((node, Traces { entries, first_packets }))
+        };
+        of_exchange(exchange, tables).into_iter().map(traces).collect()
     }
 
     /// From here on, system calls take that long; see [`World::set_call_duration`].
@@ -365,19 +393,35 @@ fn plan_name(name: &str) -> &str {
     }
 }
 
-/// The entries of one connection, reduced to what decisions determine: the progress of a TCP connection depends on
-/// timing.
-fn of_connection(exchange: &impl Exchange, table: Vec<ConntrackObservation>) -> Vec<ConntrackObservation> {
-    let is_own = |entry: &ConntrackObservation| {
-        entry.protocol == exchange.transport() && entry.source_ports().0 == exchange.source_port()
-    };
+/// The entries of an exchange in the tables of nodes, reduced to what decisions determine: the progress of a TCP
+/// connection depends on timing.
+///
+/// An entry has the client's source port, or the addresses that the exchange has after the translation of another one.
+fn of_exchange(
+    exchange: &impl Exchange,
+    tables: BTreeMap<String, Vec<ConntrackObservation>>,
+) -> BTreeMap<String, Vec<ConntrackObservation>> {
+    let of_protocol = |entry: &ConntrackObservation| entry.protocol == exchange.transport();
+    let all: Vec<_> = tables.values().flatten().filter(|entry| of_protocol(entry)).collect();
+    let begins = |entry: &&ConntrackObservation| entry.source_ports().0 == exchange.source_port();
+    let mut passed: BTreeSet<_> = all.iter().copied().filter(begins).map(|entry| entry.before()).collect();
+    loop {
+        let next = all.iter().filter(|entry| passed.contains(&entry.before())).map(|entry| entry.after());
+        let next: Vec<_> = next.filter(|end| !passed.contains(end)).collect();
+        if next.is_empty() {
+            break;
+        }
+        passed.extend(next);
+    }
+    let is_own = |entry: &ConntrackObservation| of_protocol(entry) && passed.contains(&entry.before());
     let decided = |entry| ConntrackObservation {
         tcp_state: None,
         is_assured: false,
         expires_in: Duration::ZERO,
         ..entry
     };
-    table.into_iter().filter(is_own).map(decided).collect()
+    let own = |table: Vec<_>| table.into_iter().filter(is_own).map(decided).collect();
+    tables.into_iter().map(|(node, table)| (node, own(table))).collect()
 }
 
 /// The offset with which a search for a free port finds this one first.
@@ -392,3 +436,6 @@ fn search_start(transport: Transport, before: u16, after: u16) -> Option<u32> {
     };
     after.checked_sub(first).map(u32::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use sim::wire::TcpOption;
 
-use super::{InitialSeqs, SeqSummary};
+use super::SeqSummary;
+use super::sequence::SegmentOrigins;
 
 /// A TCP option. Announced values depend on routes, devices and sysctls, but timestamps have a secret offset per pair
 /// of hosts (`secure_tcp_ts_off`, net/core/secure_seq.c).
@@ -30,20 +31,20 @@ pub enum OptionSummary {
 }
 
 /// Options in order, without padding. A malformed option ends the list.
-pub(super) fn read(list: &[u8], initial: &InitialSeqs) -> Vec<OptionSummary> {
+pub(super) fn read(list: &[u8], initial: SegmentOrigins<'_>) -> Vec<OptionSummary> {
     TcpOption::iter(list).filter_map(|option| OptionSummary::of(option, initial)).collect()
 }
 
 impl OptionSummary {
     /// `None` for padding.
-    fn of(option: TcpOption<'_>, initial: &InitialSeqs) -> Option<Self> {
+    fn of(option: TcpOption<'_>, initial: SegmentOrigins<'_>) -> Option<Self> {
         Some(match option {
             TcpOption::Nop => return None,
             TcpOption::Mss(mss) => Self::Mss(mss),
             TcpOption::WindowScale(shift) => Self::WindowScale(shift),
             TcpOption::SackPermitted => Self::SackPermitted,
             TcpOption::Sack(blocks) => {
-                let summary = |(first, end)| (initial.summary(first), initial.summary(end));
+                let summary = |(first, end)| (initial.peer(first), initial.peer(end));
                 Self::Sack(blocks.iter().map(summary).collect())
             }
             TcpOption::Timestamps(..) => Self::Timestamps,

@@ -43,6 +43,11 @@ fn talk(
     if request.bytes.is_empty() {
         return Ok(End::Answered);
     }
+    // Not always the requested one: a client that connects to 0.0.0.0 reaches itself at 127.0.0.1.
+    let peer = match stream.peer_addr() {
+        Ok(SocketAddr::V4(peer)) => Some(peer),
+        Ok(SocketAddr::V6(_)) | Err(_) => None,
+    };
     if let Err(error) = stream.write_all(&request.bytes) {
         return Ok(End::Failed(errno(&error)));
     }
@@ -57,10 +62,7 @@ fn talk(
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             Err(error) => return Ok(End::Failed(errno(&error))),
         }
-        report.reply_from = match stream.peer_addr() {
-            Ok(SocketAddr::V4(peer)) => Some(peer),
-            Ok(SocketAddr::V6(_)) | Err(_) => Some(request.to),
-        };
+        report.reply_from = peer;
         if report.reply.ends_with(b"\n") {
             return Ok(End::Answered);
         }

@@ -25,18 +25,13 @@ pub(super) fn exchange(socket: OwnedFd, request: &ClientRequest, deadline: Insta
     // Makes the socket report ICMP errors with type and code, including those that ordinary sockets do not receive.
     setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
     report.end = match socket.send(&request.bytes) {
-        Ok(_) => receive(&socket, request, deadline, &mut report)?,
+        Ok(_) => receive(&socket, deadline, &mut report)?,
         Err(error) => End::Failed(errno(&error)),
     };
     Ok(report)
 }
 
-fn receive(
-    socket: &UdpSocket,
-    request: &ClientRequest,
-    deadline: Instant,
-    report: &mut Report,
-) -> Result<End, Errno> {
+fn receive(socket: &UdpSocket, deadline: Instant, report: &mut Report) -> Result<End, Errno> {
     // A datagram is always read whole.
     let mut buffer = vec![0; usize::from(u16::MAX)];
     while wait(socket.as_fd(), PollFlags::POLLIN, deadline)? {
@@ -44,9 +39,12 @@ fn receive(
             return Ok(End::Failed(failed));
         }
         // With IP_RECVERR every error is also reported by errno, once. Whether it is fatal was decided above.
-        if let Ok(count) = socket.recv(&mut buffer) {
+        if let Ok((count, from)) = socket.recv_from(&mut buffer) {
             report.reply.extend_from_slice(&buffer[..count]);
-            report.reply_from = Some(request.to);
+            report.reply_from = match from {
+                SocketAddr::V4(from) => Some(from),
+                SocketAddr::V6(_) => None,
+            };
             return Ok(End::Answered);
         }
     }
