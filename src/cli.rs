@@ -93,7 +93,7 @@ pub(crate) struct ScenarioArgs {
     #[command(flatten)]
     pub(crate) how: HowArgs,
     /// Which iptables loads the rules on a kernel [default: the first one installed]
-    #[arg(long, value_name = "BACKEND", value_parser = backends(&[]))]
+    #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
     pub(crate) backend: Option<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]

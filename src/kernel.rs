@@ -26,20 +26,20 @@ pub(crate) fn backends(asked: Option<&str>) -> Vec<Backend> {
     asked.and_then(Backend::parse).map_or(Backend::ALL.to_vec(), |one| vec![one])
 }
 
-/// The requested back end of iptables, or the first one installed. From here on, an interrupted run removes its
+/// The requested back ends of iptables, or the first one installed. From here on, an interrupted run removes its
 /// namespaces.
 ///
 /// # Errors
 /// A missing prerequisite, with exit code 3.
-pub(crate) fn ready(asked: Option<Backend>) -> Result<Backend, Stop> {
+pub(crate) fn ready(asked: Option<&str>) -> Result<Vec<Backend>, Stop> {
+    if asked.is_some() {
+        let backends = backends(asked);
+        return ready_for(&backends).map(|()| backends);
+    }
     tear_down()?;
-    if let Some(backend) = asked {
-        return has(backend).map(|()| backend);
-    }
-    match Backend::ALL.into_iter().find(|backend| KernelArm::lacks(*backend).is_empty()) {
-        Some(backend) => Ok(backend),
-        None => has(Backend::default()).map(|()| Backend::default()),
-    }
+    let installed = Backend::ALL.into_iter().find(|backend| KernelArm::lacks(*backend).is_empty());
+    let backend = installed.unwrap_or_default();
+    has(backend).map(|()| vec![backend])
 }
 
 /// Checks that all of these back ends are available. From here on, an interrupted run removes its namespaces.

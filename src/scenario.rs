@@ -26,16 +26,27 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
     }
     // Report every mistake before anything runs.
     kernel::refuse_without(args.how.against, &[("--backend", args.backend.is_some())])?;
-    let mut jobs = Vec::new();
+    let mut scenarios = Vec::new();
     for argument in &args.scenarios {
         let prepared = prepared(library::find(argument)?)?;
         let modes = modes(args, argument, &prepared)?;
-        jobs.extend(modes.into_iter().map(|mode| Job {
-            argument: argument.clone(),
-            mode,
-            prepared: prepared.clone(),
-        }));
+        scenarios.extend(modes.into_iter().map(|mode| (argument, mode, prepared.clone())));
     }
+    let backends = match args.how.against {
+        Against::Sim => vec![None],
+        Against::Kernel => kernel::ready(args.backend.as_deref())?.into_iter().map(Some).collect(),
+    };
+    let jobs: Vec<Job> = scenarios
+        .into_iter()
+        .flat_map(|(argument, mode, prepared)| {
+            backends.iter().map(move |backend| Job {
+                argument: argument.clone(),
+                mode,
+                backend: *backend,
+                prepared: prepared.clone(),
+            })
+        })
+        .collect();
     let results = run_all(args, &jobs, out)?;
     if args.format == Format::Json {
         let runs = jobs.iter().zip(&results).map(|(job, result)| (result, job.argument.as_str()));
@@ -48,10 +59,11 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
     Ok(if is_as_expected { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
-/// One scenario in one mode.
+/// One scenario in one mode, on the simulator or with one back end on the kernel.
 struct Job {
     argument: String,
     mode: ProxyMode,
+    backend: Option<Backend>,
     prepared: Prepared,
 }
 
@@ -91,20 +103,21 @@ const RUNS_AT_A_TIME: usize = 16;
 /// Runs all jobs; prints text as soon as it is available.
 fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
-    let kernel = match args.how.against {
-        Against::Sim => None,
-        Against::Kernel => Some(kernel::ready(args.backend.as_deref().and_then(Backend::parse))?),
+    let runs_at_a_time = match args.how.against {
+        Against::Sim => RUNS_AT_A_TIME,
+        Against::Kernel => 1,
     };
-    let runs_at_a_time = if kernel.is_some() { 1 } else { RUNS_AT_A_TIME };
     let mut results = Vec::new();
     for jobs in jobs.chunks(runs_at_a_time) {
         let cases: Vec<_> = jobs.iter().map(|job| (&job.prepared, options(args, job.mode))).collect();
-        let runs = match kernel {
-            None => run_all_sim(&cases),
-            Some(backend) => cases
-                .iter()
-                .map(|(prepared, options)| run_against_kernel(prepared, options, backend))
-                .collect(),
+        let runs = match args.how.against {
+            Against::Sim => run_all_sim(&cases),
+            Against::Kernel => {
+                let on_kernel = |(job, (prepared, options)): (&Job, &(&Prepared, RunOptions))| {
+                    run_against_kernel(prepared, options, job.backend.unwrap_or_default())
+                };
+                jobs.iter().zip(&cases).map(on_kernel).collect()
+            }
         };
         for (job, run) in jobs.iter().zip(runs) {
             let Run { result, recording } = run.map_err(|error| stopped(&job.argument, error))?;
