@@ -7,6 +7,7 @@ mod expectation;
 mod name;
 mod plan;
 mod resolve;
+mod rules;
 mod script;
 mod set;
 mod step;
@@ -163,6 +164,7 @@ impl Preparation {
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
         let cluster = self.settled(Cluster::new(&scenario.network, objects))?;
         self.check_node_sysctls(&cluster);
+        self.check_node_rules(&cluster);
         let steps = self.steps(&scenario, &cluster);
         (!has_errors(&self.diagnostics)).then_some((scenario, cluster, steps))
     }

@@ -74,6 +74,8 @@ pub struct Network {
     pub is_hairpin: bool,
     /// Sysctls of every node, in addition to those of the CNI and kube-proxy.
     pub sysctls: BTreeMap<String, String>,
+    /// Rules that a node has before kube-proxy starts, by its name, in the format of `iptables-restore`.
+    pub node_rules: BTreeMap<String, String>,
     /// External hosts.
     pub external_hosts: Vec<ExternalHost>,
 }
@@ -275,6 +277,7 @@ impl Default for Network {
             gateway: Gateway::First,
             is_hairpin: true,
             sysctls: BTreeMap::new(),
+            node_rules: BTreeMap::new(),
             external_hosts: Vec::new(),
         }
     }

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 56] = built_in![
+pub const SCENARIOS: [BuiltIn; 57] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -54,6 +54,7 @@ pub const SCENARIOS: [BuiltIn; 56] = built_in![
     "node-without-pods",
     "asymmetric-route",
     "icmp-redirect",
+    "own-rules",
     "session-affinity",
     "session-affinity-renewed",
     "session-affinity-per-service",

@@ -93,6 +93,8 @@ pub struct NetnsPlan {
     pub early_sysctls: Vec<(String, String)>,
     /// Sysctls to set after everything else.
     pub sysctls: Vec<(String, String)>,
+    /// Rules of its own, before those of kube-proxy: input of `iptables-restore --noflush`.
+    pub rules: Option<String>,
     /// Servers.
     pub listeners: Vec<ListenerPlan>,
 }

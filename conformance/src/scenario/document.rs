@@ -54,7 +54,14 @@ pub(super) struct RawNetwork {
     pub(super) gateway: Option<String>,
     pub(super) hairpin: Option<bool>,
     pub(super) sysctls: IndexMap<String, ScalarText>,
+    pub(super) nodes: IndexMap<String, RawNodeNetwork>,
     pub(super) external_hosts: Vec<RawExternalHost>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawNodeNetwork {
+    pub(super) iptables: String,
 }
 
 #[derive(Debug, Deserialize)]

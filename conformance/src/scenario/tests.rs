@@ -33,6 +33,7 @@ spec:
     gateway: none
     hairpin: false
     sysctls: {net.ipv4.conf.all.rp_filter: 1}
+    nodes: {node-1: {iptables: "*filter\nCOMMIT\n"}}
     externalHosts:
     - {name: client, ip: 192.168.0.100, gateway: node/node-1, listen: [80, 53/udp]}
     - {name: other, ip: 192.168.0.101, routes: [{to: 198.51.100.0/24, via: 192.168.0.11}]}

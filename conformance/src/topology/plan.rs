@@ -110,6 +110,7 @@ impl Builder<'_> {
             addresses: vec![self.lan_address(node.ip)],
             early_sysctls: owned(&NODE_SYSCTLS),
             sysctls: self.cluster.network().sysctls.clone().into_iter().collect(),
+            rules: self.cluster.network().node_rules.get(&node.name).cloned(),
             ..NetnsPlan::default()
         };
         match self.cluster.network().cni {

@@ -299,6 +299,11 @@ impl Arm for KernelArm {
         }
         descriptors::raise_limit();
         let lab = build::build(topology)?;
+        for (netns, plan) in &topology.netns {
+            if let Some(rules) = &plan.rules {
+                self.backend.restore(lab.netns(&netns.to_string()), rules, false)?;
+            }
+        }
         let mut captures = BTreeMap::new();
         for netns in lab.all_netns() {
             let capture = Capture::open(netns)?;

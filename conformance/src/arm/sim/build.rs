@@ -8,6 +8,7 @@ use sim::ids::{DeviceId, NetnsId};
 use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
 use sim::world::{BuildError, VethEnd};
+use sim::xtables::RestoreOptions;
 
 use super::super::{ArmError, TEARDOWN};
 use super::SimArm;
@@ -17,6 +18,9 @@ use crate::scenario::{ObjectName, Share};
 use crate::topology::{
     AddressPlan, LinkPlan, ListenerPlan, NetnsPlan, RoutePlan, Topology, TopologyChange, VethPlan,
 };
+
+/// The name of a node's own rules in traces: `own.rules:3`.
+const OWN_RULES: &str = "own.rules";
 
 impl From<BuildError> for ArmError {
     /// Topologies are generated, so a rejection is a bug.
@@ -130,6 +134,11 @@ impl SimArm {
         for (name, value) in &plan.sysctls {
             let refused = |error: BuildError| ArmError::Refused(error.to_string());
             self.world.set_sysctl(id, name, value).map_err(refused)?;
+        }
+        if let Some(rules) = &plan.rules {
+            let options = RestoreOptions { noflush: true, counters: false };
+            let loaded = self.world.iptables_restore(id, OWN_RULES, rules, options);
+            loaded.map_err(|error| ArmError::Refused(format!("{netns}: {error}")))?;
         }
         for listener in &plan.listeners {
             self.open(netns, listener)?;

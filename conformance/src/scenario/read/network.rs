@@ -45,6 +45,7 @@ impl Reader {
         }
         network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
         network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
+        network.node_rules = raw.nodes.into_iter().map(|(name, node)| (name, node.iptables)).collect();
         for (index, host) in raw.external_hosts.into_iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
             network.external_hosts.extend(self.external_host(&path, host));
