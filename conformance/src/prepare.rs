@@ -72,7 +72,7 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     if sources.is_empty() {
         sources.push(Source { name: "no file".to_owned(), text: String::new() });
     }
-    let mut preparation = Preparation { origins: origins(&objects), scenario: None, diagnostics };
+    let mut preparation = Preparation::new(&objects, diagnostics);
     let Some((scenario, cluster, steps)) = preparation.run(scenarios, objects) else {
         let mut diagnostics = preparation.diagnostics;
         diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
@@ -88,7 +88,7 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
 /// All problems of the manifests.
 pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
     let Manifests { sources, scenarios, objects, diagnostics } = manifests;
-    let mut preparation = Preparation { origins: origins(&objects), scenario: None, diagnostics };
+    let mut preparation = Preparation::new(&objects, diagnostics);
     let network = match scenarios.into_iter().next() {
         Some(LoadedScenario { scenario, origin }) => {
             preparation.scenario = Some(origin);
@@ -144,9 +144,23 @@ struct Preparation {
     origins: BTreeMap<ObjectKey, SourceNode>,
     scenario: Option<SourceNode>,
     diagnostics: Vec<Diagnostic>,
+    /// Connections of scripts that later steps continue.
+    open_scripts: Vec<script::OpenScript>,
+    /// The last step that uses each named connection.
+    last_uses: BTreeMap<String, usize>,
 }
 
 impl Preparation {
+    fn new(objects: &[LoadedObject], diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
+            origins: origins(objects),
+            scenario: None,
+            diagnostics,
+            open_scripts: Vec::new(),
+            last_uses: BTreeMap::new(),
+        }
+    }
+
     fn run(
         &mut self,
         scenarios: Vec<LoadedScenario>,

@@ -190,18 +190,32 @@ pub struct Connect {
 /// Sends raw packets and checks the replies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Send {
-    /// The sender.
-    pub from: Reference,
-    /// The destination.
-    pub to: Reference,
-    /// Transport; TCP by default.
-    pub protocol: Protocol,
-    /// The source port; unique per step if absent.
-    pub source_port: Option<u16>,
+    /// The connection that the packets belong to.
+    pub connection: ScriptConnection,
     /// Timeout of each expected packet; 1 s by default.
     pub timeout: Duration,
     /// The lines to send and to expect, in order.
     pub segments: Vec<segment::ScriptLine>,
+}
+
+/// The connection of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScriptConnection {
+    /// It begins with this step.
+    New {
+        /// The sender.
+        from: Reference,
+        /// The destination.
+        to: Reference,
+        /// Transport; TCP by default.
+        protocol: Protocol,
+        /// The source port; unique per step if absent.
+        source_port: Option<u16>,
+        /// The name by which later steps continue it, if they do.
+        name: Option<String>,
+    },
+    /// It began with the earlier step that gave it this name.
+    Continued(String),
 }
 
 /// Sends ICMP echo requests.

@@ -118,7 +118,7 @@ pub const LAB_SETTINGS: [LabSetting; 12] = [
     row(
         Place::Other,
         "iptables -t raw -A PREROUTING -j DROP on the sender of a script",
-        "while it runs",
+        "while its connection lasts",
         "the sender's own stack would answer replies to packets that it did not send",
     ),
 ];

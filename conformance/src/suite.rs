@@ -65,6 +65,7 @@ pub const SCENARIOS: [BuiltIn; 57] = built_in![
     "conntrack-half-open",
     "conntrack-invalid",
     "conntrack-out-of-window",
+    "connection-outlives-service",
     "conntrack-port-reuse",
     "conntrack-syn-retry",
     "nat-syn-retry",

@@ -134,7 +134,7 @@ impl PairedArm {
         // Synchronizes the simulator's clock to the start of the connection, so that state which depends on time, such
         // as tokens for ICMP errors, is equal.
         self.sim.catch_up(shown.begun().unwrap_or(begun))?;
-        let sim = self.sim.follow(plan, &shown)?;
+        let (sim, ()) = self.sim.follow(plan, &shown)?;
         if sim != kernel && self.is_predictable() {
             self.note(DisagreementKind::Flow {
                 number,
@@ -393,13 +393,16 @@ impl Arm for &mut PairedArm {
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_script(plan)?;
         let frames = self.without_lost(frames);
-        let shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
+        let exchange = self.sim.script_exchange(plan);
+        let shown = Shown::new(&exchange, kernel.clone(), &frames, self.listing);
         let nodes = self.nodes_on_the_way(&shown, None);
-        let shown = self.with_tables(plan, shown, nodes, CountersNeeded::Always)?;
+        let shown = self.with_tables(&exchange, shown, nodes, CountersNeeded::Always)?;
         // As for a connection, but a script may wait before it first sends.
         let delay = plan.lines.first().map_or(Duration::ZERO, ScriptLine::delay);
         self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;
-        let sim = self.sim.follow(plan, &shown)?;
+        // The frames that arrived between two steps are in the tap by now.
+        let (sim, state) = self.sim.follow(&exchange, &shown)?;
+        self.sim.keep_script(plan, state);
         if sim != kernel && self.is_predictable() {
             self.note(DisagreementKind::Script { sim, kernel: kernel.clone() });
         }

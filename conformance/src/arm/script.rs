@@ -2,6 +2,7 @@
 
 mod build;
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub(crate) trait Wire {
     /// Sends a packet, starting with its IP header; false if the sender's own kernel drops it.
     fn send(&mut self, packet: &[u8], to: Ipv4Addr) -> Result<bool, ArmError>;
 
-    /// The next received frame, or `None` on timeout.
-    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError>;
+    /// Waits for frames, and returns those received since the last call; none on timeout.
+    fn receive(&mut self, within: Duration) -> Result<Vec<Box<[u8]>>, ArmError>;
 
     /// Waits.
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError>;
@@ -58,16 +59,37 @@ pub(crate) enum Silence {
     Ends,
 }
 
+/// What a connection keeps from one step to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ScriptState {
+    /// The initial sequence number of the peer, once known.
+    peer_initial: Option<u32>,
+    /// Received frames that no line has consumed.
+    arrived: VecDeque<Box<[u8]>>,
+}
+
+impl ScriptState {
+    /// Adds frames that arrived between two steps.
+    pub(crate) fn add_arrived(&mut self, frames: impl IntoIterator<Item = Box<[u8]>>) {
+        self.arrived.extend(frames);
+    }
+}
+
 /// Plays a script to its end, or to the first line that does not go as written.
-pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mismatch>, ArmError> {
-    let mut player = Player { plan, peer_initial: None };
+pub(crate) fn play(
+    plan: &ScriptPlan,
+    state: &mut ScriptState,
+    wire: &mut impl Wire,
+) -> Result<Option<Mismatch>, ArmError> {
+    let mut player = Player { plan, state };
     let mut mismatch = None;
     for (line, number) in plan.lines.iter().zip(1..) {
         let found = match line {
             ScriptLine::Send { delay, packet, is_checksum_bad } => {
                 wire.wait(*delay)?;
+                let peer_initial = player.state.peer_initial.unwrap_or(0);
                 let bytes =
-                    build::packet(plan, number, packet, *is_checksum_bad, player.peer_initial.unwrap_or(0));
+                    build::packet(plan, plan.lines_before + number, packet, *is_checksum_bad, peer_initial);
                 let is_sent = wire.send(&bytes, *plan.to.ip())?;
                 (!is_sent).then(|| "the sender's own kernel drops it".to_owned())
             }
@@ -86,8 +108,7 @@ pub(crate) fn play(plan: &ScriptPlan, wire: &mut impl Wire) -> Result<Option<Mis
 /// The state of a running script.
 struct Player<'a> {
     plan: &'a ScriptPlan,
-    /// The initial sequence number of the peer, once known.
-    peer_initial: Option<u32>,
+    state: &'a mut ScriptState,
 }
 
 /// A packet received for the script.
@@ -106,9 +127,13 @@ impl Player<'_> {
     ) -> Result<Option<String>, ArmError> {
         let deadline = wire.now() + self.plan.timeout;
         loop {
-            let left = deadline.saturating_sub(wire.now());
-            let Some(frame) = wire.receive(left)? else {
-                return Ok(expected.map(|_| "no packet arrived".to_owned()));
+            let Some(frame) = self.state.arrived.pop_front() else {
+                let left = deadline.saturating_sub(wire.now());
+                self.state.add_arrived(wire.receive(left)?);
+                if self.state.arrived.is_empty() {
+                    return Ok(expected.map(|_| "no packet arrived".to_owned()));
+                }
+                continue;
             };
             let Some(arrival) = self.arrival(&frame) else { continue };
             match expected {
@@ -216,11 +241,11 @@ impl Player<'_> {
     fn segment(&mut self, tcp: &Tcp<&[u8]>) -> ScriptSegment {
         let flags = tcp.flags();
         if flags.contains(TcpFlags::SYN) {
-            self.peer_initial = Some(tcp.sequence());
+            self.state.peer_initial = Some(tcp.sequence());
         }
         ScriptSegment {
             flags,
-            seq: tcp.sequence().wrapping_sub(self.peer_initial.unwrap_or(0)),
+            seq: tcp.sequence().wrapping_sub(self.state.peer_initial.unwrap_or(0)),
             len: u16::try_from(tcp.payload().len()).unwrap_or(u16::MAX),
             ack: flags.contains(TcpFlags::ACK).then(|| tcp.acknowledgment().wrapping_sub(INITIAL_SEQ)),
             window: Some(tcp.window()),

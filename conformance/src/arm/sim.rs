@@ -5,7 +5,7 @@ mod endless;
 mod follow;
 mod script;
 
-pub(crate) use follow::{CountersNeeded, Exchange, Shown};
+pub(crate) use follow::{CountersNeeded, Exchange, ScriptExchange, Shown};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ use sim::wire::rewrite::Side;
 use sim::world::{BuildError, ConnectSpec, World, WorldOptions};
 use sim::xtables::{RestoreOptions, RuleError, RuleErrorKind};
 
+use super::script::ScriptState;
 use super::{Arm, ArmError};
 use crate::netns::NetnsName;
 use crate::observation::{
@@ -78,6 +79,8 @@ pub struct SimArm {
     step_starts: Vec<usize>,
     /// Number of updates of each node.
     syncs: BTreeMap<String, u32>,
+    /// Connections of scripts that later steps continue, by sender.
+    scripts: BTreeMap<NetnsName, ScriptState>,
 }
 
 impl SimArm {
@@ -93,6 +96,22 @@ impl SimArm {
             frames_taken: 0,
             step_starts: Vec::new(),
             syncs: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+        }
+    }
+
+    /// The script of a step, with what its connection kept.
+    pub(crate) fn script_exchange<'a>(&self, plan: &'a ScriptPlan) -> ScriptExchange<'a> {
+        let kept = self.scripts.get(&plan.from).filter(|_| plan.is_continuation);
+        ScriptExchange { plan, state: kept.cloned().unwrap_or_default() }
+    }
+
+    /// Keeps the state of the connection if a later step continues it.
+    pub(crate) fn keep_script(&mut self, plan: &ScriptPlan, state: ScriptState) {
+        if plan.stays_open {
+            self.scripts.insert(plan.from.clone(), state);
+        } else {
+            self.scripts.remove(&plan.from);
         }
     }
 
@@ -250,7 +269,9 @@ impl Arm for SimArm {
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
         let start = self.world.trace().events().len();
         let netns = self.id(&plan.from)?;
-        let (flow, mismatch) = script::run_script(&mut self.world, netns, plan)?;
+        let ScriptExchange { mut state, .. } = self.script_exchange(plan);
+        let (flow, mismatch) = script::run_script(&mut self.world, netns, plan, &mut state)?;
+        self.keep_script(plan, state);
         let mut drops = self.drops(&[flow], start);
         // Drops by the rule that silences the sender are not losses.
         let is_silence =

@@ -66,6 +66,13 @@ pub struct ScriptPlan {
     pub timeout: Duration,
     /// The lines to send and to expect, in order.
     pub lines: Vec<ScriptLine>,
+    /// Continues the sender's connection that an earlier step left open.
+    pub is_continuation: bool,
+    /// A later step continues the connection: until then the sender's own kernel stays silent, and what arrives is kept.
+    /// A sender has at most one such connection at a time.
+    pub stays_open: bool,
+    /// Number of lines in the earlier steps of the connection.
+    pub lines_before: usize,
 }
 
 /// A change without a manifest.

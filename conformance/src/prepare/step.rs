@@ -11,6 +11,7 @@ use super::clock::{Clock, SETTLING};
 use super::expectation::PreparedExpectation;
 use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
+use super::script::last_uses;
 use crate::cluster::{Cluster, ClusterChange};
 use crate::manifest::{self, SourceNode};
 use crate::netns::NetnsName;
@@ -61,6 +62,7 @@ impl Preparation {
     /// All steps, each prepared against the cluster that earlier steps produce.
     pub(super) fn steps(&mut self, scenario: &Scenario, cluster: &Cluster) -> Vec<PreparedStep> {
         let mut cluster = cluster.clone();
+        self.last_uses = last_uses(scenario);
         let mut prepared = Vec::new();
         let mut clock = Clock::default();
         for (index, step) in scenario.steps.iter().enumerate() {
@@ -78,7 +80,10 @@ impl Preparation {
                 self.scenario_fault(&fault);
                 return prepared;
             }
-            cluster = next.unwrap_or(cluster);
+            if let Some(next) = next {
+                self.forget_scripts(&next);
+                cluster = next;
+            }
             let flows = match &action {
                 PreparedAction::Flows(flows) => Some(flows),
                 PreparedAction::Resolve(plan) => plan.queries.first(),

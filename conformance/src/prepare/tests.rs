@@ -1,5 +1,7 @@
 //! All mistakes that concern manifests and scenario together, with their messages.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::diagnostic::{Style, render};
 use crate::manifest;
@@ -96,6 +98,13 @@ fn with_step(step: &str) -> String {
     GOOD.replacen("---\n", &format!("  - {step}\n---\n"), 1)
 }
 
+/// A script whose connection later steps continue.
+const NAMED: &str = "send: {connection: kept, from: client, to: pod/web-0:80, segments: ['> S 0:0(0)']}";
+
+fn continued(name: &str, line: &str) -> String {
+    format!("send: {{continue: {name}, segments: ['{line}']}}")
+}
+
 fn host_pod(name: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  hostNetwork: true\n  nodeName: node-1\n  containers:\n  - ports: [{{containerPort: 9100}}]\n"
@@ -154,6 +163,13 @@ mistakes! {
     client_with_port: with_step("connect: {from: pod/web-0:80, to: service/web}");
     send_of_no_line: with_step("send: {from: client, to: pod/web-0:80, segments: ['S 0:0(0)', '> S 0:1(0)', '< udp (8)']}");
     send_from_a_node: with_step("send: {from: node/node-1, to: pod/web-0:80, segments: ['> S 0:0(0)']}");
+    send_without_ends: with_step("send: {protocol: udp, segments: ['> udp (8)']}");
+    send_that_continues_nothing: with_step(&continued("kep", "> R 1:1(0)"));
+    send_that_continues_with_ends: with_step(&format!("{NAMED}\n  - send: {{continue: kept, from: client, to: pod/web-0:80, segments: ['> R 1:1(0)']}}"));
+    send_that_continues_with_another_protocol: with_step(&format!("{NAMED}\n  - {}", continued("kept", "> udp (8)")));
+    connection_named_twice: with_step(&format!("{NAMED}\n  - {NAMED}"));
+    connection_beside_an_open_one: with_step(&format!("{NAMED}\n  - send: {{from: client, to: pod/web-0:81, segments: ['> S 0:0(0)']}}\n  - {}", continued("kept", "> R 1:1(0)")));
+    connection_whose_sender_is_gone: with_step(&format!("send: {{connection: kept, from: pod/web-0, to: client:80, segments: ['> S 0:0(0)']}}\n  - delete: pod/web-0\n  - {}", continued("kept", "> R 1:1(0)")));
     send_with_an_outcome: with_step("{send: {from: client, to: pod/web-0:80, segments: ['> S 0:0(0)']}, expect: {outcome: connected}}");
     resolve_without_dns_service: with_step("resolve: {from: client, name: web}");
     resolve_of_no_name: with_step("resolve: {from: client, name: web..default}");
@@ -199,6 +215,36 @@ fn a_selector_that_finds_nothing_is_a_warning() {
     );
     let prepared = prepare_text(&text).unwrap();
     insta::assert_snapshot!(render(&prepared.warnings, &prepared.sources, Style::Plain));
+}
+
+#[test]
+fn a_connection_that_nothing_continues_is_a_warning() {
+    let prepared = prepare_text(&with_step(NAMED)).unwrap();
+    insta::assert_snapshot!(render(&prepared.warnings, &prepared.sources, Style::Plain));
+}
+
+#[test]
+fn a_script_continues_where_its_connection_left_off() {
+    let steps = format!(
+        "{NAMED}\n  - {}\n  - sleep: 1s\n  - {}",
+        continued("kept", "> . 1:1(0) ack 1"),
+        continued("kept", "> R 1:1(0)")
+    );
+    let prepared = prepare_text(&with_step(&steps)).unwrap();
+    assert_eq!(prepared.warnings, []);
+    let plans = prepared.steps.iter().filter_map(|step| match &step.action {
+        PreparedAction::Script(plan) => Some(plan),
+        PreparedAction::Flows(_)
+        | PreparedAction::Resolve(_)
+        | PreparedAction::Cluster(_)
+        | PreparedAction::Set { .. }
+        | PreparedAction::Sleep(_)
+        | PreparedAction::Look => None,
+    });
+    let parts = plans.clone().map(|plan| (plan.is_continuation, plan.stays_open, plan.lines_before));
+    assert_eq!(parts.collect::<Vec<_>>(), [(false, true, 0), (true, true, 1), (true, false, 2)]);
+    let ports: BTreeSet<_> = plans.map(|plan| (plan.source_port, plan.to)).collect();
+    assert_eq!(ports.len(), 1, "one connection");
 }
 
 #[test]
@@ -265,7 +311,7 @@ fn the_reference_can_be_believed() {
     let examples: Vec<&str> =
         reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [whole, steps @ ..] = &examples[..] else { panic!("the reference has examples") };
-    assert_eq!(steps.len(), 2);
+    assert_eq!(steps.len(), 3);
     prepare_text(whole)
         .unwrap_or_else(|refused| panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)));
     let pods = ["client", "web", "web-0", "web-1"].map(|name| format!(

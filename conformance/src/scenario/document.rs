@@ -113,8 +113,11 @@ pub(super) struct RawConnect {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawSend {
-    pub(super) from: String,
-    pub(super) to: String,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) connection: Option<String>,
+    #[serde(rename = "continue")]
+    pub(super) continued: Option<String>,
     pub(super) protocol: Option<String>,
     pub(super) source_port: Option<u16>,
     pub(super) timeout: Option<ScalarText>,

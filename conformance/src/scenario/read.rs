@@ -4,6 +4,7 @@ mod expectation;
 mod network;
 mod step;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
 #[derive(Default)]
 struct Reader {
     faults: Vec<FieldFault>,
+    /// Named connections of scripts so far, with their protocols.
+    connections: BTreeMap<String, Protocol>,
 }
 
 impl Reader {

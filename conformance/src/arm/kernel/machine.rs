@@ -19,7 +19,7 @@ use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
 use super::requirement::{always, missing};
 use super::rules::RestoreInput;
-use super::script::run_script;
+use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::ipv4::ipv4_only;
@@ -67,6 +67,8 @@ pub struct KernelArm {
     frames: Vec<Frame>,
     /// Started when the lab was built.
     clocks: Clocks,
+    /// Connections of scripts that later steps continue, by sender.
+    scripts: BTreeMap<NetnsName, OpenScript>,
     // Sockets keep a namespace alive, so they must be dropped before the lab: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -89,6 +91,7 @@ impl KernelArm {
             ports: BTreeMap::new(),
             frames: Vec::new(),
             clocks: Clocks::begin(),
+            scripts: BTreeMap::new(),
             running: None,
         }
     }
@@ -216,6 +219,9 @@ impl KernelArm {
         for (name, capture) in captures {
             drained.push(capture.drain(lab.netns(name))?);
         }
+        for (netns, script) in &mut self.scripts {
+            script.drain(lab.netns(&netns.to_string()))?;
+        }
         servers.check()?;
         self.clocks.check()?;
         let mut merged = merge(drained);
@@ -269,7 +275,9 @@ impl KernelArm {
         plan: &ScriptPlan,
     ) -> Result<(Option<Mismatch>, Vec<Frame>), ArmError> {
         let start = self.frames.len();
-        let mismatch = run_script(self.netns(&plan.from)?, self.backend, plan)?;
+        let open = self.scripts.remove(&plan.from).filter(|_| plan.is_continuation);
+        let (mismatch, open) = run_script(self.netns(&plan.from)?, self.backend, plan, open)?;
+        self.scripts.extend(open.map(|open| (plan.from.clone(), open)));
         self.drain()?;
         Ok((mismatch, self.frames[start..].to_vec()))
     }
@@ -350,9 +358,10 @@ impl Arm for KernelArm {
     fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         self.drain()?;
         self.end_processes(changes)?;
-        let removed = changes.iter().filter_map(TopologyChange::removed_pod);
-        let running = self.running_mut()?;
-        removed.for_each(|netns| drop(running.captures.remove(&netns.to_string())));
+        for netns in changes.iter().filter_map(TopologyChange::removed_pod) {
+            self.scripts.remove(netns);
+            self.running_mut()?.captures.remove(&netns.to_string());
+        }
         let running = self.running.as_mut().ok_or_else(not_built)?;
         build::rebuild(&mut running.lab, &self.topology, changes, after)?;
         for change in changes {

@@ -1,6 +1,5 @@
 //! Scripts of raw packets in a namespace: a raw socket sends (raw(7)), a capture receives.
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
@@ -14,7 +13,7 @@ use nix::sys::socket::{
 use super::capture::Capture;
 use super::lab::LabNetns;
 use crate::arm::ArmError;
-use crate::arm::script::{Silence, Wire, play, silencer};
+use crate::arm::script::{ScriptState, Silence, Wire, play, silencer};
 use crate::backend::Backend;
 use crate::frame::FrameDirection;
 use crate::observation::Mismatch;
@@ -23,7 +22,30 @@ use crate::prepare::ScriptPlan;
 /// The polling interval for frames; replies within a lab take a tenth of it.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Plays a script from within a namespace.
+/// A connection that a later step may continue.
+#[derive(Debug)]
+pub(super) struct OpenScript {
+    capture: Capture,
+    socket: OwnedFd,
+    state: ScriptState,
+}
+
+impl OpenScript {
+    fn new(netns: &LabNetns) -> Result<Self, ArmError> {
+        let capture = Capture::open(netns)?;
+        let socket = netns.enter(open_socket)?.map_err(|errno| failed(netns, errno))?;
+        Ok(Self { capture, socket, state: ScriptState::default() })
+    }
+
+    /// Keeps the frames that arrived since the last step.
+    pub(super) fn drain(&mut self, netns: &LabNetns) -> Result<(), ArmError> {
+        self.state.add_arrived(arrived(&mut self.capture, netns)?);
+        Ok(())
+    }
+}
+
+/// Plays the script of a step from within a namespace. `open` is the connection that it continues; the connection is
+/// returned if a later step continues it.
 ///
 /// # Errors
 /// If the namespace cannot be entered, or a socket or rule is rejected.
@@ -31,14 +53,28 @@ pub(super) fn run_script(
     netns: &LabNetns,
     backend: Backend,
     plan: &ScriptPlan,
-) -> Result<Option<Mismatch>, ArmError> {
-    backend.restore(netns, &silencer(plan, Silence::Begins), false)?;
-    let capture = Capture::open(netns)?;
-    let socket = netns.enter(open_socket)?.map_err(|errno| failed(netns, errno))?;
-    let mut wire = KernelWire { netns, capture, socket, arrived: VecDeque::new(), since: Instant::now() };
-    let mismatch = play(plan, &mut wire)?;
+    open: Option<OpenScript>,
+) -> Result<(Option<Mismatch>, Option<OpenScript>), ArmError> {
+    let mut open = match open {
+        Some(open) => open,
+        None => {
+            backend.restore(netns, &silencer(plan, Silence::Begins), false)?;
+            OpenScript::new(netns)?
+        }
+    };
+    let OpenScript { capture, socket, state } = &mut open;
+    let mismatch = play(plan, state, &mut KernelWire { netns, capture, socket, since: Instant::now() })?;
+    if plan.stays_open {
+        return Ok((mismatch, Some(open)));
+    }
     backend.restore(netns, &silencer(plan, Silence::Ends), false)?;
-    Ok(mismatch)
+    Ok((mismatch, None))
+}
+
+/// The frames that arrived since the last call.
+fn arrived(capture: &mut Capture, netns: &LabNetns) -> Result<Vec<Box<[u8]>>, ArmError> {
+    let frames = capture.drain(netns)?.into_iter();
+    Ok(frames.filter(|frame| frame.direction == FrameDirection::Received).map(|frame| frame.bytes).collect())
 }
 
 /// `IPPROTO_RAW` implies `IP_HDRINCL` (raw(7)), and receives nothing.
@@ -52,10 +88,8 @@ fn failed(netns: &LabNetns, errno: Errno) -> ArmError {
 
 struct KernelWire<'a> {
     netns: &'a LabNetns,
-    capture: Capture,
-    socket: OwnedFd,
-    /// Captured frames that were not consumed yet.
-    arrived: VecDeque<Box<[u8]>>,
+    capture: &'a mut Capture,
+    socket: &'a OwnedFd,
     since: Instant,
 }
 
@@ -71,21 +105,14 @@ impl Wire for KernelWire<'_> {
         }
     }
 
-    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
+    fn receive(&mut self, within: Duration) -> Result<Vec<Box<[u8]>>, ArmError> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(frame) = self.arrived.pop_front() {
-                return Ok(Some(frame));
+            let arrived = arrived(self.capture, self.netns)?;
+            if !arrived.is_empty() || Instant::now() >= deadline {
+                return Ok(arrived);
             }
-            let frames = self.capture.drain(self.netns)?.into_iter();
-            let arrived = frames.filter(|frame| frame.direction == FrameDirection::Received);
-            self.arrived.extend(arrived.map(|frame| frame.bytes));
-            if self.arrived.is_empty() {
-                if Instant::now() >= deadline {
-                    return Ok(None);
-                }
-                thread::sleep(PAUSE);
-            }
+            thread::sleep(PAUSE);
         }
     }
 

@@ -17,7 +17,7 @@ const WINDOW: u16 = 64_240;
 /// First IP ID of scripts. It is never zero, for which a kernel would substitute its own if DF is clear.
 const FIRST_IDENT: u16 = 0x4000;
 
-/// The packet of the line with that number, starting with its IP header.
+/// The packet of the line with that number, counted from the start of the connection, starting with its IP header.
 pub(super) fn packet(
     plan: &ScriptPlan,
     number: usize,

@@ -22,6 +22,9 @@ fn plan(transport: Transport, lines: &[&str]) -> ScriptPlan {
         source_port: PORT,
         timeout: Duration::from_secs(1),
         lines: lines.iter().map(|line| parse_line(line).unwrap()).collect(),
+        is_continuation: false,
+        stays_open: false,
+        lines_before: 0,
     }
 }
 
@@ -40,12 +43,12 @@ impl Wire for Canned {
         Ok(true)
     }
 
-    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
+    fn receive(&mut self, within: Duration) -> Result<Vec<Box<[u8]>>, ArmError> {
         let next = self.frames.pop_front();
         if next.is_none() {
             self.waited += within;
         }
-        Ok(next)
+        Ok(next.into_iter().collect())
     }
 
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
@@ -89,7 +92,7 @@ type Case = (&'static [&'static str], Vec<Box<[u8]>>, &'static str);
 /// The mismatch with its line number; empty if there is none.
 fn found(transport: Transport, lines: &[&str], frames: Vec<Box<[u8]>>) -> String {
     let mut wire = Canned { frames: frames.into(), ..Canned::default() };
-    let mismatch = play(&plan(transport, lines), &mut wire).unwrap();
+    let mismatch = play(&plan(transport, lines), &mut ScriptState::default(), &mut wire).unwrap();
     mismatch.map(|it| format!("{}: {}", it.number, it.found)).unwrap_or_default()
 }
 
@@ -178,7 +181,7 @@ fn packets_are_built_as_lines_say() {
         "> . 1:1(0) ack 1 bad-checksum",
     ];
     let mut wire = Canned::default();
-    assert_eq!(play(&plan(Transport::Tcp, &lines), &mut wire), Ok(None));
+    assert_eq!(play(&plan(Transport::Tcp, &lines), &mut ScriptState::default(), &mut wire), Ok(None));
     assert_eq!(wire.waited, Duration::from_millis(500) + LINGERING);
     let words: Vec<String> = wire
         .sent

@@ -14,7 +14,7 @@ use sim::world::World;
 use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
-use crate::arm::script::is_of_script;
+use crate::arm::script::{ScriptState, is_of_script};
 use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{
     Attempt, FlowStart, Frame, FrameDirection, TranslatedPort, attempts, parted, translated_ports,
@@ -36,6 +36,9 @@ pub(crate) trait Exchange {
     /// The observations.
     type Seen: Clone + PartialEq;
 
+    /// What it leaves for a later step.
+    type Rest;
+
     /// The netns of the client.
     fn from(&self) -> &NetnsName;
 
@@ -49,11 +52,12 @@ pub(crate) trait Exchange {
     fn opening(&self) -> FlowStart<'_>;
 
     /// Runs it to completion.
-    fn run(&self, world: &mut World, netns: NetnsId) -> Result<Self::Seen, ArmError>;
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Self::Seen, Self::Rest), ArmError>;
 }
 
 impl Exchange for FlowPlan {
     type Seen = RawFlow;
+    type Rest = ();
 
     fn from(&self) -> &NetnsName {
         &self.from
@@ -71,32 +75,41 @@ impl Exchange for FlowPlan {
         FlowStart::Request(&self.request)
     }
 
-    fn run(&self, world: &mut World, netns: NetnsId) -> Result<RawFlow, ArmError> {
-        run_flow(world, netns, self).map(|(_, flow)| flow)
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<(RawFlow, ()), ArmError> {
+        run_flow(world, netns, self).map(|(_, flow)| (flow, ()))
     }
 }
 
-impl Exchange for ScriptPlan {
+/// The script of a step, and what its connection kept from earlier steps.
+pub(crate) struct ScriptExchange<'a> {
+    pub(super) plan: &'a ScriptPlan,
+    pub(super) state: ScriptState,
+}
+
+impl Exchange for ScriptExchange<'_> {
     type Seen = Option<Mismatch>;
+    type Rest = ScriptState;
 
     fn from(&self) -> &NetnsName {
-        &self.from
+        &self.plan.from
     }
 
     fn transport(&self) -> Transport {
-        self.transport
+        self.plan.transport
     }
 
     fn source_port(&self) -> u16 {
-        self.source_port
+        self.plan.source_port
     }
 
     fn opening(&self) -> FlowStart<'_> {
         FlowStart::Any(is_of_script)
     }
 
-    fn run(&self, world: &mut World, netns: NetnsId) -> Result<Option<Mismatch>, ArmError> {
-        run_script(world, netns, self).map(|(_, mismatch)| mismatch)
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Option<Mismatch>, ScriptState), ArmError> {
+        let mut state = self.state.clone();
+        let (_, mismatch) = run_script(world, netns, self.plan, &mut state)?;
+        Ok((mismatch, state))
     }
 }
 
@@ -203,7 +216,7 @@ impl SimArm {
         &mut self,
         exchange: &E,
         shown: &Shown<E::Seen>,
-    ) -> Result<E::Seen, ArmError> {
+    ) -> Result<(E::Seen, E::Rest), ArmError> {
         let netns = self.id(exchange.from())?;
         let path = self.path_of(exchange, shown)?;
         let recorded = self.nat_ports(exchange.transport(), &shown.ports);
@@ -259,7 +272,7 @@ impl SimArm {
         world.set_level(Level::Everything);
         world.set_kept(Kept::All);
         world.draws_mut().follow(path.clone(), self.nat_ports(exchange.transport(), &shown.ports));
-        let seen = exchange.run(&mut world, netns)?;
+        let (seen, _) = exchange.run(&mut world, netns)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
         let frames = self.frames_of(world.trace().events());
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());

@@ -1,6 +1,5 @@
 //! Scripts of raw packets on the simulator.
 
-use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -9,24 +8,28 @@ use sim::time::Instant;
 use sim::world::World;
 use sim::xtables::RestoreOptions;
 
-use super::super::script::{Silence, Wire, play, silencer};
+use super::super::script::{ScriptState, Silence, Wire, play, silencer};
 use super::{ArmError, endless};
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
-/// Runs a script of the plan to completion.
+/// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last.
 pub(super) fn run_script(
     world: &mut World,
     netns: NetnsId,
     plan: &ScriptPlan,
+    state: &mut ScriptState,
 ) -> Result<(FlowId, Option<Mismatch>), ArmError> {
-    silence(world, netns, plan, Silence::Begins)?;
-    world.open_tap(netns);
+    if !plan.is_continuation {
+        silence(world, netns, plan, Silence::Begins)?;
+        world.open_tap(netns);
+    }
     let flow = world.raw_flow();
-    let mut wire = SimWire { world, netns, flow, arrived: VecDeque::new() };
-    let mismatch = play(plan, &mut wire)?;
-    world.close_tap(netns);
-    silence(world, netns, plan, Silence::Ends)?;
+    let mismatch = play(plan, state, &mut SimWire { world, netns, flow })?;
+    if !plan.stays_open {
+        world.close_tap(netns);
+        silence(world, netns, plan, Silence::Ends)?;
+    }
     Ok((flow, mismatch))
 }
 
@@ -40,8 +43,6 @@ struct SimWire<'a> {
     world: &'a mut World,
     netns: NetnsId,
     flow: FlowId,
-    /// Received frames that were not consumed yet.
-    arrived: VecDeque<Box<[u8]>>,
 }
 
 impl Wire for SimWire<'_> {
@@ -49,14 +50,11 @@ impl Wire for SimWire<'_> {
         Ok(self.world.send_raw(self.netns, self.flow, packet).is_ok())
     }
 
-    fn receive(&mut self, within: Duration) -> Result<Option<Box<[u8]>>, ArmError> {
-        if self.arrived.is_empty() {
-            let until = self.world.now() + within;
-            let limit = self.world.run_until_tapped(self.netns, until);
-            endless::check(self.world, limit)?;
-            self.arrived.extend(self.world.take_tapped(self.netns));
-        }
-        Ok(self.arrived.pop_front())
+    fn receive(&mut self, within: Duration) -> Result<Vec<Box<[u8]>>, ArmError> {
+        let until = self.world.now() + within;
+        let limit = self.world.run_until_tapped(self.netns, until);
+        endless::check(self.world, limit)?;
+        Ok(self.world.take_tapped(self.netns))
     }
 
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {

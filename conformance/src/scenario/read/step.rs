@@ -10,8 +10,8 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Connect, Expectation, Manifest, ObjectKey, Ping, Resolve, Send, SetChange, SetChangeKind, Step,
-    Target,
+    Action, Connect, Expectation, Manifest, ObjectKey, Ping, Resolve, ScriptConnection, Send, SetChange,
+    SetChangeKind, Step, Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -327,7 +327,12 @@ fn describe(action: &Action) -> String {
         Action::Connect(Connect { from, to, protocol, .. }) => {
             format!("{from} connects to {to} ({})", protocol.lower())
         }
-        Action::Send(Send { from, to, .. }) => format!("{from} sends segments to {to}"),
+        Action::Send(Send { connection: ScriptConnection::New { from, to, .. }, .. }) => {
+            format!("{from} sends segments to {to}")
+        }
+        Action::Send(Send { connection: ScriptConnection::Continued(name), .. }) => {
+            format!("connection {name} continues")
+        }
         Action::Ping(Ping { from, to, .. }) => format!("{from} pings {to}"),
         Action::Resolve(Resolve { from, name }) => format!("{from} resolves {name}"),
         Action::Apply(manifests) => match manifests.len() {
