@@ -11,6 +11,7 @@ use proxy_core::generator::Generator;
 use proxy_core::load::Load;
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
+use proxy_core::service_store::ServiceStore;
 use proxy_core::stale_flows::{FlowCleanup, Frontends};
 use proxy_core::version::KubeProxyVersion;
 
@@ -58,7 +59,7 @@ impl Proxies {
         let mut loads = BTreeMap::new();
         for node in cluster.nodes() {
             let config = planner.config(node, KubeProxyVersion::default())?;
-            let plan = Plan::new(&planner.model, &config, IpFamily::V4);
+            let plan = Plan::new(&planner.store, &config, IpFamily::V4);
             loads.insert(node.name.clone(), generator.load(&plan));
             nodes.insert(node.name.clone(), NodeProxy { config, plan });
         }
@@ -75,10 +76,10 @@ impl Proxies {
     /// # Errors
     /// Errors of `proxy-core` about an object; a validated cluster has none.
     pub fn update(&mut self, cluster: &Cluster) -> Result<BTreeMap<String, NodeUpdate>, ObjectError> {
-        let model = proxy_core::service_store::ServiceStore::new(cluster.objects())?;
+        let store = ServiceStore::new(cluster.objects())?;
         let mut updates = BTreeMap::new();
         for (name, node) in &mut self.nodes {
-            let after = Plan::new(&model, &node.config, IpFamily::V4);
+            let after = Plan::new(&store, &node.config, IpFamily::V4);
             let sync = self.generator.sync(&node.plan, &after);
             let stale = match sync.flows {
                 FlowCleanup::None => None,
@@ -96,7 +97,7 @@ impl Proxies {
 #[derive(Debug)]
 pub struct Planner<'a> {
     cluster: &'a Cluster,
-    model: proxy_core::service_store::ServiceStore,
+    store: ServiceStore,
 }
 
 impl<'a> Planner<'a> {
@@ -105,7 +106,7 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// Errors of `proxy-core` about an object.
     pub fn new(cluster: &'a Cluster) -> Result<Self, ObjectError> {
-        Ok(Self { cluster, model: proxy_core::service_store::ServiceStore::new(cluster.objects())? })
+        Ok(Self { cluster, store: ServiceStore::new(cluster.objects())? })
     }
 
     /// The plan of a node for one family, independent of the proxy mode.
@@ -118,7 +119,7 @@ impl<'a> Planner<'a> {
         family: IpFamily,
         version: KubeProxyVersion,
     ) -> Result<Plan, ObjectError> {
-        Ok(Plan::new(&self.model, &self.config(node, version)?, family))
+        Ok(Plan::new(&self.store, &self.config(node, version)?, family))
     }
 
     fn config(&self, node: &ClusterNode, version: KubeProxyVersion) -> Result<NodeConfig, ObjectError> {

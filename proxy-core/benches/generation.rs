@@ -96,16 +96,16 @@ fn full_1_cluster(bencher: Bencher<'_, '_>) {
 /// Builds the plan from the cluster.
 #[divan::bench]
 fn full_2_plan(bencher: Bencher<'_, '_>) {
-    let cluster = ServiceStore::new(&objects()).expect("valid objects");
+    let store = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
-    bencher.bench_local(|| Plan::new(black_box(&cluster), &config, IpFamily::V4));
+    bencher.bench_local(|| Plan::new(black_box(&store), &config, IpFamily::V4));
 }
 
 /// Prints the text of the plan.
 #[divan::bench]
 fn full_3_text(bencher: Bencher<'_, '_>) {
-    let cluster = ServiceStore::new(&objects()).expect("valid objects");
-    let plan = Plan::new(&cluster, &config(), IpFamily::V4);
+    let store = ServiceStore::new(&objects()).expect("valid objects");
+    let plan = Plan::new(&store, &config(), IpFamily::V4);
     bencher.bench_local(|| iptables::restore(black_box(&plan)));
 }
 
@@ -115,23 +115,23 @@ fn full_all(bencher: Bencher<'_, '_>) {
     let objects = objects();
     let config = config();
     bencher.bench_local(|| {
-        let cluster = ServiceStore::new(black_box(&objects)).expect("valid objects");
-        let plan = Plan::new(&cluster, &config, IpFamily::V4);
+        let store = ServiceStore::new(black_box(&objects)).expect("valid objects");
+        let plan = Plan::new(&store, &config, IpFamily::V4);
         let text = iptables::restore(&plan);
         // Returned so that dropping them is not measured.
-        (cluster, plan, text)
+        (store, plan, text)
     });
 }
 
 /// Applies changes and writes their syncs, forth and back, so that every iteration starts with the same cluster.
 fn bench_change(bencher: Bencher<'_, '_>, there: &[Object], back: &[Object]) {
-    let mut cluster = ServiceStore::new(&objects()).expect("valid objects");
+    let mut store = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
-    let mut plan = Plan::new(&cluster, &config, IpFamily::V4);
+    let mut plan = Plan::new(&store, &config, IpFamily::V4);
     bencher.bench_local(|| {
         for object in there.iter().chain(back) {
-            let changed = cluster.apply(black_box(object)).expect("a valid object");
-            let change = plan.update(&cluster, &config, &changed);
+            let changed = store.apply(black_box(object)).expect("a valid object");
+            let change = plan.update(&store, &config, &changed);
             black_box(sync::of_change(&plan, &change));
         }
     });
@@ -152,11 +152,11 @@ fn change_dispatch_twice(bencher: Bencher<'_, '_>) {
 /// Compares two complete plans that differ in one endpoint.
 #[divan::bench]
 fn compare_plans(bencher: Bencher<'_, '_>) {
-    let mut cluster = ServiceStore::new(&objects()).expect("valid objects");
+    let mut store = ServiceStore::new(&objects()).expect("valid objects");
     let config = config();
-    let before = Plan::new(&cluster, &config, IpFamily::V4);
+    let before = Plan::new(&store, &config, IpFamily::V4);
     let mut after = before.clone();
-    let changed = cluster.apply(&slice(7777, ENDPOINTS - 1)).expect("a valid object");
-    after.update(&cluster, &config, &changed);
+    let changed = store.apply(&slice(7777, ENDPOINTS - 1)).expect("a valid object");
+    after.update(&store, &config, &changed);
     bencher.bench_local(|| sync::between(black_box(&before), black_box(&after)));
 }

@@ -255,9 +255,9 @@ pub struct PlanChange {
 
 impl Plan {
     /// The plan of the node that `config` describes, for one family.
-    pub fn new(cluster: &ServiceStore, config: &NodeConfig, family: IpFamily) -> Self {
+    pub fn new(store: &ServiceStore, config: &NodeConfig, family: IpFamily) -> Self {
         let node = NodePlan::new(config, family);
-        let plans = cluster.services().flat_map(|service| service_plans(service, config, &node, family));
+        let plans = store.services().flat_map(|service| service_plans(service, config, &node, family));
         let services: BTreeMap<_, _> = plans.map(|plan| (plan.name.clone(), Arc::new(plan))).collect();
         let endpoint_count = services.values().map(|plan| plan.endpoints.len()).sum();
         Self { family, node, services, endpoint_count }
@@ -267,14 +267,14 @@ impl Plan {
     /// The cost depends on these Services only. `config` must be the one with which the plan was made.
     pub fn update(
         &mut self,
-        cluster: &ServiceStore,
+        store: &ServiceStore,
         config: &NodeConfig,
         services: &[ServiceName],
     ) -> PlanChange {
         let endpoint_count_before = self.endpoint_count;
         let mut changes = BTreeMap::new();
         for service in services {
-            let plans = cluster.service(service).into_iter();
+            let plans = store.service(service).into_iter();
             let plans = plans.flat_map(|service| service_plans(service, config, &self.node, self.family));
             let mut after: BTreeMap<_, _> = plans.map(|plan| (plan.name.clone(), Arc::new(plan))).collect();
             for name in self.names_of(service) {

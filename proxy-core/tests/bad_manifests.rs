@@ -332,9 +332,9 @@ proptest! {
                 prop_assert!(!error.to_string().chars().any(char::is_control));
                 prop_assert!(documents.iter().any(|document| leads_somewhere(document, &error.path)), "{}", error);
             }
-            Ok(cluster) => {
+            Ok(store) => {
                 for family in FAMILIES {
-                    let text = iptables::restore(&Plan::new(&cluster, &config, family));
+                    let text = iptables::restore(&Plan::new(&store, &config, family));
                     rule_syntax::check(&text).map_err(TestCaseError::fail)?;
                     restore_model::Ruleset::default().restore(&text).map_err(TestCaseError::fail)?;
                 }
@@ -354,11 +354,11 @@ fn the_real_tools_take_what_is_no_error() {
         let mut taken = 0;
         while taken < MANIFESTS {
             let (objects, _, mut config) = strategy.new_tree(&mut runner).unwrap().current();
-            let Ok(cluster) = ServiceStore::new(&objects) else { continue };
+            let Ok(store) = ServiceStore::new(&objects) else { continue };
             config.has_nfacct = false;
             taken += 1;
             for family in FAMILIES {
-                let text = iptables::restore(&Plan::new(&cluster, &config, family));
+                let text = iptables::restore(&Plan::new(&store, &config, family));
                 let restore = backend.command(family, "-restore");
                 netns
                     .run(&[&restore, "--noflush", "--test"], &text)

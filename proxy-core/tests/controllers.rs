@@ -330,8 +330,8 @@ fn ports_of_a_service_cost_the_same_however_many_there_are() {
         let measure = || {
             let start = std::time::Instant::now();
             let objects = reconcile(&objects, &ServiceNetwork::default()).unwrap();
-            let cluster = proxy_core::service_store::ServiceStore::new(&objects).unwrap();
-            let plan = proxy_core::plan::Plan::new(&cluster, &config, proxy_core::objects::IpFamily::V4);
+            let store = proxy_core::service_store::ServiceStore::new(&objects).unwrap();
+            let plan = proxy_core::plan::Plan::new(&store, &config, proxy_core::objects::IpFamily::V4);
             assert_eq!(plan.endpoint_count, plan.services.len());
             start.elapsed().as_secs_f64()
         };

@@ -22,8 +22,8 @@ use proxy_core::{health_check, iptables};
 use restore_model::Ruleset;
 
 fn plan(case: &Case, objects: &[Object], family: IpFamily) -> Plan {
-    let cluster = ServiceStore::new(objects).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
-    Plan::new(&cluster, &case.config(objects), family)
+    let store = ServiceStore::new(objects).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+    Plan::new(&store, &case.config(objects), family)
 }
 
 fn ruleset(text: &str) -> Ruleset {

@@ -79,17 +79,17 @@ proptest! {
     #[test]
     fn a_plan_follows_single_objects((before, after) in clusters::pair(), config in clusters::config()) {
         for family in FAMILIES {
-            let mut cluster = ServiceStore::new(&before).unwrap();
-            let mut current = Plan::new(&cluster, &config, family);
+            let mut store = ServiceStore::new(&before).unwrap();
+            let mut current = Plan::new(&store, &config, family);
             let mut rules = loaded(&current);
             for (object, is_new) in steps(&before, &after) {
                 let services = if is_new {
-                    cluster.apply(object).unwrap()
+                    store.apply(object).unwrap()
                 } else {
-                    cluster.delete(object.kind(), object.metadata().unwrap())
+                    store.delete(object.kind(), object.metadata().unwrap())
                 };
                 let old = current.clone();
-                let change = current.update(&cluster, &config, &services);
+                let change = current.update(&store, &config, &services);
                 prop_assert_eq!(&change, &current.change_since(&old));
                 rules.restore(&sync::of_change(&current, &change)).unwrap();
             }

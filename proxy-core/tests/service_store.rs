@@ -24,7 +24,7 @@ fn slice(service: &str, rest: &str) -> Object {
 
 #[test]
 fn changes_name_the_services_they_concern() {
-    let mut cluster = ServiceStore::default();
+    let mut store = ServiceStore::default();
     let steps: [(&str, Object, &[&str]); 10] = [
         ("a Service is added", service("a", "ports: [{port: 80}]"), &["default/a"]),
         ("it is applied again", service("a", "ports: [{port: 80}]"), &[]),
@@ -46,21 +46,21 @@ fn changes_name_the_services_they_concern() {
         ("an alias stays an alias", service("a", "type: ExternalName"), &[]),
     ];
     for (what, object, expected) in steps {
-        let changed = cluster.apply(&object).unwrap();
+        let changed = store.apply(&object).unwrap();
         let names: Vec<_> = changed.iter().map(|name| name.as_str()).collect();
         assert_eq!(names, expected, "{what}");
     }
     let slice = slice("b", "");
-    assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap())[0].name(), "b");
-    assert_eq!(cluster.delete(slice.kind(), slice.metadata().unwrap()), []);
-    assert_eq!(cluster, ServiceStore::default(), "nothing remains");
+    assert_eq!(store.delete(slice.kind(), slice.metadata().unwrap())[0].name(), "b");
+    assert_eq!(store.delete(slice.kind(), slice.metadata().unwrap()), []);
+    assert_eq!(store, ServiceStore::default(), "nothing remains");
 }
 
 #[test]
 fn a_bad_object_changes_nothing() {
-    let mut cluster = ServiceStore::new(&[service("a", "ports: [{port: 80}]")]).unwrap();
-    let before = cluster.clone();
-    cluster.apply(&service("a", "ports: [{port: 0}]")).unwrap_err();
-    cluster.apply(&slice("a", "endpoints: [{addresses: [x]}]")).unwrap_err();
-    assert_eq!(cluster, before);
+    let mut store = ServiceStore::new(&[service("a", "ports: [{port: 80}]")]).unwrap();
+    let before = store.clone();
+    store.apply(&service("a", "ports: [{port: 0}]")).unwrap_err();
+    store.apply(&slice("a", "endpoints: [{addresses: [x]}]")).unwrap_err();
+    assert_eq!(store, before);
 }

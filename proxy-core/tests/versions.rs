@@ -50,8 +50,8 @@ fn config(
 }
 
 fn plan(version: KubeProxyVersion, yaml: &str) -> Plan {
-    let cluster = ServiceStore::new(&manifests::read(yaml)).unwrap();
-    Plan::new(&cluster, &config(version, &[]).unwrap(), IpFamily::V4)
+    let store = ServiceStore::new(&manifests::read(yaml)).unwrap();
+    Plan::new(&store, &config(version, &[]).unwrap(), IpFamily::V4)
 }
 
 fn texts(yaml: &str) -> [String; 2] {

@@ -19,13 +19,13 @@ const ENDPOINTS_PER_SERVICE: usize = 5;
 pub(crate) fn rules(services: usize) -> Vec<Load> {
     let objects: Vec<Object> =
         (0..services).flat_map(|index| service(index, index + 1 == services)).collect();
-    let cluster = ServiceStore::new(&objects).expect("valid objects");
+    let store = ServiceStore::new(&objects).expect("valid objects");
     let configuration =
         KubeProxyConfiguration { cluster_cidr: "10.244.0.0/16".to_owned(), ..Default::default() };
     let mut machine = Machine::new("node");
     machine.node_ips = vec![NODE.into()];
     let config = NodeConfig::new(machine, &configuration, None).expect("a valid configuration");
-    Generator::Iptables.load(&Plan::new(&cluster, &config, IpFamily::V4))
+    Generator::Iptables.load(&Plan::new(&store, &config, IpFamily::V4))
 }
 
 /// One Service with its slice. The last one has a NodePort and one real endpoint.

@@ -7,13 +7,15 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use sim::wire::{
-    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpFlags, Udp, protocol,
+    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpFlags, TcpOption, Udp, protocol,
 };
 
 use super::ArmError;
 use crate::observation::{Mismatch, Transport};
 use crate::prepare::ScriptPlan;
-use crate::scenario::segment::{ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment};
+use crate::scenario::segment::{
+    ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption,
+};
 
 pub(crate) use build::is_of_script;
 
@@ -249,7 +251,7 @@ impl Player<'_> {
             len: u16::try_from(tcp.payload().len()).unwrap_or(u16::MAX),
             ack: flags.contains(TcpFlags::ACK).then(|| tcp.acknowledgment().wrapping_sub(INITIAL_SEQ)),
             window: Some(tcp.window()),
-            options: build::read_options(tcp.options()),
+            options: TcpOption::iter(tcp.options()).map(ScriptTcpOption::from).collect(),
         }
     }
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::wire::TcpFlags;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
+use sim::wire::tcp_option::kind;
+use sim::wire::{TcpFlags, TcpOption};
 
 pub use parse::parse_line;
 
@@ -88,6 +89,20 @@ pub enum ScriptTcpOption {
     Nop,
     /// Any other option, by kind; never sent.
     Other(u8),
+}
+
+impl From<TcpOption<'_>> for ScriptTcpOption {
+    fn from(option: TcpOption<'_>) -> Self {
+        match option {
+            TcpOption::Nop => Self::Nop,
+            TcpOption::Mss(mss) => Self::Mss(mss),
+            TcpOption::WindowScale(shift) => Self::WindowScale(shift),
+            TcpOption::SackPermitted => Self::SackPermitted,
+            TcpOption::Sack(_) => Self::Other(kind::SACK),
+            TcpOption::Timestamps(..) => Self::Other(kind::TIMESTAMPS),
+            TcpOption::Other { kind, .. } => Self::Other(kind),
+        }
+    }
 }
 
 /// Type and code of an ICMP error.

@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::tcp_option::kind;
-use sim::wire::{self, ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
+use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
 
 use super::INITIAL_SEQ;
 use crate::prepare::{REQUEST, ScriptPlan};
@@ -105,18 +105,4 @@ fn write_options(options: &[ScriptTcpOption]) -> Vec<u8> {
     }
     bytes.resize(bytes.len().next_multiple_of(4), kind::END);
     bytes
-}
-
-/// Parses the well-formed options of a segment.
-pub(super) fn read_options(list: &[u8]) -> Vec<ScriptTcpOption> {
-    let read = |option| match option {
-        wire::TcpOption::Nop => ScriptTcpOption::Nop,
-        wire::TcpOption::Mss(mss) => ScriptTcpOption::Mss(mss),
-        wire::TcpOption::WindowScale(shift) => ScriptTcpOption::WindowScale(shift),
-        wire::TcpOption::SackPermitted => ScriptTcpOption::SackPermitted,
-        wire::TcpOption::Sack(_) => ScriptTcpOption::Other(kind::SACK),
-        wire::TcpOption::Timestamps(..) => ScriptTcpOption::Other(kind::TIMESTAMPS),
-        wire::TcpOption::Other { kind, .. } => ScriptTcpOption::Other(kind),
-    };
-    wire::TcpOption::iter(list).map(read).collect()
 }

@@ -202,7 +202,7 @@ fn packets_are_built_as_lines_say() {
                 tcp.sequence(),
                 tcp.acknowledgment(),
                 tcp.window(),
-                build::read_options(tcp.options()),
+                TcpOption::iter(tcp.options()).map(ScriptTcpOption::from).collect::<Vec<_>>(),
                 String::from_utf8_lossy(tcp.payload()),
                 ip.ttl(),
                 ip.ident(),
