@@ -13,7 +13,7 @@ use conformance::settings::{LAB_SETTINGS, LabSetting};
 use std::fmt::{self, Display, Formatter};
 
 /// Aspects that no simulation covers. Printed in every header so that readers do not mistake silence for a result.
-pub const OUT_OF_MODEL: &str = "segmentation and receive offload (TSO, GRO), congestion control, real time";
+pub const OUT_OF_MODEL: &str = "segmentation and receive offload (TSO, GRO), fast retransmit, real time";
 
 /// How a lab on a kernel differs from a real node, one setting per line.
 pub(crate) struct LabSettings;

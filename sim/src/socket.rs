@@ -4,8 +4,9 @@
 //! neither devices nor routes. The applications behind sockets are a closed list: [`Server`] on one side, and on the
 //! other a client that sends a request and waits for the reply ([`ClientSpec`]).
 //!
-//! Not modelled: congestion control, SACK-based recovery (blocks are sent, but not used), segmentation and receive
-//! offload, SYN cookies, TCP Fast Open, urgent data, keepalive, and growth of the receive window.
+//! Not modelled: fast retransmit and recovery by SACK (blocks are sent, but not used), metrics of destinations, segmentation
+//! and receive offload, SYN cookies, TCP Fast Open, keepalive, and growth of the receive window. What that changes is in the
+//! book (docs/src/kernel.md).
 
 mod app;
 mod busy_ports;

@@ -4,10 +4,12 @@
 //! `net.core.devconf_inherit_init_net` is 0 or 1 it copies `net.ipv4.conf.{all,default}` from the initial namespace
 //! (`devinet_init_net`, net/ipv4/devinet.c), which distributions change.
 
+mod congestion_control;
 mod device;
 mod scalar;
 mod tcp_rmem;
 
+pub use congestion_control::CongestionControl;
 pub use device::{Combine, DeviceSetting};
 pub use scalar::Setting;
 pub use tcp_rmem::TcpRmem;
@@ -28,6 +30,8 @@ pub struct Sysctls {
     pub conntrack: ConntrackSettings,
     /// `net.ipv4.tcp_rmem`.
     pub tcp_rmem: TcpRmem,
+    /// `net.ipv4.tcp_congestion_control`, for connections opened from now on.
+    pub tcp_congestion_control: CongestionControl,
     scalars: ScalarValues,
     devices: DeviceValues,
     rmem_max: u32,
@@ -43,6 +47,7 @@ impl Default for Sysctls {
         Self {
             conntrack: ConntrackSettings::default(),
             tcp_rmem: TcpRmem::default(),
+            tcp_congestion_control: CongestionControl::default(),
             scalars: ScalarValues::default(),
             devices: DeviceValues::default(),
             rmem_max: RMEM_MAX,
@@ -70,6 +75,8 @@ enum Target {
     Conntrack(String),
     /// `net.ipv4.tcp_rmem`
     TcpRmem,
+    /// `net.ipv4.tcp_congestion_control`
+    CongestionControl,
     /// `net.ipv4.conf.all.NAME`
     All(DeviceSetting),
     /// `net.ipv4.conf.default.NAME` or `net.ipv4.neigh.default.NAME`
@@ -95,6 +102,9 @@ impl Sysctls {
             Target::Scalar(setting) => self.scalars.set(setting, value).map_err(refuse)?,
             Target::Conntrack(setting) => self.conntrack.set(&setting, value).map_err(refuse)?,
             Target::TcpRmem => self.tcp_rmem.set(value).map_err(refuse)?,
+            Target::CongestionControl => {
+                self.tcp_congestion_control = CongestionControl::parse(value).map_err(refuse)?;
+            }
             Target::All(DeviceSetting::Forwarding) => {
                 let on = DeviceSetting::Forwarding.parse(value).map_err(refuse)?;
                 self.devices.set_forwarding(devices, on);
@@ -125,6 +135,7 @@ impl Sysctls {
             Target::Scalar(setting) => self.scalars.text(setting),
             Target::Conntrack(setting) => self.conntrack.get(&setting).unwrap_or_default().to_string(),
             Target::TcpRmem => self.tcp_rmem.to_string(),
+            Target::CongestionControl => self.tcp_congestion_control.to_string(),
             Target::All(setting) => self.devices.all(setting).to_string(),
             Target::Default(setting) => self.devices.default_of(setting).to_string(),
             Target::Device(setting, id) => self.devices.device(setting, id).to_string(),
@@ -134,7 +145,8 @@ impl Sysctls {
     /// All names available in a netns with these devices, as `sysctl -aN` prints them.
     pub fn names(devices: &Devices) -> Vec<String> {
         let conntrack = ConntrackSettings::leaves();
-        let mut names: Vec<String> = Setting::names().chain([TcpRmem::NAME]).map(str::to_owned).collect();
+        let mut names: Vec<String> =
+            Setting::names().chain([TcpRmem::NAME, CongestionControl::NAME]).map(str::to_owned).collect();
         names.extend(conntrack.into_iter().map(|leaf| format!("net.netfilter.{leaf}")));
         for group in device::Group::ALL {
             let all = (group == device::Group::Conf).then_some("all");
@@ -329,6 +341,9 @@ fn resolve(devices: &Devices, name: &str) -> Result<Target, String> {
     let dotted = name.replace('/', ".");
     if let Some(setting) = Setting::by_name(&dotted) {
         return Ok(Target::Scalar(setting));
+    }
+    if dotted == CongestionControl::NAME {
+        return Ok(Target::CongestionControl);
     }
     if dotted == TcpRmem::NAME {
         return Ok(Target::TcpRmem);

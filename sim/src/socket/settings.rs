@@ -1,6 +1,6 @@
 //! Sysctls that sockets use.
 
-use crate::sysctl::{Setting, Sysctls, TcpRmem};
+use crate::sysctl::{CongestionControl, Setting, Sysctls, TcpRmem};
 use crate::time::Duration;
 
 /// Sysctls and related settings, with the defaults of Linux 6.12 on a machine with at least 1 GiB of memory
@@ -23,6 +23,8 @@ pub struct SocketSettings {
     pub tcp_fin_timeout: Duration,
     /// `tcp_rmem`: receive buffer of a socket, in bytes.
     pub tcp_rmem: TcpRmem,
+    /// `tcp_congestion_control`: the algorithm of new connections.
+    pub congestion_control: CongestionControl,
     /// `net.core.rmem_max`: the largest receive buffer that an application may request, in bytes. 212,992 by default, and 4
     /// MiB since 6.17; of the machine, not of a netns.
     pub rmem_max: u32,
@@ -44,6 +46,7 @@ impl SocketSettings {
             tcp_retries2: count(Setting::TcpRetries2),
             tcp_fin_timeout: sysctls.tcp_fin_timeout(),
             tcp_rmem: sysctls.tcp_rmem,
+            congestion_control: sysctls.tcp_congestion_control,
             rmem_max: sysctls.rmem_max(),
             tcp_tw_reuse: count(Setting::TcpTwReuse),
             ..Self::default()
@@ -62,6 +65,7 @@ impl Default for SocketSettings {
             tcp_retries2: 15,
             tcp_fin_timeout: Duration::from_secs(60),
             tcp_rmem: TcpRmem::default(),
+            congestion_control: CongestionControl::default(),
             rmem_max: 212_992,
             listen_backlog: 4096,
             tcp_tw_reuse: 2,

@@ -4,6 +4,7 @@
 //! net/ipv4/tcp_{input,output,timer,minisocks,ipv4}.c, v6.12.
 
 mod acks;
+mod congestion;
 mod connection;
 mod delack;
 mod ecn;

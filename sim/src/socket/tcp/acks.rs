@@ -3,8 +3,11 @@
 //! Linux: `tcp_ack`, net/ipv4/tcp_input.c.
 
 use super::Disposition;
+use super::congestion::{Acked, Resend};
 use super::connection::{Connection, State};
 use super::segment::Segment;
+use super::send::Acked as SegmentsAcked;
+use super::seq::Seq;
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
 use crate::socket::SocketIo;
@@ -77,15 +80,27 @@ impl Connection {
             let echo = segment.options.timestamps.map(|(_, echo)| echo);
             self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         }
-        if self.tlp_high_seq.is_some_and(|high| !ack.is_before(high)) {
-            self.tlp_high_seq = None;
-        }
+        self.loss_probe_acked(ack, is_advancing);
         if was_idle {
             self.window_may_have_opened(io);
-        } else if acked.segments > 0 {
-            self.flight_shrank(io, acked.segments);
+        } else {
+            self.control_congestion(io, segment, &acked);
         }
         AckResult::Valid
+    }
+
+    /// Linux: `tcp_process_tlp_ack`.
+    fn loss_probe_acked(&mut self, ack: Seq, is_advancing: bool) {
+        let Some(high) = self.tlp_high_seq.filter(|high| !ack.is_before(*high)) else { return };
+        if self.is_tlp_retransmission && ack.is_after(high) {
+            // Without the probe, a loss at the end of the flight would not have been noticed.
+            self.congestion.probe_has_repaired();
+            self.ecn.queue_cwr();
+        } else if self.is_tlp_retransmission && is_advancing {
+            // Only a duplicate ACK tells that both arrived.
+            return;
+        }
+        self.tlp_high_seq = None;
     }
 
     /// Linux: `tcp_ack_update_window`, `tcp_may_update_window`.
@@ -125,32 +140,69 @@ impl Connection {
         }
     }
 
-    /// Segments were acknowledged: retransmits lost ones, and restarts the timer.
-    fn flight_shrank(&mut self, io: &mut SocketIo<'_, '_>, count: u32) {
-        if let Some(high) = self.high_seq {
-            self.loss_cwnd += count;
-            if self.snd.snd_una.is_before(high) {
-                self.retransmit_lost(io);
-            } else {
-                self.high_seq = None;
-                self.retrans_stamp = None;
-            }
+    /// Segments are in flight: adjusts the congestion window, restarts the timer and retransmits lost segments
+    /// (`tcp_fastretrans_alert`, `tcp_cong_control`, `tcp_xmit_recovery`).
+    fn control_congestion(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        segment: &Segment<'_>,
+        acked: &SegmentsAcked,
+    ) {
+        let snd = &self.snd;
+        let (una, next, segments) = (snd.snd_una, snd.snd_nxt, acked.segments);
+        let resend = self.congestion.acknowledged(&Acked {
+            segments,
+            una,
+            next,
+            has_original: acked.has_original,
+            is_of_original: self.is_ack_of_original(segment),
+            has_new_data: snd.has_unsent() && snd.window_left() > 0,
+            has_sack: self.has_sack,
+        });
+        if self.ecn.is_echo(segment) && self.congestion.congestion_reported(next) {
+            self.ecn.queue_cwr();
         }
-        if !self.schedule_loss_probe(io, true) {
+        if resend == Resend::Undone {
+            self.snd.in_flight.iter_mut().for_each(|sent| sent.is_lost = false);
+        }
+        if !self.congestion.is_in_loss() {
+            self.retrans_stamp = None;
+        }
+        if segments > 0 && !self.schedule_loss_probe(io, true) {
             self.rearm_rto(io);
+        }
+        self.congestion.adjust(segments, self.snd.packets_in_flight());
+        match resend {
+            Resend::Nothing | Resend::Undone => {}
+            Resend::Lost => self.retransmit_lost(io),
+            Resend::NewData => {
+                self.push(io);
+                if self.snd.snd_nxt == next {
+                    self.congestion.stop_probing();
+                    self.retransmit_lost(io);
+                }
+            }
         }
     }
 
-    /// Linux: `tcp_xmit_retransmit_queue`, with slow start from one segment.
+    /// True if the peer answers the first transmission of a segment, not its retransmission (Eifel, RFC 3522;
+    /// `tcp_packet_delayed`).
+    fn is_ack_of_original(&self, segment: &Segment<'_>) -> bool {
+        let echo = segment.options.timestamps.map(|(_, echo)| echo).filter(|echo| *echo != 0);
+        match (echo.filter(|_| self.has_timestamps), self.retrans_stamp) {
+            (Some(echo), Some(first)) => echo.wrapping_sub(super::timestamp(first)).cast_signed() < 0,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Retransmits as many lost segments as the congestion window admits (`tcp_xmit_retransmit_queue`,
+    /// net/ipv4/tcp_output.c).
     fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
         // Retransmission may merge segments, so that fewer remain.
-        while index < self.snd.in_flight.len() {
-            let out = self.snd.in_flight.iter().filter(|sent| !sent.is_lost).count();
-            if u32::try_from(out).is_ok_and(|out| out >= self.loss_cwnd) {
-                break;
-            }
-            if self.snd.in_flight[index].is_lost {
+        while index < self.snd.in_flight.len() && self.congestion.has_room(self.snd.packets_in_flight()) {
+            let sent = &self.snd.in_flight[index];
+            if sent.is_lost && !sent.is_resent {
                 self.retransmit(io, index);
             }
             index += 1;

@@ -1,5 +1,6 @@
 //! A connection: its state, its two directions, and its application.
 
+use super::congestion::Congestion;
 use super::delack::AckPolicy;
 use super::ecn::EcnState;
 use super::listen::Request as Handshake;
@@ -113,12 +114,14 @@ pub(in crate::socket) struct Connection {
     pub(super) retransmits: u32,
     /// Time of the first of these retransmissions, or of the first SYN (`retrans_stamp`).
     pub(super) retrans_stamp: Option<Instant>,
-    /// End of the flight when loss was detected; recovery ends when this is acknowledged (`high_seq`).
-    pub(super) high_seq: Option<Seq>,
-    /// Maximum number of segments in flight while lost ones are retransmitted (`snd_cwnd` after a timeout).
-    pub(super) loss_cwnd: u32,
+    /// How much may be in flight.
+    pub(super) congestion: Congestion,
+    /// Number of SYN retransmissions (`total_retrans` during the handshake).
+    pub(super) syn_retransmits: u32,
     /// End of the flight for which a loss probe was sent (`tlp_high_seq`).
     pub(super) tlp_high_seq: Option<Seq>,
+    /// The loss probe was a retransmission (`tlp_retrans`).
+    pub(super) is_tlp_retransmission: bool,
     /// Time of the last ACK in reply to an unacceptable segment (`last_oow_ack_time`).
     pub(super) last_oow_ack: Option<Instant>,
     /// The outcome of a non-fatal ICMP error (`sk_err_soft`).
@@ -161,9 +164,10 @@ impl Connection {
             write_timer: WriteTimer::Retransmit,
             retransmits: 0,
             retrans_stamp: None,
-            high_seq: None,
-            loss_cwnd: 0,
+            congestion: Congestion::new(io.settings.congestion_control),
+            syn_retransmits: 0,
             tlp_high_seq: None,
+            is_tlp_retransmission: false,
             last_oow_ack: None,
             soft_error: None,
             called_at: io.cx.now,
@@ -234,6 +238,7 @@ impl Connection {
     pub(super) fn establish(&mut self) {
         self.state = State::Established;
         self.rtt.finish_handshake();
+        self.congestion.established(self.syn_retransmits);
         self.retransmits = 0;
         self.retrans_stamp = None;
         // A client has already subtracted the timestamps from its MSS, a server has not: `tcp_init_buffer_space` keeps

@@ -11,6 +11,8 @@ use crate::wire::{Ecn, TcpFlags};
 pub(super) struct EcnState {
     /// Both ends agreed on ECN (`TCP_ECN_OK`). Otherwise nothing else is ever set.
     pub(super) is_ok: bool,
+    /// The congestion window was reduced, which the next new data tells the peer (`TCP_ECN_QUEUE_CWR`).
+    is_cwr_queued: bool,
     /// A mark was received, and the peer has not confirmed that it knows (`TCP_ECN_DEMAND_CWR`).
     is_cwr_demanded: bool,
     /// The peer's data is ECN-capable (`TCP_ECN_SEEN`).
@@ -22,6 +24,16 @@ impl EcnState {
     /// not itself be ECN-capable (RFC 3168 §6.1.1).
     pub(super) const fn is_offered(syn: &Segment<'_>) -> bool {
         syn.has(TcpFlags::ECE) && syn.has(TcpFlags::CWR) && matches!(syn.ecn, Ecn::NotEct)
+    }
+
+    /// The congestion window was reduced (`tcp_ecn_queue_cwr`).
+    pub(super) const fn queue_cwr(&mut self) {
+        self.is_cwr_queued = self.is_ok;
+    }
+
+    /// The peer has received marked segments (`tcp_ecn_rcv_ecn_echo`).
+    pub(super) const fn is_echo(self, segment: &Segment<'_>) -> bool {
+        self.is_ok && segment.has(TcpFlags::ECE) && !segment.has(TcpFlags::SYN)
     }
 
     /// Takes notice of CWR on a segment with data. True if it must be acknowledged at once: the sender's window may be a
@@ -54,11 +66,18 @@ impl EcnState {
     }
 
     /// The flags to add to a segment, and its ECN field. Only new data is ECN-capable (`tcp_ecn_send`).
-    pub(super) const fn mark(self, is_new_data: bool) -> (TcpFlags, Ecn) {
+    pub(super) const fn mark(&mut self, is_new_data: bool) -> (TcpFlags, Ecn) {
         if !self.is_ok {
             return (TcpFlags(0), Ecn::NotEct);
         }
-        let flags = if self.is_cwr_demanded { TcpFlags::ECE } else { TcpFlags(0) };
-        (flags, if is_new_data { Ecn::Ect0 } else { Ecn::NotEct })
+        let mut flags = if self.is_cwr_demanded { TcpFlags::ECE } else { TcpFlags(0) };
+        if !is_new_data {
+            return (flags, Ecn::NotEct);
+        }
+        if self.is_cwr_queued {
+            self.is_cwr_queued = false;
+            flags = flags.union(TcpFlags::CWR);
+        }
+        (flags, Ecn::Ect0)
     }
 }

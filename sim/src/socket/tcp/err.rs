@@ -70,6 +70,7 @@ impl Connection {
         self.snd.split_flight(self.mss());
         let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceived);
         if is_synchronised && !self.snd.in_flight.is_empty() {
+            self.snd.in_flight.iter_mut().for_each(|sent| sent.is_lost = true);
             self.retransmit_all(io);
         }
     }

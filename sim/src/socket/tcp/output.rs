@@ -24,6 +24,7 @@ impl Connection {
             sent: io.cx.now,
             is_retransmitted: false,
             is_lost: false,
+            is_resent: false,
             is_pushed: false,
         });
         self.retrans_stamp = Some(io.cx.now);
@@ -59,19 +60,28 @@ impl Connection {
         io.send_segment(&segment, sender);
     }
 
-    /// Sends as much as window and Nagle permit (`__tcp_push_pending_frames`).
+    /// Sends as much as the windows and Nagle permit (`__tcp_push_pending_frames`, `tcp_write_xmit`).
     pub(super) fn push(&mut self, io: &mut SocketIo<'_, '_>) {
+        if !self.snd.has_unsent() {
+            return;
+        }
         let mss = self.mss();
-        let mut has_sent = false;
-        while let Some((seq, end)) = self.snd.next_segment(mss) {
+        let mut count = 0;
+        let mut in_flight = self.snd.packets_in_flight();
+        while self.congestion.has_room(in_flight)
+            && let Some((seq, end)) = self.snd.next_segment(mss)
+        {
+            in_flight += 1;
+            count += 1;
             if end - seq < mss {
                 self.snd.snd_sml = end;
             }
             let is_pushed = self.snd.is_end_of_write(seq, end);
             self.send_new(io, seq, end, is_pushed);
-            has_sent = true;
         }
-        if has_sent {
+        let snd = &self.snd;
+        self.congestion.note_usage(snd.snd_una, snd.snd_nxt, snd.packets_out(), in_flight, count);
+        if count > 0 {
             self.schedule_loss_probe(io, false);
         } else if self.snd.has_unsent() && self.snd.in_flight.is_empty() {
             self.arm_window_probe(io);
@@ -87,6 +97,7 @@ impl Connection {
             sent: io.cx.now,
             is_retransmitted: false,
             is_lost: false,
+            is_resent: false,
             is_pushed,
         });
         self.transmit_range(io, seq, end, is_pushed);
@@ -117,7 +128,7 @@ impl Connection {
         let sent = &mut self.snd.in_flight[index];
         sent.sent = io.cx.now;
         sent.is_retransmitted = true;
-        sent.is_lost = false;
+        sent.is_resent = true;
         let (seq, end, is_pushed) = (sent.seq.max(self.snd.snd_una), sent.end, sent.is_pushed);
         match self.state {
             State::SynSent | State::SynReceived => self.transmit_syn(io),
@@ -249,7 +260,7 @@ impl Connection {
     /// segments that would reveal it (`tcp_schedule_loss_probe`; RFC 8985 §7). False if no probe is due.
     pub(super) fn schedule_loss_probe(&mut self, io: &mut SocketIo<'_, '_>, is_advancing: bool) -> bool {
         let Some(head) = self.snd.in_flight.front() else { return false };
-        if !self.has_sack || self.high_seq.is_some() {
+        if !self.has_sack || self.congestion.is_in_loss() {
             return false;
         }
         let wait = match self.rtt.smoothed() {

@@ -42,10 +42,12 @@ pub(super) struct InFlight {
     pub(super) end: Seq,
     /// Time of the last transmission.
     pub(super) sent: Instant,
-    /// It was retransmitted.
+    /// It was retransmitted at some time (`TCPCB_EVER_RETRANS`).
     pub(super) is_retransmitted: bool,
-    /// It is considered lost, and was not retransmitted since.
+    /// It is considered lost (`TCPCB_LOST`).
     pub(super) is_lost: bool,
+    /// A retransmission is on its way (`TCPCB_SACKED_RETRANS`).
+    pub(super) is_resent: bool,
     /// It carries PSH.
     pub(super) is_pushed: bool,
 }
@@ -105,6 +107,17 @@ impl Send {
     /// True if there is unsent data.
     pub(super) fn has_unsent(&self) -> bool {
         self.snd_nxt.is_before(self.write_seq())
+    }
+
+    /// Number of segments that are believed to be in the network (`tcp_packets_in_flight`, include/net/tcp.h). A loss probe
+    /// counts beside the segment that it repeats.
+    pub(super) fn packets_in_flight(&self) -> u32 {
+        self.in_flight.iter().map(|sent| u32::from(!sent.is_lost) + u32::from(sent.is_resent)).sum()
+    }
+
+    /// Number of unacknowledged segments (`packets_out`).
+    pub(super) fn packets_out(&self) -> u32 {
+        u32::try_from(self.in_flight.len()).expect("far fewer segments than 2^32")
     }
 
     /// The range to send next, with segments of at most `mss` bytes; `None` if there is nothing, or if the peer's
@@ -188,13 +201,14 @@ impl Send {
     /// Processes an ACK and removes acknowledged segments. Returns their number, and the send time of the first one if
     /// none of them was retransmitted (`tcp_clean_rtx_queue`, net/ipv4/tcp_input.c).
     pub(super) fn acknowledge(&mut self, ack: Seq) -> Acked {
-        let mut acked = Acked { segments: 0, sent: None, is_ambiguous: false };
+        let mut acked = Acked { segments: 0, sent: None, is_ambiguous: false, has_original: false };
         while let Some(head) = self.in_flight.front() {
             if head.end.is_after(ack) {
                 break;
             }
             acked.segments += 1;
             acked.is_ambiguous |= head.is_retransmitted;
+            acked.has_original |= !head.is_retransmitted;
             // The first one gives the longest, hence safest, measurement.
             acked.sent = acked.sent.or(Some(head.sent));
             self.in_flight.pop_front();
@@ -218,4 +232,6 @@ pub(super) struct Acked {
     pub(super) sent: Option<Instant>,
     /// One of them was retransmitted, so the measurement is ambiguous (Karn).
     pub(super) is_ambiguous: bool,
+    /// One of them was never retransmitted.
+    pub(super) has_original: bool,
 }

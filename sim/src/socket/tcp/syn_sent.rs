@@ -68,7 +68,6 @@ impl Connection {
         let echo = segment.options.timestamps.map(|(_, echo)| echo);
         self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         self.timers.cancel(TimerKind::Retransmit);
-        self.high_seq = None;
         self.ack.connected(io.cx.now);
         self.establish();
         self.send_ack(io);

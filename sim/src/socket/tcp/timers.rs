@@ -62,10 +62,12 @@ impl Connection {
     fn enter_loss(&mut self) {
         for sent in &mut self.snd.in_flight {
             sent.is_lost = true;
+            sent.is_resent = false;
         }
-        self.high_seq = Some(self.snd.snd_nxt);
+        self.congestion.enter_loss(self.snd.snd_una, self.snd.snd_nxt, self.retransmits > 0);
         self.tlp_high_seq = None;
-        self.loss_cwnd = 1;
+        self.ecn.queue_cwr();
+        self.syn_retransmits += u32::from(self.state == State::SynSent);
     }
 
     /// Linux: `tcp_write_timeout`.
@@ -109,8 +111,10 @@ impl Connection {
             if let Some((seq, end)) = self.snd.next_segment(self.mss()) {
                 let is_pushed = self.snd.is_end_of_write(seq, end);
                 self.send_new(io, seq, end, is_pushed);
+                self.is_tlp_retransmission = false;
             } else {
                 self.retransmit(io, self.snd.in_flight.len() - 1);
+                self.is_tlp_retransmission = true;
             }
             self.tlp_high_seq = Some(self.snd.snd_nxt);
             // The retransmission timer restarts at the probe.

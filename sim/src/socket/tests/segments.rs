@@ -2,8 +2,8 @@
 //!
 //! `segments.txt` was recorded on Linux 6.18 between two network namespaces connected by a veth. The host is one of
 //! them, with this crate's `Server::Identify` or client written in a few lines of Python; the peer is a raw socket in
-//! the other one, whose kernel is prevented from sending RSTs. `tcp_rmem[2]` is 6291456 as in 6.12, and offloads are
-//! off. The lines:
+//! the other one, whose kernel is prevented from sending RSTs. `tcp_rmem[2]` is 6291456 as in 6.12, the
+//! sockets use CUBIC, `tcp_no_metrics_save` is 1, and offloads are off. The lines:
 //!
 //! - `== NAME` starts a case on a new connection.
 //! - `port N`: the host's port; 80, the server's port, by default.
