@@ -38,7 +38,7 @@ const fn row(place: Place, name: &'static str, value: &'static str, reason: &'st
 }
 
 /// All settings.
-pub const LAB_SETTINGS: [LabSetting; 12] = [
+pub const LAB_SETTINGS: [LabSetting; 13] = [
     // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c). With the default, the
     // last SYN and the failure of the resolution coincide.
     row(
@@ -76,6 +76,13 @@ pub const LAB_SETTINGS: [LabSetting; 12] = [
         "net.ipv4.tcp_rmem",
         "4096 131072 6291456",
         "the window scale depends on the last number, whose default depends on memory and kernel version",
+    ),
+    // `tcp_set_default_congestion_control`, net/ipv4/tcp_cong.c.
+    row(
+        Place::Netns,
+        "net.ipv4.tcp_congestion_control",
+        "reno",
+        "the default of the machine may be any, and Reno is the only one that a namespace may always select",
     ),
     // `lo` sends neither solicitations nor duplicate address detection, and is left alone.
     row(

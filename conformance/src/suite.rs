@@ -92,6 +92,8 @@ pub const SCENARIOS: [BuiltIn; 58] = built_in![
     "multicast-ttl",
     "udp-to-unspecified",
     "echo-replies-limited",
+    "tcp-fin-after-timeout",
+    "tcp-server-fin-after-timeout",
 ];
 
 impl BuiltIn {
