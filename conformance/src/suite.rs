@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 58] = built_in![
+pub const SCENARIOS: [BuiltIn; 60] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
