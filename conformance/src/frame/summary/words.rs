@@ -1,4 +1,4 @@
-//! Summaries as text, in tcpdump's notation.
+//! Summaries as text, in the notation of traces and scripts: addresses and ports as in tcpdump, TCP as in packetdrill.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -24,9 +24,11 @@ impl fmt::Display for Body {
         match self {
             Self::Arp(arp) => match arp.operation {
                 ArpOperation::Request => {
-                    write!(formatter, "arp who has {} tell {}", arp.target_ip, arp.sender_ip)
+                    write!(formatter, "ARP, Request who-has {} tell {}", arp.target_ip, arp.sender_ip)
                 }
-                ArpOperation::Reply => write!(formatter, "arp {} is at {}", arp.sender_ip, arp.sender_mac),
+                ArpOperation::Reply => {
+                    write!(formatter, "ARP, Reply {} is-at {}", arp.sender_ip, arp.sender_mac)
+                }
             },
             Self::Ipv4(ip) => ip.fmt(formatter),
             Self::Other { ethertype } => write!(formatter, "ethertype {ethertype:#06x}"),
@@ -36,11 +38,11 @@ impl fmt::Display for Body {
 
 impl fmt::Display for IpSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |port: Option<u16>| port.map(|port| format!(":{port}")).unwrap_or_default();
+        let name = |port: Option<u16>| port.map(|port| format!(".{port}")).unwrap_or_default();
         let ports = self.payload.ports();
         write!(
             formatter,
-            "{}{} > {}{} {}, ttl {}",
+            "{}{} > {}{}: {}, ttl {}",
             self.src,
             name(ports.map(|(src, _)| src)),
             self.dst,
@@ -65,9 +67,9 @@ impl fmt::Display for PayloadSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(tcp) => tcp.fmt(formatter),
-            Self::Udp { len, .. } => write!(formatter, "udp, length {len}"),
+            Self::Udp { len, .. } => write!(formatter, "UDP, length {len}"),
             Self::Icmp { icmp_type, code, rest } => {
-                write!(formatter, "icmp type {icmp_type} code {code}")?;
+                write!(formatter, "ICMP type {icmp_type} code {code}")?;
                 rest.fmt_for(*icmp_type, *code, formatter)
             }
             Self::Ports { protocol, .. } => write!(formatter, "protocol {protocol}, cut off"),
@@ -96,7 +98,11 @@ impl IcmpRest {
 
 impl fmt::Display for TcpSummary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "tcp {} seq {}", self.flags, self.seq)?;
+        write!(formatter, "{} {}", self.flags, self.seq)?;
+        if let SeqSummary::FromInitial(first) = self.seq {
+            write!(formatter, ":{}", first.wrapping_add(u32::try_from(self.len).unwrap_or(u32::MAX)))?;
+        }
+        write!(formatter, "({})", self.len)?;
         if let Some(ack) = self.ack {
             write!(formatter, " ack {ack}")?;
         }
@@ -104,7 +110,7 @@ impl fmt::Display for TcpSummary {
             let words: Vec<_> = self.options.iter().map(ToString::to_string).collect();
             write!(formatter, " <{}>", words.join(","))?;
         }
-        write!(formatter, ", length {}", self.len)
+        Ok(())
     }
 }
 
