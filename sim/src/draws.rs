@@ -31,6 +31,8 @@ pub enum Purpose {
     Isn,
     /// IP ID.
     IpId,
+    /// How much of its credit an ICMP message takes (`icmp_global_consume`, net/ipv4/icmp.c).
+    IcmpCredit,
     /// Whether a link loses a frame.
     LinkLoss,
     /// Whether a link delivers a frame twice.
@@ -46,6 +48,8 @@ enum Stake {
     Endpoint,
     /// A number without influence on outcomes.
     Identifier,
+    /// A number that is not visible by itself; what it leads to later is a decision of [`Draws::unseen`].
+    Hidden,
     /// Whether and when frames arrive. These decisions are too many to enumerate, one for each frame, but outcomes
     /// depend on them: a path with such a decision has no exact weight.
     Delivery,
@@ -56,6 +60,7 @@ impl Purpose {
         match self {
             Self::Statistic | Self::Numgen => Stake::Endpoint,
             Self::NatPort | Self::EphemeralPort | Self::Isn | Self::IpId => Stake::Identifier,
+            Self::IcmpCredit => Stake::Hidden,
             Self::LinkLoss | Self::LinkDuplicate | Self::LinkReorder => Stake::Delivery,
         }
     }
@@ -137,7 +142,7 @@ impl Draws {
         if let Driver::Enumerate(path, _) = &mut self.driver {
             match purpose.stake() {
                 Stake::Endpoint => return path.chance(self.now, threshold),
-                Stake::Identifier => {}
+                Stake::Identifier | Stake::Hidden => {}
                 Stake::Delivery => path.note_fault(threshold > 0 && threshold < 1 << 31),
             }
         }
@@ -156,13 +161,25 @@ impl Draws {
         if let Driver::Enumerate(path, _) = &mut self.driver {
             match purpose.stake() {
                 Stake::Endpoint => return path.below(self.now, range),
-                Stake::Identifier => {}
+                Stake::Identifier | Stake::Hidden => {}
                 Stake::Delivery => path.note_fault(range > 1),
             }
         }
         match self.recorded(owner, purpose) {
             Some(value) => value.min(range - 1),
             None => scale(self.seeded.u32(owner, purpose), range),
+        }
+    }
+
+    /// The result of earlier draws that were not visible: `actual`, unless whoever follows a kernel decides otherwise. The
+    /// enumerate driver visits both alternatives, `actual` first; a path with such a decision has no exact weight.
+    pub fn unseen(&mut self, actual: bool) -> bool {
+        match &mut self.driver {
+            Driver::Enumerate(path, _) => {
+                path.note_fault(true);
+                actual ^ path.either(self.now)
+            }
+            Driver::Seeded | Driver::Replay(_) => actual,
         }
     }
 

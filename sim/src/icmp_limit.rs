@@ -4,9 +4,14 @@
 //! as with `CONFIG_HZ=1000`; a slower tick only makes the kernel's arithmetic coarser.
 
 use crate::mutation::Mutation;
+mod credit;
+
+use crate::draws::{Draws, Purpose};
+use crate::ids::NetnsId;
 use crate::sysctl::{Setting, Sysctls};
 use crate::time::Instant;
 use crate::timer_wheel::TimerWheel;
+use credit::Credit;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -47,7 +52,7 @@ pub struct IcmpMessage {
 #[derive(Clone, Debug, Default)]
 pub struct IcmpLimit {
     /// Available tokens (`icmp_global_credit`).
-    credit: u64,
+    credit: Credit,
     /// Time of the last refill (`icmp_global_stamp`); `None` at first, so that the first message fills the bucket.
     credited_at: Option<u64>,
     peers: BTreeMap<IpAddr, Peer>,
@@ -69,12 +74,19 @@ struct Peer {
 impl IcmpLimit {
     /// True if the message may be sent; it is counted then.
     /// Linux: __icmp_send and icmp_reply, with icmpv4_global_allow, icmpv4_xrlim_allow and icmp_global_consume.
-    pub fn allow(&mut self, now: Instant, sysctls: &Sysctls, message: &IcmpMessage) -> bool {
+    pub fn allow(
+        &mut self,
+        draws: &mut Draws,
+        owner: NetnsId,
+        now: Instant,
+        sysctls: &Sysctls,
+        message: &IcmpMessage,
+    ) -> bool {
         if message.is_about_loopback || is_exempt(sysctls, message) || Mutation::ErrorsUnlimited.is_on() {
             return true;
         }
         let now = self.ticks(now);
-        if !self.has_credit(now, sysctls) {
+        if !self.has_credit(draws, now, sysctls) {
             return false;
         }
         // A cost of zero is unlimited; but a tick later the peer has no tokens for a route error.
@@ -82,8 +94,7 @@ impl IcmpLimit {
         if !message.leaves_by_loopback && !self.take(now, message.peer, cost, BURST_FACTOR * cost) {
             return false;
         }
-        // Deviation: the kernel takes 0, 1 or 2 at random, so that its rate cannot be measured remotely; here 1.
-        self.credit = self.credit.saturating_sub(1);
+        self.credit.consume(draws.below(owner, Purpose::IcmpCredit, 3));
         true
     }
 
@@ -132,8 +143,8 @@ impl IcmpLimit {
     }
 
     // Linux: icmp_global_allow. Tokens are added in steps of at least 20 ms, for at most one second.
-    fn has_credit(&mut self, now: u64, sysctls: &Sysctls) -> bool {
-        if self.credit > 0 {
+    fn has_credit(&mut self, draws: &mut Draws, now: u64, sysctls: &Sysctls) -> bool {
+        if self.credit.is_left(draws) {
             return true;
         }
         let since = self.credited_at.map_or(HZ, |then| (now - then).min(HZ));
@@ -145,7 +156,7 @@ impl IcmpLimit {
             return false;
         }
         self.credited_at = Some(now);
-        self.credit = earned.min(u64::from(sysctls.value(Setting::IcmpMsgsBurst)));
+        self.credit.add(earned, u64::from(sysctls.value(Setting::IcmpMsgsBurst)));
         true
     }
 

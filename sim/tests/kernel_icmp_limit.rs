@@ -7,7 +7,9 @@
 mod netns;
 
 use sim::device::Devices;
+use sim::draws::Draws;
 use sim::icmp_limit::{IcmpLimit, IcmpMessage};
+use sim::ids::NetnsId;
 use sim::sysctl::Sysctls;
 use sim::time::Instant;
 use std::net::{IpAddr, Ipv4Addr};
@@ -125,15 +127,16 @@ fn simulated(settings: &[&str], bursts: &[(To, usize)]) -> Sent {
         sysctls.set(&Devices::default(), name, value).unwrap();
     }
     let mut limit = IcmpLimit::default();
+    let mut draws = Draws::seeded(0);
     let mut sent = (0, 0);
     for to in bursts.iter().flat_map(|(to, count)| std::iter::repeat_n(*to, *count)) {
-        let is_sent = usize::from(is_sent(&mut limit, &sysctls, to));
+        let is_sent = usize::from(is_sent(&mut limit, &mut draws, &sysctls, to));
         if to == To::Back { sent.1 += is_sent } else { sent.0 += is_sent }
     }
     sent
 }
 
-fn is_sent(limit: &mut IcmpLimit, sysctls: &Sysctls, to: To) -> bool {
+fn is_sent(limit: &mut IcmpLimit, draws: &mut Draws, sysctls: &Sysctls, to: To) -> bool {
     let now = Instant::START;
     let loops = to == To::Loopback;
     let peer = IpAddr::V4(if loops { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 0, 0, 2) });
@@ -144,5 +147,5 @@ fn is_sent(limit: &mut IcmpLimit, sysctls: &Sysctls, to: To) -> bool {
         To::Back => (5, 1, limit.allow_redirect(now, peer)),
     };
     let message = IcmpMessage { icmp_type, code, peer, is_about_loopback: loops, leaves_by_loopback: loops };
-    is_due && limit.allow(now, sysctls, &message)
+    is_due && limit.allow(draws, NetnsId(0), now, sysctls, &message)
 }

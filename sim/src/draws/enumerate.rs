@@ -23,6 +23,8 @@ enum Odds {
     Chance { threshold: u32 },
     /// A number below `range`, by multiply and shift of a 32-bit number.
     Below { range: u32 },
+    /// 0 or 1, with unknown probabilities.
+    Either,
 }
 
 impl Odds {
@@ -31,6 +33,8 @@ impl Odds {
         match self {
             Self::Chance { threshold } if alternative == 0 => (u64::from((1 << 31) - threshold), 31),
             Self::Chance { threshold } => (u64::from(threshold), 31),
+            // Any positive weight: the path has none.
+            Self::Either => (1, 1),
             Self::Below { range } => {
                 // reciprocal_scale maps the 2^32 numbers to `range` intervals; interval i starts at ceil(i * 2^32 /
                 // range).
@@ -42,7 +46,7 @@ impl Odds {
 
     const fn count(self) -> u32 {
         match self {
-            Self::Chance { .. } => 2,
+            Self::Chance { .. } | Self::Either => 2,
             Self::Below { range } => range,
         }
     }
@@ -121,6 +125,11 @@ impl Enumerate {
 
     pub(super) fn below(&mut self, at: Instant, range: u32) -> u32 {
         self.choose(at, Odds::Below { range })
+    }
+
+    /// The first alternative, or on a later path the other one: true.
+    pub(super) fn either(&mut self, at: Instant) -> bool {
+        self.choose(at, Odds::Either) == 1
     }
 
     fn choose(&mut self, at: Instant, odds: Odds) -> u32 {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::device::Devices;
+use crate::draws::{Enumerate, Recorded};
 use std::net::Ipv4Addr;
 
 const PORT_UNREACHABLE: IcmpMessage = IcmpMessage {
@@ -9,6 +10,14 @@ const PORT_UNREACHABLE: IcmpMessage = IcmpMessage {
     is_about_loopback: false,
     leaves_by_loopback: false,
 };
+
+/// Draws with which each message takes one credit.
+fn average() -> Draws {
+    let one = Recorded { owner: NetnsId(0), purpose: Purpose::IcmpCredit, value: 1 };
+    let mut draws = Draws::seeded(0);
+    draws.replay(std::iter::repeat_n(one, 10_000));
+    draws
+}
 
 fn at_millis(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
@@ -21,10 +30,13 @@ fn check(settings: &[(&str, &str)], message: IcmpMessage, at: &[(u64, usize)], e
         sysctls.set(&Devices::default(), name, value).unwrap();
     }
     let mut limit = IcmpLimit::default();
+    let mut draws = average();
     let sent: Vec<_> = at
         .iter()
         .map(|&(millis, count)| {
-            (0..count).filter(|_| limit.allow(at_millis(millis), &sysctls, &message)).count()
+            (0..count)
+                .filter(|_| limit.allow(&mut draws, NetnsId(0), at_millis(millis), &sysctls, &message))
+                .count()
         })
         .collect();
     assert_eq!(sent, expected, "{settings:?} {message:?} {at:?}");
@@ -69,10 +81,17 @@ fn sysctls_change_the_limits() {
 fn the_bucket_of_the_netns_spans_peers() {
     let sysctls = Sysctls::default();
     let mut limit = IcmpLimit::default();
+    let mut draws = average();
     let allowed = (0..=255)
         .filter(|host| {
             let peer = IpAddr::from([10, 0, 1, *host]);
-            limit.allow(at_millis(0), &sysctls, &IcmpMessage { peer, ..PORT_UNREACHABLE })
+            limit.allow(
+                &mut draws,
+                NetnsId(0),
+                at_millis(0),
+                &sysctls,
+                &IcmpMessage { peer, ..PORT_UNREACHABLE },
+            )
         })
         .count();
     assert_eq!(allowed, 50);
@@ -82,11 +101,12 @@ fn the_bucket_of_the_netns_spans_peers() {
 fn route_errors_take_from_the_same_bucket() {
     let sysctls = Sysctls::default();
     let mut limit = IcmpLimit::default();
+    let mut draws = average();
     let peer = PORT_UNREACHABLE.peer;
     let allowed = (0..20)
         .filter(|_| {
             limit.allow_route_error(at_millis(0), peer)
-                && limit.allow(at_millis(0), &sysctls, &PORT_UNREACHABLE)
+                && limit.allow(&mut draws, NetnsId(0), at_millis(0), &sysctls, &PORT_UNREACHABLE)
         })
         .count();
     // Five tokens, two per message: the third message finds one token for its first limit and none for the second.
@@ -98,7 +118,8 @@ fn an_error_that_costs_nothing_leaves_no_tokens_for_a_route_error() {
     let mut sysctls = Sysctls::default();
     sysctls.set(&Devices::default(), "net.ipv4.icmp_ratelimit", "0").unwrap();
     let mut limit = IcmpLimit::default();
-    assert!(limit.allow(at_millis(0), &sysctls, &PORT_UNREACHABLE));
+    let mut draws = average();
+    assert!(limit.allow(&mut draws, NetnsId(0), at_millis(0), &sysctls, &PORT_UNREACHABLE));
     assert!(!limit.allow_route_error(at_millis(999), PORT_UNREACHABLE.peer));
     assert!(limit.allow_route_error(at_millis(1_000), PORT_UNREACHABLE.peer));
 }
@@ -109,12 +130,13 @@ fn within_a_tick_an_error_that_costs_nothing_leaves_what_there_was() {
     let mut sysctls = Sysctls::default();
     sysctls.set(&Devices::default(), "net.ipv4.icmp_ratelimit", "0").unwrap();
     let mut limit = IcmpLimit::default();
+    let mut draws = average();
     let peer = PORT_UNREACHABLE.peer;
     for millis in [0, 0, 300] {
         assert!(limit.allow_route_error(at_millis(millis), peer), "at {millis} ms");
-        assert!(limit.allow(at_millis(millis), &sysctls, &PORT_UNREACHABLE));
+        assert!(limit.allow(&mut draws, NetnsId(0), at_millis(millis), &sysctls, &PORT_UNREACHABLE));
     }
-    assert!(limit.allow(at_millis(301), &sysctls, &PORT_UNREACHABLE));
+    assert!(limit.allow(&mut draws, NetnsId(0), at_millis(301), &sysctls, &PORT_UNREACHABLE));
     assert!(!limit.allow_route_error(at_millis(301), peer));
 }
 
@@ -140,8 +162,49 @@ fn redirects_become_rare_and_then_stop() {
 fn a_redirect_holds_errors_back_for_a_second() {
     let sysctls = Sysctls::default();
     let mut limit = IcmpLimit::default();
+    let mut draws = average();
     let peer = PORT_UNREACHABLE.peer;
     assert!(limit.allow_redirect(at_millis(0), peer));
-    assert!(!limit.allow(at_millis(999), &sysctls, &PORT_UNREACHABLE));
-    assert!(limit.allow(at_millis(1_000), &sysctls, &PORT_UNREACHABLE));
+    assert!(!limit.allow(&mut draws, NetnsId(0), at_millis(999), &sysctls, &PORT_UNREACHABLE));
+    assert!(limit.allow(&mut draws, NetnsId(0), at_millis(1_000), &sysctls, &PORT_UNREACHABLE));
+}
+
+#[test]
+fn a_burst_is_fifty_messages_on_average() {
+    let mut sysctls = Sysctls::default();
+    sysctls.set(&Devices::default(), "net.ipv4.icmp_ratelimit", "0").unwrap();
+    let burst = |seed| {
+        let (mut limit, mut draws) = (IcmpLimit::default(), Draws::seeded(seed));
+        (0..500)
+            .filter(|_| limit.allow(&mut draws, NetnsId(0), at_millis(0), &sysctls, &PORT_UNREACHABLE))
+            .count()
+    };
+    let bursts: Vec<usize> = (0..200).map(burst).collect();
+    let sum: usize = bursts.iter().sum();
+    assert!((200 * 49..200 * 53).contains(&sum), "{sum} in 200 bursts");
+    assert!(bursts.iter().min() < Some(&48) && bursts.iter().max() > Some(&54), "{bursts:?}");
+}
+
+#[test]
+fn whoever_follows_decides_when_the_credit_may_be_used_up() {
+    let mut sysctls = Sysctls::default();
+    for (name, value) in [("net.ipv4.icmp_ratelimit", "0"), ("net.ipv4.icmp_msgs_burst", "3")] {
+        sysctls.set(&Devices::default(), name, value).unwrap();
+    }
+    // The numbers of allowed messages on all paths through four of them: two use up four credits, at most.
+    let mut counts = Vec::new();
+    let mut next = Some(Enumerate::first());
+    while let Some(path) = next {
+        let (mut limit, mut draws) = (IcmpLimit::default(), average());
+        draws.enumerate(path);
+        let count = (0..4)
+            .filter(|_| limit.allow(&mut draws, NetnsId(0), at_millis(0), &sysctls, &PORT_UNREACHABLE))
+            .count();
+        counts.push(count);
+        let path = draws.enumerated().unwrap();
+        assert_eq!(path.weight(), None, "its probability is unknown");
+        next = path.next_path();
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [2, 3, 4]);
 }

@@ -65,7 +65,7 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
         is_about_loopback: about.meta.in_dev == Some(DeviceId::LOOPBACK),
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
-    if !ns.icmp_limit.allow(cx.now, &ns.sysctls, &message) {
+    if !ns.icmp_limit.allow(cx.draws, cx.netns, cx.now, &ns.sysctls, &message) {
         return;
     }
     let room = usize::from(ns.devices.get(route.device).mtu).min(ERROR_LEN_MAX) - 20 - 8;
@@ -203,7 +203,7 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
 /// True if the rate limits permit an echo reply (`icmp_reply`). Replies are limited if `icmp_ratemask` includes their type,
 /// which it does not by default. Unlike an error, a reply about a packet from the loopback device counts for the limit of
 /// the netns.
-fn may_reply(ns: &mut Netns, cx: &Context, dst: Ipv4Addr, route: RouteResult) -> bool {
+fn may_reply(ns: &mut Netns, cx: &mut Context, dst: Ipv4Addr, route: RouteResult) -> bool {
     let reply = IcmpMessage {
         icmp_type: icmp_type::ECHO_REPLY,
         code: 0,
@@ -211,7 +211,7 @@ fn may_reply(ns: &mut Netns, cx: &Context, dst: Ipv4Addr, route: RouteResult) ->
         is_about_loopback: false,
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
-    ns.icmp_limit.allow(cx.now, &ns.sysctls, &reply)
+    ns.icmp_limit.allow(cx.draws, cx.netns, cx.now, &ns.sysctls, &reply)
 }
 
 /// Delivers an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).
