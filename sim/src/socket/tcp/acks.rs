@@ -4,9 +4,9 @@
 
 use super::Disposition;
 use super::congestion::{Acked, Resend};
-use super::connection::{Connection, State};
+use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
-use super::send::Acked as SegmentsAcked;
+use super::send::{Acked as SegmentsAcked, Nagle};
 use super::seq::Seq;
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
@@ -73,6 +73,7 @@ impl Connection {
         }
         self.update_window(segment);
         self.soft_error = None;
+        self.acked_at = io.cx.now;
         let was_idle = self.snd.in_flight.is_empty();
         let acked = self.snd.acknowledge(ack);
         if acked.segments > 0 {
@@ -133,10 +134,11 @@ impl Connection {
             return;
         }
         self.retransmits = 0;
-        if self.snd.next_segment(self.mss()).is_some() {
+        if self.snd.next_segment(self.mss(), Nagle::On).is_some() {
+            self.rtt.stop_probing();
             self.timers.cancel(TimerKind::Retransmit);
         } else {
-            self.arm_window_probe(io);
+            self.arm_write_timer(io, WriteTimer::WindowProbe, self.rtt.probe_interval());
         }
     }
 
@@ -199,11 +201,11 @@ impl Connection {
     /// net/ipv4/tcp_output.c).
     fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
-        // Retransmission may merge segments, so that fewer remain.
+        // Retransmission may split or merge segments.
         while index < self.snd.in_flight.len() && self.congestion.has_room(self.snd.packets_in_flight()) {
             let sent = &self.snd.in_flight[index];
-            if sent.is_lost && !sent.is_resent {
-                self.retransmit(io, index);
+            if sent.is_lost && !sent.is_resent && !self.retransmit(io, index) {
+                break;
             }
             index += 1;
         }

@@ -126,6 +126,8 @@ pub(in crate::socket) struct Connection {
     pub(super) last_oow_ack: Option<Instant>,
     /// The outcome of a non-fatal ICMP error (`sk_err_soft`).
     pub(super) soft_error: Option<Outcome>,
+    /// Time of the peer's last acceptable ACK (`rcv_tstamp`).
+    pub(super) acked_at: Instant,
     /// Start of the application's last system call that may have sent something.
     pub(super) called_at: Instant,
 }
@@ -170,6 +172,7 @@ impl Connection {
             is_tlp_retransmission: false,
             last_oow_ack: None,
             soft_error: None,
+            acked_at: io.cx.now,
             called_at: io.cx.now,
         }
     }

@@ -5,7 +5,7 @@
 use super::connection::{Connection, State, WriteTimer};
 use super::rtt::RTO_MIN;
 use super::segment::{Options, Outgoing, SackBlocks};
-use super::send::InFlight;
+use super::send::{InFlight, Nagle};
 use super::seq::Seq;
 use super::{MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
@@ -69,13 +69,11 @@ impl Connection {
         let mut count = 0;
         let mut in_flight = self.snd.packets_in_flight();
         while self.congestion.has_room(in_flight)
-            && let Some((seq, end)) = self.snd.next_segment(mss)
+            && let Some((seq, end)) = self.snd.next_segment(mss, Nagle::On)
         {
             in_flight += 1;
             count += 1;
-            if end - seq < mss {
-                self.snd.snd_sml = end;
-            }
+            self.note_small_segment(seq, end, mss);
             let is_pushed = self.snd.is_end_of_write(seq, end);
             self.send_new(io, seq, end, is_pushed);
         }
@@ -85,6 +83,13 @@ impl Connection {
             self.schedule_loss_probe(io, false);
         } else if self.snd.has_unsent() && self.snd.in_flight.is_empty() {
             self.arm_window_probe(io);
+        }
+    }
+
+    /// Linux: `tcp_minshall_update`.
+    pub(super) fn note_small_segment(&mut self, seq: Seq, end: Seq, mss: u32) {
+        if end - seq < mss {
+            self.snd.snd_sml = end;
         }
     }
 
@@ -118,18 +123,19 @@ impl Connection {
         self.transmit(io, seq, Some(end), flags);
     }
 
-    /// Retransmits the segment of the flight with that index (`__tcp_retransmit_skb`).
-    pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) {
-        // Linux: tcp_retrans_try_collapse.
-        if io.settings.tcp_retrans_collapse && !matches!(self.state, State::SynSent | State::SynReceived) {
-            let mss = self.mss();
-            self.snd.collapse(index, mss);
+    /// Retransmits the segment of the flight with that index (`__tcp_retransmit_skb`). False if it is beyond the peer's window.
+    pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) -> bool {
+        if !matches!(self.state, State::SynSent | State::SynReceived) {
+            let (mss, may_collapse) = (self.mss(), io.settings.tcp_retrans_collapse);
+            if !self.snd.prepare_retransmission(index, mss, may_collapse) {
+                return false;
+            }
         }
         let sent = &mut self.snd.in_flight[index];
         sent.sent = io.cx.now;
         sent.is_retransmitted = true;
         sent.is_resent = true;
-        let (seq, end, is_pushed) = (sent.seq.max(self.snd.snd_una), sent.end, sent.is_pushed);
+        let (seq, end, is_pushed) = (sent.seq, sent.end, sent.is_pushed);
         match self.state {
             State::SynSent | State::SynReceived => self.transmit_syn(io),
             State::Established
@@ -140,14 +146,14 @@ impl Connection {
             | State::LastAck => self.transmit_range(io, seq, end, is_pushed),
             State::TimeWait(_) | State::Closed => {}
         }
+        true
     }
 
-    /// Retransmits the whole flight.
+    /// Retransmits the whole flight, as far as it is within the peer's window.
     pub(super) fn retransmit_all(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
-        // Retransmission may merge segments, so that fewer remain.
-        while index < self.snd.in_flight.len() {
-            self.retransmit(io, index);
+        // Retransmission may split or merge segments.
+        while index < self.snd.in_flight.len() && self.retransmit(io, index) {
             index += 1;
         }
     }
@@ -176,11 +182,8 @@ impl Connection {
         let window = self.rcv.select_window(self.rcv_mss());
         let echo = self.rcv.ts_recent.map_or(0, |(value, _)| value);
         let timestamps = self.has_timestamps.then(|| (timestamp(io.cx.now), echo));
-        let sack = if self.has_sack {
-            self.rcv.sack_blocks(if self.has_timestamps { 3 } else { 4 })
-        } else {
-            SackBlocks::new()
-        };
+        let sack =
+            if self.has_sack { self.rcv.sack_blocks(self.most_sack_blocks()) } else { SackBlocks::new() };
         let sender = self.sender(io);
         let snd_nxt = self.snd.snd_nxt;
         let payload = match end {
@@ -224,8 +227,22 @@ impl Connection {
         Sender { ident, socket: Some(self.id), route, flow: self.flow, cause: self.cause }
     }
 
-    /// Payload bytes per segment (`tcp_current_mss`; SACK blocks are not considered).
+    /// Number of SACK blocks that fit beside the other options (`tcp_established_options`).
+    const fn most_sack_blocks(&self) -> usize {
+        if self.has_timestamps { 3 } else { 4 }
+    }
+
+    /// Payload bytes of the next segment (`tcp_current_mss`). The SACK blocks that it reports leave less.
     pub(super) fn mss(&self) -> u32 {
+        match if self.has_sack { self.rcv.sack_count().min(self.most_sack_blocks()) } else { 0 } {
+            0 => self.mss_without_sack(),
+            // At least 8 bytes remain: 36 and four bytes of options from `MIN_SND_MSS`, or 28 and 12.
+            blocks => self.mss_without_sack() - 4 - 8 * u32::try_from(blocks).expect("at most 4"),
+        }
+    }
+
+    /// Linux: `mss_cache`, `tcp_sync_mss`.
+    fn mss_without_sack(&self) -> u32 {
         let options = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
         // At least two segments must fit into the peer's window (`tcp_bound_to_half_wnd`).
         let window = self.snd.max_window;

@@ -221,6 +221,11 @@ impl Receive {
         self.duplicate.take().into_iter().chain(self.sack.iter().copied()).take(limit).collect()
     }
 
+    /// The number of SACK blocks to report.
+    pub(super) fn sack_count(&self) -> usize {
+        self.sack.len() + usize::from(self.duplicate.is_some())
+    }
+
     fn append(&mut self, seq: Seq, bytes: &[u8], has_fin: bool) {
         let skip = usize::try_from(self.rcv_nxt - seq).expect("within a segment").min(bytes.len());
         self.unread.extend_from_slice(&bytes[skip..]);

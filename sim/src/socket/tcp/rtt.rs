@@ -27,6 +27,8 @@ pub(super) struct Rtt {
     rttvar_us: u64,
     /// `icsk_rto`: the timeout, including backoff.
     pub(super) rto: Duration,
+    /// Number of doublings of the timeout, or of the interval of window probes (`icsk_backoff`).
+    backoff: u32,
 }
 
 impl Default for Rtt {
@@ -37,6 +39,7 @@ impl Default for Rtt {
             mdev_max_us: 0,
             rttvar_us: 0,
             rto: Mutation::SynTimeoutLong.or(TIMEOUT_INIT * 2, TIMEOUT_INIT),
+            backoff: 0,
         }
     }
 }
@@ -75,6 +78,7 @@ impl Rtt {
         }
         let micros = ((self.srtt_us >> 3) + self.rttvar_us).div_ceil(TICK_US) * TICK_US;
         self.rto = Duration::from_micros(micros).min(RTO_MAX);
+        self.backoff = 0;
     }
 
     /// The handshake is complete. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.
@@ -87,6 +91,24 @@ impl Rtt {
     /// Doubles the timeout.
     pub(super) fn back_off(&mut self) {
         self.rto = (self.rto * 2).min(RTO_MAX);
+        self.backoff += 1;
+    }
+
+    /// The interval to the next probe of a closed window (`tcp_probe0_when`, include/net/tcp.h). It is doubled by probes, the
+    /// timeout of data is not.
+    pub(super) fn probe_interval(&self) -> Duration {
+        let doublings = self.backoff.min((RTO_MAX.as_micros() / RTO_MIN.as_micros()).ilog2() + 1);
+        (self.rto.max(RTO_MIN) * (1 << doublings)).min(RTO_MAX)
+    }
+
+    /// A closed window was probed.
+    pub(super) const fn probe_sent(&mut self) {
+        self.backoff += 1;
+    }
+
+    /// The window is open, or what fits was sent.
+    pub(super) const fn stop_probing(&mut self) {
+        self.backoff = 0;
     }
 }
 

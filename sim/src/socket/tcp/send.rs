@@ -35,6 +35,13 @@ pub(super) struct Send {
     pub(super) in_flight: VecDeque<InFlight>,
 }
 
+/// Whether a small segment waits until an earlier one is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nagle {
+    On,
+    Off,
+}
+
 /// A sent and unacknowledged segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
@@ -124,7 +131,7 @@ impl Send {
     /// window or Nagle's algorithm forbids it. Segments are not split to fit the window.
     ///
     /// Linux: `tcp_write_xmit`, `tcp_snd_wnd_test`, `tcp_nagle_test`, net/ipv4/tcp_output.c.
-    pub(super) fn next_segment(&self, mss: u32) -> Option<(Seq, Seq)> {
+    pub(super) fn next_segment(&self, mss: u32, nagle: Nagle) -> Option<(Seq, Seq)> {
         let start = self.snd_nxt;
         if !self.has_unsent() {
             return None;
@@ -136,7 +143,7 @@ impl Send {
         // Minshall: at most one small segment in flight.
         let is_small_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
         let is_held = bytes_left < mss && !self.has_fin && is_small_in_flight && !self.in_flight.is_empty();
-        (fits && !is_held).then_some((start, end))
+        (fits && (nagle == Nagle::Off || !is_held)).then_some((start, end))
     }
 
     /// Room in the peer's window beyond the flight.
@@ -183,13 +190,42 @@ impl Send {
         }
     }
 
-    /// Merges the flight's segment with that index with the following ones, as far as they fit into `mss` bytes
-    /// (`tcp_retrans_try_collapse`, net/ipv4/tcp_output.c).
-    pub(super) fn collapse(&mut self, index: usize, mss: u32) {
+    /// Prepares the flight's segment with that index for retransmission: what is acknowledged is cut off, and the rest
+    /// split or merged to what `mss` and the peer's window admit. False if the segment is beyond the window, which the peer has
+    /// reduced. The oldest one is sent even if the window is closed, as a probe.
+    ///
+    /// Linux: `__tcp_retransmit_skb`, net/ipv4/tcp_output.c.
+    pub(super) fn prepare_retransmission(&mut self, index: usize, mss: u32, may_collapse: bool) -> bool {
+        let end_of_window = self.snd_una + self.snd_wnd;
+        let sent = &mut self.in_flight[index];
+        sent.seq = sent.seq.max(self.snd_una);
+        let InFlight { seq, end, .. } = *sent;
+        let room = if end_of_window.is_after(seq) {
+            mss.min(end_of_window - seq)
+        } else if seq == self.snd_una {
+            mss
+        } else {
+            return false;
+        };
+        let length = end - seq - u32::from(self.covers_fin(end));
+        if length > room {
+            let sent = &mut self.in_flight[index];
+            let rest = InFlight { seq: seq + room, ..*sent };
+            (sent.end, sent.is_pushed) = (seq + room, false);
+            self.in_flight.insert(index + 1, rest);
+        } else if length < room && may_collapse {
+            self.collapse(index, room, end_of_window);
+        }
+        true
+    }
+
+    /// Merges the flight's segment with that index with the following ones, as far as they fit into `room` bytes and into the
+    /// peer's window (`tcp_retrans_try_collapse`, net/ipv4/tcp_output.c).
+    fn collapse(&mut self, index: usize, room: u32, end_of_window: Seq) {
         while let Some(next) = self.in_flight.get(index + 1) {
             let end = next.end;
             let length = end - self.in_flight[index].seq - u32::from(self.covers_fin(end));
-            if length > mss {
+            if length > room || end.is_after(end_of_window) {
                 break;
             }
             let next = self.in_flight.remove(index + 1);

@@ -4,6 +4,7 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::rtt::{RTO_MAX, RTO_MIN, model_timeout};
+use super::send::Nagle;
 use crate::ids::TimerKind;
 use crate::socket::SocketIo;
 use crate::socket::flow::Flows;
@@ -41,12 +42,13 @@ impl Connection {
         if self.snd.in_flight.is_empty() {
             return;
         }
-        if self.is_given_up(io) {
+        let is_probe = self.is_window_closed();
+        if if is_probe { self.is_silent(io) } else { self.is_given_up(io) } {
             self.abort(io, flows, self.timeout_outcome());
             return;
         }
         self.enter_loss();
-        self.retransmits += 1;
+        self.retransmits += u32::from(!is_probe);
         self.retransmit(io, 0);
         self.retrans_stamp.get_or_insert(io.cx.now);
         // Since 6.5 the first intervals between SYNs are equal.
@@ -56,6 +58,20 @@ impl Connection {
             self.rtt.back_off();
         }
         self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
+    }
+
+    /// True if the peer has closed its window after the segment was sent. Its retransmissions are probes then, for as long as
+    /// the peer answers.
+    fn is_window_closed(&self) -> bool {
+        let is_handshake = matches!(self.state, State::SynSent | State::SynReceived);
+        self.snd.snd_wnd == 0 && !self.is_orphan() && !is_handshake
+    }
+
+    /// Linux: `tcp_rtx_probe0_timed_out`.
+    fn is_silent(&self, io: &SocketIo<'_, '_>) -> bool {
+        let Some(first) = self.retrans_stamp else { return false };
+        let limit = RTO_MAX * 2;
+        io.cx.now - self.acked_at > limit && io.cx.now - first > limit
     }
 
     /// Marks everything in flight as lost (`tcp_enter_loss`, net/ipv4/tcp_input.c).
@@ -108,17 +124,24 @@ impl Connection {
     /// Retransmits the last segment, or sends new data, so that its ACK reveals what was lost (`tcp_send_loss_probe`).
     fn send_loss_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         if self.tlp_high_seq.is_none() && !self.snd.in_flight.is_empty() {
-            if let Some((seq, end)) = self.snd.next_segment(self.mss()) {
-                let is_pushed = self.snd.is_end_of_write(seq, end);
-                self.send_new(io, seq, end, is_pushed);
-                self.is_tlp_retransmission = false;
-            } else {
-                self.retransmit(io, self.snd.in_flight.len() - 1);
-                self.is_tlp_retransmission = true;
+            let mss = self.mss();
+            let is_sent = match self.snd.next_segment(mss, Nagle::Off) {
+                Some((seq, end)) => {
+                    self.note_small_segment(seq, end, mss);
+                    self.send_new(io, seq, end, self.snd.is_end_of_write(seq, end));
+                    self.is_tlp_retransmission = false;
+                    true
+                }
+                None => {
+                    self.is_tlp_retransmission = self.retransmit(io, self.snd.in_flight.len() - 1);
+                    self.is_tlp_retransmission
+                }
+            };
+            if is_sent {
+                self.tlp_high_seq = Some(self.snd.snd_nxt);
+                // The retransmission timer restarts at the probe.
+                self.write_timer = WriteTimer::Retransmit;
             }
-            self.tlp_high_seq = Some(self.snd.snd_nxt);
-            // The retransmission timer restarts at the probe.
-            self.write_timer = WriteTimer::Retransmit;
         }
         self.rearm_rto(io);
     }
@@ -128,21 +151,22 @@ impl Connection {
         if !self.snd.in_flight.is_empty() || !self.snd.has_unsent() {
             return;
         }
-        self.retrans_stamp.get_or_insert(io.cx.now);
         if self.retransmits >= self.patience(io) {
             self.abort(io, flows, self.timeout_outcome());
             return;
         }
-        self.retransmits += 1;
         let room = self.snd.window_left().min(self.mss());
         if room > 0 {
             // Sends as much as fits, even if the segment must be split.
             let seq = self.snd.snd_nxt;
+            self.retransmits = 0;
+            self.rtt.stop_probing();
             self.send_new(io, seq, seq + room, true);
         } else {
+            self.retransmits += 1;
             self.send_window_probe(io);
-            self.rtt.back_off();
-            self.arm_write_timer(io, WriteTimer::WindowProbe, self.rtt.rto);
+            self.rtt.probe_sent();
+            self.arm_write_timer(io, WriteTimer::WindowProbe, self.rtt.probe_interval());
         }
     }
 }
