@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 60] = built_in![
+pub const SCENARIOS: [BuiltIn; 63] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -75,6 +75,7 @@ pub const SCENARIOS: [BuiltIn; 60] = built_in![
     "route-localnet-off",
     "ttl-expires",
     "ip-default-ttl",
+    "broadcast-forwarding",
     "icmp-error-source",
     "icmp-echo-ignore-all",
     "icmp-errors-limited",
@@ -85,11 +86,13 @@ pub const SCENARIOS: [BuiltIn; 60] = built_in![
     "port-closed-open-connection",
     "listener-receive-buffer",
     "tcp-handshake-rst",
+    "syn-ack-ttl-expires",
     "tcp-data-past-fin",
     "tcp-urgent-byte",
     "tcp-min-snd-mss",
     "tcp-ecn",
     "multicast-ttl",
+    "multicast-all-hosts",
     "udp-to-unspecified",
     "echo-replies-limited",
     "tcp-fin-after-timeout",

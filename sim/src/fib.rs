@@ -19,7 +19,7 @@ pub use address::{
 };
 pub use cache::InputCache;
 pub use exception::LIFETIME as REDIRECT_LIFETIME;
-pub use input::{InputKey, error_code, is_redirect_due, route_input};
+pub use input::{InputKey, error_code, is_member, is_redirect_due, route_input};
 pub use output::{OutputKey, route_me_harder, route_output};
 pub use route::{FibError, Route, Selector, TableId};
 pub use source::{confirm_address, select_source};

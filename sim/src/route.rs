@@ -47,6 +47,19 @@ impl RouteResult {
         self.gateway.unwrap_or(dst)
     }
 
+    /// The own address that answers a packet to `dst` received along this route: for a broadcast or multicast, the source of
+    /// the route back (`fib_compute_spec_dst`, net/ipv4/fib_frontend.c).
+    pub const fn spec_dst(&self, dst: IpAddr) -> IpAddr {
+        match self.kind {
+            RouteKind::Broadcast | RouteKind::Multicast => self.source,
+            RouteKind::Unicast
+            | RouteKind::Local
+            | RouteKind::Unreachable
+            | RouteKind::Prohibit
+            | RouteKind::Blackhole => dst,
+        }
+    }
+
     /// The source address, of a decision of the IPv4 FIB.
     ///
     /// # Panics

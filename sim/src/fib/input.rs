@@ -141,8 +141,9 @@ fn forward(
     let device = entry.device.ok_or(DropReason::IpNoRouteIn)?;
     validate_source(fib, devices, sysctls, key, Some(device))?;
     let source = entry.source(devices, sysctls);
+    // A forwarded broadcast differs from a datagram only in its neighbour: `RTCF_BROADCAST` is not set on its route.
     Ok(RouteResult {
-        kind: entry.route.kind,
+        kind: RouteKind::Unicast,
         device,
         gateway: fib.gateway(entry, key.dst).map(IpAddr::V4),
         source: source.into(),
@@ -167,15 +168,20 @@ fn broadcast_input(
     })
 }
 
-// Linux: ip_route_input_mc and ip_mc_validate_source. Every device that is up is a member of 224.0.0.1 (ip_mc_up,
-// net/ipv4/igmp.c); sockets cannot join other groups.
+/// True if devices receive this multicast group (`ip_check_mc_rcu`, net/ipv4/igmp.c). Every device that is up is a member of
+/// 224.0.0.1 (`ip_mc_up`); no application here joins other groups.
+pub fn is_member(group: Ipv4Addr) -> bool {
+    group == Ipv4Addr::new(224, 0, 0, 1)
+}
+
+// Linux: ip_route_input_mc and ip_mc_validate_source.
 fn route_multicast(
     fib: &Fib,
     devices: &Devices,
     sysctls: &Sysctls,
     key: &InputKey,
 ) -> Result<RouteResult, DropReason> {
-    if key.dst != Ipv4Addr::new(224, 0, 0, 1) {
+    if !is_member(key.dst) {
         return Err(DropReason::NotForUs);
     }
     if key.src.is_multicast() || key.src.is_broadcast() {

@@ -39,8 +39,14 @@ pub(super) fn udp_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: 
     let Some(id) = lookup(sockets, local, remote) else { return Delivery::NoSocket };
     let Sockets { table, flows, .. } = sockets;
     if let Some(Socket::Udp(socket)) = table.get_mut(id) {
-        let datagram =
-            Datagram { packet: packet.id, flow: packet.flow, local, remote, payload: udp.payload() };
+        let datagram = Datagram {
+            packet: packet.id,
+            flow: packet.flow,
+            local,
+            remote,
+            spec_dst: packet.meta.route.map_or(dst, |route| route.spec_dst(dst)),
+            payload: udp.payload(),
+        };
         if socket.datagram_arrived(io, flows, &datagram) {
             table.remove(id);
         }

@@ -83,10 +83,13 @@ fn tcp_v4_err(
             connection.icmp_err(io, flows, message, sequence);
         }),
         Some(Socket::Request(request)) => {
-            // `tcp_req_err`: only these end a handshake.
-            let is_fatal = message.icmp_type == icmp_type::PARAMETER_PROBLEM
-                || (message.icmp_type == icmp_type::DEST_UNREACHABLE
-                    && matches!(message.code, unreachable_code::NET | unreachable_code::HOST));
+            // `tcp_req_err`: only these end a handshake. ICMP does not pass on a reassembly timeout (`icmp_unreach`).
+            let is_fatal = matches!(
+                (message.icmp_type, message.code),
+                (icmp_type::DEST_UNREACHABLE, unreachable_code::NET | unreachable_code::HOST)
+                    | (icmp_type::TIME_EXCEEDED, 0)
+                    | (icmp_type::PARAMETER_PROBLEM, _)
+            );
             if is_fatal && request.isn.0 == sequence {
                 sockets.table.remove(id);
             }

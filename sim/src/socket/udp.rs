@@ -51,6 +51,8 @@ pub(super) struct Datagram<'p> {
     pub(super) flow: Option<FlowId>,
     pub(super) local: Endpoint,
     pub(super) remote: Endpoint,
+    /// The source of an answer (`ipi_spec_dst`, ip(7)).
+    pub(super) spec_dst: IpAddr,
     pub(super) payload: &'p [u8],
 }
 
@@ -101,7 +103,7 @@ impl UdpSocket {
                     Event::Socket(SocketEvent::Accepted { flow, socket, local, remote })
                 });
                 if let Some(answer) = server.answer(datagram.payload, local, remote) {
-                    let from = (answer_source(io, local.0, remote.0), local.1);
+                    let from = (answer_source(io, datagram.spec_dst, remote.0), local.1);
                     let cause = Some(datagram.packet);
                     let sender = Sender { id: self.id, ident: None, route: None, flow, cause };
                     send(io, (from, remote), &answer, sender);
@@ -172,7 +174,7 @@ impl UdpSocket {
     }
 }
 
-/// The source of an answer: the contacted address, like a server that uses `IP_PKTINFO`. A raw packet to 0.0.0.0 was
+/// The source of an answer: `ipi_spec_dst`, like a server that uses `IP_PKTINFO`. A raw packet to 0.0.0.0 was
 /// delivered by the loopback device; with that source, sendmsg(2) uses the route's (`udp_sendmsg`).
 fn answer_source(io: &SocketIo<'_, '_>, local: IpAddr, remote: IpAddr) -> IpAddr {
     match (local, remote) {

@@ -178,18 +178,21 @@ pub(crate) fn icmp_rcv(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     }
 }
 
-/// Replies to an echo request from the contacted address (`icmp_echo`, `icmp_reply`).
+/// Replies to an echo request from the contacted address, or to a broadcast from an own one (`icmp_echo`, `icmp_reply`).
 fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let ip = packet.ipv4();
-    let is_unicast = packet.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
-    let is_ignored = ns.sysctls.value(Setting::IcmpEchoIgnoreAll) != 0 && !Mutation::EchoIgnoreUnread.is_on();
-    if is_ignored || !is_unicast {
+    let Some(received) = packet.meta.route else { unreachable!("only routed packets are delivered") };
+    let is_unicast = received.kind == RouteKind::Local;
+    let is_on = |setting| ns.sysctls.value(setting) != 0;
+    let is_ignored = is_on(Setting::IcmpEchoIgnoreAll) && !Mutation::EchoIgnoreUnread.is_on();
+    if is_ignored || (!is_unicast && is_on(Setting::IcmpEchoIgnoreBroadcasts)) {
         return kfree_skb(ns, cx, packet, DropReason::NotForUs);
     }
     let Some(request) = Icmpv4::new_checked(ip.payload()) else { unreachable!("checked by icmp_rcv") };
     let rest = [ip.payload()[4], ip.payload()[5], ip.payload()[6], ip.payload()[7]];
     let message = build::icmpv4(icmp_type::ECHO_REPLY, 0, rest, request.payload());
-    let (src, dst, tos) = (ip.dst(), ip.src(), ip.tos());
+    let src = if is_unicast { ip.dst() } else { received.ipv4_source() };
+    let (dst, tos) = (ip.src(), ip.tos());
     if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst)
         && may_reply(ns, cx, dst, route)
     {

@@ -5,7 +5,7 @@ use super::{carry_out, dev, fragment};
 use crate::context::Context;
 use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
-use crate::fib::{OutputKey, Routing, route_me_harder, route_output};
+use crate::fib::{OutputKey, Routing, is_member, route_me_harder, route_output};
 use crate::hook::{Family, Hook, HookState};
 use crate::ids::DeviceId;
 use crate::neigh::Resolution;
@@ -48,15 +48,36 @@ pub(crate) fn ip_local_out(ns: &mut Netns, cx: &mut Context, packet: Packet) -> 
 /// Passes a packet through POSTROUTING to the neighbour (`ip_output`).
 pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
-    let state = HookState {
-        family: Family::Ipv4,
-        hook: Hook::Postrouting,
-        in_dev: None,
-        out_dev: Some(route.device),
-    };
-    if let Ok(packet) = nf_hook(ns, cx, state, packet) {
+    if route.kind == RouteKind::Multicast {
+        ip_mc_loop(ns, cx, route.device, &packet);
+    }
+    if let Ok(packet) = postrouting(ns, cx, route.device, packet) {
         ip_finish_output(ns, cx, packet);
     }
+}
+
+/// Returns a copy of a multicast to this netns if the device is a member of the group (`ip_mc_output`). No application here
+/// clears `IP_MULTICAST_LOOP`.
+fn ip_mc_loop(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: &Packet) {
+    if device == DeviceId::LOOPBACK || !is_member(packet.ipv4().dst()) {
+        return;
+    }
+    let copy = cx.trace.fork(cx.now, cx.netns, packet);
+    ns.conntrack.hold(&copy);
+    if let Ok(copy) = postrouting(ns, cx, device, copy) {
+        dev::dev_loopback_xmit(ns, cx, device, copy);
+    }
+}
+
+fn postrouting(
+    ns: &mut Netns,
+    cx: &mut Context,
+    device: DeviceId,
+    packet: Packet,
+) -> Result<Packet, Stopped> {
+    let state =
+        HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
+    nf_hook(ns, cx, state, packet)
 }
 
 /// Fragments packets that exceed the MTU, or that were reassembled (`ip_finish_output`).

@@ -278,16 +278,23 @@ impl Receive {
             }
             let is_covered = !end.is_before(next_end);
             let overlap_end = if is_covered { next_end } else { end };
-            self.duplicate = Some(match self.duplicate {
-                Some((first, last)) => {
-                    (if start.is_before(first) { start } else { first }, last.max(overlap_end))
-                }
-                None => (start, overlap_end),
-            });
+            self.extend_duplicate(start, overlap_end);
             if !is_covered {
                 break;
             }
             self.reorder.remove(index);
+        }
+    }
+
+    /// Extends the duplicate to be reported, unless there is a gap between the two (`tcp_dsack_extend`).
+    fn extend_duplicate(&mut self, start: Seq, end: Seq) {
+        match &mut self.duplicate {
+            None => self.duplicate = Some((start, end)),
+            Some((first, last)) if !start.is_after(*last) && !first.is_after(end) => {
+                *first = if start.is_before(*first) { start } else { *first };
+                *last = end.max(*last);
+            }
+            Some(_) => {}
         }
     }
 

@@ -141,7 +141,7 @@ fn an_error_is_what_a_connection_is_told_when_it_times_out() {
 }
 
 #[test]
-fn a_handshake_ends_with_host_or_net_unreachable_only() {
+fn only_some_errors_end_a_handshake() {
     for (icmp_type, code, ..) in ERRORS {
         let mut pair = Pair::with_server(identify());
         // SYN|ACKs are lost.
@@ -152,7 +152,7 @@ fn a_handshake_ends_with_host_or_net_unreachable_only() {
         let quoted = pair.frames.iter().rfind(|frame| frame.from == SERVER).unwrap().l3[..28].to_vec();
         pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, 0, &quoted));
         let has_ended = pair.open_sockets()[SERVER] < before;
-        let is_fatal = matches!((icmp_type, code), (3, 0 | 1) | (12, 0));
+        let is_fatal = matches!((icmp_type, code), (3, 0 | 1) | (11, 0) | (12, 0));
         assert_eq!(has_ended, is_fatal, "{icmp_type} {code}");
     }
 }
