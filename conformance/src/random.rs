@@ -14,9 +14,10 @@ pub use examine::{Anomaly, AnomalyKind, Examined, examine};
 pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
-    DetectLocal, ExternalIp, Ingress, RandomDestination, RandomHost, RandomNode, RandomNodePortAddresses,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
-    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
+    RandomHost, RandomLine, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket, RandomParty,
+    RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges,
+    RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 
 #[cfg(test)]

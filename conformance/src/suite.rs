@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 63] = built_in![
+pub const SCENARIOS: [BuiltIn; 64] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -80,6 +80,7 @@ pub const SCENARIOS: [BuiltIn; 63] = built_in![
     "icmp-echo-ignore-all",
     "icmp-errors-limited",
     "neighbour-queue",
+    "neighbour-queue-dropped",
     "arp-ignore",
     "arp-announce",
     "pod-deleted-open-connection",

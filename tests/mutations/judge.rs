@@ -107,7 +107,18 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
 /// The back end of iptables makes no difference to the simulator.
 const AGAINST_KERNEL: [&str; 4] = ["--against", "kernel", "--backend", "legacy"];
 
+/// A late machine may cause a difference, but not three times.
+const RETRIES: &str = "2";
+
 impl Judge {
+    /// How often to judge again before a fault counts as found; zero if the command itself does so.
+    pub(crate) const fn retries(&self) -> usize {
+        match self {
+            Expectations(_) | Kernel(_) | Fuzz { .. } => 0,
+            Test(..) => 2,
+        }
+    }
+
     /// The command that judges. Its files go to `folder`.
     pub(crate) fn command(&self, folder: &Path) -> Command {
         let mut command = match self {
@@ -118,9 +129,9 @@ impl Judge {
             Expectations(scenario) => {
                 command.args(["conformance", "--filter", &format!("name(={scenario})")]);
             }
-            // A late machine may cause a difference, but not three times.
             Kernel(scenario) => {
-                command.args(["conformance", "--filter", &format!("name(={scenario})"), "--retries", "2"]);
+                command.args(["conformance", "--filter", &format!("name(={scenario})")]);
+                command.args(["--retries", RETRIES]);
                 command.args(AGAINST_KERNEL);
             }
             Fuzz { seed, clusters } => {

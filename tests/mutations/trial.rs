@@ -4,7 +4,7 @@ use crate::judge::Judge;
 use conformance::mutation::Mutation;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The variable by which a process learns of its mutation.
@@ -50,16 +50,21 @@ impl Trial {
     pub(crate) fn run(&self) -> Outcome {
         let started = Instant::now();
         let folder = self.folder();
-        let mut command = self.judge.command(&folder);
-        let name = self.mutation.map(|mutation| format!("{mutation:?}")).unwrap_or_default();
-        command.env(VARIABLE, name).env("INSTA_UPDATE", "no").env("HAIRPIN_KERNEL", "required");
-        let verdict = self.verdict(command);
+        let mut verdict = self.verdict(&folder);
+        for _ in 0..self.judge.retries() {
+            if verdict == Verdict::Found {
+                verdict = self.verdict(&folder);
+            }
+        }
         // Only the scenario of a shrunk cluster is in it; a trial that needs it can be repeated.
         let _ = fs::remove_dir_all(folder);
         Outcome { trial: self.clone(), verdict, took: started.elapsed() }
     }
 
-    fn verdict(&self, mut command: Command) -> Verdict {
+    fn verdict(&self, folder: &Path) -> Verdict {
+        let mut command = self.judge.command(folder);
+        let name = self.mutation.map(|mutation| format!("{mutation:?}")).unwrap_or_default();
+        command.env(VARIABLE, name).env("INSTA_UPDATE", "no").env("HAIRPIN_KERNEL", "required");
         let output = match command.stdin(Stdio::null()).output() {
             Ok(output) => output,
             Err(error) => return Verdict::Failed(format!("{command:?}: {error}")),

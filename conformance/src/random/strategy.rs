@@ -2,6 +2,8 @@
 //!
 //! Alternatives are ordered from plain to unusual, because values shrink towards the first.
 
+mod script;
+
 use proptest::array;
 use proptest::collection::vec;
 use proptest::option::{of, weighted};
@@ -12,9 +14,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proxy_core::objects::Protocol;
 
 use super::world::{
-    DetectLocal, ExternalIp, Ingress, RandomDestination, RandomHost, RandomNode, RandomNodePortAddresses,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
-    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
+    RandomHost, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty, RandomPod, RandomPort,
+    RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl,
+    RandomWorld, ServiceKind, TargetPort,
 };
 use crate::scenario::Cni;
 
@@ -42,6 +45,8 @@ const NODES_MAX: u8 = 3;
 /// Slots of Pods: six that may exist initially, and those that steps add.
 const PODS: u8 = 8;
 const SERVICES: u8 = 3;
+/// Slots of external hosts; the first one exists.
+pub(super) const HOSTS: u8 = 4;
 /// Maximum number of ports of a Service.
 pub(super) const PORTS_MAX: u8 = 2;
 
@@ -79,6 +84,26 @@ const SYSCTLS: [RandomSysctl; 30] = [
     sysctl("net.netfilter.nf_conntrack_tcp_timeout_close", "100"),
 ];
 
+/// Sysctls that affect packets on external hosts and Pods.
+const END_SYSCTLS: [RandomSysctl; 16] = [
+    sysctl("net.ipv4.ip_forward", "1"),
+    sysctl("net.ipv4.ip_default_ttl", "2"),
+    sysctl("net.ipv4.ip_default_ttl", "255"),
+    sysctl("net.ipv4.icmp_echo_ignore_all", "1"),
+    sysctl("net.ipv4.icmp_ratelimit", "0"),
+    sysctl("net.ipv4.conf.all.rp_filter", "1"),
+    sysctl("net.ipv4.conf.all.route_localnet", "1"),
+    sysctl("net.ipv4.conf.all.accept_local", "1"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "8"),
+    sysctl("net.ipv4.conf.all.arp_filter", "1"),
+    sysctl("net.ipv4.conf.all.send_redirects", "0"),
+    sysctl("net.ipv4.conf.all.accept_redirects", "0"),
+    sysctl("net.ipv4.conf.all.secure_redirects", "0"),
+    sysctl("net.ipv4.conf.all.shared_media", "0"),
+    sysctl("net.ipv4.tcp_tw_reuse", "1"),
+    sysctl("net.ipv4.tcp_syn_retries", "1"),
+];
+
 const fn sysctl(name: &'static str, value: &'static str) -> RandomSysctl {
     RandomSysctl { name, value }
 }
@@ -88,30 +113,35 @@ fn world() -> BoxedStrategy<RandomWorld> {
         vec(step(), 1..=6),
         array::uniform3(weighted(0.6, service())),
         array::uniform6(weighted(0.6, pod())),
-        (host(), weighted(0.4, host())),
+        (host(), weighted(0.4, host()), weighted(0.2, host()), weighted(0.2, host())),
     );
+    let gateway = prop_oneof![
+        4 => Just(RandomGateway::Switch),
+        2 => Just(RandomGateway::Missing),
+        1 => (0..HOSTS).prop_map(RandomGateway::Host),
+    ];
     let network = (
         weighted(0.4, proxy()),
         prop_oneof![2 => Just(Vec::new()), 1 => vec(select(&SYSCTLS[..]), 1..=2)],
         prop_oneof![2 => Just(Cni::Bridge), 1 => Just(Cni::Ptp)],
         prop_oneof![3 => Just(true), 1 => Just(false)],
-        prop_oneof![2 => Just(true), 1 => Just(false)],
+        gateway,
         vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
     );
     (things, network)
         .prop_map(|(things, network)| {
-            let (steps, services, pods, (client, far)) = things;
-            let (proxy, sysctls, cni, is_hairpin, has_gateway, nodes) = network;
+            let (steps, services, pods, (client, far, near, router)) = things;
+            let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
                 steps,
                 services: services.into(),
                 pods: pods.into(),
-                hosts: vec![Some(client), far],
+                hosts: vec![Some(client), far, near, router],
                 proxy,
                 sysctls,
                 cni,
                 is_hairpin,
-                has_gateway,
+                gateway,
                 nodes,
             }
         })
@@ -142,10 +172,26 @@ fn pod() -> BoxedStrategy<RandomPod> {
 
 fn host() -> BoxedStrategy<RandomHost> {
     const NETWORKS: [&str; 4] = ["203.0.113.0/24", "198.51.100.0/24", "10.96.0.0/12", "10.244.0.0/16"];
-    let route = (select(&NETWORKS[..]), node()).prop_map(|(to, node)| RandomRoute { to, node });
-    (of(node()), vec(route, 0..=2), any::<bool>())
+    let route = (select(&NETWORKS[..]), next_hop()).prop_map(|(to, via)| RandomRoute { to, via });
+    (of(next_hop()), vec(route, 0..=2), any::<bool>())
         .prop_map(|(gateway, routes, is_listening)| RandomHost { gateway, routes, is_listening })
         .boxed()
+}
+
+fn next_hop() -> BoxedStrategy<RandomNextHop> {
+    prop_oneof![4 => node().prop_map(RandomNextHop::Node), 1 => (0..HOSTS).prop_map(RandomNextHop::Host)]
+        .boxed()
+}
+
+/// An endpoint of a hand-written slice. Loopback, multicast and link-local addresses are not valid there.
+fn endpoint() -> BoxedStrategy<RandomEndpoint> {
+    let addr = prop_oneof![
+        4 => (node(), 0..3_u8).prop_map(|(node, place)| RandomAddress::Pod(node, place)),
+        2 => (0..HOSTS).prop_map(RandomAddress::Host),
+        1 => node().prop_map(RandomAddress::Node),
+        1 => select(&["192.168.0.250", "203.0.113.77"][..]).prop_map(RandomAddress::Other),
+    ];
+    (addr, rarely(5)).prop_map(|(addr, is_unready)| RandomEndpoint { addr, is_ready: !is_unready }).boxed()
 }
 
 fn service() -> BoxedStrategy<RandomService> {
@@ -168,7 +214,7 @@ fn service() -> BoxedStrategy<RandomService> {
         kind,
         select(&APPS[..]),
         vec(port(), 1..=usize::from(PORTS_MAX)),
-        weighted(0.25, of(select(&[60, 86_400][..]))),
+        weighted(0.25, of(select(&[60, 86_400, 1, 2][..]))),
         rarely(6),
         weighted(0.15, distribution),
     );
@@ -179,6 +225,7 @@ fn service() -> BoxedStrategy<RandomService> {
         weighted(0.8, ingress),
         weighted(0.3, select(ranges.to_vec())),
         rarely(5),
+        weighted(0.15, vec(endpoint(), 1..=3)),
     );
     (inside, outside)
         .prop_map(|(inside, outside)| {
@@ -190,6 +237,7 @@ fn service() -> BoxedStrategy<RandomService> {
                 ingress,
                 source_ranges,
                 has_no_node_ports,
+                slice,
             ) = outside;
             RandomService {
                 kind,
@@ -204,6 +252,7 @@ fn service() -> BoxedStrategy<RandomService> {
                 has_no_node_ports,
                 publishes_not_ready,
                 distribution,
+                slice,
             }
         })
         .boxed()
@@ -274,12 +323,13 @@ fn step() -> BoxedStrategy<RandomStep> {
     prop_oneof![
         12 => connect,
         3 => ping,
+        4 => script::send(),
         1 => (0..2_u8, pod()).prop_map(|(slot, pod)| RandomStep::ApplyPod { slot, pod }),
         1 => (0..SERVICES, service()).prop_map(|(slot, service)| RandomStep::ApplyService { slot, service }),
         1 => (0..PODS).prop_map(RandomStep::DeletePod),
         1 => (0..SERVICES).prop_map(RandomStep::DeleteService),
         2 => setting().prop_map(RandomStep::Set),
-        1 => (1..=150_u16).prop_map(RandomStep::Sleep),
+        1 => prop_oneof![4 => 1..=150_u16, 1 => 1_000..=3_500_u16].prop_map(RandomStep::Sleep),
     ]
     .boxed()
 }
@@ -289,13 +339,20 @@ fn setting() -> BoxedStrategy<RandomSetting> {
         2 => (0..PODS, any::<bool>()).prop_map(|(slot, is_ready)| RandomSetting::Ready(slot, is_ready)),
         1 => (0..PODS, any::<bool>()).prop_map(|(slot, is_on)| RandomSetting::Hairpin(slot, is_on)),
         2 => (node(), select(&SYSCTLS[..])).prop_map(|(slot, sysctl)| RandomSetting::Node(slot, sysctl)),
+        2 => (end(), select(&END_SYSCTLS[..])).prop_map(|(end, sysctl)| RandomSetting::Sysctl(end, sysctl)),
+        1 => (party(), any::<bool>()).prop_map(|(party, is_up)| RandomSetting::Link(party, is_up)),
     ]
     .boxed()
 }
 
+/// An external host or a Pod.
+fn end() -> BoxedStrategy<RandomParty> {
+    prop_oneof![(0..HOSTS).prop_map(RandomParty::Host), (0..PODS).prop_map(RandomParty::Pod)].boxed()
+}
+
 fn party() -> BoxedStrategy<RandomParty> {
     prop_oneof![
-        4 => (0..2_u8).prop_map(RandomParty::Host),
+        4 => (0..HOSTS).prop_map(RandomParty::Host),
         4 => (0..PODS).prop_map(RandomParty::Pod),
         2 => node().prop_map(RandomParty::Node),
     ]
@@ -304,8 +361,8 @@ fn party() -> BoxedStrategy<RandomParty> {
 
 fn destination() -> BoxedStrategy<RandomDestination> {
     use RandomDestination as D;
-    // Unused, broadcast and local addresses.
-    const NOBODY: [&str; 7] = [
+    // Unused, broadcast, local and reserved addresses.
+    const NOBODY: [&str; 12] = [
         "10.96.200.1",
         "192.168.0.250",
         "10.244.1.200",
@@ -313,6 +370,11 @@ fn destination() -> BoxedStrategy<RandomDestination> {
         "10.244.1.255",
         "255.255.255.255",
         "0.0.0.0",
+        "127.0.0.5",
+        "10.244.1.0",
+        "169.254.1.1",
+        "240.0.0.1",
+        "203.0.113.77",
     ];
     let of_service = || (0..SERVICES, 0..PORTS_MAX);
     let on_node = || (node(), 0..SERVICES, 0..PORTS_MAX);
@@ -323,7 +385,7 @@ fn destination() -> BoxedStrategy<RandomDestination> {
         2 => of_service().prop_map(|(slot, port)| D::ExternalIp(slot, port)),
         2 => (0..PODS).prop_map(D::Pod),
         1 => of_service().prop_map(|(slot, port)| D::Loopback(slot, port)),
-        1 => (0..2_u8).prop_map(D::Host),
+        1 => (0..HOSTS).prop_map(D::Host),
         1 => (node(), 0..SERVICES).prop_map(|(node, slot)| D::HealthCheck(node, slot)),
         1 => node().prop_map(D::NodeClosed),
         1 => (0..SERVICES).prop_map(D::ServiceClosed),

@@ -1,20 +1,21 @@
 //! Prints a random world as a scenario file.
 
 mod objects;
+mod script;
 mod steps;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::world::{RandomHost, RandomNode, RandomWorld};
+use super::world::{RandomAddress, RandomGateway, RandomHost, RandomNextHop, RandomNode, RandomWorld};
 use crate::scenario::{API_VERSION, Cni, KIND};
 
 /// The slot of the first Pod that steps add, after those that may exist initially.
 const FIRST_LATE_POD: u8 = 6;
 
 /// Names of external hosts by slot, and the last byte of their addresses.
-const HOSTS: [(&str, u8); 2] = [("client", 100), ("far", 101)];
+const HOSTS: [(&str, u8); 4] = [("client", 100), ("far", 101), ("near", 102), ("router", 103)];
 
 impl RandomWorld {
     /// The world as a scenario file. It has no expectations: arms are compared with each other.
@@ -29,7 +30,9 @@ impl RandomWorld {
             documents.extend(pod.as_ref().map(|pod| objects::pod(slot, pod, &self.node_name(pod.node))));
         }
         for (slot, service) in (0..).zip(&self.services) {
-            documents.extend(service.as_ref().map(|service| objects::service(slot, service, self)));
+            let Some(service) = service else { continue };
+            documents.push(objects::service(slot, service, self));
+            documents.extend(objects::slice(slot, service, self));
         }
         documents.iter_mut().for_each(prune);
         match serde_saphyr::to_string_multiple(&documents) {
@@ -55,7 +58,11 @@ impl RandomWorld {
                         Cni::Ptp => Some("ptp"),
                     },
                     "hairpin": if self.is_hairpin { None } else { Some(false) },
-                    "gateway": if self.has_gateway { None } else { Some("none") },
+                    "gateway": match self.gateway {
+                        RandomGateway::Switch => None,
+                        RandomGateway::Missing => Some("none".to_owned()),
+                        RandomGateway::Host(slot) => Some(self.addr(RandomAddress::Host(slot))),
+                    },
                     "sysctls": sysctls,
                     "externalHosts": hosts,
                 },
@@ -65,15 +72,20 @@ impl RandomWorld {
     }
 
     fn host(&self, slot: u8, host: &RandomHost) -> Value {
-        let by = |node: u8| format!("node/{}", self.node_name(node));
+        let by = |via: RandomNextHop| match via {
+            RandomNextHop::Node(node) => format!("node/{}", self.node_name(node)),
+            RandomNextHop::Host(other) if other == slot => format!("node/{}", self.node_name(0)),
+            RandomNextHop::Host(other) => self.addr(RandomAddress::Host(other)),
+        };
         // A destination has one route.
-        let routes: BTreeMap<&str, u8> = host.routes.iter().map(|route| (route.to, route.node)).collect();
+        let routes: BTreeMap<&str, RandomNextHop> =
+            host.routes.iter().map(|route| (route.to, route.via)).collect();
         let routes: Vec<Value> =
             routes.into_iter().map(|(to, node)| json!({"to": to, "via": by(node)})).collect();
         let (name, last) = HOSTS[usize::from(slot)];
         json!({
             "name": name,
-            "ip": format!("192.168.0.{last}"),
+            "ip": host_ip(last),
             "gateway": host.gateway.map(by),
             "routes": routes,
             "listen": if host.is_listening { &["443/tcp", "53/udp"][..] } else { &[] },
@@ -89,9 +101,27 @@ impl RandomWorld {
         usize::from(slot).min(self.nodes.len().saturating_sub(1)) + 1
     }
 
+    fn addr(&self, addr: RandomAddress) -> String {
+        /// The first address of a node's Pods; the first of the network is the bridge's.
+        const FIRST_POD: u8 = 2;
+        match addr {
+            RandomAddress::Host(slot) => host_ip(HOSTS[usize::from(slot)].1),
+            RandomAddress::Node(slot) => self.node_ip(slot),
+            RandomAddress::Bridge(slot) => format!("10.244.{}.1", self.node_number(slot)),
+            RandomAddress::Pod(slot, place) => {
+                format!("10.244.{}.{}", self.node_number(slot), FIRST_POD + place)
+            }
+            RandomAddress::Other(addr) => addr.to_owned(),
+        }
+    }
+
     fn node_ip(&self, slot: u8) -> String {
         format!("192.168.0.{}", 10 + self.node_number(slot))
     }
+}
+
+fn host_ip(last: u8) -> String {
+    format!("192.168.0.{last}")
 }
 
 fn node_manifest(node: &RandomNode, number: usize) -> Value {

@@ -4,6 +4,7 @@
 //! change what steps refer to otherwise; a reference to an empty slot means the next occupied one.
 
 use proxy_core::objects::Protocol;
+use sim::wire::TcpFlags;
 
 use crate::scenario::Cni;
 
@@ -16,7 +17,7 @@ pub struct RandomWorld {
     pub services: Vec<Option<RandomService>>,
     /// `pod-0`, `pod-1`, …, by slot.
     pub pods: Vec<Option<RandomPod>>,
-    /// `client`, `far`, by slot.
+    /// `client`, `far`, `near`, `router`, by slot.
     pub hosts: Vec<Option<RandomHost>>,
     /// kube-proxy's configuration, the same on every node; the default if `None`.
     pub proxy: Option<RandomProxy>,
@@ -26,8 +27,8 @@ pub struct RandomWorld {
     pub cni: Cni,
     /// The hairpin flag of all bridge ports.
     pub is_hairpin: bool,
-    /// True if nodes have a default route.
-    pub has_gateway: bool,
+    /// The default route of the nodes.
+    pub gateway: RandomGateway,
     /// `node-1`, `node-2`, …; at least one.
     pub nodes: Vec<RandomNode>,
 }
@@ -51,8 +52,8 @@ pub struct RandomSysctl {
 /// An external host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RandomHost {
-    /// The slot of the node used as default gateway, if any.
-    pub gateway: Option<u8>,
+    /// The next hop of its default route, if any.
+    pub gateway: Option<RandomNextHop>,
     /// Additional routes.
     pub routes: Vec<RandomRoute>,
     /// True if it listens on TCP port 443 and UDP port 53.
@@ -64,8 +65,28 @@ pub struct RandomHost {
 pub struct RandomRoute {
     /// The destination.
     pub to: &'static str,
-    /// The slot of the node used as next hop.
-    pub node: u8,
+    /// The next hop.
+    pub via: RandomNextHop,
+}
+
+/// A next hop on the node network, by slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomNextHop {
+    /// A node.
+    Node(u8),
+    /// An external host, which forwards only if a sysctl says so; the first node, if it is the same host.
+    Host(u8),
+}
+
+/// The default route of the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomGateway {
+    /// The default: the switch.
+    Switch,
+    /// None.
+    Missing,
+    /// The external host in this slot.
+    Host(u8),
 }
 
 /// A Pod. Its containers declare a TCP port `http` and a UDP port `dns`.
@@ -112,6 +133,32 @@ pub struct RandomService {
     pub publishes_not_ready: bool,
     /// `trafficDistribution`.
     pub distribution: Option<&'static str>,
+    /// The endpoints of a hand-written EndpointSlice, which replace the selector.
+    pub slice: Option<Vec<RandomEndpoint>>,
+}
+
+/// An endpoint of a hand-written EndpointSlice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomEndpoint {
+    /// Its address.
+    pub addr: RandomAddress,
+    /// Its condition `ready`.
+    pub is_ready: bool,
+}
+
+/// An address, by what it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomAddress {
+    /// The external host in this slot, or that slot's address.
+    Host(u8),
+    /// The node in this slot.
+    Node(u8),
+    /// The CNI bridge of the node in this slot.
+    Bridge(u8),
+    /// A Pod of the node in the first slot, by its place among the node's addresses for Pods.
+    Pod(u8, u8),
+    /// Any other address.
+    Other(&'static str),
 }
 
 /// The type of a Service; headless is a separate one here.
@@ -241,6 +288,19 @@ pub enum RandomStep {
         /// The destination; ports are ignored.
         to: RandomDestination,
     },
+    /// A script of raw packets.
+    Send {
+        /// The sender; `client`, if it shares a node's network.
+        from: RandomParty,
+        /// The destination.
+        to: RandomDestination,
+        /// The protocol, if the destination does not determine it.
+        protocol: Protocol,
+        /// The lines.
+        lines: Vec<RandomLine>,
+        /// True to use the source port that connections with a fixed port have.
+        has_source_port: bool,
+    },
     /// Adds a Pod, or changes one that such a step added.
     ApplyPod {
         /// Its slot among such Pods.
@@ -274,6 +334,39 @@ pub enum RandomSetting {
     Hairpin(u8, bool),
     /// A sysctl of the node in this slot.
     Node(u8, RandomSysctl),
+    /// A sysctl of any machine.
+    Sysctl(RandomParty, RandomSysctl),
+    /// Connects or disconnects a machine.
+    Link(RandomParty, bool),
+}
+
+/// A line of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomLine {
+    /// Sends a packet.
+    Send(RandomPacket),
+    /// Waits for the SYN-ACK of a connection; nothing for UDP.
+    AwaitSynAck,
+}
+
+/// A packet of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomPacket {
+    /// Control bits of a TCP segment.
+    pub flags: TcpFlags,
+    /// Its relative sequence number.
+    pub seq: u32,
+    /// Length of the data in bytes.
+    pub len: u16,
+    /// TTL in hops; the default if `None`.
+    pub ttl: Option<u8>,
+    /// A forged source address.
+    pub source: Option<RandomAddress>,
+    /// True for a wrong checksum.
+    pub is_checksum_bad: bool,
+    /// Milliseconds to wait before. Never zero: a kernel takes a packet along its whole path before the sender continues,
+    /// whereas the links of the simulator take time. Sums are far from 40, 80, 160 and 320, the intervals of redirects.
+    pub delay: u16,
 }
 
 /// A client, by kind and slot.

@@ -205,16 +205,22 @@ impl NeighTable {
         state.is_some_and(NeighState::is_valid)
     }
 
-    /// Handles an expired timer. Sends another request, or gives up: then every queued packet ends with
-    /// [`DropReason::NeighFailed`], and an [`Effect::IcmpUnreachable`] informs its sender.
+    /// Handles an expired timer. Sends another request, or gives up: then it returns true, and the caller ends the queued
+    /// packets by [`NeighTable::neigh_invalidate`].
     /// Linux: neigh_timer_handler. The event of a timer that was reset meanwhile is ignored.
-    pub fn on_timer(&mut self, cx: &mut Context<'_>, routing: Routing<'_>, device: DeviceId, addr: IpAddr) {
+    pub fn on_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        routing: Routing<'_>,
+        device: DeviceId,
+        addr: IpAddr,
+    ) -> bool {
         let key = NeighKey(device, addr);
         let sysctls = routing.sysctls;
-        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let Some(entry) = self.entries.get_mut(&key) else { return false };
         // Timers may expire late, never early.
         if entry.timer.is_none_or(|at| cx.now < at) {
-            return;
+            return false;
         }
         entry.timer = None;
         match entry.state {
@@ -223,27 +229,45 @@ impl NeighTable {
                 entry.updated_at = cx.now;
                 if entry.confirmed_at.is_some_and(|at| cx.now <= at + window) {
                     entry.state = NeighState::Reachable;
-                    return;
+                    return false;
                 }
                 entry.state = NeighState::Probe;
                 entry.probes = 0;
             }
             NeighState::Incomplete | NeighState::Probe => {}
-            NeighState::Reachable | NeighState::Stale | NeighState::Failed | NeighState::Permanent => return,
+            NeighState::Reachable | NeighState::Stale | NeighState::Failed | NeighState::Permanent => {
+                return false;
+            }
         }
         if entry.probes < probes_max(sysctls, device, entry.state) {
             let wait = retrans_time(sysctls, device);
             set_timer(cx, entry, key, cx.now + wait);
             solicit(cx, routing, key, entry);
-            return;
+            return false;
         }
         entry.state = NeighState::Failed;
         entry.updated_at = cx.now;
         cx.record(None, || Event::Neigh(NeighEvent::Failed { device, addr }));
-        let waiting = std::mem::take(&mut entry.queue);
-        for QueuedPacket(packet) in waiting {
-            report_failure(cx, device, packet);
+        true
+    }
+
+    /// Ends the next packet that waits for a neighbour that has failed, with [`DropReason::NeighFailed`] and an
+    /// [`Effect::IcmpUnreachable`] to its sender. False if none is left. Such an error may itself need the neighbour, which
+    /// is then resolved again: the packets behind it, and the error, end without a report.
+    /// Linux: neigh_invalidate, net/core/neighbour.c.
+    pub fn neigh_invalidate(&mut self, cx: &mut Context<'_>, device: DeviceId, addr: IpAddr) -> bool {
+        let Some(entry) = self.entries.get_mut(&NeighKey(device, addr)) else { return false };
+        if entry.state == NeighState::Failed {
+            let next = entry.queue.pop_front();
+            let is_one = next.is_some();
+            next.into_iter().for_each(|QueuedPacket(packet)| report_failure(cx, device, packet));
+            return is_one;
         }
+        let terminal = Terminal::Dropped(DropReason::NeighFailed);
+        cx.effects.extend(
+            std::mem::take(&mut entry.queue).into_iter().map(|packet| Effect::End { packet, terminal }),
+        );
+        false
     }
 
     /// Starts the resolution of a neighbour: queues the packet, and sends the first request immediately.

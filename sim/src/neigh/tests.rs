@@ -180,7 +180,11 @@ impl Bench {
         while let Some((at, device, addr)) = self.timers.first().copied().filter(|(at, ..)| *at <= end) {
             self.timers.pop_first();
             self.now = at;
-            self.act(|table, cx, routing| table.on_timer(cx, routing, device, addr));
+            self.act(|table, cx, routing| {
+                if table.on_timer(cx, routing, device, addr) {
+                    while table.neigh_invalidate(cx, device, addr) {}
+                }
+            });
         }
         self.now = end;
     }

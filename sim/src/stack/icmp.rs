@@ -4,7 +4,9 @@ use super::hooks::Stopped;
 use super::transport::{self, deliver_to_sockets};
 use super::{consume_skb, ip_output, kfree_skb, redirect};
 use crate::context::{Context, OriginalPacket};
+use crate::device::Scope;
 use crate::drop_reason::DropReason;
+use crate::fib::select_source;
 use crate::icmp_limit::IcmpMessage;
 use crate::ids::{DeviceId, FlowId, PacketId};
 use crate::mutation::Mutation;
@@ -56,7 +58,10 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     }
     // The error is sent from the contacted address, if it is local.
     let is_local = about.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
-    let source = (is_local && !Mutation::ErrorFromRouteSource.is_on()).then(|| ip.dst());
+    let source = match is_local && !Mutation::ErrorFromRouteSource.is_on() {
+        true => Some(ip.dst()),
+        false => inbound_address(ns, about, ip.src()),
+    };
     let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };
     let message = IcmpMessage {
         icmp_type,
@@ -85,6 +90,16 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     }
     // A message dropped by OUTPUT is lost; no error is sent for it.
     let _: Result<(), Stopped> = ip_output::ip_local_out(ns, cx, packet);
+}
+
+/// The source of an error about a forwarded packet with icmp_errors_use_inbound_ifaddr: an address of the device that
+/// received it. A packet on its way from port to port of a bridge was not routed (`rt_is_input_route`).
+fn inbound_address(ns: &Netns, about: &About, to: Ipv4Addr) -> Option<Ipv4Addr> {
+    let is_bridged = about.meta.bridge.is_some_and(|info| info.phys_out.is_some());
+    if ns.sysctls.value(Setting::IcmpErrorsUseInboundIfaddr) == 0 || is_bridged {
+        return None;
+    }
+    select_source(&ns.devices, &ns.sysctls, about.meta.in_dev?, Some(to), Scope::Link)
 }
 
 /// Linux: the checks at the start of `__icmp_send`.

@@ -127,8 +127,14 @@ pub(crate) fn neigh_output(
 pub(crate) fn neigh_timer(ns: &mut Netns, cx: &mut Context, device: DeviceId, addr: IpAddr) {
     let effects_before = cx.effects.len();
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
-    ns.neigh.on_timer(cx, routing, device, addr);
+    let has_failed = ns.neigh.on_timer(cx, routing, device, addr);
     carry_out(ns, cx, effects_before);
+    let mut is_reporting = has_failed;
+    while is_reporting {
+        let effects_before = cx.effects.len();
+        is_reporting = ns.neigh.neigh_invalidate(cx, device, addr);
+        carry_out(ns, cx, effects_before);
+    }
 }
 
 /// Writes the Ethernet header and sends.

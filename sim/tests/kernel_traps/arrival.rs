@@ -144,3 +144,21 @@ fn d45_any_own_address_is_answered_for_on_any_device() {
         ",
     );
 }
+
+/// With icmp_errors_use_inbound_ifaddr, an error comes from the device by which the packet came, even if it leaves by
+/// another one; but from a local address that the packet was sent to.
+#[test]
+fn d41_an_error_may_come_from_the_device_of_arrival() {
+    check(
+        "inbound_ifaddr",
+        "
+        iptables -A FORWARD -p tcp -j REJECT
+        eth1 < udp 10.0.0.2:4000 10.2.0.2:53 ttl=1
+        sysctl -w net.ipv4.icmp_errors_use_inbound_ifaddr=1
+        eth1 < udp 10.0.0.3:4000 10.2.0.2:53 ttl=1
+        eth1 < tcp 10.0.0.4:4000 10.2.0.2:80 S
+        eth1 < udp 10.0.0.5:4000 10.2.0.1:53
+        eth1 < udp 10.0.0.6:4000 10.9.0.1:53
+        ",
+    );
+}

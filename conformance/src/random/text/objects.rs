@@ -4,8 +4,8 @@ use proxy_core::objects::Protocol;
 use serde_json::{Value, json};
 
 use crate::random::world::{
-    DetectLocal, ExternalIp, Ingress, RandomNodePortAddresses, RandomPod, RandomPort, RandomProxy,
-    RandomService, RandomSourceRanges, RandomWorld, ServiceKind, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomEndpoint, RandomNodePortAddresses, RandomPod, RandomPort,
+    RandomProxy, RandomService, RandomSourceRanges, RandomWorld, ServiceKind, TargetPort,
 };
 
 /// TCP port `http` of most Pods.
@@ -77,7 +77,7 @@ pub(super) fn service(slot: u8, service: &RandomService, world: &RandomWorld) ->
         "spec": {
             "type": type_name(service.kind),
             "clusterIP": if is_headless { "None".to_owned() } else { cluster_ip(slot) },
-            "selector": {"app": service.app},
+            "selector": service.slice.is_none().then(|| json!({"app": service.app})),
             "externalTrafficPolicy": local(service.is_external_local && is_external && !is_headless),
             "internalTrafficPolicy": local(service.is_internal_local),
             "externalIPs": external_ip,
@@ -96,6 +96,34 @@ pub(super) fn service(slot: u8, service: &RandomService, world: &RandomWorld) ->
     })
 }
 
+/// The hand-written EndpointSlice of a Service without selector.
+pub(super) fn slice(slot: u8, service: &RandomService, world: &RandomWorld) -> Option<Value> {
+    let endpoint = |endpoint: &RandomEndpoint| json!({"addresses": [world.addr(endpoint.addr)], "conditions": {"ready": endpoint.is_ready}});
+    let endpoints: Vec<Value> = service.slice.as_ref()?.iter().map(endpoint).collect();
+    let port = |(port, index): (&RandomPort, u8)| {
+        let number = match port.protocol {
+            Protocol::Udp => DNS,
+            Protocol::Tcp | Protocol::Sctp => HTTP,
+        };
+        json!({"name": port_name(service, index), "port": number, "protocol": upper(port.protocol)})
+    };
+    let ports: Vec<Value> = service.ports.iter().zip(0..).map(port).collect();
+    let name = service_name(slot);
+    Some(json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": format!("{name}-slice"), "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": ports,
+    }))
+}
+
+/// Ports have names if there are several.
+fn port_name(service: &RandomService, index: u8) -> Option<String> {
+    (service.ports.len() > 1).then(|| format!("p{index}"))
+}
+
 fn service_port(slot: u8, service: &RandomService, index: u8, port: RandomPort) -> Value {
     let has_node_port = match service.kind {
         ServiceKind::NodePort => true,
@@ -110,7 +138,7 @@ fn service_port(slot: u8, service: &RandomService, index: u8, port: RandomPort) 
         (TargetPort::Same, _) => Value::Null,
     };
     json!({
-        "name": (service.ports.len() > 1).then(|| format!("p{index}")),
+        "name": port_name(service, index),
         "protocol": upper(port.protocol),
         "port": port_number(index, port.protocol),
         "targetPort": target,

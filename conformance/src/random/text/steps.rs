@@ -7,10 +7,11 @@ use proxy_core::objects::Protocol;
 use serde_json::{Map, Value, json};
 
 use super::objects::{self, pod_name, service_name};
+use super::script;
 use super::{FIRST_LATE_POD, HOSTS};
 use crate::random::world::{
-    RandomDestination, RandomParty, RandomPod, RandomService, RandomSetting, RandomStep, RandomSysctl,
-    RandomWorld, ServiceKind,
+    RandomDestination, RandomLine, RandomPacket, RandomParty, RandomPod, RandomService, RandomSetting,
+    RandomStep, RandomSysctl, RandomWorld, ServiceKind,
 };
 use crate::scenario::Cni;
 
@@ -72,6 +73,23 @@ impl Printer<'_> {
                 let StepTarget { name, .. } = self.place(*to, Protocol::Tcp);
                 json!({"ping": {"from": self.party(*from), "to": name, "timeout": TIMEOUT}})
             }
+            RandomStep::Send { from, to, protocol, lines, has_source_port } => {
+                // Raw packets to 0.0.0.0 are not modelled.
+                let to = if *to == RandomDestination::Nobody("0.0.0.0") {
+                    RandomDestination::Nobody("240.0.0.1")
+                } else {
+                    *to
+                };
+                let StepTarget { name, port, protocol } = self.place(to, *protocol);
+                json!({"send": {
+                    "from": self.sender(*from),
+                    "to": format!("{name}:{port}"),
+                    "protocol": (protocol == Protocol::Udp).then_some("udp"),
+                    "sourcePort": has_source_port.then_some(SOURCE_PORT),
+                    "timeout": TIMEOUT,
+                    "segments": script::print(&self.lines(lines, to), protocol, *has_source_port, self.world),
+                }})
+            }
             RandomStep::ApplyPod { slot, pod } => {
                 let slot = FIRST_LATE_POD + slot;
                 let pod = self.placed_like_before(slot, pod);
@@ -81,9 +99,10 @@ impl Printer<'_> {
             }
             RandomStep::ApplyService { slot, service } => {
                 let service = self.headless_like_before(*slot, service);
-                let manifest = objects::service(*slot, &service, self.world);
+                let mut manifests = vec![objects::service(*slot, &service, self.world)];
+                manifests.extend(objects::slice(*slot, &service, self.world));
                 self.services.insert(*slot, service);
-                json!({"apply": manifest})
+                json!({"apply": manifests})
             }
             RandomStep::DeletePod(slot) => {
                 let (slot, _) = pick(&self.pods, *slot)?;
@@ -133,6 +152,12 @@ impl Printer<'_> {
             RandomSetting::Node(slot, RandomSysctl { name, value }) => {
                 (format!("node/{}", self.world.node_name(slot)), json!({"sysctl": {name: value}}))
             }
+            RandomSetting::Sysctl(party, RandomSysctl { name, value }) => {
+                (self.party(party), json!({"sysctl": {name: value}}))
+            }
+            RandomSetting::Link(party, is_up) => {
+                (self.machine(party), json!({"link": {"loss": if is_up { 0 } else { 1 }}}))
+            }
         };
         let mut settings = Map::new();
         settings.insert(target, change);
@@ -147,6 +172,64 @@ impl Printer<'_> {
                 None => self.host_name(0),
             },
             RandomParty::Node(slot) => format!("node/{}", self.world.node_name(slot)),
+        }
+    }
+
+    /// A node chooses an endpoint for a packet with a forged source and may then drop it, so that nothing shows its choice:
+    /// such packets go to Services with one endpoint at most.
+    fn lines(&self, lines: &[RandomLine], to: RandomDestination) -> Vec<RandomLine> {
+        let may_forge = self.endpoints_max(to) <= 1;
+        let line = |line: &RandomLine| match line {
+            RandomLine::Send(packet) => {
+                RandomLine::Send(RandomPacket { source: packet.source.filter(|_| may_forge), ..*packet })
+            }
+            RandomLine::AwaitSynAck => RandomLine::AwaitSynAck,
+        };
+        lines.iter().map(line).collect()
+    }
+
+    /// Maximum number of endpoints behind a destination.
+    fn endpoints_max(&self, to: RandomDestination) -> usize {
+        use RandomDestination as D;
+        let slot = match to {
+            D::Service(slot, _)
+            | D::NodePort(_, slot, _)
+            | D::LoadBalancer(slot, _)
+            | D::ExternalIp(slot, _)
+            | D::Loopback(slot, _) => slot,
+            D::Pod(_)
+            | D::Host(_)
+            | D::HealthCheck(..)
+            | D::NodeClosed(_)
+            | D::ServiceClosed(_)
+            | D::PodClosed(_)
+            | D::Bridge(_)
+            | D::Nobody(_) => return 0,
+        };
+        let Some(service) = self.service(slot).1 else { return 0 };
+        let pods = self.pods.values().filter(|pod| pod.app == service.app).count();
+        // A slice stays when a later manifest of the Service has a selector.
+        let slices = self.world.services.iter().flatten().chain(self.services.values());
+        let in_slices = slices.filter_map(|service| service.slice.as_ref()).map(Vec::len).max().unwrap_or(0);
+        pods + in_slices
+    }
+
+    /// Nodes cannot play scripts.
+    fn sender(&self, party: RandomParty) -> String {
+        match self.machine(party) {
+            node if node.starts_with("node/") => self.host_name(0),
+            machine => machine,
+        }
+    }
+
+    /// The party, or the node whose network it shares.
+    fn machine(&self, party: RandomParty) -> String {
+        match party {
+            RandomParty::Pod(slot) => match pick(&self.pods, slot) {
+                Some((_, pod)) if pod.is_host_network => format!("node/{}", self.world.node_name(pod.node)),
+                Some(_) | None => self.party(party),
+            },
+            RandomParty::Host(_) | RandomParty::Node(_) => self.party(party),
         }
     }
 
