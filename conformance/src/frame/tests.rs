@@ -352,6 +352,25 @@ fn far_numbers_are_relative_to_the_connections_own_initial_ones() {
     assert_ne!(differences(&left, &other), "");
 }
 
+/// A script sends its SYN again and NAT gives it another port, so another handshake follows; the script goes on with the
+/// numbers of the first one.
+#[test]
+fn numbers_of_an_earlier_handshake_behind_another_port() {
+    let capture = |initial: u32, second: u32| {
+        let mut capture = Capture::with_initial(initial);
+        capture.handshake();
+        let first = capture.frames.len();
+        capture.tcp(true, TcpFlags::SYN, 0, 0, &[]).tcp(false, SYN_ACK, second, 1, &[]);
+        capture.tcp(true, TcpFlags::ACK, 70_000, 60, &[]);
+        for (frame, port_at) in capture.frames[first..].iter_mut().zip([34, 36, 34]) {
+            frame.bytes[port_at..port_at + 2].copy_from_slice(&43_429_u16.to_be_bytes());
+        }
+        capture
+    };
+    let (left, right) = (capture(5_000_000, 77_000_000), capture(3_000_000_000, 1_000_000_000));
+    assert_eq!(differences(&left, &right), "");
+}
+
 /// A reset with sequence number zero, and the small numbers of a script that does not know the peer's initial one.
 #[test]
 fn small_numbers_are_not_random() {

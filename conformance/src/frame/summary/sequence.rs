@@ -102,8 +102,12 @@ impl SegmentOrigins<'_> {
             // Small numbers are not random: resets in reply to segments without ACK have zero (RFC 9293 §3.10.7.1),
             // and a script may not know the peer's initial number.
             Some(_) if seq < LARGEST_STREAM => SeqSummary::Plain(seq),
-            // Numbers that a script sends may be anywhere.
-            Some(last) => SeqSummary::FromInitial(seq.wrapping_sub(syns[last].1)),
+            // A script goes on with the numbers of its first SYN although NAT gave a later one another port; or it sends
+            // numbers that may be anywhere.
+            Some(last) => match self.of_any_stream(seq) {
+                near @ SeqSummary::FromInitial(_) => near,
+                SeqSummary::Plain(_) => SeqSummary::FromInitial(seq.wrapping_sub(syns[last].1)),
+            },
             None => self.of_any_stream(seq),
         }
     }
