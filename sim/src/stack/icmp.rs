@@ -56,10 +56,10 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     if !may_be_answered(about, &ip) {
         return;
     }
-    // The error is sent from the contacted address, if it is local.
+    // The error is sent from the contacted address, if it is local. Raw packets may have 0.0.0.0.
     let is_local = about.meta.route.is_some_and(|route| route.kind == RouteKind::Local);
     let source = match is_local && !Mutation::ErrorFromRouteSource.is_on() {
-        true => Some(ip.dst()),
+        true => Some(ip.dst()).filter(|contacted| !contacted.is_unspecified()),
         false => inbound_address(ns, about, ip.src()),
     };
     let Ok(route) = ip_output::ip_route_output(ns, cx, source, ip.src()) else { return };

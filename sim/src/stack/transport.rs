@@ -124,17 +124,21 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else {
         return fail(ns, cx, socket, SendError::NetworkUnreachable);
     };
+    let is_anonymous = route.is_none() && src.is_unspecified();
     let result = match route {
         Some(route) => {
             cx.record(None, || Event::Route(RouteEvent::Output { dst: dst.into(), result: Ok(route) }));
             Ok(route)
         }
-        None => ip_output::ip_route_output(ns, cx, Some(src), dst),
+        None => ip_output::ip_route_output(ns, cx, Some(src).filter(|_| !is_anonymous), dst),
     };
     let route = match result {
         Ok(route) => route,
         Err(reason) => return fail(ns, cx, socket, send_error(reason)),
     };
+    // Linux: ip_send_unicast_reply routes a RST for 0.0.0.0, to which a raw packet was sent, from any address. The checksum still
+    // has 0.0.0.0.
+    let src = if is_anonymous { route.ipv4_source() } else { src };
     let ttl = ip_select_ttl(ns, &route);
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
     // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that must be fragmented has DF clear; TCP never creates

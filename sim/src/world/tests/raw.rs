@@ -8,6 +8,7 @@ use crate::trace::Level;
 use crate::wire::build::{self, Ipv4Fields};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
 use crate::world::{BuildError, RawSendError, RunLimit};
+use std::net::Ipv4Addr;
 
 /// A datagram to a closed port, including its IP header.
 fn datagram(src: &str, dst: &str, (ident, dont_fragment): (u16, bool), len: usize) -> Vec<u8> {
@@ -56,6 +57,34 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
             quiesce(&mut world);
             assert!(world.take_tapped(router).is_empty());
         }
+    }
+}
+
+/// 0.0.0.0 is the sender itself, which answers from its address: with a RST, and with an ICMP error.
+#[test]
+fn answers_to_0_0_0_0_come_from_an_address_of_the_sender() {
+    let (src, dst) = (addr("10.0.1.2"), Ipv4Addr::UNSPECIFIED);
+    let mut syn = vec![0; 20];
+    syn[..4].copy_from_slice(&[0x0f, 0xa0, 0, 9]);
+    syn[12..14].copy_from_slice(&[0x50, 0x02]);
+    build::finish_transport_checksum(src, dst, protocol::TCP, &mut syn);
+    let udp = build::udp((src, 4000), (dst, 9), b"x");
+    for (number, l4, answer) in [(protocol::TCP, syn, protocol::TCP), (protocol::UDP, udp, protocol::ICMP)] {
+        let Line { mut world, client, .. } = line();
+        world.open_tap(client);
+        let flow = world.raw_flow();
+        let fields =
+            Ipv4Fields { src, dst, protocol: number, ttl: 64, tos: 0, ident: 0, dont_fragment: true };
+        let packet = build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN);
+        assert_eq!(world.send_raw(client, flow, &packet), Ok(()));
+        quiesce(&mut world);
+        let seen: Vec<_> = world
+            .take_tapped(client)
+            .iter()
+            .filter_map(|frame| Ipv4::new_checked(&frame[ETHERNET_HEADER_LEN..]))
+            .map(|ip| (ip.src(), ip.dst(), ip.protocol()))
+            .collect();
+        assert_eq!(seen, [(src, dst, number), (src, src, answer)]);
     }
 }
 
