@@ -99,4 +99,9 @@ impl Message {
     pub(super) const fn is_fragmentation_needed(&self) -> bool {
         self.icmp_type == icmp_type::DEST_UNREACHABLE && self.code == unreachable_code::FRAGMENTATION_NEEDED
     }
+
+    pub(super) const fn is_net_or_host_unreachable(&self) -> bool {
+        self.icmp_type == icmp_type::DEST_UNREACHABLE
+            && matches!(self.code, unreachable_code::NET | unreachable_code::HOST)
+    }
 }

@@ -3,7 +3,7 @@
 //! Linux: `tcp_v4_err`, `tcp_v4_mtu_reduced`, net/ipv4/tcp_ipv4.c.
 
 use super::HEADERS_LEN;
-use super::connection::{Connection, State};
+use super::connection::{Connection, State, WriteTimer};
 use super::seq::Seq;
 use crate::socket::flow::Flows;
 use crate::socket::icmp::{Message, icmp_error};
@@ -28,6 +28,9 @@ impl Connection {
             self.mtu_reduced(io, message.next_hop_mtu);
             return;
         }
+        if message.is_net_or_host_unreachable() {
+            self.revert_back_off(io, flows, Seq(sequence));
+        }
         let Some(error) = icmp_error(message.icmp_type, message.code) else { return };
         match self.state {
             // Any error ends a connection attempt.
@@ -40,6 +43,21 @@ impl Connection {
             | State::Closing
             | State::LastAck => self.soft_error = Some(error.outcome),
             State::TimeWait(_) | State::Closed => {}
+        }
+    }
+
+    /// A router cannot reach the peer. A retransmission was then not lost by congestion, so the last doubling of the timeout is
+    /// taken back (RFC 6069; `tcp_ld_RTO_revert`).
+    fn revert_back_off(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, sequence: Seq) {
+        let Some(sent) = self.snd.in_flight.front().map(|head| head.sent) else { return };
+        if sequence != self.snd.snd_una || self.retransmits == 0 || !self.rtt.revert_back_off() {
+            return;
+        }
+        let left = (sent + self.rtt.rto) - io.cx.now;
+        if left.is_zero() {
+            self.retransmit_timeout(io, flows);
+        } else {
+            self.arm_write_timer(io, WriteTimer::Retransmit, left);
         }
     }
 

@@ -234,7 +234,8 @@ impl Connection {
 
     /// Payload bytes of the next segment (`tcp_current_mss`). The SACK blocks that it reports leave less.
     pub(super) fn mss(&self) -> u32 {
-        match if self.has_sack { self.rcv.sack_count().min(self.most_sack_blocks()) } else { 0 } {
+        let blocks = if self.has_sack { self.rcv.sack_count().min(self.most_sack_blocks()) } else { 0 };
+        match blocks {
             0 => self.mss_without_sack(),
             // At least 8 bytes remain: 36 and four bytes of options from `MIN_SND_MSS`, or 28 and 12.
             blocks => self.mss_without_sack() - 4 - 8 * u32::try_from(blocks).expect("at most 4"),

@@ -5,6 +5,9 @@ use super::seq::Seq;
 use crate::time::Instant;
 use crate::wire::TcpFlags;
 
+/// The most that an application reads at once, in bytes; clients and servers in a lab have buffers of this size.
+const READ_MAX: usize = 4_096;
+
 /// State of the receive direction (`struct tcp_sock`; same names).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receive {
@@ -155,7 +158,7 @@ impl Receive {
         }
     }
 
-    /// Moves what one read(2) returns to `buffer`. False if it would wait, or is at the end.
+    /// Moves what one read(2) of [`READ_MAX`] bytes returns to `buffer`. False if it would wait, or is at the end.
     ///
     /// Linux: `tcp_recvmsg_locked`, net/ipv4/tcp.c. A single urgent byte does not wake the application
     /// (`tcp_stream_is_readable`); read(2) returns what is before it, and then what follows.
@@ -165,15 +168,17 @@ impl Receive {
         match self.urgent {
             Some(urgent) if urgent.is_after(start) && self.end_of_unread().is_after(urgent) => {
                 let ahead = usize::try_from(urgent - start).expect("within a window");
-                buffer.extend(self.unread.drain(..ahead));
+                buffer.extend(self.unread.drain(..ahead.min(READ_MAX)));
             }
             Some(urgent) if urgent == start && !self.unread.is_empty() => {
                 if self.unread.len() == 1 && !self.is_finished {
                     return false;
                 }
                 self.urgent = None;
-                buffer.extend(self.unread.drain(..).skip(1));
+                let end = self.unread.len().min(1 + READ_MAX);
+                buffer.extend(self.unread.drain(..end).skip(1));
             }
+            Some(_) | None if self.unread.len() > READ_MAX => buffer.extend(self.unread.drain(..READ_MAX)),
             Some(_) | None => std::mem::swap(buffer, &mut self.unread),
         }
         !buffer.is_empty()
@@ -315,4 +320,25 @@ impl Receive {
 
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("a segment is under 64 KiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lengths of all reads of 10,000 bytes with an urgent one at that sequence number.
+    fn reads(urgent: Option<Seq>) -> Vec<usize> {
+        let (unread, rcv_nxt) = (vec![b'x'; 10_000], Seq(10_000));
+        let mut receive = Receive { unread, rcv_nxt, urgent, ..Receive::default() };
+        let mut buffer = Vec::new();
+        std::iter::from_fn(|| receive.read(&mut buffer).then_some(buffer.len())).collect()
+    }
+
+    #[test]
+    fn a_read_returns_at_most_what_its_buffer_holds() {
+        assert_eq!(reads(None), [4096, 4096, 1808]);
+        // The urgent byte is skipped, and ends the read before it.
+        assert_eq!(reads(Some(Seq(0))), [4096, 4096, 1807]);
+        assert_eq!(reads(Some(Seq(5000))), [4096, 904, 4096, 903]);
+    }
 }

@@ -76,9 +76,17 @@ impl Rtt {
                 self.rttvar_us - ((self.rttvar_us - self.mdev_max_us) >> 2)
             };
         }
-        let micros = ((self.srtt_us >> 3) + self.rttvar_us).div_ceil(TICK_US) * TICK_US;
-        self.rto = Duration::from_micros(micros).min(RTO_MAX);
+        self.rto = self.estimate();
         self.backoff = 0;
+    }
+
+    /// The timeout without backoff (`__tcp_set_rto`).
+    fn estimate(&self) -> Duration {
+        if self.srtt_us == 0 {
+            return TIMEOUT_INIT;
+        }
+        let micros = ((self.srtt_us >> 3) + self.rttvar_us).div_ceil(TICK_US) * TICK_US;
+        Duration::from_micros(micros).min(RTO_MAX)
     }
 
     /// The handshake is complete. Linux: `tcp_init_metrics`, net/ipv4/tcp_metrics.c.
@@ -92,6 +100,14 @@ impl Rtt {
     pub(super) fn back_off(&mut self) {
         self.rto = (self.rto * 2).min(RTO_MAX);
         self.backoff += 1;
+    }
+
+    /// Takes the last doubling back. False if there was none.
+    pub(super) fn revert_back_off(&mut self) -> bool {
+        let Some(backoff) = self.backoff.checked_sub(1) else { return false };
+        self.backoff = backoff;
+        self.rto = (self.estimate() * (1 << backoff.min(16))).min(RTO_MAX);
+        true
     }
 
     /// The interval to the next probe of a closed window (`tcp_probe0_when`, include/net/tcp.h). It is doubled by probes, the

@@ -38,7 +38,7 @@ impl Connection {
     }
 
     /// Linux: `tcp_retransmit_timer`.
-    fn retransmit_timeout(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
+    pub(super) fn retransmit_timeout(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         if self.snd.in_flight.is_empty() {
             return;
         }

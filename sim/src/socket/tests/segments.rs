@@ -12,6 +12,7 @@
 //! - `close`: the host's server closes its listener and its connections.
 //! - `< [FLAGS] …`: the peer sends a segment. `length N` is N bytes of which the last is a newline, `part N` has none; `urg N` is
 //!   the urgent pointer, `tos N` the type of service, zero by default.
+//! - `icmp TYPE CODE seq N`: the peer sends an ICMP error about the host's segment with that sequence number.
 //! - `> [FLAGS] …`: what the host sent within 30 ms of the line before, or during a `wait`.
 //! - `wait MS`, `outcome NAME`, `# comment`.
 //!
@@ -103,12 +104,13 @@ impl Drill {
                 "listen" => drill.listen(),
                 "close" => drill.close(),
                 "<" => drill.send(&line[2..]),
+                "icmp" => drill.send_icmp_error(&words),
                 "wait" => drill.pass(words[1].parse().unwrap()),
                 "outcome" => drill.check_outcome(words[1]),
                 other => panic!("{other}: {line}"),
             }
             writeln!(drill.transcript, "{line}").unwrap();
-            if matches!(words[0], "connect" | "listen" | "close" | "<") {
+            if matches!(words[0], "connect" | "listen" | "close" | "<" | "icmp") {
                 drill.pass(30);
             }
             drill.note_frames();
@@ -198,6 +200,24 @@ impl Drill {
             dont_fragment: true,
         };
         self.pair.inject(SERVER, &build::ipv4(fields, &l4)[14..], None);
+    }
+
+    fn send_icmp_error(&mut self, words: &[&str]) {
+        let seq = self.host_isn.unwrap().wrapping_add(words[4].parse().unwrap());
+        let l4 =
+            [&self.host_port.to_be_bytes()[..], &self.peer_port.to_be_bytes(), &seq.to_be_bytes()].concat();
+        let fields = Ipv4Fields {
+            src: V4[SERVER],
+            dst: V4[CLIENT],
+            protocol: protocol::TCP,
+            ttl: 64,
+            tos: 0,
+            ident: 0,
+            dont_fragment: true,
+        };
+        let (icmp_type, code) = (words[1].parse().unwrap(), words[2].parse().unwrap());
+        let quoted = &build::ipv4(fields, &l4)[14..];
+        self.pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, 0, quoted));
     }
 
     fn options(&self, text: &str) -> Vec<u8> {
