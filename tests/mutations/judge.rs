@@ -53,7 +53,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::SourceUnvalidated | M::StrictFilterLoose => Expectations("martian-source"),
         M::LoopbackRouted => Expectations("route-localnet-off"),
         M::ForwardingAlwaysOn => Expectations("forwarding-off"),
-        M::RedirectsUnsent => Kernel("external-ip"),
+        M::RedirectsUnsent => Expectations("icmp-redirect"),
         M::RouteErrorsUnsent => Expectations("icmp-errors-limited"),
         M::TtlKept | M::TtlZeroForwarded => Expectations("ttl-expires"),
         // ARP
