@@ -346,6 +346,11 @@ impl Host {
                 let source =
                     source.filter(|source| !source.is_unspecified()).map(|source| source.to_string());
                 let name = &self.devices.get(device).name;
+                // `ip` prints the type of the route (`rt_type`). A forwarded broadcast lacks its flag (`RTCF_BROADCAST`), and
+                // the simulator keeps only what decides about packets.
+                let is_forwarded = is_input && kind == RouteKind::Unicast;
+                let is_broadcast = self.fib.addr_type(dst) == RouteKind::Broadcast;
+                let kind = if is_forwarded && is_broadcast { RouteKind::Broadcast } else { kind };
                 answer_text(kind_name(kind), gateway.as_deref(), name, source.as_deref())
             }
             Err(reason) => errno_text(reason).to_owned(),
