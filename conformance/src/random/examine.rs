@@ -135,7 +135,7 @@ fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<O
 
 fn kind_of(disagreement: &Disagreement) -> AnomalyKind {
     match &disagreement.kind {
-        // Random worlds have no scripts.
+        // A script's results are those of its connection.
         DisagreementKind::Flow { .. } | DisagreementKind::Script { .. } => AnomalyKind::Flow,
         DisagreementKind::Frame(_) => AnomalyKind::Frame,
         DisagreementKind::Conntrack { .. } => AnomalyKind::Conntrack,
