@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet};
+
 /// A frame at a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -19,6 +21,14 @@ pub struct Frame {
     pub direction: FrameDirection,
     /// The frame, starting with its Ethernet header.
     pub bytes: Box<[u8]>,
+}
+
+impl Frame {
+    /// Its IPv4 packet, if it has one.
+    pub fn ipv4(&self) -> Option<&[u8]> {
+        let is_ipv4 = Ethernet::new_checked(&*self.bytes)?.ethertype() == EtherType::Ipv4;
+        self.bytes.get(ETHERNET_HEADER_LEN..).filter(|_| is_ipv4)
+    }
 }
 
 /// The direction in which a frame passes a device.

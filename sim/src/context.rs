@@ -40,6 +40,11 @@ impl Context<'_> {
         self.trace.record_flow(self.now, self.netns, packet, event);
     }
 
+    /// The current time for rate limits: that of the kernel that is followed, if it received the packet with this metadata.
+    pub const fn limit_time(&self, meta: &Meta) -> Instant {
+        Instant::from_nanos(self.now.as_nanos().saturating_add_signed(meta.lateness))
+    }
+
     /// Ends a packet with the current time and netns.
     pub fn end(&mut self, packet: Packet, terminal: Terminal) {
         self.trace.end(self.now, self.netns, packet, terminal);

@@ -12,9 +12,11 @@ pub use enumerate::{Choice, Enumerate};
 use seeded::Seeded;
 pub use weight::Weight;
 
+use crate::arrivals::{Arrival, Arrivals};
 use crate::ids::NetnsId;
 use crate::time::Instant;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The purpose of a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +85,8 @@ pub struct Draws {
     seeded: Seeded,
     driver: Driver,
     now: Instant,
+    /// Forks share them.
+    arrivals: Arc<Arrivals>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +100,8 @@ enum Driver {
 impl Draws {
     /// Draws from streams of `seed`.
     pub fn seeded(seed: u64) -> Self {
-        Self { seeded: Seeded::new(seed), driver: Driver::Seeded, now: Instant::START }
+        let arrivals = Arc::default();
+        Self { seeded: Seeded::new(seed), driver: Driver::Seeded, now: Instant::START, arrivals }
     }
 
     /// Sets the time that is recorded with each [`Choice`].
@@ -119,6 +124,18 @@ impl Draws {
     /// without a recorded value come from the seed.
     pub fn replay(&mut self, recorded: impl IntoIterator<Item = Recorded>) {
         self.driver = Driver::Replay(recorded.into_iter().collect());
+    }
+
+    /// From here on, rate limits count the time at which the kernel that is followed received these packets; see
+    /// [`crate::arrivals`].
+    pub fn add_arrivals<'a>(&mut self, arrivals: impl IntoIterator<Item = Arrival<'a>>) {
+        Arc::make_mut(&mut self.arrivals).add(self.now, arrivals);
+    }
+
+    /// How many nanoseconds later the kernel that is followed received this packet, which arrives now; negative if earlier, zero
+    /// if no kernel is followed. `packet` starts with its IP header.
+    pub(crate) fn lateness(&self, owner: NetnsId, packet: &[u8]) -> i64 {
+        self.arrivals.lateness(owner, self.now, packet)
     }
 
     /// The path followed, if the enumerate driver is active.

@@ -58,6 +58,8 @@ pub struct IcmpLimit {
     peers: BTreeMap<IpAddr, Peer>,
     /// `None`: ticks are a millisecond, and the first starts with the world.
     wheel: Option<TimerWheel>,
+    /// The tick of the last message. A kernel that is followed may have received packets in another order.
+    latest: u64,
 }
 
 /// A destination (`struct inet_peer`). Errors, route errors and redirects share tokens and time, so that each kind
@@ -124,7 +126,8 @@ impl IcmpLimit {
             state.updated_at = now;
             return false;
         }
-        let is_due = state.redirects == 0 || now > state.updated_at + (REDIRECT_PAUSE << state.redirects);
+        let pause = Mutation::RedirectPauseLong.or(10 * REDIRECT_PAUSE, REDIRECT_PAUSE) << state.redirects;
+        let is_due = state.redirects == 0 || now > state.updated_at + pause;
         if is_due {
             state.updated_at = now;
             state.redirects += 1;
@@ -138,8 +141,10 @@ impl IcmpLimit {
     }
 
     /// Ticks do not start at zero, so that there is a time before the first message.
-    fn ticks(&self, at: Instant) -> u64 {
-        NEVER + self.wheel.map_or(at.as_nanos(), |wheel| wheel.tick_begin(at)) / 1_000_000
+    fn ticks(&mut self, at: Instant) -> u64 {
+        let nanos = self.wheel.map_or(at.as_nanos(), |wheel| wheel.tick_begin(at));
+        self.latest = self.latest.max(NEVER + nanos / 1_000_000);
+        self.latest
     }
 
     // Linux: icmp_global_allow. Tokens are added in steps of at least 20 ms, for at most one second.
@@ -164,7 +169,9 @@ impl IcmpLimit {
     fn take(&mut self, now: u64, peer: IpAddr, cost: u64, burst: u64) -> bool {
         let state = self.peer(now, peer);
         if now > state.updated_at {
-            state.tokens = (state.tokens + (now - state.updated_at)).min(burst);
+            let earned = now - state.updated_at;
+            let earned = Mutation::ErrorTokensSlow.or(earned / 10, earned);
+            state.tokens = (state.tokens + earned).min(burst);
             state.updated_at = now;
         }
         let is_allowed = state.tokens >= cost;

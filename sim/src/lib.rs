@@ -20,6 +20,7 @@
 //! | [`trace`] | the typed event stream of a run |
 //! | [`mutation`] | faults that tests build in, to learn whether they are found |
 //! | [`draws`] | random decisions, by purpose and range |
+//! | [`arrivals`] | when a kernel that is followed received the same packets |
 //! | [`context`] | the context in which a subsystem processes a packet, and the effects that it requests |
 //!
 //! Subsystems, from the wire upwards:
@@ -46,6 +47,7 @@
 //! | [`world`] | netns, links, virtual time, events |
 
 mod addr_hash;
+pub mod arrivals;
 pub mod bridge;
 pub mod context;
 pub mod ct;

@@ -71,6 +71,8 @@ pub struct Meta {
     pub route: Option<RouteResult>,
     /// Set for a reassembled packet, until IP receives it anew (`IPCB(skb)->frag_max_size`).
     pub defragmented: Option<Box<Defragmented>>,
+    /// How many nanoseconds later a kernel that is followed received it; zero if none is. Set when IP receives it.
+    pub lateness: i64,
 }
 
 impl Default for Meta {
@@ -83,6 +85,7 @@ impl Default for Meta {
             bridge: None,
             route: None,
             defragmented: None,
+            lateness: 0,
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::LoopbackRouted => Expectations("route-localnet-off"),
         M::ForwardingAlwaysOn => Expectations("forwarding-off"),
         M::RedirectsUnsent => Expectations("icmp-redirect"),
+        M::RedirectPauseLong => Kernel("icmp-redirect"),
         M::RouteErrorsUnsent => Expectations("icmp-errors-limited"),
         M::TtlKept | M::TtlZeroForwarded => Expectations("ttl-expires"),
         // ARP
@@ -85,6 +86,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::ErrorQuotesEightBytes | M::ErrorPrecedenceMissing => Kernel("ttl-expires"),
         M::ErrorUntracked => Expectations("ttl-expires"),
         M::ErrorsUnlimited => Expectations("icmp-errors-limited"),
+        M::ErrorTokensSlow => Expectations("echo-replies-limited"),
         // Reassembly
         M::FragmentsUnassembled => {
             Test("kernel_traps", "fragments::d01_conntrack_sees_whole_packets_before_raw")

@@ -68,6 +68,8 @@ pub struct PairedArm {
     step_starts: Vec<Duration>,
     /// Captured frames that are compared.
     frames: Frames,
+    /// How many of [`KernelArm::frames`] the simulator knows.
+    frames_shown: usize,
     disagreements: Vec<Disagreement>,
 }
 
@@ -91,6 +93,7 @@ impl PairedArm {
             port_offset: 0,
             step_starts: Vec::new(),
             frames: Frames::default(),
+            frames_shown: 0,
             disagreements: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ impl PairedArm {
         let plan = &self.single(plan);
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
+        self.show_frames()?;
         let frames = self.without_lost(frames);
         let mut shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
         if kernel.answer.is_none() {
@@ -169,10 +173,26 @@ impl PairedArm {
 
     /// Waits until the effects of the connections have settled. The simulator knows how long that takes.
     fn settle(&mut self) -> Result<(), ArmError> {
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()?;
         self.kernel.sleep(self.sim.unrest())?;
         self.kernel.settle()?;
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()
+    }
+
+    /// Advances the simulator to the kernel's time, and lets it know what the kernel received until then.
+    fn catch_up(&mut self) -> Result<(), ArmError> {
+        let now = self.kernel.elapsed();
+        // What is due by now may still be on its way on the kernel.
+        self.kernel.sleep(MOMENT)?;
+        self.show_frames()?;
+        self.sim.catch_up(now)
+    }
+
+    /// Shows the kernel's new frames to the simulator, whose rate limits follow the kernel's times.
+    fn show_frames(&mut self) -> Result<(), ArmError> {
+        let frames = self.kernel.frames()?;
+        self.sim.show_arrivals(&frames[self.frames_shown..]);
+        self.frames_shown = frames.len();
         Ok(())
     }
 
@@ -183,7 +203,10 @@ impl PairedArm {
 
     /// Collects frames captured since the last call.
     fn collect_frames(&mut self) -> Result<(), ArmError> {
+        self.show_frames()?;
         let (sim, kernel) = (self.sim.take_frames(), self.kernel.take_frames()?);
+        self.sim.show_arrivals(&kernel[self.frames_shown..]);
+        self.frames_shown = 0;
         if !self.is_predictable() {
             // Frames in flight are lost on one side only; comparison resumes with the next step.
             self.frames = Frames::default();
@@ -258,11 +281,11 @@ impl PairedArm {
 
     /// Compares all captured frames: waits until undecided ones can be decided.
     fn compare_all_frames(&mut self) -> Result<(), ArmError> {
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()?;
         let Some(until) = self.compare_frames()? else { return Ok(()) };
         // The deadline itself is still within the tolerance.
         self.kernel.sleep((until + MOMENT).saturating_sub(self.kernel.elapsed()))?;
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()?;
         self.compare_frames().map(drop)
     }
 
@@ -281,7 +304,7 @@ impl PairedArm {
         if self.is_predictable() {
             return self.compare_all_frames();
         }
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()?;
         self.collect_frames()
     }
 
@@ -321,7 +344,7 @@ impl Arm for &mut PairedArm {
         self.sim.set_call_duration(CALL_DURATION);
         self.kernel.build(&topology)?;
         // Both clocks start here.
-        if let Some(wheel) = KernelArm::timer_wheel() {
+        if let Some(wheel) = self.kernel.timer_wheel() {
             self.sim.set_timer_wheel(wheel);
         }
         if let Some(bytes) = KernelArm::rmem_max() {
@@ -346,7 +369,7 @@ impl Arm for &mut PairedArm {
         let after = hastened(after);
         self.is_stale = true;
         self.forget_links(changes)?;
-        self.sim.catch_up(self.kernel.elapsed())?;
+        self.catch_up()?;
         self.kernel.rebuild(changes, &after)?;
         self.sim.rebuild(changes, &after)?;
         for (netns, device) in new_devices(changes) {
@@ -392,6 +415,7 @@ impl Arm for &mut PairedArm {
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_script(plan)?;
+        self.show_frames()?;
         let frames = self.without_lost(frames);
         let exchange = self.sim.script_exchange(plan);
         let shown = Shown::new(&exchange, kernel.clone(), &frames, self.listing);
@@ -416,7 +440,7 @@ impl Arm for &mut PairedArm {
 
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         if self.is_stale && self.is_predictable() {
-            self.sim.catch_up(self.kernel.elapsed())?;
+            self.catch_up()?;
             self.compare_tables()?;
         }
         self.kernel.conntrack(netns)
@@ -425,8 +449,7 @@ impl Arm for &mut PairedArm {
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {
         self.is_stale = true;
         self.kernel.sleep(duration)?;
-        self.sim.catch_up(self.kernel.elapsed())?;
-        Ok(())
+        self.catch_up()
     }
 
     fn step_begins(&mut self) {

@@ -27,6 +27,7 @@ mod link;
 mod machine;
 pub mod outcome;
 mod parallel;
+mod prompt;
 pub mod requirement;
 mod rtnetlink;
 pub mod rules;

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
+use sim::wire::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
 
 use super::{Frame, FrameDirection};
 
@@ -154,8 +154,7 @@ struct FirstPacket {
 impl FirstPacket {
     /// The packet of a frame, if it may start a flow.
     fn of(frame: &Frame, opening: FlowStart<'_>) -> Option<Self> {
-        let is_ip = Ethernet::new_checked(&*frame.bytes)?.ethertype() == EtherType::Ipv4;
-        let ip = Ipv4::new_checked(frame.bytes.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
+        let ip = Ipv4::new_checked(frame.ipv4()?)?;
         let is_opening = match opening {
             FlowStart::Request(request) => is_request(&ip, request),
             FlowStart::Any(is_meant) => is_meant(ip.protocol(), ip.payload()),

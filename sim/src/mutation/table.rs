@@ -213,6 +213,12 @@ pub const ROWS: [Row; 70] = [
         "__mkroute_input, net/ipv4/route.c",
     ),
     row(
+        M::RedirectPauseLong,
+        "icmp_limit.rs",
+        "a router pauses ten times as long between redirects",
+        "ip_rt_send_redirect, net/ipv4/route.c",
+    ),
+    row(
         M::RouteErrorsUnsent,
         "stack/ip_input.rs",
         "a router does not report that it has no route",
@@ -381,6 +387,12 @@ pub const ROWS: [Row; 70] = [
         "icmp_limit.rs",
         "the rate of errors is not limited",
         "icmpv4_xrlim_allow, net/ipv4/icmp.c",
+    ),
+    row(
+        M::ErrorTokensSlow,
+        "icmp_limit.rs",
+        "a peer that got too many errors waits ten times as long for the next",
+        "inet_peer_xrlim_allow, net/ipv4/inetpeer.c",
     ),
     // Reassembly
     row(

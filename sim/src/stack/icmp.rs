@@ -70,7 +70,8 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
         is_about_loopback: about.meta.in_dev == Some(DeviceId::LOOPBACK),
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
-    if !ns.icmp_limit.allow(cx.draws, cx.netns, cx.now, &ns.sysctls, &message) {
+    let now = cx.limit_time(about.meta);
+    if !ns.icmp_limit.allow(cx.draws, cx.netns, now, &ns.sysctls, &message) {
         return;
     }
     let room = usize::from(ns.devices.get(route.device).mtu).min(ERROR_LEN_MAX) - 20 - 8;
@@ -209,7 +210,7 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let src = if is_unicast { ip.dst() } else { received.ipv4_source() };
     let (dst, tos) = (ip.src(), ip.tos());
     if let Ok(route) = ip_output::ip_route_output(ns, cx, Some(src), dst)
-        && may_reply(ns, cx, dst, route)
+        && may_reply(ns, cx, &packet.meta, dst, route)
     {
         let answer = Answer { src, dst, tos, route };
         let reply = answer.build(ns, cx, packet.id, packet.flow, &message);
@@ -221,7 +222,7 @@ fn icmp_echo(ns: &mut Netns, cx: &mut Context, packet: Packet) {
 /// True if the rate limits permit an echo reply (`icmp_reply`). Replies are limited if `icmp_ratemask` includes their type,
 /// which it does not by default. Unlike an error, a reply about a packet from the loopback device counts for the limit of
 /// the netns.
-fn may_reply(ns: &mut Netns, cx: &mut Context, dst: Ipv4Addr, route: RouteResult) -> bool {
+fn may_reply(ns: &mut Netns, cx: &mut Context, request: &Meta, dst: Ipv4Addr, route: RouteResult) -> bool {
     let reply = IcmpMessage {
         icmp_type: icmp_type::ECHO_REPLY,
         code: 0,
@@ -229,7 +230,8 @@ fn may_reply(ns: &mut Netns, cx: &mut Context, dst: Ipv4Addr, route: RouteResult
         is_about_loopback: false,
         leaves_by_loopback: route.device == DeviceId::LOOPBACK,
     };
-    ns.icmp_limit.allow(cx.draws, cx.netns, cx.now, &ns.sysctls, &reply)
+    let now = cx.limit_time(request);
+    ns.icmp_limit.allow(cx.draws, cx.netns, now, &ns.sysctls, &reply)
 }
 
 /// Delivers an error to the socket whose packet it quotes (`icmp_unreach`, `icmp_socket_deliver`).

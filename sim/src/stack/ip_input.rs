@@ -21,6 +21,7 @@ pub(crate) fn ip_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut pac
     if let Err(reason) = ip_rcv_core(&mut packet) {
         return kfree_skb(ns, cx, packet, reason);
     }
+    packet.meta.lateness = cx.draws.lateness(cx.netns, packet.l3());
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Prerouting, in_dev: Some(device), out_dev: None };
     if let Ok(packet) = nf_hook(ns, cx, state, packet) {
@@ -85,7 +86,8 @@ fn ip_error(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: Packet, 
     let code = error_code(reason).filter(|_| ns.sysctls.forwarding(device));
     let code = code.filter(|_| !Mutation::RouteErrorsUnsent.is_on());
     let Some(code) = code else { return kfree_skb(ns, cx, packet, reason) };
-    if ns.icmp_limit.allow_route_error(cx.now, packet.ipv4().src().into()) {
+    let now = cx.limit_time(&packet.meta);
+    if ns.icmp_limit.allow_route_error(now, packet.ipv4().src().into()) {
         icmp::icmp_send(ns, cx, &icmp::About::packet(&packet), icmp_type::DEST_UNREACHABLE, code, 0);
     }
     end_packet(ns, cx, packet, Terminal::Rejected(reason));

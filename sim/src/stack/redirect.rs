@@ -32,7 +32,8 @@ pub(super) fn ip_rt_send_redirect(ns: &mut Netns, cx: &mut Context, in_dev: Devi
     let Some(route) = packet.meta.route else { unreachable!("only routed packets are forwarded") };
     let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
-    if !is_redirect_due(routing, in_dev, src, &route) || !ns.icmp_limit.allow_redirect(cx.now, src.into()) {
+    let now = cx.limit_time(&packet.meta);
+    if !is_redirect_due(routing, in_dev, src, &route) || !ns.icmp_limit.allow_redirect(now, src.into()) {
         return;
     }
     // The message has no room for an IPv6 gateway.

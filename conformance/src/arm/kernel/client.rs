@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use thiserror::Error;
 
 use super::lab::{LabError, LabNetns};
+use super::prompt::Prompt;
 use crate::observation::Transport;
 
 /// A client's request.
@@ -80,24 +81,31 @@ pub enum ClientError {
     },
 }
 
-/// Runs one exchange.
+/// Runs one exchange, on a thread for clients.
 ///
 /// # Errors
 /// If the namespace cannot be entered, or the kernel does not support the socket. Failures of the exchange itself are
 /// reported in the result.
-pub fn exchange(netns: &LabNetns, request: &ClientRequest) -> Result<Report, ClientError> {
+pub(super) fn exchange(
+    netns: &LabNetns,
+    request: &ClientRequest,
+    prompt: &Prompt,
+) -> Result<Report, ClientError> {
     let opened = netns.enter(|| match request.protocol {
         Transport::Tcp => open(SockType::Stream, SockProtocol::Tcp, request.source_port),
         Transport::Udp => open(SockType::Datagram, SockProtocol::Udp, request.source_port),
         Transport::Icmp => open(SockType::Raw, SockProtocol::Icmp, None),
         Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
     })?;
-    let deadline = Instant::now() + request.timeout;
-    let result = opened.and_then(|socket| match request.protocol {
-        Transport::Tcp => tcp::exchange(socket, request, deadline),
-        Transport::Udp => udp::exchange(socket, request, deadline),
-        Transport::Icmp => ping::exchange(&socket, request, deadline),
-        Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
+    let (deadline, asked) = (Instant::now() + request.timeout, request.clone());
+    // A socket stays in its namespace, whatever thread uses it.
+    let result = opened.and_then(|socket| {
+        prompt.run(move || match asked.protocol {
+            Transport::Tcp => tcp::exchange(socket, &asked, deadline),
+            Transport::Udp => udp::exchange(socket, &asked, deadline),
+            Transport::Icmp => ping::exchange(&socket, &asked, deadline),
+            Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
+        })
     });
     result.map_err(|errno| ClientError::Io {
         netns: netns.name().to_owned(),

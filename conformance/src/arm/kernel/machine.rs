@@ -17,6 +17,7 @@ use super::clocks::Clocks;
 use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
+use super::prompt::Prompt;
 use super::requirement::{always, missing};
 use super::rules::RestoreInput;
 use super::script::{OpenScript, run_script};
@@ -77,6 +78,7 @@ pub struct KernelArm {
 #[derive(Debug)]
 struct Running {
     captures: BTreeMap<String, Capture>,
+    clients: Prompt,
     servers: Servers,
     lab: Lab,
 }
@@ -115,15 +117,24 @@ impl KernelArm {
         self.clocks.elapsed()
     }
 
-    /// The kernel's timer wheel, for a world that starts now.
-    pub(crate) fn timer_wheel() -> Option<TimerWheel> {
-        ticks::timer_wheel()
+    /// The kernel's timer wheel, for a world that started with the clocks of the lab.
+    pub(crate) fn timer_wheel(&self) -> Option<TimerWheel> {
+        ticks::timer_wheel(self.elapsed())
     }
 
     /// The largest receive buffer that an application may request, in bytes. `None` if the kernel does not report it:
     /// older ones do so only in the initial namespace.
     pub(crate) fn rmem_max() -> Option<u32> {
         fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?.trim().parse().ok()
+    }
+
+    /// The frames that the next [`KernelArm::take_frames`] returns, so far.
+    ///
+    /// # Errors
+    /// As for that.
+    pub(crate) fn frames(&mut self) -> Result<&[Frame], ArmError> {
+        self.drain()?;
+        Ok(&self.frames)
     }
 
     /// All frames on all devices since the last call, in one order. Times are relative to the building of the lab.
@@ -214,7 +225,9 @@ impl KernelArm {
     /// Reads the captures; returns the number of frames. Fails if they are not trustworthy: a stopped server or a
     /// changed clock would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
-        let Some(Running { captures, lab, servers }) = self.running.as_mut() else { return Ok(0) };
+        let Some(Running { captures, lab, servers, clients: _ }) = self.running.as_mut() else {
+            return Ok(0);
+        };
         let mut drained = Vec::with_capacity(captures.len());
         for (name, capture) in captures {
             drained.push(capture.drain(lab.netns(name))?);
@@ -256,7 +269,8 @@ impl KernelArm {
             timeout: plan.timeout,
         };
         let start = self.frames.len();
-        let report = exchange(self.netns(&plan.from)?, &request).map_err(|error| {
+        let clients = &self.running()?.clients;
+        let report = exchange(self.netns(&plan.from)?, &request, clients).map_err(|error| {
             refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text), &error)
         })?;
         self.drain()?;
@@ -318,7 +332,8 @@ impl Arm for KernelArm {
             captures.insert(netns.name().to_owned(), capture);
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
-        self.running = Some(Running { captures, servers, lab });
+        let clients = Prompt::start("clients").map_err(|error| failed(&error))?;
+        self.running = Some(Running { captures, clients, servers, lab });
         self.clocks = Clocks::begin();
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle, sleep};
+use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::client::errno;
 use super::lab::{LabError, LabNetns};
+use super::prompt;
 use crate::dns::Zone;
 use crate::observation::Transport;
 
@@ -130,9 +131,7 @@ impl Servers {
         woken.set_nonblocking(true)?;
         let fault = Arc::new(OnceLock::new());
         let desk = Desk { fault: Arc::clone(&fault), ..Desk::default() };
-        let thread = thread::Builder::new()
-            .name("servers".to_owned())
-            .spawn(move || serve(desk, &woken, &received))?;
+        let thread = prompt::spawn("servers", move || serve(desk, &woken, &received))?;
         Ok(Self { orders, wake, thread: Some(thread), count: 0, fault })
     }
 

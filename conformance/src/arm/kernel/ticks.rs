@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use sim::timer_wheel::TimerWheel;
@@ -9,14 +10,15 @@ use sim::timer_wheel::TimerWheel;
 /// Possible tick rates per second (`CONFIG_HZ`, kernel/Kconfig.hz).
 const SPEEDS: [u32; 4] = [100, 250, 300, 1_000];
 
-/// The kernel's timer wheel, for a world that starts now. `None` if the kernel does not expose it; timers then differ
+/// The kernel's timer wheel, for a world that started this long ago. `None` if the kernel does not expose it; timers then differ
 /// by the kernel's rounding.
-pub(super) fn timer_wheel() -> Option<TimerWheel> {
+pub(super) fn timer_wheel(elapsed: Duration) -> Option<TimerWheel> {
     static TICKS: OnceLock<Option<Ticks>> = OnceLock::new();
     let Ticks { hz, first } = (*TICKS.get_or_init(ticks))?;
-    let now = monotonic_nanos()?;
+    let elapsed = u64::try_from(elapsed.as_nanos()).ok()?;
+    let start = monotonic_nanos()?.checked_sub(elapsed)?;
     let tick = tick_nanos(hz);
-    Some(TimerWheel::new(hz, first + now / tick, now % tick))
+    Some(TimerWheel::new(hz, first + start / tick, start % tick))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

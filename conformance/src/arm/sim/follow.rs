@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use sim::arrivals::Arrival;
 use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::hook::Family;
 use sim::ids::NetnsId;
@@ -311,6 +312,18 @@ impl SimArm {
     /// From here on, `net.core.rmem_max` has this value, in bytes.
     pub(crate) fn set_rmem_max(&mut self, bytes: u32) {
         self.world.set_rmem_max(bytes);
+    }
+
+    /// Tells when the kernel received the packets in these frames: rate limits follow its times (see [`sim::arrivals`]).
+    pub(crate) fn show_arrivals(&mut self, frames: &[Frame]) {
+        let ids: BTreeMap<String, NetnsId> =
+            self.ids.iter().map(|(netns, id)| (netns.to_string(), *id)).collect();
+        let received = frames.iter().filter(|frame| frame.direction == FrameDirection::Received);
+        let arrivals = received.filter_map(|frame| {
+            let (netns, packet) = (*ids.get(&frame.netns)?, frame.ipv4()?);
+            Some(Arrival { netns, at: Instant::START + frame.at, packet })
+        });
+        self.world.draws_mut().add_arrivals(arrivals);
     }
 
     /// Advances the time to `elapsed` since the start, unless it has passed.

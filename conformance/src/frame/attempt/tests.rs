@@ -1,6 +1,6 @@
 use super::*;
-use sim::wire::MacAddr;
 use sim::wire::build::{Ipv4Fields, ipv4, udp};
+use sim::wire::{EtherType, Ethernet, MacAddr};
 
 const REQUEST: &[u8] = b"hello\n";
 const CLIENT: [u8; 4] = [10, 0, 0, 1];

@@ -2,12 +2,14 @@
 
 use super::cluster::{Cluster, cluster};
 use super::{addr, run, spec};
+use crate::arrivals::Arrival;
 use crate::fib::{OutputKey, REDIRECT_LIFETIME, Route, route_output};
 use crate::socket::{ClientProtocol, Server};
 use crate::time::Duration;
-use crate::trace::Level;
+use crate::trace::{DeviceEvent, Event, Level};
 use crate::wire::build::{self, Ipv4Fields};
-use crate::wire::{ETHERNET_HEADER_LEN, protocol};
+use crate::wire::icmpv4::icmp_type;
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, protocol};
 use crate::world::{VethEnd, World};
 use std::net::Ipv4Addr;
 
@@ -237,4 +239,60 @@ fn a_connection_changes_to_the_better_gateway() {
         let (_, outcome, _) = run(&mut lan.world, lan.client, to_pod);
         assert_eq!(outcome == crate::trace::Outcome::Connected, is_followed, "{call_duration:?}");
     }
+}
+
+/// The times in milliseconds at which datagrams to the Pod reach node-2, on the kernel that is followed as well, and the number
+/// of redirects that it sends. Its NAT drops the one about the first datagram, but that counts.
+#[test]
+fn the_pause_between_redirects_is_measured_by_the_clock_of_a_kernel_that_is_followed() {
+    for (sent_at, kernel_received_at, expected) in [
+        ([0, 1, 2], None, 0),
+        ([0, 30, 60], None, 1),
+        ([0, 1, 2], Some([0, 30, 60]), 1),
+        ([0, 1, 2], Some([90, 95, 99]), 0),
+        ([0, 45, 60], Some([10, 45, 60]), 1),
+        ([0, 45, 50], Some([10, 45, 50]), 0),
+        // Another packet's arrival.
+        ([0, 1, 2], Some([0, 30, 160]), 0),
+    ] {
+        let mut lan = lan();
+        lan.world.set_sysctl(lan.client, "net.ipv4.conf.all.accept_redirects", "0").unwrap();
+        lan.world.set_sysctl(lan.client, "net.ipv4.conf.eth0.accept_redirects", "0").unwrap();
+        lan.world.set_level(Level::Everything);
+        let begun = lan.world.now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let packets = [1, 2, 3].map(datagram);
+        for (packet, at) in packets.iter().zip(kernel_received_at.into_iter().flatten().map(at)) {
+            lan.world.draws_mut().add_arrivals([Arrival { netns: lan.node_2, at, packet }]);
+        }
+        for (packet, at) in packets.iter().zip(sent_at.map(at)) {
+            lan.world.run_until(at);
+            let flow = lan.world.raw_flow();
+            lan.world.send_raw(lan.client, flow, packet).unwrap();
+        }
+        lan.world.run_until(at(200));
+        let found = redirects_received(&lan);
+        assert_eq!(found, expected, "sent at {sent_at:?}, received at {kernel_received_at:?}");
+    }
+}
+
+/// A datagram of the client to the Pod, with payload of this length.
+fn datagram(len: usize) -> Vec<u8> {
+    let (src, dst) = (addr(CLIENT), addr(POD));
+    let fields =
+        Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident: 1, dont_fragment: true };
+    let udp = build::udp((src, PORT), (dst, PORT), &vec![0; len]);
+    build::ipv4(fields, &udp).split_off(ETHERNET_HEADER_LEN)
+}
+
+/// The number of redirects that the client received.
+fn redirects_received(lan: &Cluster) -> usize {
+    let is_redirect = |frame: &[u8]| {
+        let ip = Ipv4::new_checked(&frame[ETHERNET_HEADER_LEN..]);
+        ip.is_some_and(|ip| ip.protocol() == protocol::ICMP && ip.payload()[0] == icmp_type::REDIRECT)
+    };
+    let events = lan.world.trace().events().iter().filter(|event| event.netns == lan.client);
+    events
+        .filter(|event| matches!(&event.event, Event::Device(DeviceEvent::Received { frame, .. }) if is_redirect(frame)))
+        .count()
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::arm::kernel::client::{ClientRequest, End, exchange};
+use crate::arm::kernel::prompt::Prompt;
 use crate::arm::kernel::testing::{can_run, pair};
 use crate::observation::Transport;
 use sim::wire::{Ethernet, MacAddr};
@@ -19,7 +20,8 @@ fn every_frame_is_seen_at_both_ends_in_both_directions() {
         bytes: Vec::new(),
         timeout: Duration::from_secs(1),
     };
-    let report = exchange(lab.netns("a"), &request).expect("a socket");
+    let report =
+        exchange(lab.netns("a"), &request, &Prompt::start("clients").expect("a thread")).expect("a socket");
     assert_eq!(report.end, End::Failed(Errno::ECONNREFUSED));
     let drained = captures.iter_mut().map(|(netns, capture)| capture.drain(netns).expect("frames"));
     let frames = merge(drained.collect());

@@ -14,7 +14,8 @@ fn request(protocol: Transport, to: &str) -> ClientRequest {
 
 /// The client's report as text.
 fn check(netns: &LabNetns, protocol: Transport, to: &str) -> String {
-    let report = exchange(netns, &request(protocol, to)).expect("a socket");
+    let report = exchange(netns, &request(protocol, to), &Prompt::start("clients").expect("a thread"))
+        .expect("a socket");
     let reply = String::from_utf8_lossy(&report.reply).trim_end().to_owned();
     format!("{:?} {} {reply:?} {:?}", report.end, report.local, report.icmp_errors)
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::arm::kernel::client::{self, ClientRequest, exchange};
+use crate::arm::kernel::prompt::Prompt;
 use crate::arm::kernel::testing::can_run;
 use crate::arm::kernel::wiring::{LinkEnd, Wiring};
 use crate::observation::Transport;
@@ -53,7 +54,8 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
         bytes: b"?".to_vec(),
         timeout: Duration::from_secs(2),
     };
-    let pinged = exchange(lab.netns("a"), &request).expect("a socket");
+    let pinged =
+        exchange(lab.netns("a"), &request, &Prompt::start("clients").expect("a thread")).expect("a socket");
     assert_eq!(pinged.end, client::End::Answered);
     let forward = lab.netns("b").enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
     assert_eq!(forward.expect("entered").expect("read").trim(), "1");

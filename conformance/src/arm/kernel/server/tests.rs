@@ -1,3 +1,5 @@
+use std::thread;
+
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::*;
