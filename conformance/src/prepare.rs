@@ -15,7 +15,7 @@ mod sysctl;
 
 pub use expectation::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 pub(crate) use plan::REQUEST;
-pub use plan::{FlowPlan, ResolvePlan, ScriptPlan, StateChange};
+pub use plan::{FlowPlan, LinkEnd, ResolvePlan, ScriptPlan, StateChange};
 pub use step::{PreparedAction, PreparedStep};
 
 use std::collections::BTreeMap;

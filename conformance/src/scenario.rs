@@ -278,7 +278,19 @@ pub enum SetChangeKind {
         latency: Option<Duration>,
         /// The new share of lost frames in each direction, if it changes.
         loss: Option<Share>,
+        /// The new state of the target's own device, if it changes.
+        device: Option<LinkState>,
+        /// The new state of the other end, if it changes: a port of the switch, of a node's bridge, or of a node.
+        port: Option<LinkState>,
     },
+}
+
+/// The state of one end of a link, as set by `ip link set DEVICE up` or `down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of ip(8)")]
+pub enum LinkState {
+    Up,
+    Down,
 }
 
 impl Default for Network {

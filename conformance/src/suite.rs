@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 64] = built_in![
+pub const SCENARIOS: [BuiltIn; 66] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -55,6 +55,8 @@ pub const SCENARIOS: [BuiltIn; 64] = built_in![
     "asymmetric-route",
     "icmp-redirect",
     "own-rules",
+    "link-down-masquerade",
+    "link-down-pod",
     "session-affinity",
     "session-affinity-renewed",
     "session-affinity-per-service",

@@ -17,7 +17,7 @@ mod plan;
 pub use change::{TopologyChange, changes};
 pub(crate) use plan::is_executed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -26,6 +26,10 @@ use sim::wire::MacAddr;
 
 use crate::dns::Zone;
 use crate::netns::NetnsName;
+use crate::prepare::LinkEnd;
+
+/// Ends of links that are down, by the netns that the link attaches.
+pub(crate) type DownEnds = BTreeSet<(NetnsName, LinkEnd)>;
 
 /// Everything that an arm builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,18 @@ impl Topology {
     pub fn attachment(&self, netns: &NetnsName) -> &VethPlan {
         let veth = self.veths.iter().find(|veth| veth.leaf.netns == *netns);
         veth.unwrap_or_else(|| panic!("{netns} is not attached to the network"))
+    }
+
+    /// One end of the veth pair that attaches a host, a node or a Pod.
+    ///
+    /// # Panics
+    /// As [`Topology::attachment`].
+    pub fn link_end(&self, netns: &NetnsName, end: LinkEnd) -> &VethEndPlan {
+        let VethPlan { port, leaf, .. } = self.attachment(netns);
+        match end {
+            LinkEnd::Device => leaf,
+            LinkEnd::Port => port,
+        }
     }
 
     /// The names of all devices in a network namespace.

@@ -138,7 +138,8 @@ fn br_flood(
     }
 }
 
-/// Never to the ingress port, unless it is in hairpin mode; never to a port that is down (`should_deliver`).
+/// Never to the ingress port, unless it is in hairpin mode; never to a port that is down or has no carrier: it does not
+/// forward (`should_deliver`; `br_port_carrier_check`, net/bridge/br_if.c).
 fn should_deliver(
     ns: &Netns,
     cx: &mut Context,
@@ -147,7 +148,8 @@ fn should_deliver(
     from: Option<DeviceId>,
 ) -> bool {
     let port = ns.devices.get(to);
-    let deliver = port.is_up && (port.is_hairpin || Mutation::HairpinAlwaysOn.is_on() || from != Some(to));
+    let deliver =
+        port.is_running() && (port.is_hairpin || Mutation::HairpinAlwaysOn.is_on() || from != Some(to));
     if !deliver {
         cx.record(Some(packet.id), || Event::Bridge(BridgeEvent::NotDelivered { port: to }));
     }

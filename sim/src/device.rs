@@ -69,6 +69,9 @@ pub struct Device {
     pub kind: DeviceKind,
     /// Administratively up (`IFF_UP`).
     pub is_up: bool,
+    /// The other end of the link is up (`netif_carrier_ok`). A bridge has its carrier from its ports instead; see
+    /// [`Devices::has_live_port`].
+    pub has_carrier: bool,
     /// Promiscuous mode (`IFF_PROMISC`).
     pub is_promiscuous: bool,
     /// The bridge of which this device is a port.
@@ -148,6 +151,11 @@ impl Device {
         self.addrs.iter().any(|held| held.covers(a) && b.is_none_or(|b| held.covers(b)))
     }
 
+    /// True if it can send and receive (`IFF_RUNNING`): it is up, and so is the other end of its link.
+    pub const fn is_running(&self) -> bool {
+        self.is_up && self.has_carrier
+    }
+
     /// True for the loopback device (`IFF_LOOPBACK`).
     pub const fn is_loopback(&self) -> bool {
         matches!(self.kind, DeviceKind::Loopback)
@@ -191,6 +199,7 @@ impl Devices {
             is_mtu_fixed: false,
             kind,
             is_up: true,
+            has_carrier: true,
             is_promiscuous: false,
             master: None,
             is_hairpin: false,
@@ -251,9 +260,10 @@ impl Devices {
         self.index().is_local_mac(bridge, mac)
     }
 
-    /// True if a bridge has a port that is up. Otherwise it has no carrier.
+    /// True if a bridge has a port that is up and has a carrier. Otherwise the bridge has no carrier
+    /// (`br_port_state_selection`, net/bridge/br_stp.c).
     pub fn has_live_port(&self, bridge: DeviceId) -> bool {
-        self.ports(bridge).iter().any(|port| self.get(*port).is_up)
+        self.ports(bridge).iter().any(|port| self.get(*port).is_running())
     }
 
     /// A number that changes whenever a device changes.

@@ -382,8 +382,9 @@ impl Arm for &mut PairedArm {
     }
 
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
-        if matches!(change, StateChange::Link { .. }) {
-            self.before_link_changes()?;
+        match change {
+            StateChange::Link { .. } | StateChange::End { .. } => self.before_link_changes()?,
+            StateChange::Sysctl { .. } | StateChange::Hairpin { .. } => {}
         }
         self.is_stale = true;
         self.kernel.change(change)?;

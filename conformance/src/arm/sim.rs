@@ -248,6 +248,7 @@ impl Arm for SimArm {
             }
             StateChange::Hairpin { pod, is_on } => self.set_hairpin(pod, *is_on),
             StateChange::Link { netns, latency, loss } => self.set_link(netns, *latency, *loss),
+            StateChange::End { netns, end, state } => self.set_end(netns, *end, *state),
         }
     }
 

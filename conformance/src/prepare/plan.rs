@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::segment::ScriptLine;
-use crate::scenario::{ObjectName, Share};
+use crate::scenario::{LinkState, ObjectName, Share};
 
 /// The request that clients send.
 pub(crate) const REQUEST: &[u8] = b"hairpin\n";
@@ -103,4 +103,22 @@ pub enum StateChange {
         /// The new share of lost frames, if it changes.
         loss: Option<Share>,
     },
+    /// The state of one end of the link of a host, node or Pod.
+    End {
+        /// The netns attached by it.
+        netns: NetnsName,
+        /// Which end.
+        end: LinkEnd,
+        /// The new state.
+        state: LinkState,
+    },
+}
+
+/// An end of the link that attaches a host, node or Pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkEnd {
+    /// The device of the host, node or Pod itself.
+    Device,
+    /// The other end, on the switch or on the Pod's node.
+    Port,
 }

@@ -1,6 +1,6 @@
 //! `set` steps with all references resolved.
 
-use super::plan::StateChange;
+use super::plan::{LinkEnd, StateChange};
 use super::step::PreparedAction;
 use super::{Preparation, resolve, sysctl};
 use crate::cluster::{Cluster, ClusterChange, ClusterPod};
@@ -46,15 +46,23 @@ impl Preparation {
                         }),
                     }
                 }
-                SetChangeKind::Link { latency, loss } => {
+                SetChangeKind::Link { latency, loss, device, port } => {
                     let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
                         continue;
                     };
                     let netns = self.found_key(&format!("{path}.link"), with_link(target, netns));
-                    changes.extend(netns.map(|netns| StateChange::Link {
-                        netns,
-                        latency: *latency,
-                        loss: *loss,
+                    let Some(netns) = netns else { continue };
+                    if latency.is_some() || loss.is_some() {
+                        changes.push(StateChange::Link {
+                            netns: netns.clone(),
+                            latency: *latency,
+                            loss: *loss,
+                        });
+                    }
+                    let ends = [(LinkEnd::Port, port), (LinkEnd::Device, device)];
+                    changes.extend(ends.into_iter().filter_map(|(end, state)| {
+                        let (netns, state) = (netns.clone(), (*state)?);
+                        Some(StateChange::End { netns, end, state })
                     }));
                 }
             }

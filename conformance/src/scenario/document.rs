@@ -160,6 +160,14 @@ impl RawSetChange {
 pub(super) struct RawLink {
     pub(super) latency: Option<ScalarText>,
     pub(super) loss: Option<ScalarText>,
+    pub(super) device: Option<String>,
+    pub(super) port: Option<String>,
+}
+
+impl RawLink {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.latency.is_none() && self.loss.is_none() && self.device.is_none() && self.port.is_none()
+    }
 }
 
 /// Either expectations, or expectations by mode; never both.

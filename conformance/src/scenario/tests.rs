@@ -56,7 +56,7 @@ spec:
     - delete: [service/prod/web, endpointslice/x]
     - set:
         pod/web-0: {ready: false, hairpin: true}
-        node/node-1: {sysctl: {net.ipv4.ip_forward: 0}, link: {latency: 5ms, loss: 1/100}}
+        node/node-1: {sysctl: {net.ipv4.ip_forward: 0}, link: {latency: 5ms, loss: 1/100, device: down, port: up}}
     - sleep: 1m30s
     - expect: {conntrack: [{on: node/node-1, protocol: udp, from: client, to: "10.96.0.10:53", status: unreplied, entries: 0}]}
 "#;
@@ -98,7 +98,7 @@ spec:
   - {connect: {from: client, to: pod/a}, expect: {outcome: reset, default: {outcome: timeout}}}
   - apply: [1]
   - delete: [pod, pods/a, pod/a/b/c]
-  - set: {node/a: {ready: true}, service/b: {sysctl: {a: 1}}, pod/c: {link: {latency: 5, loss: 101%}}}
+  - set: {node/a: {ready: true}, service/b: {sysctl: {a: 1}}, pod/c: {link: {latency: 5, loss: 101%, device: off, port: "1"}}}
   - {connect: {from: client, to: pod/a}, expect: {outcomes: {}, sourceSeen: {}, conntrack: []}}
   - {connect: {from: client, to: pod/a}, expect: {iptables: {}, default: {outcomes: {connected: 1/2}}}}
   - {connect: {from: client, to: pod/a}, expect: {outcomes: {unreachable/host: 2/3, unreachable: 1/3}}}

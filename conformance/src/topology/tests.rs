@@ -93,8 +93,8 @@ fn a_cluster_with_routed_veths() {
 fn device_names_fit_and_are_unique() {
     let topology = Topology::of(&cluster(Cni::Bridge, OBJECTS));
     let ends = || topology.veths.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
-    let mut seen = std::collections::BTreeSet::new();
-    let mut macs = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut macs = BTreeSet::new();
     for end in ends() {
         assert!(end.device.len() <= 15 && seen.insert((end.netns.clone(), end.device.clone())), "{end:?}");
         assert!(macs.insert(end.mac.0) && end.mac.0[0] & 3 == 2, "{end:?}");

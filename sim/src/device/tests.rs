@@ -69,7 +69,7 @@ proptest! {
             }
             for bridge in [DeviceId(1), DeviceId(2)] {
                 let is_port = |device: &&Device| device.master == Some(bridge);
-                let is_live = devices.iter().filter(is_port).any(|port| port.is_up);
+                let is_live = devices.iter().filter(is_port).any(|port| port.is_running());
                 prop_assert_eq!(devices.has_live_port(bridge), is_live);
                 for last in 0..4 {
                     let is_local = devices.get(bridge).mac == mac(last)

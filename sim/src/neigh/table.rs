@@ -159,7 +159,19 @@ impl NeighTable {
 
     /// Deletes all neighbours on a device that went down. Queued packets are dropped silently (`neigh_ifdown`).
     pub fn on_device_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
-        let mut gone: Vec<_> = self.entries.keys().filter(|NeighKey(on, _)| *on == device).copied().collect();
+        self.flush(cx, device, |_| true);
+    }
+
+    /// Deletes all neighbours on a device that lost its carrier, except permanent ones. Queued packets are dropped silently
+    /// (`neigh_carrier_down`).
+    pub fn on_carrier_down(&mut self, cx: &mut Context<'_>, device: DeviceId) {
+        self.flush(cx, device, |entry| entry.state != NeighState::Permanent);
+    }
+
+    /// Linux: neigh_flush_dev, net/core/neighbour.c.
+    fn flush(&mut self, cx: &mut Context<'_>, device: DeviceId, is_meant: fn(&Neighbour) -> bool) {
+        let is_gone = |(NeighKey(on, _), entry): &(&NeighKey, &Neighbour)| *on == device && is_meant(entry);
+        let mut gone: Vec<_> = self.entries.iter().filter(is_gone).map(|(key, _)| *key).collect();
         gone.sort_unstable();
         for entry in gone.iter().filter_map(|key| self.entries.remove(key)) {
             for QueuedPacket(packet) in entry.queue {

@@ -75,7 +75,11 @@ pub(crate) fn dev_queue_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId,
     let kind = sender.kind.clone();
     // Linux: dev_deactivate, net/sched/sch_generic.c, installs noop_qdisc when the carrier is lost;
     // br_port_state_selection, net/bridge/br_stp.c, turns off the carrier of a bridge without active ports.
-    if kind == DeviceKind::Bridge && !ns.devices.has_live_port(device) {
+    let has_carrier = match kind {
+        DeviceKind::Bridge => ns.devices.has_live_port(device),
+        DeviceKind::Veth { .. } | DeviceKind::Loopback | DeviceKind::Dummy => sender.has_carrier,
+    };
+    if !has_carrier {
         return kfree_skb(ns, cx, packet, DropReason::QdiscDrop);
     }
     cx.record(Some(packet.id), || {

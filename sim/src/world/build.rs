@@ -207,7 +207,9 @@ impl World {
         Ok(())
     }
 
-    /// Sets a device up or down. A device that goes down loses its neighbours, masqueraded flows and learned MACs.
+    /// Sets a device up or down (`ip link set DEV up`). A device that goes down keeps its addresses and loses its routes,
+    /// neighbours, masqueraded flows and learned MACs; of these, only the routes of addresses come back when it goes up.
+    /// The other end of a veth pair loses its carrier, and with it neighbours and learned MACs, but no routes.
     pub fn set_up(&mut self, netns: NetnsId, device: DeviceId, is_up: bool) {
         self.with_netns(netns, |ns, cx| {
             ns.devices.get_mut(device).is_up = is_up;
@@ -216,11 +218,24 @@ impl World {
             } else {
                 on_device_down(&mut ns.fib, device);
                 ns.neigh.on_device_down(cx, device);
-                ns.fdb.flush_port(device);
                 ns.conntrack.flush_masquerade_of_device(cx.now, device, None);
-                if let Some(bridge) = ns.devices.get(device).master {
-                    neigh_carrier_down(ns, cx, bridge);
-                }
+                port_stops(ns, cx, device);
+            }
+        });
+        match self.netns(netns).devices.get(device).kind {
+            DeviceKind::Veth { peer_netns, peer } => self.set_carrier(peer_netns, peer, is_up),
+            DeviceKind::Loopback | DeviceKind::Bridge | DeviceKind::Dummy => {}
+        }
+    }
+
+    /// The other end of a veth goes up or down (`veth_open`, `veth_close`, drivers/net/veth.c). Routes stay in use
+    /// (`fib_netdev_event`, net/ipv4/fib_frontend.c; `ignore_routes_with_linkdown` is not modelled).
+    fn set_carrier(&mut self, netns: NetnsId, device: DeviceId, has_carrier: bool) {
+        self.with_netns(netns, |ns, cx| {
+            ns.devices.get_mut(device).has_carrier = has_carrier;
+            if !has_carrier {
+                ns.neigh.on_carrier_down(cx, device);
+                port_stops(ns, cx, device);
             }
         });
     }
@@ -300,9 +315,18 @@ impl World {
     }
 }
 
+/// A device that goes down or loses its carrier stops being an active port, if it is one (`br_stp_disable_port`,
+/// net/bridge/br_stp_if.c).
+fn port_stops(ns: &mut Netns, cx: &mut Context<'_>, device: DeviceId) {
+    ns.fdb.flush_port(device);
+    if let Some(bridge) = ns.devices.get(device).master {
+        neigh_carrier_down(ns, cx, bridge);
+    }
+}
+
 /// Clears the neighbours of a bridge when its last live port goes down (`neigh_carrier_down`, net/core/neighbour.c).
 fn neigh_carrier_down(ns: &mut Netns, cx: &mut Context<'_>, bridge: DeviceId) {
     if !ns.devices.has_live_port(bridge) {
-        ns.neigh.on_device_down(cx, bridge);
+        ns.neigh.on_carrier_down(cx, bridge);
     }
 }

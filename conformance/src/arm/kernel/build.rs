@@ -3,7 +3,7 @@
 use super::lab::{Lab, LabError};
 use super::wiring::{self, LinkEnd, Wiring};
 use crate::netns::NetnsName;
-use crate::topology::{LinkPlan, NetnsPlan, Topology, TopologyChange, VethPlan};
+use crate::topology::{DownEnds, LinkPlan, NetnsPlan, Topology, TopologyChange, VethPlan};
 
 /// Creates the namespaces of a topology and everything in them except listeners.
 ///
@@ -27,7 +27,7 @@ pub(super) fn build(topology: &Topology) -> Result<Lab, LabError> {
         finish(&mut wiring, &netns.to_string(), plan);
     }
     wiring.apply(&lab)?;
-    settle(&lab, topology)?;
+    settle(&lab, topology, &DownEnds::new())?;
     Ok(lab)
 }
 
@@ -40,6 +40,7 @@ pub(super) fn rebuild(
     before: &Topology,
     changes: &[TopologyChange],
     after: &Topology,
+    down: &DownEnds,
 ) -> Result<(), LabError> {
     for change in changes {
         if let TopologyChange::RemovePod(netns) = change {
@@ -57,15 +58,17 @@ pub(super) fn rebuild(
         plan_change(&mut wiring, change, after);
     }
     wiring.apply(lab)?;
-    settle(lab, after)
+    settle(lab, after, down)
 }
 
-/// Waits until every bridge with ports has a carrier, and every other has none. Until then a bridge may still flush its
+/// Waits until every bridge with active ports has a carrier, and every other has none. Until then a bridge may still flush its
 /// neighbours, and with them queued packets (`neigh_carrier_down`, net/core/neighbour.c).
-fn settle(lab: &Lab, topology: &Topology) -> Result<(), LabError> {
+pub(super) fn settle(lab: &Lab, topology: &Topology, down: &DownEnds) -> Result<(), LabError> {
     for (netns, plan) in &topology.netns {
         let Some(bridge) = &plan.bridge else { continue };
-        let has_port = topology.veths.iter().any(|veth| veth.port.netns == *netns && veth.master.is_some());
+        let is_live = |veth: &&VethPlan| !down.iter().any(|(leaf, _)| *leaf == veth.leaf.netns);
+        let mut ports = topology.veths.iter().filter(is_live);
+        let has_port = ports.any(|veth| veth.port.netns == *netns && veth.master.is_some());
         wiring::wait_for_link(lab.netns(&netns.to_string()), &bridge.name, has_port)?;
     }
     Ok(())

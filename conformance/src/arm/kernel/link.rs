@@ -1,17 +1,20 @@
-//! Changes links: hairpin flags, delay, loss.
+//! Changes links: hairpin flags, delay, loss, and the state of their ends.
 //!
 //! Delay uses netem (tc-netem(8)). Loss uses nftables on ingress (`netdev` family): it needs no qdisc, and the frame is
 //! still seen at its sender. Captures on the receiving device see lost frames as well.
 
 use std::time::Duration;
 
+use super::build::settle;
 use super::lab::{Lab, LabError};
 use super::requirement::{Requirement, require};
 use super::tool::ToolError;
+use super::wiring;
 use crate::arm::ArmError;
 use crate::netns::NetnsName;
+use crate::prepare::LinkEnd;
 use crate::scenario::{ObjectName, Share};
-use crate::topology::{Topology, VethEndPlan, VethPlan};
+use crate::topology::{DownEnds, Topology, VethEndPlan, VethPlan};
 
 /// The range of nftables' random numbers.
 const PARTS: u64 = 1_000_000;
@@ -56,6 +59,25 @@ pub(super) fn set_link(
         }
     }
     Ok(())
+}
+
+/// Sets an end of a link up or down, as `down` says, and waits until both ends and all bridges have or lack a carrier.
+pub(super) fn set_end(
+    lab: &Lab,
+    topology: &Topology,
+    down: &DownEnds,
+    netns: &NetnsName,
+    end: LinkEnd,
+) -> Result<(), ArmError> {
+    let VethEndPlan { netns: holder, device, .. } = topology.link_end(netns, end);
+    let state = if down.contains(&(netns.clone(), end)) { "down" } else { "up" };
+    lab.netns(&holder.to_string()).run("ip", &["link", "set", "dev", device, state], b"")?;
+    let is_running = !down.iter().any(|(known, _)| known == netns);
+    for end in [LinkEnd::Device, LinkEnd::Port] {
+        let VethEndPlan { netns: holder, device, .. } = topology.link_end(netns, end);
+        wiring::wait_for_link(lab.netns(&holder.to_string()), device, is_running)?;
+    }
+    Ok(settle(lab, topology, down)?)
 }
 
 /// Rules that drop a share of the frames received on a device, replacing earlier ones.

@@ -33,8 +33,9 @@ use crate::observation::{ConntrackObservation, Flows, Mismatch, RawFlow, Scripte
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
+use crate::scenario::LinkState;
 use crate::shares::Distribution;
-use crate::topology::{ListenerPlan, Topology, TopologyChange};
+use crate::topology::{DownEnds, ListenerPlan, Topology, TopologyChange};
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
@@ -66,6 +67,8 @@ pub struct KernelArm {
     topology: Topology,
     ports: BTreeMap<(NetnsName, ListenerPlan), ServerId>,
     frames: Vec<Frame>,
+    /// Ends of links that a step has set down.
+    down: DownEnds,
     /// Started when the lab was built.
     clocks: Clocks,
     /// Connections of scripts that later steps continue, by sender.
@@ -92,6 +95,7 @@ impl KernelArm {
             topology,
             ports: BTreeMap::new(),
             frames: Vec::new(),
+            down: DownEnds::new(),
             clocks: Clocks::begin(),
             scripts: BTreeMap::new(),
             running: None,
@@ -375,10 +379,11 @@ impl Arm for KernelArm {
         self.end_processes(changes)?;
         for netns in changes.iter().filter_map(TopologyChange::removed_pod) {
             self.scripts.remove(netns);
+            self.down.retain(|(known, _)| known != netns);
             self.running_mut()?.captures.remove(&netns.to_string());
         }
         let running = self.running.as_mut().ok_or_else(not_built)?;
-        build::rebuild(&mut running.lab, &self.topology, changes, after)?;
+        build::rebuild(&mut running.lab, &self.topology, changes, after, &self.down)?;
         for change in changes {
             match change {
                 TopologyChange::AddPod(netns) => {
@@ -410,6 +415,17 @@ impl Arm for KernelArm {
             StateChange::Hairpin { pod, is_on } => link::set_hairpin(lab, &self.topology, pod, *is_on),
             StateChange::Link { netns, latency, loss } => {
                 link::set_link(lab, &self.topology, netns, *latency, *loss)
+            }
+            StateChange::End { netns, end, state } => {
+                let changed = (netns.clone(), *end);
+                let mut down = self.down.clone();
+                match state {
+                    LinkState::Up => down.remove(&changed),
+                    LinkState::Down => down.insert(changed),
+                };
+                link::set_end(lab, &self.topology, &down, netns, *end)?;
+                self.down = down;
+                Ok(())
             }
         }
     }

@@ -243,13 +243,13 @@ fn wait(device: &str, has_link: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a bridge has a carrier, or has none. Kernels that do not update a device's state on request
+/// Waits until a device is up with a carrier, or is not. Kernels that do not update a device's state on request
 /// (`rtnl_getlink`, net/core/rtnetlink.c) take up to a second (`linkwatch_schedule_work`, net/core/link_watch.c).
 ///
 /// # Errors
 /// On timeout.
-pub(super) fn wait_for_link(netns: &LabNetns, bridge: &str, has_link: bool) -> Result<(), LabError> {
-    netns.enter(|| wait(bridge, has_link))?.map_err(|source| netns.fault(source))
+pub(super) fn wait_for_link(netns: &LabNetns, device: &str, has_link: bool) -> Result<(), LabError> {
+    netns.enter(|| wait(device, has_link))?.map_err(|source| netns.fault(source))
 }
 
 fn borrowed(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {

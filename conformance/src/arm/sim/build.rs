@@ -14,7 +14,8 @@ use super::super::{ArmError, TEARDOWN};
 use super::SimArm;
 use crate::arm::ipv4::ipv4_only;
 use crate::netns::NetnsName;
-use crate::scenario::{ObjectName, Share};
+use crate::prepare::LinkEnd;
+use crate::scenario::{LinkState, ObjectName, Share};
 use crate::topology::{
     AddressPlan, LinkPlan, ListenerPlan, NetnsPlan, RoutePlan, Topology, TopologyChange, VethPlan,
 };
@@ -113,11 +114,11 @@ impl SimArm {
             })
     }
 
-    /// The device with this name in the plan: the one that is up.
+    /// The device with this name in the plan: the newest one.
     fn live_device(&self, netns: NetnsId, name: &str) -> Result<DeviceId, ArmError> {
         let devices = &self.world.netns(netns).devices;
         let is_named_so = |device: &&sim::device::Device| {
-            device.name.strip_prefix(name).is_some_and(|suffix| suffix.len() <= 1) && device.is_up
+            device.name.strip_prefix(name).is_some_and(|suffix| suffix.len() <= 1)
         };
         let found = devices.iter().filter(is_named_so).last().map(|device| device.id);
         found.ok_or_else(|| ArmError::Internal(format!("no device {name}")))
@@ -237,6 +238,20 @@ impl SimArm {
         let port = &self.topology.attachment(leaf).port;
         let id = self.id(&port.netns)?;
         Ok((id, self.live_device(id, &port.device)?))
+    }
+
+    /// Sets one end of a link up or down.
+    pub(super) fn set_end(
+        &mut self,
+        netns: &NetnsName,
+        end: LinkEnd,
+        state: LinkState,
+    ) -> Result<(), ArmError> {
+        let end = self.topology.link_end(netns, end);
+        let id = self.id(&end.netns)?;
+        let device = self.live_device(id, &end.device)?;
+        self.world.set_up(id, device, state == LinkState::Up);
+        Ok(())
     }
 
     pub(super) fn set_link(

@@ -10,8 +10,8 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Connect, Expectation, Manifest, ObjectKey, Ping, Resolve, ScriptConnection, Send, SetChange,
-    SetChangeKind, Step, Target,
+    Action, Connect, Expectation, LinkState, Manifest, ObjectKey, Ping, Resolve, ScriptConnection, Send,
+    SetChange, SetChangeKind, Step, Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -221,12 +221,16 @@ impl Reader {
         }
         if let Some(link) = raw.link {
             let path = format!("{path}.link");
-            if link.latency.is_none() && link.loss.is_none() {
-                self.changes_nothing(&path, "latency or loss");
+            if link.is_empty() {
+                self.changes_nothing(&path, "latency, loss, device or port");
             }
             let latency = link.latency.and_then(|text| self.duration(&format!("{path}.latency"), &text));
             let loss = link.loss.and_then(|text| self.share(&format!("{path}.loss"), &text));
-            changes.push(SetChangeKind::Link { latency, loss });
+            let mut state = |end, text: Option<String>| {
+                text.and_then(|text| self.field(&format!("{path}.{end}"), link_state(&text)))
+            };
+            let (device, port) = (state("device", link.device), state("port", link.port));
+            changes.push(SetChangeKind::Link { latency, loss, device, port });
         }
         if matches!(target, Target::Service(_) | Target::Address(_)) {
             let fault = FieldFault::new(format!("{target} has no settings"))
@@ -295,6 +299,14 @@ fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
         ("sleep", raw.sleep.is_some()),
     ];
     actions.into_iter().filter(|(_, is_there)| *is_there).map(|(keyword, _)| keyword).collect()
+}
+
+fn link_state(text: &str) -> Result<LinkState, FieldFault> {
+    match text {
+        "up" => Ok(LinkState::Up),
+        "down" => Ok(LinkState::Down),
+        _ => Err(FieldFault::new(format!("invalid state {text:?}")).expected("up or down")),
+    }
 }
 
 /// `KIND/[NAMESPACE/]NAME`, with kinds in lower case as in kubectl.
