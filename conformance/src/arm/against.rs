@@ -29,7 +29,6 @@ use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
-use crate::scenario::segment::ScriptLine;
 use crate::settings::CLIENT_PORTS;
 use crate::shares::Distribution;
 use crate::topology::{Topology, TopologyChange};
@@ -414,17 +413,14 @@ impl Arm for &mut PairedArm {
     }
 
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
-        let begun = self.kernel.elapsed();
-        let (kernel, frames) = self.kernel.run_script(plan)?;
+        let (kernel, pace, frames) = self.kernel.run_script(plan)?;
         self.show_frames()?;
         let frames = self.without_lost(frames);
-        let exchange = self.sim.script_exchange(plan);
+        let exchange = self.sim.script_exchange(plan, pace.sent_at);
         let shown = Shown::new(&exchange, kernel.clone(), &frames, self.listing);
         let nodes = self.nodes_on_the_way(&shown, None);
         let shown = self.with_tables(&exchange, shown, nodes, CountersNeeded::Always)?;
-        // As for a connection, but a script may wait before it first sends.
-        let delay = plan.lines.first().map_or(Duration::ZERO, ScriptLine::delay);
-        self.sim.catch_up(shown.begun().unwrap_or(begun).saturating_sub(delay))?;
+        self.sim.catch_up(pace.begun)?;
         // The frames that arrived between two steps are in the tap by now.
         let (sim, state) = self.sim.follow(&exchange, &shown)?;
         self.sim.keep_script(plan, state);

@@ -33,6 +33,9 @@ pub(crate) trait Wire {
     /// Waits for frames, and returns those received since the last call; none on timeout.
     fn receive(&mut self, within: Duration) -> Result<Vec<Box<[u8]>>, ArmError>;
 
+    /// Waits before a line that sends; `delay` is what the script says.
+    fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError>;
+
     /// Waits.
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError>;
 
@@ -59,6 +62,15 @@ pub(crate) enum Silence {
     Begins,
     /// Remove the rule.
     Ends,
+}
+
+/// When the script of a step was played on an arm, in times of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ScriptPace {
+    /// When the first line began.
+    pub(crate) begun: Duration,
+    /// When each line that sends was about to send; fewer if the script ended early.
+    pub(crate) sent_at: Vec<Duration>,
 }
 
 /// What a connection keeps from one step to the next.
@@ -88,7 +100,7 @@ pub(crate) fn play(
     for (line, number) in plan.lines.iter().zip(1..) {
         let found = match line {
             ScriptLine::Send { delay, packet, is_checksum_bad } => {
-                wire.wait(*delay)?;
+                wire.wait_to_send(*delay)?;
                 let peer_initial = player.state.peer_initial.unwrap_or(0);
                 let bytes =
                     build::packet(plan, plan.lines_before + number, packet, *is_checksum_bad, peer_initial);

@@ -100,10 +100,14 @@ impl SimArm {
         }
     }
 
-    /// The script of a step, with what its connection kept.
-    pub(crate) fn script_exchange<'a>(&self, plan: &'a ScriptPlan) -> ScriptExchange<'a> {
+    /// The script of a step, with what its connection kept. It sends when another arm did.
+    pub(crate) fn script_exchange<'a>(
+        &self,
+        plan: &'a ScriptPlan,
+        sent_at: Vec<Duration>,
+    ) -> ScriptExchange<'a> {
         let kept = self.scripts.get(&plan.from).filter(|_| plan.is_continuation);
-        ScriptExchange { plan, state: kept.cloned().unwrap_or_default() }
+        ScriptExchange { plan, state: kept.cloned().unwrap_or_default(), sent_at }
     }
 
     /// Keeps the state of the connection if a later step continues it.
@@ -270,8 +274,8 @@ impl Arm for SimArm {
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
         let start = self.world.trace().events().len();
         let netns = self.id(&plan.from)?;
-        let ScriptExchange { mut state, .. } = self.script_exchange(plan);
-        let (flow, mismatch) = script::run_script(&mut self.world, netns, plan, &mut state)?;
+        let ScriptExchange { mut state, .. } = self.script_exchange(plan, Vec::new());
+        let (flow, mismatch) = script::run_script(&mut self.world, netns, plan, &mut state, &[])?;
         self.keep_script(plan, state);
         let mut drops = self.drops(&[flow], start);
         // Drops by the rule that silences the sender are not losses.

@@ -130,16 +130,6 @@ const ICMP_NAMES: [(&str, ScriptIcmpError); 7] = {
     ]
 };
 
-impl ScriptLine {
-    /// The delay before sending; zero for expected packets.
-    pub const fn delay(&self) -> Duration {
-        match self {
-            Self::Send { delay, .. } => *delay,
-            Self::Expect(_) | Self::ExpectNothing => Duration::ZERO,
-        }
-    }
-}
-
 impl fmt::Display for ScriptLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

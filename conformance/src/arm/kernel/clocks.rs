@@ -48,6 +48,11 @@ impl Clocks {
         self.since.elapsed()
     }
 
+    /// The time of the run at this instant.
+    pub(super) fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.since)
+    }
+
     /// The time of a frame's stamp since the start of the run; `stamp` is relative to 1970.
     pub(super) fn since_begin(&self, stamp: Duration) -> Duration {
         stamp.saturating_sub(self.begin.latest)

@@ -24,6 +24,7 @@ use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
 use crate::arm::ipv4::ipv4_only;
+use crate::arm::script::ScriptPace;
 use crate::arm::{Arm, ArmError, TEARDOWN};
 use crate::backend::Backend;
 use crate::counters::{CounterListing, RuleCounter};
@@ -287,17 +288,19 @@ impl KernelArm {
         Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
     }
 
-    /// Runs the script of the plan, and returns the frames captured meanwhile.
+    /// Runs the script of the plan, and returns when it sent, and the frames captured meanwhile.
     pub(crate) fn run_script(
         &mut self,
         plan: &ScriptPlan,
-    ) -> Result<(Option<Mismatch>, Vec<Frame>), ArmError> {
+    ) -> Result<(Option<Mismatch>, ScriptPace, Vec<Frame>), ArmError> {
         let start = self.frames.len();
         let open = self.scripts.remove(&plan.from).filter(|_| plan.is_continuation);
-        let (mismatch, open) = run_script(self.netns(&plan.from)?, self.backend, plan, open)?;
-        self.scripts.extend(open.map(|open| (plan.from.clone(), open)));
+        let played = run_script(self.netns(&plan.from)?, self.backend, plan, open)?;
+        self.scripts.extend(played.open.map(|open| (plan.from.clone(), open)));
         self.drain()?;
-        Ok((mismatch, self.frames[start..].to_vec()))
+        let sent_at = played.sent_at.iter().map(|at| self.clocks.at(*at)).collect();
+        let pace = ScriptPace { begun: self.clocks.at(played.begun), sent_at };
+        Ok((played.mismatch, pace, self.frames[start..].to_vec()))
     }
 
     /// Deletes every UDP entry that kube-proxy considers stale.
@@ -438,7 +441,7 @@ impl Arm for KernelArm {
     }
 
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
-        let (mismatch, _) = self.run_script(plan)?;
+        let (mismatch, ..) = self.run_script(plan)?;
         self.settle()?;
         Ok(Scripted { mismatch, drops: None })
     }

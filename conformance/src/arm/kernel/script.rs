@@ -44,8 +44,20 @@ impl OpenScript {
     }
 }
 
-/// Plays the script of a step from within a namespace. `open` is the connection that it continues; the connection is
-/// returned if a later step continues it.
+/// How a script went.
+#[derive(Debug)]
+pub(super) struct Played {
+    /// The first line that did not go as written.
+    pub(super) mismatch: Option<Mismatch>,
+    /// The connection, if a later step continues it.
+    pub(super) open: Option<OpenScript>,
+    /// When the first line began.
+    pub(super) begun: Instant,
+    /// When each line that sends was about to send.
+    pub(super) sent_at: Vec<Instant>,
+}
+
+/// Plays the script of a step from within a namespace. `open` is the connection that it continues.
 ///
 /// # Errors
 /// If the namespace cannot be entered, or a socket or rule is rejected.
@@ -54,7 +66,7 @@ pub(super) fn run_script(
     backend: Backend,
     plan: &ScriptPlan,
     open: Option<OpenScript>,
-) -> Result<(Option<Mismatch>, Option<OpenScript>), ArmError> {
+) -> Result<Played, ArmError> {
     let mut open = match open {
         Some(open) => open,
         None => {
@@ -63,12 +75,15 @@ pub(super) fn run_script(
         }
     };
     let OpenScript { capture, socket, state } = &mut open;
-    let mismatch = play(plan, state, &mut KernelWire { netns, capture, socket, since: Instant::now() })?;
+    let begun = Instant::now();
+    let mut wire = KernelWire { netns, capture, socket, since: begun, sent_at: Vec::new() };
+    let mismatch = play(plan, state, &mut wire)?;
+    let sent_at = wire.sent_at;
     if plan.stays_open {
-        return Ok((mismatch, Some(open)));
+        return Ok(Played { mismatch, open: Some(open), begun, sent_at });
     }
     backend.restore(netns, &silencer(plan, Silence::Ends), false)?;
-    Ok((mismatch, None))
+    Ok(Played { mismatch, open: None, begun, sent_at })
 }
 
 /// The frames that arrived since the last call.
@@ -91,6 +106,7 @@ struct KernelWire<'a> {
     capture: &'a mut Capture,
     socket: &'a OwnedFd,
     since: Instant,
+    sent_at: Vec<Instant>,
 }
 
 impl Wire for KernelWire<'_> {
@@ -114,6 +130,12 @@ impl Wire for KernelWire<'_> {
             }
             thread::sleep(PAUSE);
         }
+    }
+
+    fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError> {
+        thread::sleep(delay);
+        self.sent_at.push(Instant::now());
+        Ok(())
     }
 
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {

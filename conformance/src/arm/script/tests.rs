@@ -51,6 +51,10 @@ impl Wire for Canned {
         Ok(next.into_iter().collect())
     }
 
+    fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError> {
+        self.wait(delay)
+    }
+
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
         self.waited += duration;
         Ok(())

@@ -85,6 +85,8 @@ impl Exchange for FlowPlan {
 pub(crate) struct ScriptExchange<'a> {
     pub(super) plan: &'a ScriptPlan,
     pub(super) state: ScriptState,
+    /// When its lines send, in times of the run.
+    pub(super) sent_at: Vec<Duration>,
 }
 
 impl Exchange for ScriptExchange<'_> {
@@ -109,7 +111,7 @@ impl Exchange for ScriptExchange<'_> {
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Option<Mismatch>, ScriptState), ArmError> {
         let mut state = self.state.clone();
-        let (_, mismatch) = run_script(world, netns, self.plan, &mut state)?;
+        let (_, mismatch) = run_script(world, netns, self.plan, &mut state, &self.sent_at)?;
         Ok((mismatch, state))
     }
 }

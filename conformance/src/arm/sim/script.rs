@@ -1,6 +1,7 @@
 //! Scripts of raw packets on the simulator.
 
 use std::net::Ipv4Addr;
+use std::slice;
 use std::time::Duration;
 
 use sim::ids::{FlowId, NetnsId};
@@ -13,19 +14,21 @@ use super::{ArmError, endless};
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
-/// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last.
+/// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last. Lines send
+/// when those of another arm did, as far as `pace` has their times.
 pub(super) fn run_script(
     world: &mut World,
     netns: NetnsId,
     plan: &ScriptPlan,
     state: &mut ScriptState,
+    pace: &[Duration],
 ) -> Result<(FlowId, Option<Mismatch>), ArmError> {
     if !plan.is_continuation {
         silence(world, netns, plan, Silence::Begins)?;
         world.open_tap(netns);
     }
     let flow = world.raw_flow();
-    let mismatch = play(plan, state, &mut SimWire { world, netns, flow })?;
+    let mismatch = play(plan, state, &mut SimWire { world, netns, flow, pace: pace.iter() })?;
     if !plan.stays_open {
         world.close_tap(netns);
         silence(world, netns, plan, Silence::Ends)?;
@@ -43,6 +46,8 @@ struct SimWire<'a> {
     world: &'a mut World,
     netns: NetnsId,
     flow: FlowId,
+    /// When the next lines send.
+    pace: slice::Iter<'a, Duration>,
 }
 
 impl Wire for SimWire<'_> {
@@ -57,6 +62,13 @@ impl Wire for SimWire<'_> {
         Ok(self.world.take_tapped(self.netns))
     }
 
+    fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError> {
+        match self.pace.next() {
+            Some(at) => self.wait(at.saturating_sub(self.now())),
+            None => self.wait(delay),
+        }
+    }
+
     fn wait(&mut self, duration: Duration) -> Result<(), ArmError> {
         let until = self.world.now() + duration;
         let limit = self.world.run_until(until);
@@ -65,5 +77,40 @@ impl Wire for SimWire<'_> {
 
     fn now(&self) -> Duration {
         self.world.now().saturating_since(Instant::START)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim::trace::Level;
+
+    use crate::arm::Arm;
+    use crate::arm::sim::{Exchange, SimArm};
+    use crate::frame::{Frame, FrameDirection};
+    use crate::prepare::{Prepared, PreparedAction, prepare};
+    use crate::suite;
+    use crate::topology::Topology;
+    use std::time::Duration;
+
+    #[test]
+    fn lines_send_when_those_of_another_arm_did() {
+        let built_in = suite::find("tcp-min-snd-mss").expect("a built-in scenario");
+        let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("it is valid") };
+        let PreparedAction::Script(plan) = &steps[0].action else { panic!("it begins with a script") };
+        let mut sim = SimArm::new(0, Level::Everything);
+        sim.build(&Topology::of(&cluster)).expect("a world");
+        // The last of four lines waits for 0.3 s, as written.
+        let sent_at = [100, 130, 250].map(Duration::from_millis);
+        let netns = sim.id(&plan.from).expect("the client");
+        let exchange = sim.script_exchange(plan, sent_at.to_vec());
+        exchange.run(&mut sim.world, netns).expect("a script");
+        let is_sent = |frame: &&Frame| {
+            frame.netns == plan.from.to_string()
+                && frame.direction == FrameDirection::Transmitted
+                && frame.ipv4().is_some()
+        };
+        let millis: Vec<_> =
+            sim.take_frames().iter().filter(is_sent).map(|frame| frame.at.as_millis()).collect();
+        assert_eq!(millis, [100, 130, 250, 550]);
     }
 }
