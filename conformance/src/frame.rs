@@ -45,7 +45,8 @@ mod compare;
 mod summary;
 
 pub use attempt::{
-    Appearance, Attempt, FlowStart, Sighting, TranslatedPort, attempts, parted, translated_ports,
+    Appearance, Attempt, FlowStart, PacketId, Sighting, Source, TranslatedPort, attempts, parted,
+    translated_ports,
 };
 pub use compare::{Comparison, Conversation, FrameDifference, Observer, compare};
 pub use summary::{

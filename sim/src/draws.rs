@@ -16,6 +16,7 @@ use crate::arrivals::{Arrival, Arrivals};
 use crate::ids::NetnsId;
 use crate::time::Instant;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The purpose of a draw.
@@ -68,6 +69,9 @@ impl Purpose {
     }
 }
 
+/// Source address and port of a flow, before the decision about it.
+pub type Source = (IpAddr, u16);
+
 /// A decision captured from a real kernel, to be used in place of a random one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
@@ -75,6 +79,8 @@ pub struct Recorded {
     pub owner: NetnsId,
     /// The purpose.
     pub purpose: Purpose,
+    /// The source of the flow that it is for; `None` for any.
+    pub source: Option<Source>,
     /// The alternative: 1 or 0 for a chance, else the number itself.
     pub value: u32,
 }
@@ -120,7 +126,7 @@ impl Draws {
         self.driver = Driver::Enumerate(path, recorded.into_iter().collect());
     }
 
-    /// From here on, uses recorded decisions in order, each for the first draw with its owner and purpose. Draws
+    /// From here on, uses recorded decisions in order, each for the first draw with its owner, purpose and source. Draws
     /// without a recorded value come from the seed.
     pub fn replay(&mut self, recorded: impl IntoIterator<Item = Recorded>) {
         self.driver = Driver::Replay(recorded.into_iter().collect());
@@ -163,7 +169,7 @@ impl Draws {
                 Stake::Delivery => path.note_fault(threshold > 0 && threshold < 1 << 31),
             }
         }
-        match self.recorded(owner, purpose) {
+        match self.recorded(owner, purpose, None) {
             Some(value) => value == 1,
             None => self.seeded.u32(owner, purpose) & 0x7fff_ffff < threshold,
         }
@@ -174,6 +180,18 @@ impl Draws {
     /// # Panics
     /// If `range` is zero.
     pub fn below(&mut self, owner: NetnsId, purpose: Purpose, range: u32) -> u32 {
+        self.below_of(owner, purpose, None, range)
+    }
+
+    /// As [`Self::below`], for a flow with this source: flows may be recorded in another order than they draw.
+    ///
+    /// # Panics
+    /// If `range` is zero.
+    pub fn below_for(&mut self, owner: NetnsId, purpose: Purpose, source: Source, range: u32) -> u32 {
+        self.below_of(owner, purpose, Some(source), range)
+    }
+
+    fn below_of(&mut self, owner: NetnsId, purpose: Purpose, source: Option<Source>, range: u32) -> u32 {
         assert!(range > 0, "a draw needs at least one alternative");
         if let Driver::Enumerate(path, _) = &mut self.driver {
             match purpose.stake() {
@@ -182,7 +200,7 @@ impl Draws {
                 Stake::Delivery => path.note_fault(range > 1),
             }
         }
-        match self.recorded(owner, purpose) {
+        match self.recorded(owner, purpose, source) {
             Some(value) => value.min(range - 1),
             None => scale(self.seeded.u32(owner, purpose), range),
         }
@@ -202,15 +220,17 @@ impl Draws {
 
     /// Any 32-bit number (`get_random_u32`).
     pub fn u32(&mut self, owner: NetnsId, purpose: Purpose) -> u32 {
-        self.recorded(owner, purpose).unwrap_or_else(|| self.seeded.u32(owner, purpose))
+        self.recorded(owner, purpose, None).unwrap_or_else(|| self.seeded.u32(owner, purpose))
     }
 
-    /// Takes the next recorded value for that owner and purpose, if any.
-    fn recorded(&mut self, owner: NetnsId, purpose: Purpose) -> Option<u32> {
+    /// Takes the next recorded value for that owner, purpose and source, if any.
+    fn recorded(&mut self, owner: NetnsId, purpose: Purpose, source: Option<Source>) -> Option<u32> {
         let (Driver::Enumerate(_, recorded) | Driver::Replay(recorded)) = &mut self.driver else {
             return None;
         };
-        let at = recorded.iter().position(|one| one.owner == owner && one.purpose == purpose)?;
+        let is_for = |one: &Recorded| one.source.is_none() || one.source == source;
+        let at =
+            recorded.iter().position(|one| one.owner == owner && one.purpose == purpose && is_for(one))?;
         recorded.remove(at).map(|one| one.value)
     }
 }

@@ -17,7 +17,7 @@ use crate::scenario::segment::{
     ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption,
 };
 
-pub(crate) use build::is_of_script;
+pub(crate) use build::known_packets;
 
 /// The initial sequence number of every script.
 const INITIAL_SEQ: u32 = 1_000_000_000;

@@ -107,7 +107,7 @@ impl SimArm {
         sent_at: Vec<Duration>,
     ) -> ScriptExchange<'a> {
         let kept = self.scripts.get(&plan.from).filter(|_| plan.is_continuation);
-        ScriptExchange { plan, state: kept.cloned().unwrap_or_default(), sent_at }
+        ScriptExchange::new(plan, kept.cloned().unwrap_or_default(), sent_at)
     }
 
     /// Keeps the state of the connection if a later step continues it.

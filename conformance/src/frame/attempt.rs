@@ -9,9 +9,26 @@ use sim::wire::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
 
 use super::{Frame, FrameDirection};
 
-/// A packet that starts a flow, from device to device. It is recognized by its IP ID, which no translation changes.
+/// What no translation changes in a packet. An unrelated segment may have the same IP ID, but not the same sequence
+/// number too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PacketId {
+    /// The protocol number.
+    pub protocol: u8,
+    /// The IP ID.
+    pub ident: u16,
+    /// Sequence number of a TCP segment, otherwise zero.
+    pub seq: u32,
+}
+
+/// The sender of a packet before its own netns translates it. The address is `None` if its kernel chooses it.
+pub type Source = (Option<Ipv4Addr>, u16);
+
+/// A packet that starts a flow, from device to device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// Its source before any translation.
+    pub src: Source,
     /// Where it was seen, in frame order; never empty.
     pub hops: Vec<Sighting>,
 }
@@ -45,8 +62,8 @@ pub struct Appearance {
 pub struct TranslatedPort {
     /// The translating node.
     pub netns: String,
-    /// The port before.
-    pub before: u16,
+    /// The source before. Flows of several sources may pass the node in one exchange.
+    pub before: Source,
     /// The port after; equal if it was not changed.
     pub after: u16,
 }
@@ -54,27 +71,35 @@ pub struct TranslatedPort {
 /// The packets with which a client starts flows.
 #[derive(Debug, Clone, Copy)]
 pub enum FlowStart<'a> {
-    /// A SYN, a datagram with this payload, or an echo request.
-    Request(&'a [u8]),
-    /// Any TCP segment or UDP datagram for which this returns true, given the protocol number and the packet without
-    /// its IP header. A raw socket can start a flow with anything.
-    Any(fn(u8, &[u8]) -> bool),
+    /// SYNs, datagrams with this payload, or echo requests, all from this port or with this identifier.
+    Request(&'a [u8], u16),
+    /// These packets, each with its source: a raw socket can start a flow with anything. Responses of the sender's own
+    /// servers start none.
+    Known(&'a [(PacketId, Source)]),
+}
+
+impl FlowStart<'_> {
+    /// The source of a packet that may start a flow, before any translation.
+    fn source(&self, ip: &Ipv4<&[u8]>, id: PacketId) -> Option<Source> {
+        match self {
+            Self::Request(request, port) => is_request(ip, request).then_some((None, *port)),
+            Self::Known(packets) => packets.iter().find(|(known, _)| *known == id).map(|(_, src)| *src),
+        }
+    }
 }
 
 /// The packets with which a client starts flows, in order.
 ///
 /// A packet that the client's own rules dropped appears on no device and is not included.
 pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<Attempt> {
-    let mut attempts: Vec<((u8, u16, u32), Attempt)> = Vec::new();
+    let mut attempts: Vec<(PacketId, Attempt)> = Vec::new();
     for frame in frames {
-        let Some(packet) = FirstPacket::of(frame, opening) else { continue };
-        // An unrelated segment may have the same IP ID, but not the same sequence number too.
-        let key = (packet.protocol, packet.ident, packet.seq);
-        let hop = Sighting { at: frame.at, place: packet.place };
-        match attempts.iter_mut().find(|(known, _)| *known == key) {
+        let Some(FirstPacket { id, src, place }) = FirstPacket::of(frame, opening) else { continue };
+        let hop = Sighting { at: frame.at, place };
+        match attempts.iter_mut().find(|(known, _)| *known == id) {
             Some((_, attempt)) => attempt.hops.push(hop),
             None if hop.place.netns == client && hop.place.direction == FrameDirection::Transmitted => {
-                attempts.push((key, Attempt { hops: vec![hop] }));
+                attempts.push((id, Attempt { src, hops: vec![hop] }));
             }
             // It started before these frames, or comes from another host.
             None => {}
@@ -90,42 +115,46 @@ pub fn parted(first: &[Attempt], second: &[Attempt]) -> Option<Duration> {
     pairs.into_iter().find_map(|(first, second)| first.parted(second))
 }
 
-/// The translations of the source port, in the order in which nodes must have made random choices. `own` is the
-/// client's port.
+/// The translations of the source port, in the order in which nodes must have made random choices.
 ///
-/// Later packets of a flow keep the port of the first; a node that left the port unchanged may have chosen it at
-/// random, and is listed once.
-pub fn translated_ports(attempts: &[Attempt], own: u16) -> Vec<TranslatedPort> {
+/// Later packets of a flow keep the port of the first; a node that left the port of a source unchanged may have chosen
+/// it at random, and is listed once.
+pub fn translated_ports(attempts: &[Attempt]) -> Vec<TranslatedPort> {
     let mut ports: Vec<TranslatedPort> = Vec::new();
-    for attempt in attempts {
-        let mut before = own;
-        for Sighting { place, .. } in &attempt.hops {
-            let (netns, after) = (&place.netns, place.src.1);
-            let port = TranslatedPort { netns: netns.clone(), before, after };
-            let is_known =
-                ports.iter().rev().find(|known| known.netns == *netns).is_some_and(|known| *known == port);
-            if before != after && !is_known {
+    let mut untouched = Vec::new();
+    for Attempt { src, hops } in attempts {
+        let (mut before, mut here) = (*src, None);
+        for Sighting { place, .. } in hops {
+            let port = TranslatedPort { netns: place.netns.clone(), before, after: place.src.1 };
+            if before.1 == port.after {
+                // Within a netns, the source is that of its arrival.
+                untouched.extend((here != Some(&place.netns)).then_some(port));
+            } else if ports.iter().rev().find(|known| known.is_of(&port)) != Some(&port) {
                 ports.push(port);
             }
-            before = after;
+            (before, here) = ((Some(place.src.0), place.src.1), Some(&place.netns));
         }
     }
-    let untouched: Vec<TranslatedPort> = attempts
-        .iter()
-        .flat_map(|attempt| &attempt.hops)
-        .filter(|hop| ports.iter().all(|port| port.netns != hop.place.netns))
-        .map(|Sighting { place, .. }| TranslatedPort {
-            netns: place.netns.clone(),
-            before: place.src.1,
-            after: place.src.1,
-        })
-        .collect();
     for port in untouched {
-        if ports.iter().all(|known| known.netns != port.netns) {
+        if ports.iter().all(|known| !known.is_of(&port)) {
             ports.push(port);
         }
     }
     ports
+}
+
+impl TranslatedPort {
+    /// True if both are about the same source on the same node.
+    pub fn is_of(&self, other: &Self) -> bool {
+        let (own, theirs) = (self.before, other.before);
+        let is_same_addr = own.0.is_none() || theirs.0.is_none() || own.0 == theirs.0;
+        self.netns == other.netns && own.1 == theirs.1 && is_same_addr
+    }
+
+    /// True if the port was changed.
+    pub const fn is_changed(&self) -> bool {
+        self.before.1 != self.after
+    }
 }
 
 impl Attempt {
@@ -143,37 +172,17 @@ impl Attempt {
     }
 }
 
+/// A packet that may start a flow.
 struct FirstPacket {
-    protocol: u8,
-    ident: u16,
-    /// Sequence number of a TCP segment.
-    seq: u32,
+    id: PacketId,
+    src: Source,
     place: Appearance,
 }
 
 impl FirstPacket {
-    /// The packet of a frame, if it may start a flow.
     fn of(frame: &Frame, opening: FlowStart<'_>) -> Option<Self> {
         let ip = Ipv4::new_checked(frame.ipv4()?)?;
-        let is_opening = match opening {
-            FlowStart::Request(request) => is_request(&ip, request),
-            FlowStart::Any(is_meant) => is_meant(ip.protocol(), ip.payload()),
-        };
-        let (src_port, dst_port, seq) = match ip.protocol() {
-            protocol::TCP => {
-                let tcp = Tcp::new_checked(ip.payload())?;
-                (tcp.src_port(), tcp.dst_port(), tcp.sequence())
-            }
-            protocol::UDP => {
-                let udp = Udp::new_checked(ip.payload())?;
-                (udp.src_port(), udp.dst_port(), 0)
-            }
-            protocol::ICMP => {
-                let icmp = Icmpv4::new_checked(ip.payload())?;
-                (icmp.id(), icmp.id(), 0)
-            }
-            _ => return None,
-        };
+        let (id, (src_port, dst_port)) = parsed(&ip)?;
         let place = Appearance {
             netns: frame.netns.clone(),
             device: frame.device.clone(),
@@ -181,8 +190,35 @@ impl FirstPacket {
             src: (ip.src(), src_port),
             dst: (ip.dst(), dst_port),
         };
-        is_opening.then(|| Self { protocol: ip.protocol(), ident: ip.ident(), seq, place })
+        Some(Self { id, src: opening.source(&ip, id)?, place })
     }
+}
+
+impl PacketId {
+    /// Of a packet of TCP, UDP or ICMP.
+    pub fn of(ip: &Ipv4<&[u8]>) -> Option<Self> {
+        parsed(ip).map(|(id, _)| id)
+    }
+}
+
+/// The identity of a packet, with its ports.
+fn parsed(ip: &Ipv4<&[u8]>) -> Option<(PacketId, (u16, u16))> {
+    let (ports, seq) = match ip.protocol() {
+        protocol::TCP => {
+            let tcp = Tcp::new_checked(ip.payload())?;
+            ((tcp.src_port(), tcp.dst_port()), tcp.sequence())
+        }
+        protocol::UDP => {
+            let udp = Udp::new_checked(ip.payload())?;
+            ((udp.src_port(), udp.dst_port()), 0)
+        }
+        protocol::ICMP => {
+            let icmp = Icmpv4::new_checked(ip.payload())?;
+            ((icmp.id(), icmp.id()), 0)
+        }
+        _ => return None,
+    };
+    Some((PacketId { protocol: ip.protocol(), ident: ip.ident(), seq }, ports))
 }
 
 /// True for a SYN, a datagram with payload `request`, or an echo request.

@@ -96,7 +96,7 @@ fn one_more_draw_moves_no_other_stream() {
 #[test]
 fn replay_takes_what_was_recorded_and_then_the_seed() {
     let mut draws = Draws::seeded(3);
-    let recorded = Recorded { owner: NODE, purpose: Purpose::Statistic, value: 1 };
+    let recorded = Recorded { owner: NODE, purpose: Purpose::Statistic, source: None, value: 1 };
     draws.replay([recorded]);
     let from_seed = Draws::seeded(3).u32(NODE, Purpose::Isn);
     assert_eq!(draws.u32(NODE, Purpose::Isn), from_seed);
@@ -108,7 +108,7 @@ fn replay_takes_what_was_recorded_and_then_the_seed() {
 #[test]
 fn following_takes_the_path_and_what_was_recorded() {
     let mut draws = Draws::seeded(3);
-    let recorded = Recorded { owner: NODE, purpose: Purpose::NatPort, value: 77 };
+    let recorded = Recorded { owner: NODE, purpose: Purpose::NatPort, source: None, value: 77 };
     let second = {
         draws.enumerate(Enumerate::first());
         draws.below(NODE, Purpose::Numgen, 2);
@@ -118,4 +118,21 @@ fn following_takes_the_path_and_what_was_recorded() {
     assert_eq!(draws.below(NODE, Purpose::NatPort, 100), 77);
     assert_eq!(draws.below(NODE, Purpose::Numgen, 2), 1);
     assert!(draws.left_over().is_empty());
+}
+
+#[test]
+fn what_was_recorded_for_a_flow_is_for_that_flow_only() {
+    let source = |last| (IpAddr::from([10, 0, 0, last]), 40_000);
+    let recorded = |source, value| Recorded { owner: NODE, purpose: Purpose::NatPort, source, value };
+    let mut draws = Draws::seeded(3);
+    draws.replay([
+        recorded(Some(source(1)), 11),
+        recorded(Some(source(2)), 22),
+        recorded(Some(source(2)), 23),
+    ]);
+    let mut draw = |last| draws.below_for(NODE, Purpose::NatPort, source(last), 100);
+    // The second flow draws first, and again after its entry is gone.
+    assert_eq!([draw(2), draw(1), draw(2)], [22, 11, 23]);
+    draws.replay([recorded(None, 44)]);
+    assert_eq!(draws.below_for(NODE, Purpose::NatPort, source(3), 100), 44, "recorded for any flow");
 }

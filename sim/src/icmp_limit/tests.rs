@@ -13,7 +13,7 @@ const PORT_UNREACHABLE: IcmpMessage = IcmpMessage {
 
 /// Draws with which each message takes one credit.
 fn average() -> Draws {
-    let one = Recorded { owner: NetnsId(0), purpose: Purpose::IcmpCredit, value: 1 };
+    let one = Recorded { owner: NetnsId(0), purpose: Purpose::IcmpCredit, source: None, value: 1 };
     let mut draws = Draws::seeded(0);
     draws.replay(std::iter::repeat_n(one, 10_000));
     draws

@@ -4,11 +4,12 @@ use std::net::SocketAddrV4;
 
 use sim::wire::build::{self, Ipv4Fields};
 use sim::wire::tcp_option::kind;
-use sim::wire::{ETHERNET_HEADER_LEN, TcpFlags, Udp, protocol};
+use sim::wire::{ETHERNET_HEADER_LEN, Ipv4, TcpFlags, protocol};
 
 use super::INITIAL_SEQ;
+use crate::frame::{PacketId, Source};
 use crate::prepare::{REQUEST, ScriptPlan};
-use crate::scenario::segment::{ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption};
+use crate::scenario::segment::{ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption};
 
 /// Linux defaults for TTL and window.
 const TTL: u8 = 64;
@@ -76,16 +77,15 @@ fn filler(position: u32, len: u16) -> Vec<u8> {
     positions.map(|position| REQUEST[position as usize % REQUEST.len()]).collect()
 }
 
-/// True if the data of a TCP segment or UDP datagram may be a script's; replies have different data.
-pub(crate) fn is_of_script(protocol: u8, l4: &[u8]) -> bool {
-    match protocol {
-        protocol::TCP => true,
-        protocol::UDP => Udp::new_checked(l4).is_some_and(|udp| {
-            let data = udp.payload();
-            u16::try_from(data.len()).is_ok_and(|len| data == filler(0, len))
-        }),
-        _ => false,
-    }
+/// The packets that a script sends, as they are recognized in captures, with their sources.
+pub(crate) fn known_packets(plan: &ScriptPlan) -> Vec<(PacketId, Source)> {
+    let known = |(line, number): (&ScriptLine, usize)| {
+        let ScriptLine::Send { packet: sent, is_checksum_bad, .. } = line else { return None };
+        let bytes = packet(plan, plan.lines_before + number, sent, *is_checksum_bad, 0);
+        let src = (Some(sent.src.unwrap_or(plan.client)), plan.source_port);
+        Some((PacketId::of(&Ipv4::new_checked(&*bytes)?)?, src))
+    };
+    plan.lines.iter().zip(1..).filter_map(known).collect()
 }
 
 /// Encodes options, padded to 32-bit words.

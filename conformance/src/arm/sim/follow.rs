@@ -1,6 +1,7 @@
 //! Lets the simulator follow another arm: one exchange at a time, replaying decisions until the observations match.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use sim::arrivals::Arrival;
@@ -15,10 +16,11 @@ use sim::world::World;
 use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
-use crate::arm::script::{ScriptState, is_of_script};
+use crate::arm::script::{ScriptState, known_packets};
 use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{
-    Attempt, FlowStart, Frame, FrameDirection, TranslatedPort, attempts, parted, translated_ports,
+    Attempt, FlowStart, Frame, FrameDirection, PacketId, Source, TranslatedPort, attempts, parted,
+    translated_ports,
 };
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Mismatch, RawFlow, Transport};
@@ -73,7 +75,7 @@ impl Exchange for FlowPlan {
     }
 
     fn opening(&self) -> FlowStart<'_> {
-        FlowStart::Request(&self.request)
+        FlowStart::Request(&self.request, self.source_port())
     }
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(RawFlow, ()), ArmError> {
@@ -83,10 +85,18 @@ impl Exchange for FlowPlan {
 
 /// The script of a step, and what its connection kept from earlier steps.
 pub(crate) struct ScriptExchange<'a> {
-    pub(super) plan: &'a ScriptPlan,
+    plan: &'a ScriptPlan,
+    /// The packets that it sends.
+    packets: Vec<(PacketId, Source)>,
     pub(super) state: ScriptState,
     /// When its lines send, in times of the run.
-    pub(super) sent_at: Vec<Duration>,
+    sent_at: Vec<Duration>,
+}
+
+impl<'a> ScriptExchange<'a> {
+    pub(super) fn new(plan: &'a ScriptPlan, state: ScriptState, sent_at: Vec<Duration>) -> Self {
+        Self { plan, packets: known_packets(plan), state, sent_at }
+    }
 }
 
 impl Exchange for ScriptExchange<'_> {
@@ -106,7 +116,7 @@ impl Exchange for ScriptExchange<'_> {
     }
 
     fn opening(&self) -> FlowStart<'_> {
-        FlowStart::Any(is_of_script)
+        FlowStart::Known(&self.packets)
     }
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Option<Mismatch>, ScriptState), ArmError> {
@@ -158,7 +168,7 @@ impl<S> Shown<S> {
         listing: CounterListing,
     ) -> Self {
         let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
-        let ports = translated_ports(&attempts, exchange.source_port());
+        let ports = translated_ports(&attempts);
         Self { seen, attempts, ports, listing, left: BTreeMap::new() }
     }
 
@@ -177,10 +187,9 @@ impl<S> Shown<S> {
     ) -> Result<Self, ArmError> {
         for (node, entries) in of_exchange(exchange, tables) {
             for entry in &entries {
-                let (before, after) = entry.source_ports();
-                let port = TranslatedPort { netns: node.clone(), before, after };
-                if self.ports.iter().all(|known| known.netns != node || known.before == known.after) {
-                    self.ports.retain(|known| known.netns != node);
+                let port = translated_port(&node, entry);
+                if self.ports.iter().all(|known| !known.is_of(&port) || !known.is_changed()) {
+                    self.ports.retain(|known| !known.is_of(&port));
                     self.ports.push(port);
                 }
             }
@@ -382,13 +391,15 @@ impl SimArm {
         self.world.set_kept(Kept::All);
     }
 
-    /// The random offsets with which searches for a free port started, by netns.
+    /// The random offsets with which searches for a free port started, by netns and source.
     fn nat_ports(&self, transport: Transport, ports: &[TranslatedPort]) -> Vec<Recorded> {
         let recorded = |port: &TranslatedPort| {
             let owner =
                 self.ids.iter().find(|(netns, _)| netns.to_string() == port.netns).map(|(_, id)| *id)?;
-            let value = search_start(transport, port.before, port.after)?;
-            Some(Recorded { owner, purpose: Purpose::NatPort, value })
+            let (addr, before) = port.before;
+            let value = search_start(transport, before, port.after)?;
+            let source = addr.map(|addr| (addr.into(), before));
+            Some(Recorded { owner, purpose: Purpose::NatPort, source, value })
         };
         ports.iter().filter_map(recorded).collect()
     }
@@ -450,6 +461,16 @@ fn of_exchange(
     };
     let own = |table: Vec<_>| table.into_iter().filter(is_own).map(decided).collect();
     tables.into_iter().map(|(node, table)| (node, own(table))).collect()
+}
+
+/// What an entry on a node shows about the source port.
+fn translated_port(node: &str, entry: &ConntrackObservation) -> TranslatedPort {
+    let (before, after) = entry.source_ports();
+    let addr = match entry.original.0.ip() {
+        IpAddr::V4(addr) => Some(addr),
+        IpAddr::V6(_) => None,
+    };
+    TranslatedPort { netns: node.to_owned(), before: (addr, before), after }
 }
 
 /// The offset with which a search for a free port finds this one first.

@@ -1,9 +1,12 @@
 use super::*;
 use sim::wire::build::{Ipv4Fields, ipv4, udp};
-use sim::wire::{EtherType, Ethernet, MacAddr};
+use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, MacAddr};
 
 const REQUEST: &[u8] = b"hello\n";
 const CLIENT: [u8; 4] = [10, 0, 0, 1];
+
+/// The port from which the client sends.
+const PORT: u16 = 40;
 
 /// A datagram at a device: IP ID, time in milliseconds, `NETNS DEVICE` with `>` for sent, `<` for received, source
 /// port, last byte of the destination.
@@ -37,7 +40,7 @@ fn frame((ident, at, place, src_port, dst): Row, payload: &[u8]) -> Frame {
 }
 
 fn attempts_of(rows: &[Row]) -> Vec<Attempt> {
-    attempts(&frames(rows), "pod", FlowStart::Request(REQUEST))
+    attempts(&frames(rows), "pod", FlowStart::Request(REQUEST, PORT))
 }
 
 /// One line per attempt, hop by hop.
@@ -63,7 +66,7 @@ fn first_packets_are_followed_by_their_identification() {
     captured.push(frame((9, 6, "pod eth0 >", 53, 9), b"pod/a 1 2\n"));
     captured.push(Frame { bytes: vec![0; 20].into(), ..captured[0].clone() });
     assert_eq!(
-        listing(&attempts(&captured, "pod", FlowStart::Request(REQUEST))),
+        listing(&attempts(&captured, "pod", FlowStart::Request(REQUEST, PORT))),
         [
             "pod eth0 4001->10.0.0.9, node veth 4001->10.0.0.9, node eth0 5001->10.0.0.3",
             "pod eth0 4001->10.0.0.9, node eth0 5001->10.0.0.4"
@@ -122,9 +125,56 @@ fn ports_are_those_that_nodes_drew() {
         ("not translated", &masqueraded[..2], &["pod 40 40", "a 40 40"]),
     ];
     for (what, rows, expected) in cases {
-        let ports = translated_ports(&attempts_of(rows), 40);
-        let found: Vec<_> =
-            ports.iter().map(|port| format!("{} {} {}", port.netns, port.before, port.after)).collect();
-        assert_eq!(found, expected, "{what}");
+        assert_eq!(ports(&attempts_of(rows)), expected, "{what}");
     }
+}
+
+/// `NETNS BEFORE AFTER` of each translation.
+fn ports(attempts: &[Attempt]) -> Vec<String> {
+    let ports = translated_ports(attempts);
+    ports.iter().map(|port| format!("{} {} {}", port.netns, port.before.1, port.after)).collect()
+}
+
+#[test]
+fn the_ports_of_several_sources_are_told_apart() {
+    // Two sources of one script, which have the same port, pass the same node; the second flow is seen there first.
+    let sources = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 77)];
+    let from = |source: Ipv4Addr, row: Row| {
+        let Frame { bytes, .. } = frame(row, REQUEST);
+        let mut bytes = bytes.into_vec();
+        let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
+        let (len, ident) = (ip.total_len(), ip.ident());
+        ip.finish(len, ident, source);
+        Frame { bytes: bytes.into(), ..frame(row, REQUEST) }
+    };
+    let node = Ipv4Addr::new(10, 0, 0, 250);
+    let frames = [
+        from(sources[0], (1, 0, "pod eth0 >", PORT, 9)),
+        from(sources[1], (2, 0, "pod eth0 >", PORT, 9)),
+        from(sources[1], (2, 1, "a veth <", PORT, 9)),
+        from(node, (2, 1, "a eth0 >", 78, 2)),
+        from(sources[0], (1, 2, "a veth <", PORT, 9)),
+        from(node, (1, 2, "a eth0 >", 77, 2)),
+        // A response of the sender's own server: its identification is not one of the script's.
+        from(sources[0], (0, 3, "pod eth0 >", 53, 250)),
+        from(node, (0, 3, "a eth0 >", 99, 250)),
+    ];
+    let id = |ident| PacketId { protocol: protocol::UDP, ident, seq: 0 };
+    let known = [(id(1), (Some(sources[0]), PORT)), (id(2), (Some(sources[1]), PORT))];
+    let found = attempts(&frames, "pod", FlowStart::Known(&known));
+    assert_eq!(found.iter().map(|attempt| attempt.src).collect::<Vec<_>>(), known.map(|(_, src)| src));
+    let port = |netns: &str, source, after| TranslatedPort {
+        netns: netns.to_owned(),
+        before: (Some(source), PORT),
+        after,
+    };
+    assert_eq!(
+        translated_ports(&found),
+        [
+            port("a", sources[0], 77),
+            port("a", sources[1], 78),
+            port("pod", sources[0], PORT),
+            port("pod", sources[1], PORT),
+        ]
+    );
 }

@@ -118,7 +118,7 @@ fn a_taken_port_is_replaced_within_its_class() {
         let rules = Rules::snat(NatRange::to_addr(ip("192.168.0.7").into()));
         netns.pass(&udp(&format!("10.0.0.1:{port}"), SERVER), Path::Forward, &rules);
         let owner = NetnsId(0);
-        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, value: *offset }]);
+        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, source: None, value: *offset }]);
         let second = netns.pass(&udp(&format!("10.0.0.2:{port}"), SERVER), Path::Forward, &rules);
         assert_eq!(second.ends(), format!("192.168.0.7:{expected} > 192.168.0.1:80"), "port {port}");
         assert!(netns.draws.left_over().is_empty(), "one draw for port {port}");
@@ -142,7 +142,7 @@ fn a_port_that_is_kept_needs_no_draw() {
         Rules::snat(NatRange { min_port: Some(39_999), max_port: Some(40_009), ..to("192.168.0.7") }),
     ] {
         let mut netns = Fixture::new();
-        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, value: 0 }]);
+        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, source: None, value: 0 }]);
         netns.pass(&udp(CLIENT, SERVER), Path::Forward, &rules);
         assert_eq!(netns.draws.left_over().len(), 1, "{rules:?}");
     }
@@ -161,12 +161,17 @@ fn the_search_gives_up_after_rounds_of_fewer_candidates() {
     // Flows of a thousand clients use every port.
     for number in 0..1000_u32 {
         let client = format!("10.1.{}.{}:5", number >> 8, number & 0xff);
-        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, value: number }]);
+        netns.draws.replay([Recorded { owner, purpose: Purpose::NatPort, source: None, value: number }]);
         netns.pass(&udp(&client, SERVER), Path::Forward, &Rules::snat(range));
     }
     assert_eq!(netns.list().len(), 1000);
     let found_before = netns.conntrack.counters().found;
-    netns.draws.replay((0..9).map(|value| Recorded { owner, purpose: Purpose::NatPort, value }));
+    netns.draws.replay((0..9).map(|value| Recorded {
+        owner,
+        purpose: Purpose::NatPort,
+        source: None,
+        value,
+    }));
     let refused = netns.pass(&udp(CLIENT, SERVER), Path::Forward, &Rules::snat(range));
     assert_eq!(refused.verdict, Verdict::Drop(DropReason::ConntrackInsertFailed));
     assert_eq!(netns.draws.left_over().len(), 9 - 5);

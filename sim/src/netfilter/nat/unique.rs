@@ -56,7 +56,7 @@ pub(super) fn get_unique_tuple(
             return tuple;
         }
     }
-    nf_nat_l4proto_unique_tuple(ctx, id, tuple, range, manip)
+    nf_nat_l4proto_unique_tuple(ctx, id, (current, tuple), range, manip)
 }
 
 /// True if another flow uses this tuple (`nf_nat_used_tuple`), so that replies would be indistinguishable.
@@ -209,16 +209,17 @@ fn candidates(tuple: &Tuple, range: &NatRange, manip: Side) -> Option<(u16, u32)
 }
 
 /// Searches for a free port from a random one on, in rounds of fewer and fewer candidates: a complete search would take
-/// too long if every port is in use.
+/// too long if every port is in use. The tuples are the flow's present one, and the one with the address of the range.
 fn nf_nat_l4proto_unique_tuple(
     ctx: &mut EvalCtx,
     id: EntryId,
-    mut tuple: Tuple,
+    (current, mut tuple): (Tuple, Tuple),
     range: &NatRange,
     manip: Side,
 ) -> Tuple {
     let Some((first, count)) = candidates(&tuple, range, manip) else { return tuple };
-    let mut offset = if manip == Side::Dst && !range.flags.is_random() { 0 } else { random_offset(ctx) };
+    let mut offset =
+        if manip == Side::Dst && !range.flags.is_random() { 0 } else { random_offset(ctx, &current) };
     let mut attempts = count.min(MAX_ATTEMPTS);
     loop {
         for left in (1..=attempts).rev() {
@@ -233,12 +234,13 @@ fn nf_nat_l4proto_unique_tuple(
             return tuple;
         }
         attempts /= 2;
-        offset = random_offset(ctx);
+        offset = random_offset(ctx, &current);
     }
 }
 
 /// Linux: `get_random_u16`.
-fn random_offset(ctx: &mut EvalCtx) -> u16 {
-    let drawn = ctx.cx.draws.below(ctx.cx.netns, Purpose::NatPort, 1 << 16);
+fn random_offset(ctx: &mut EvalCtx, current: &Tuple) -> u16 {
+    let source = (current.src, current.src_port());
+    let drawn = ctx.cx.draws.below_for(ctx.cx.netns, Purpose::NatPort, source, 1 << 16);
     u16::try_from(drawn).expect("below 65,536")
 }

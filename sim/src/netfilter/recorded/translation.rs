@@ -92,7 +92,12 @@ impl Walk {
         let rules = self.rules_for(l3);
         // The kernel chose a port; the recording has the result.
         if let Some(value) = drawn(l3, &rules, recorded) {
-            self.netns.draws.replay([Recorded { owner: NetnsId(0), purpose: Purpose::NatPort, value }]);
+            self.netns.draws.replay([Recorded {
+                owner: NetnsId(0),
+                purpose: Purpose::NatPort,
+                source: None,
+                value,
+            }]);
         }
         self.netns.out_dev = towards;
         let mut packet = self.netns.packet(l3);

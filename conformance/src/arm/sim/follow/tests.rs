@@ -70,6 +70,16 @@ fn entries_are_followed_from_node_to_node() {
     };
     let shown = shown.with_tables(&plan(), tables, CountersNeeded::WithoutEntries, counters).unwrap();
     assert_eq!(counted, ["node-3"]);
-    let port = |netns: &str, before, after| TranslatedPort { netns: netns.to_owned(), before, after };
-    assert_eq!(shown.ports, [port("node-1", 40_000, 50_000), port("node-2", 50_000, 60_000)]);
+    let port = |netns: &str, addr: [u8; 4], before, after| TranslatedPort {
+        netns: netns.to_owned(),
+        before: (Some(addr.into()), before),
+        after,
+    };
+    assert_eq!(
+        shown.ports,
+        [
+            port("node-1", [192, 168, 0, 100], 40_000, 50_000),
+            port("node-2", [192, 168, 0, 11], 50_000, 60_000)
+        ]
+    );
 }
