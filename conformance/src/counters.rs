@@ -29,6 +29,14 @@ impl RuleCounter {
     }
 }
 
+/// What rules have counted since `before`, as long as none was loaded meanwhile.
+pub(crate) fn counted_since(before: &[RuleCounter], mut now: Vec<RuleCounter>) -> Vec<RuleCounter> {
+    for (now, before) in now.iter_mut().zip(before).filter(|(now, before)| now.rule == before.rule) {
+        now.packets = now.packets.saturating_sub(before.packets);
+    }
+    now
+}
+
 impl CounterListing {
     /// The listing for the rules of a generator.
     pub const fn of(generator: Generator) -> Self {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::counters::RuleCounter;
 use crate::frame::FrameDifference;
-use crate::observation::{ConntrackObservation, EndpointName, Mismatch, RawFlow};
+use crate::observation::{ConntrackObservation, EndpointName, Mismatch, Outcome, RawFlow};
 use crate::scenario::OutcomePattern;
 
 /// A difference between the simulator and the kernel.
@@ -35,6 +35,15 @@ pub enum DisagreementKind {
         /// On the kernel.
         kernel: Option<Mismatch>,
     },
+    /// On links that lose a share of their frames: no losses lead to what the kernel shows of an exchange.
+    Unexplained {
+        /// The connection of the step, counted from 1; `None` for a script.
+        number: Option<u32>,
+        /// What only the simulator shows, in the course that parts last.
+        sim: Vec<String>,
+        /// What only the kernel shows.
+        kernel: Vec<String>,
+    },
     /// A frame on a device.
     Frame(Box<FrameDifference>),
     /// The conntrack table of a node.
@@ -61,20 +70,41 @@ pub enum DisagreementKind {
         /// The probability of such counts, if the shares are correct.
         p_value: f64,
     },
+    /// How often connections ended in each way, on links that lose a share of their frames.
+    Outcomes {
+        /// Outcome and endpoint, and the counts of the simulator and the kernel.
+        rows: Vec<OutcomeRow>,
+        /// The probability of counts so different, if both have the same distribution.
+        p_value: f64,
+    },
 }
+
+/// An outcome, who answered, and how often on the simulator and on the kernel.
+pub type OutcomeRow = ((Outcome, Option<EndpointName>), u32, u32);
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "step {}: ", self.step)?;
         match &self.kind {
             DisagreementKind::Flow { number, sim, kernel } => {
-                write!(formatter, "connection {number}: simulator: {}; kernel: {}", Seen(sim), Seen(kernel))
+                write!(formatter, "connection {number}: simulator: {}; kernel: {}", sim, kernel)
             }
             DisagreementKind::Script { sim, kernel } => {
-                let words = |side: &Option<Mismatch>| {
-                    side.as_ref().map_or_else(|| "as written".to_owned(), ToString::to_string)
-                };
-                write!(formatter, "the script: simulator: {}; kernel: {}", words(sim), words(kernel))
+                let [sim, kernel] = [sim, kernel].map(|side| Mismatch::describe(side.as_ref()));
+                write!(formatter, "the script: simulator: {sim}; kernel: {kernel}")
+            }
+            DisagreementKind::Unexplained { number, sim, kernel } => {
+                match number {
+                    Some(number) => write!(formatter, "connection {number}")?,
+                    None => write!(formatter, "the script")?,
+                }
+                write!(formatter, ": no losses on the links lead to what the kernel shows:")?;
+                for (name, lines) in [("simulator", sim), ("kernel", kernel)] {
+                    for line in lines {
+                        write!(formatter, "\n  only {name}: {line}")?;
+                    }
+                }
+                Ok(())
             }
             DisagreementKind::Frame(difference) => difference.fmt(formatter),
             DisagreementKind::Conntrack { node, only_sim, only_kernel } => {
@@ -109,23 +139,20 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
+            DisagreementKind::Outcomes { rows, p_value } => {
+                write!(
+                    formatter,
+                    "connections end differently on links that lose frames (p = {p_value:.1e}):"
+                )?;
+                for ((outcome, endpoint), sim, kernel) in rows {
+                    write!(formatter, "\n  {}", OutcomePattern::exactly(*outcome))?;
+                    if let Some(endpoint) = endpoint {
+                        write!(formatter, " by {endpoint}")?;
+                    }
+                    write!(formatter, ": {sim} times on the simulator, {kernel} times on the kernel")?;
+                }
+                Ok(())
+            }
         }
-    }
-}
-
-/// What a client observed, in one line.
-struct Seen<'a>(&'a RawFlow);
-
-impl fmt::Display for Seen<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RawFlow { outcome, answer, reply_from, resolved } = self.0;
-        write!(formatter, "{}", OutcomePattern::exactly(*outcome))?;
-        if let Some(answer) = answer {
-            write!(formatter, ", {} at {} saw {}", answer.name, answer.local, answer.peer)?;
-        }
-        if let Some(from) = reply_from {
-            write!(formatter, ", answered from {from}")?;
-        }
-        resolved.as_ref().map_or(Ok(()), |resolved| write!(formatter, ", {resolved}"))
     }
 }

@@ -15,9 +15,9 @@ pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
-    RandomHost, RandomLine, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket, RandomParty,
-    RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges,
-    RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    RandomHost, RandomLine, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket,
+    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
+    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 66] = built_in![
+pub const SCENARIOS: [BuiltIn; 67] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -44,6 +44,7 @@ pub const SCENARIOS: [BuiltIn; 66] = built_in![
     "nodeport-on-localhost",
     "external-ip",
     "loadbalancer-vip",
+    "lossy-link",
     "internal-local",
     "hairpin-veth",
     "hairpin-off",

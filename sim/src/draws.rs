@@ -144,6 +144,15 @@ impl Draws {
         self.arrivals.lateness(owner, self.now, packet)
     }
 
+    /// From here on, other numbers decide which frames links lose, double and delay: those of this series of the seed,
+    /// from its beginning. Series 0 is the one that a world begins with.
+    ///
+    /// # Panics
+    /// If `series` is 2^24 or more.
+    pub fn redraw_deliveries(&mut self, series: u32) {
+        self.seeded.redraw_deliveries(series);
+    }
+
     /// The path followed, if the enumerate driver is active.
     pub const fn enumerated(&self) -> Option<&Enumerate> {
         match &self.driver {

@@ -29,7 +29,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::NatQuoteUntranslated | M::NatRedirectPasses => Expectations("ttl-expires"),
         M::NatClashIgnored => Expectations("nat-source-port-clash"),
         M::NatLowPortsIgnored => Kernel("masquerade-low-port"),
-        M::NatAsksEveryPacket => Fuzz { seed: 0, clusters: 20 },
+        M::NatAsksEveryPacket => Kernel("lossy-link"),
         M::MasqueradeKeepsPort => Kernel("nodeport-on-localhost"),
         M::MasqueradeTakesFirstDevice => Expectations("nodeport-cluster"),
         // Conntrack

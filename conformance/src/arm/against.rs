@@ -6,6 +6,7 @@
 //! conntrack tables. Clients use the same ports on both sides. Over many connections, the kernel's choices are compared
 //! with the exact probabilities that the simulator computes.
 
+mod loss;
 mod pace;
 mod tables;
 
@@ -22,7 +23,7 @@ use super::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::CounterListing;
 use crate::disagreement::{Disagreement, DisagreementKind};
-use crate::frame::{Comparison, Frame, FrameDirection, Observer, compare};
+use crate::frame::{Comparison, Frame, Observer, compare};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
@@ -125,20 +126,25 @@ impl PairedArm {
     /// Runs one connection on the kernel, then the same on the simulator.
     fn run_flow(&mut self, plan: &FlowPlan, number: u32) -> Result<RawFlow, ArmError> {
         let plan = &self.single(plan);
+        let before_losses = self.counters_before_losses()?;
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
         self.show_frames()?;
         let frames = self.without_lost(frames);
         let mut shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
-        if kernel.answer.is_none() {
+        if kernel.answer.is_none() && before_losses.is_none() {
             let nodes = self.nodes_on_the_way(&shown, plan.via.as_deref());
             shown = self.with_tables(plan, shown, nodes, CountersNeeded::WithoutEntries)?;
         }
         // Synchronizes the simulator's clock to the start of the connection, so that state which depends on time, such
         // as tokens for ICMP errors, is equal.
         self.sim.catch_up(shown.begun().unwrap_or(begun))?;
+        if let Some(before) = before_losses {
+            self.follow_through_losses(plan, shown, &before, Some(number))?;
+            return Ok(kernel);
+        }
         let (sim, ()) = self.sim.follow(plan, &shown)?;
-        if sim != kernel && self.is_predictable() {
+        if sim != kernel {
             self.note(DisagreementKind::Flow {
                 number,
                 sim: Box::new(sim),
@@ -238,14 +244,8 @@ impl PairedArm {
 
     /// Removes frames that are lost on ingress: the kernel's capture sees them before they are dropped.
     fn without_lost(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
-        let lossy: Vec<_> =
-            self.topology.veths.iter().filter(|veth| self.losses.contains_key(&veth.leaf.netns)).collect();
-        let is_lost = |frame: &Frame| {
-            let mut ends = lossy.iter().flat_map(|veth| [&veth.port, &veth.leaf]);
-            frame.direction == FrameDirection::Received
-                && ends.any(|end| end.device == frame.device && end.netns.to_string() == frame.netns)
-        };
-        frames.retain(|frame| !is_lost(frame));
+        let ends = self.lossy_ends();
+        frames.retain(|frame| !ends.hide(frame));
         frames
     }
 
@@ -265,6 +265,8 @@ impl PairedArm {
                 }
                 DisagreementKind::Flow { .. }
                 | DisagreementKind::Script { .. }
+                | DisagreementKind::Unexplained { .. }
+                | DisagreementKind::Outcomes { .. }
                 | DisagreementKind::Conntrack { .. }
                 | DisagreementKind::Counters { .. }
                 | DisagreementKind::Choices { .. } => false,
@@ -403,28 +405,40 @@ impl Arm for &mut PairedArm {
             Transport::Tcp | Transport::Udp | Transport::Sctp => self.sim.distribution(plan)?,
             Transport::Icmp => None,
         };
+        let sample = self.sample_losses(plan)?;
         let flows =
             (1..=plan.count).map(|number| self.run_flow(plan, number)).collect::<Result<Vec<_>, _>>()?;
         self.compare_all()?;
         if let Some(before) = before {
             self.check_choices(&before, plan, &flows)?;
         }
+        if let Some(sample) = sample {
+            self.check_outcomes(sample, plan, &flows)?;
+        }
         Ok(Flows { flows, drops: None })
     }
 
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
+        let before_losses = self.counters_before_losses()?;
         let (kernel, pace, frames) = self.kernel.run_script(plan)?;
         self.show_frames()?;
         let frames = self.without_lost(frames);
         let exchange = self.sim.script_exchange(plan, pace.sent_at);
         let shown = Shown::new(&exchange, kernel.clone(), &frames, self.listing);
+        if let Some(before) = before_losses {
+            self.sim.catch_up(pace.begun)?;
+            let state = self.follow_through_losses(&exchange, shown, &before, None)?;
+            self.sim.keep_script(plan, state);
+            self.compare_all()?;
+            return Ok(Scripted { mismatch: kernel, drops: None });
+        }
         let nodes = self.nodes_on_the_way(&shown, None);
         let shown = self.with_tables(&exchange, shown, nodes, CountersNeeded::Always)?;
         self.sim.catch_up(pace.begun)?;
         // The frames that arrived between two steps are in the tap by now.
         let (sim, state) = self.sim.follow(&exchange, &shown)?;
         self.sim.keep_script(plan, state);
-        if sim != kernel && self.is_predictable() {
+        if sim != kernel {
             self.note(DisagreementKind::Script { sim, kernel: kernel.clone() });
         }
         self.compare_all()?;

@@ -5,7 +5,7 @@ mod endless;
 mod follow;
 mod script;
 
-pub(crate) use follow::{CountersNeeded, Exchange, ScriptExchange, Shown};
+pub(crate) use follow::{COURSES_MAX, CountersNeeded, Exchange, LossyEnds, ScriptExchange, Shown};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -81,6 +81,8 @@ pub struct SimArm {
     syncs: BTreeMap<String, u32>,
     /// Connections of scripts that later steps continue, by sender.
     scripts: BTreeMap<NetnsName, ScriptState>,
+    /// The last series of losses that was tried.
+    loss_series: u32,
 }
 
 impl SimArm {
@@ -97,6 +99,7 @@ impl SimArm {
             step_starts: Vec::new(),
             syncs: BTreeMap::new(),
             scripts: BTreeMap::new(),
+            loss_series: 0,
         }
     }
 
@@ -207,6 +210,31 @@ impl SimArm {
         Some(drops)
     }
 
+    /// The exact distribution of a connection in this world.
+    fn distribution_in(&self, world: &World, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
+        let netns = self.id(&plan.from)?;
+        let mut distribution = Distribution::default();
+        let mut next = Some(Enumerate::first());
+        let mut paths = 0;
+        while let Some(path) = next {
+            paths += 1;
+            if paths > PATHS_MAX {
+                return Ok(None);
+            }
+            let mut world = world.fork();
+            world.set_level(Level::Nothing);
+            world.draws_mut().enumerate(path);
+            let (_, flow) = run_flow(&mut world, netns, plan)?;
+            let Some(path) = world.draws().enumerated() else { return Ok(None) };
+            // If a link may lose frames, this path is one sample of many.
+            let Some(weight) = path.weight() else { return Ok(None) };
+            let endpoint = flow.answer.as_ref().map(Answer::endpoint);
+            distribution.add(flow.outcome, endpoint, &weight);
+            next = path.next_path();
+        }
+        Ok(Some(distribution))
+    }
+
     /// Lets time pass.
     fn run_until(&mut self, until: Instant) -> Result<(), ArmError> {
         let limit = self.world.run_until(until);
@@ -286,27 +314,7 @@ impl Arm for SimArm {
     }
 
     fn distribution(&self, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
-        let netns = self.id(&plan.from)?;
-        let mut distribution = Distribution::default();
-        let mut next = Some(Enumerate::first());
-        let mut paths = 0;
-        while let Some(path) = next {
-            paths += 1;
-            if paths > PATHS_MAX {
-                return Ok(None);
-            }
-            let mut world = self.world.fork();
-            world.set_level(Level::Nothing);
-            world.draws_mut().enumerate(path);
-            let (_, flow) = run_flow(&mut world, netns, plan)?;
-            let Some(path) = world.draws().enumerated() else { return Ok(None) };
-            // If a link may lose frames, this path is one sample of many.
-            let Some(weight) = path.weight() else { return Ok(None) };
-            let endpoint = flow.answer.as_ref().map(Answer::endpoint);
-            distribution.add(flow.outcome, endpoint, &weight);
-            next = path.next_path();
-        }
-        Ok(Some(distribution))
+        self.distribution_in(&self.world, plan)
     }
 
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {

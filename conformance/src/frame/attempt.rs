@@ -2,6 +2,7 @@
 //!
 //! For these packets a kernel makes random choices: the endpoint and the source port. Replies follow from them.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -55,6 +56,17 @@ pub struct Appearance {
     pub src: (Ipv4Addr, u16),
     /// Destination address and port.
     pub dst: (Ipv4Addr, u16),
+}
+
+impl fmt::Display for Appearance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { netns, device, direction, src, dst } = self;
+        let direction = match direction {
+            FrameDirection::Received => "in",
+            FrameDirection::Transmitted => "out",
+        };
+        write!(formatter, "{netns} {device} {direction} {}.{} > {}.{}", src.0, src.1, dst.0, dst.1)
+    }
 }
 
 /// A source port assigned by a translation.

@@ -8,7 +8,7 @@ use sim::trace::Outcome;
 
 use super::DropObservation;
 use crate::dns::{self, Resolved};
-use crate::scenario::ObjectName;
+use crate::scenario::{ObjectName, OutcomePattern};
 
 /// The protocol of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +111,21 @@ pub struct RawFlow {
     pub reply_from: Option<IpAddr>,
     /// The response of a DNS server.
     pub resolved: Option<Resolved>,
+}
+
+/// In one line.
+impl fmt::Display for RawFlow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { outcome, answer, reply_from, resolved } = self;
+        write!(formatter, "{}", OutcomePattern::exactly(*outcome))?;
+        if let Some(answer) = answer {
+            write!(formatter, ", {} at {} saw {}", answer.name, answer.local, answer.peer)?;
+        }
+        if let Some(from) = reply_from {
+            write!(formatter, ", answered from {from}")?;
+        }
+        resolved.as_ref().map_or(Ok(()), |resolved| write!(formatter, ", {resolved}"))
+    }
 }
 
 /// The response line of every server: `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`.

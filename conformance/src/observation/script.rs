@@ -25,6 +25,13 @@ pub struct Mismatch {
     pub found: String,
 }
 
+impl Mismatch {
+    /// The result of a script in one line: its first mismatch, if any.
+    pub(crate) fn describe(mismatch: Option<&Self>) -> String {
+        mismatch.map_or_else(|| "as written".to_owned(), ToString::to_string)
+    }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "line {}, {}: {}", self.number, self.line, self.found)

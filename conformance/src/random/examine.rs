@@ -136,11 +136,13 @@ fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<O
 fn kind_of(disagreement: &Disagreement) -> AnomalyKind {
     match &disagreement.kind {
         // A script's results are those of its connection.
-        DisagreementKind::Flow { .. } | DisagreementKind::Script { .. } => AnomalyKind::Flow,
+        DisagreementKind::Flow { .. }
+        | DisagreementKind::Script { .. }
+        | DisagreementKind::Unexplained { .. } => AnomalyKind::Flow,
         DisagreementKind::Frame(_) => AnomalyKind::Frame,
         DisagreementKind::Conntrack { .. } => AnomalyKind::Conntrack,
         DisagreementKind::Counters { .. } => AnomalyKind::Counters,
-        DisagreementKind::Choices { .. } => AnomalyKind::Choices,
+        DisagreementKind::Choices { .. } | DisagreementKind::Outcomes { .. } => AnomalyKind::Choices,
     }
 }
 

@@ -15,9 +15,9 @@ use proxy_core::objects::Protocol;
 
 use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
-    RandomHost, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty, RandomPod, RandomPort,
-    RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl,
-    RandomWorld, ServiceKind, TargetPort,
+    RandomHost, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty, RandomPod,
+    RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges, RandomStep,
+    RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 use crate::scenario::Cni;
 
@@ -128,8 +128,10 @@ fn world() -> BoxedStrategy<RandomWorld> {
         gateway,
         vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
     );
-    (things, network)
-        .prop_map(|(things, network)| {
+    // Drawn last, so that it does not change the rest of a world.
+    let later = weighted(0.06, loss());
+    (things, network, later)
+        .prop_map(|(things, network, loss)| {
             let (steps, services, pods, (client, far, near, router)) = things;
             let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
@@ -143,8 +145,15 @@ fn world() -> BoxedStrategy<RandomWorld> {
                 is_hairpin,
                 gateway,
                 nodes,
+                loss,
             }
         })
+        .boxed()
+}
+
+fn loss() -> BoxedStrategy<RandomLoss> {
+    (party(), select(&["1/4", "1/16", "1/2"][..]))
+        .prop_map(|(party, share)| RandomLoss { party, share })
         .boxed()
 }
 

@@ -122,6 +122,9 @@ fn nothing_is_left_undrawn() {
         "timeoutSeconds: 2",
         "loss: 1",
         "loss: 0",
+        "loss: 1/4",
+        "loss: 1/16",
+        "loss: 1/2",
     ] {
         assert!(texts.contains(word), "{word}");
     }
@@ -143,7 +146,8 @@ fn worlds_have_enough_of_everything() {
     };
     type Holds<'a> = &'a dyn Fn(&RandomWorld) -> bool;
     let any_step = |is: &dyn Fn(&RandomStep) -> bool, world: &RandomWorld| world.steps.iter().any(is);
-    let rows: [(&str, Holds<'_>, usize); 10] = [
+    let rows: [(&str, Holds<'_>, usize); 11] = [
+        ("links that lose a share of their frames", &|world| world.loss.is_some(), 18),
         ("scripts", &|world| any_step(&|step| matches!(step, RandomStep::Send { .. }), world), 130),
         (
             "forged sources",

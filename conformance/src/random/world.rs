@@ -31,6 +31,17 @@ pub struct RandomWorld {
     pub gateway: RandomGateway,
     /// `node-1`, `node-2`, …; at least one.
     pub nodes: Vec<RandomNode>,
+    /// A link that loses a share of its frames from the beginning, if any.
+    pub loss: Option<RandomLoss>,
+}
+
+/// A link that loses a share of its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomLoss {
+    /// The machine on the link.
+    pub party: RandomParty,
+    /// The share, in each direction.
+    pub share: &'static str,
 }
 
 /// A node.

@@ -94,6 +94,20 @@ fn one_more_draw_moves_no_other_stream() {
 }
 
 #[test]
+fn another_series_changes_deliveries_alone() {
+    let draw = |series: Option<u32>| {
+        let mut draws = Draws::seeded(7);
+        draws.u32(NODE, Purpose::LinkLoss);
+        series.into_iter().for_each(|series| draws.redraw_deliveries(series));
+        [draws.u32(NODE, Purpose::LinkLoss), draws.u32(NODE, Purpose::Isn)]
+    };
+    let (none, first, second) = (draw(None), draw(Some(1)), draw(Some(2)));
+    assert_eq!(draw(Some(1)), first);
+    assert_eq!([none[1]; 2], [first[1], second[1]]);
+    assert!(none[0] != first[0] && none[0] != second[0] && first[0] != second[0]);
+}
+
+#[test]
 fn replay_takes_what_was_recorded_and_then_the_seed() {
     let mut draws = Draws::seeded(3);
     let recorded = Recorded { owner: NODE, purpose: Purpose::Statistic, source: None, value: 1 };

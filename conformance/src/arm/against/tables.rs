@@ -15,10 +15,10 @@ use crate::statistics::GTest;
 /// Choices with a smaller probability count as biased. A run has fewer than a hundred steps with many connections, and
 /// the chi-squared approximation is off by less than a factor of 30 for counts from [`COUNT_MIN`] on, so false alarms
 /// are rarer than one in a million runs.
-const SIGNIFICANCE: f64 = 1e-10;
+pub(super) const SIGNIFICANCE: f64 = 1e-10;
 
 /// With fewer connections there is no meaningful test.
-const COUNT_MIN: u32 = 30;
+pub(super) const COUNT_MIN: u32 = 30;
 
 impl PairedArm {
     pub(super) fn compare_tables(&mut self) -> Result<(), ArmError> {

@@ -20,6 +20,15 @@ fn disagreements(scenario: &str, tamper: Tamper) -> Vec<Disagreement> {
 
 /// Both arms after that step, and its connections, if any.
 fn first_step(scenario: &str, tamper: Tamper) -> (PairedArm, Option<FlowPlan>) {
+    first_step_after(scenario, tamper, &[])
+}
+
+/// The same after these changes.
+fn first_step_after(
+    scenario: &str,
+    tamper: Tamper,
+    changes: &[StateChange],
+) -> (PairedArm, Option<FlowPlan>) {
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is valid") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
@@ -35,6 +44,9 @@ fn first_step(scenario: &str, tamper: Tamper) -> (PairedArm, Option<FlowPlan>) {
     }
     let timeout = Duration::from_millis(300);
     let mut arm = &mut against;
+    for change in changes {
+        arm.change(change).expect("a change");
+    }
     let mut plan_run = None;
     if let PreparedAction::Flows(plan) = &steps[0].action {
         let plan = FlowPlan { timeout, ..plan.clone() };
@@ -57,10 +69,12 @@ const fn kind(subject: &DisagreementKind) -> &'static str {
     match subject {
         DisagreementKind::Flow { .. } => "flow",
         DisagreementKind::Script { .. } => "script",
+        DisagreementKind::Unexplained { .. } => "unexplained",
         DisagreementKind::Frame(_) => "frame",
         DisagreementKind::Conntrack { .. } => "conntrack",
         DisagreementKind::Counters { .. } => "counters",
         DisagreementKind::Choices { .. } => "choices",
+        DisagreementKind::Outcomes { .. } => "outcomes",
     }
 }
 
@@ -103,6 +117,42 @@ fn a_pod_that_comes_back_has_a_link_that_loses_nothing() {
     arm.kernel.run_flow(&plan).expect("a connection");
     arm.finish().expect("a comparison");
     assert_eq!(kinds(&against.disagreements), ["frame"]);
+}
+
+#[test]
+fn losses_do_not_explain_another_kernel() {
+    if !can_run("losses_do_not_explain_another_kernel") {
+        return;
+    }
+    let netns = NetnsName::Pod(crate::scenario::ObjectName::new("default", "client"));
+    let loss = Some(Share::parse("1/16").expect("a share"));
+    let change = StateChange::Link { netns, latency: None, loss };
+    let cases: [(&str, Tamper, &[&str]); 4] = [
+        ("nothing else", |text| text, &[]),
+        (
+            "another port of the endpoints, without a listener",
+            |text| text.replace(":8080", ":8081"),
+            &["outcomes", "unexplained"],
+        ),
+        (
+            "nearly all connections to one endpoint",
+            |text| text.replace("--probability 0.3333333333", "--probability 0.9900000000"),
+            &["outcomes"],
+        ),
+        (
+            "a rule of the nat table that has no effect",
+            |text| {
+                text.replace("-A KUBE-SERVICES ", "-A KUBE-SERVICES -m mark --mark 0x77\n-A KUBE-SERVICES ")
+            },
+            &["unexplained"],
+        ),
+    ];
+    for (what, tamper, expected) in cases {
+        let (against, _) =
+            first_step_after("clusterip-three-endpoints", tamper, std::slice::from_ref(&change));
+        let shown: Vec<_> = against.disagreements.iter().take(5).map(ToString::to_string).collect();
+        assert_eq!(kinds(&against.disagreements), expected, "{what}: {}", shown.join("\n"));
+    }
 }
 
 #[test]

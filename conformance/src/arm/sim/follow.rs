@@ -1,5 +1,9 @@
 //! Lets the simulator follow another arm: one exchange at a time, replaying decisions until the observations match.
 
+mod loss;
+
+pub(crate) use loss::{COURSES_MAX, LossyEnds};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +21,7 @@ use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
 use crate::arm::script::{ScriptState, known_packets};
-use crate::counters::{CounterListing, RuleCounter};
+use crate::counters::{CounterListing, RuleCounter, counted_since};
 use crate::frame::{
     Attempt, FlowStart, Frame, FrameDirection, PacketId, Source, TranslatedPort, attempts, parted,
     translated_ports,
@@ -54,6 +58,9 @@ pub(crate) trait Exchange {
     /// The packets that start flows.
     fn opening(&self) -> FlowStart<'_>;
 
+    /// The observations in one line.
+    fn describe(seen: &Self::Seen) -> String;
+
     /// Runs it to completion.
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Self::Seen, Self::Rest), ArmError>;
 }
@@ -76,6 +83,10 @@ impl Exchange for FlowPlan {
 
     fn opening(&self) -> FlowStart<'_> {
         FlowStart::Request(&self.request, self.source_port())
+    }
+
+    fn describe(seen: &RawFlow) -> String {
+        seen.to_string()
     }
 
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(RawFlow, ()), ArmError> {
@@ -119,6 +130,10 @@ impl Exchange for ScriptExchange<'_> {
         FlowStart::Known(&self.packets)
     }
 
+    fn describe(seen: &Option<Mismatch>) -> String {
+        Mismatch::describe(seen.as_ref())
+    }
+
     fn run(&self, world: &mut World, netns: NetnsId) -> Result<(Option<Mismatch>, ScriptState), ArmError> {
         let mut state = self.state.clone();
         let (_, mismatch) = run_script(world, netns, self.plan, &mut state, &self.sent_at)?;
@@ -139,6 +154,8 @@ pub(crate) struct Shown<S> {
     /// Traces on nodes. Used if the choices may not be seen in frames: a packet that is dropped after translation, or
     /// waits in vain for its next hop, appears on no device.
     left: BTreeMap<String, Traces>,
+    /// Where frames are lost, if links lose a share of them.
+    losses: Option<LossyEnds>,
 }
 
 /// Traces of an exchange on a node, besides frames.
@@ -169,7 +186,7 @@ impl<S> Shown<S> {
     ) -> Self {
         let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
         let ports = translated_ports(&attempts);
-        Self { seen, attempts, ports, listing, left: BTreeMap::new() }
+        Self { seen, attempts, ports, listing, left: BTreeMap::new(), losses: None }
     }
 
     /// True if one of the client's first packets was seen in this netns.
@@ -185,7 +202,7 @@ impl<S> Shown<S> {
         needed: CountersNeeded,
         mut counters: impl FnMut(&str) -> Result<Vec<RuleCounter>, ArmError>,
     ) -> Result<Self, ArmError> {
-        for (node, entries) in of_exchange(exchange, tables) {
+        for (node, entries) in of_exchange(exchange, tables, self.decided()) {
             for entry in &entries {
                 let port = translated_port(&node, entry);
                 if self.ports.iter().all(|known| !known.is_of(&port) || !known.is_changed()) {
@@ -202,6 +219,11 @@ impl<S> Shown<S> {
             self.left.insert(node, Traces { entries, first_packets });
         }
         Ok(self)
+    }
+
+    /// What decisions determine of an entry.
+    fn decided(&self) -> fn(ConntrackObservation) -> ConntrackObservation {
+        if self.losses.is_some() { loss::with_phase } else { without_progress }
     }
 
     /// The time when the client's first packet was first seen.
@@ -229,8 +251,18 @@ impl SimArm {
         exchange: &E,
         shown: &Shown<E::Seen>,
     ) -> Result<(E::Seen, E::Rest), ArmError> {
-        let netns = self.id(exchange.from())?;
         let path = self.path_of(exchange, shown)?;
+        self.take_path(exchange, shown, path)
+    }
+
+    /// Runs an exchange with these decisions and the other arm's ports.
+    fn take_path<E: Exchange>(
+        &mut self,
+        exchange: &E,
+        shown: &Shown<E::Seen>,
+        path: Enumerate,
+    ) -> Result<(E::Seen, E::Rest), ArmError> {
+        let netns = self.id(exchange.from())?;
         let recorded = self.nat_ports(exchange.transport(), &shown.ports);
         self.world.draws_mut().follow(path, recorded);
         let result = exchange.run(&mut self.world, netns);
@@ -249,7 +281,7 @@ impl SimArm {
         let mut next = Some(Enumerate::first());
         for _ in 0..PATHS_MAX {
             let Some(path) = next.take() else { break };
-            let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path)?;
+            let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path, None)?;
             let parted = parted(&attempts, &shown.attempts)
                 .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
             if parted.is_none() && seen == shown.seen && left == shown.left {
@@ -278,15 +310,22 @@ impl SimArm {
         exchange: &E,
         shown: &Shown<E::Seen>,
         path: Enumerate,
+        series: Option<u32>,
     ) -> Result<Alternative<E::Seen>, ArmError> {
         let netns = self.id(exchange.from())?;
         let mut world = self.world.fork();
+        if let Some(series) = series {
+            world.draws_mut().redraw_deliveries(series);
+        }
         world.set_level(Level::Everything);
         world.set_kept(Kept::All);
         world.draws_mut().follow(path.clone(), self.nat_ports(exchange.transport(), &shown.ports));
         let (seen, _) = exchange.run(&mut world, netns)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
-        let frames = self.frames_of(world.trace().events());
+        let mut frames = self.frames_of(world.trace().events());
+        if let Some(losses) = &shown.losses {
+            frames.retain(|frame| !losses.hide(frame));
+        }
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
         let left = self.left_in(&world, exchange, shown)?;
         Ok(Alternative { path, seen, attempts, left })
@@ -303,11 +342,26 @@ impl SimArm {
         let tables = shown.left.keys().map(table).collect::<Result<_, ArmError>>()?;
         let traces = |(node, entries): (String, _)| {
             let are_counted = shown.left.get(&node).is_some_and(|traces| traces.first_packets.is_some());
-            let counters = are_counted.then(|| self.counters_in(world, shown.listing, &node)).transpose()?;
+            let counters = are_counted.then(|| self.counters_shown(world, shown, &node)).transpose()?;
             let first_packets = counters.map(|counters| shown.listing.first_packets(&counters));
             Ok((node, Traces { entries, first_packets }))
         };
-        of_exchange(exchange, tables).into_iter().map(traces).collect()
+        of_exchange(exchange, tables, shown.decided()).into_iter().map(traces).collect()
+    }
+
+    /// The counters of a node: since the exchange began if links lose frames, because those of earlier exchanges may
+    /// differ then.
+    fn counters_shown<S>(
+        &self,
+        world: &World,
+        shown: &Shown<S>,
+        node: &str,
+    ) -> Result<Vec<RuleCounter>, ArmError> {
+        let now = self.counters_in(world, shown.listing, node)?;
+        match shown.losses {
+            Some(_) => Ok(counted_since(&self.counters(shown.listing, node)?, now)),
+            None => Ok(now),
+        }
     }
 
     /// From here on, system calls take that long; see [`World::set_call_duration`].
@@ -439,6 +493,7 @@ fn plan_name(name: &str) -> &str {
 fn of_exchange(
     exchange: &impl Exchange,
     tables: BTreeMap<String, Vec<ConntrackObservation>>,
+    decided: fn(ConntrackObservation) -> ConntrackObservation,
 ) -> BTreeMap<String, Vec<ConntrackObservation>> {
     let of_protocol = |entry: &ConntrackObservation| entry.protocol == exchange.transport();
     let all: Vec<_> = tables.values().flatten().filter(|entry| of_protocol(entry)).collect();
@@ -453,12 +508,6 @@ fn of_exchange(
         passed.extend(next);
     }
     let is_own = |entry: &ConntrackObservation| of_protocol(entry) && passed.contains(&entry.before());
-    let decided = |entry| ConntrackObservation {
-        tcp_state: None,
-        is_assured: false,
-        expires_in: Duration::ZERO,
-        ..entry
-    };
     let own = |table: Vec<_>| table.into_iter().filter(is_own).map(decided).collect();
     tables.into_iter().map(|(node, table)| (node, own(table))).collect()
 }
@@ -471,6 +520,11 @@ fn translated_port(node: &str, entry: &ConntrackObservation) -> TranslatedPort {
         IpAddr::V6(_) => None,
     };
     TranslatedPort { netns: node.to_owned(), before: (addr, before), after }
+}
+
+/// An entry without what depends on timing.
+fn without_progress(entry: ConntrackObservation) -> ConntrackObservation {
+    ConntrackObservation { tcp_state: None, is_assured: false, expires_in: Duration::ZERO, ..entry }
 }
 
 /// The offset with which a search for a free port finds this one first.

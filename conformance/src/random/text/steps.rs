@@ -10,8 +10,8 @@ use super::objects::{self, pod_name, service_name};
 use super::script;
 use super::{FIRST_LATE_POD, HOSTS};
 use crate::random::world::{
-    RandomDestination, RandomLine, RandomPacket, RandomParty, RandomPod, RandomService, RandomSetting,
-    RandomStep, RandomSysctl, RandomWorld, ServiceKind,
+    RandomDestination, RandomLine, RandomLoss, RandomPacket, RandomParty, RandomPod, RandomService,
+    RandomSetting, RandomStep, RandomSysctl, RandomWorld, ServiceKind,
 };
 use crate::scenario::Cni;
 
@@ -22,13 +22,36 @@ const TIMEOUT: &str = "300ms";
 const SOURCE_PORT: u16 = 39_999;
 
 pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
-    let mut printer = Printer { world, pods: taken(&world.pods), services: taken(&world.services) };
-    let mut steps: Vec<Value> = world.steps.iter().filter_map(|step| printer.step(step)).collect();
+    let mut printer =
+        Printer { world, pods: taken(&world.pods), services: taken(&world.services), lossy: None };
+    let mut steps = Vec::new();
+    if let Some(RandomLoss { party, share }) = world.loss {
+        let machine = printer.machine(party);
+        steps.push(json!({"set": {&machine: {"link": {"loss": share}, "sysctl": with_losses()}}}));
+        printer.lossy = Some(machine);
+    }
+    steps.extend(world.steps.iter().filter_map(|step| printer.step(step)));
     if steps.is_empty() {
         // A scenario must have a step.
         steps.push(json!({"sleep": "1ms"}));
     }
     steps
+}
+
+/// Sysctls of the machine on a link that loses frames. A redirect that is lost on one side only would lead later packets
+/// along another path there.
+fn with_losses() -> Value {
+    json!({
+        "net.ipv4.conf.all.accept_redirects": 0,
+        "net.ipv4.conf.eth0.accept_redirects": 0,
+        "net.ipv4.conf.all.send_redirects": 0,
+        "net.ipv4.conf.eth0.send_redirects": 0,
+    })
+}
+
+/// True if a sysctl changes what redirects do.
+fn is_about_redirects(name: &str) -> bool {
+    name == "net.ipv4.ip_forward" || name.ends_with("_redirects")
 }
 
 fn taken<T: Clone>(slots: &[Option<T>]) -> BTreeMap<u8, T> {
@@ -45,6 +68,10 @@ struct Printer<'a> {
     /// What currently exists.
     pods: BTreeMap<u8, RandomPod>,
     services: BTreeMap<u8, RandomService>,
+    /// The machine whose link loses a share of its frames. Such a cluster has no step whose effect depends on what was
+    /// lost earlier: no link changes, because frames are compared again when none is lost any more, no source port is
+    /// used twice, and redirects stay off.
+    lossy: Option<String>,
 }
 
 /// The destination of a step.
@@ -65,7 +92,7 @@ impl Printer<'_> {
                     "to": format!("{name}:{port}"),
                     "protocol": (protocol == Protocol::Udp).then_some("udp"),
                     "count": (*count > 1).then_some(count),
-                    "sourcePort": has_source_port.then_some(SOURCE_PORT),
+                    "sourcePort": self.shares_port(*has_source_port).then_some(SOURCE_PORT),
                     "timeout": TIMEOUT,
                 }})
             }
@@ -85,9 +112,9 @@ impl Printer<'_> {
                     "from": self.sender(*from),
                     "to": format!("{name}:{port}"),
                     "protocol": (protocol == Protocol::Udp).then_some("udp"),
-                    "sourcePort": has_source_port.then_some(SOURCE_PORT),
+                    "sourcePort": self.shares_port(*has_source_port).then_some(SOURCE_PORT),
                     "timeout": TIMEOUT,
-                    "segments": script::print(&self.lines(lines, to), protocol, *has_source_port, self.world),
+                    "segments": script::print(&self.lines(lines, to), protocol, self.shares_port(*has_source_port), self.world),
                 }})
             }
             RandomStep::ApplyPod { slot, pod } => {
@@ -106,6 +133,9 @@ impl Printer<'_> {
             }
             RandomStep::DeletePod(slot) => {
                 let (slot, _) = pick(&self.pods, *slot)?;
+                if self.lossy.as_ref().is_some_and(|lossy| *lossy == format!("pod/{}", pod_name(slot))) {
+                    return None;
+                }
                 self.pods.remove(&slot);
                 json!({"delete": format!("pod/{}", pod_name(slot))})
             }
@@ -117,6 +147,10 @@ impl Printer<'_> {
             RandomStep::Set(setting) => json!({"set": self.setting(*setting)?}),
             RandomStep::Sleep(milliseconds) => json!({"sleep": format!("{milliseconds}ms")}),
         })
+    }
+
+    fn shares_port(&self, has_source_port: bool) -> bool {
+        has_source_port && self.lossy.is_none()
     }
 
     /// A Pod does not change its node.
@@ -149,6 +183,13 @@ impl Printer<'_> {
                 }
                 (format!("pod/{}", pod_name(slot)), json!({"hairpin": is_on}))
             }
+            RandomSetting::Node(_, RandomSysctl { name, .. })
+            | RandomSetting::Sysctl(_, RandomSysctl { name, .. })
+                if self.lossy.is_some() && is_about_redirects(name) =>
+            {
+                return None;
+            }
+            RandomSetting::Link(..) if self.lossy.is_some() => return None,
             RandomSetting::Node(slot, RandomSysctl { name, value }) => {
                 (format!("node/{}", self.world.node_name(slot)), json!({"sysctl": {name: value}}))
             }
