@@ -36,6 +36,11 @@ pub enum Purpose {
     IpId,
     /// How much of its credit an ICMP message takes (`icmp_global_consume`, net/ipv4/icmp.c).
     IcmpCredit,
+    /// The two servers of the IPVS scheduler `twos` (net/netfilter/ipvs/ip_vs_twos.c).
+    IpvsTwos,
+    /// The buckets that IPVS searches for connections to remove (`ip_vs_random_dropentry`,
+    /// net/netfilter/ipvs/ip_vs_conn.c).
+    IpvsDropEntry,
     /// Whether a link loses a frame.
     LinkLoss,
     /// Whether a link delivers a frame twice.
@@ -61,9 +66,9 @@ enum Stake {
 impl Purpose {
     const fn stake(self) -> Stake {
         match self {
-            Self::Statistic | Self::Numgen => Stake::Endpoint,
+            Self::Statistic | Self::Numgen | Self::IpvsTwos => Stake::Endpoint,
             Self::NatPort | Self::EphemeralPort | Self::Isn | Self::IpId => Stake::Identifier,
-            Self::IcmpCredit => Stake::Hidden,
+            Self::IcmpCredit | Self::IpvsDropEntry => Stake::Hidden,
             Self::LinkLoss | Self::LinkDuplicate | Self::LinkReorder => Stake::Delivery,
         }
     }

@@ -38,6 +38,7 @@
 //! | [`socket`] | TCP, UDP and ping endpoints |
 //! | [`netfilter`] | conntrack and NAT |
 //! | [`ipset`] | sets of addresses and ports, used by rules |
+//! | [`ipvs`] | IPVS: virtual services and their connections |
 //! | [`xtables`] | iptables: parsing and evaluation of rules |
 //! | [`fdb`] | the forwarding databases of bridges |
 //! | [`hook_table`] | the order of subsystems at each hook |
@@ -62,6 +63,7 @@ pub mod hook_table;
 pub mod icmp_limit;
 pub mod ids;
 pub mod ipset;
+pub mod ipvs;
 pub mod link;
 pub mod mutation;
 pub mod neigh;

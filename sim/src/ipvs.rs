@@ -1,0 +1,93 @@
+//! IPVS: virtual services, real servers, and the connections between them (net/netfilter/ipvs).
+//!
+//! This module decides; it neither reads packets nor sends them. The caller describes a packet as a
+//! [`Segment`] and receives a [`Forwarding`], a [`Refusal`] or a [`Reply`].
+//!
+//! | module | content |
+//! |---|---|
+//! | `config` | what `ipvsadm` changes: services, servers, deleted servers |
+//! | `decision` | what the packet path has to do |
+//! | `input` | packets of clients (`ip_vs_in`) |
+//! | `output` | packets of servers (`ip_vs_out`) |
+//! | `schedule` | new connections, with templates of persistent clients |
+//! | `expire` | the end of connections |
+//! | `defense` | what protects against floods: `drop_packet`, `drop_entry` |
+//! | `scheduler` | which server receives a connection, a file for each scheduler |
+//! | `state` | states of connections |
+//! | `table` | the connection table |
+
+mod clock;
+mod config;
+mod connection;
+mod decision;
+mod defense;
+mod expire;
+mod input;
+mod output;
+mod schedule;
+mod scheduler;
+mod segment;
+mod server;
+mod service;
+mod settings;
+mod state;
+mod table;
+
+pub use clock::Clock;
+pub use config::ConfigError;
+pub use connection::{Connection, ConnectionId};
+pub use decision::{Forwarding, PassReason, Refusal, Reply};
+pub use scheduler::{SchedulerKind, Why};
+pub use segment::{FlowKey, Protocol, SctpEvent, Segment, Transport};
+pub use server::{Forward, RealServer, ServerId, ServerSpec, ServiceKey};
+pub use service::{Persistence, ServiceFlags, ServiceSpec, VirtualService};
+pub use settings::{Settings, Timeouts};
+pub use state::{SctpState, State, TcpState};
+pub use table::ConnectionTable;
+
+use defense::Defense;
+use expire::Trash;
+use rustc_hash::FxHashMap;
+use server::Servers;
+
+/// IPVS of a netns (`struct netns_ipvs`).
+#[derive(Clone, Debug, Default)]
+pub struct Ipvs {
+    /// Sysctls.
+    pub settings: Settings,
+    /// Timeouts of connections.
+    pub timeouts: Timeouts,
+    /// In the order in which they were added.
+    services: Vec<VirtualService>,
+    /// Position of each service.
+    by_key: FxHashMap<ServiceKey, usize>,
+    servers: Servers,
+    connections: ConnectionTable,
+    trash: Trash,
+    defense: Defense,
+}
+
+impl Ipvs {
+    /// The services, in the order in which they were added.
+    pub fn services(&self) -> &[VirtualService] {
+        &self.services
+    }
+
+    /// A service.
+    pub fn service(&self, key: ServiceKey) -> Option<&VirtualService> {
+        self.by_key.get(&key).map(|index| &self.services[*index])
+    }
+
+    /// A server, which may be deleted and still have connections.
+    pub fn server(&self, id: ServerId) -> Option<&RealServer> {
+        self.servers.get(id)
+    }
+
+    /// Connections and templates. Entries that expired are removed by [`Ipvs::expire`].
+    pub const fn connections(&self) -> &ConnectionTable {
+        &self.connections
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Settings: `net.ipv4.vs.*`, and the timeouts of `ipvsadm --set`.
+
+use crate::time::Duration;
+
+/// The sysctls `net.ipv4.vs.*` on which decisions depend, with their defaults (`ip_vs_control_net_init_sysctl`,
+/// net/netfilter/ipvs/ip_vs_ctl.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `am_droprate`: with `drop_packet` 3, one of this number of new connections is dropped.
+    pub am_droprate: u32,
+    /// `conn_reuse_mode`: what a SYN does that finds a closed connection.
+    pub conn_reuse_mode: u32,
+    /// `conntrack`: connections keep their conntrack entry.
+    pub conntrack: bool,
+    /// `drop_entry`, 0 to 3: 3 removes connections that were never established. 1 and 2 act only if memory is scarce,
+    /// which it never is here.
+    pub drop_entry: u32,
+    /// `drop_packet`, 0 to 3: 3 drops new connections. 1 and 2 act only if memory is scarce.
+    pub drop_packet: u32,
+    /// `expire_nodest_conn`: connections of deleted servers end at once.
+    pub expire_nodest_conn: bool,
+    /// `expire_quiescent_template`: templates do not apply while their server has weight 0.
+    pub expire_quiescent_template: bool,
+    /// `lblc_expiration`.
+    pub lblc_expiration: Duration,
+    /// `lblcr_expiration`.
+    pub lblcr_expiration: Duration,
+    /// `nat_icmp_send`: packets of a real server without connection are answered with an ICMP error.
+    pub nat_icmp_send: bool,
+    /// `secure_tcp`, 0 to 3: 3 selects the stricter table of TCP states. 1 and 2 act only if memory is scarce.
+    pub secure_tcp: u32,
+    /// `sloppy_sctp`: any packet may open an SCTP connection.
+    pub sloppy_sctp: bool,
+    /// `sloppy_tcp`: any segment but a RST may open a TCP connection.
+    pub sloppy_tcp: bool,
+}
+
+/// The value of `drop_entry`, `drop_packet` and `secure_tcp` that acts independently of memory.
+pub(super) const ALWAYS: u32 = 3;
+/// Linux: `DEFAULT_EXPIRATION`, net/netfilter/ipvs/ip_vs_lblc.c.
+const CACHE_EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            am_droprate: 10,
+            conn_reuse_mode: 1,
+            conntrack: false,
+            drop_entry: 0,
+            drop_packet: 0,
+            expire_nodest_conn: false,
+            expire_quiescent_template: false,
+            lblc_expiration: CACHE_EXPIRATION,
+            lblcr_expiration: CACHE_EXPIRATION,
+            nat_icmp_send: false,
+            secure_tcp: 0,
+            sloppy_sctp: false,
+            sloppy_tcp: false,
+        }
+    }
+}
+
+/// The timeouts that `ipvsadm --set TCP TCPFIN UDP` changes (`ip_vs_set_timeout`, net/netfilter/ipvs/ip_vs_ctl.c). Those
+/// of other states are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, ESTABLISHED.
+    pub tcp: Duration,
+    /// TCP, FIN_WAIT.
+    pub tcp_fin: Duration,
+    /// UDP.
+    pub udp: Duration,
+}
+
+impl Default for Timeouts {
+    /// Linux: `tcp_timeouts`, net/netfilter/ipvs/ip_vs_proto_tcp.c; `udp_timeouts`, ip_vs_proto_udp.c.
+    fn default() -> Self {
+        Self {
+            tcp: Duration::from_secs(15 * 60),
+            tcp_fin: Duration::from_secs(2 * 60),
+            udp: Duration::from_secs(5 * 60),
+        }
+    }
+}
