@@ -72,14 +72,15 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     if sources.is_empty() {
         sources.push(Source { name: "no file".to_owned(), text: String::new() });
     }
-    let mut preparation = Preparation::new(&objects, diagnostics);
-    let Some((scenario, cluster, steps)) = preparation.run(scenarios, objects) else {
-        let mut diagnostics = preparation.diagnostics;
+    let mut preparation = Preparation::new(&objects, diagnostics, sources);
+    let prepared = preparation.run(scenarios, objects);
+    let Preparation { mut diagnostics, sources, .. } = preparation;
+    let Some((scenario, cluster, steps)) = prepared else {
         diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
         return Err(Box::new(Refused { diagnostics, sources }));
     };
     let modes = ProxyMode::ALL.into_iter().filter(|mode| can_run(&scenario, *mode)).collect();
-    Ok(Prepared { scenario, modes, cluster, steps, warnings: preparation.diagnostics, sources })
+    Ok(Prepared { scenario, modes, cluster, steps, warnings: diagnostics, sources })
 }
 
 /// The cluster that results from manifests, with or without a scenario among them, and warnings.
@@ -88,7 +89,7 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
 /// All problems of the manifests.
 pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
     let Manifests { sources, scenarios, objects, diagnostics } = manifests;
-    let mut preparation = Preparation::new(&objects, diagnostics);
+    let mut preparation = Preparation::new(&objects, diagnostics, sources);
     let network = match scenarios.into_iter().next() {
         Some(LoadedScenario { scenario, origin }) => {
             preparation.scenario = Some(origin);
@@ -101,7 +102,7 @@ pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Sou
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
         cluster = preparation.settled(Cluster::new(&network, objects));
     }
-    let mut diagnostics = preparation.diagnostics;
+    let Preparation { mut diagnostics, sources, .. } = preparation;
     match cluster {
         Some(cluster) => Ok((cluster, diagnostics, sources)),
         None => {
@@ -144,6 +145,8 @@ struct Preparation {
     origins: BTreeMap<ObjectKey, SourceNode>,
     scenario: Option<SourceNode>,
     diagnostics: Vec<Diagnostic>,
+    /// The source texts.
+    sources: Vec<Source>,
     /// Connections of scripts that later steps continue.
     open_scripts: Vec<script::OpenScript>,
     /// The last step that uses each named connection.
@@ -151,11 +154,12 @@ struct Preparation {
 }
 
 impl Preparation {
-    fn new(objects: &[LoadedObject], diagnostics: Vec<Diagnostic>) -> Self {
+    fn new(objects: &[LoadedObject], diagnostics: Vec<Diagnostic>, sources: Vec<Source>) -> Self {
         Self {
             origins: origins(objects),
             scenario: None,
             diagnostics,
+            sources,
             open_scripts: Vec::new(),
             last_uses: BTreeMap::new(),
         }
@@ -178,7 +182,7 @@ impl Preparation {
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
         let cluster = self.settled(Cluster::new(&scenario.network, objects))?;
         self.check_node_sysctls(&cluster);
-        self.check_node_rules(&cluster);
+        self.check_nodes(&cluster);
         let steps = self.steps(&scenario, &cluster);
         (!has_errors(&self.diagnostics)).then_some((scenario, cluster, steps))
     }

@@ -74,10 +74,21 @@ pub struct Network {
     pub is_hairpin: bool,
     /// Sysctls of every node, in addition to those of the CNI and kube-proxy.
     pub sysctls: BTreeMap<String, String>,
-    /// Rules that a node has before kube-proxy starts, by its name, in the format of `iptables-restore`.
-    pub node_rules: BTreeMap<String, String>,
+    /// What a node has before kube-proxy starts, by its name.
+    pub nodes: BTreeMap<String, NodeNetwork>,
     /// External hosts.
     pub external_hosts: Vec<ExternalHost>,
+}
+
+/// Rules and routes of a node's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeNetwork {
+    /// Rules in the format of `iptables-restore`.
+    pub iptables: Option<String>,
+    /// Routes: arguments of `ip route add`, in order.
+    pub ip_routes: Vec<String>,
+    /// Policy rules: arguments of `ip rule add`, in order.
+    pub ip_rules: Vec<String>,
 }
 
 /// The CNI plugin.
@@ -303,7 +314,7 @@ impl Default for Network {
             gateway: Gateway::First,
             is_hairpin: true,
             sysctls: BTreeMap::new(),
-            node_rules: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             external_hosts: Vec::new(),
         }
     }

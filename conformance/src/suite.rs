@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 67] = built_in![
+pub const SCENARIOS: [BuiltIn; 69] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -56,6 +56,8 @@ pub const SCENARIOS: [BuiltIn; 67] = built_in![
     "asymmetric-route",
     "icmp-redirect",
     "own-rules",
+    "policy-routing-mark",
+    "policy-routing-masquerade",
     "link-down-masquerade",
     "link-down-pod",
     "session-affinity",

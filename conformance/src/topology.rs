@@ -27,6 +27,7 @@ use sim::wire::MacAddr;
 use crate::dns::Zone;
 use crate::netns::NetnsName;
 use crate::prepare::LinkEnd;
+use crate::scenario::NodeNetwork;
 
 /// Ends of links that are down, by the netns that the link attaches.
 pub(crate) type DownEnds = BTreeSet<(NetnsName, LinkEnd)>;
@@ -109,8 +110,8 @@ pub struct NetnsPlan {
     pub early_sysctls: Vec<(String, String)>,
     /// Sysctls to set after everything else.
     pub sysctls: Vec<(String, String)>,
-    /// Rules of its own, before those of kube-proxy: input of `iptables-restore --noflush`.
-    pub rules: Option<String>,
+    /// Rules and routes of its own, before those of kube-proxy and after [`NetnsPlan::routes`].
+    pub own: NodeNetwork,
     /// Servers.
     pub listeners: Vec<ListenerPlan>,
 }

@@ -9,10 +9,12 @@
 
 mod build;
 mod decode;
+mod inside;
 mod scalar;
 
 pub use build::parse;
 pub use decode::{DecodeError, DecodeFault, decode};
+pub(crate) use inside::inside;
 pub use scalar::Scalar;
 
 use std::ops::Range;

@@ -1,18 +1,19 @@
 //! Routing: the tables of a netns, and route lookups as in Linux.
 //!
-//! Policy rules (`ip rule`), multipath routes, TOS routes and route exceptions for a path MTU are not modelled; those of
-//! ICMP redirects are.
-//! Without policy rules Linux keeps the local and the main table in one trie, so that the longest prefix wins across
-//! both; so does [`Fib`].
+//! Multipath routes, TOS routes and route exceptions for a path MTU are not modelled; those of ICMP redirects are.
+//! Until the first policy rule is added, Linux keeps the local and the main table in one trie, so that the longest prefix
+//! wins across both (`fib_unmerge`, net/ipv4/fib_trie.c); so does [`Fib`].
 
 mod address;
 mod cache;
 mod exception;
 mod input;
 mod output;
+mod policy;
 mod route;
 mod source;
 mod table;
+mod text;
 
 pub use address::{
     add_address, on_address_added, on_address_removed, on_device_down, on_device_up, remove_address,
@@ -21,6 +22,7 @@ pub use cache::InputCache;
 pub use exception::LIFETIME as REDIRECT_LIFETIME;
 pub use input::{InputKey, error_code, is_member, is_redirect_due, route_input};
 pub use output::{OutputKey, route_me_harder, route_output};
+pub use policy::{FlowKey, PolicyRule, RuleAction, RuleExists};
 pub use route::{FibError, Route, Selector, TableId};
 pub use source::{confirm_address, select_source};
 pub use table::{Fib, FibEntry};

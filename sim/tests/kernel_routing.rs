@@ -113,6 +113,83 @@ fn packets_from_the_wire() {
     }
 }
 
+/// Each lookup under each set of policy rules, with and without a mark, and with source validation in each mode.
+#[test]
+fn policy_rules() {
+    const TABLES: &str = "
+        route add default via 10.1.0.9 table 100
+        route add 10.244.1.0/24 via 10.0.0.9 table 100
+        route add 10.0.0.0/24 dev eth1 table 200
+        route add blackhole 8.8.8.0/24 table 200
+        route add default via 10.0.0.7 table default
+        route add default via 172.16.0.1 table 100
+        route add 1.2.3.0/24 via 172.16.0.1 table 200
+        route add local 9.9.9.0/24 dev lo table 200
+    ";
+    const ASKED: &str = "
+        8.8.8.8
+        8.8.8.8 mark 1
+        8.8.8.8 mark 3
+        8.8.8.8 from 10.1.0.1
+        8.8.8.8 from 10.1.0.1 mark 1
+        8.8.8.8 oif eth1
+        8.8.8.8 oif eth1 mark 1
+        10.0.0.9 mark 1
+        10.0.0.1 mark 1
+        9.9.9.9 mark 1
+        9.9.9.9
+        10.7.0.1
+        10.8.0.1
+        10.0.0.255
+        255.255.255.255
+        8.8.8.8 from 10.0.0.9 iif eth0
+        8.8.8.8 from 10.0.0.9 iif eth0 mark 1
+        8.8.8.8 from 10.1.0.9 iif eth1 mark 1
+        8.8.8.8 from 10.1.0.9 iif eth1 mark 3
+        10.244.1.9 from 10.0.0.9 iif eth0
+        10.244.1.9 from 10.0.0.9 iif eth0 mark 1
+        10.0.0.1 from 10.0.0.9 iif eth0 mark 1
+        10.0.0.1 from 8.8.8.8 iif eth1 mark 1
+        10.0.0.1 from 8.8.8.8 iif eth0 mark 1
+        10.0.0.1 from 10.1.0.9 iif eth0 mark 1
+        10.0.0.1 from 10.1.0.1 iif eth0
+        9.9.9.9 from 10.0.0.9 iif eth0 mark 1
+        10.0.0.255 from 10.0.0.9 iif eth0 mark 1
+        224.0.0.1 from 10.0.0.9 iif eth0 mark 1
+    ";
+    for rules in [
+        "",
+        "rule add fwmark 0x1 lookup 100",
+        "rule add fwmark 1 lookup 200
+         rule add fwmark 1/1 lookup 100",
+        "rule add from 10.1.0.0/24 lookup 100 priority 5
+         rule add from 10.1.0.0/24 lookup 100 priority 5
+         rule add from all to 8.8.8.0/24 lookup 200",
+        "rule add not fwmark 1 lookup 100",
+        "rule add iif eth0 lookup 100
+         rule add iif lo lookup 200",
+        "rule add oif eth1 lookup 100",
+        "rule add lookup main suppress_prefixlength 0
+         rule add fwmark 1 lookup 100 priority 40000",
+        "rule add fwmark 1 unreachable
+         rule add fwmark 3 prohibit
+         rule add to 10.244.1.0/24 blackhole",
+        "rule add from 10.0.0.0/24 lookup 200 priority 10
+         rule add lookup 100 priority 20
+         rule add lookup 777",
+        "rule add to 10.0.0.0/24 lookup 200 priority 0",
+    ] {
+        for setting in [
+            "",
+            "sysctl net.ipv4.conf.all.rp_filter 1",
+            "sysctl net.ipv4.conf.all.rp_filter 1
+             sysctl net.ipv4.conf.all.src_valid_mark 1",
+        ] {
+            check(&format!("{ROUTER}\n{TABLES}\n{rules}\n{setting}"), ASKED);
+        }
+    }
+}
+
 const OWN: &str = "
     10.0.0.9
     8.8.8.8

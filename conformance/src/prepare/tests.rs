@@ -182,6 +182,7 @@ mistakes! {
     set_of_hairpin_without_bridge: with_step("set: {pod/default/web-0: {hairpin: true}}").replace("  network:\n", "  network:\n    cni: ptp\n");
     sysctls_that_are_none: with_step("set: {node/node-1: {sysctl: {net.ipv4.ip_forwrad: 1, net.ipv4.conf.eth7.rp_filter: 1, net.ipv4.nope: 1}}}").replace("  network:\n", "  network:\n    sysctls: {net.ipv4.conf.cni0.rp_filtr: 1}\n");
     sysctl_values_that_are_none: with_step("set: {pod/web-0: {sysctl: {net.ipv4.ip_default_ttl: 0}}}").replace("  network:\n", "  network:\n    sysctls: {net.ipv4.ip_forward: banana}\n");
+    own_routes_that_are_wrong: changed("  network:\n", "  network:\n    nodes:\n      node-1:\n        ipRoutes: [default via 1.2.3.4 table 100, \"10.0.0.0/8 via 192.168.0.1 mtu 1400\", 10.9.0.0/16 dev eth7]\n        ipRules:\n          - from 10.0.0.0/33 lookup 100\n          - \"fwmark 0x1 lookup x\"\n          - from 10.1.0.0/16\n          - 'iif eth0 goto 5'\n          - >-\n            fwmark 1\n            lookup 5 lokup 6\n");
     own_rules_that_are_wrong: changed("  network:\n", "  network:\n    nodes:\n      node-1:\n        iptables: |\n          *filter\n          -A FORWARD -s 10.0.0.1 -j DORP\n          COMMIT\n      nod-2: {iptables: \"\"}\n");
     listen_twice: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, listen: [80, 80/udp, 80/tcp]}");
     gateways_that_are_none: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, gateway: node/nod-1, routes: [{to: 198.51.100.0/24, via: node/x}]}");

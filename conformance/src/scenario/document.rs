@@ -61,7 +61,11 @@ pub(super) struct RawNetwork {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawNodeNetwork {
-    pub(super) iptables: String,
+    pub(super) iptables: Option<String>,
+    #[serde(default)]
+    pub(super) ip_routes: Vec<String>,
+    #[serde(default)]
+    pub(super) ip_rules: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

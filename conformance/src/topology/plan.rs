@@ -110,7 +110,7 @@ impl Builder<'_> {
             addresses: vec![self.lan_address(node.ip)],
             early_sysctls: owned(&NODE_SYSCTLS),
             sysctls: self.cluster.network().sysctls.clone().into_iter().collect(),
-            rules: self.cluster.network().node_rules.get(&node.name).cloned(),
+            own: self.cluster.network().nodes.get(&node.name).cloned().unwrap_or_default(),
             ..NetnsPlan::default()
         };
         match self.cluster.network().cni {

@@ -3,7 +3,7 @@
 //! D-40: this runs after PREROUTING, so all checks see addresses after DNAT.
 
 use super::source::select_source;
-use super::{Fib, FibEntry, Routing};
+use super::{Fib, FibEntry, FlowKey, Routing};
 use crate::device::{Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
@@ -23,8 +23,24 @@ pub struct InputKey {
     pub dst: Ipv4Addr,
     /// Type of service. Unused without TOS routes.
     pub tos: u8,
-    /// Packet mark. Unused without policy rules.
+    /// Packet mark, for policy rules.
     pub mark: u32,
+}
+
+impl InputKey {
+    /// The key by which the route to the destination is found.
+    const fn forth(&self) -> FlowKey {
+        let Self { in_dev, src, dst, mark, .. } = *self;
+        FlowKey { src, dst, iif: in_dev, oif: None, mark }
+    }
+
+    /// The key by which the route back to the source is found. `out_dev` is the device for forwarding.
+    /// Linux: __fib_validate_source, net/ipv4/fib_frontend.c.
+    fn back(&self, sysctls: &Sysctls, out_dev: Option<DeviceId>) -> FlowKey {
+        let Self { in_dev, src, dst, mark, .. } = *self;
+        let mark = if sysctls.src_valid_mark(in_dev) { mark } else { 0 };
+        FlowKey { src: dst, dst: src, iif: out_dev.unwrap_or(DeviceId::LOOPBACK), oif: None, mark }
+    }
 }
 
 /// Routes a received packet: to a local socket, to another device, or to an error.
@@ -62,7 +78,7 @@ pub fn route_input(
     {
         return Err(DropReason::IpLocalnet);
     }
-    let found = fib.lookup(dst);
+    let found = fib.lookup_flow(&key.forth());
     if let Ok(entry) = found {
         match entry.route.kind {
             RouteKind::Broadcast if sysctls.bc_forwarding(in_dev) => {
@@ -102,8 +118,9 @@ pub fn error_code(reason: DropReason) -> Option<u8> {
 /// True if the sender of a packet forwarded along `route` should receive a redirect: the packet leaves through its
 /// ingress device, and the sender is on that link.
 /// Linux: __mkroute_input, net/ipv4/route.c, and the positive result of __fib_validate_source, net/ipv4/fib_frontend.c.
-pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, route: &RouteResult) -> bool {
+pub fn is_redirect_due(routing: Routing<'_>, key: &InputKey, route: &RouteResult) -> bool {
     let Routing { devices, sysctls, .. } = routing;
+    let InputKey { in_dev, src, .. } = *key;
     if route.device != in_dev || !sysctls.send_redirects(in_dev) || Mutation::RedirectsUnsent.is_on() {
         return false;
     }
@@ -112,16 +129,19 @@ pub fn is_redirect_due(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr, ro
         Some(IpAddr::V6(_)) | None => None,
     };
     let shares_media = sysctls.shared_media(in_dev) || devices.get(in_dev).is_on_link(src, gateway);
-    shares_media && is_direct(routing, in_dev, src)
+    shares_media && is_direct(routing, key)
 }
 
-/// True if the reverse path to a source is on-link on this device, without a gateway.
-fn is_direct(routing: Routing<'_>, in_dev: DeviceId, src: Ipv4Addr) -> bool {
-    let Routing { devices, fib, .. } = routing;
-    match fib.lookup(src) {
+/// True if the reverse path to the source of a packet that leaves through its ingress device is on-link there, without a
+/// gateway.
+fn is_direct(routing: Routing<'_>, key: &InputKey) -> bool {
+    let Routing { devices, fib, sysctls } = routing;
+    let in_dev = key.in_dev;
+    let back = key.back(sysctls, Some(in_dev));
+    match fib.lookup_flow(&back) {
         Ok(back) if back.device == Some(in_dev) => back.gateway().is_none(),
         Ok(_) if !devices.get(in_dev).addrs.is_empty() => fib
-            .lookup_on(src, Some(in_dev), Scope::Universe)
+            .lookup_flow(&FlowKey { oif: Some(in_dev), ..back })
             .is_ok_and(|back| back.route.kind == RouteKind::Unicast && back.gateway().is_none()),
         Ok(_) | Err(_) => false,
     }
@@ -209,7 +229,8 @@ fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> 
         return select_source(devices, sysctls, key.in_dev, None, Scope::Link)
             .unwrap_or(Ipv4Addr::UNSPECIFIED);
     }
-    match fib.lookup(key.src) {
+    let mark = if sysctls.src_valid_mark(key.in_dev) { key.mark } else { 0 };
+    match fib.lookup_flow(&FlowKey { mark, ..FlowKey::to(key.src) }) {
         Ok(entry) => entry.source(devices, sysctls),
         Err(_) => select_source(devices, sysctls, key.in_dev, Some(key.src), Scope::Universe)
             .unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -239,7 +260,7 @@ fn validate_source(
         if sysctls.accept_local(in_dev) {
             return Ok(());
         }
-        if !fib.has_custom_local_routes {
+        if !fib.has_custom_local_routes && !fib.has_custom_rules() {
             return match devices.owner_of(src) {
                 Some(_) => Err(DropReason::IpLocalSource),
                 None => Ok(()),
@@ -247,7 +268,7 @@ fn validate_source(
         }
     }
     let last_resort = || if rp_filter == 0 { Ok(()) } else { Err(DropReason::IpRpFilter) };
-    let Ok(back) = fib.lookup(src) else { return last_resort() };
+    let Ok(back) = fib.lookup_flow(&key.back(sysctls, out_dev)) else { return last_resort() };
     match back.route.kind {
         RouteKind::Unicast => {}
         RouteKind::Local if sysctls.accept_local(in_dev) => {}

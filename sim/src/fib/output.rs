@@ -1,7 +1,7 @@
 //! Routing of locally generated packets (`ip_route_output_key_hash_rcu`, net/ipv4/route.c).
 
 use super::source::select_source;
-use super::{Fib, FibEntry};
+use super::{Fib, FibEntry, FlowKey};
 use crate::device::{Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
@@ -18,7 +18,7 @@ pub struct OutputKey {
     pub dst: Ipv4Addr,
     /// Output device, if already chosen (`SO_BINDTODEVICE`).
     pub oif: Option<DeviceId>,
-    /// Packet mark. Unused without policy rules.
+    /// Packet mark, for policy rules.
     pub mark: u32,
     /// The source need not be a local address (`FLOWI_FLAG_ANYSRC`).
     pub is_any_source: bool,
@@ -110,7 +110,13 @@ fn lookup_and_make(
     sysctls: &Sysctls,
     mut key: OutputKey,
 ) -> Result<RouteResult, DropReason> {
-    let entry = match (fib.lookup_on(key.dst, key.oif, Scope::Universe), key.oif) {
+    let flow = FlowKey {
+        src: key.src.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        oif: key.oif,
+        mark: key.mark,
+        ..FlowKey::to(key.dst)
+    };
+    let entry = match (fib.lookup_flow(&flow), key.oif) {
         (Ok(entry), _) => entry,
         // With a given device, a destination without a route is assumed to be on-link.
         (Err(_), Some(oif)) => {

@@ -13,6 +13,22 @@ pub enum TableId {
     Local,
     /// `RT_TABLE_MAIN`, 254.
     Main,
+    /// Any other. Only policy rules lead to it, except to [`TableId::DEFAULT`].
+    Other(u32),
+}
+
+impl TableId {
+    /// `RT_TABLE_DEFAULT`, which is searched last and is empty by default.
+    pub const DEFAULT: Self = Self::Other(253);
+
+    /// The table with this number.
+    pub const fn numbered(number: u32) -> Self {
+        match number {
+            255 => Self::Local,
+            254 => Self::Main,
+            _ => Self::Other(number),
+        }
+    }
 }
 
 /// A route to add.

@@ -1,8 +1,9 @@
 //! The routing tables: insertion, removal, and longest-prefix match.
 
 use super::exception::{Exceptions, FibInfo};
+use super::policy::PolicyRules;
 use super::source::select_source;
-use super::{FibError, Route, Selector, TableId};
+use super::{FibError, FlowKey, PolicyRule, Route, RuleAction, RuleExists, Selector, TableId};
 use crate::device::{Device, Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
@@ -66,6 +67,15 @@ pub struct Fib {
     /// The user added a local route (`fib_has_custom_local_routes`), which disables the short cut in
     /// `fib_validate_source`.
     pub(super) has_custom_local_routes: bool,
+    rules: PolicyRules,
+}
+
+/// The tables of a search.
+#[derive(Clone, Copy)]
+enum Tables {
+    /// The common trie of both.
+    LocalAndMain,
+    One(TableId),
 }
 
 impl Fib {
@@ -109,6 +119,30 @@ impl Fib {
         Ok(())
     }
 
+    /// Adds a policy rule, as `ip rule add` does.
+    ///
+    /// # Errors
+    /// If the same rule exists.
+    pub fn add_rule(&mut self, rule: PolicyRule) -> Result<(), RuleExists> {
+        self.generation += 1;
+        self.rules.add(rule)
+    }
+
+    /// The policy rules, in the order in which they are tried.
+    pub fn rules(&self) -> impl Iterator<Item = &PolicyRule> {
+        self.rules.iter()
+    }
+
+    /// The priority of a rule that is added without one.
+    pub(super) fn default_priority(&self) -> u32 {
+        self.rules.default_priority()
+    }
+
+    /// True if the user has added policy rules (`fib4_has_custom_rules`).
+    pub(super) const fn has_custom_rules(&self) -> bool {
+        self.rules.is_custom
+    }
+
     /// Removes the first route to `dst` that matches `selector`, as `ip route del` does.
     ///
     /// # Errors
@@ -130,12 +164,12 @@ impl Fib {
         }
     }
 
-    /// From now on, packets to `dst` go to `gateway`, as long as the same route leads there, for [`super::REDIRECT_LIFETIME`].
-    /// False if no route leads to `dst`.
+    /// From now on, packets to the destination of `flow` go to `gateway`, as long as the same route leads there, for
+    /// [`super::REDIRECT_LIFETIME`]. False if no route leads there.
     /// Linux: the end of __ip_do_redirect, net/ipv4/route.c.
-    pub(crate) fn learn_gateway(&mut self, now: Instant, dst: Ipv4Addr, gateway: Ipv4Addr) -> bool {
-        let Some(entry) = self.lookup(dst).ok().copied() else { return false };
-        self.exceptions.learn(entry.info(), dst, gateway, now);
+    pub(crate) fn learn_gateway(&mut self, now: Instant, flow: &FlowKey, gateway: Ipv4Addr) -> bool {
+        let Some(entry) = self.lookup_flow(flow).ok().copied() else { return false };
+        self.exceptions.learn(entry.info(), flow.dst, gateway, now);
         self.generation += 1;
         true
     }
@@ -170,27 +204,73 @@ impl Fib {
     /// Looks up a destination: the longest prefix, then the lowest metric.
     ///
     /// # Errors
-    /// [`DropReason::IpNoRouteIn`] if there is no route; [`DropReason::RouteUnreachable`],
-    /// [`DropReason::RouteProhibited`] or [`DropReason::RouteBlackhole`] for routes of these types.
+    /// As [`Fib::lookup_flow`].
     pub fn lookup(&self, dst: Ipv4Addr) -> Result<&FibEntry, DropReason> {
-        self.lookup_on(dst, None, Scope::Universe)
+        self.lookup_flow(&FlowKey::to(dst))
     }
 
-    /// Like [`Fib::lookup`], restricted to next hops on one device and to destinations of at least a scope.
+    /// Looks up a route in the tables that the policy rules select.
+    ///
+    /// # Errors
+    /// [`DropReason::IpNoRouteIn`] if there is no route; [`DropReason::RouteUnreachable`],
+    /// [`DropReason::RouteProhibited`] or [`DropReason::RouteBlackhole`] for routes of these types.
+    pub fn lookup_flow(&self, key: &FlowKey) -> Result<&FibEntry, DropReason> {
+        self.lookup_in_scope(key, Scope::Universe)
+    }
+
+    /// Like [`Fib::lookup_flow`], restricted to destinations of at least a scope.
+    // Linux: fib_lookup, include/net/ip_fib.h; fib_rules_lookup, net/core/fib_rules.c.
+    fn lookup_in_scope(&self, key: &FlowKey, scope: Scope) -> Result<&FibEntry, DropReason> {
+        let found = |tables| self.lookup_table(tables, key.dst, key.oif, scope);
+        if !self.rules.is_custom {
+            let found = found(Tables::LocalAndMain).or_else(|| found(Tables::One(TableId::DEFAULT)));
+            return found.unwrap_or(Err(DropReason::IpNoRouteIn));
+        }
+        for rule in self.rules.iter().filter(|rule| rule.matches(key)) {
+            match rule.action {
+                RuleAction::Lookup { table, suppress_prefix_len } => match found(Tables::One(table)) {
+                    // Linux: fib4_rule_suppress, net/ipv4/fib_rules.c.
+                    Some(Ok(entry))
+                        if suppress_prefix_len.is_some_and(|len| entry.route.dst.prefix_len() <= len) => {}
+                    Some(result) => return result,
+                    None => {}
+                },
+                // Linux: fib4_rule_action: ENETUNREACH, where a route of this type gives EHOSTUNREACH.
+                RuleAction::Unreachable => return Err(DropReason::IpNoRouteIn),
+                RuleAction::Prohibit => return Err(DropReason::RouteProhibited),
+                RuleAction::Blackhole => return Err(DropReason::RouteBlackhole),
+            }
+        }
+        Err(DropReason::IpNoRouteIn)
+    }
+
+    /// Searches one table, restricted to next hops on one device and to destinations of at least a scope; `None` if it has
+    /// no route.
     /// Linux: fib_table_lookup, net/ipv4/fib_trie.c. A route that rejects packets ends the search, whatever the device.
-    pub(super) fn lookup_on(
+    fn lookup_table(
         &self,
+        tables: Tables,
         dst: Ipv4Addr,
         device: Option<DeviceId>,
         scope: Scope,
-    ) -> Result<&FibEntry, DropReason> {
-        let found = self.covering(dst).find(|entry| {
-            entry.route.scope >= scope
+    ) -> Option<Result<&FibEntry, DropReason>> {
+        let entry = self.covering(dst).find(|entry| {
+            let is_searched = match tables {
+                Tables::LocalAndMain => entry.table <= TableId::Main,
+                Tables::One(table) => entry.table == table,
+            };
+            is_searched
+                && entry.route.scope >= scope
                 && (refusal(entry.route.kind).is_some()
                     || device.is_none_or(|device| entry.device == Some(device)))
-        });
-        let entry = found.ok_or(DropReason::IpNoRouteIn)?;
-        refusal(entry.route.kind).map_or(Ok(entry), Err)
+        })?;
+        Some(refusal(entry.route.kind).map_or(Ok(entry), Err))
+    }
+
+    /// The entry of the local table for an address, if any.
+    fn local(&self, addr: Ipv4Addr) -> Option<&FibEntry> {
+        let tables = if self.rules.is_custom { Tables::One(TableId::Local) } else { Tables::LocalAndMain };
+        self.lookup_table(tables, addr, None, Scope::Universe)?.ok()
     }
 
     /// The type of an address (`inet_addr_type`, net/ipv4/fib_frontend.c; also `inet_addr_type_dev_table`, which
@@ -208,9 +288,9 @@ impl Fib {
         if addr.is_multicast() {
             return RouteKind::Multicast;
         }
-        match self.lookup(addr) {
-            Ok(entry) if device.is_none() || entry.device == device => entry.route.kind,
-            Ok(_) | Err(_) => RouteKind::Unicast,
+        match self.local(addr) {
+            Some(entry) if device.is_none() || entry.device == device => entry.route.kind,
+            Some(_) | None => RouteKind::Unicast,
         }
     }
 
@@ -220,10 +300,7 @@ impl Fib {
             return Some(holder.id);
         }
         // Linux finds addresses here that are local without being assigned, such as 127.0.0.2.
-        self.lookup(addr)
-            .ok()
-            .filter(|entry| entry.route.kind == RouteKind::Local)
-            .and_then(|entry| entry.device)
+        self.local(addr).filter(|entry| entry.route.kind == RouteKind::Local).and_then(|entry| entry.device)
     }
 
     /// Inserts a kernel route after existing ones; does nothing if it exists.
@@ -324,7 +401,7 @@ impl Fib {
             let nexthop_scope = NextHopScope::Universe;
             return Ok(FibEntry { table, route, device: None, nexthop_scope, is_kernel: false });
         }
-        let (device, nexthop_scope) = self.check_next_hop(devices, &route)?;
+        let (device, nexthop_scope) = self.check_next_hop(devices, table, &route)?;
         let is_own = |addr| self.addr_type(addr) == RouteKind::Local;
         let names_itself = |addr| route.kind == RouteKind::Local && addr == route.dst.addr();
         if route.source.is_some_and(|source| !names_itself(source) && !is_own(source)) {
@@ -334,7 +411,12 @@ impl Fib {
     }
 
     // Linux: fib_check_nh and its parts, net/ipv4/fib_semantics.c.
-    fn check_next_hop(&self, devices: &Devices, route: &Route) -> Result<(DeviceId, NextHopScope), FibError> {
+    fn check_next_hop(
+        &self,
+        devices: &Devices,
+        table: TableId,
+        route: &Route,
+    ) -> Result<(DeviceId, NextHopScope), FibError> {
         if route.scope == Scope::Host {
             if route.via.is_some() {
                 return Err(FibError::LocalRouteHasGateway);
@@ -367,7 +449,18 @@ impl Fib {
         }
         // The gateway must be nearer than the destination: on-link, or a local address.
         let nearer = if route.scope >= Scope::Link { Scope::Host } else { Scope::Link };
-        let hop = self.lookup_on(gateway, route.device, nearer).map_err(|_| FibError::InvalidGateway)?;
+        // The route's own table is searched first, then all of them.
+        let key = FlowKey { oif: route.device, ..FlowKey::to(gateway) };
+        let in_own = match table {
+            TableId::Local | TableId::Main => None,
+            TableId::Other(_) => {
+                self.lookup_table(Tables::One(table), gateway, route.device, nearer).and_then(Result::ok)
+            }
+        };
+        let hop = match in_own {
+            Some(hop) => hop,
+            None => self.lookup_in_scope(&key, nearer).map_err(|_| FibError::InvalidGateway)?,
+        };
         match (hop.route.kind, hop.device) {
             (RouteKind::Unicast | RouteKind::Local, Some(device)) if devices.get(device).is_up => {
                 Ok((device, hop.route.scope.into()))

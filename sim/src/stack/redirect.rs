@@ -9,7 +9,7 @@
 use super::{carry_out, consume_skb, icmp, ip_output, kfree_skb, transport};
 use crate::context::Context;
 use crate::drop_reason::DropReason;
-use crate::fib::{Routing, is_redirect_due};
+use crate::fib::{FlowKey, InputKey, Routing, is_redirect_due};
 use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::Packet;
@@ -33,7 +33,8 @@ pub(super) fn ip_rt_send_redirect(ns: &mut Netns, cx: &mut Context, in_dev: Devi
     let (src, dst) = (packet.ipv4().src(), packet.ipv4().dst());
     let routing = Routing { devices: &ns.devices, fib: &ns.fib, sysctls: &ns.sysctls };
     let now = cx.limit_time(&packet.meta);
-    if !is_redirect_due(routing, in_dev, src, &route) || !ns.icmp_limit.allow_redirect(now, src.into()) {
+    let key = InputKey { in_dev, src, dst, tos: packet.ipv4().tos(), mark: packet.meta.mark };
+    if !is_redirect_due(routing, &key, &route) || !ns.icmp_limit.allow_redirect(now, src.into()) {
         return;
     }
     // The message has no room for an IPv6 gateway.
@@ -104,7 +105,8 @@ fn ip_do_redirect(
     if !is_resolved {
         return Err(IgnoredRedirect::Unresolved);
     }
-    ns.fib.learn_gateway(cx.now, redirect.dst, redirect.gateway);
+    let flow = FlowKey { src: redirect.src, ..FlowKey::to(redirect.dst) };
+    ns.fib.learn_gateway(cx.now, &flow, redirect.gateway);
     Ok(())
 }
 

@@ -29,6 +29,30 @@ impl World {
         self.netns(netns).ipset.save(self.now())
     }
 
+    /// Adds a policy rule: the arguments of `ip rule add`, as line `number` of `source`.
+    pub fn ip_rule_add(
+        &mut self,
+        netns: NetnsId,
+        source: &str,
+        number: u32,
+        line: &str,
+    ) -> Result<(), LoadError> {
+        let ns = self.netns_mut(netns);
+        ns.fib.ip_rule_add(&ns.devices, source, number, line)
+    }
+
+    /// Adds a route to any table: the arguments of `ip route add`, as line `number` of `source`.
+    pub fn ip_route_add(
+        &mut self,
+        netns: NetnsId,
+        source: &str,
+        number: u32,
+        line: &str,
+    ) -> Result<(), LoadError> {
+        let ns = self.netns_mut(netns);
+        ns.fib.ip_route_add(&ns.devices, source, number, line)
+    }
+
     /// Loads text in the format of `iptables-restore`. `source` names the text in errors.
     pub fn iptables_restore(
         &mut self,

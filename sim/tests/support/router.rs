@@ -11,6 +11,7 @@ use sim::ids::{DeviceId, NetnsId};
 use sim::route::{RouteKind, RouteResult};
 use sim::sysctl::Sysctls;
 use sim::wire::MacAddr;
+use sim::xtables::{RuleError, RuleErrorKind};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -205,8 +206,23 @@ impl Host {
                 self.set_link(self.id(device), state == "up");
                 String::new()
             }
+            ["rule", "add", ..] => self.tell(&words[2..].join(" "), Fib::ip_rule_add),
+            ["route", "add", .., "table", _] => self.tell(&words[2..].join(" "), Fib::ip_route_add),
             ["route", verb, ..] => self.run_route(verb, &words[2..]),
             _ => panic!("{words:?} is not a command of this test"),
+        }
+    }
+
+    /// Runs a command from its text; returns the kernel's error, or an empty text.
+    fn tell(
+        &mut self,
+        line: &str,
+        add: fn(&mut Fib, &Devices, &str, u32, &str) -> Result<(), RuleError>,
+    ) -> String {
+        match add(&mut self.fib, &self.devices, "test", 1, line) {
+            Ok(()) => String::new(),
+            Err(error) if error.kind == RuleErrorKind::Refused => error.found.into(),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -271,7 +287,8 @@ impl Host {
     }
 
     fn show_routes(&self) -> String {
-        let tables = [TableId::Main, TableId::Local];
+        let tables =
+            [TableId::Main, TableId::Local, TableId::DEFAULT, TableId::Other(100), TableId::Other(200)];
         let mut lines: Vec<_> = tables
             .into_iter()
             .flat_map(|table| self.fib.routes(table))
@@ -297,8 +314,11 @@ impl Host {
         };
         via.into_iter().for_each(|via| word(format!("via {via}")));
         entry.device.into_iter().for_each(|id| word(format!("dev {}", self.devices.get(id).name)));
-        if entry.table == TableId::Local {
-            word("table local".into());
+        match entry.table {
+            TableId::Local => word("table local".into()),
+            TableId::Main => {}
+            TableId::DEFAULT => word("table default".into()),
+            TableId::Other(number) => word(format!("table {number}")),
         }
         if entry.is_kernel {
             word("proto kernel".into());
@@ -322,17 +342,19 @@ impl Host {
         let option = |name: &str| words.iter().position(|word| word == name).map(|at| words[at + 1].as_str());
         let dst = words[0].parse().unwrap();
         let src: Option<Ipv4Addr> = option("from").map(|text| text.parse().unwrap());
+        let mark = option("mark").map_or(0, |text| text.parse().unwrap());
         let (result, is_input) = if let Some(iif) = option("iif") {
             let key = InputKey {
                 in_dev: self.id(iif),
                 src: src.unwrap_or(Ipv4Addr::UNSPECIFIED),
                 dst,
                 tos: 0,
-                mark: 0,
+                mark,
             };
             (route_input(&self.fib, &self.devices, &self.sysctls, &key), true)
         } else {
-            let key = OutputKey { src, oif: option("oif").map(|name| self.id(name)), ..OutputKey::to(dst) };
+            let oif = option("oif").map(|name| self.id(name));
+            let key = OutputKey { src, oif, mark, ..OutputKey::to(dst) };
             (route_output(&self.fib, &self.devices, &self.sysctls, &key), false)
         };
         match result {

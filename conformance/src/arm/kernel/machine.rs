@@ -19,7 +19,7 @@ use super::lab::{Lab, LabNetns};
 use super::outcome::outcome;
 use super::prompt::Prompt;
 use super::requirement::{always, missing};
-use super::rules::RestoreInput;
+use super::rules::{RestoreInput, own_routes};
 use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
 use super::{build, conntrack, descriptors, link, ticks};
@@ -329,7 +329,8 @@ impl Arm for KernelArm {
         descriptors::raise_limit();
         let lab = build::build(topology)?;
         for (netns, plan) in &topology.netns {
-            if let Some(rules) = &plan.rules {
+            own_routes(lab.netns(&netns.to_string()), &plan.own)?;
+            if let Some(rules) = &plan.own.iptables {
                 self.backend.restore(lab.netns(&netns.to_string()), rules, false)?;
             }
         }

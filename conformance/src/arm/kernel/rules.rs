@@ -7,6 +7,7 @@ use proxy_core::load::{Ensure, Table};
 use super::lab::{LabError, LabNetns};
 use super::requirement::Requirement;
 use crate::backend::Backend;
+use crate::scenario::NodeNetwork;
 
 impl Backend {
     /// The programs that it consists of.
@@ -55,6 +56,19 @@ impl Backend {
     pub fn save(self, netns: &LabNetns) -> Result<String, LabError> {
         netns.run(self.save_program(), &["-c"], b"")
     }
+}
+
+/// Adds a node's own routes and policy rules.
+///
+/// # Errors
+/// The tool's error message.
+pub(super) fn own_routes(netns: &LabNetns, own: &NodeNetwork) -> Result<(), LabError> {
+    let routes = own.ip_routes.iter().map(|line| format!("route add {line}\n"));
+    let input: String = routes.chain(own.ip_rules.iter().map(|line| format!("rule add {line}\n"))).collect();
+    if input.is_empty() {
+        return Ok(());
+    }
+    netns.run("ip", &["-4", "-batch", "-"], input.as_bytes()).map(drop)
 }
 
 /// Input of `iptables-restore --noflush` for a node with empty tables. Consecutive chains, jumps and texts are merged

@@ -22,6 +22,8 @@ use crate::topology::{
 
 /// The name of a node's own rules in traces: `own.rules:3`.
 const OWN_RULES: &str = "own.rules";
+/// The name of a node's own routes and policy rules in errors.
+const OWN_ROUTES: &str = "own.routes";
 
 impl From<BuildError> for ArmError {
     /// Topologies are generated, so a rejection is a bug.
@@ -132,17 +134,30 @@ impl SimArm {
             self.add_route(netns, route)?;
         }
         let id = self.id(netns)?;
+        self.add_own_routes(netns, plan)?;
         for (name, value) in &plan.sysctls {
             let refused = |error: BuildError| ArmError::Refused(error.to_string());
             self.world.set_sysctl(id, name, value).map_err(refused)?;
         }
-        if let Some(rules) = &plan.rules {
+        if let Some(rules) = &plan.own.iptables {
             let options = RestoreOptions { noflush: true, counters: false };
             let loaded = self.world.iptables_restore(id, OWN_RULES, rules, options);
             loaded.map_err(|error| ArmError::Refused(format!("{netns}: {error}")))?;
         }
         for listener in &plan.listeners {
             self.open(netns, listener)?;
+        }
+        Ok(())
+    }
+
+    fn add_own_routes(&mut self, netns: &NetnsName, plan: &NetnsPlan) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        let refused = |error| ArmError::Refused(format!("{netns}: {error}"));
+        for (line, number) in plan.own.ip_routes.iter().zip(1..) {
+            self.world.ip_route_add(id, OWN_ROUTES, number, line).map_err(refused)?;
+        }
+        for (line, number) in plan.own.ip_rules.iter().zip(1..) {
+            self.world.ip_rule_add(id, OWN_ROUTES, number, line).map_err(refused)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use proxy_core::objects::Protocol;
 use super::{FieldFault, Reader, not_ipv4, unknown_word};
 use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
-use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, Target, Via};
+use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, NodeNetwork, Target, Via};
 
 const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
 
@@ -45,7 +45,13 @@ impl Reader {
         }
         network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
         network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
-        network.node_rules = raw.nodes.into_iter().map(|(name, node)| (name, node.iptables)).collect();
+        for (name, document::RawNodeNetwork { iptables, ip_routes, ip_rules }) in raw.nodes {
+            if iptables.is_none() && ip_routes.is_empty() && ip_rules.is_empty() {
+                let fault = FieldFault::new("this has no effect").expected("iptables, ipRoutes or ipRules");
+                self.faults.push(fault.at_key(format!("spec.network.nodes.{name}")));
+            }
+            network.nodes.insert(name, NodeNetwork { iptables, ip_routes, ip_rules });
+        }
         for (index, host) in raw.external_hosts.into_iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
             network.external_hosts.extend(self.external_host(&path, host));

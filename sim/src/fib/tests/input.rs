@@ -191,7 +191,7 @@ fn check_redirect(host: &Host, in_dev: &str, src: &str, dst: &str, expected: boo
     let key = InputKey { in_dev, src: addr(src), dst: addr(dst), tos: 0, mark: 0 };
     let route = route_input(&host.fib, &host.devices, &host.sysctls, &key).unwrap();
     let routing = Routing { devices: &host.devices, fib: &host.fib, sysctls: &host.sysctls };
-    assert_eq!(is_redirect_due(routing, in_dev, addr(src), &route), expected, "from {src} to {dst}");
+    assert_eq!(is_redirect_due(routing, &key, &route), expected, "from {src} to {dst}");
 }
 
 #[test]
