@@ -28,6 +28,7 @@ mod machine;
 pub mod outcome;
 mod parallel;
 mod prompt;
+mod quiet;
 pub mod requirement;
 mod rtnetlink;
 pub mod rules;

@@ -48,7 +48,7 @@ pub(crate) fn ip_local_out(ns: &mut Netns, cx: &mut Context, packet: Packet) -> 
 /// Passes a packet through POSTROUTING to the neighbour (`ip_output`).
 pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
-    if route.kind == RouteKind::Multicast {
+    if is_for_own_netns(route, &packet) {
         ip_mc_loop(ns, cx, route.device, &packet);
     }
     if let Ok(packet) = postrouting(ns, cx, route.device, packet) {
@@ -56,12 +56,23 @@ pub(crate) fn ip_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     }
 }
 
-/// Returns a copy of a multicast to this netns if the device is a member of the group (`ip_mc_output`). No application here
-/// clears `IP_MULTICAST_LOOP`.
+/// True for a broadcast, and for a multicast to a group of which the device is a member: their routes have `RTCF_LOCAL`
+/// (`__mkroute_output`, net/ipv4/route.c). No application here clears `IP_MULTICAST_LOOP`.
+fn is_for_own_netns(route: RouteResult, packet: &Packet) -> bool {
+    let is_receiver = match route.kind {
+        RouteKind::Broadcast => true,
+        RouteKind::Multicast => is_member(packet.ipv4().dst()),
+        RouteKind::Local
+        | RouteKind::Unicast
+        | RouteKind::Unreachable
+        | RouteKind::Prohibit
+        | RouteKind::Blackhole => false,
+    };
+    is_receiver && route.device != DeviceId::LOOPBACK
+}
+
+/// Returns a copy to this netns (`ip_mc_output`).
 fn ip_mc_loop(ns: &mut Netns, cx: &mut Context, device: DeviceId, packet: &Packet) {
-    if device == DeviceId::LOOPBACK || !is_member(packet.ipv4().dst()) {
-        return;
-    }
     let copy = cx.trace.fork(cx.now, cx.netns, packet);
     ns.conntrack.hold(&copy);
     if let Ok(copy) = postrouting(ns, cx, device, copy) {

@@ -295,7 +295,7 @@ impl KernelArm {
     ) -> Result<(Option<Mismatch>, ScriptPace, Vec<Frame>), ArmError> {
         let start = self.frames.len();
         let open = self.scripts.remove(&plan.from).filter(|_| plan.is_continuation);
-        let played = run_script(self.netns(&plan.from)?, self.backend, plan, open)?;
+        let played = run_script(self.netns(&plan.from)?, &self.running()?.servers, self.backend, plan, open)?;
         self.scripts.extend(played.open.map(|open| (plan.from.clone(), open)));
         self.drain()?;
         let sent_at = played.sent_at.iter().map(|at| self.clocks.at(*at)).collect();

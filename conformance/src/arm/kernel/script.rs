@@ -12,6 +12,8 @@ use nix::sys::socket::{
 
 use super::capture::Capture;
 use super::lab::LabNetns;
+use super::quiet::wait_until_quiet;
+use super::server::Servers;
 use crate::arm::ArmError;
 use crate::arm::script::{ScriptState, Silence, Wire, play, silencer};
 use crate::backend::Backend;
@@ -57,12 +59,14 @@ pub(super) struct Played {
     pub(super) sent_at: Vec<Instant>,
 }
 
-/// Plays the script of a step from within a namespace. `open` is the connection that it continues.
+/// Plays the script of a step from within a namespace of the lab with these servers. `open` is the connection that it
+/// continues.
 ///
 /// # Errors
 /// If the namespace cannot be entered, or a socket or rule is rejected.
 pub(super) fn run_script(
     netns: &LabNetns,
+    servers: &Servers,
     backend: Backend,
     plan: &ScriptPlan,
     open: Option<OpenScript>,
@@ -76,7 +80,7 @@ pub(super) fn run_script(
     };
     let OpenScript { capture, socket, state } = &mut open;
     let begun = Instant::now();
-    let mut wire = KernelWire { netns, capture, socket, since: begun, sent_at: Vec::new() };
+    let mut wire = KernelWire { netns, servers, capture, socket, since: begun, sent_at: Vec::new() };
     let mismatch = play(plan, state, &mut wire)?;
     let sent_at = wire.sent_at;
     if plan.stays_open {
@@ -103,6 +107,7 @@ fn failed(netns: &LabNetns, errno: Errno) -> ArmError {
 
 struct KernelWire<'a> {
     netns: &'a LabNetns,
+    servers: &'a Servers,
     capture: &'a mut Capture,
     socket: &'a OwnedFd,
     since: Instant,
@@ -134,6 +139,7 @@ impl Wire for KernelWire<'_> {
 
     fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError> {
         thread::sleep(delay);
+        wait_until_quiet(self.servers);
         self.sent_at.push(Instant::now());
         Ok(())
     }

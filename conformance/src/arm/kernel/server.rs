@@ -103,6 +103,8 @@ enum Order {
     Open(ServerId, Service),
     /// The sender is notified when the port is free.
     Close(ServerId, Sender<()>),
+    /// Tells how many requests and connections were handled so far.
+    Count(Sender<u64>),
 }
 
 #[derive(Debug)]
@@ -185,10 +187,23 @@ impl Servers {
         self.fault.get().map_or(Ok(()), |fault| Err(fault.clone().into()))
     }
 
-    fn order(&mut self, order: Order) {
+    /// Waits until everything that has arrived is handled. Returns how many requests and connections were handled so far.
+    pub(super) fn catch_up(&self) -> u64 {
+        let count = || {
+            let (told, count) = channel();
+            self.order(Order::Count(told));
+            // Fails only if the thread has ended.
+            count.recv().unwrap_or(0)
+        };
+        // The thread may find the first order in a round that began before the last arrival.
+        count();
+        count()
+    }
+
+    fn order(&self, order: Order) {
         // Both fail only if the thread has ended.
         let _ = self.orders.send(order);
-        let _ = self.wake.write_all(&[1]);
+        let _ = (&self.wake).write_all(&[1]);
     }
 }
 
@@ -240,6 +255,8 @@ struct Desk {
     services: BTreeMap<ServerId, Service>,
     /// Connections in order of arrival, with their server.
     connections: Vec<(ServerId, TcpStream)>,
+    /// Requests and connections handled so far.
+    handled: u64,
     fault: Arc<OnceLock<ServerFault>>,
 }
 
@@ -251,6 +268,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
                 return desk.note("the thread of all servers".to_owned(), "wait for requests", errno);
             }
         };
+        desk.handled += u64::try_from(ready.services.len() + ready.connections.len()).unwrap_or_default();
         for id in &ready.services {
             desk.serve(*id);
         }
@@ -264,6 +282,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
         for order in orders.try_iter() {
             match order {
                 Order::Open(id, service) => drop(desk.services.insert(id, service)),
+                Order::Count(told) => drop(told.send(desk.handled)),
                 Order::Close(id, done) => {
                     desk.services.remove(&id);
                     desk.connections.retain(|(server, _)| *server != id);

@@ -28,7 +28,11 @@ pub(super) fn run_script(
         world.open_tap(netns);
     }
     let flow = world.raw_flow();
-    let mismatch = play(plan, state, &mut SimWire { world, netns, flow, pace: pace.iter() })?;
+    let mismatch = play(
+        plan,
+        state,
+        &mut SimWire { world, netns, flow, pace: pace.iter(), settled_at: Duration::ZERO },
+    )?;
     if !plan.stays_open {
         world.close_tap(netns);
         silence(world, netns, plan, Silence::Ends)?;
@@ -42,12 +46,17 @@ fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence
     done.map_err(|error| ArmError::Internal(error.to_string()))
 }
 
+/// Longer than a packet and its answers take on links without configured latency.
+const SETTLING: Duration = Duration::from_millis(2);
+
 struct SimWire<'a> {
     world: &'a mut World,
     netns: NetnsId,
     flow: FlowId,
     /// When the next lines send.
     pace: slice::Iter<'a, Duration>,
+    /// When the last packet, and the answers to it, have arrived.
+    settled_at: Duration,
 }
 
 impl Wire for SimWire<'_> {
@@ -64,7 +73,12 @@ impl Wire for SimWire<'_> {
 
     fn wait_to_send(&mut self, delay: Duration) -> Result<(), ArmError> {
         match self.pace.next() {
-            Some(at) => self.wait(at.saturating_sub(self.now())),
+            // The other arm was quiet then; on links with latency, that takes longer.
+            Some(at) => {
+                let until = (*at).max(self.settled_at);
+                self.settled_at = until + SETTLING;
+                self.wait(until.saturating_sub(self.now()))
+            }
             None => self.wait(delay),
         }
     }

@@ -64,8 +64,6 @@ fn packet() -> BoxedStrategy<RandomPacket> {
 
 /// A forged source.
 fn source() -> BoxedStrategy<RandomAddress> {
-    // Not the broadcast address of a link: Linux receives the broadcasts that it sends there itself, which the simulator
-    // does not model.
     const OTHERS: [&str; 8] = [
         "203.0.113.77",
         "192.168.0.250",
@@ -74,7 +72,7 @@ fn source() -> BoxedStrategy<RandomAddress> {
         "127.0.0.1",
         "127.0.0.5",
         "255.255.255.255",
-        "240.0.0.1",
+        "192.168.0.255",
     ];
     prop_oneof![
         2 => (0..HOSTS).prop_map(RandomAddress::Host),

@@ -3,7 +3,7 @@
 use super::{ConnectSpec, Line, addr, line, run, spec};
 use crate::socket::ClientProtocol::{self, IcmpEcho, Tcp, Udp};
 use crate::socket::Server;
-use crate::trace::{DeviceEvent, Event, Outcome, PacketEvent, Unreachable};
+use crate::trace::{DeviceEvent, Event, Outcome, PacketEvent, Terminal, TraceEvent, Unreachable};
 use crate::wire::{ETHERNET_HEADER_LEN, Ipv4};
 use crate::world::World;
 
@@ -41,8 +41,31 @@ fn a_socket_that_asked_for_it_sends_to_all() {
     let Line { mut world, client, .. } = line();
     let start = world.trace().events().len();
     let spec = ConnectSpec { may_broadcast: true, ..spec(Udp, "10.0.1.255", 80) };
+    assert_eq!(run(&mut world, client, spec.clone()).1, Outcome::Timeout);
+    assert_eq!(made(&world, start), 2, "the datagram, and a copy for its own netns");
+    // Its own server receives the copy. The answer is not from the address to which the client is connected.
+    let received = |world: &World| {
+        let is_delivered = |event: &&TraceEvent| match event.event {
+            Event::Packet(PacketEvent::Ended { terminal: Terminal::Delivered { .. }, .. }) => {
+                event.netns == client
+            }
+            Event::Packet(_)
+            | Event::Device(_)
+            | Event::Bridge(_)
+            | Event::Hook(_)
+            | Event::Rule(_)
+            | Event::Conntrack(_)
+            | Event::Nat(_)
+            | Event::Route(_)
+            | Event::Neigh(_)
+            | Event::Socket(_) => false,
+        };
+        world.trace().events().iter().filter(is_delivered).count()
+    };
+    assert_eq!(received(&world), 0);
+    world.udp_bind(client, None, 80, Server::Echo).unwrap();
     assert_eq!(run(&mut world, client, spec).1, Outcome::Timeout);
-    assert_eq!(made(&world, start), 1);
+    assert_eq!(received(&world), 1);
 }
 
 #[test]

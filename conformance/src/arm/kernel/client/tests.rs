@@ -52,6 +52,10 @@ fn clients_report_what_sockets_are_told() {
     assert_eq!(from_a(udp, "10.9.0.2:80"), "Failed(ENETUNREACH) 0.0.0.0:40000 \"\" []");
     assert_eq!(from_a(icmp, "10.0.0.2:0"), format!("Answered {told} \"?\" []"));
     assert_eq!(from_a(icmp, "10.0.0.3:0"), format!("TimedOut {told} \"\" []"));
+    // A member of the group replies from its own address.
+    lab.netns("a").run("ip", &["route", "add", "224.0.0.0/4", "dev", "eth0"], b"").expect("a route");
+    lab.netns("b").run("sysctl", &["-qw", "net.ipv4.icmp_echo_ignore_broadcasts=0"], b"").expect("written");
+    assert_eq!(from_a(icmp, "224.0.0.1:0"), format!("Answered {told} \"?\" []"));
 }
 
 #[test]
