@@ -42,6 +42,7 @@ pub enum FrameDirection {
 
 mod attempt;
 mod compare;
+mod fragment;
 mod summary;
 
 pub use attempt::{
@@ -50,8 +51,8 @@ pub use attempt::{
 };
 pub use compare::{Comparison, Conversation, FrameDifference, Observer, compare};
 pub use summary::{
-    Body, FrameSummary, IcmpRest, InitialSeqs, IpSummary, OptionSummary, PayloadSummary, SeqSummary,
-    TcpSummary,
+    Body, FragmentSummary, FrameSummary, IcmpRest, InitialSeqs, IpSummary, OptionSummary, PayloadSummary,
+    SeqSummary, TcpSummary,
 };
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ pub struct Network {
     pub gateway: Gateway,
     /// The hairpin flag of all Pods' bridge ports; true by default.
     pub is_hairpin: bool,
+    /// The MTU of the Pods' links, and so of the bridges, in bytes; 1500 by default.
+    pub pod_mtu: Option<u16>,
     /// Sysctls of every node, in addition to those of the CNI and kube-proxy.
     pub sysctls: BTreeMap<String, String>,
     /// What a node has before kube-proxy starts, by its name.
@@ -209,6 +211,25 @@ pub struct Send {
     pub segments: Vec<segment::ScriptLine>,
 }
 
+/// The protocol of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptProtocol {
+    /// A transport protocol, and ICMP errors about its packets.
+    Transport(Protocol),
+    /// ICMP echo, and ICMP errors about it.
+    Icmp,
+}
+
+impl ScriptProtocol {
+    /// Its name in scenarios: `tcp`, `udp`, `sctp`, `icmp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transport(protocol) => protocol.lower(),
+            Self::Icmp => "icmp",
+        }
+    }
+}
+
 /// The connection of a script.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScriptConnection {
@@ -218,9 +239,9 @@ pub enum ScriptConnection {
         from: Reference,
         /// The destination.
         to: Reference,
-        /// Transport; TCP by default.
-        protocol: Protocol,
-        /// The source port; unique per step if absent.
+        /// The protocol; TCP by default.
+        protocol: ScriptProtocol,
+        /// The source port, or the identifier of echo requests; unique per step if absent.
         source_port: Option<u16>,
         /// The name by which later steps continue it, if they do.
         name: Option<String>,
@@ -289,6 +310,8 @@ pub enum SetChangeKind {
         latency: Option<Duration>,
         /// The new share of lost frames in each direction, if it changes.
         loss: Option<Share>,
+        /// The new MTU of both ends, in bytes, if it changes.
+        mtu: Option<u16>,
         /// The new state of the target's own device, if it changes.
         device: Option<LinkState>,
         /// The new state of the other end, if it changes: a port of the switch, of a node's bridge, or of a node.
@@ -313,6 +336,7 @@ impl Default for Network {
             node_cidr: None,
             gateway: Gateway::First,
             is_hairpin: true,
+            pod_mtu: None,
             sysctls: BTreeMap::new(),
             nodes: BTreeMap::new(),
             external_hosts: Vec::new(),

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 69] = built_in![
+pub const SCENARIOS: [BuiltIn; 74] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -82,6 +82,11 @@ pub const SCENARIOS: [BuiltIn; 69] = built_in![
     "ip-default-ttl",
     "broadcast-forwarding",
     "icmp-error-source",
+    "icmp-error-of-a-script",
+    "icmp-frag-needed-through-nat",
+    "pod-mtu-smaller-than-node",
+    "udp-fragments-reassembled-before-dnat",
+    "fragments-missing",
     "icmp-echo-ignore-all",
     "icmp-errors-limited",
     "neighbour-queue",

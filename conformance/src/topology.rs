@@ -134,6 +134,8 @@ pub struct VethPlan {
     pub leaf: VethEndPlan,
     /// The bridge that has `port` as port, and its hairpin flag; `None` for a routed port.
     pub master: Option<(String, bool)>,
+    /// The MTU of both ends, in bytes; `None` for the default. A bridge takes the smallest of its ports.
+    pub mtu: Option<u16>,
 }
 
 /// One end of a veth pair.

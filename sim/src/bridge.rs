@@ -16,6 +16,9 @@ use crate::stack::{dev, kfree_skb};
 use crate::trace::{BridgeEvent, Event};
 use crate::wire::MacAddr;
 
+/// `VLAN_HLEN`, include/linux/if_vlan.h, in bytes.
+const VLAN_HEADER_LEN: usize = 4;
+
 /// A frame arrived at a bridge port (`br_handle_frame`, net/bridge/br_input.c).
 pub(crate) fn br_handle_frame(ns: &mut Netns, cx: &mut Context, port: DeviceId, mut packet: Packet) {
     let Some(bridge) = ns.devices.get(port).master else { unreachable!("the device is a bridge port") };
@@ -182,8 +185,8 @@ fn forward_to(
     };
     let Some(packet) = forwarded else { return };
     for packet in netfilter::br_nf_post_routing(ns, cx, bridge, to, packet) {
-        // Linux: is_skb_forwardable, net/core/dev.c.
-        if packet.l3().len() > usize::from(ns.devices.get(to).mtu) {
+        // Linux: __is_skb_forwardable, include/linux/netdevice.h, leaves room for a VLAN header.
+        if packet.l3().len() > usize::from(ns.devices.get(to).mtu) + VLAN_HEADER_LEN {
             kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
         } else {
             dev::dev_queue_xmit(ns, cx, to, packet);

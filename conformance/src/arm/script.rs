@@ -1,21 +1,23 @@
 //! Plays scripts of raw packets on any arm: sends packets and checks the replies.
 
+mod arrival;
 mod build;
+mod reassembly;
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::wire::{
-    ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpFlags, TcpOption, Udp, protocol,
-};
+use sim::wire::TcpFlags;
 
 use super::ArmError;
 use crate::observation::{Mismatch, Transport};
 use crate::prepare::ScriptPlan;
 use crate::scenario::segment::{
-    ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption,
+    ScriptEcho, ScriptIcmp, ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment,
 };
+use arrival::Arrival;
+use reassembly::Reassembly;
 
 pub(crate) use build::known_packets;
 
@@ -45,14 +47,19 @@ pub(crate) trait Wire {
 
 /// Input of `iptables-restore --noflush` that silences the sender's own TCP or UDP on the port of a script, or ends
 /// that. Otherwise it would answer replies to packets it did not send with a RST or an ICMP error. Packet sockets see
-/// frames before this rule.
-pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> String {
+/// frames before this rule. `None` for ICMP: echo replies without a socket are dropped silently (`ping_rcv`,
+/// net/ipv4/ping.c).
+pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> Option<String> {
+    match plan.transport {
+        Transport::Tcp | Transport::Udp | Transport::Sctp => {}
+        Transport::Icmp => return None,
+    }
     let flag = match action {
         Silence::Begins => "-A",
         Silence::Ends => "-D",
     };
     let protocol = plan.transport.name();
-    format!("*raw\n{flag} PREROUTING -p {protocol} --dport {} -j DROP\nCOMMIT\n", plan.source_port)
+    Some(format!("*raw\n{flag} PREROUTING -p {protocol} --dport {} -j DROP\nCOMMIT\n", plan.source_port))
 }
 
 /// The action of [`silencer`].
@@ -78,6 +85,10 @@ pub(crate) struct ScriptPace {
 pub(crate) struct ScriptState {
     /// The initial sequence number of the peer, once known.
     peer_initial: Option<u32>,
+    /// The last packet of the peer that a line has consumed, starting with its IP header.
+    last_packet: Option<Box<[u8]>>,
+    /// Fragments of packets that are not complete.
+    reassembly: Reassembly,
     /// Received frames that no line has consumed.
     arrived: VecDeque<Box<[u8]>>,
 }
@@ -101,11 +112,11 @@ pub(crate) fn play(
         let found = match line {
             ScriptLine::Send { delay, packet, is_checksum_bad } => {
                 wire.wait_to_send(*delay)?;
-                let peer_initial = player.state.peer_initial.unwrap_or(0);
-                let bytes =
-                    build::packet(plan, plan.lines_before + number, packet, *is_checksum_bad, peer_initial);
-                let is_sent = wire.send(&bytes, *plan.to.ip())?;
-                (!is_sent).then(|| "the sender's own kernel drops it".to_owned())
+                let number = plan.lines_before + number;
+                match build::packets(plan, player.state, number, packet, *is_checksum_bad) {
+                    Some(packets) => send(wire, plan, &packets)?,
+                    None => Some("no packet has arrived that it could quote".to_owned()),
+                }
             }
             ScriptLine::Expect(expected) => player.await_packet(wire, Some(expected))?,
             ScriptLine::ExpectNothing => player.await_packet(wire, None)?,
@@ -119,17 +130,20 @@ pub(crate) fn play(
     Ok(mismatch)
 }
 
+/// Sends packets; returns what the sender's kernel does instead.
+fn send(wire: &mut impl Wire, plan: &ScriptPlan, packets: &[Vec<u8>]) -> Result<Option<String>, ArmError> {
+    for packet in packets {
+        if !wire.send(packet, *plan.to.ip())? {
+            return Ok(Some("the sender's own kernel drops it".to_owned()));
+        }
+    }
+    Ok(None)
+}
+
 /// The state of a running script.
 struct Player<'a> {
     plan: &'a ScriptPlan,
     state: &'a mut ScriptState,
-}
-
-/// A packet received for the script.
-struct Arrival {
-    packet: ScriptPacket,
-    /// Its sender; for an ICMP error, the destination of the quoted packet.
-    peer: SocketAddrV4,
 }
 
 impl Player<'_> {
@@ -145,11 +159,11 @@ impl Player<'_> {
                 let left = deadline.saturating_sub(wire.now());
                 self.state.add_arrived(wire.receive(left)?);
                 if self.state.arrived.is_empty() {
-                    return Ok(expected.map(|_| "no packet arrived".to_owned()));
+                    return Ok(expected.map(|_| self.nothing_arrived()));
                 }
                 continue;
             };
-            let Some(arrival) = self.arrival(&frame) else { continue };
+            let Some(arrival) = Arrival::of(self.plan, self.state, &frame) else { continue };
             match expected {
                 // A kernel may acknowledge before or in its response.
                 Some(expected) if is_pure_ack(&arrival.packet) && !is_pure_ack(expected) => {}
@@ -159,15 +173,19 @@ impl Player<'_> {
         }
     }
 
+    fn nothing_arrived(&self) -> String {
+        let fragments = self.state.reassembly.fragments();
+        if fragments.is_empty() {
+            return "no packet arrived".to_owned();
+        }
+        let fragments: Vec<String> = fragments.iter().map(ToString::to_string).collect();
+        format!("no packet arrived, only fragments {}", fragments.join(", "))
+    }
+
     /// Checks a received packet; returns the differences.
     fn judge(&self, expected: &ScriptPacket, arrival: &Arrival) -> Option<String> {
-        let found = &arrival.packet;
-        let is_same = |named: Option<u8>, found: Option<u8>| named.is_none() || named == found;
-        let fits = same_payload(&expected.payload, &found.payload)
-            && is_same(expected.ttl, found.ttl)
-            && (expected.dont_fragment.is_none() || expected.dont_fragment == found.dont_fragment)
-            && (expected.src.is_none() || expected.src == found.src)
-            && (self.is_from_peer(arrival) || is_from_elsewhere(expected));
+        let fits =
+            fits(expected, &arrival.packet) && (self.is_from_peer(arrival) || is_from_elsewhere(expected));
         (!fits).then(|| self.words(arrival, Some(expected)))
     }
 
@@ -177,94 +195,23 @@ impl Player<'_> {
 
     /// Describes a received packet as a script line, with every field of the expected line.
     fn words(&self, arrival: &Arrival, expected: Option<&ScriptPacket>) -> String {
-        let mut packet = arrival.packet.clone();
-        let named = |is_named: fn(&ScriptPacket) -> bool| expected.is_some_and(is_named);
-        packet.ttl = packet.ttl.filter(|_| named(|expected| expected.ttl.is_some()));
-        packet.src = packet.src.filter(|_| named(|expected| expected.src.is_some()));
-        packet.dont_fragment =
-            packet.dont_fragment.filter(|_| named(|expected| expected.dont_fragment.is_some()));
-        if let ScriptPayload::Tcp(segment) = &mut packet.payload {
-            let own = expected.and_then(|expected| match &expected.payload {
-                ScriptPayload::Tcp(own) => Some(own),
-                ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) => None,
-            });
-            segment.window = segment.window.filter(|_| own.is_some_and(|own| own.window.is_some()));
-            if own.is_none_or(|own| own.options.is_empty()) {
-                segment.options.clear();
-            }
-        }
-        let mut words = ScriptLine::Expect(packet).to_string();
+        let mut words = ScriptLine::Expect(reduced(&arrival.packet, expected)).to_string();
         if !self.is_from_peer(arrival) {
             let about = match arrival.packet.payload {
-                ScriptPayload::Icmp(_) => "about a packet to",
-                ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => "from",
+                ScriptPayload::Icmp(ScriptIcmp::Error(_)) => "about a packet to",
+                ScriptPayload::Icmp(ScriptIcmp::Echo(_))
+                | ScriptPayload::Tcp(_)
+                | ScriptPayload::Udp { .. } => "from",
             };
-            words.push_str(&format!(", {about} {}", arrival.peer));
+            let peer = arrival.peer;
+            match self.plan.transport {
+                Transport::Icmp => words.push_str(&format!(", {about} {}", peer.ip())),
+                Transport::Tcp | Transport::Udp | Transport::Sctp => {
+                    words.push_str(&format!(", {about} {peer}"));
+                }
+            }
         }
         words
-    }
-
-    /// The packet of a frame, if it belongs to the script.
-    fn arrival(&mut self, frame: &[u8]) -> Option<Arrival> {
-        let is_ip = Ethernet::new_checked(frame)?.ethertype() == EtherType::Ipv4;
-        let ip = Ipv4::new_checked(frame.get(ETHERNET_HEADER_LEN..)?).filter(|_| is_ip)?;
-        if ip.dst() != self.plan.client {
-            return None;
-        }
-        let (payload, peer) = match (ip.protocol(), self.plan.transport) {
-            (protocol::TCP, Transport::Tcp) => {
-                let tcp =
-                    Tcp::new_checked(ip.payload()).filter(|tcp| tcp.dst_port() == self.plan.source_port)?;
-                (ScriptPayload::Tcp(self.segment(&tcp)), SocketAddrV4::new(ip.src(), tcp.src_port()))
-            }
-            (protocol::UDP, Transport::Udp) => {
-                let udp =
-                    Udp::new_checked(ip.payload()).filter(|udp| udp.dst_port() == self.plan.source_port)?;
-                let len = u16::try_from(udp.payload().len()).unwrap_or(u16::MAX);
-                (ScriptPayload::Udp { len }, SocketAddrV4::new(ip.src(), udp.src_port()))
-            }
-            (protocol::ICMP, _) => {
-                let icmp = Icmpv4::new_checked(ip.payload()).filter(Icmpv4::is_error)?;
-                let error = ScriptIcmpError { icmp_type: icmp.icmp_type(), code: icmp.code() };
-                (ScriptPayload::Icmp(error), self.quoted(icmp.payload())?)
-            }
-            _ => return None,
-        };
-        let packet = ScriptPacket {
-            payload,
-            ttl: Some(ip.ttl()),
-            src: Some(ip.src()),
-            dont_fragment: Some(ip.dont_fragment()),
-        };
-        Some(Arrival { packet, peer })
-    }
-
-    /// The destination of the quoted packet, if it is one of the script's.
-    fn quoted(&self, quote: &[u8]) -> Option<SocketAddrV4> {
-        let quote = Quote::parse(quote)?;
-        let (ip, (src_port, dst_port)) = (quote.ip, quote.ports()?);
-        let is_own = match self.plan.transport {
-            Transport::Tcp => ip.protocol() == protocol::TCP,
-            Transport::Udp => ip.protocol() == protocol::UDP,
-            Transport::Sctp | Transport::Icmp => false,
-        };
-        (is_own && src_port == self.plan.source_port).then(|| SocketAddrV4::new(ip.dst(), dst_port))
-    }
-
-    /// The segment with numbers relative to the initial ones, which SYNs carry.
-    fn segment(&mut self, tcp: &Tcp<&[u8]>) -> ScriptSegment {
-        let flags = tcp.flags();
-        if flags.contains(TcpFlags::SYN) {
-            self.state.peer_initial = Some(tcp.sequence());
-        }
-        ScriptSegment {
-            flags,
-            seq: tcp.sequence().wrapping_sub(self.state.peer_initial.unwrap_or(0)),
-            len: u16::try_from(tcp.payload().len()).unwrap_or(u16::MAX),
-            ack: flags.contains(TcpFlags::ACK).then(|| tcp.acknowledgment().wrapping_sub(INITIAL_SEQ)),
-            window: Some(tcp.window()),
-            options: TcpOption::iter(tcp.options()).map(ScriptTcpOption::from).collect(),
-        }
     }
 }
 
@@ -278,20 +225,77 @@ fn is_pure_ack(packet: &ScriptPacket) -> bool {
 /// True if the line names a sender other than the destination.
 fn is_from_elsewhere(expected: &ScriptPacket) -> bool {
     match expected.payload {
-        ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => expected.src.is_some(),
+        ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } | ScriptPayload::Icmp(ScriptIcmp::Echo(_)) => {
+            expected.src.is_some()
+        }
         // The sender of an error and the destination of the quoted packet are unrelated.
-        ScriptPayload::Icmp(_) => false,
+        ScriptPayload::Icmp(ScriptIcmp::Error(_)) => false,
     }
 }
 
-fn same_payload(expected: &ScriptPayload, found: &ScriptPayload) -> bool {
-    match (expected, found) {
-        (ScriptPayload::Tcp(expected), ScriptPayload::Tcp(found)) => {
-            let window = expected.window.or(found.window);
-            let options = if expected.options.is_empty() { &found.options } else { &expected.options };
-            *found == ScriptSegment { window, options: options.clone(), ..expected.clone() }
+/// True if a packet has all the fields that the expected one has.
+fn fits(expected: &ScriptPacket, found: &ScriptPacket) -> bool {
+    reduced(found, Some(expected)) == *expected
+}
+
+/// A packet without the fields that the expected one does not have.
+fn reduced(found: &ScriptPacket, expected: Option<&ScriptPacket>) -> ScriptPacket {
+    ScriptPacket {
+        payload: reduced_payload(&found.payload, expected.map(|expected| &expected.payload)),
+        ttl: found.ttl.filter(|_| expected.is_some_and(|expected| expected.ttl.is_some())),
+        src: found.src.filter(|_| expected.is_some_and(|expected| expected.src.is_some())),
+        dont_fragment: found
+            .dont_fragment
+            .filter(|_| expected.is_some_and(|expected| expected.dont_fragment.is_some())),
+        ident: None,
+        fragments: found.fragments.filter(|_| expected.is_some_and(|expected| expected.fragments.is_some())),
+    }
+}
+
+fn reduced_payload(found: &ScriptPayload, expected: Option<&ScriptPayload>) -> ScriptPayload {
+    match found {
+        ScriptPayload::Tcp(found) => {
+            let expected = expected.and_then(|expected| match expected {
+                ScriptPayload::Tcp(segment) => Some(segment),
+                ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) => None,
+            });
+            let has_window = expected.is_some_and(|expected| expected.window.is_some());
+            let has_options = expected.is_some_and(|expected| !expected.options.is_empty());
+            ScriptPayload::Tcp(ScriptSegment {
+                window: found.window.filter(|_| has_window),
+                options: if has_options { found.options.clone() } else { Vec::new() },
+                ..found.clone()
+            })
         }
-        (ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_) | ScriptPayload::Tcp(_), _) => expected == found,
+        ScriptPayload::Udp { len } => ScriptPayload::Udp { len: *len },
+        ScriptPayload::Icmp(found) => {
+            let expected = expected.and_then(|expected| match expected {
+                ScriptPayload::Icmp(message) => Some(message),
+                ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => None,
+            });
+            ScriptPayload::Icmp(reduced_icmp(found, expected))
+        }
+    }
+}
+
+fn reduced_icmp(found: &ScriptIcmp, expected: Option<&ScriptIcmp>) -> ScriptIcmp {
+    let (echo, error) = match expected {
+        Some(ScriptIcmp::Echo(echo)) => (Some(echo), None),
+        Some(ScriptIcmp::Error(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    match found {
+        ScriptIcmp::Echo(found) => {
+            let seq = found.seq.filter(|_| echo.is_some_and(|echo| echo.seq.is_some()));
+            ScriptIcmp::Echo(ScriptEcho { seq, ..*found })
+        }
+        ScriptIcmp::Error(found) => {
+            let field = found.field.filter(|_| error.is_some_and(|error| error.field.is_some()));
+            let quote = error.and_then(|error| error.quote.as_deref()).and_then(|expected| {
+                found.quote.as_ref().map(|found| Box::new(reduced(found, Some(expected))))
+            });
+            ScriptIcmp::Error(ScriptIcmpError { kind: found.kind, field, quote })
+        }
     }
 }
 

@@ -279,7 +279,10 @@ impl Arm for SimArm {
                 self.world.set_sysctl(id, name, value).map_err(|error| ArmError::Refused(error.to_string()))
             }
             StateChange::Hairpin { pod, is_on } => self.set_hairpin(pod, *is_on),
-            StateChange::Link { netns, latency, loss } => self.set_link(netns, *latency, *loss),
+            StateChange::Link { netns, latency, loss, mtu } => {
+                self.set_link(netns, *latency, *loss)?;
+                mtu.map_or(Ok(()), |mtu| self.set_mtu(netns, mtu))
+            }
             StateChange::End { netns, end, state } => self.set_end(netns, *end, *state),
         }
     }

@@ -207,22 +207,26 @@ impl FirstPacket {
 }
 
 impl PacketId {
-    /// Of a packet of TCP, UDP or ICMP.
+    /// Of a packet of TCP, UDP or ICMP, or of its first fragment; later fragments take the path of the first one.
     pub fn of(ip: &Ipv4<&[u8]>) -> Option<Self> {
         parsed(ip).map(|(id, _)| id)
     }
 }
 
-/// The identity of a packet, with its ports.
+/// The identity of a packet, with its ports; `None` for a fragment without ports.
 fn parsed(ip: &Ipv4<&[u8]>) -> Option<(PacketId, (u16, u16))> {
+    if ip.fragment_offset() > 0 {
+        return None;
+    }
     let (ports, seq) = match ip.protocol() {
         protocol::TCP => {
             let tcp = Tcp::new_checked(ip.payload())?;
             ((tcp.src_port(), tcp.dst_port()), tcp.sequence())
         }
+        // The length in the header of a first fragment is that of the whole datagram.
         protocol::UDP => {
-            let udp = Udp::new_checked(ip.payload())?;
-            ((udp.src_port(), udp.dst_port()), 0)
+            let [src_high, src_low, dst_high, dst_low, ..] = *ip.payload() else { return None };
+            ((u16::from_be_bytes([src_high, src_low]), u16::from_be_bytes([dst_high, dst_low])), 0)
         }
         protocol::ICMP => {
             let icmp = Icmpv4::new_checked(ip.payload())?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sim::wire::arp::ArpOperation;
 use sim::wire::{MacAddr, TcpFlags};
 
+use super::fragment::FirstFragments;
 use super::{
     Body, Frame, FrameDirection, FrameSummary, IcmpRest, InitialSeqs, IpSummary, PayloadSummary, SeqSummary,
     TcpSummary,
@@ -157,9 +158,11 @@ impl Conversation {
 
 fn threads(frames: &[Frame]) -> BTreeMap<Key<'_>, Thread> {
     let initial = InitialSeqs::of(frames);
+    let firsts = FirstFragments::of(frames);
     let mut threads: BTreeMap<Key<'_>, Thread> = BTreeMap::new();
-    for frame in frames {
-        let Some(summary) = FrameSummary::of(frame, &initial) else { continue };
+    for (position, frame) in frames.iter().enumerate() {
+        let Some(mut summary) = FrameSummary::of(frame, &initial) else { continue };
+        firsts.restore(position, frame, &mut summary);
         let conversation = Conversation::of(&summary.body);
         let direction = (conversation != Conversation::Arp).then_some(frame.direction);
         let key = Key { netns: &frame.netns, device: &frame.device, direction, conversation };

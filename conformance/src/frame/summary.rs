@@ -60,10 +60,21 @@ pub struct IpSummary {
     pub tos: u8,
     /// DF.
     pub dont_fragment: bool,
-    /// Offset in bytes and more-fragments flag; `None` for a complete packet.
-    pub fragment: Option<(u16, bool)>,
+    /// Its place, if it is a fragment; `None` for a complete packet.
+    pub fragment: Option<FragmentSummary>,
     /// The payload.
     pub payload: PayloadSummary,
+}
+
+/// The place of a fragment in its packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FragmentSummary {
+    /// Its size without the IP header, in bytes.
+    pub size: u16,
+    /// The offset of its first byte.
+    pub offset: u16,
+    /// MF: it is not the last fragment.
+    pub has_more: bool,
 }
 
 /// The payload of an IPv4 packet.
@@ -159,6 +170,12 @@ impl FrameSummary {
 impl IpSummary {
     fn of(ip: &Ipv4<&[u8]>, payload: &[u8], initial: InitialSeqsUntil<'_>) -> Self {
         let is_fragment = ip.fragment_offset() > 0 || ip.more_fragments();
+        let header_len = u16::try_from(ip.header_len()).unwrap_or(u16::MAX);
+        let fragment = FragmentSummary {
+            size: ip.total_len().saturating_sub(header_len),
+            offset: ip.fragment_offset(),
+            has_more: ip.more_fragments(),
+        };
         let payload = match ip.fragment_offset() {
             0 => PayloadSummary::of(ip, payload, initial),
             _ => PayloadSummary::Other { protocol: ip.protocol(), len: payload.len() },
@@ -169,7 +186,7 @@ impl IpSummary {
             ttl: ip.ttl(),
             tos: ip.tos(),
             dont_fragment: ip.dont_fragment(),
-            fragment: is_fragment.then(|| (ip.fragment_offset(), ip.more_fragments())),
+            fragment: is_fragment.then_some(fragment),
             payload,
         }
     }

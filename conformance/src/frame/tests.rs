@@ -1,7 +1,7 @@
 use super::*;
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::build::{Ipv4Fields, arp_frame, icmpv4, ipv4, udp};
-use sim::wire::{EtherType, Ethernet, MacAddr, TcpFlags, protocol};
+use sim::wire::{EtherType, Ethernet, Ipv4, MacAddr, TcpFlags, protocol};
 use std::net::Ipv4Addr;
 
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
@@ -390,4 +390,44 @@ fn small_numbers_are_not_random() {
 /// The relative number of an absolute one.
 const fn relative(initial: u32, absolute: u32) -> u32 {
     absolute.wrapping_sub(initial)
+}
+
+/// The last fragment of a datagram, with this source in its header.
+fn with_last_fragment(capture: &mut Capture, src: [u8; 4], ttl: u8, data: &[u8]) {
+    let fields = Ipv4Fields {
+        src: src.into(),
+        dst: SERVER.0.into(),
+        protocol: protocol::UDP,
+        ttl,
+        tos: 0,
+        ident: 7,
+        dont_fragment: false,
+    };
+    let mut bytes = ipv4(fields, data);
+    let macs = (MacAddr([2, 0, 0, 0, 0, 2]), MacAddr([2, 0, 0, 0, 0, src[3]]));
+    Ethernet::new_checked(&mut bytes[..]).expect("a frame").set(macs.0, macs.1, EtherType::Ipv4);
+    let total_len = u16::try_from(bytes.len() - 14).expect("short");
+    Ipv4::new_unchecked(&mut bytes[14..]).set_part(total_len, 16, false, false);
+    capture.push(FrameDirection::Transmitted, bytes);
+}
+
+#[test]
+fn later_fragments_have_the_addresses_of_the_first_one_whatever_a_capture_shows() {
+    let datagram = udp((Ipv4Addr::from(CLIENT.0), 7), (Ipv4Addr::from(SERVER.0), 80), &[0; 16]);
+    let of = |src: [u8; 4], ttl: u8, len: usize, has_first: bool| {
+        let mut capture = Capture::default();
+        if has_first {
+            capture.ip(CLIENT.0, SERVER.0, protocol::UDP, 7, &datagram[..16]);
+            let first = &mut capture.frames[0].bytes;
+            Ipv4::new_unchecked(&mut first[14..]).set_part(36, 0, true, false);
+        }
+        with_last_fragment(&mut capture, src, ttl, &vec![0; len]);
+        capture
+    };
+    let plain = of(CLIENT.0, 64, 8, true);
+    let overwritten = of([10, 0, 0, 9], 63, 8, true);
+    assert_eq!(differences(&plain, &overwritten), "");
+    // Its size is compared, and so is its header if there is no first fragment.
+    assert_ne!(differences(&plain, &of(CLIENT.0, 64, 9, true)), "");
+    assert_ne!(differences(&of(CLIENT.0, 64, 8, false), &of([10, 0, 0, 9], 63, 8, false)), "");
 }

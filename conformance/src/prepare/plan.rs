@@ -54,13 +54,13 @@ pub struct ScriptPlan {
     pub from_text: String,
     /// The sender's address.
     pub client: Ipv4Addr,
-    /// The destination address and port.
+    /// The destination address and port; the port is 0 for echo requests.
     pub to: SocketAddrV4,
     /// The destination as the step names it.
     pub to_text: String,
-    /// TCP or UDP.
+    /// TCP, UDP or ICMP echo.
     pub transport: Transport,
-    /// The source port.
+    /// The source port, or the identifier of echo requests.
     pub source_port: u16,
     /// Timeout of each expected packet.
     pub timeout: Duration,
@@ -102,6 +102,8 @@ pub enum StateChange {
         latency: Option<Duration>,
         /// The new share of lost frames, if it changes.
         loss: Option<Share>,
+        /// The new MTU of both ends, in bytes, if it changes.
+        mtu: Option<u16>,
     },
     /// The state of one end of the link of a host, node or Pod.
     End {

@@ -43,6 +43,14 @@ pub(super) fn address(cluster: &Cluster, target: &Target) -> Result<Ipv4Addr, Fi
     }
 }
 
+/// The destination address of echo requests.
+pub(super) fn echo_target(cluster: &Cluster, reference: &Reference) -> Result<Ipv4Addr, FieldFault> {
+    match &reference.port {
+        None => address(cluster, &reference.target),
+        Some(_) => Err(FieldFault::new("echo requests have no port").expected(reference.target.to_string())),
+    }
+}
+
 /// The destination address and port that a reference denotes.
 pub(super) fn socket(
     cluster: &Cluster,

@@ -1,6 +1,7 @@
 //! `send` steps with all references resolved.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
 
 use proxy_core::objects::Protocol;
 
@@ -10,7 +11,7 @@ use super::resolve::{self, own_address};
 use crate::cluster::Cluster;
 use crate::netns::NetnsName;
 use crate::observation::Transport;
-use crate::scenario::{Action, FieldFault, Scenario, ScriptConnection, Send};
+use crate::scenario::{Action, FieldFault, Scenario, ScriptConnection, ScriptProtocol, Send};
 
 /// The first default source port of scripts: above the ephemeral range (`net.ipv4.ip_local_port_range`), so that no
 /// socket uses it.
@@ -74,7 +75,10 @@ impl Preparation {
         else {
             unreachable!("the step begins a connection")
         };
-        let transport = self.transport(path, *protocol)?;
+        let transport = match protocol {
+            ScriptProtocol::Transport(protocol) => self.transport(path, *protocol)?,
+            ScriptProtocol::Icmp => Transport::Icmp,
+        };
         let from = self.client(&format!("{path}.from"), sender, cluster);
         if let Some(NetnsName::Node(_) | NetnsName::Switch) = &from {
             let fault = FieldFault::new(format!("{sender} is a node, whose own TCP would respond as well"))
@@ -82,7 +86,11 @@ impl Preparation {
             self.scenario_fault(&fault.at(format!("{path}.from")));
             return None;
         }
-        let to = self.found(&format!("{path}.to"), resolve::socket(cluster, target, *protocol));
+        let to = match protocol {
+            ScriptProtocol::Transport(protocol) => resolve::socket(cluster, target, *protocol),
+            ScriptProtocol::Icmp => resolve::echo_target(cluster, target).map(|to| SocketAddrV4::new(to, 0)),
+        };
+        let to = self.found(&format!("{path}.to"), to);
         let (from, to) = (from?, to?);
         if let Some(open) = self.open_scripts.iter().find(|open| open.plan.from == from) {
             let fault = FieldFault::new(format!("connection {:?} of {sender} is still open", open.name))

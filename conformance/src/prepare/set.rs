@@ -46,17 +46,18 @@ impl Preparation {
                         }),
                     }
                 }
-                SetChangeKind::Link { latency, loss, device, port } => {
+                SetChangeKind::Link { latency, loss, mtu, device, port } => {
                     let Some(netns) = self.found_key(&path, resolve::machine(cluster, target)) else {
                         continue;
                     };
                     let netns = self.found_key(&format!("{path}.link"), with_link(target, netns));
                     let Some(netns) = netns else { continue };
-                    if latency.is_some() || loss.is_some() {
+                    if latency.is_some() || loss.is_some() || mtu.is_some() {
                         changes.push(StateChange::Link {
                             netns: netns.clone(),
                             latency: *latency,
                             loss: *loss,
+                            mtu: *mtu,
                         });
                     }
                     let ends = [(LinkEnd::Port, port), (LinkEnd::Device, device)];

@@ -166,13 +166,7 @@ impl Preparation {
 
     fn ping(&mut self, path: &str, ping: &Ping, cluster: &Cluster) -> Option<FlowPlan> {
         let from = self.client(&format!("{path}.from"), &ping.from, cluster);
-        let to = match &ping.to.port {
-            None => resolve::address(cluster, &ping.to.target),
-            Some(_) => {
-                Err(FieldFault::new("echo requests have no port").expected(ping.to.target.to_string()))
-            }
-        };
-        let to = self.found(&format!("{path}.to"), to);
+        let to = self.found(&format!("{path}.to"), resolve::echo_target(cluster, &ping.to));
         let (from, to) = (from?, to?);
         let via = resolve::via(cluster, &from, to);
         Some(FlowPlan {

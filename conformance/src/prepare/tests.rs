@@ -312,7 +312,7 @@ fn the_reference_can_be_believed() {
     let examples: Vec<&str> =
         reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     let [whole, steps @ ..] = &examples[..] else { panic!("the reference has examples") };
-    assert_eq!(steps.len(), 3);
+    assert_eq!(steps.len(), 4);
     prepare_text(whole)
         .unwrap_or_else(|refused| panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)));
     let pods = ["client", "web", "web-0", "web-1"].map(|name| format!(

@@ -53,6 +53,7 @@ pub(super) struct RawNetwork {
     pub(super) node_cidr: Option<String>,
     pub(super) gateway: Option<String>,
     pub(super) hairpin: Option<bool>,
+    pub(super) mtu: Option<u16>,
     pub(super) sysctls: IndexMap<String, ScalarText>,
     pub(super) nodes: IndexMap<String, RawNodeNetwork>,
     pub(super) external_hosts: Vec<RawExternalHost>,
@@ -164,13 +165,18 @@ impl RawSetChange {
 pub(super) struct RawLink {
     pub(super) latency: Option<ScalarText>,
     pub(super) loss: Option<ScalarText>,
+    pub(super) mtu: Option<u16>,
     pub(super) device: Option<String>,
     pub(super) port: Option<String>,
 }
 
 impl RawLink {
     pub(super) const fn is_empty(&self) -> bool {
-        self.latency.is_none() && self.loss.is_none() && self.device.is_none() && self.port.is_none()
+        self.latency.is_none()
+            && self.loss.is_none()
+            && self.mtu.is_none()
+            && self.device.is_none()
+            && self.port.is_none()
     }
 }
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::document::{RawDocument, ScalarText};
 use super::reference::is_name;
-use super::{FieldFault, ProxyMode, Reference, Scenario, Share, Target, parse_duration};
+use super::{FieldFault, ProxyMode, Reference, Scenario, ScriptProtocol, Share, Target, parse_duration};
 use crate::yaml::{self, DecodeError, Node};
 
 /// Why a document is not a valid scenario.
@@ -69,7 +69,7 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
 struct Reader {
     faults: Vec<FieldFault>,
     /// Named connections of scripts so far, with their protocols.
-    connections: BTreeMap<String, Protocol>,
+    connections: BTreeMap<String, ScriptProtocol>,
 }
 
 impl Reader {
@@ -138,6 +138,13 @@ impl Reader {
             ))
         });
         self.field(path, share)
+    }
+
+    /// The MTU of a device with IPv4 (`inetdev_event`, net/ipv4/devinet.c: below 68 it loses its addresses).
+    fn mtu(&mut self, path: &str, mtu: u16) -> Option<u16> {
+        const MTU_MIN: u16 = 68;
+        let fault = || FieldFault::new(format!("invalid MTU {mtu}")).expected("68 to 65535 bytes");
+        self.field(path, (mtu >= MTU_MIN).then_some(mtu).ok_or_else(fault))
     }
 
     fn address(&mut self, path: &str, text: &str) -> Option<Ipv4Addr> {

@@ -1,15 +1,19 @@
 //! Lines of a script of raw packets, in packetdrill's notation: `> S 0:0(0) win 64240`, `< S. 0:0(0) ack 1`.
 
+mod fragment;
+mod icmp;
 mod parse;
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::wire::icmpv4::{icmp_type, unreachable_code};
+use sim::wire::tcp::TCP_HEADER_LEN;
 use sim::wire::tcp_option::kind;
 use sim::wire::{TcpFlags, TcpOption};
 
+pub use fragment::{ScriptFragment, ScriptFragments};
+pub use icmp::{ScriptEcho, ScriptIcmp, ScriptIcmpError, ScriptIcmpField, ScriptIcmpKind};
 pub use parse::parse_line;
 
 /// One line of a script.
@@ -21,7 +25,7 @@ pub enum ScriptLine {
         delay: Duration,
         /// The packet.
         packet: ScriptPacket,
-        /// True to send a wrong TCP or UDP checksum.
+        /// True to send a wrong TCP, UDP or ICMP checksum.
         is_checksum_bad: bool,
     },
     /// `< …`: the next expected packet.
@@ -42,6 +46,10 @@ pub struct ScriptPacket {
     pub src: Option<Ipv4Addr>,
     /// DF.
     pub dont_fragment: Option<bool>,
+    /// The IP ID of a sent packet.
+    pub ident: Option<u16>,
+    /// The fragments in which it is sent, or arrives; `None` for a complete packet.
+    pub fragments: Option<ScriptFragments>,
 }
 
 /// The payload of a script's packet.
@@ -54,8 +62,8 @@ pub enum ScriptPayload {
         /// Length of the data in bytes.
         len: u16,
     },
-    /// An ICMP error about a packet of the script.
-    Icmp(ScriptIcmpError),
+    /// An ICMP message.
+    Icmp(ScriptIcmp),
 }
 
 /// A TCP segment. Numbers are relative to the initial sequence number of the sender of the byte, which is zero until
@@ -105,30 +113,42 @@ impl From<TcpOption<'_>> for ScriptTcpOption {
     }
 }
 
-/// Type and code of an ICMP error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScriptIcmpError {
-    /// Such as 3, destination unreachable.
-    pub icmp_type: u8,
-    /// Such as 3, port.
-    pub code: u8,
+impl ScriptTcpOption {
+    /// Its length in the header, in bytes.
+    const fn len(&self) -> usize {
+        match self {
+            Self::Mss(_) => 4,
+            Self::WindowScale(_) => 3,
+            Self::SackPermitted => 2,
+            Self::Nop | Self::Other(_) => 1,
+        }
+    }
 }
 
-/// Names of ICMP errors.
-const ICMP_NAMES: [(&str, ScriptIcmpError); 7] = {
-    const fn unreachable(code: u8) -> ScriptIcmpError {
-        ScriptIcmpError { icmp_type: icmp_type::DEST_UNREACHABLE, code }
+impl ScriptPacket {
+    /// A packet with default values of all other fields.
+    pub const fn new(payload: ScriptPayload) -> Self {
+        Self { payload, ttl: None, src: None, dont_fragment: None, ident: None, fragments: None }
     }
-    [
-        ("unreachable/network", unreachable(unreachable_code::NET)),
-        ("unreachable/host", unreachable(unreachable_code::HOST)),
-        ("unreachable/protocol", unreachable(unreachable_code::PROTOCOL)),
-        ("unreachable/port", unreachable(unreachable_code::PORT)),
-        ("unreachable/message-size", unreachable(unreachable_code::FRAGMENTATION_NEEDED)),
-        ("unreachable/prohibited", unreachable(unreachable_code::ADMIN_PROHIBITED)),
-        ("time-exceeded", ScriptIcmpError { icmp_type: icmp_type::TIME_EXCEEDED, code: 0 }),
-    ]
-};
+
+    /// The length of its data, in bytes; 0 for an ICMP error.
+    pub const fn data_len(&self) -> u16 {
+        match &self.payload {
+            ScriptPayload::Tcp(segment) => segment.len,
+            ScriptPayload::Udp { len } => *len,
+            ScriptPayload::Icmp(ScriptIcmp::Echo(echo)) => echo.len,
+            ScriptPayload::Icmp(ScriptIcmp::Error(_)) => 0,
+        }
+    }
+}
+
+impl ScriptSegment {
+    /// The length of its header, in bytes: options are padded to words of 32 bits (RFC 9293 §3.1).
+    pub fn header_len(&self) -> usize {
+        let options: usize = self.options.iter().map(ScriptTcpOption::len).sum();
+        TCP_HEADER_LEN + options.next_multiple_of(4)
+    }
+}
 
 impl fmt::Display for ScriptLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,10 +185,14 @@ impl fmt::Display for ScriptPacket {
             write!(formatter, " src {src}")?;
         }
         match self.dont_fragment {
-            None => Ok(()),
-            Some(true) => formatter.write_str(" df"),
-            Some(false) => formatter.write_str(" nodf"),
+            None => {}
+            Some(true) => formatter.write_str(" df")?,
+            Some(false) => formatter.write_str(" nodf")?,
         }
+        if let Some(ident) = self.ident {
+            write!(formatter, " ipid {ident}")?;
+        }
+        self.fragments.map_or(Ok(()), |fragments| write!(formatter, " {fragments}"))
     }
 }
 
@@ -177,7 +201,7 @@ impl fmt::Display for ScriptPayload {
         match self {
             Self::Tcp(segment) => segment.fmt(formatter),
             Self::Udp { len } => write!(formatter, "udp ({len})"),
-            Self::Icmp(error) => write!(formatter, "icmp {error}"),
+            Self::Icmp(message) => write!(formatter, "icmp {message}"),
         }
     }
 }
@@ -208,15 +232,6 @@ impl fmt::Display for ScriptTcpOption {
             Self::SackPermitted => formatter.write_str("sackOK"),
             Self::Nop => formatter.write_str("nop"),
             Self::Other(kind) => write!(formatter, "kind {kind}"),
-        }
-    }
-}
-
-impl fmt::Display for ScriptIcmpError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match ICMP_NAMES.iter().find(|(_, error)| error == self) {
-            Some((name, _)) => formatter.write_str(name),
-            None => write!(formatter, "{}/{}", self.icmp_type, self.code),
         }
     }
 }

@@ -32,6 +32,7 @@ spec:
     nodeCIDR: 192.168.0.0/24
     gateway: none
     hairpin: false
+    mtu: 1450
     sysctls: {net.ipv4.conf.all.rp_filter: 1}
     nodes: {node-1: {iptables: "*filter\nCOMMIT\n"}}
     externalHosts:
@@ -56,7 +57,7 @@ spec:
     - delete: [service/prod/web, endpointslice/x]
     - set:
         pod/web-0: {ready: false, hairpin: true}
-        node/node-1: {sysctl: {net.ipv4.ip_forward: 0}, link: {latency: 5ms, loss: 1/100, device: down, port: up}}
+        node/node-1: {sysctl: {net.ipv4.ip_forward: 0}, link: {latency: 5ms, loss: 1/100, mtu: 1400, device: down, port: up}}
     - sleep: 1m30s
     - expect: {conntrack: [{on: node/node-1, protocol: udp, from: client, to: "10.96.0.10:53", status: unreplied, entries: 0}]}
 "#;
@@ -98,7 +99,7 @@ spec:
   - {connect: {from: client, to: pod/a}, expect: {outcome: reset, default: {outcome: timeout}}}
   - apply: [1]
   - delete: [pod, pods/a, pod/a/b/c]
-  - set: {node/a: {ready: true}, service/b: {sysctl: {a: 1}}, pod/c: {link: {latency: 5, loss: 101%, device: off, port: "1"}}}
+  - set: {node/a: {ready: true}, service/b: {sysctl: {a: 1}}, pod/c: {link: {latency: 5, loss: 101%, mtu: 67, device: off, port: "1"}}}
   - {connect: {from: client, to: pod/a}, expect: {outcomes: {}, sourceSeen: {}, conntrack: []}}
   - {connect: {from: client, to: pod/a}, expect: {iptables: {}, default: {outcomes: {connected: 1/2}}}}
   - {connect: {from: client, to: pod/a}, expect: {outcomes: {unreachable/host: 2/3, unreachable: 1/3}}}

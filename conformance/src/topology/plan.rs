@@ -184,6 +184,7 @@ impl Builder<'_> {
                 mac: hardware_address(HOLDER, pod.ip),
             },
             master,
+            mtu: self.cluster.network().pod_mtu,
         });
         self.netns.insert(netns, plan);
     }
@@ -213,6 +214,7 @@ impl Builder<'_> {
                 mac: hardware_address(HOLDER, ip),
             },
             master: Some((SWITCH_BRIDGE.to_owned(), false)),
+            mtu: None,
         });
     }
 

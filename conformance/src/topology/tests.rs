@@ -70,7 +70,7 @@ fn listing(topology: &Topology) -> String {
             format!("  {name} listens on {}/{port}", protocol.lower())
         }));
     }
-    for VethPlan { port, leaf, master } in &topology.veths {
+    for VethPlan { port, leaf, master, mtu: _ } in &topology.veths {
         lines.push(format!(
             "veth {} {} {} -- {} {} {} master {master:?}",
             port.netns, port.device, port.mac, leaf.netns, leaf.device, leaf.mac

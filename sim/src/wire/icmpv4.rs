@@ -88,9 +88,7 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
 
     /// True for messages that report an error and quote a packet.
     pub fn is_error(&self) -> bool {
-        use icmp_type::{DEST_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, TIME_EXCEEDED};
-        // RFC 1122 §3.2.2; source quench (4) is deprecated by RFC 6633, but conntrack still handles it.
-        matches!(self.icmp_type(), DEST_UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
+        is_error(self.icmp_type())
     }
 
     /// True for requests and replies, which have an identifier: echo, timestamp, information, address mask.
@@ -107,6 +105,13 @@ impl<T: AsRef<[u8]>> Icmpv4<T> {
     pub fn is_checksum_valid(&self) -> bool {
         checksum::finish(checksum::sum(self.0.as_ref())) == 0
     }
+}
+
+/// True for the types of messages that report an error and quote a packet (RFC 1122 §3.2.2). Source quench (4) is
+/// deprecated by RFC 6633, but conntrack still handles it.
+pub const fn is_error(icmp_type: u8) -> bool {
+    use icmp_type::{DEST_UNREACHABLE, PARAMETER_PROBLEM, REDIRECT, TIME_EXCEEDED};
+    matches!(icmp_type, DEST_UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
 }
 
 /// Recomputes the checksum of a message.

@@ -122,6 +122,11 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
         addr(&self.0.as_ref()[field::DST])
     }
 
+    /// The header, options included.
+    pub fn header(&self) -> &[u8] {
+        &self.0.as_ref()[..self.header_len()]
+    }
+
     /// Payload, up to the total length.
     pub fn payload(&self) -> &[u8] {
         &self.0.as_ref()[self.header_len()..usize::from(self.total_len())]

@@ -107,7 +107,8 @@ fn a_pod_that_comes_back_has_a_link_that_loses_nothing() {
     without.veths.retain(|veth| veth.leaf.netns != pod);
     let mut arm = &mut against;
     let loss = Some(Share::parse("1/2").expect("a share"));
-    arm.change(&StateChange::Link { netns: pod, latency: None, loss }).expect("a link that loses frames");
+    arm.change(&StateChange::Link { netns: pod, latency: None, loss, mtu: None })
+        .expect("a link that loses frames");
     assert!(!arm.is_predictable());
     arm.rebuild(&changes(&with, &without), &without).expect("the Pod is removed");
     arm.rebuild(&changes(&without, &with), &with).expect("the Pod is added");
@@ -126,7 +127,7 @@ fn losses_do_not_explain_another_kernel() {
     }
     let netns = NetnsName::Pod(crate::scenario::ObjectName::new("default", "client"));
     let loss = Some(Share::parse("1/16").expect("a share"));
-    let change = StateChange::Link { netns, latency: None, loss };
+    let change = StateChange::Link { netns, latency: None, loss, mtu: None };
     let cases: [(&str, Tamper, &[&str]); 4] = [
         ("nothing else", |text| text, &[]),
         (

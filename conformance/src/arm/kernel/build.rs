@@ -112,13 +112,17 @@ fn begin(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
     }
 }
 
-fn attach(wiring: &mut Wiring, VethPlan { port, leaf, master }: &VethPlan) {
+fn attach(wiring: &mut Wiring, VethPlan { port, leaf, master, mtu }: &VethPlan) {
     let (port_node, leaf_node) = (port.netns.to_string(), leaf.netns.to_string());
     wiring.veth(
         LinkEnd { node: &port_node, device: &port.device, mac: port.mac },
         LinkEnd { node: &leaf_node, device: &leaf.device, mac: leaf.mac },
         master.as_ref().map(|(bridge, is_hairpin)| (bridge.as_str(), *is_hairpin)),
     );
+    if let Some(mtu) = *mtu {
+        wiring.mtu(&port_node, &port.device, mtu);
+        wiring.mtu(&leaf_node, &leaf.device, mtu);
+    }
 }
 
 fn finish(wiring: &mut Wiring, node: &str, plan: &NetnsPlan) {
@@ -173,6 +177,7 @@ mod tests {
             (other.clone(), NetnsPlan::default()),
         ]);
         let veth = VethPlan {
+            mtu: None,
             port: end(used.clone(), "veth0", 1),
             leaf: end(other, "eth0", 2),
             master: Some(("cni0".to_owned(), false)),

@@ -1,4 +1,4 @@
-//! Changes links: hairpin flags, delay, loss, and the state of their ends.
+//! Changes links: hairpin flags, delay, loss, MTU, and the state of their ends.
 //!
 //! Delay uses netem (tc-netem(8)). Loss uses nftables on ingress (`netdev` family): it needs no qdisc, and the frame is
 //! still seen at its sender. Captures on the receiving device see lost frames as well.
@@ -78,6 +78,22 @@ pub(super) fn set_end(
         wiring::wait_for_link(lab.netns(&holder.to_string()), device, is_running)?;
     }
     Ok(settle(lab, topology, down)?)
+}
+
+/// Sets the MTU of both ends of a link.
+pub(super) fn set_mtu(
+    lab: &Lab,
+    topology: &Topology,
+    netns: &NetnsName,
+    mtu: Option<u16>,
+) -> Result<(), ArmError> {
+    let Some(mtu) = mtu.map(|mtu| mtu.to_string()) else { return Ok(()) };
+    let VethPlan { port, leaf, .. } = topology.attachment(netns);
+    for end in [port, leaf] {
+        let args = ["link", "set", "dev", &end.device, "mtu", &mtu];
+        lab.netns(&end.netns.to_string()).run("ip", &args, b"")?;
+    }
+    Ok(())
 }
 
 /// Rules that drop a share of the frames received on a device, replacing earlier ones.

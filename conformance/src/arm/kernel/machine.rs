@@ -417,8 +417,9 @@ impl Arm for KernelArm {
                 written.map_err(|error| refused(error.to_string(), &error))
             }
             StateChange::Hairpin { pod, is_on } => link::set_hairpin(lab, &self.topology, pod, *is_on),
-            StateChange::Link { netns, latency, loss } => {
-                link::set_link(lab, &self.topology, netns, *latency, *loss)
+            StateChange::Link { netns, latency, loss, mtu } => {
+                link::set_link(lab, &self.topology, netns, *latency, *loss)?;
+                link::set_mtu(lab, &self.topology, netns, *mtu)
             }
             StateChange::End { netns, end, state } => {
                 let changed = (netns.clone(), *end);

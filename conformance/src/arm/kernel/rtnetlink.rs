@@ -44,6 +44,7 @@ pub(super) enum IpCommand {
     Up { device: String },
     Master { port: String, bridge: String },
     Hairpin { port: String, is_on: bool },
+    Mtu { device: String, mtu: u16 },
     Address { device: String, net: IpNet },
     Route { to: IpNet, via: Option<IpAddr>, device: String },
 }
@@ -99,6 +100,11 @@ impl Rtnetlink {
                 let settings = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(*is_on)]);
                 let info = vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(settings)];
                 link.attributes.push(LinkAttribute::LinkInfo(info));
+                self.change(link)
+            }
+            IpCommand::Mtu { device, mtu } => {
+                let mut link = known_link(device)?;
+                link.attributes.push(LinkAttribute::Mtu((*mtu).into()));
                 self.change(link)
             }
             IpCommand::Address { device, net } => {
@@ -233,6 +239,7 @@ impl fmt::Display for IpCommand {
                 let value = if *is_on { "on" } else { "off" };
                 write!(formatter, "ip link set dev {port} type bridge_slave hairpin {value}")
             }
+            Self::Mtu { device, mtu } => write!(formatter, "ip link set dev {device} mtu {mtu}"),
             Self::Address { device, net } => write!(formatter, "ip address add {net} dev {device}"),
             Self::Route { to, via: Some(hop), device } => {
                 write!(formatter, "ip route add {to} via {hop} dev {device}")

@@ -74,7 +74,7 @@ pub(super) fn run_script(
     let mut open = match open {
         Some(open) => open,
         None => {
-            backend.restore(netns, &silencer(plan, Silence::Begins), false)?;
+            silence(netns, backend, plan, Silence::Begins)?;
             OpenScript::new(netns)?
         }
     };
@@ -86,8 +86,15 @@ pub(super) fn run_script(
     if plan.stays_open {
         return Ok(Played { mismatch, open: Some(open), begun, sent_at });
     }
-    backend.restore(netns, &silencer(plan, Silence::Ends), false)?;
+    silence(netns, backend, plan, Silence::Ends)?;
     Ok(Played { mismatch, open: None, begun, sent_at })
+}
+
+fn silence(netns: &LabNetns, backend: Backend, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {
+    if let Some(rules) = silencer(plan, action) {
+        backend.restore(netns, &rules, false)?;
+    }
+    Ok(())
 }
 
 /// The frames that arrived since the last call.
@@ -119,9 +126,14 @@ impl Wire for KernelWire<'_> {
         let to = SockaddrIn::from(SocketAddrV4::new(to, 0));
         match sendto(self.socket.as_raw_fd(), packet, &to, MsgFlags::empty()) {
             Ok(_) => Ok(true),
-            Err(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EPERM | Errno::EACCES | Errno::EINVAL) => {
-                Ok(false)
-            }
+            Err(
+                Errno::ENETUNREACH
+                | Errno::EHOSTUNREACH
+                | Errno::EPERM
+                | Errno::EACCES
+                | Errno::EINVAL
+                | Errno::EMSGSIZE,
+            ) => Ok(false),
             Err(errno) => Err(failed(self.netns, errno)),
         }
     }

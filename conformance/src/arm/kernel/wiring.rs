@@ -114,6 +114,11 @@ impl Wiring {
         self.part(node).orders.push(IpCommand::Hairpin { port: port.to_owned(), is_on });
     }
 
+    /// Sets the MTU of a device, in bytes.
+    pub fn mtu(&mut self, node: &str, device: &str, mtu: u16) {
+        self.part(node).orders.push(IpCommand::Mtu { device: device.to_owned(), mtu });
+    }
+
     /// Adds an address to a device.
     pub fn address(&mut self, node: &str, device: &str, address: IpNet) {
         self.part(node).orders.push(IpCommand::Address { device: device.to_owned(), net: address });

@@ -1,10 +1,12 @@
 use std::collections::VecDeque;
+use std::net::SocketAddrV4;
 
 use sim::wire::build::{self as wire_build, Ipv4Fields};
+use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpOption, protocol};
 
 use super::*;
 use crate::netns::NetnsName;
-use crate::scenario::segment::parse_line;
+use crate::scenario::segment::{ScriptTcpOption, parse_line};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -156,6 +158,17 @@ fn icmp_errors_belong_to_the_packet_that_they_quote() {
     let cases = [
         ("< icmp time-exceeded", error(&quote(SERVER, PORT)), ""),
         ("< icmp time-exceeded src 10.0.0.9", error(&quote(SERVER, PORT)), ""),
+        ("< icmp time-exceeded [udp (8) ttl 1]", error(&quote(SERVER, PORT)), ""),
+        (
+            "< icmp time-exceeded [udp (8) ttl 2]",
+            error(&quote(SERVER, PORT)),
+            "2: < icmp time-exceeded [udp (8) ttl 1]",
+        ),
+        (
+            "< icmp time-exceeded [. 1:1(0) ack 1]",
+            error(&quote(SERVER, PORT)),
+            "2: < icmp time-exceeded [udp (8)]",
+        ),
         ("< icmp unreachable/port", error(&quote(SERVER, PORT)), "2: < icmp time-exceeded"),
         (
             "< icmp time-exceeded src 10.0.0.8",
@@ -216,4 +229,138 @@ fn packets_are_built_as_lines_say() {
         })
         .collect();
     insta::assert_snapshot!(words.join("\n"));
+}
+
+/// A datagram from the server's port, in fragments of this size.
+fn udp_from_server(len: usize, size: usize) -> Vec<Box<[u8]>> {
+    let l4 = wire_build::udp((SERVER, 80), (CLIENT, PORT), &vec![7; len]);
+    let parts: Vec<&[u8]> = l4.chunks(size).collect();
+    let part = |(index, data): (usize, &&[u8])| {
+        let mut bytes = frame(SERVER, protocol::UDP, data);
+        let mut ip = Ipv4::new_unchecked(&mut bytes[ETHERNET_HEADER_LEN..]);
+        let total_len = ip.total_len();
+        ip.set_part(total_len, u32::try_from(index * size).unwrap(), index + 1 < parts.len(), false);
+        bytes
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+#[test]
+fn received_fragments_are_reassembled() {
+    let (all, reversed) = (udp_from_server(3000, 1480), udp_from_server(3000, 1480).into_iter().rev());
+    let missing = vec![all[0].clone(), all[2].clone()];
+    let cases = [
+        ("< udp (3000)", all.clone(), ""),
+        ("< udp (3000) frag 1480", all.clone(), ""),
+        ("< udp (3000) frag 1472", all.clone(), "1: < udp (3000) frag 1480"),
+        ("< udp (3001)", reversed.collect(), "1: < udp (3000)"),
+        ("< udp (3000)", missing.clone(), "1: no packet arrived, only fragments 1480@0+, 48@2960"),
+        ("< nothing", missing, ""),
+        // A complete packet has no fragments.
+        ("< udp (8) frag 8", udp_from_server(8, 1480), "1: < udp (8)"),
+    ];
+    for (line, frames, expected) in cases {
+        assert_eq!(found(Transport::Udp, &[line], frames), expected, "{line}");
+    }
+}
+
+#[test]
+fn packets_are_cut_as_lines_say() {
+    let lines = [
+        "> udp (3000) frag 1480",
+        "> udp (3000) ipid 7 frag 1480@1480+",
+        "> udp (3000) ipid 7 df frag 48@2960",
+        "> udp (8) frag 1480",
+    ];
+    let mut wire = Canned::default();
+    assert_eq!(play(&plan(Transport::Udp, &lines), &mut ScriptState::default(), &mut wire), Ok(None));
+    let words = |bytes: &Vec<u8>| {
+        let ip = Ipv4::new_checked(&bytes[..]).unwrap();
+        assert!(ip.is_checksum_valid());
+        let (len, offset, more) = (ip.payload().len(), ip.fragment_offset(), ip.more_fragments());
+        format!("id {:#x} {len}@{offset} more {more} df {}", ip.ident(), ip.dont_fragment())
+    };
+    let sent: Vec<String> = wire.sent.iter().map(words).collect();
+    assert_eq!(
+        sent,
+        [
+            "id 0x4001 1480@0 more true df false",
+            "id 0x4001 1480@1480 more true df false",
+            "id 0x4001 48@2960 more false df false",
+            "id 0x7 1480@1480 more true df false",
+            "id 0x7 48@2960 more false df true",
+            "id 0x4004 16@0 more false df false",
+        ]
+    );
+    // The fragments of a line are those of one datagram with a right checksum.
+    let data: Vec<u8> = wire.sent[..3]
+        .iter()
+        .flat_map(|bytes| Ipv4::new_checked(&bytes[..]).unwrap().payload().to_vec())
+        .collect();
+    let len = u16::try_from(data.len()).unwrap();
+    let sum = sim::wire::checksum::pseudo_header(CLIENT, SERVER, protocol::UDP, len)
+        + sim::wire::checksum::sum(&data);
+    assert_eq!(sim::wire::checksum::finish(sum), 0);
+}
+
+/// What a sent ICMP message says: its header, and the quoted packet.
+fn icmp_words(bytes: &[u8]) -> String {
+    let ip = Ipv4::new_checked(bytes).unwrap();
+    let icmp = Icmpv4::new_checked(ip.payload()).unwrap();
+    let head = format!(
+        "{} type {} code {} {:?} sound {}",
+        ip.src(),
+        icmp.icmp_type(),
+        icmp.code(),
+        icmp.word(),
+        icmp.is_checksum_valid()
+    );
+    match Quote::parse(icmp.payload()).filter(|_| icmp.is_error()) {
+        None => format!("{head} data {}", icmp.payload().len()),
+        Some(quote) => {
+            let (src, dst) = quote.ports().unwrap();
+            let (from, to, l4) = (quote.ip.src(), quote.ip.dst(), quote.l4.len());
+            format!("{head} about {from}:{src} > {to}:{dst} length {} with {l4}", quote.ip.total_len())
+        }
+    }
+}
+
+#[test]
+fn sent_icmp_errors_quote_the_last_packet_or_the_one_in_brackets() {
+    let lines = [
+        "> S 0:0(0)",
+        "> icmp unreachable/host [S. 5:5(0) ack 1]",
+        "< S. 0:0(0) ack 1",
+        "> icmp unreachable/message-size mtu 1200 src 10.0.0.9",
+        "> icmp redirect/host gateway 10.0.0.9 [. 1:1001(1000) ack 1]",
+        "> icmp parameter-problem pointer 8 bad-checksum",
+    ];
+    let mut wire = Canned { frames: vec![syn_ack()].into(), ..Canned::default() };
+    let mut state = ScriptState::default();
+    assert_eq!(play(&plan(Transport::Tcp, &lines), &mut state, &mut wire), Ok(None));
+    let said: Vec<String> = wire.sent[1..].iter().map(|bytes| icmp_words(bytes)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn echo_requests_have_the_identifier_of_the_script() {
+    let reply = |id: u16| {
+        let [high, low] = id.to_be_bytes();
+        frame(SERVER, protocol::ICMP, &wire_build::icmpv4(0, 0, [high, low, 0, 1], &[0; 56]))
+    };
+    let script = ScriptPlan { to: SocketAddrV4::new(SERVER, 0), ..plan(Transport::Icmp, &[]) };
+    let cases = [
+        ("< icmp echo-reply (56)", reply(PORT), ""),
+        ("< icmp echo-reply (56) seq 1", reply(PORT), ""),
+        ("< icmp echo-reply (56) seq 2", reply(PORT), "2: < icmp echo-reply (56) seq 1"),
+        ("< icmp echo-reply (56)", reply(PORT + 1), "2: no packet arrived"),
+    ];
+    for (line, arrived, expected) in cases {
+        let lines = ["> icmp echo-request (56)", line].map(|line| parse_line(line).unwrap()).to_vec();
+        let mut wire = Canned { frames: vec![arrived].into(), ..Canned::default() };
+        let script = ScriptPlan { lines, ..script.clone() };
+        let mismatch = play(&script, &mut ScriptState::default(), &mut wire).unwrap();
+        assert_eq!(mismatch.map(|it| format!("{}: {}", it.number, it.found)).unwrap_or_default(), expected);
+        assert_eq!(icmp_words(&wire.sent[0]), "10.0.0.1 type 8 code 0 [238, 72, 0, 1] sound true data 56");
+    }
 }

@@ -92,12 +92,17 @@ impl SimArm {
         let port_netns = self.id(&veth.port.netns)?;
         let port_name = self.free_name(port_netns, &veth.port.device)?;
         let port = VethEnd { netns: port_netns, name: &port_name, mac: veth.port.mac };
-        let leaf = VethEnd { netns: self.id(&veth.leaf.netns)?, name: &veth.leaf.device, mac: veth.leaf.mac };
-        let (port_device, _) = self.world.add_veth(port, leaf, Link::default())?;
+        let leaf_netns = self.id(&veth.leaf.netns)?;
+        let leaf = VethEnd { netns: leaf_netns, name: &veth.leaf.device, mac: veth.leaf.mac };
+        let (port_device, leaf_device) = self.world.add_veth(port, leaf, Link::default())?;
         if let Some((bridge, is_hairpin)) = &veth.master {
             let bridge = self.world.device(port_netns, bridge)?;
             self.world.set_master(port_netns, port_device, Some(bridge));
             self.world.set_hairpin(port_netns, port_device, *is_hairpin);
+        }
+        if let Some(mtu) = veth.mtu {
+            self.world.set_mtu(port_netns, port_device, mtu)?;
+            self.world.set_mtu(leaf_netns, leaf_device, mtu)?;
         }
         Ok(())
     }
@@ -266,6 +271,17 @@ impl SimArm {
         let id = self.id(&end.netns)?;
         let device = self.live_device(id, &end.device)?;
         self.world.set_up(id, device, state == LinkState::Up);
+        Ok(())
+    }
+
+    /// Sets the MTU of both ends of a link.
+    pub(super) fn set_mtu(&mut self, netns: &NetnsName, mtu: u16) -> Result<(), ArmError> {
+        let (port_netns, port) = self.port_of(netns)?;
+        let leaf_netns = self.id(netns)?;
+        let leaf = self.world.device(leaf_netns, "eth0")?;
+        for (id, device) in [(port_netns, port), (leaf_netns, leaf)] {
+            self.world.set_mtu(id, device, mtu)?;
+        }
         Ok(())
     }
 

@@ -41,8 +41,9 @@ pub(super) fn run_script(
 }
 
 fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {
+    let Some(rules) = silencer(plan, action) else { return Ok(()) };
     let options = RestoreOptions { noflush: true, counters: false };
-    let done = world.iptables_restore(netns, "script", &silencer(plan, action), options);
+    let done = world.iptables_restore(netns, "script", &rules, options);
     done.map_err(|error| ArmError::Internal(error.to_string()))
 }
 

@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use sim::wire::arp::ArpOperation;
 use sim::wire::icmpv4::{icmp_type, unreachable_code};
 
-use super::{Body, FrameSummary, IcmpRest, IpSummary, PayloadSummary, SeqSummary, TcpSummary};
+use super::{
+    Body, FragmentSummary, FrameSummary, IcmpRest, IpSummary, PayloadSummary, SeqSummary, TcpSummary,
+};
 use crate::frame::FrameDirection;
 
 impl fmt::Display for FrameSummary {
@@ -56,8 +58,8 @@ impl fmt::Display for IpSummary {
         if self.dont_fragment {
             formatter.write_str(", DF")?;
         }
-        if let Some((offset, has_more)) = self.fragment {
-            write!(formatter, ", fragment at {offset}{}", if has_more { "+" } else { "" })?;
+        if let Some(FragmentSummary { size, offset, has_more }) = self.fragment {
+            write!(formatter, ", frag {size}@{offset}{}", if has_more { "+" } else { "" })?;
         }
         Ok(())
     }

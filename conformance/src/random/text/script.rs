@@ -57,7 +57,7 @@ impl Script<'_> {
             (RandomLine::AwaitSynAck, Protocol::Tcp) => {
                 self.may_acknowledge = true;
                 let payload = segment(TcpFlags::SYN.union(TcpFlags::ACK), 0, 0);
-                Some(ScriptLine::Expect(ScriptPacket { payload, ttl: None, src: None, dont_fragment: None }))
+                Some(ScriptLine::Expect(ScriptPacket::new(payload)))
             }
             (RandomLine::AwaitSynAck, Protocol::Udp | Protocol::Sctp) => None,
         }
@@ -73,7 +73,7 @@ impl Script<'_> {
             }
         };
         let src = source.and_then(|source| self.world.addr(source).parse().ok());
-        let packet = ScriptPacket { payload, ttl, src, dont_fragment: None };
+        let packet = ScriptPacket { ttl, src, ..ScriptPacket::new(payload) };
         ScriptLine::Send { delay: Duration::from_millis(delay.into()), packet, is_checksum_bad }
     }
 

@@ -44,6 +44,7 @@ impl Reader {
             }
         }
         network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
+        network.pod_mtu = raw.mtu.and_then(|mtu| self.mtu("spec.network.mtu", mtu));
         network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
         for (name, document::RawNodeNetwork { iptables, ip_routes, ip_rules }) in raw.nodes {
             if iptables.is_none() && ip_routes.is_empty() && ip_rules.is_empty() {

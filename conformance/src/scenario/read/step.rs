@@ -222,15 +222,16 @@ impl Reader {
         if let Some(link) = raw.link {
             let path = format!("{path}.link");
             if link.is_empty() {
-                self.changes_nothing(&path, "latency, loss, device or port");
+                self.changes_nothing(&path, "latency, loss, mtu, device or port");
             }
             let latency = link.latency.and_then(|text| self.duration(&format!("{path}.latency"), &text));
             let loss = link.loss.and_then(|text| self.share(&format!("{path}.loss"), &text));
+            let mtu = link.mtu.and_then(|mtu| self.mtu(&format!("{path}.mtu"), mtu));
             let mut state = |end, text: Option<String>| {
                 text.and_then(|text| self.field(&format!("{path}.{end}"), link_state(&text)))
             };
             let (device, port) = (state("device", link.device), state("port", link.port));
-            changes.push(SetChangeKind::Link { latency, loss, device, port });
+            changes.push(SetChangeKind::Link { latency, loss, mtu, device, port });
         }
         if matches!(target, Target::Service(_) | Target::Address(_)) {
             let fault = FieldFault::new(format!("{target} has no settings"))

@@ -1,17 +1,18 @@
 //! Parses a line of a script.
 
+mod fragment;
+mod icmp;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use sim::wire::TcpFlags;
 
-use super::{
-    ICMP_NAMES, ScriptIcmpError, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption,
-};
+use super::{ScriptIcmp, ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment, ScriptTcpOption};
 use crate::scenario::read::unknown_word;
 use crate::scenario::{FieldFault, parse_duration};
 
-/// The maximum data length that fits into one packet on any device of a lab, whatever the options.
+/// The maximum length of data that fits into one packet on any device with the default MTU, whatever the options.
 const LEN_MAX: u16 = 1400;
 
 /// Longer than any timer that a script can wait for; more is probably a typo.
@@ -19,6 +20,7 @@ const DELAY_MAX: Duration = Duration::from_secs(600);
 
 const SHAPE: &str =
     "\"> …\" for a packet to send or \"< …\" for an expected one, such as \"> S 0:0(0) win 64240\"";
+const LENGTH: &str = "(LENGTH), such as (8)";
 const RANGE: &str = "START:END(LENGTH), such as 1:9(8)";
 
 /// Parses a line.
@@ -30,7 +32,7 @@ pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     let wrong = || FieldFault::new(format!("invalid script line {text:?}")).expected(SHAPE);
     if let Some(rest) = rest.strip_prefix('>') {
         let mut words = Words::of(rest);
-        let (packet, is_checksum_bad) = packet(&mut words, true)?;
+        let (packet, is_checksum_bad) = packet(&mut words, PacketRole::Sent)?;
         return Ok(ScriptLine::Send { delay, packet, is_checksum_bad });
     }
     let rest = rest.strip_prefix('<').ok_or_else(wrong)?;
@@ -41,7 +43,7 @@ pub fn parse_line(text: &str) -> Result<ScriptLine, FieldFault> {
     if rest.trim() == "nothing" {
         return Ok(ScriptLine::ExpectNothing);
     }
-    let (packet, _) = packet(&mut Words::of(rest), false)?;
+    let (packet, _) = packet(&mut Words::of(rest), PacketRole::Expected)?;
     Ok(ScriptLine::Expect(packet))
 }
 
@@ -57,7 +59,7 @@ fn delay(text: &str) -> Result<(Duration, &str), FieldFault> {
     Ok((delay.ok_or_else(fault)?, rest.trim_start()))
 }
 
-/// The words of a line; `<mss 1460,sackOK>` is one.
+/// The words of a line; `<mss 1460,sackOK>` is one, and so is `[udp (8)]`.
 struct Words<'a>(&'a str);
 
 impl<'a> Words<'a> {
@@ -77,9 +79,10 @@ impl<'a> Iterator for Words<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let text = self.0.trim_start();
-        let end = match text.strip_prefix('<') {
-            Some(_) => text.find('>').map(|end| end + 1),
-            None => text.find(char::is_whitespace),
+        let end = match text.chars().next() {
+            Some('<') => text.find('>').map(|end| end + 1),
+            Some('[') => text.find(']').map(|end| end + 1),
+            Some(_) | None => text.find(char::is_whitespace),
         };
         let (word, rest) = text.split_at(end.unwrap_or(text.len()));
         self.0 = rest;
@@ -87,26 +90,39 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
+/// What a line does with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PacketRole {
+    /// It is sent.
+    Sent,
+    /// It is expected.
+    Expected,
+    /// An ICMP error quotes it.
+    Quoted,
+}
+
 /// Everything after the direction, and whether the checksum is wrong.
-fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), FieldFault> {
+fn packet(words: &mut Words<'_>, role: PacketRole) -> Result<(ScriptPacket, bool), FieldFault> {
+    let is_sent = role == PacketRole::Sent;
     let shape = "flags such as S, S., P. or R, or udp, or icmp";
     let first = words.next().ok_or_else(|| FieldFault::new("the line is incomplete").expected(shape))?;
     let payload = match first {
         "nothing" if is_sent => {
             return Err(FieldFault::new("\"nothing\" can only be expected").expected("< nothing"));
         }
-        "icmp" if is_sent => {
-            return Err(FieldFault::new("ICMP cannot be sent").expected("a TCP segment or a UDP datagram"));
-        }
-        "icmp" => ScriptPayload::Icmp(icmp(words.value(first, "the name of an error")?)?),
-        "udp" => ScriptPayload::Udp { len: udp(words.value(first, "(LENGTH), such as (8)")?)? },
+        "icmp" => ScriptPayload::Icmp(icmp::message(words)?),
+        "udp" => ScriptPayload::Udp { len: data(words.value(first, LENGTH)?)? },
         flags => ScriptPayload::Tcp(segment(flags, words)?),
     };
-    let mut packet = ScriptPacket { payload, ttl: None, src: None, dont_fragment: None };
+    let mut packet = ScriptPacket::new(payload);
     let mut is_checksum_bad = false;
     let mut seen: Vec<&str> = Vec::new();
     while let Some(word) = words.next() {
-        let key = if word.starts_with('<') { "<…>" } else { word };
+        let key = match word.chars().next() {
+            Some('<') => "<…>",
+            Some('[') => "[…]",
+            Some(_) | None => word,
+        };
         if seen.contains(&key) {
             return Err(FieldFault::new(format!("duplicate {key}")));
         }
@@ -114,6 +130,15 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), 
         match word {
             "bad-checksum" if is_sent => is_checksum_bad = true,
             "bad-checksum" => return Err(FieldFault::new("only sent packets have a bad checksum")),
+            "ipid" if is_sent => {
+                let ident = words.value(word, "a number")?;
+                packet.ident = Some(number(ident, "a number from 1 to 65535", 1..=u16::MAX)?);
+            }
+            "ipid" => return Err(FieldFault::new("only sent packets have an IP ID of the script")),
+            "frag" => {
+                let size = words.value(word, "a size in bytes, such as 1480")?;
+                packet.fragments = Some(fragment::fragments(size, role)?);
+            }
             _ => option(&mut packet, word, words)?,
         }
     }
@@ -124,6 +149,10 @@ fn packet(words: &mut Words<'_>, is_sent: bool) -> Result<(ScriptPacket, bool), 
             FieldFault::new("a segment has an acknowledgment number if and only if it has ACK, the \".\"");
         return Err(fault.expected("such as \". 1:1(0) ack 1\" or \"R 1:1(0)\""));
     }
+    if let (ScriptPayload::Icmp(ScriptIcmp::Error(error)), true) = (&packet.payload, is_sent) {
+        icmp::can_be_sent(error)?;
+    }
+    fragment::check(&packet, role)?;
     Ok((packet, is_checksum_bad))
 }
 
@@ -153,14 +182,20 @@ fn option(packet: &mut ScriptPacket, word: &str, words: &mut Words<'_>) -> Resul
             segment.options = tcp_options(options)?
         }
         (_, ScriptPayload::Tcp(_)) => {
-            let known = ["ack", "win", "ttl", "src", "df", "nodf", "bad-checksum", "<mss 1460>"];
-            return Err(unknown_word("word", word, &known));
+            return Err(unknown_option(word, &["ack", "win", "<mss 1460>"]));
         }
-        (_, ScriptPayload::Udp { .. } | ScriptPayload::Icmp(_)) => {
-            return Err(unknown_word("word", word, &["ttl", "src", "df", "nodf", "bad-checksum"]));
+        (_, ScriptPayload::Icmp(message)) => icmp::option(message, word, words)?,
+        (_, ScriptPayload::Udp { .. }) => {
+            return Err(unknown_option(word, &[]));
         }
     }
     Ok(())
+}
+
+/// A word that is neither one of those that any packet may have, nor of `own`.
+fn unknown_option(word: &str, own: &[&str]) -> FieldFault {
+    let common = ["ttl", "src", "df", "nodf", "ipid", "frag", "bad-checksum"];
+    unknown_word("word", word, &[own, &common].concat())
 }
 
 fn number<T: std::str::FromStr + PartialOrd>(
@@ -220,24 +255,13 @@ fn tcp_flags(text: &str) -> Result<TcpFlags, FieldFault> {
 }
 
 fn data_len(text: &str) -> Result<u16, FieldFault> {
-    number(text, &format!("a length from 0 to {LEN_MAX}"), 0..=LEN_MAX)
+    number(text, &format!("a length from 0 to {LEN_MAX}"), 0..=u16::MAX)
 }
 
 /// `(8)`.
-fn udp(text: &str) -> Result<u16, FieldFault> {
-    let fault = || FieldFault::new(format!("invalid length {text:?}")).expected("(LENGTH), such as (8)");
+fn data(text: &str) -> Result<u16, FieldFault> {
+    let fault = || FieldFault::new(format!("invalid length {text:?}")).expected(LENGTH);
     data_len(text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).ok_or_else(fault)?)
-}
-
-/// A name, or type and code as `3/9`.
-fn icmp(text: &str) -> Result<ScriptIcmpError, FieldFault> {
-    if let Some((_, error)) = ICMP_NAMES.iter().find(|(name, _)| *name == text) {
-        return Ok(*error);
-    }
-    let numbers = text.split_once('/').and_then(|(icmp_type, code)| {
-        Some(ScriptIcmpError { icmp_type: icmp_type.parse().ok()?, code: code.parse().ok()? })
-    });
-    numbers.ok_or_else(|| unknown_word("ICMP error", text, &ICMP_NAMES.map(|(name, _)| name)))
 }
 
 /// `<mss 1460,sackOK,nop,wscale 7>`.
@@ -263,16 +287,4 @@ fn tcp_options(text: &str) -> Result<Vec<ScriptTcpOption>, FieldFault> {
         return Err(fault().expected("options of at most 40 bytes"));
     }
     Ok(options)
-}
-
-impl ScriptTcpOption {
-    /// Length in the header, in bytes.
-    const fn len(&self) -> usize {
-        match self {
-            Self::Mss(_) => 4,
-            Self::WindowScale(_) => 3,
-            Self::SackPermitted => 2,
-            Self::Nop | Self::Other(_) => 1,
-        }
-    }
 }

@@ -22,6 +22,17 @@ fn lines_are_read_and_printed_as_they_stand() {
         "< icmp unreachable/port",
         "< icmp time-exceeded src 10.0.0.1 ttl 64",
         "< icmp 3/9",
+        "< icmp redirect/host gateway 10.0.0.1",
+        "> icmp unreachable/message-size mtu 1200 [. 1:1001(1000) ack 9]",
+        "> icmp unreachable/port src 10.0.0.1 bad-checksum",
+        "> icmp parameter-problem pointer 8 [udp (8) ttl 63]",
+        "< icmp time-exceeded/reassembly [udp (3000) frag 1480@0+]",
+        "> icmp echo-request (3000) seq 7 frag 1480",
+        "< icmp echo-reply (56)",
+        "> udp (3000) frag 1480",
+        "> udp (3000) df ipid 7 frag 1480@1480+",
+        "> P. 1:2001(2000) ack 1 ipid 7 frag 540@1480",
+        "< udp (3000) frag 1480",
         "< nothing",
     ] {
         let read = parse_line(line).unwrap_or_else(|fault| panic!("{line}: {fault}"));
@@ -55,7 +66,29 @@ fn what_is_no_line_is_told() {
         "> P. 1:2001(2000) ack 1",
         "> udp 8",
         "> udp (8) win 5",
-        "> icmp unreachable/port",
+        "> icmp unreachable/port mtu 1200",
+        "> icmp unreachable/message-size pointer 1",
+        "> icmp redirect/host",
+        "> icmp redirect/host gateway here",
+        "> icmp unreachable/port [icmp unreachable/port]",
+        "> icmp unreachable/port [udp (8)",
+        "> icmp unreachable/port [udp (3000) frag 1480]",
+        "> icmp unreachable/port frag 8",
+        "> icmp echo-request",
+        "> icmp echo-request (56) id 7",
+        "> icmp echo",
+        "> icmp 8/0",
+        "> udp (3000)",
+        "> udp (65508) frag 1480",
+        "> udp (3000) frag 1481",
+        "> udp (3000) frag 0",
+        "> udp (3000) frag 1480@0+",
+        "> udp (3000) ipid 7 frag 1480@0",
+        "> udp (3000) ipid 7 frag 1480@4+",
+        "> udp (3000) ipid 7 frag 1480@1536+",
+        "> udp (3000) ipid 0 frag 1480@0+",
+        "< udp (3000) frag 1480@0+",
+        "< udp (8) ipid 7",
         "> nothing",
         "< icmp unreachable/prot",
         "< S. 0:0(0) ack 1 bad-checksum",
@@ -94,23 +127,68 @@ fn any_segment() -> impl Strategy<Value = ScriptPayload> {
     )
 }
 
+fn any_udp() -> impl Strategy<Value = ScriptPayload> {
+    (0..=1400_u16).prop_map(|len| ScriptPayload::Udp { len })
+}
+
+fn any_echo() -> impl Strategy<Value = ScriptPayload> {
+    (any::<bool>(), 0..=1400_u16, any::<Option<u16>>()).prop_map(|(is_reply, len, seq)| {
+        ScriptPayload::Icmp(ScriptIcmp::Echo(ScriptEcho { is_reply, len, seq }))
+    })
+}
+
+/// An error with the field that its kind has.
+fn any_error() -> impl Strategy<Value = ScriptPayload> {
+    let kind = (prop_oneof![Just(3_u8), Just(4), Just(5), Just(11), Just(12)], any::<u8>());
+    let quoted = proptest::option::of(any_packet(prop_oneof![any_segment(), any_udp(), any_echo()].boxed()));
+    (kind, any::<[u8; 4]>(), quoted).prop_map(|((icmp_type, code), word, quote)| {
+        let kind = ScriptIcmpKind { icmp_type, code };
+        let field = ScriptIcmpField::of_word(kind, word);
+        ScriptPayload::Icmp(ScriptIcmp::Error(ScriptIcmpError { kind, field, quote: quote.map(Box::new) }))
+    })
+}
+
+fn any_packet(payload: BoxedStrategy<ScriptPayload>) -> impl Strategy<Value = ScriptPacket> {
+    let src = any::<Option<u32>>().prop_map(|bits| bits.map(Ipv4Addr::from_bits));
+    (payload, proptest::option::of(1..=255_u8), src, any::<Option<bool>>()).prop_map(
+        |(payload, ttl, src, dont_fragment)| ScriptPacket {
+            ttl,
+            src,
+            dont_fragment,
+            ..ScriptPacket::new(payload)
+        },
+    )
+}
+
+/// A packet, in fragments or as a single one of them.
+fn any_sent() -> impl Strategy<Value = ScriptPacket> {
+    let payload = prop_oneof![any_segment(), any_udp(), any_echo(), any_error()].boxed();
+    let cut = (any::<Option<bool>>(), 1..=180_u16, 0..=180_u16, 1..=u16::MAX);
+    (any_packet(payload), cut).prop_map(|(packet, (cut, size, offset, ident))| {
+        let Some(len) = packet.payload_len().and_then(|len| u16::try_from(len).ok()) else { return packet };
+        let fragments = match cut {
+            None => return packet,
+            Some(true) => ScriptFragments::All(size * 8),
+            Some(false) => {
+                let offset = (offset * 8).min((len - 1) / 8 * 8);
+                let size = size.min(len - offset);
+                ScriptFragments::One(ScriptFragment { size, offset, has_more: offset == 0 || size % 2 == 0 })
+            }
+        };
+        ScriptPacket { ident: Some(ident), fragments: Some(fragments), ..packet }
+    })
+}
+
 fn any_line() -> impl Strategy<Value = ScriptLine> {
-    let udp = || (0..=1400_u16).prop_map(|len| ScriptPayload::Udp { len });
-    let icmp = any::<(u8, u8)>()
-        .prop_map(|(icmp_type, code)| ScriptPayload::Icmp(ScriptIcmpError { icmp_type, code }));
-    let packet = |payload: BoxedStrategy<ScriptPayload>| {
-        let src = any::<Option<u32>>().prop_map(|bits| bits.map(Ipv4Addr::from_bits));
-        (payload, proptest::option::of(1..=255_u8), src, any::<Option<bool>>())
-            .prop_map(|(payload, ttl, src, dont_fragment)| ScriptPacket { payload, ttl, src, dont_fragment })
-    };
-    let sent = (packet(prop_oneof![any_segment(), udp()].boxed()), 0..600_000_000_000_u64, any::<bool>());
+    let sent = (any_sent(), 0..600_000_000_000_u64, any::<bool>());
     prop_oneof![
         sent.prop_map(|(packet, nanos, is_checksum_bad)| ScriptLine::Send {
             delay: Duration::from_nanos(nanos),
             packet,
             is_checksum_bad
         }),
-        packet(prop_oneof![any_segment(), udp(), icmp].boxed()).prop_map(ScriptLine::Expect),
+        any_packet(prop_oneof![any_segment(), any_udp(), any_echo(), any_error()].boxed())
+            .prop_map(ScriptLine::Expect),
         Just(ScriptLine::ExpectNothing),
     ]
 }
@@ -122,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "[-+<>.:, ()SRPFa-z0-9µ]{0,40}") {
+    fn no_text_makes_the_parser_panic(text in "[-+<>.:, ()SRPFa-z0-9@\\[\\]/µ]{0,40}") {
         let _: Result<ScriptLine, FieldFault> = parse_line(&text);
     }
 }

@@ -8,8 +8,8 @@ use proxy_core::objects::Protocol;
 use crate::scenario::FieldFault;
 use crate::scenario::read::{Reader, nearest};
 use crate::scenario::reference::is_name;
-use crate::scenario::segment::{ScriptLine, ScriptPayload, parse_line};
-use crate::scenario::{ScriptConnection, Send, document};
+use crate::scenario::segment::{ScriptIcmp, ScriptLine, ScriptPayload, parse_line};
+use crate::scenario::{ScriptConnection, ScriptProtocol, Send, document};
 
 /// Default timeout of an expected packet. Immediate responses arrive much earlier, and a script that expects silence
 /// should not take long.
@@ -32,6 +32,11 @@ impl Reader {
             }
             segments.push(line);
         }
+        if raw.continued.is_none()
+            && let Some(index) = quotes_nothing(&segments)
+        {
+            self.fault(&format!("{path}.segments[{index}]"), nothing_to_quote());
+        }
         if raw.segments.is_empty() {
             self.fault(&format!("{path}.segments"), FieldFault::new("no segments"));
         }
@@ -43,7 +48,7 @@ impl Reader {
         &mut self,
         path: &str,
         raw: &document::RawSend,
-    ) -> Option<(ScriptConnection, Protocol)> {
+    ) -> Option<(ScriptConnection, ScriptProtocol)> {
         let mut end = |key: &str, text: Option<&String>| match text {
             Some(text) => self.reference(&format!("{path}.{key}"), text),
             None => {
@@ -54,7 +59,7 @@ impl Reader {
             }
         };
         let (from, to) = (end("from", raw.from.as_ref()), end("to", raw.to.as_ref()));
-        let protocol = self.transport(path, raw.protocol.as_deref());
+        let protocol = self.script_protocol(path, raw.protocol.as_deref());
         self.source_port(path, raw.source_port);
         let (from, to, protocol) = (from?, to?, protocol?);
         if let Some(name) = &raw.connection {
@@ -64,7 +69,14 @@ impl Reader {
         Some((ScriptConnection::New { from, to, protocol, source_port, name }, protocol))
     }
 
-    fn name_connection(&mut self, path: &str, name: &str, protocol: Protocol) {
+    fn script_protocol(&mut self, path: &str, text: Option<&str>) -> Option<ScriptProtocol> {
+        match text {
+            Some(text) if text.eq_ignore_ascii_case("icmp") => Some(ScriptProtocol::Icmp),
+            text => self.transport(path, text).map(ScriptProtocol::Transport),
+        }
+    }
+
+    fn name_connection(&mut self, path: &str, name: &str, protocol: ScriptProtocol) {
         if !is_name(name) {
             let fault = FieldFault::new(format!("invalid name {name:?} of a connection"))
                 .expected("letters, digits, '-', '_' and '.'");
@@ -88,7 +100,7 @@ impl Reader {
         path: &str,
         raw: &document::RawSend,
         name: &str,
-    ) -> Option<(ScriptConnection, Protocol)> {
+    ) -> Option<(ScriptConnection, ScriptProtocol)> {
         let fixed = [
             ("from", raw.from.is_some()),
             ("to", raw.to.is_some()),
@@ -116,21 +128,56 @@ impl Reader {
 }
 
 /// A script has one protocol, and does not see packets of others.
-fn of_another_protocol(line: &ScriptLine, protocol: Protocol) -> Option<FieldFault> {
+fn of_another_protocol(line: &ScriptLine, protocol: ScriptProtocol) -> Option<FieldFault> {
     let packet = match line {
         ScriptLine::Send { packet, .. } | ScriptLine::Expect(packet) => packet,
         ScriptLine::ExpectNothing => return None,
     };
-    let is_wrong = match (&packet.payload, protocol) {
-        (ScriptPayload::Tcp(_), Protocol::Udp) | (ScriptPayload::Udp { .. }, Protocol::Tcp) => true,
-        // That SCTP is not implemented is reported when the step is prepared; changing the protocol would not fix the
-        // line.
-        (ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. }, Protocol::Sctp)
-        | (ScriptPayload::Tcp(_), Protocol::Tcp)
-        | (ScriptPayload::Udp { .. }, Protocol::Udp)
-        | (ScriptPayload::Icmp(_), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => false,
+    let is_wrong = !belongs_to(&packet.payload, protocol);
+    let fault = || FieldFault::new(format!("this line does not belong to protocol {}", protocol.name()));
+    is_wrong.then(|| {
+        fault().help(
+            "protocol: tcp is the default; use protocol: udp for datagrams, protocol: icmp for echo requests",
+        )
+    })
+}
+
+fn belongs_to(payload: &ScriptPayload, protocol: ScriptProtocol) -> bool {
+    match payload {
+        ScriptPayload::Tcp(_) => is_transport(protocol, Protocol::Tcp),
+        ScriptPayload::Udp { .. } => is_transport(protocol, Protocol::Udp),
+        ScriptPayload::Icmp(ScriptIcmp::Echo(_)) => protocol == ScriptProtocol::Icmp,
+        ScriptPayload::Icmp(ScriptIcmp::Error(error)) => {
+            error.quote.as_ref().is_none_or(|quote| belongs_to(&quote.payload, protocol))
+        }
+    }
+}
+
+/// That SCTP is not implemented is reported when the step is prepared; changing the protocol would not fix the line.
+fn is_transport(protocol: ScriptProtocol, transport: Protocol) -> bool {
+    protocol == ScriptProtocol::Transport(transport) || protocol == ScriptProtocol::Transport(Protocol::Sctp)
+}
+
+/// The first line that sends an ICMP error about the last received packet before one is expected.
+fn quotes_nothing(lines: &[ScriptLine]) -> Option<usize> {
+    let is_packet = |line: &ScriptLine| match line {
+        ScriptLine::Expect(packet) => !matches!(packet.payload, ScriptPayload::Icmp(ScriptIcmp::Error(_))),
+        ScriptLine::Send { .. } | ScriptLine::ExpectNothing => false,
     };
-    let name = protocol.lower();
-    let fault = || FieldFault::new(format!("this line does not belong to protocol {name}"));
-    is_wrong.then(|| fault().help("protocol: tcp is the default; use protocol: udp for datagrams"))
+    let quotes_last = |line: &ScriptLine| match line {
+        ScriptLine::Send { packet, .. } => match &packet.payload {
+            ScriptPayload::Icmp(ScriptIcmp::Error(error)) => error.quote.is_none(),
+            ScriptPayload::Icmp(ScriptIcmp::Echo(_)) | ScriptPayload::Tcp(_) | ScriptPayload::Udp { .. } => {
+                false
+            }
+        },
+        ScriptLine::Expect(_) | ScriptLine::ExpectNothing => false,
+    };
+    let first_packet = lines.iter().position(is_packet).unwrap_or(lines.len());
+    lines[..first_packet].iter().position(quotes_last)
+}
+
+fn nothing_to_quote() -> FieldFault {
+    FieldFault::new("no packet is expected before this ICMP error, which quotes the last one")
+        .expected("a \"<\" line before it, or the quoted packet in brackets, such as [udp (8)]")
 }
