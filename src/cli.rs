@@ -250,7 +250,7 @@ pub(crate) struct RenderArgs {
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<String>,
     /// Proxy mode: how kube-proxy implements Services
-    #[arg(long, value_name = "MODE", value_parser = available_modes(&[]), default_value = "iptables")]
+    #[arg(long, value_name = "MODE", value_parser = rendered_modes(), default_value = "iptables")]
     pub(crate) mode: String,
     /// Only this node [default: all nodes]
     #[arg(long, value_name = "NAME")]
@@ -261,8 +261,8 @@ pub(crate) struct RenderArgs {
     /// kube-proxy release to reproduce, where releases differ
     #[arg(long, value_name = "RELEASE", value_enum, default_value_t = Release::Newest)]
     pub(crate) kube_proxy_version: Release,
-    /// Compare with a real node instead of printing. DUMP is its `iptables-save` or `ip6tables-save` output, `-` for
-    /// standard input. Reports missing, surplus and stale rules by Service; exit code 1 if there are any
+    /// Compare with a real node in mode iptables instead of printing. DUMP is its `iptables-save` or `ip6tables-save`
+    /// output, `-` for standard input. Reports missing, surplus and stale rules by Service; exit code 1 if there are any
     #[arg(long, value_name = "DUMP", requires = "node", conflicts_with = "out")]
     pub(crate) diff: Option<String>,
     /// Write DIR/NODE/ with the rules and a setup.sh that loads them, instead of printing
@@ -303,7 +303,13 @@ fn backends(also: &'static [&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(Backend::ALL.map(Backend::name).iter().chain(also))
 }
 
-/// Modes available in this version, and additional values.
+/// Modes whose rules this version can print. It does not run scenarios in all of them.
+fn rendered_modes() -> PossibleValuesParser {
+    let rendered = ProxyMode::ALL.into_iter().filter(|mode| mode.generator().is_some());
+    PossibleValuesParser::new(rendered.map(ProxyMode::name))
+}
+
+/// Modes in which this version runs scenarios, and additional values.
 fn available_modes(also: &'static [&'static str]) -> PossibleValuesParser {
     PossibleValuesParser::new(ProxyMode::available().map(ProxyMode::name).chain(also.iter().copied()))
 }

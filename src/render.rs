@@ -12,9 +12,11 @@ use conformance::prepare;
 use conformance::proxy::Planner;
 use conformance::scenario::ProxyMode;
 use proxy_core::ObjectError;
+use proxy_core::generator::Generator;
 use proxy_core::iptables::diff::{Diff, compare};
-use proxy_core::load::Load;
+use proxy_core::load::{Load, Tool};
 use proxy_core::objects::IpFamily;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -26,12 +28,19 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
     refuse_stdin_twice(args)?;
     let cluster = cluster(&args.inputs)?;
     let planner = Planner::new(&cluster).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
-    if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
-        return diff(&cluster, &planner, node, args, dump, out);
-    }
     let Some(generator) = ProxyMode::parse(&args.mode).and_then(ProxyMode::generator) else {
         return Err(Stop::bad_input(format!("error: this version has no proxy mode {}", args.mode)));
     };
+    if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
+        return match generator {
+            Generator::Iptables => diff(&cluster, &planner, node, args, dump, out),
+            Generator::Ipvs => Err(Stop::bad_input(
+                "error: --diff compares rules of mode iptables only\n\
+                 help: print the rules of mode ipvs with --out DIR and compare them with `ipset save`, `ipvsadm -Sn` \
+                 and `iptables-save`",
+            )),
+        };
+    }
     let mut nodes: Vec<NodeLoad<'_>> = Vec::new();
     for node in nodes_of(&cluster, args.node.as_deref())? {
         let load = |family: &IpFamily| {
@@ -134,12 +143,16 @@ fn nodes_of<'a>(cluster: &'a Cluster, wanted: Option<&str>) -> Result<&'a [Clust
     }
 }
 
-/// The texts of a node, each with its file name.
-fn files(families: &[Vec<Load>]) -> impl Iterator<Item = (&'static str, &str)> {
-    families.iter().flatten().filter_map(|load| match load {
-        Load::Text { tool, text } => Some((tool.file(), text.as_str())),
-        Load::Sysctl { .. } | Load::Ensure(_) => None,
-    })
+/// The texts of a node, each with its file name. Both families have one text for each tool.
+fn files(families: &[Vec<Load>]) -> Vec<(&'static str, String)> {
+    let mut files = BTreeMap::<Tool, String>::new();
+    for load in families.iter().flatten() {
+        match load {
+            Load::Text { tool, text } => files.entry(*tool).or_default().push_str(text),
+            Load::Sysctl { .. } | Load::Ensure(_) => {}
+        }
+    }
+    files.into_iter().map(|(tool, text)| (tool.file(), text)).collect()
 }
 
 /// Prints the rules of all nodes. Lines that begin with `#` are comments to iptables-restore.
@@ -158,7 +171,7 @@ fn write_folders(folder: &Path, mode: &str, nodes: &[NodeLoad<'_>], out: &mut dy
         let folder = folder.join(name);
         fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
         let setup = setup::script(name, mode, families);
-        for (file, text) in files(families).chain([("setup.sh", setup.as_str())]) {
+        for (file, text) in files(families).into_iter().chain([("setup.sh", setup)]) {
             let path = folder.join(file);
             fs::write(&path, text).map_err(|error| cannot_write(&path, &error))?;
             writeln!(out, "{}", path.display())?;

@@ -3,8 +3,10 @@
 use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
 use sim::hook::Family;
-use sim::ipset::Ipset;
+use sim::ipset::{Ipset, IpsetOptions};
+use sim::time::Instant;
 use sim::xtables::{RestoreOptions, Xtables};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -32,6 +34,62 @@ fn every_node_has_a_folder_with_rules_and_a_script() {
         }
     }
     insta::assert_snapshot!(read(out.path(), "node-1/setup.sh"));
+}
+
+/// Both families share the files of ipset, ipvsadm and ip.
+#[test]
+fn ipvs_mode_has_sets_virtual_services_addresses_and_rules() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let output = render(out.path(), &["--mode", "ipvs", "--family", "dual", "--node", "node-1"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = ["ipset.rules", "ipvs.rules", "ip.batch"];
+    let texts = files.map(|file| format!("# {file}\n{}", read(out.path(), &format!("node-1/{file}"))));
+    insta::assert_snapshot!("ipvs_files", texts.concat());
+    insta::assert_snapshot!("ipvs_setup", read(out.path(), "node-1/setup.sh"));
+    let (ipset, ipvs) = (read(out.path(), "node-1/ipset.rules"), read(out.path(), "node-1/ipvs.rules"));
+    assert_eq!(ipset.lines().filter(|line| line.starts_with("create ")).count(), 2 * 17);
+    assert!(ipvs.lines().all(|line| line.starts_with("-A ") || line.starts_with("-a ")));
+    for file in ["iptables.rules", "ip6tables.rules"] {
+        assert!(read(out.path(), &format!("node-1/{file}")).starts_with("*nat\n"));
+    }
+}
+
+/// The sets and rules of IPVS mode are text that the simulator knows, although it has no IPVS yet.
+#[test]
+fn the_simulator_reads_the_sets_and_rules_of_ipvs_mode() {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    assert!(render(out.path(), &["--mode", "ipvs", "--node", "node-1"]).status.success());
+    let mut ipset = Ipset::default();
+    let sets = read(out.path(), "node-1/ipset.rules");
+    ipset.restore(Instant::START, "ipset.rules", &sets, IpsetOptions { exist: false }).expect("sets load");
+    let members = |text: &str| -> BTreeSet<String> {
+        text.lines().filter(|line| line.starts_with("add ")).map(str::to_owned).collect()
+    };
+    assert_eq!(members(&ipset.save(Instant::START)), members(&sets));
+    let rules = read(out.path(), "node-1/iptables.rules");
+    let options = RestoreOptions { noflush: true, counters: true };
+    Xtables::default()
+        .restore(&mut ipset, Family::Ipv4, "iptables.rules", &rules, options)
+        .expect("rules load");
+}
+
+#[test]
+fn ipvs_mode_is_rendered_only() {
+    let cases = [
+        (vec!["scenario", "nodeport-local", "--mode", "ipvs"], "invalid value 'ipvs'"),
+        (vec!["conformance", "--mode", "ipvs"], "invalid value 'ipvs'"),
+        (
+            vec!["render", "nodeport-local", "--mode", "ipvs", "--node", "node-1", "--diff", "-"],
+            "--diff compares rules of mode iptables only",
+        ),
+    ];
+    for (arguments, said) in cases {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_hairpin")).args(&arguments).output().expect("hairpin starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
 }
 
 #[test]

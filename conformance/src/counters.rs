@@ -41,7 +41,7 @@ impl CounterListing {
     /// The listing for the rules of a generator.
     pub const fn of(generator: Generator) -> Self {
         match generator {
-            Generator::Iptables => Self::IptablesSave,
+            Generator::Iptables | Generator::Ipvs => Self::IptablesSave,
         }
     }
 

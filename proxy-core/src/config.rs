@@ -1,5 +1,7 @@
 //! What kube-proxy knows about its node, independent of any Service.
 
+mod ipvs;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,6 +11,8 @@ use crate::address::{family_of, family_of_net, parse_cidr, parse_ip};
 use crate::error::ObjectError;
 use crate::objects::{IpFamily, Kind, KubeProxyConfiguration, Node, ObjectMeta};
 use crate::version::KubeProxyVersion;
+
+pub use ipvs::{IpvsSettings, IpvsTimeouts, Scheduler};
 
 /// What kube-proxy finds on the machine, as opposed to configuration files and the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +83,8 @@ pub struct NodeConfig {
     pub has_random_fully: bool,
     /// conntrack sysctls that kube-proxy sets at start, in order.
     pub conntrack_sysctls: Vec<(String, String)>,
+    /// Settings of IPVS mode.
+    pub ipvs: IpvsSettings,
     /// The kube-proxy release.
     pub kube_proxy_version: KubeProxyVersion,
 }
@@ -162,6 +168,7 @@ impl NodeConfig {
             node_port_addresses: node_port_addresses(configuration, machine.kube_proxy_version)?,
             tcp_be_liberal: machine.tcp_be_liberal || configuration.conntrack.tcp_be_liberal,
             conntrack_sysctls: conntrack_sysctls(configuration, machine.cpu_count)?,
+            ipvs: IpvsSettings::new(&configuration.ipvs)?,
             interface_addresses: machine.interface_addresses,
             has_nfacct: machine.has_nfacct,
             has_random_fully: machine.has_random_fully,

@@ -1,6 +1,7 @@
 //! From a plan to what a node loads, with one generator per proxy mode.
 
 use crate::iptables;
+use crate::ipvs::{self, NodeState, RealServer};
 use crate::load::Load;
 use crate::plan::{Plan, PlanChange};
 use crate::stale_flows::FlowCleanup;
@@ -10,6 +11,8 @@ use crate::stale_flows::FlowCleanup;
 pub enum Generator {
     /// iptables mode.
     Iptables,
+    /// IPVS mode.
+    Ipvs,
 }
 
 /// What a node does when its plan changes, in this order.
@@ -17,6 +20,8 @@ pub enum Generator {
 pub struct Sync {
     /// What to load; empty if no rule changes.
     pub load: Vec<Load>,
+    /// IPVS servers with weight 0 since this load: to delete once they have no connection.
+    pub draining: Vec<RealServer>,
     /// conntrack entries to delete after that.
     pub flows: FlowCleanup,
 }
@@ -28,6 +33,7 @@ impl Generator {
         let mut load: Vec<Load> = sysctls.map(|(name, value)| Load::Sysctl { name, value }).collect();
         match self {
             Self::Iptables => load.extend(iptables::load(plan)),
+            Self::Ipvs => load.extend(ipvs::load(plan)),
         }
         load
     }
@@ -42,17 +48,29 @@ impl Generator {
         if before.node == after.node {
             return self.sync_change(after, &change);
         }
-        let load = match self {
-            Self::Iptables => iptables::sync::load(after, iptables::sync::between(before, after)),
+        let (load, draining) = match self {
+            Self::Iptables => {
+                (iptables::sync::load(after, iptables::sync::between(before, after)), Vec::new())
+            }
+            Self::Ipvs => ipvs_sync(NodeState::new(before), after, &change),
         };
-        Sync { load, flows: FlowCleanup::after(after, &change) }
+        Sync { load, draining, flows: FlowCleanup::after(after, &change) }
     }
 
     /// The change after [`Plan::update`] changed the plan to `after`; the node itself is unchanged.
     pub fn sync_change(self, after: &Plan, change: &PlanChange) -> Sync {
-        let load = match self {
-            Self::Iptables => iptables::sync::load(after, iptables::sync::of_change(after, change)),
+        let (load, draining) = match self {
+            Self::Iptables => {
+                (iptables::sync::load(after, iptables::sync::of_change(after, change)), Vec::new())
+            }
+            Self::Ipvs => ipvs_sync(NodeState::before(after, change), after, change),
         };
-        Sync { load, flows: FlowCleanup::after(after, change) }
+        Sync { load, draining, flows: FlowCleanup::after(after, change) }
     }
+}
+
+/// A sync of a node without draining servers. A caller that keeps the [`NodeState`] needs no look at unchanged Services.
+fn ipvs_sync(mut node: NodeState, after: &Plan, change: &PlanChange) -> (Vec<Load>, Vec<RealServer>) {
+    let load = node.sync(after, change);
+    (load, node.draining().cloned().collect())
 }

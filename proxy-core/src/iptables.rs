@@ -6,10 +6,10 @@
 mod chain_name;
 pub mod diff;
 mod dispatch;
-mod fixed;
+pub(crate) mod fixed;
 mod jumps;
-mod matches;
-mod rules;
+pub(crate) mod matches;
+pub(crate) mod rules;
 mod service_chains;
 pub mod sync;
 
@@ -51,7 +51,7 @@ pub fn restore(plan: &Plan) -> String {
 }
 
 /// The tool that loads the text for this family.
-const fn restore_tool(family: IpFamily) -> Tool {
+pub(crate) const fn restore_tool(family: IpFamily) -> Tool {
     match family {
         IpFamily::V4 => Tool::IptablesRestore,
         IpFamily::V6 => Tool::Ip6tablesRestore,
@@ -77,7 +77,7 @@ fn tables(plan: &Plan) -> [TableRules; 2] {
     let mut nat = TableRules::with_capacity(Table::Nat, estimated_bytes(plan));
     fixed::declare_nat(&mut nat);
     nat.chains.extend(chains.iter().flat_map(ServiceChains::names).copied().map(Chain::OfService));
-    fixed::write_nat(&mut nat.rules, node);
+    fixed::write_masquerade(&mut nat.rules, node);
     let large = is_large_cluster(plan);
     for (service, chains) in plan.services.values().zip(&chains) {
         dispatch::write_nat(&mut nat.rules, service, node, *family);

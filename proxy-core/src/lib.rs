@@ -3,7 +3,7 @@
 //! Pure: no IO, no clock, no threads, no randomness. Data flows through the modules in this order:
 //!
 //! ```text
-//! objects -> service_port, endpoint -> traffic_policy -> plan -> generator (iptables) -> load
+//! objects -> service_port, endpoint -> traffic_policy -> plan -> generator (iptables, ipvs) -> load
 //! ```
 //!
 //! ```
@@ -43,6 +43,7 @@ mod error;
 pub mod generator;
 pub mod health_check;
 pub mod iptables;
+pub mod ipvs;
 pub mod load;
 pub mod names;
 pub mod objects;

@@ -17,7 +17,7 @@ pub enum Load {
         /// The value.
         value: String,
     },
-    /// Ensures a chain or a jump, with the command `iptables` or `ip6tables`.
+    /// Ensures a chain or a jump, with the command `iptables` or `ip6tables`, or a device, with the command `ip`.
     Ensure(Ensure),
     /// Passes text to a tool.
     Text {
@@ -28,7 +28,7 @@ pub enum Load {
     },
 }
 
-/// Something to create with the command `iptables` (or `ip6tables`) unless it exists.
+/// Something to create unless it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ensure {
     /// A chain: `iptables -t TABLE -N CHAIN`.
@@ -55,6 +55,13 @@ pub enum Ensure {
         /// The rule without its chain: matches and `-j TARGET`.
         rule: String,
     },
+    /// A dummy device: `ip link add DEVICE type dummy`.
+    ///
+    /// kube-proxy: `EnsureDummyDevice`, pkg/proxy/ipvs/netlink_linux.go.
+    Device {
+        /// Its name.
+        device: &'static str,
+    },
 }
 
 impl Ensure {
@@ -64,16 +71,18 @@ impl Ensure {
         match self {
             Self::Chain { table, chain, .. } => format!("{program} -t {table} -N {chain}"),
             Self::Jump { table, from, rule, .. } => format!("{program} -t {table} -I {from} {rule}"),
+            Self::Device { device } => format!("{program} link add {device} type dummy"),
         }
     }
 
-    /// The program: `iptables` or `ip6tables`.
+    /// The program: `iptables`, `ip6tables` or `ip`.
     pub const fn program(&self) -> &'static str {
         match self {
             Self::Chain { family, .. } | Self::Jump { family, .. } => match family {
                 IpFamily::V4 => "iptables",
                 IpFamily::V6 => "ip6tables",
             },
+            Self::Device { .. } => "ip",
         }
     }
 }
@@ -85,6 +94,12 @@ pub enum Tool {
     IptablesRestore,
     /// `ip6tables-restore --noflush`.
     Ip6tablesRestore,
+    /// `ipset restore`. Both families have sets in one input.
+    IpsetRestore,
+    /// `ipvsadm --restore`. Both families have virtual services in one input.
+    IpvsadmRestore,
+    /// `ip -batch`.
+    IpBatch,
 }
 
 impl Tool {
@@ -93,6 +108,9 @@ impl Tool {
         match self {
             Self::IptablesRestore => "iptables.rules",
             Self::Ip6tablesRestore => "ip6tables.rules",
+            Self::IpsetRestore => "ipset.rules",
+            Self::IpvsadmRestore => "ipvs.rules",
+            Self::IpBatch => "ip.batch",
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Every decision of kube-proxy is made here, once: which endpoints serve which VIP, what is masqueraded, what is
 //! rejected or dropped. The proxy modes only print it.
 
+mod ipvs_node;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +20,8 @@ use crate::objects::{IpFamily, TrafficPolicy};
 use crate::service_port::ServicePort;
 use crate::service_store::{ServiceState, ServiceStore};
 use crate::traffic_policy::{Categories, Question, categorize};
+
+pub use ipvs_node::IpvsNode;
 
 /// The plan of one node for one address family. kube-proxy runs one independent proxier per family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct NodePlan {
     pub node_ip: IpAddr,
     /// How traffic from this node's Pods is detected; `None`: not detected.
     pub local_traffic: Option<LocalTraffic>,
+    /// Masquerade condition for traffic to ClusterIPs.
+    pub internal_masquerade: Masquerade,
     /// The packet mark that requests masquerade.
     pub masquerade_mark: u32,
     /// Node addresses that accept NodePort traffic.
@@ -55,6 +61,8 @@ pub struct NodePlan {
     pub conntrack_sysctls: Vec<(String, String)>,
     /// Stale conntrack entries are found by scanning the table, not from changes.
     pub reconciles_conntrack: bool,
+    /// What only IPVS mode needs.
+    pub ipvs: IpvsNode,
 }
 
 /// Node addresses that accept NodePort traffic.
@@ -81,8 +89,6 @@ pub struct ServicePlan {
     pub port: u16,
     /// Treatment of traffic to the ClusterIP.
     pub internal: Treatment,
-    /// Masquerade condition for traffic to the ClusterIP.
-    pub internal_masquerade: Masquerade,
     /// Treatment of traffic to external IPs, load balancer addresses and the NodePort; `None` if it has none.
     pub external: Option<External>,
     /// Timeout of session affinity in seconds, if enabled.
@@ -189,11 +195,6 @@ impl ServicePlan {
             cluster_ip: port.cluster_ip,
             port: port.port,
             internal: treatment(port.internal_policy, &categories),
-            internal_masquerade: match &node.local_traffic {
-                _ if config.masquerade_all => Masquerade::Always,
-                Some(_) => Masquerade::UnlessFromPods,
-                None => Masquerade::Never,
-            },
             external: port.is_externally_accessible().then(|| External {
                 external_ips: port.external_ips.clone(),
                 load_balancer_vips: port.load_balancer_vips.clone(),
@@ -251,6 +252,21 @@ pub struct PlanChange {
     pub services: Vec<ServiceChange>,
     /// [`Plan::endpoint_count`] before the change.
     pub endpoint_count_before: usize,
+}
+
+impl PlanChange {
+    /// Every service port, changed or not, ordered by name. `after` is the plan to which the change led.
+    pub(crate) fn of_all(&self, after: &Plan) -> impl Iterator<Item = ServiceChange> {
+        let mut services: BTreeMap<_, _> = after
+            .services
+            .iter()
+            .map(|(name, plan)| (name.clone(), (Some(Arc::clone(plan)), Some(Arc::clone(plan)))))
+            .collect();
+        for ServiceChange { name, before, after } in &self.services {
+            services.insert(name.clone(), (before.clone(), after.clone()));
+        }
+        services.into_iter().map(|(name, (before, after))| ServiceChange { name, before, after })
+    }
 }
 
 impl Plan {
@@ -365,6 +381,12 @@ impl NodePlan {
         Self {
             node_ip: config.node_ip(family),
             local_traffic: config.local_traffic[family as usize].clone(),
+            internal_masquerade: match &config.local_traffic[family as usize] {
+                _ if config.masquerade_all => Masquerade::Always,
+                Some(_) => Masquerade::UnlessFromPods,
+                None => Masquerade::Never,
+            },
+            ipvs: IpvsNode::new(config, family, &node_port_addresses),
             masquerade_mark: 1 << config.masquerade_bit,
             node_port_addresses,
             localhost_node_ports: config.localhost_node_ports && includes_localhost,

@@ -19,8 +19,9 @@ use netns::{Backend, Netns};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use proxy_core::config::NodeConfig;
+use proxy_core::generator::Generator;
 use proxy_core::iptables::{self, sync};
-use proxy_core::load::Ensure;
+use proxy_core::load::{Ensure, Load, Tool};
 use proxy_core::objects::{IpFamily, Object};
 use proxy_core::plan::Plan;
 use proxy_core::service_store::ServiceStore;
@@ -91,6 +92,78 @@ fn without_service_order(mut lines: Vec<String>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The members of all sets. The kernel lists them in the order of its hash tables.
+fn saved_sets(netns: &Netns) -> Vec<String> {
+    let saved = netns.run(&["ipset", "save"], "").unwrap();
+    let mut lines: Vec<_> =
+        saved.lines().filter(|line| line.starts_with("add ")).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Loads the texts of IPVS mode that this kernel can: it has neither IPVS (with the match `ipvs`) nor dummy devices, so a
+/// bridge has the addresses. Returns false if it could not load the rules.
+fn load_ipvs_mode(netns: &Netns, family: IpFamily, loads: &[Load]) -> bool {
+    let mut has_rules = true;
+    let mut ensured = Vec::new();
+    for load in loads {
+        match load {
+            Load::Sysctl { .. } | Load::Text { tool: Tool::IpvsadmRestore, .. } => {}
+            Load::Ensure(ensure @ (Ensure::Chain { .. } | Ensure::Jump { .. })) => {
+                ensured.push(ensure.command())
+            }
+            Load::Ensure(Ensure::Device { device }) => {
+                netns.run_jumps(Backend::Nft, family, &std::mem::take(&mut ensured));
+                netns.run(&["ip", "link", "add", device, "type", "bridge"], "").unwrap();
+            }
+            Load::Text { tool: Tool::IpsetRestore, text } => {
+                netns.run(&["ipset", "restore"], text).map(drop).unwrap();
+            }
+            Load::Text { tool: Tool::IpBatch, text } => {
+                netns.run(&["ip", "-batch", "-"], text).map(drop).unwrap();
+            }
+            Load::Text { tool: Tool::IptablesRestore | Tool::Ip6tablesRestore, text } => {
+                if text.contains("-m ipvs ") {
+                    has_rules = false;
+                } else {
+                    netns.restore(Backend::Nft, family, text).unwrap();
+                }
+            }
+        }
+    }
+    assert!(ensured.is_empty(), "chains come before the device");
+    has_rules
+}
+
+/// IPVS mode: real `ipset restore`, `iptables-restore` and `ip -batch` accept what is written for every case, and a sync
+/// leads the kernel to the new state. `ipvsadm --restore` needs a kernel with IPVS.
+#[test]
+fn sets_rules_and_addresses_of_ipvs_mode_load() {
+    for folder in case::folders() {
+        let case = Case::read(&folder);
+        for family in FAMILIES {
+            let Some(synced) = Netns::new(Backend::Nft) else { return };
+            if let Err(error) = synced.run(&["ipset", "--version"], "") {
+                eprintln!("SKIPPED: no ipset: {error}");
+                return;
+            }
+            let config = on_this_machine(case.config(&case.input));
+            let before = plan(&case.input, &config, family);
+            let mut is_complete = load_ipvs_mode(&synced, family, &Generator::Ipvs.load(&before));
+            let Some(update) = &case.update else { continue };
+            let Some(fresh) = Netns::new(Backend::Nft) else { return };
+            let after = plan(update, &on_this_machine(case.config(update)), family);
+            is_complete &= load_ipvs_mode(&synced, family, &Generator::Ipvs.sync(&before, &after).load);
+            is_complete &= load_ipvs_mode(&fresh, family, &Generator::Ipvs.load(&after));
+            assert_eq!(saved_sets(&synced), saved_sets(&fresh), "{}", case.name());
+            if is_complete {
+                let [synced, fresh] = [synced, fresh].map(|netns| netns.save(Backend::Nft, family));
+                assert_same(&fresh, &synced, &case.name());
+            }
+        }
+    }
 }
 
 /// Random updates: after full rules and a sync, the kernel has the new full rules.

@@ -9,8 +9,12 @@ mod case;
 mod commands;
 #[path = "support/compare.rs"]
 mod compare;
+#[path = "support/ipvs_case.rs"]
+mod ipvs_case;
 #[path = "support/manifests.rs"]
 mod manifests;
+#[path = "support/node_model.rs"]
+mod node_model;
 #[path = "support/restore_model.rs"]
 mod restore_model;
 
@@ -78,7 +82,8 @@ fn differences(case: &Case) -> String {
             }
         }
     }
-    report + &jump_differences(case) + &sync_differences(case) + &health_differences(case)
+    report += &(jump_differences(case) + &sync_differences(case) + &health_differences(case));
+    report + &ipvs_case::differences(case)
 }
 
 /// Our sync may be smaller than kube-proxy's, never larger: it writes no chain that kube-proxy did not write.

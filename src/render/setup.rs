@@ -26,10 +26,14 @@ pub(super) fn script(node: &str, mode: &str, families: &[Vec<Load>]) -> String {
             }
         }
     }
+    let has = |wanted: fn(&Load) -> bool| families.iter().flatten().any(wanted);
+    if has(|load| matches!(load, Load::Text { tool: Tool::IpvsadmRestore, .. })) {
+        script.push_str(IPVS_MODULE);
+    }
     if !sysctls.is_empty() {
         script.extend([SYSCTL_FUNCTION, &sysctls]);
     }
-    if families.iter().flatten().any(|load| matches!(load, Load::Ensure(_))) {
+    if has(|load| matches!(load, Load::Ensure(Ensure::Chain { .. } | Ensure::Jump { .. }))) {
         script.push_str(ENSURE_FUNCTIONS);
     }
     script + &rest
@@ -44,17 +48,33 @@ fn line(load: &Load) -> String {
             match ensure {
                 Ensure::Chain { table, chain, .. } => format!("chain {program} {table} {chain}\n"),
                 Ensure::Jump { table, from, rule, .. } => format!("jump {program} {table} {from} {rule}\n"),
+                // Without the addresses that it may have: they follow.
+                Ensure::Device { device } => {
+                    format!("ip link delete {device} 2> /dev/null || :\n{}\n", ensure.command())
+                }
             }
         }
         Load::Text { tool, .. } => {
-            let command = match tool {
-                Tool::IptablesRestore => "iptables-restore --noflush",
-                Tool::Ip6tablesRestore => "ip6tables-restore --noflush",
-            };
-            format!("{command} < {}\n", tool.file())
+            let file = tool.file();
+            match tool {
+                Tool::IptablesRestore => format!("iptables-restore --noflush < {file}\n"),
+                Tool::Ip6tablesRestore => format!("ip6tables-restore --noflush < {file}\n"),
+                // Members that a set has from an earlier setup are removed; rules may refer to the set.
+                Tool::IpsetRestore => format!(
+                    "sed -n 's/^create \\([^ ]*\\) .*/flush \\1/p' {file} | ipset -exist restore 2> /dev/null || :\n\
+                     ipset -exist restore < {file}\n"
+                ),
+                Tool::IpvsadmRestore => format!("ipvsadm --clear\nipvsadm --restore < {file}\n"),
+                Tool::IpBatch => format!("ip -batch {file}\n"),
+            }
         }
     }
 }
+
+const IPVS_MODULE: &str = r"
+# Loads the module ip_vs: its sysctls exist from then on.
+ipvsadm --list > /dev/null
+";
 
 const SYSCTL_FUNCTION: &str = r#"
 # Some settings of conntrack belong to the whole machine and can be changed in the first network namespace only.

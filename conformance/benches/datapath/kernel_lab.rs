@@ -98,7 +98,7 @@ fn restore_text(load: &[Load]) -> String {
     let mut jumps = String::new();
     for load in load {
         match load {
-            Load::Sysctl { .. } | Load::Ensure(Ensure::Chain { .. }) => {}
+            Load::Sysctl { .. } | Load::Ensure(Ensure::Chain { .. } | Ensure::Device { .. }) => {}
             Load::Ensure(Ensure::Jump { table, from, rule, .. }) => {
                 jumps += &format!("*{table}\n-I {from} {rule}\nCOMMIT\n");
             }

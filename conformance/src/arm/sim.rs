@@ -61,8 +61,8 @@ enum LoadError {
     Sysctl(#[from] BuildError),
     #[error(transparent)]
     Rules(#[from] RuleError),
-    #[error("IPv6 is not implemented yet")]
-    NotExecuted,
+    #[error("{0} is not implemented yet")]
+    NotExecuted(&'static str),
 }
 
 /// A simulated world.
@@ -163,7 +163,8 @@ impl SimArm {
     ) -> Result<(), LoadError> {
         match load {
             Load::Sysctl { name, value } => Ok(self.world.set_sysctl(netns, name, value)?),
-            Load::Ensure(ensure) => {
+            Load::Ensure(Ensure::Device { .. }) => Err(LoadError::NotExecuted("IPVS mode")),
+            Load::Ensure(ensure @ (Ensure::Chain { .. } | Ensure::Jump { .. })) => {
                 *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
                 let source = format!("{prefix}{JUMPS}");
                 match self.world.iptables_command(netns, &source, *jumps, &ensure.command()) {
@@ -177,7 +178,10 @@ impl SimArm {
                 let source = format!("{prefix}{}", tool.file());
                 Ok(self.world.iptables_restore(netns, &source, text, options)?)
             }
-            Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted),
+            Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted("IPv6")),
+            Load::Text { tool: Tool::IpsetRestore | Tool::IpvsadmRestore | Tool::IpBatch, .. } => {
+                Err(LoadError::NotExecuted("IPVS mode"))
+            }
         }
     }
 

@@ -177,3 +177,34 @@ fn durations_are_those_of_go() {
         assert_eq!(parse_duration(text), None, "{text}");
     }
 }
+
+#[test]
+fn ipvs_settings_are_validated() {
+    let with = |change: &dyn Fn(&mut crate::objects::IpvsConfiguration)| {
+        let mut configuration = KubeProxyConfiguration::default();
+        change(&mut configuration.ipvs);
+        NodeConfig::new(Machine::new("a"), &configuration, None).map_err(|error| error.to_string())
+    };
+    let settings = with(&|ipvs| {
+        ipvs.scheduler = "mh".to_owned();
+        ipvs.exclude_cidrs = vec!["10.96.0.9/24".to_owned(), "fd00::/8".to_owned()];
+        ipvs.tcp_fin_timeout = Some("2m".to_owned());
+    })
+    .unwrap();
+    assert_eq!(settings.ipvs.scheduler, Scheduler::Mh);
+    assert_eq!(settings.ipvs.timeouts, IpvsTimeouts { tcp_fin: 120, ..IpvsTimeouts::default() });
+    for (family, expected) in [(IpFamily::V4, "10.96.0.0/24"), (IpFamily::V6, "fd00::/8")] {
+        let excluded = NodePlan::new(&settings, family).ipvs.excluded;
+        assert_eq!(excluded.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+    }
+    type Change = dyn Fn(&mut crate::objects::IpvsConfiguration);
+    let cases: [(&Change, &str); 3] = [
+        (&|ipvs| ipvs.scheduler = "random".to_owned(), "ipvs.scheduler"),
+        (&|ipvs| ipvs.exclude_cidrs = vec!["10.96.0.9".to_owned()], "ipvs.excludeCIDRs[0]"),
+        (&|ipvs| ipvs.udp_timeout = Some("-1s".to_owned()), "ipvs.udpTimeout"),
+    ];
+    for (change, path) in cases {
+        let error = with(change).unwrap_err();
+        assert!(error.contains(path), "{path}: {error}");
+    }
+}

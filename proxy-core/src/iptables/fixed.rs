@@ -35,8 +35,8 @@ pub(super) fn write_filter(rules: &mut Rules, node: &NodePlan, family: IpFamily)
     write_forward(rules, node);
 }
 
-/// Writes the fixed rules of the nat table, except the last one.
-pub(super) fn write_nat(rules: &mut Rules, node: &NodePlan) {
+/// Writes the rules that masquerade marked packets and set the mark; the same in every mode that uses iptables.
+pub(crate) fn write_masquerade(rules: &mut Rules, node: &NodePlan) {
     let mark = Mark(node.masquerade_mark);
     let random = if node.random_fully { " --random-fully" } else { "" };
     rules.push("KUBE-POSTROUTING", format_args!("-m mark ! --mark {mark}/{mark} -j RETURN"));
@@ -59,6 +59,12 @@ fn write_forward(rules: &mut Rules, node: &NodePlan) {
             if node.has_nfacct { " -m nfacct --nfacct-name ct_state_invalid_dropped_pkts" } else { "" };
         rules.push("KUBE-FORWARD", format_args!("-m conntrack --ctstate INVALID{counter} -j DROP"));
     }
+    write_forward_accept(rules, node);
+}
+
+/// Writes the rules that forward Service traffic if the policy of FORWARD is DROP; the same in every mode that uses
+/// iptables.
+pub(crate) fn write_forward_accept(rules: &mut Rules, node: &NodePlan) {
     let mark = Mark(node.masquerade_mark);
     let comment = "-m comment --comment \"kubernetes forwarding rules\"";
     rules.push("KUBE-FORWARD", format_args!("{comment} -m mark --mark {mark}/{mark} -j ACCEPT"));

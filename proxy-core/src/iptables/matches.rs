@@ -63,7 +63,7 @@ impl fmt::Display for IfLocal<'_> {
 }
 
 /// All other traffic.
-pub(super) struct IfNotLocal<'a>(pub(super) &'a LocalTraffic);
+pub(crate) struct IfNotLocal<'a>(pub(crate) &'a LocalTraffic);
 
 impl fmt::Display for IfNotLocal<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,18 +7,18 @@ use crate::load::Table;
 
 /// The restore input of one table.
 #[derive(Debug)]
-pub(super) struct TableRules {
+pub(crate) struct TableRules {
     /// The table.
-    pub(super) table: Table,
+    pub(crate) table: Table,
     /// Chains to create, or to empty if they exist.
-    pub(super) chains: Vec<Chain>,
+    pub(crate) chains: Vec<Chain>,
     /// Rules to append.
-    pub(super) rules: Rules,
+    pub(crate) rules: Rules,
 }
 
 impl TableRules {
     /// An empty table with capacity for this many bytes of rules.
-    pub(super) fn with_capacity(table: Table, bytes: usize) -> Self {
+    pub(crate) fn with_capacity(table: Table, bytes: usize) -> Self {
         Self {
             table,
             chains: Vec::new(),
@@ -27,14 +27,14 @@ impl TableRules {
     }
 
     /// Declares fixed chains.
-    pub(super) fn declare(&mut self, chains: impl IntoIterator<Item = &'static str>) {
+    pub(crate) fn declare(&mut self, chains: impl IntoIterator<Item = &'static str>) {
         self.chains.extend(chains.into_iter().map(Chain::Fixed));
     }
 }
 
 /// A chain of kube-proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chain {
+pub(crate) enum Chain {
     /// Exists independent of Services.
     Fixed(&'static str),
     /// Belongs to one service port.
@@ -43,7 +43,7 @@ pub(super) enum Chain {
 
 impl Chain {
     /// The name.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Fixed(name) => name,
             Self::OfService(name) => name.as_str(),
@@ -61,27 +61,27 @@ pub(crate) struct Rules {
 
 /// A rule in [`Rules`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RuleLine<'a> {
+pub(crate) struct RuleLine<'a> {
     /// The chain.
-    pub(super) chain: &'a str,
+    pub(crate) chain: &'a str,
     /// The rule without `-A CHAIN`.
-    pub(super) rule: &'a str,
+    pub(crate) rule: &'a str,
     /// `-A CHAIN RULE`, including the line break.
-    pub(super) text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 const APPEND: &str = "-A ";
 
 impl Rules {
     /// Appends a rule to a chain.
-    pub(super) fn push(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
+    pub(crate) fn push(&mut self, chain: &str, rule: fmt::Arguments<'_>) {
         let start = self.begin(chain);
         fmt::Write::write_fmt(&mut self.text, rule).expect("writing to a String does not fail");
         self.end(start);
     }
 
     /// Appends a rule made of groups of parts. Faster than formatting, for rules that occur by the hundred thousand.
-    pub(super) fn concat(&mut self, chain: &str, groups: &[&[&str]]) {
+    pub(crate) fn concat(&mut self, chain: &str, groups: &[&[&str]]) {
         let start = self.begin(chain);
         for part in groups.iter().copied().flatten() {
             self.text.push_str(part);
@@ -90,7 +90,7 @@ impl Rules {
     }
 
     /// All rules, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = RuleLine<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = RuleLine<'_>> {
         self.ends.iter().scan(0, |from, (rule, end)| {
             let start = std::mem::replace(from, *end);
             Some(RuleLine {
@@ -102,7 +102,7 @@ impl Rules {
     }
 
     /// All lines.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
@@ -122,16 +122,16 @@ impl Rules {
 
 /// Restore input, table by table.
 #[derive(Debug, Default)]
-pub(super) struct RestoreText(String);
+pub(crate) struct RestoreText(String);
 
 impl RestoreText {
     /// An empty text with capacity for this many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self(String::with_capacity(bytes))
     }
 
     /// Appends a table: chains to create or to empty, and lines.
-    pub(super) fn table<'a>(
+    pub(crate) fn table<'a>(
         &mut self,
         table: Table,
         chains: impl Iterator<Item = &'a str>,
@@ -150,7 +150,7 @@ impl RestoreText {
     }
 
     /// The text.
-    pub(super) fn into_string(self) -> String {
+    pub(crate) fn into_string(self) -> String {
         self.0
     }
 }

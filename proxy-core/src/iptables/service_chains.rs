@@ -193,7 +193,7 @@ impl Writer<'_> {
     /// through it.
     fn write_cluster_ip_masquerade(&mut self, chain: ChainName) {
         let to = ToVip { service: self.service, vip: self.service.cluster_ip, what: "cluster IP" };
-        match (self.service.internal_masquerade, &self.node.local_traffic) {
+        match (self.node.internal_masquerade, &self.node.local_traffic) {
             (Masquerade::Never, _) | (Masquerade::UnlessFromPods, None) => {}
             (Masquerade::Always, _) => {
                 self.rules.push(chain.as_str(), format_args!("{to} -j KUBE-MARK-MASQ"))

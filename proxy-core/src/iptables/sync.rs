@@ -7,9 +7,8 @@
 
 mod shared_chains;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use super::chain_name::ChainName;
 use super::dispatch::{SharedChain, dispatch};
@@ -54,24 +53,11 @@ pub fn of_change(after: &Plan, change: &PlanChange) -> String {
         }
     } else {
         // Comments are added or removed in every Service.
-        for service in all_services(after, change) {
+        for service in change.of_all(after) {
             writer.write_service(&service, large_before, large_after);
         }
     }
     writer.finish()
-}
-
-/// Every service port, changed or not.
-fn all_services(after: &Plan, change: &PlanChange) -> impl Iterator<Item = ServiceChange> {
-    let mut services: BTreeMap<_, _> = after
-        .services
-        .iter()
-        .map(|(name, plan)| (name.clone(), (Some(Arc::clone(plan)), Some(Arc::clone(plan)))))
-        .collect();
-    for ServiceChange { name, before, after } in &change.services {
-        services.insert(name.clone(), (before.clone(), after.clone()));
-    }
-    services.into_iter().map(|(name, (before, after))| ServiceChange { name, before, after })
 }
 
 /// The complete new rules, and deletion of the chains that only the old plan had: for a change of the node itself.

@@ -41,10 +41,16 @@ struct Options {
     #[serde(default)]
     node_port_addresses: Vec<String>,
     #[serde(default)]
+    ipvs_scheduler: String,
+    #[serde(default, rename = "ipvsStrictARP")]
+    ipvs_strict_arp: bool,
+    #[serde(default, rename = "ipvsExcludeCIDRs")]
+    ipvs_exclude_cidrs: Vec<String>,
+    #[serde(default)]
     tcp_be_liberal: bool,
     #[serde(default)]
     random_fully: Option<bool>,
-    /// Options of other proxy modes and unknown ones: if they mattered, the comparison would show it.
+    /// Unknown options: if they mattered, the comparison would show it.
     #[serde(flatten)]
     others: BTreeMap<String, serde_json::Value>,
 }
@@ -114,6 +120,9 @@ impl Case {
         configuration.iptables.masquerade_bit = options.masquerade_bit;
         configuration.iptables.localhost_node_ports = options.localhost_node_ports;
         configuration.node_port_addresses.clone_from(&options.node_port_addresses);
+        configuration.ipvs.scheduler.clone_from(&options.ipvs_scheduler);
+        configuration.ipvs.strict_arp = options.ipvs_strict_arp;
+        configuration.ipvs.exclude_cidrs.clone_from(&options.ipvs_exclude_cidrs);
         let mut node = objects
             .iter()
             .find_map(|object| match object {

@@ -10,8 +10,8 @@ use proxy_core::config::{Machine, NodeConfig};
 use proxy_core::objects::{
     AddressType, ClientIpConfig, DetectLocalConfiguration, Endpoint, EndpointConditions, EndpointHints,
     EndpointPort, EndpointSlice, ForNode, ForZone, IpFamily, IpMode, IpTablesConfiguration,
-    KubeProxyConfiguration, LoadBalancerIngress, Node, Object, Protocol, Service, ServiceAffinity,
-    ServicePort, ServiceType, SessionAffinityConfig, TrafficPolicy,
+    IpvsConfiguration, KubeProxyConfiguration, LoadBalancerIngress, Node, Object, Protocol, Service,
+    ServiceAffinity, ServicePort, ServiceType, SessionAffinityConfig, TrafficPolicy,
 };
 use proxy_core::version::KubeProxyVersion;
 
@@ -202,6 +202,8 @@ prop_compose! {
         switches in any::<[bool; 6]>(),
         zone in select(vec![None, Some("east"), Some("north")]),
         bit in select(vec![None, Some(0), Some(31)]),
+        scheduler in select(vec!["", "sh", "mh"]),
+        strict_arp in any::<bool>(),
     ) -> NodeConfig {
         let [masquerade_all, localhost, liberal, nfacct, random, newest] = switches;
         let mut machine = Machine::new("a");
@@ -224,6 +226,11 @@ prop_compose! {
                 masquerade_bit: bit,
                 localhost_node_ports: Some(localhost),
                 ..IpTablesConfiguration::default()
+            },
+            ipvs: IpvsConfiguration {
+                scheduler: scheduler.to_owned(),
+                strict_arp,
+                ..IpvsConfiguration::default()
             },
             ..KubeProxyConfiguration::default()
         };

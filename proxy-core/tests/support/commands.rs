@@ -5,7 +5,7 @@ use proxy_core::generator::Generator;
 use proxy_core::load::{Ensure, Load};
 use proxy_core::plan::Plan;
 
-/// Every chain and jump that a node ensures, in order.
+/// Every chain and jump that a node ensures in iptables mode, in order.
 pub(crate) fn ensured(plan: &Plan) -> Vec<Ensure> {
     let load = Generator::Iptables.load(plan).into_iter();
     load.filter_map(|load| match load {

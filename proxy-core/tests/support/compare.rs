@@ -35,6 +35,10 @@ fn normalized(rules: &[String]) -> Vec<String> {
     let mut rules = rules.to_vec();
     let start = rules.len() - tail;
     rules[start..].sort();
+    // In IPVS mode, one chain has a rule for each of several Services, and nothing else.
+    if rules.iter().all(|rule| rule.contains("-m ipvs ")) {
+        rules.sort();
+    }
     rules
 }
 

@@ -364,6 +364,9 @@ impl Arm for KernelArm {
                 Load::Text { tool: Tool::Ip6tablesRestore, .. } => {
                     return Err(ArmError::Failed("IPv6 is not implemented yet".to_owned()));
                 }
+                Load::Text { tool: Tool::IpsetRestore | Tool::IpvsadmRestore | Tool::IpBatch, .. } => {
+                    return Err(ArmError::Failed("IPVS mode is not implemented yet".to_owned()));
+                }
             }
         }
         netns.set_sysctls(sysctls.into_iter().filter(|(name, _)| !OF_THE_MACHINE.contains(name)))?;

@@ -90,6 +90,7 @@ impl RestoreInput {
                 }
             }
             Ensure::Jump { table, from, rule, .. } => self.line(*table, &format!("-I {from} {rule}")),
+            Ensure::Device { .. } => unreachable!("only IPVS mode has a device, and no kernel runs it yet"),
         }
     }
 

@@ -119,6 +119,8 @@ impl SavedChains {
             match ensure {
                 Ensure::Chain { family, table, chain } => wanted.add(table, chain, None, family),
                 Ensure::Jump { family, table, from, rule } => wanted.add(table, from, Some(&rule), family),
+                // A dump has no devices.
+                Ensure::Device { .. } => {}
             }
         }
         wanted
