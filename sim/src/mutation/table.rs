@@ -21,7 +21,7 @@ const fn row(mutation: Mutation, place: &'static str, breaks: &'static str, kern
 }
 
 /// All mutations, in the order of the enum.
-pub const ROWS: [Row; 70] = [
+pub const ROWS: [Row; 72] = [
     // NAT and masquerade
     row(
         M::NatReplyUntranslated,
