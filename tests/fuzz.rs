@@ -11,6 +11,8 @@ mod filter;
 mod frame;
 #[path = "../fuzz/bodies/ipset.rs"]
 mod ipset;
+#[path = "../fuzz/bodies/ipvs.rs"]
+mod ipvs;
 #[path = "../fuzz/bodies/manifest.rs"]
 mod manifest;
 #[path = "../fuzz/bodies/places.rs"]
@@ -32,12 +34,13 @@ use std::path::Path;
 type Body = fn(&[u8]);
 
 /// Targets with the number of inputs derived from each seed; together they take some seconds.
-const TARGETS: [(&str, Body, u64); 11] = [
+const TARGETS: [(&str, Body, u64); 12] = [
     ("dns", dns::run, 400),
     ("dump", dump::run, 60),
     ("filter", filter::run, 2_000),
     ("frame", frame::run, 2_000),
     ("ipset", ipset::run, 300),
+    ("ipvs", ipvs::run, 300),
     ("manifest", manifest::run, 25),
     ("rules", rules::run, 60),
     ("scenario", scenario::run, 25),

@@ -12,6 +12,7 @@
 //! | `schedule` | new connections, with templates of persistent clients |
 //! | `expire` | the end of connections |
 //! | `defense` | what protects against floods: `drop_packet`, `drop_entry` |
+//! | `restore`, `listing` | the text of `ipvsadm` |
 //! | `scheduler` | which server receives a connection, a file for each scheduler |
 //! | `state` | states of connections |
 //! | `table` | the connection table |
@@ -23,7 +24,9 @@ mod decision;
 mod defense;
 mod expire;
 mod input;
+mod listing;
 mod output;
+mod restore;
 mod schedule;
 mod scheduler;
 mod segment;
@@ -32,11 +35,13 @@ mod service;
 mod settings;
 mod state;
 mod table;
+mod words;
 
 pub use clock::Clock;
 pub use config::ConfigError;
 pub use connection::{Connection, ConnectionId};
 pub use decision::{Forwarding, PassReason, Refusal, Reply};
+pub use listing::ListOrder;
 pub use scheduler::{SchedulerKind, Why};
 pub use segment::{FlowKey, Protocol, SctpEvent, Segment, Transport};
 pub use server::{Forward, RealServer, ServerId, ServerSpec, ServiceKey};

@@ -4,8 +4,8 @@ use serde_json::Value;
 use sim::draws::Draws;
 use sim::ids::NetnsId;
 use sim::ipvs::{
-    Clock, ConfigError, Connection, Forward, Ipvs, Protocol, Refusal, Reply, SchedulerKind, Segment,
-    ServerSpec, ServiceFlags, ServiceKey, ServiceSpec, Transport,
+    Clock, ConfigError, Connection, Forward, Ipvs, ListOrder, Protocol, Refusal, Reply, SchedulerKind,
+    Segment, ServerSpec, ServiceFlags, ServiceKey, ServiceSpec, Transport,
 };
 use sim::time::{Duration, Instant};
 use sim::timer_wheel::TimerWheel;
@@ -314,6 +314,12 @@ pub(crate) fn listed_servers(listing: &str) -> Vec<(String, u32, u32, u32)> {
 }
 
 impl Lab {
+    /// `ipvsadm -Ln`
+    pub(crate) fn list(&mut self) -> String {
+        self.advance();
+        self.ipvs.list(ListOrder::Sorted)
+    }
+
     /// As [`listed_servers`], of all services.
     pub(crate) fn all_servers(&mut self) -> Vec<(String, u32, u32, u32)> {
         let keys: Vec<ServiceKey> = self.ipvs.services().iter().map(|service| service.spec.key).collect();

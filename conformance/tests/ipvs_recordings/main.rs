@@ -10,3 +10,4 @@ mod recording;
 mod schedulers;
 mod states;
 mod templates;
+mod texts;

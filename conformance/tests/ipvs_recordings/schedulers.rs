@@ -4,7 +4,8 @@ use crate::lab::{Fate, Lab, Packet, flags, masqueraded};
 use crate::recording::{files, number, rows, text};
 use serde_json::Value;
 use sim::ipvs::{
-    Persistence, Protocol, SchedulerKind, ServerSpec, ServiceFlags, ServiceKey, ServiceSpec, Transport,
+    ListOrder, Persistence, Protocol, SchedulerKind, ServerSpec, ServiceFlags, ServiceKey, ServiceSpec,
+    Transport,
 };
 use sim::time::Duration;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -85,6 +86,8 @@ struct Outcome {
     reply_from: Option<String>,
     is_skipped: bool,
     servers: Vec<(String, u32, u32, u32)>,
+    /// `ipvsadm -Ln`
+    listing: Option<String>,
 }
 
 impl Outcome {
@@ -103,6 +106,7 @@ impl Outcome {
             reply_from: field("replyFrom"),
             is_skipped: event["skipped"].as_bool().unwrap_or(false),
             servers: servers.collect(),
+            listing: field("ipvsadm"),
         }
     }
 
@@ -149,8 +153,13 @@ impl Sequence {
             "del" => self.lab.delete(self.key, text(event, "server").parse().unwrap()).unwrap(),
             "sleep" => {}
             "open" => return self.open(event),
-            "state" | "end" => {
+            "state" => {
                 return Outcome { servers: self.lab.servers(self.key), ..Outcome::default() };
+            }
+            "end" => {
+                let servers = self.lab.servers(self.key);
+                let listing = Some(self.lab.ipvs.list(ListOrder::Sorted));
+                return Outcome { servers, listing, ..Outcome::default() };
             }
             op => return self.packets(op, event),
         }

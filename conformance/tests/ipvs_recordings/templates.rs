@@ -109,11 +109,33 @@ fn persistence_step(lab: &mut Lab, row: &Value, step: &Value) {
         listed.retain(|server| !server.0.ends_with(":5353"));
         assert_eq!(lab.all_servers(), listed, "{step} in {row}");
     }
+    if let Some(listing) = step["lnc"].as_str() {
+        assert_eq!(
+            without_time(&lab.ipvs.list_connections(lab.clock)),
+            without_time(listing),
+            "{step} in {row}"
+        );
+    }
     if !step["conns"].is_null() {
         let connections = lab.connections();
         assert!(same_connections(&step["conns"], &connections, 1), "{connections:#?} at {step} in {row}");
     }
     lab.sleep(Duration::from_millis(20));
+}
+
+/// The lines of `ipvsadm -Lnc` without the time that is left, which passed between two looks. The kernel's order is random.
+fn without_time(listing: &str) -> Vec<String> {
+    let mut lines: Vec<String> = listing
+        .lines()
+        .map(|line| match line.split_once(':') {
+            Some((before, after)) if line.starts_with(['T', 'U', 'I']) && after.len() > 2 => {
+                format!("{}{}", &before[..before.len() - 2], &after[2..])
+            }
+            Some(_) | None => line.to_owned(),
+        })
+        .collect();
+    lines.sort();
+    lines
 }
 
 /// The packet of a step. Where the row does not name client and port, the frame that the server got does.

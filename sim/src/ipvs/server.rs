@@ -32,6 +32,14 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
+    /// True for IPv6.
+    pub const fn is_ipv6(self) -> bool {
+        match self {
+            Self::Addr { addr, .. } => addr.is_ipv6(),
+            Self::Mark { is_ipv6, .. } => is_ipv6,
+        }
+    }
+
     /// The port; 0 for a mark.
     pub const fn port(self) -> u16 {
         match self {

@@ -1,5 +1,7 @@
 //! What the recordings of a kernel do not cover; those are compared in `conformance/tests/ipvs_recordings`.
 
+mod text;
+
 use super::*;
 use crate::draws::Draws;
 use crate::ids::NetnsId;
