@@ -3,6 +3,7 @@
 //! `tests/ipvs-recordings` has an excerpt of them. `IPVS_RECORDINGS=DIR` compares another folder of this form.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod arp;
 mod fates;
 mod lab;
 mod lives;

@@ -54,12 +54,13 @@ impl Ipvs {
     pub fn advance(&mut self, clock: Clock, draws: &mut Draws, netns: NetnsId) {
         if self.settings.drop_entry == ALWAYS {
             let mut at = *self.defense.search_at.get_or_insert(clock.now + PERIOD);
-            while at <= clock.now {
+            while at <= clock.now && !self.connections.is_empty() {
                 self.expire(clock.at(at));
                 self.remove_some(clock.at(at), draws, netns);
                 at = at + PERIOD;
             }
-            self.defense.search_at = Some(at);
+            // Without connections, when the next search takes place does not matter.
+            self.defense.search_at = Some(if at <= clock.now { clock.now + PERIOD } else { at });
         } else {
             self.defense.search_at = None;
         }

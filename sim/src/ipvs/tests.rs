@@ -1,5 +1,6 @@
 //! What the recordings of a kernel do not cover; those are compared in `conformance/tests/ipvs_recordings`.
 
+mod laws;
 mod text;
 
 use super::*;
