@@ -36,7 +36,7 @@ use ipnet::Ipv4Net;
 use proxy_core::controller::ServiceNetwork;
 use proxy_core::objects::{EndpointSlice, Kind, KubeProxyConfiguration, Object, Protocol, Service};
 
-use crate::scenario::{ExternalHost, Network, ObjectKey, ObjectName};
+use crate::scenario::{ExternalHost, Network, NodeAddress, ObjectKey, ObjectName};
 
 /// A snapshot of a cluster and its network.
 #[derive(Debug, Clone, PartialEq)]
@@ -193,6 +193,11 @@ impl Cluster {
     /// The default gateway of the nodes, if any.
     pub fn gateway(&self) -> Option<Ipv4Addr> {
         self.state.gateway
+    }
+
+    /// The addresses of a node besides that of its Node object.
+    pub fn node_addresses(&self, node: &str) -> &[NodeAddress] {
+        self.network.nodes.get(node).map_or(&[], |own| &own.addresses)
     }
 
     /// Nodes, ordered by name.

@@ -135,4 +135,7 @@ fn machine(cluster: &Cluster, node: &ClusterNode, version: KubeProxyVersion) -> 
     let own = [(node.ip, cluster.lan().prefix_len()), (node.pod_gateway, node.pod_cidr.prefix_len())];
     machine.interface_addresses.extend(own.map(|(ip, prefix)| IpNet::V4(Ipv4Net::new_assert(ip, prefix))));
     machine
+        .interface_addresses
+        .extend(cluster.node_addresses(&node.name).iter().map(|more| IpNet::V4(more.net)));
+    machine
 }

@@ -16,8 +16,9 @@ pub use strategy::{WorldTree, generate};
 pub use world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
     RandomHost, RandomLine, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting,
-    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress,
+    RandomService, RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind,
+    TargetPort,
 };
 
 #[cfg(test)]

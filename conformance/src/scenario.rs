@@ -91,6 +91,39 @@ pub struct NodeNetwork {
     pub ip_routes: Vec<String>,
     /// Policy rules: arguments of `ip rule add`, in order.
     pub ip_rules: Vec<String>,
+    /// Addresses in addition to that of its Node object, in order.
+    pub addresses: Vec<NodeAddress>,
+}
+
+/// An additional address of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeAddress {
+    /// The device.
+    pub device: NodeDevice,
+    /// The address and its prefix length.
+    pub net: Ipv4Net,
+}
+
+/// A device of a node that may have additional addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeDevice {
+    /// `lo`.
+    Loopback,
+    /// `eth0`.
+    Uplink,
+    /// `eth1`, which exists if it has an address; attached to the same switch.
+    SecondUplink,
+}
+
+impl NodeDevice {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "lo",
+            Self::Uplink => "eth0",
+            Self::SecondUplink => "eth1",
+        }
+    }
 }
 
 /// The CNI plugin.
@@ -147,6 +180,8 @@ pub enum Via {
     Node(String),
     /// This address.
     Address(Ipv4Addr),
+    /// None: destinations are on the link.
+    Link,
 }
 
 /// One step.

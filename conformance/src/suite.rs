@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 74] = built_in![
+pub const SCENARIOS: [BuiltIn; 78] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -55,7 +55,9 @@ pub const SCENARIOS: [BuiltIn; 74] = built_in![
     "node-without-pods",
     "asymmetric-route",
     "icmp-redirect",
+    "node-addresses",
     "own-rules",
+    "reject-with-reset",
     "policy-routing-mark",
     "policy-routing-masquerade",
     "link-down-masquerade",
@@ -89,6 +91,7 @@ pub const SCENARIOS: [BuiltIn; 74] = built_in![
     "fragments-missing",
     "icmp-echo-ignore-all",
     "icmp-errors-limited",
+    "icmp-burst-drawn",
     "neighbour-queue",
     "neighbour-queue-dropped",
     "arp-ignore",
@@ -100,6 +103,7 @@ pub const SCENARIOS: [BuiltIn; 74] = built_in![
     "syn-ack-ttl-expires",
     "tcp-data-past-fin",
     "tcp-urgent-byte",
+    "tcp-connectivity-disruption",
     "tcp-min-snd-mss",
     "tcp-ecn",
     "multicast-ttl",

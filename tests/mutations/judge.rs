@@ -60,7 +60,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         // ARP
         M::ArpIgnoreUnread => Expectations("arp-ignore"),
         M::ArpAnnounceUnread => Kernel("arp-announce"),
-        M::ArpAnswersForOwnDevice => Test("kernel_arp", "requests_are_answered_as_the_kernel_answers_them"),
+        M::ArpAnswersForOwnDevice => Expectations("node-addresses"),
         M::ArpAskersUnlearned => Fuzz { seed: 0, clusters: 20 },
         M::ArpFailureSilent | M::ArpQueueHoldsOne => Expectations("neighbour-queue"),
         // Bridge
@@ -74,15 +74,14 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::StatisticHalved => Expectations("clusterip-three-endpoints"),
         // REJECT
         M::RejectWithHostUnreachable => Expectations("clusterip-no-endpoints"),
-        M::RejectResetTtl | M::RejectResetAcksShort => {
-            Test("kernel_traps", "reject::d23_a_reset_leaves_by_output_as_the_other_direction_of_the_flow")
+        M::RejectResetTtl | M::RejectResetAcksShort | M::RejectResetLeavesOpen => {
+            Expectations("reject-with-reset")
         }
-        M::RejectResetLeavesOpen => Test("kernel_traps", "reject::d23_a_reset_sets_the_entry_closing"),
         // TCP endpoints
         M::SynTimeoutLong => Expectations("hairpin-off"),
         // ICMP
         M::ErrorFromRouteSource => Expectations("icmp-error-source"),
-        M::ErrorsAboutGroups => Test("kernel_traps", "reject::d23_a_broadcast_is_not_answered"),
+        M::ErrorsAboutGroups => Expectations("reject-with-reset"),
         M::ErrorQuotesEightBytes | M::ErrorPrecedenceMissing => Kernel("ttl-expires"),
         M::ErrorUntracked => Expectations("ttl-expires"),
         M::ErrorsUnlimited => Expectations("icmp-errors-limited"),

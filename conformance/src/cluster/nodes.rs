@@ -9,7 +9,7 @@ use proxy_core::objects::{self, Kind, Object};
 use super::address::{ipv4, ipv4_net, is_host_address, nth};
 use super::{Cluster, ClusterNode, ClusterProblem, natural_cmp};
 use crate::netns::SWITCH;
-use crate::scenario::{FieldFault, Gateway, ObjectKey, ObjectName, Via, nearest};
+use crate::scenario::{FieldFault, Gateway, NodeAddress, ObjectKey, ObjectName, Via, nearest};
 
 /// Prefix length of allocated pod CIDRs (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
@@ -101,6 +101,24 @@ impl Cluster {
                 let fault =
                     FieldFault::new(format!("the address {} of this node is in use by {other}", node.ip));
                 problems.push(ClusterProblem::error(key, fault.at("status.addresses")));
+            }
+        }
+        for (node, own) in &self.network.nodes {
+            for (index, NodeAddress { net, .. }) in own.addresses.iter().enumerate() {
+                let path = format!("spec.network.nodes.{node}.addresses[{index}].address");
+                if let Some(other) = owners.insert(net.addr(), node.clone()) {
+                    let fault = FieldFault::new(format!("the address {} is in use by {other}", net.addr()));
+                    problems.push(ClusterProblem::of_scenario(fault.at(path)));
+                    continue;
+                }
+                let networks = [
+                    ("the cluster CIDR", self.network.cluster_cidr),
+                    ("the service CIDR", self.network.service_cidr),
+                ];
+                for (what, other) in networks.iter().filter(|(_, other)| other.contains(&net.addr())) {
+                    let fault = FieldFault::new(format!("the address {} is in {what} {other}", net.addr()));
+                    problems.push(ClusterProblem::of_scenario(fault.at(path.as_str())));
+                }
             }
         }
         let mut names = BTreeSet::from([SWITCH]);

@@ -92,7 +92,8 @@ pub(super) fn endpoint(cluster: &Cluster, reference: &Reference) -> Result<Endpo
 /// The node whose kube-proxy chooses the endpoint of a connection from `from` to `to`: the one that owns the address,
 /// or else the first node on the path.
 pub(super) fn via(cluster: &Cluster, from: &NetnsName, to: Ipv4Addr) -> Option<String> {
-    if let Some(node) = cluster.nodes().iter().find(|node| node.ip == to) {
+    let has_more = |node: &str| cluster.node_addresses(node).iter().any(|more| more.net.addr() == to);
+    if let Some(node) = cluster.nodes().iter().find(|node| node.ip == to || has_more(&node.name)) {
         return Some(node.name.clone());
     }
     match from {
@@ -103,6 +104,7 @@ pub(super) fn via(cluster: &Cluster, from: &NetnsName, to: Ipv4Addr) -> Option<S
             let next_hop = |via: &crate::scenario::Via| match via {
                 crate::scenario::Via::Node(name) => cluster.node(name).map(|node| node.ip),
                 crate::scenario::Via::Address(address) => Some(*address),
+                crate::scenario::Via::Link => Some(to),
             };
             let routed = host.routes.iter().filter(|route| route.to.contains(&to));
             let routed = routed.max_by_key(|route| route.to.prefix_len()).map(|route| &route.via);

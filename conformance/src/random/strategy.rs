@@ -16,8 +16,8 @@ use proxy_core::objects::Protocol;
 use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
     RandomHost, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty, RandomPod,
-    RandomPort, RandomProxy, RandomRoute, RandomService, RandomSetting, RandomSourceRanges, RandomStep,
-    RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService, RandomSetting,
+    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 use crate::scenario::Cni;
 
@@ -129,9 +129,9 @@ fn world() -> BoxedStrategy<RandomWorld> {
         vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
     );
     // Drawn last, so that it does not change the rest of a world.
-    let later = weighted(0.06, loss());
+    let later = (weighted(0.06, loss()), weighted(0.12, second()));
     (things, network, later)
-        .prop_map(|(things, network, loss)| {
+        .prop_map(|(things, network, (loss, second))| {
             let (steps, services, pods, (client, far, near, router)) = things;
             let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
@@ -146,6 +146,7 @@ fn world() -> BoxedStrategy<RandomWorld> {
                 gateway,
                 nodes,
                 loss,
+                second,
             }
         })
         .boxed()
@@ -154,6 +155,26 @@ fn world() -> BoxedStrategy<RandomWorld> {
 fn loss() -> BoxedStrategy<RandomLoss> {
     (party(), select(&["1/4", "1/16", "1/2"][..]))
         .prop_map(|(party, share)| RandomLoss { party, share })
+        .boxed()
+}
+
+/// Sysctls that matter for a node with addresses on several devices.
+const SECOND_SYSCTLS: [RandomSysctl; 7] = [
+    sysctl("net.ipv4.conf.DEVICE.rp_filter", "1"),
+    sysctl("net.ipv4.conf.DEVICE.rp_filter", "2"),
+    sysctl("net.ipv4.conf.all.rp_filter", "1"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "1"),
+    sysctl("net.ipv4.conf.all.arp_ignore", "2"),
+    sysctl("net.ipv4.conf.all.arp_filter", "1"),
+    sysctl("net.ipv4.conf.DEVICE.forwarding", "0"),
+];
+
+fn second() -> BoxedStrategy<RandomSecond> {
+    let address = (node(), rarely(3), of(select(&SECOND_SYSCTLS[..])))
+        .prop_map(|(node, is_loopback, sysctl)| RandomSecondAddress { node, is_loopback, sysctl });
+    // Without a next hop, both devices of a node on the switch receive each request of a host.
+    (vec(address, 1..=2), prop_oneof![2 => Just(None), 1 => node().prop_map(Some)])
+        .prop_map(|(addresses, via)| RandomSecond { addresses, via })
         .boxed()
 }
 

@@ -123,6 +123,11 @@ fn nothing_is_left_undrawn() {
         "loss: 1",
         "loss: 0",
         "loss: 1/4",
+        "device: eth1",
+        "device: lo",
+        "via: link",
+        "to: 172.31.0.11:3000",
+        "net.ipv4.conf.eth1.rp_filter",
         "loss: 1/16",
         "loss: 1/2",
     ] {
@@ -146,7 +151,20 @@ fn worlds_have_enough_of_everything() {
     };
     type Holds<'a> = &'a dyn Fn(&RandomWorld) -> bool;
     let any_step = |is: &dyn Fn(&RandomStep) -> bool, world: &RandomWorld| world.steps.iter().any(is);
-    let rows: [(&str, Holds<'_>, usize); 11] = [
+    let rows: [(&str, Holds<'_>, usize); 13] = [
+        ("nodes with addresses on several devices", &|world| world.second.is_some(), 36),
+        (
+            "routes to a second network over another node",
+            &|world| {
+                let second = world.second.iter().filter(|_| world.nodes.len() > 1);
+                second.into_iter().any(|second| {
+                    second.addresses.iter().any(|address| {
+                        !address.is_loopback && second.via.is_some_and(|via| via != address.node)
+                    })
+                })
+            },
+            4,
+        ),
         ("links that lose a share of their frames", &|world| world.loss.is_some(), 18),
         ("scripts", &|world| any_step(&|step| matches!(step, RandomStep::Send { .. }), world), 130),
         (

@@ -2,6 +2,7 @@
 
 mod objects;
 mod script;
+mod second;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ impl RandomWorld {
                         RandomGateway::Host(slot) => Some(self.addr(RandomAddress::Host(slot))),
                     },
                     "sysctls": sysctls,
+                    "nodes": self.second_addresses(),
                     "externalHosts": hosts,
                 },
                 "steps": steps::print(self),
@@ -80,8 +82,9 @@ impl RandomWorld {
         // A destination has one route.
         let routes: BTreeMap<&str, RandomNextHop> =
             host.routes.iter().map(|route| (route.to, route.via)).collect();
-        let routes: Vec<Value> =
+        let mut routes: Vec<Value> =
             routes.into_iter().map(|(to, node)| json!({"to": to, "via": by(node)})).collect();
+        routes.extend(self.second_route());
         let (name, last) = HOSTS[usize::from(slot)];
         json!({
             "name": name,

@@ -33,6 +33,29 @@ pub struct RandomWorld {
     pub nodes: Vec<RandomNode>,
     /// A link that loses a share of its frames from the beginning, if any.
     pub loss: Option<RandomLoss>,
+    /// Addresses of nodes on a second device, if any.
+    pub second: Option<RandomSecond>,
+}
+
+/// Addresses of nodes on a second device. NodePorts and closed ports of such a node are reached by them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RandomSecond {
+    /// The addresses.
+    pub addresses: Vec<RandomSecondAddress>,
+    /// The route of all hosts to the second network: over the node in this slot, or none, so that they ask by ARP. The way
+    /// back is another one, unless the node has the address itself.
+    pub via: Option<u8>,
+}
+
+/// The address of a node on a second device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomSecondAddress {
+    /// The slot of the node.
+    pub node: u8,
+    /// True for one of the node network on `lo`, false for one of a second network on `eth1`.
+    pub is_loopback: bool,
+    /// A sysctl of that node; for addresses on `lo`, `DEVICE` means `eth0`.
+    pub sysctl: Option<RandomSysctl>,
 }
 
 /// A link that loses a share of its frames.

@@ -67,6 +67,15 @@ pub(super) struct RawNodeNetwork {
     pub(super) ip_routes: Vec<String>,
     #[serde(default)]
     pub(super) ip_rules: Vec<String>,
+    #[serde(default)]
+    pub(super) addresses: Vec<RawNodeAddress>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawNodeAddress {
+    pub(super) device: String,
+    pub(super) address: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,7 +11,7 @@ use super::{AddressPlan, BridgePlan, ListenerPlan, NetnsPlan, RoutePlan, Topolog
 use crate::cluster::{Cluster, ClusterNode, ClusterPod};
 use crate::dns::{self, Zone};
 use crate::netns::NetnsName;
-use crate::scenario::{Cni, ExternalHost, Via};
+use crate::scenario::{Cni, ExternalHost, NodeAddress, NodeDevice, Via};
 
 /// The bridge of the switch.
 const SWITCH_BRIDGE: &str = "lan0";
@@ -76,10 +76,11 @@ impl Builder<'_> {
 
     fn host(&mut self, host: &ExternalHost) {
         let netns = NetnsName::Host(host.name.clone());
-        self.attach_to_switch(&netns, host.ip);
+        self.attach_to_switch(&netns, host.ip, UPLINK);
         let next_hop = |via: &Via| match via {
             Via::Address(address) => Some((*address).into()),
             Via::Node(name) => self.cluster.node(name).map(|node| node.ip.into()),
+            Via::Link => None,
         };
         let routes = host.routes.iter().map(|route| (route.to.into(), next_hop(&route.via)));
         let default = host.gateway.iter().map(|via| (everything(), next_hop(via)));
@@ -105,7 +106,11 @@ impl Builder<'_> {
 
     fn node(&mut self, node: &ClusterNode) {
         let netns = NetnsName::Node(node.name.clone());
-        self.attach_to_switch(&netns, node.ip);
+        self.attach_to_switch(&netns, node.ip, UPLINK);
+        let more = self.cluster.node_addresses(&node.name);
+        if let Some(second) = more.iter().find(|address| address.device == NodeDevice::SecondUplink) {
+            self.attach_to_switch(&netns, second.net.addr(), second.device.name());
+        }
         let mut plan = NetnsPlan {
             addresses: vec![self.lan_address(node.ip)],
             early_sysctls: owned(&NODE_SYSCTLS),
@@ -122,6 +127,10 @@ impl Builder<'_> {
             }
             Cni::Ptp => {}
         }
+        plan.addresses.extend(more.iter().map(|NodeAddress { device, net }| AddressPlan {
+            device: device.name().to_owned(),
+            net: (*net).into(),
+        }));
         for other in self.cluster.nodes().iter().filter(|other| other.name != node.name) {
             plan.routes.push(RoutePlan {
                 to: other.pod_cidr.into(),
@@ -201,7 +210,8 @@ impl Builder<'_> {
         listens.map(listener).collect()
     }
 
-    fn attach_to_switch(&mut self, netns: &NetnsName, ip: Ipv4Addr) {
+    /// `ip` is the first address of the device.
+    fn attach_to_switch(&mut self, netns: &NetnsName, ip: Ipv4Addr, device: &str) {
         self.veths.push(VethPlan {
             port: VethEndPlan {
                 netns: NetnsName::Switch,
@@ -210,7 +220,7 @@ impl Builder<'_> {
             },
             leaf: VethEndPlan {
                 netns: netns.clone(),
-                device: UPLINK.to_owned(),
+                device: device.to_owned(),
                 mac: hardware_address(HOLDER, ip),
             },
             master: Some((SWITCH_BRIDGE.to_owned(), false)),

@@ -39,10 +39,10 @@ pub(super) fn new_devices(changes: &[TopologyChange]) -> Vec<(NetnsName, String)
     changes.iter().filter_map(device).collect()
 }
 
-/// Devices with addresses, each once.
+/// Devices with addresses, each once; `lo` has no neighbours.
 fn devices(plan: &NetnsPlan) -> Vec<String> {
     let mut devices: Vec<String> = Vec::new();
-    for address in &plan.addresses {
+    for address in plan.addresses.iter().filter(|address| address.device != "lo") {
         if !devices.contains(&address.device) {
             devices.push(address.device.clone());
         }

@@ -24,7 +24,7 @@ const SOURCE_PORT: u16 = 39_999;
 pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
     let mut printer =
         Printer { world, pods: taken(&world.pods), services: taken(&world.services), lossy: None };
-    let mut steps = Vec::new();
+    let mut steps: Vec<Value> = world.second_sysctls().into_iter().collect();
     if let Some(RandomLoss { party, share }) = world.loss {
         let machine = printer.machine(party);
         steps.push(json!({"set": {&machine: {"link": {"loss": share}, "sysctl": with_losses()}}}));
@@ -290,9 +290,7 @@ impl Printer<'_> {
                 }
                 Some(_) | None => objects::cluster_ip(slot),
             }),
-            D::NodePort(node, slot, port) => {
-                self.by_node_port(slot, port, format!("node/{}", self.world.node_name(node)))
-            }
+            D::NodePort(node, slot, port) => self.by_node_port(slot, port, self.world.node_reference(node)),
             D::Loopback(slot, port) => self.by_node_port(slot, port, "127.0.0.1".to_owned()),
             D::LoadBalancer(slot, port) => {
                 self.by_port(slot, port, |slot, _| objects::load_balancer_ip(slot))
@@ -318,7 +316,7 @@ impl Printer<'_> {
                 port: objects::health_check_port(slot).to_string(),
                 protocol: Protocol::Tcp,
             },
-            D::NodeClosed(node) => closed(format!("node/{}", self.world.node_name(node)), protocol),
+            D::NodeClosed(node) => closed(self.world.node_reference(node), protocol),
             D::ServiceClosed(slot) => closed(objects::cluster_ip(slot), protocol),
             D::PodClosed(slot) => match pick(&self.pods, slot) {
                 Some((slot, _)) => closed(format!("pod/{}", pod_name(slot)), protocol),

@@ -5,7 +5,9 @@ use proxy_core::objects::Protocol;
 use super::{FieldFault, Reader, not_ipv4, unknown_word};
 use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
-use crate::scenario::{Cni, ExternalHost, Gateway, HostRoute, Network, NodeNetwork, Target, Via};
+use crate::scenario::{
+    Cni, ExternalHost, Gateway, HostRoute, Network, NodeAddress, NodeDevice, NodeNetwork, Target, Via,
+};
 
 const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
 
@@ -46,18 +48,40 @@ impl Reader {
         network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
         network.pod_mtu = raw.mtu.and_then(|mtu| self.mtu("spec.network.mtu", mtu));
         network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
-        for (name, document::RawNodeNetwork { iptables, ip_routes, ip_rules }) in raw.nodes {
-            if iptables.is_none() && ip_routes.is_empty() && ip_rules.is_empty() {
-                let fault = FieldFault::new("this has no effect").expected("iptables, ipRoutes or ipRules");
+        for (name, document::RawNodeNetwork { iptables, ip_routes, ip_rules, addresses }) in raw.nodes {
+            if iptables.is_none() && ip_routes.is_empty() && ip_rules.is_empty() && addresses.is_empty() {
+                let fault = FieldFault::new("this has no effect")
+                    .expected("iptables, ipRoutes, ipRules or addresses");
                 self.faults.push(fault.at_key(format!("spec.network.nodes.{name}")));
             }
-            network.nodes.insert(name, NodeNetwork { iptables, ip_routes, ip_rules });
+            let addresses = self.node_addresses(&name, &addresses);
+            network.nodes.insert(name, NodeNetwork { iptables, ip_routes, ip_rules, addresses });
         }
         for (index, host) in raw.external_hosts.into_iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
             network.external_hosts.extend(self.external_host(&path, host));
         }
         network
+    }
+
+    fn node_addresses(&mut self, node: &str, raw: &[document::RawNodeAddress]) -> Vec<NodeAddress> {
+        const DEVICES: [NodeDevice; 3] = [NodeDevice::Loopback, NodeDevice::Uplink, NodeDevice::SecondUplink];
+        let mut addresses = Vec::new();
+        for (index, document::RawNodeAddress { device, address }) in raw.iter().enumerate() {
+            let path = format!("spec.network.nodes.{node}.addresses[{index}]");
+            let known = DEVICES.map(NodeDevice::name);
+            let found = DEVICES.into_iter().find(|known| known.name() == device);
+            let device = self.field(
+                &format!("{path}.device"),
+                found.ok_or_else(|| unknown_word("device", device, &known)),
+            );
+            let net = address.parse().map_err(|_| {
+                not_ipv4(address, "an IPv4 address with its prefix length, such as 192.0.2.1/32")
+            });
+            let net = self.field(&format!("{path}.address"), net);
+            addresses.extend(device.zip(net).map(|(device, net)| NodeAddress { device, net }));
+        }
+        addresses
     }
 
     fn external_host(&mut self, path: &str, raw: document::RawExternalHost) -> Option<ExternalHost> {
@@ -90,13 +114,14 @@ impl Reader {
 
     fn via(&mut self, path: &str, text: &str) -> Option<Via> {
         let via = match Target::parse(text) {
+            Ok(Target::Name(name)) if name == "link" => Ok(Via::Link),
             Ok(Target::Node(name)) => Ok(Via::Node(name)),
             Ok(Target::Address(std::net::IpAddr::V4(address))) => Ok(Via::Address(address)),
             Ok(
                 Target::Address(_) | Target::Host(_) | Target::Pod(_) | Target::Service(_) | Target::Name(_),
             )
             | Err(_) => Err(FieldFault::new(format!("invalid next hop {text:?}"))
-                .expected("an IPv4 address or node/NAME")),
+                .expected("an IPv4 address, node/NAME or link")),
         };
         self.field(path, via)
     }

@@ -1,0 +1,67 @@
+//! Addresses of nodes on a second device.
+
+use serde_json::{Map, Value, json};
+
+use crate::random::world::{RandomSecondAddress, RandomWorld};
+
+/// The second network.
+const NETWORK: &str = "172.31.0.0/24";
+
+impl RandomWorld {
+    /// Each node has one additional address at most.
+    fn seconds(&self) -> impl Iterator<Item = (usize, RandomSecondAddress)> + '_ {
+        let first = |number| {
+            let mut all = self.second.iter().flat_map(|second| &second.addresses);
+            all.find(|address| self.node_number(address.node) == number)
+        };
+        (1..=self.nodes.len()).filter_map(move |number| Some((number, *first(number)?)))
+    }
+
+    /// `spec.network.nodes`.
+    pub(super) fn second_addresses(&self) -> Value {
+        let mut nodes = Map::new();
+        for (number, address) in self.seconds() {
+            let (device, prefix) = if address.is_loopback { ("lo", 32) } else { ("eth1", 24) };
+            let net = format!("{}/{prefix}", ip(number, address.is_loopback));
+            nodes
+                .insert(format!("node-{number}"), json!({"addresses": [{"device": device, "address": net}]}));
+        }
+        Value::Object(nodes)
+    }
+
+    /// The route of a host to the second network, if there is one.
+    pub(super) fn second_route(&self) -> Option<Value> {
+        let second = self.second.as_ref()?;
+        let is_there = self.seconds().any(|(_, address)| !address.is_loopback);
+        let via =
+            second.via.map_or_else(|| "link".to_owned(), |slot| format!("node/{}", self.node_name(slot)));
+        is_there.then(|| json!({"to": NETWORK, "via": via}))
+    }
+
+    /// The sysctls of nodes with such an address, as a step.
+    pub(super) fn second_sysctls(&self) -> Option<Value> {
+        let mut settings = Map::new();
+        for (number, address) in self.seconds() {
+            let Some(sysctl) = address.sysctl else { continue };
+            let device = if address.is_loopback { "eth0" } else { "eth1" };
+            let name = sysctl.name.replace("DEVICE", device);
+            settings.insert(format!("node/node-{number}"), json!({"sysctl": {name: sysctl.value}}));
+        }
+        (!settings.is_empty()).then(|| json!({"set": settings}))
+    }
+
+    /// How steps refer to a node: by its additional address, if it has one.
+    pub(super) fn node_reference(&self, slot: u8) -> String {
+        let number = self.node_number(slot);
+        let second = self.seconds().find(|(known, _)| *known == number);
+        second.map_or_else(
+            || format!("node/{}", self.node_name(slot)),
+            |(_, address)| ip(number, address.is_loopback),
+        )
+    }
+}
+
+/// The additional address of a node.
+fn ip(number: usize, is_loopback: bool) -> String {
+    if is_loopback { format!("192.168.0.{}", 50 + number) } else { format!("172.31.0.{}", 10 + number) }
+}
