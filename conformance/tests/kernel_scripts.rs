@@ -4,7 +4,7 @@
 #[path = "support/back_ends.rs"]
 mod back_ends;
 
-use back_ends::{back_ends, lasting, run};
+use back_ends::{back_ends, run};
 use conformance::diagnostic::Source;
 use conformance::manifest;
 use conformance::prepare::{PreparedAction, prepare};
@@ -23,7 +23,8 @@ fn scripts_and_names_go_alike_on_the_kernel_and_on_the_simulator() {
                 continue;
             }
             count += 1;
-            let wrong = lasting(&prepared, backend);
+            let (failures, differences) = run(&prepared, backend);
+            let wrong = [failures, differences].concat();
             assert!(wrong.is_empty(), "{} by {backend}:\n{}", scenario.name, wrong.join("\n"));
         }
         assert!(count >= 7, "{count} scenarios do so");

@@ -29,19 +29,3 @@ pub(crate) fn run(prepared: &Prepared, backend: Backend) -> (Vec<String>, Vec<St
     let failures = result.steps.iter().flat_map(|step| &step.failures).map(ToString::to_string);
     (failures.collect(), result.disagreements.iter().map(ToString::to_string).collect())
 }
-
-/// Number of runs before a difference counts: on a busy machine a run can be late, but a real difference shows every time.
-const TRIES: usize = 3;
-
-/// Failed expectations and differences, if every run on the kernel has some.
-pub(crate) fn lasting(prepared: &Prepared, backend: Backend) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for _ in 0..TRIES {
-        let (failures, disagreements) = run(prepared, backend);
-        wrong = [failures, disagreements].concat();
-        if wrong.is_empty() {
-            break;
-        }
-    }
-    wrong
-}

@@ -124,7 +124,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) else {
         return fail(ns, cx, socket, SendError::NetworkUnreachable);
     };
-    let is_anonymous = route.is_none() && src.is_unspecified();
+    let (is_connected, is_anonymous) = (route.is_some(), route.is_none() && src.is_unspecified());
     let result = match route {
         Some(route) => {
             cx.record(None, || Event::Route(RouteEvent::Output { dst: dst.into(), result: Ok(route) }));
@@ -136,6 +136,10 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
         Ok(route) => route,
         Err(reason) => return fail(ns, cx, socket, send_error(reason)),
     };
+    // Linux: udp_sendmsg. No server here sets SO_BROADCAST, and a client that does is connected.
+    if protocol == protocol::UDP && !is_connected && route.kind == RouteKind::Broadcast {
+        return fail(ns, cx, socket, SendError::NotPermitted);
+    }
     // Linux: ip_send_unicast_reply routes a RST for 0.0.0.0, to which a raw packet was sent, from any address. The checksum still
     // has 0.0.0.0.
     let src = if is_anonymous { route.ipv4_source() } else { src };

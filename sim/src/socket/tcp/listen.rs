@@ -150,7 +150,9 @@ impl Request {
             return Checked::Listener;
         }
         if is_paws_rejected || !self.is_in_window(segment) {
-            if segment.len() == 0 && self.is_rate_limited(io.cx.now) {
+            // Linux: tcp_oow_rate_limited. Only what occupies no sequence number, and a SYN, may be part of an ACK loop.
+            let may_loop = segment.seq == segment.end_seq() || segment.has(TcpFlags::SYN);
+            if may_loop && self.is_rate_limited(io.cx.now) {
                 return Checked::Drop;
             }
             self.send_ack(io, segment);

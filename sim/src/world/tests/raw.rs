@@ -2,6 +2,7 @@
 
 use super::{Line, addr, line, quiesce};
 use crate::socket::SendError;
+use crate::socket::Server;
 use crate::time::{Duration, Instant};
 use crate::timer_wheel::TimerWheel;
 use crate::trace::Level;
@@ -85,6 +86,26 @@ fn answers_to_0_0_0_0_come_from_an_address_of_the_sender() {
             .map(|ip| (ip.src(), ip.dst(), ip.protocol()))
             .collect();
         assert_eq!(seen, [(src, dst, number), (src, src, answer)]);
+    }
+}
+
+/// A server may not send to a broadcast address, even if a datagram claims to be from there. The answer to 10.0.1.2 causes an ICMP
+/// error, because its port is closed.
+#[test]
+fn a_server_does_not_answer_to_a_broadcast_address() {
+    for (src, answers) in [("10.0.1.255", 0), ("255.255.255.255", 0), ("10.0.1.2", 2)] {
+        let Line { mut world, client, .. } = line();
+        world.udp_bind(client, None, 53, Server::Echo).expect("a free port");
+        world.open_tap(client);
+        let (src, dst) = (addr(src), addr("10.0.1.2"));
+        let l4 = build::udp((src, 4000), (dst, 53), b"x\n");
+        let fields =
+            Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident: 1, dont_fragment: true };
+        let packet = build::ipv4(fields, &l4).split_off(ETHERNET_HEADER_LEN);
+        let flow = world.raw_flow();
+        assert_eq!(world.send_raw(client, flow, &packet), Ok(()));
+        quiesce(&mut world);
+        assert_eq!(world.take_tapped(client).len(), 1 + answers, "{src}");
     }
 }
 
