@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// List scenarios and the requirements that they cover
     List(ListArgs),
-    /// Manage the network namespaces in which scenarios run on this machine's kernel
+    /// Manage the network namespaces and virtual machines in which scenarios run on a kernel
     #[command(subcommand)]
     Lab(LabCommand),
 }
@@ -76,6 +76,40 @@ pub(crate) enum Command {
 pub(crate) enum LabCommand {
     /// Remove namespaces left behind by killed runs
     Clean(LabClean),
+    /// Manage the image of the virtual machine
+    #[command(subcommand)]
+    Vm(VmCommand),
+}
+
+const PREPARE_EXAMPLES: &str = "\
+Examples:
+  hairpin lab vm prepare
+      the kernel for virtual machines of this machine's distribution
+  hairpin lab vm prepare --kernel linux-image-6.12.30-cloud-amd64
+      another kernel package of this machine's package sources
+  hairpin lab vm prepare --kernel ./linux-image-6.12_amd64.deb
+      a package file
+
+Needs apt and dpkg (Debian or Ubuntu), downloads about 45 MB, and takes half a minute. Nothing is installed; no root
+privileges are needed.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    /// Make the image, unless it exists: a kernel and network tools from this machine's package sources
+    Prepare(VmPrepare),
+    /// Print the kernel and the packages of the image
+    Info,
+    /// Remove the image
+    Remove,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = PREPARE_EXAMPLES)]
+pub(crate) struct VmPrepare {
+    /// The kernel: a package of this machine's sources, or a package file. Replaces an image with another kernel [default:
+    /// the kernel of the existing image, else linux-image-cloud-amd64]
+    #[arg(long, value_name = "PACKAGE|FILE.deb")]
+    pub(crate) kernel: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod mutation;
 mod progress;
 mod render;
 mod scenario;
+mod vm;
 
 use cli::{Cli, Command, LabCommand};
 use exit::{Exit, Stop};
@@ -46,6 +47,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
         Command::Render(args) => render::run(args, out),
         Command::List(args) => list::run(args, out),
         Command::Lab(LabCommand::Clean(args)) => kernel::clean(args, out),
+        Command::Lab(LabCommand::Vm(command)) => vm::run(command, out),
     }
 }
 

@@ -8,6 +8,7 @@ mod ipv4;
 pub mod kernel;
 mod script;
 pub mod sim;
+pub mod vm;
 
 use std::time::Duration;
 

@@ -120,7 +120,7 @@ impl ToolCommand<'_> {
 }
 
 /// The path of a program, if it is installed.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     folders(&own_path()).into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 

@@ -1,0 +1,91 @@
+//! `hairpin lab vm`: the image of the virtual machine.
+
+use crate::cli::{VmCommand, VmPrepare};
+use crate::exit::{Exit, Stop};
+use crate::progress::Progress;
+use conformance::arm::ArmError;
+use conformance::arm::vm::image::{DEFAULT_KERNEL, Image, Stage, folder};
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let cache = cache()?;
+    match command {
+        VmCommand::Prepare(args) => prepare(args, &cache, out),
+        VmCommand::Info => match Image::find(&cache).map_err(stopped)? {
+            Some(image) => describe(&image, true, out),
+            None => Err(no_image()),
+        },
+        VmCommand::Remove => {
+            match Image::remove(&cache).map_err(stopped)? {
+                true => writeln!(out, "removed {}", folder(&cache).display())?,
+                false => writeln!(out, "nothing to remove")?,
+            }
+            Ok(Exit::AsExpected)
+        }
+    }
+}
+
+/// The folder of hairpin's files that can be made again (XDG Base Directory Specification).
+///
+/// # Errors
+/// If the environment names no folder for them, with exit code 3.
+pub(crate) fn cache() -> Result<PathBuf, Stop> {
+    // Relative paths are to be ignored.
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    let cache = cache.ok_or_else(|| {
+        let message = "error: no cache folder\nhelp: set XDG_CACHE_HOME or HOME to an absolute path";
+        Stop::Told { exit: Exit::MachineLacks, message: message.to_owned() }
+    })?;
+    Ok(cache.join("hairpin"))
+}
+
+fn prepare(args: &VmPrepare, cache: &PathBuf, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let kernel = args.kernel.as_deref().unwrap_or(DEFAULT_KERNEL);
+    let is_current = |image: &Image| args.kernel.is_none() || image.description.requested == kernel;
+    let image = match Image::find(cache).map_err(stopped)?.filter(is_current) {
+        Some(image) => {
+            writeln!(out, "the image is ready")?;
+            image
+        }
+        None => {
+            let mut progress = Progress::new(Stage::ALL.len(), true);
+            Image::prepare(cache, kernel, &mut |stage| progress.step(stage.name())).map_err(stopped)?
+        }
+    };
+    describe(&image, false, out)
+}
+
+/// Prints an image; with its packages if `is_complete`.
+fn describe(image: &Image, is_complete: bool, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let size = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
+    let megabytes = (size(image.kernel()) + size(image.root())).div_ceil(1_000_000);
+    let description = &image.description;
+    writeln!(out, "kernel   {}, from {}", description.release, description.requested)?;
+    writeln!(out, "folder   {}, {megabytes} MB", image.folder.display())?;
+    if is_complete {
+        let mut label = "packages";
+        for (name, version) in &description.packages {
+            writeln!(out, "{label:8} {name} {version}")?;
+            label = "";
+        }
+    }
+    Ok(Exit::AsExpected)
+}
+
+fn no_image() -> Stop {
+    let message = "error: there is no image\nhelp: `hairpin lab vm prepare` makes it";
+    Stop::Told { exit: Exit::MachineLacks, message: message.to_owned() }
+}
+
+fn stopped(error: ArmError) -> Stop {
+    let message = format!("error: {error}");
+    match error {
+        ArmError::Refused(_) => Stop::bad_input(message),
+        ArmError::Missing(_) | ArmError::Failed(_) => Stop::Told { exit: Exit::MachineLacks, message },
+        ArmError::Internal(_) => Stop::internal(message),
+    }
+}
