@@ -19,6 +19,8 @@ Examples:
       the path of every packet: hooks, rules, translations and routes
   sudo hairpin scenario nodeport-local --against kernel
       compare with this machine's kernel, frame by frame
+  hairpin scenario nodeport-local --against vm
+      the same with a distribution's kernel in a virtual machine, without root (after `hairpin lab vm prepare`)
   hairpin scenario scenarios/*.yaml --format json
       one JSON document for other programs
   hairpin conformance
@@ -101,6 +103,16 @@ pub(crate) enum VmCommand {
     Info,
     /// Remove the image
     Remove,
+    /// Serve requests as the first process of a virtual machine
+    #[command(hide = true)]
+    Guest(VmGuest),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VmGuest {
+    /// Time is not virtual
+    #[arg(long)]
+    pub(crate) wall_clock: bool,
 }
 
 #[derive(Debug, Args)]
@@ -126,7 +138,7 @@ pub(crate) struct ScenarioArgs {
     pub(crate) scenarios: Vec<String>,
     #[command(flatten)]
     pub(crate) how: HowArgs,
-    /// Which iptables loads the rules on a kernel [default: the first one installed]
+    /// Which iptables loads the rules on a kernel [default: the first one installed; in a virtual machine: legacy]
     #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
     pub(crate) backend: Option<String>,
     /// Output format
@@ -151,9 +163,13 @@ pub(crate) struct HowArgs {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Where to run. `kernel`: in network namespaces of this machine, as root, beside the simulator; every difference
-    /// between the two is a failure
+    /// between the two is a failure. `vm`: the same in a virtual machine, without root; see `hairpin lab vm prepare`
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
+    /// In a virtual machine, let time pass as on this machine. Otherwise it is virtual: waiting costs nothing, and nothing
+    /// is late
+    #[arg(long)]
+    pub(crate) wall_clock: bool,
 }
 
 const CONFORMANCE_EXAMPLES: &str = "\
@@ -172,6 +188,8 @@ Examples:
       scenarios selected by a filter
   sudo hairpin conformance --against kernel --junit results.xml
       all scenarios on this machine's kernel, with both back ends of iptables and JUnit results for CI
+  hairpin conformance --against vm
+      all scenarios in virtual machines, without root
   sudo hairpin conformance --against kernel --shard 1/4
       every fourth run; three other machines take 2/4, 3/4 and 4/4";
 
@@ -192,10 +210,10 @@ pub(crate) struct ConformanceArgs {
     /// Only every N-th run, starting with the K-th
     #[arg(long, value_name = "K/N")]
     pub(crate) shard: Option<Shard>,
-    /// Number of parallel runs [default: number of processors; on a kernel, twice that]
+    /// Number of parallel runs [default: number of processors; on this machine's kernel, twice that]
     #[arg(long, value_name = "N", value_parser = jobs(), allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// On a kernel, rerun failures up to N times, since a busy machine may respond late. Reports the try that passed
+    /// On this machine's kernel, rerun failures up to N times, since a busy machine may respond late. Reports the try that passed
     /// and what differed before [default: 0]
     #[arg(long, value_name = "N", value_parser = number::<usize>(0, 1_000), allow_negative_numbers = true)]
     pub(crate) retries: Option<usize>,
@@ -215,6 +233,8 @@ Examples:
       compare the simulator with this machine's kernel on random clusters
   sudo hairpin fuzz --against kernel --seed 7 --only 42
       rerun one cluster
+  hairpin fuzz --against vm
+      compare with the kernel of a virtual machine, without root
 
 Failures are shrunk and written as scenario files, which `hairpin scenario` runs.";
 
@@ -222,9 +242,13 @@ Failures are shrunk and written as scenario files, which `hairpin scenario` runs
 #[command(after_help = FUZZ_EXAMPLES)]
 pub(crate) struct FuzzArgs {
     /// Where to run. `sim`: on the simulator, twice. `kernel`: in network namespaces of this machine, as root, beside
-    /// the simulator
+    /// the simulator. `vm`: the same in virtual machines, without root; see `hairpin lab vm prepare`
     #[arg(long, value_enum, default_value_t = Against::Sim)]
     pub(crate) against: Against,
+    /// In a virtual machine, let time pass as on this machine. Otherwise it is virtual: waiting costs nothing, and nothing
+    /// is late
+    #[arg(long)]
+    pub(crate) wall_clock: bool,
     /// Which iptables loads the rules on a kernel [default: all, in turn]
     #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
     pub(crate) backend: Option<String>,
@@ -258,6 +282,19 @@ pub(crate) enum Against {
     Sim,
     /// This machine's kernel, beside the simulator
     Kernel,
+    /// The kernel of a virtual machine, beside the simulator
+    Vm,
+}
+
+impl Against {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Kernel => "kernel",
+            Self::Vm => "vm",
+        }
+    }
 }
 
 /// Output format.

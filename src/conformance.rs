@@ -3,7 +3,7 @@
 use crate::cli::{Against, ConformanceArgs};
 use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
-use crate::{input, kernel, scenario};
+use crate::{input, kernel, scenario, vm};
 use conformance::arm::ArmError;
 use conformance::backend::Backend;
 use conformance::diagnostic::{Source, render as render_diagnostics};
@@ -20,10 +20,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::thread::available_parallelism;
 
 pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     // Report every mistake before anything runs.
-    let about_kernel = [("--backend", args.backend.is_some()), ("--retries", args.retries.is_some())];
+    let about_kernel = [
+        ("--backend", args.backend.is_some(), kernel::WITH_KERNEL),
+        ("--retries", args.retries.is_some(), &[Against::Kernel]),
+        ("--wall-clock", args.how.wall_clock, &[Against::Vm]),
+    ];
     kernel::refuse_without(args.how.against, &about_kernel)?;
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
     let members = members(args)?;
@@ -39,10 +44,12 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
         return Err(nothing_to_run(args, &members));
     }
     // A shard may be empty: a suite that shrinks must not fail on the last machine.
-    let cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.how.seed);
-    if !selection.backends.is_empty() {
+    let mut cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.how.seed);
+    if args.how.against == Against::Kernel {
         kernel::ready_for(&selection.backends)?;
     }
+    let machines = vm::machines(args.how.against, args.how.wall_clock)?;
+    cases.iter_mut().for_each(|case| case.machines = machines.as_ref());
     let mut files = Files::open(args)?;
     let finished = run_cases(args, &cases)?;
     files.write(&finished, out)?;
@@ -106,7 +113,7 @@ fn read_filter(text: &str) -> Result<Filter, Stop> {
 fn backends(args: &ConformanceArgs) -> Vec<Backend> {
     match args.how.against {
         Against::Sim => Vec::new(),
-        Against::Kernel => kernel::backends(args.backend.as_deref()),
+        Against::Kernel | Against::Vm => kernel::backends(args.backend.as_deref()),
     }
 }
 
@@ -147,11 +154,15 @@ fn run_cases<'a>(args: &ConformanceArgs, cases: &[Case<'a>]) -> Result<Vec<Finis
             progress.step(&case.member.name);
         }
     };
-    run_all(cases, args.jobs, args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(|error| {
-        let help = "a smaller --jobs needs fewer threads";
-        let message = format!("error: cannot run the suite: {error}\nhelp: {help}");
-        Stop::Told { exit: Exit::MachineLacks, message }
-    })
+    // Virtual machines are never idle.
+    let usual = if args.how.against == Against::Vm { available_parallelism().ok() } else { None };
+    run_all(cases, args.jobs.or(usual), args.retries.unwrap_or(0), &KNOWN_DIFFERENCES, &is_done).map_err(
+        |error| {
+            let help = "a smaller --jobs needs fewer threads";
+            let message = format!("error: cannot run the suite: {error}\nhelp: {help}");
+            Stop::Told { exit: Exit::MachineLacks, message }
+        },
+    )
 }
 
 /// A failure takes precedence over a run that could not be completed.

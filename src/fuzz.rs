@@ -4,8 +4,8 @@ mod hunt;
 
 use crate::cli::{Against, FuzzArgs};
 use crate::exit::{Exit, Stop};
-use crate::kernel;
 use crate::progress::Progress;
+use crate::{kernel, vm};
 use conformance::random::{AnomalyKind, Examined, examine};
 use hunt::{Caught, Hunt, HuntResult, Recurrence};
 use std::collections::BTreeMap;
@@ -29,11 +29,21 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
         return Err(Stop::bad_input(format!("error: cannot write to {out}: it is not a folder")));
     }
     fs::create_dir_all(&args.out).map_err(|error| cannot_write(&args.out, &error))?;
+    let machines = vm::machines(args.against, args.wall_clock)?;
+    let examine = |text: &str, by: Examined| match (by, &machines) {
+        (Examined::Kernel(backend), Some(machines)) => machines.examine(text, backend),
+        (Examined::Sim | Examined::Kernel(_), _) => examine(text, by),
+    };
     let hunt = Hunt {
         seed: args.seed,
         examined: &examined,
         examine: &examine,
         shrink_tries: args.shrink,
+        is_exact: match args.against {
+            Against::Sim => true,
+            Against::Kernel => false,
+            Against::Vm => !args.wall_clock,
+        },
         machine: RwLock::new(()),
     };
     let indexes = match args.only {
@@ -49,13 +59,20 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
 
 /// The arms on which clusters are run.
 fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
-    kernel::refuse_without(args.against, &[("--backend", args.backend.is_some())])?;
+    let about_kernel = [
+        ("--backend", args.backend.is_some(), kernel::WITH_KERNEL),
+        ("--wall-clock", args.wall_clock, &[Against::Vm]),
+    ];
+    kernel::refuse_without(args.against, &about_kernel)?;
     match args.against {
         Against::Sim => Ok(vec![Examined::Sim]),
         Against::Kernel => {
             let backends = kernel::backends(args.backend.as_deref());
             kernel::ready_for(&backends)?;
             Ok(backends.into_iter().map(Examined::Kernel).collect())
+        }
+        Against::Vm => {
+            Ok(kernel::backends(args.backend.as_deref()).into_iter().map(Examined::Kernel).collect())
         }
     }
 }
@@ -67,7 +84,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Stop {
 fn jobs(args: &FuzzArgs) -> usize {
     let processors = available_parallelism().map_or(1, std::num::NonZero::get);
     let usual = match args.against {
-        Against::Sim => processors,
+        Against::Sim | Against::Vm => processors,
         Against::Kernel => processors * LABS_PER_PROCESSOR,
     };
     args.jobs.map_or(usual, std::num::NonZero::get)
@@ -137,7 +154,7 @@ impl<'a> Telling<'a> {
     /// Writes the scenario, and reports the failure and how to reproduce it.
     fn tell(&mut self, index: u64, caught: &Caught) -> Result<(), Stop> {
         let path = self.write(index, caught)?;
-        let text = words(self.args.seed, index, &path, caught);
+        let text = words(self.args, index, &path, caught);
         let out = &mut self.out;
         Ok(self.progress.suspend(|| out.write_all(text.as_bytes()).and_then(|()| out.flush()))?)
     }
@@ -181,12 +198,15 @@ impl<'a> Telling<'a> {
 }
 
 /// The failure of a cluster, and how to reproduce it.
-fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
+fn words(args: &FuzzArgs, index: u64, path: &Path, caught: &Caught) -> String {
     let Caught { finding, recurrence, examined, .. } = caught;
     let file = path.display();
     let against = match examined {
         Examined::Sim => String::new(),
-        Examined::Kernel(backend) => format!(" --against kernel --backend {backend}"),
+        Examined::Kernel(backend) => {
+            let clock = if args.wall_clock { " --wall-clock" } else { "" };
+            format!(" --against {} --backend {backend}{clock}", args.against.name())
+        }
     };
     let mut text = format!("cluster {index}: {}", finding.kind);
     let _ = match recurrence {
@@ -206,7 +226,7 @@ fn words(seed: u64, index: u64, path: &Path, caught: &Caught) -> String {
         false => writeln!(text, "  scenario: {file}; `hairpin scenario` does not check for this"),
     };
     let _ = writeln!(text, "  original cluster:");
-    let _ = writeln!(text, "    hairpin fuzz --seed {seed} --only {index}{against}\n");
+    let _ = writeln!(text, "    hairpin fuzz --seed {} --only {index}{against}\n", args.seed);
     text
 }
 
@@ -270,8 +290,9 @@ mod tests {
     fn a_command_is_told_that_shows_the_finding() {
         let kernel = Examined::Kernel(Backend::Nft);
         let again = Recurrence::Again { worlds: 7 };
-        for (examined, kind, recurrence, expected) in [
+        for (against, examined, kind, recurrence, expected) in [
             (
+                "sim",
                 Examined::Sim,
                 AnomalyKind::Stopped,
                 again,
@@ -283,6 +304,7 @@ mod tests {
     hairpin fuzz --seed 3 --only 42\n\n",
             ),
             (
+                "sim",
                 Examined::Sim,
                 AnomalyKind::Indeterminate,
                 Recurrence::SeldomUnexplained,
@@ -293,6 +315,7 @@ mod tests {
     hairpin fuzz --seed 3 --only 42\n\n",
             ),
             (
+                "vm",
                 kernel,
                 AnomalyKind::PacketLife,
                 again,
@@ -300,9 +323,10 @@ mod tests {
   this\n  and that
   scenario: out/w.yaml; `hairpin scenario` does not check for this
   original cluster:
-    hairpin fuzz --seed 3 --only 42 --against kernel --backend nft\n\n",
+    hairpin fuzz --seed 3 --only 42 --against vm --backend nft\n\n",
             ),
             (
+                "kernel",
                 kernel,
                 AnomalyKind::Frame,
                 Recurrence::SeldomAsMachineWasLate,
@@ -316,7 +340,9 @@ mod tests {
         ] {
             let finding = Anomaly { kind, text: "this\nand that".to_owned() };
             let caught = Caught { examined, finding, text: String::new(), recurrence };
-            assert_eq!(words(3, 42, Path::new("out/w.yaml"), &caught), expected);
+            let command = ["hairpin", "fuzz", "--seed", "3", "--against", against];
+            let Command::Fuzz(args) = Cli::parse_from(command).command else { panic!("not `hairpin fuzz`") };
+            assert_eq!(words(&args, 42, Path::new("out/w.yaml"), &caught), expected);
         }
     }
 

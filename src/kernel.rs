@@ -7,17 +7,22 @@ use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
 use conformance::backend::Backend;
 use std::io::Write;
 
-/// Rejects options that have no effect without a kernel. Each is given by name and whether it is present.
+/// Options that have no effect on some arms: name, whether it is present, and the arms on which it has an effect.
+pub(crate) type Limited<'a> = (&'a str, bool, &'a [Against]);
+
+/// Arms with a kernel.
+pub(crate) const WITH_KERNEL: &[Against] = &[Against::Kernel, Against::Vm];
+
+/// Rejects options that have no effect.
 ///
 /// # Errors
-/// The first option that is present, with exit code 2.
-pub(crate) fn refuse_without(against: Against, options: &[(&str, bool)]) -> Result<(), Stop> {
-    match (against, options.iter().find(|(_, is_given)| *is_given)) {
-        (Against::Sim, Some((option, _))) => Err(Stop::bad_input(format!(
-            "error: {option} requires --against kernel\nhelp: add --against kernel, or omit {option}"
-        ))),
-        (Against::Sim, None) | (Against::Kernel, _) => Ok(()),
-    }
+/// The first option that is present on another arm, with exit code 2.
+pub(crate) fn refuse_without(against: Against, options: &[Limited<'_>]) -> Result<(), Stop> {
+    let is_useless = |(_, is_given, arms): &&Limited<'_>| *is_given && !arms.contains(&against);
+    let Some((option, _, arms)) = options.iter().find(is_useless) else { return Ok(()) };
+    let arms: Vec<String> = arms.iter().map(|arm| format!("--against {}", arm.name())).collect();
+    let arms = arms.join(" or ");
+    Err(Stop::bad_input(format!("error: {option} requires {arms}\nhelp: add {arms}, or omit {option}")))
 }
 
 /// The requested back ends of iptables: one by name, or all of them for `all` and by default.

@@ -3,21 +3,20 @@
 use crate::cli::{Against, Format, ScenarioArgs, TraceShown};
 use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
-use crate::{input, kernel, library};
+use crate::{input, kernel, library, vm};
 use conformance::arm::ArmError;
+use conformance::arm::vm::Machines;
+use conformance::arm::vm::message::{Ran, TraceDetail};
 use conformance::backend::Backend;
 use conformance::diagnostic::{Source, render as render_diagnostics};
 use conformance::manifest;
 use conformance::prepare::{Prepared, prepare};
-use conformance::result::{Recording, Run, RunResult};
+use conformance::result::{Run, RunResult};
 use conformance::runner::{RunOptions, run_against_kernel, run_all_sim};
 use conformance::scenario::{IpFamilies, ProxyMode};
 use reports::json;
-use reports::names::Names;
 use reports::palette::Palette;
 use reports::text::RunText;
-use reports::walk::text::Repeats;
-use reports::walk::text::steps::StepsText;
 use std::io::Write;
 
 pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -25,7 +24,11 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
         return Err(Stop::bad_input("error: --trace requires text output\nhelp: omit --format json"));
     }
     // Report every mistake before anything runs.
-    kernel::refuse_without(args.how.against, &[("--backend", args.backend.is_some())])?;
+    let about_kernel = [
+        ("--backend", args.backend.is_some(), kernel::WITH_KERNEL),
+        ("--wall-clock", args.how.wall_clock, &[Against::Vm]),
+    ];
+    kernel::refuse_without(args.how.against, &about_kernel)?;
     let mut scenarios = Vec::new();
     for argument in &args.scenarios {
         let prepared = prepared(library::find(argument)?)?;
@@ -35,7 +38,12 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
     let backends = match args.how.against {
         Against::Sim => vec![None],
         Against::Kernel => kernel::ready(args.backend.as_deref())?.into_iter().map(Some).collect(),
+        Against::Vm => match &args.backend {
+            Some(backend) => kernel::backends(Some(backend)).into_iter().map(Some).collect(),
+            None => vec![Some(Backend::default())],
+        },
     };
+    let machines = vm::machines(args.how.against, args.how.wall_clock)?;
     let jobs: Vec<Job> = scenarios
         .into_iter()
         .flat_map(|(argument, mode, prepared)| {
@@ -47,7 +55,7 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
             })
         })
         .collect();
-    let results = run_all(args, &jobs, out)?;
+    let results = run_all(args, &jobs, machines.as_ref(), out)?;
     if args.format == Format::Json {
         let runs = jobs.iter().zip(&results).map(|(job, result)| (result, job.argument.as_str()));
         out.write_all(json::render(runs).as_bytes())?;
@@ -101,31 +109,42 @@ fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec
 const RUNS_AT_A_TIME: usize = 16;
 
 /// Runs all jobs; prints text as soon as it is available.
-fn run_all(args: &ScenarioArgs, jobs: &[Job], out: &mut dyn Write) -> Result<Vec<RunResult>, Stop> {
+fn run_all(
+    args: &ScenarioArgs,
+    jobs: &[Job],
+    machines: Option<&Machines>,
+    out: &mut dyn Write,
+) -> Result<Vec<RunResult>, Stop> {
     let mut progress = Progress::new(jobs.len(), args.format == Format::Json);
     let runs_at_a_time = match args.how.against {
         Against::Sim => RUNS_AT_A_TIME,
-        Against::Kernel => 1,
+        Against::Kernel | Against::Vm => 1,
     };
     let mut results = Vec::new();
     for jobs in jobs.chunks(runs_at_a_time) {
         let cases: Vec<_> = jobs.iter().map(|job| (&job.prepared, options(args, job.mode))).collect();
         let runs = match args.how.against {
-            Against::Sim => run_all_sim(&cases),
-            Against::Kernel => {
+            Against::Sim => {
+                run_all_sim(&cases).into_iter().map(|run| run.map(|run| traced(args, run))).collect()
+            }
+            Against::Kernel | Against::Vm => {
                 let on_kernel = |(job, (prepared, options)): (&Job, &(&Prepared, RunOptions))| {
-                    run_against_kernel(prepared, options, job.backend.unwrap_or_default())
+                    let backend = job.backend.unwrap_or_default();
+                    match machines {
+                        None => run_against_kernel(prepared, options, backend).map(|run| traced(args, run)),
+                        Some(machines) => machines.run(prepared, options, backend, args.trace.map(detail)),
+                    }
                 };
-                jobs.iter().zip(&cases).map(on_kernel).collect()
+                jobs.iter().zip(&cases).map(on_kernel).collect::<Vec<_>>()
             }
         };
         for (job, run) in jobs.iter().zip(runs) {
-            let Run { result, recording } = run.map_err(|error| stopped(&job.argument, error))?;
+            let Ran { result, trace } = run.map_err(|error| stopped(&job.argument, error))?;
             if args.format == Format::Text {
                 if !results.is_empty() {
                     writeln!(out, "\n")?;
                 }
-                print(args, job, &result, recording.as_ref(), out)?;
+                print(job, &result, trace.as_deref(), out)?;
             }
             progress.step(&job.argument);
             results.push(result);
@@ -139,33 +158,26 @@ fn options(args: &ScenarioArgs, mode: ProxyMode) -> RunOptions {
     RunOptions { family, seed: args.how.seed, is_recorded: args.trace.is_some(), ..RunOptions::new(mode) }
 }
 
-fn print(
-    args: &ScenarioArgs,
-    job: &Job,
-    result: &RunResult,
-    recording: Option<&Recording>,
-    out: &mut dyn Write,
-) -> Result<(), Stop> {
-    if let (Some(shown), Some(recording)) = (args.trace, recording) {
-        trace(shown, result, recording, out)?;
+fn print(job: &Job, result: &RunResult, trace: Option<&str>, out: &mut dyn Write) -> Result<(), Stop> {
+    if let Some(trace) = trace {
+        writeln!(out, "{trace}")?;
     }
     write!(out, "{}", RunText::new(result, &job.argument, Palette::COLOUR))?;
     Ok(out.flush()?)
 }
 
-fn trace(
-    shown: TraceShown,
-    result: &RunResult,
-    recording: &Recording,
-    out: &mut dyn Write,
-) -> Result<(), Stop> {
-    let repeats = match shown {
-        TraceShown::Distinct => Repeats::Folded,
-        TraceShown::All => Repeats::Full,
-    };
-    let names = Names(&recording.netns);
-    let text = StepsText::new(&result.steps, recording, names, repeats, Palette::COLOUR);
-    Ok(writeln!(out, "{text}")?)
+/// A run with the packet trace that was requested.
+fn traced(args: &ScenarioArgs, Run { result, recording }: Run) -> Ran {
+    let shown = args.trace.zip(recording);
+    let trace = shown.map(|(shown, recording)| vm::trace(&result, &recording, detail(shown)));
+    Ran { result, trace }
+}
+
+const fn detail(shown: TraceShown) -> TraceDetail {
+    match shown {
+        TraceShown::Distinct => TraceDetail::Distinct,
+        TraceShown::All => TraceDetail::All,
+    }
 }
 
 fn stopped(argument: &str, error: ArmError) -> Stop {

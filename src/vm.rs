@@ -1,16 +1,26 @@
-//! `hairpin lab vm`: the image of the virtual machine.
+//! `hairpin lab vm`, and the virtual machines of `--against vm`.
 
-use crate::cli::{VmCommand, VmPrepare};
+use crate::cli::{Against, VmCommand, VmGuest, VmPrepare};
 use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use conformance::arm::ArmError;
 use conformance::arm::vm::image::{DEFAULT_KERNEL, Image, Stage, folder};
+use conformance::arm::vm::message::TraceDetail;
+use conformance::arm::vm::{GuestTime, Machines, guest};
+use conformance::result::{Recording, RunResult};
+use reports::names::Names;
+use reports::palette::Palette;
+use reports::walk::text::Repeats;
+use reports::walk::text::steps::StepsText;
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop> {
+    if let VmCommand::Guest(args) = command {
+        return serve(args);
+    }
     let cache = cache()?;
     match command {
         VmCommand::Prepare(args) => prepare(args, &cache, out),
@@ -25,7 +35,44 @@ pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop
             }
             Ok(Exit::AsExpected)
         }
+        VmCommand::Guest(args) => serve(args),
     }
+}
+
+/// The virtual machines of a command; `None` for other arms.
+///
+/// # Errors
+/// A missing prerequisite, with exit code 3.
+pub(crate) fn machines(against: Against, is_wall_clock: bool) -> Result<Option<Machines>, Stop> {
+    match against {
+        Against::Sim | Against::Kernel => Ok(None),
+        Against::Vm => Machines::new(&cache()?, time(is_wall_clock)).map(Some).map_err(|error| match error {
+            ArmError::Missing(lacks) => Stop::Told {
+                exit: Exit::MachineLacks,
+                message: format!("error: this machine cannot run virtual machines\n  {lacks}"),
+            },
+            ArmError::Refused(_) | ArmError::Failed(_) | ArmError::Internal(_) => stopped(error),
+        }),
+    }
+}
+
+const fn time(is_wall_clock: bool) -> GuestTime {
+    if is_wall_clock { GuestTime::WallClock } else { GuestTime::Virtual }
+}
+
+/// `hairpin lab vm guest`: the whole machine ends with it.
+fn serve(args: &VmGuest) -> Result<Exit, Stop> {
+    guest::serve(time(args.wall_clock), &trace).map_err(stopped)?;
+    Ok(Exit::AsExpected)
+}
+
+/// The packet trace of a run, with colours: whoever prints it removes them if the output is not a terminal.
+pub(crate) fn trace(result: &RunResult, recording: &Recording, detail: TraceDetail) -> String {
+    let repeats = match detail {
+        TraceDetail::Distinct => Repeats::Folded,
+        TraceDetail::All => Repeats::Full,
+    };
+    StepsText::new(&result.steps, recording, Names(&recording.netns), repeats, Palette::COLOUR).to_string()
 }
 
 /// The folder of hairpin's files that can be made again (XDG Base Directory Specification).
@@ -43,7 +90,7 @@ pub(crate) fn cache() -> Result<PathBuf, Stop> {
     Ok(cache.join("hairpin"))
 }
 
-fn prepare(args: &VmPrepare, cache: &PathBuf, out: &mut dyn Write) -> Result<Exit, Stop> {
+fn prepare(args: &VmPrepare, cache: &Path, out: &mut dyn Write) -> Result<Exit, Stop> {
     let kernel = args.kernel.as_deref().unwrap_or(DEFAULT_KERNEL);
     let is_current = |image: &Image| args.kernel.is_none() || image.description.requested == kernel;
     let image = match Image::find(cache).map_err(stopped)?.filter(is_current) {

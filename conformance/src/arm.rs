@@ -13,6 +13,7 @@ pub mod vm;
 use std::time::Duration;
 
 use proxy_core::load::Load;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::netns::NetnsName;
@@ -106,7 +107,7 @@ pub trait Arm {
 }
 
 /// Why an arm could not continue.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum ArmError {
     /// User input was rejected: a sysctl or a rule. Exit code 2.
     #[error("{0}")]

@@ -1,9 +1,10 @@
 //! The two implementations of iptables.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The iptables implementation that loads rules. Both accept the same text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Backend {
     /// `iptables-legacy`: the kernel's xtables.
     #[default]

@@ -1,12 +1,14 @@
 //! Problems of an input with their positions, for the author to fix.
 
+use serde::{Deserialize, Serialize};
+
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::yaml::Span;
 
 /// A text and the name under which its author knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// A path, or the name of a built-in scenario, or `<stdin>`.
     pub name: String,

@@ -2,13 +2,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::counters::RuleCounter;
 use crate::frame::FrameDifference;
 use crate::observation::{ConntrackObservation, EndpointName, Mismatch, Outcome, RawFlow};
 use crate::scenario::OutcomePattern;
 
 /// A difference between the simulator and the kernel.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Serialized, it becomes text ([`DisagreementKind::Relayed`]): details matter where it is found, and only there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Relayed", into = "Relayed")]
 pub struct Disagreement {
     /// The step, counted from 1.
     pub step: usize,
@@ -77,6 +82,63 @@ pub enum DisagreementKind {
         /// The probability of counts so different, if both have the same distribution.
         p_value: f64,
     },
+    /// A difference that was found in a virtual machine.
+    Relayed {
+        /// What differs.
+        aspect: Aspect,
+        /// Its description.
+        text: String,
+    },
+}
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aspect {
+    /// Observations of a client and its server, or of a script.
+    Flow,
+    /// Frames.
+    Frame,
+    /// Conntrack tables.
+    Conntrack,
+    /// Rule counters.
+    Counters,
+    /// The choice of endpoints, or how connections end.
+    Choices,
+}
+
+impl DisagreementKind {
+    /// What differs.
+    pub const fn aspect(&self) -> Aspect {
+        match self {
+            // A script's results are those of its connection.
+            Self::Flow { .. } | Self::Script { .. } | Self::Unexplained { .. } => Aspect::Flow,
+            Self::Frame(_) => Aspect::Frame,
+            Self::Conntrack { .. } => Aspect::Conntrack,
+            Self::Counters { .. } => Aspect::Counters,
+            Self::Choices { .. } | Self::Outcomes { .. } => Aspect::Choices,
+            Self::Relayed { aspect, .. } => *aspect,
+        }
+    }
+}
+
+/// The serialized form of a [`Disagreement`].
+#[derive(Serialize, Deserialize)]
+struct Relayed {
+    step: usize,
+    aspect: Aspect,
+    text: String,
+}
+
+impl From<Disagreement> for Relayed {
+    fn from(Disagreement { step, kind }: Disagreement) -> Self {
+        Self { step, aspect: kind.aspect(), text: kind.to_string() }
+    }
+}
+
+impl From<Relayed> for Disagreement {
+    fn from(Relayed { step, aspect, text }: Relayed) -> Self {
+        Self { step, kind: DisagreementKind::Relayed { aspect, text } }
+    }
 }
 
 /// An outcome, who answered, and how often on the simulator and on the kernel.
@@ -84,16 +146,21 @@ pub type OutcomeRow = ((Outcome, Option<EndpointName>), u32, u32);
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "step {}: ", self.step)?;
-        match &self.kind {
-            DisagreementKind::Flow { number, sim, kernel } => {
+        write!(formatter, "step {}: {}", self.step, self.kind)
+    }
+}
+
+impl fmt::Display for DisagreementKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow { number, sim, kernel } => {
                 write!(formatter, "connection {number}: simulator: {}; kernel: {}", sim, kernel)
             }
-            DisagreementKind::Script { sim, kernel } => {
+            Self::Script { sim, kernel } => {
                 let [sim, kernel] = [sim, kernel].map(|side| Mismatch::describe(side.as_ref()));
                 write!(formatter, "the script: simulator: {sim}; kernel: {kernel}")
             }
-            DisagreementKind::Unexplained { number, sim, kernel } => {
+            Self::Unexplained { number, sim, kernel } => {
                 match number {
                     Some(number) => write!(formatter, "connection {number}")?,
                     None => write!(formatter, "the script")?,
@@ -106,8 +173,8 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            DisagreementKind::Frame(difference) => difference.fmt(formatter),
-            DisagreementKind::Conntrack { node, only_sim, only_kernel } => {
+            Self::Frame(difference) => difference.fmt(formatter),
+            Self::Conntrack { node, only_sim, only_kernel } => {
                 write!(formatter, "conntrack of {node}:")?;
                 for (name, entries) in [("simulator", only_sim), ("kernel", only_kernel)] {
                     for entry in entries {
@@ -116,7 +183,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            DisagreementKind::Counters { node, rules } => {
+            Self::Counters { node, rules } => {
                 write!(formatter, "rules of {node}:")?;
                 for (sim, kernel) in rules {
                     let Some(RuleCounter { table, rule, .. }) = sim.as_ref().or(kernel.as_ref()) else {
@@ -131,7 +198,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            DisagreementKind::Choices { rows, p_value } => {
+            Self::Choices { rows, p_value } => {
                 write!(formatter, "the kernel's choices do not fit the exact shares (p = {p_value:.1e}):")?;
                 for (endpoint, share, count) in rows {
                     let name = endpoint.as_ref().map_or("nobody".to_owned(), ToString::to_string);
@@ -139,7 +206,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
-            DisagreementKind::Outcomes { rows, p_value } => {
+            Self::Outcomes { rows, p_value } => {
                 write!(
                     formatter,
                     "connections end differently on links that lose frames (p = {p_value:.1e}):"
@@ -153,6 +220,7 @@ impl fmt::Display for Disagreement {
                 }
                 Ok(())
             }
+            Self::Relayed { text, .. } => formatter.write_str(text),
         }
     }
 }

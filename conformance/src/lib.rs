@@ -46,6 +46,7 @@ pub mod random;
 pub mod result;
 pub mod runner;
 pub mod scenario;
+mod serial;
 pub mod settings;
 pub mod shares;
 pub mod statistics;

@@ -1,17 +1,19 @@
 //! The result of a run: observations, shares, and failed expectations.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use sim::draws::Weight;
 use sim::trace::TraceEvent;
 
+use crate::arm::vm::Guest;
 use crate::backend::Backend;
 use crate::disagreement::Disagreement;
 use crate::observation::{EndpointName, FlowObservation};
 use crate::scenario::{IpFamilies, ProxyMode, Share};
 
 /// One scenario in one mode and family with one seed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     /// The scenario's name.
     pub scenario: String,
@@ -27,6 +29,8 @@ pub struct RunResult {
     pub arm: ArmKind,
     /// Which iptables loaded the rules; `None` on the simulator.
     pub backend: Option<Backend>,
+    /// The virtual machine; `None` on other arms.
+    pub guest: Option<Guest>,
     /// The seed of every random decision.
     pub seed: u64,
     /// Hash over all events; `None` if the arm records none.
@@ -45,23 +49,26 @@ impl RunResult {
 }
 
 /// The arm on which a scenario is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ArmKind {
     /// The simulator.
     Sim,
     /// Network namespaces of this machine's kernel.
     Kernel,
+    /// Network namespaces of a virtual machine's kernel.
+    Vm,
 }
 
 impl ArmKind {
     /// All arms, in report order.
-    pub const ALL: [Self; 2] = [Self::Sim, Self::Kernel];
+    pub const ALL: [Self; 3] = [Self::Sim, Self::Kernel, Self::Vm];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sim => "sim",
             Self::Kernel => "kernel",
+            Self::Vm => "vm",
         }
     }
 
@@ -78,11 +85,12 @@ impl fmt::Display for ArmKind {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepResult {
     /// Its name.
     pub name: String,
-    /// Its action: `connect`, `apply`, …
+    /// Its action: `connect`, `apply`, … Not serialized: the reader has the scenario.
+    #[serde(skip)]
     pub action: &'static str,
     /// Every connection, in order.
     pub flows: Vec<FlowObservation>,
@@ -104,13 +112,14 @@ impl StepResult {
 }
 
 /// How often one endpoint answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointShare {
     /// The endpoint; `None` for connections without a response.
     pub endpoint: Option<EndpointName>,
     /// The expected share.
     pub expected: Option<Share>,
     /// Its exact probability, if the arm can enumerate every decision.
+    #[serde(with = "crate::serial::weight")]
     pub weight: Option<Weight>,
     /// Number of connections that it answered.
     pub count: u32,
@@ -126,7 +135,7 @@ impl EndpointShare {
 }
 
 /// A failed expectation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The expectation's subject.
     pub subject: Subject,
@@ -143,7 +152,7 @@ impl fmt::Display for Failure {
 }
 
 /// The subject of an expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// Outcomes of connections.
     Outcome,

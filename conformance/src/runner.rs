@@ -135,6 +135,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         family: options.family,
         arm,
         backend: None,
+        guest: None,
         seed: options.seed,
         trace_hash,
         steps,

@@ -1,7 +1,7 @@
 //! Runs as one JSON document for other programs.
 //!
-//! These types mirror those in `conformance::result`, which are not serializable: the internal types may change, this
-//! document only grows. A test checks it against its JSON Schema, `docs/report.schema.json`.
+//! These types mirror those in `conformance::result`, whose own serialized form is internal and may change: this document
+//! only grows. A test checks it against its JSON Schema, `docs/report.schema.json`.
 
 mod document;
 
@@ -41,7 +41,7 @@ pub fn render_suite(finished: &[Finished<'_>]) -> String {
 }
 
 fn written(runs: Vec<Run>, not_run: Vec<NotRun>) -> String {
-    let is_on_kernel = |arm: &str| arm == ArmKind::Kernel.name();
+    let is_on_kernel = |arm: &str| [ArmKind::Kernel, ArmKind::Vm].iter().any(|kernel| kernel.name() == arm);
     let mut arms = runs.iter().map(|run| &run.arm).chain(not_run.iter().map(|run| &run.arm));
     let lab_settings = match arms.any(|arm| is_on_kernel(arm)) {
         true => LAB_SETTINGS.iter().map(LabSetting::new).collect(),
@@ -90,6 +90,7 @@ impl Run {
             family: run.family.name().to_owned(),
             arm: run.arm.name().to_owned(),
             backend: run.backend.map(|backend| backend.name().to_owned()),
+            guest_kernel: run.guest.as_ref().map(|guest| guest.release.clone()),
             seed: run.seed,
             trace_hash: run.trace_hash.map(|hash| format!("{hash:016x}")),
             passed: run.passed(),

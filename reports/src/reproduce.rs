@@ -1,5 +1,6 @@
 //! The command that reproduces a run.
 
+use conformance::arm::vm::GuestTime;
 use conformance::backend::Backend;
 use conformance::result::{ArmKind, RunResult};
 use conformance::scenario::{IpFamilies, ProxyMode};
@@ -20,26 +21,33 @@ pub struct Reproduce<'a> {
     pub arm: ArmKind,
     /// Which iptables loads the rules; `None` on the simulator.
     pub backend: Option<Backend>,
+    /// How time passes in a virtual machine.
+    pub time: GuestTime,
 }
 
 impl<'a> Reproduce<'a> {
     /// The command for a run whose scenario was given as `argument`.
-    pub const fn new(run: &RunResult, argument: &'a str) -> Self {
+    pub fn new(run: &RunResult, argument: &'a str) -> Self {
         let RunResult { mode, family, seed, arm, backend, .. } = *run;
-        Self { argument, mode, family, seed, arm, backend }
+        let time = run.guest.as_ref().map_or(GuestTime::Virtual, |guest| guest.time);
+        Self { argument, mode, family, seed, arm, backend, time }
     }
 }
 
 impl Display for Reproduce<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { argument, mode, family, seed, arm, backend } = self;
+        let Self { argument, mode, family, seed, arm, backend, time } = self;
         let scenario = quoted(argument);
         write!(f, "hairpin scenario {scenario} --mode {mode} --family {family} --seed {seed}")?;
         match arm {
             ArmKind::Sim => {}
-            ArmKind::Kernel => write!(f, " --against {arm}")?,
+            ArmKind::Kernel | ArmKind::Vm => write!(f, " --against {arm}")?,
         }
-        backend.map_or(Ok(()), |backend| write!(f, " --backend {backend}"))
+        backend.map_or(Ok(()), |backend| write!(f, " --backend {backend}"))?;
+        match time {
+            GuestTime::Virtual => Ok(()),
+            GuestTime::WallClock => f.write_str(" --wall-clock"),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
 use crate::text::steps::{table, write_table};
-use crate::text::{LabSettings, OUT_OF_MODEL, disagreements, failures};
+use crate::text::{ArmName, LabSettings, OUT_OF_MODEL, disagreements, failures};
 use conformance::arm::ArmError;
+use conformance::arm::vm::{GuestTime, Machines};
 use conformance::result::{ArmKind, RunResult};
 use conformance::suite::known::CaseStatus;
 use conformance::suite::run::{Case, Finished};
@@ -35,11 +36,10 @@ impl<'a> SuiteText<'a> {
     }
 
     fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Some(Finished { case: Case { family, seed, .. }, .. }) = self.runs.first() else { return Ok(()) };
-        let arm = match self.is_on_kernel() {
-            true => "this machine's kernel, with the simulator beside it",
-            false => "the simulator",
+        let Some(Finished { case: case @ Case { family, seed, .. }, .. }) = self.runs.first() else {
+            return Ok(());
         };
+        let arm = ArmName { arm: arm_of(case), guest: case.machines.map(Machines::guest) };
         let heading = self.paint(Tone::Heading, "conformance");
         writeln!(f, "{heading}  family {family}, seed {seed}, on {arm}")?;
         if self.is_on_kernel() {
@@ -174,15 +174,17 @@ fn run_title(case: &Case<'_>) -> String {
 
 /// The command that runs this case alone.
 pub(crate) fn reproduce<'a>(case: &Case<'a>) -> Reproduce<'a> {
-    let Case { member, mode, family, seed, backend } = *case;
-    Reproduce { argument: &member.argument, mode, family, seed, arm: arm_of(case), backend }
+    let Case { member, mode, family, seed, backend, .. } = *case;
+    let time = case.machines.map_or(GuestTime::Virtual, |machines| machines.guest().time);
+    Reproduce { argument: &member.argument, mode, family, seed, arm: arm_of(case), backend, time }
 }
 
 /// The arm of a case.
 pub(crate) const fn arm_of(case: &Case<'_>) -> ArmKind {
-    match case.backend {
-        None => ArmKind::Sim,
-        Some(_) => ArmKind::Kernel,
+    match (case.backend, case.machines) {
+        (None, _) => ArmKind::Sim,
+        (Some(_), None) => ArmKind::Kernel,
+        (Some(_), Some(_)) => ArmKind::Vm,
     }
 }
 

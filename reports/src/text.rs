@@ -8,6 +8,7 @@ pub(crate) mod steps;
 
 use crate::palette::{Palette, Tone};
 use crate::reproduce::Reproduce;
+use conformance::arm::vm::Guest;
 use conformance::result::{ArmKind, RunResult, StepResult};
 use conformance::settings::{LAB_SETTINGS, LabSetting};
 use std::fmt::{self, Display, Formatter};
@@ -37,7 +38,7 @@ pub struct RunText<'a> {
 
 impl<'a> RunText<'a> {
     /// Prepares a run for printing. `argument` is the scenario as given on the command line.
-    pub const fn new(run: &'a RunResult, argument: &'a str, palette: Palette) -> Self {
+    pub fn new(run: &'a RunResult, argument: &'a str, palette: Palette) -> Self {
         Self { run, reproduce: Reproduce::new(run, argument), palette }
     }
 
@@ -50,11 +51,11 @@ impl<'a> RunText<'a> {
         let run = self.run;
         writeln!(f, "{}  {}", self.paint(Tone::Heading, &run.scenario), run.intent)?;
         let backend = run.backend.map(|backend| format!(", back end {backend}")).unwrap_or_default();
-        let arm = arm_name(run.arm);
+        let arm = ArmName { arm: run.arm, guest: run.guest.clone() };
         writeln!(f, "mode {}{backend}, family {}, seed {}, on {arm}", run.mode, run.family, run.seed)?;
         match run.arm {
             ArmKind::Sim => writeln!(f, "{}", self.paint(Tone::Dim, format!("not modelled: {OUT_OF_MODEL}"))),
-            ArmKind::Kernel => write!(f, "{}", self.paint(Tone::Dim, LabSettings)),
+            ArmKind::Kernel | ArmKind::Vm => write!(f, "{}", self.paint(Tone::Dim, LabSettings)),
         }
     }
 
@@ -71,7 +72,7 @@ impl<'a> RunText<'a> {
             ArmKind::Sim if !self.run.steps.iter().all(StepResult::passed) => {
                 writeln!(f, "\npacket trace: {} --trace", self.reproduce)
             }
-            ArmKind::Sim | ArmKind::Kernel => Ok(()),
+            ArmKind::Sim | ArmKind::Kernel | ArmKind::Vm => Ok(()),
         }
     }
 
@@ -110,10 +111,22 @@ impl Display for RunText<'_> {
     }
 }
 
-const fn arm_name(arm: ArmKind) -> &'static str {
-    match arm {
-        ArmKind::Sim => "the simulator",
-        ArmKind::Kernel => "this machine's kernel, with the simulator beside it",
+/// Where a run takes place, in words.
+pub(crate) struct ArmName {
+    pub(crate) arm: ArmKind,
+    pub(crate) guest: Option<Guest>,
+}
+
+impl Display for ArmName {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.arm {
+            ArmKind::Sim => f.write_str("the simulator"),
+            ArmKind::Kernel => f.write_str("this machine's kernel, with the simulator beside it"),
+            ArmKind::Vm => {
+                let release = self.guest.as_ref().map_or("unknown", |guest| guest.release.as_str());
+                write!(f, "Linux {release} in a virtual machine, with the simulator beside it")
+            }
+        }
     }
 }
 

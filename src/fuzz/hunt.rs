@@ -27,6 +27,8 @@ pub(super) struct Hunt<'a> {
     pub(super) examine: &'a Examine<'a>,
     /// Maximum number of smaller clusters to try.
     pub(super) shrink_tries: usize,
+    /// True if a run does not depend on how busy the machine is: on the simulator, and in virtual time.
+    pub(super) is_exact: bool,
     /// Every run takes a read lock; a run that must be alone takes a write lock.
     pub(super) machine: RwLock<()>,
 }
@@ -60,21 +62,21 @@ pub(super) enum Recurrence {
 }
 
 impl Recurrence {
-    /// Classifies a failure that occurred once. The simulator does not depend on the machine. On a kernel, a late
+    /// Classifies a failure that occurred once. An exact run does not depend on how busy the machine is. On this machine's kernel, a late
     /// machine makes observations differ and tools fail, but it fails no assertion, and does not affect the simulator's
     /// events.
-    const fn of_once(examined: Examined, kind: AnomalyKind) -> Self {
-        match (examined, kind) {
-            (Examined::Sim, _)
+    const fn of_once(is_exact: bool, kind: AnomalyKind) -> Self {
+        match (is_exact, kind) {
+            (true, _)
             | (
-                Examined::Kernel(_),
+                false,
                 AnomalyKind::Refused
                 | AnomalyKind::Panicked
                 | AnomalyKind::Indeterminate
                 | AnomalyKind::PacketLife,
             ) => Self::SeldomUnexplained,
             (
-                Examined::Kernel(_),
+                false,
                 AnomalyKind::Stopped
                 | AnomalyKind::Flow
                 | AnomalyKind::Frame
@@ -141,13 +143,10 @@ impl Hunt<'_> {
         (self.examine)(text, examined)
     }
 
-    /// Reruns a cluster alone until it has failed again: once on the simulator, in most of the runs on a kernel.
+    /// Reruns a cluster alone until it has failed again: once if runs are exact, else in most of the runs.
     fn again(&self, text: &str, examined: Examined) -> Result<Option<Anomaly>, ArmError> {
         let _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
-        let mut more = match examined {
-            Examined::Sim => 1,
-            Examined::Kernel(_) => AGAIN_ON_KERNEL,
-        };
+        let mut more = if self.is_exact { 1 } else { AGAIN_ON_KERNEL };
         for _ in 0..RUN_AGAIN {
             if let Some(finding) = (self.examine)(text, examined)? {
                 more -= 1;
@@ -168,7 +167,7 @@ impl Hunt<'_> {
         let Some(first) = self.run(&text, examined)? else { return Ok(HuntResult::Good) };
         let Some(again) = self.again(&text, examined)? else {
             // Smaller clusters would not be conclusive either.
-            let recurrence = Recurrence::of_once(examined, first.kind);
+            let recurrence = Recurrence::of_once(self.is_exact, first.kind);
             let caught = Caught { examined, finding: first, text, recurrence };
             return Ok(HuntResult::Bad(Box::new(caught)));
         };

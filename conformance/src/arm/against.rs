@@ -269,7 +269,8 @@ impl PairedArm {
                 | DisagreementKind::Outcomes { .. }
                 | DisagreementKind::Conntrack { .. }
                 | DisagreementKind::Counters { .. }
-                | DisagreementKind::Choices { .. } => false,
+                | DisagreementKind::Choices { .. }
+                | DisagreementKind::Relayed { .. } => false,
             };
             if !self.disagreements.iter().any(is_same) {
                 let step = self.step_starts.iter().filter(|start| **start <= difference.at).count();

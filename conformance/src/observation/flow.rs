@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use proxy_core::objects::Protocol;
+use serde::{Deserialize, Serialize};
 use sim::trace::Outcome;
 
 use super::DropObservation;
@@ -11,7 +12,7 @@ use crate::dns::{self, Resolved};
 use crate::scenario::{ObjectName, OutcomePattern};
 
 /// The protocol of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP.
     Tcp,
@@ -45,7 +46,7 @@ impl Transport {
 }
 
 /// One connection, or one datagram or echo request with its response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowObservation {
     /// The client, as the step names it.
     pub from: String,
@@ -54,6 +55,7 @@ pub struct FlowObservation {
     /// The protocol.
     pub protocol: Transport,
     /// The outcome for the client.
+    #[serde(with = "crate::serial::OutcomeForm")]
     pub outcome: Outcome,
     /// The node whose kube-proxy would choose the endpoint; `None` if the connection passes no node.
     pub via: Option<String>,
@@ -66,7 +68,7 @@ pub struct FlowObservation {
 }
 
 /// The endpoint of a connection.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EndpointName {
     /// A Pod: `pod/web-0`, `pod/prod/web-0`.
     Pod(ObjectName),

@@ -1,5 +1,6 @@
 //! Runs a world and reports what is wrong with it.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,7 +11,7 @@ use crate::arm::ArmError;
 use crate::backend::Backend;
 use crate::caught::caught;
 use crate::diagnostic::{Source, Style, has_errors, render};
-use crate::disagreement::{Disagreement, DisagreementKind};
+use crate::disagreement::{Aspect, Disagreement};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
 use crate::result::{Recording, Run};
@@ -29,7 +30,7 @@ pub enum Examined {
 }
 
 /// A failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomaly {
     /// Its kind.
     pub kind: AnomalyKind,
@@ -38,7 +39,7 @@ pub struct Anomaly {
 }
 
 /// The kind of a failure; shrinking preserves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AnomalyKind {
     /// The text is not a valid scenario.
     Refused,
@@ -134,15 +135,12 @@ fn run_mode(prepared: &Prepared, options: &RunOptions, by: Examined) -> Result<O
 }
 
 fn kind_of(disagreement: &Disagreement) -> AnomalyKind {
-    match &disagreement.kind {
-        // A script's results are those of its connection.
-        DisagreementKind::Flow { .. }
-        | DisagreementKind::Script { .. }
-        | DisagreementKind::Unexplained { .. } => AnomalyKind::Flow,
-        DisagreementKind::Frame(_) => AnomalyKind::Frame,
-        DisagreementKind::Conntrack { .. } => AnomalyKind::Conntrack,
-        DisagreementKind::Counters { .. } => AnomalyKind::Counters,
-        DisagreementKind::Choices { .. } | DisagreementKind::Outcomes { .. } => AnomalyKind::Choices,
+    match disagreement.kind.aspect() {
+        Aspect::Flow => AnomalyKind::Flow,
+        Aspect::Frame => AnomalyKind::Frame,
+        Aspect::Conntrack => AnomalyKind::Conntrack,
+        Aspect::Counters => AnomalyKind::Counters,
+        Aspect::Choices => AnomalyKind::Choices,
     }
 }
 

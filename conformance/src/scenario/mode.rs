@@ -3,9 +3,10 @@
 use std::fmt;
 
 use proxy_core::generator::Generator;
+use serde::{Deserialize, Serialize};
 
 /// How kube-proxy implements Services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ProxyMode {
     /// iptables rules.
     Iptables,
@@ -77,7 +78,7 @@ impl fmt::Display for ProxyMode {
 }
 
 /// Address families of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IpFamilies {
     /// IPv4 only.
     Ipv4,

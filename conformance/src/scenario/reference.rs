@@ -16,11 +16,12 @@ use std::net::IpAddr;
 
 use proxy_core::ObjectError;
 use proxy_core::objects::{Kind, Object};
+use serde::{Deserialize, Serialize};
 
 use crate::scenario::FieldFault;
 
 /// Namespace and name of an object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectName {
     /// Its namespace, `default` if omitted.
     pub namespace: String,

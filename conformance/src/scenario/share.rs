@@ -1,9 +1,10 @@
 //! Exact shares: `1/3`, `0`, `1`, `0.25`.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A fraction from 0 to 1, in lowest terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Share {
     numerator: u32,
     denominator: u32,

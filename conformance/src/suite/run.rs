@@ -11,6 +11,7 @@ use super::known::{CaseStatus, KnownDifference};
 use super::shard::Shard;
 use crate::arm::ArmError;
 use crate::arm::kernel::{side_by_side, timed};
+use crate::arm::vm::{GuestTime, Machines};
 use crate::backend::Backend;
 use crate::caught::caught;
 use crate::prepare::Prepared;
@@ -36,7 +37,7 @@ pub struct Selection {
     pub mode: Option<ProxyMode>,
     /// Address families.
     pub family: IpFamilies,
-    /// iptables back ends on this machine's kernel; empty for the simulator.
+    /// iptables back ends on a kernel; empty for the simulator.
     pub backends: Vec<Backend>,
     /// Only matching runs.
     pub filter: Option<Filter>,
@@ -55,8 +56,10 @@ pub struct Case<'a> {
     pub family: IpFamilies,
     /// The seed of every random decision.
     pub seed: u64,
-    /// The iptables back end on this machine's kernel; `None` for the simulator.
+    /// The iptables back end on a kernel; `None` for the simulator.
     pub backend: Option<Backend>,
+    /// Virtual machines whose kernels are used instead of this machine's.
+    pub machines: Option<&'a Machines>,
 }
 
 /// A finished run of a suite.
@@ -85,7 +88,8 @@ impl Selection {
         for member in members {
             for mode in member.prepared.modes.iter().copied().filter(|mode| self.means(member, *mode)) {
                 let family = self.family;
-                cases.extend(backends.iter().map(|&backend| Case { member, mode, family, seed, backend }));
+                let case = |&backend: &_| Case { member, mode, family, seed, backend, machines: None };
+                cases.extend(backends.iter().map(case));
             }
         }
         let mut index = 0..;
@@ -102,17 +106,29 @@ impl Selection {
 }
 
 impl Case<'_> {
+    /// True if a run does not depend on how busy this machine is.
+    fn is_exact(&self) -> bool {
+        match self.backend {
+            None => true,
+            Some(_) => self.machines.is_some_and(|machines| machines.guest().time == GuestTime::Virtual),
+        }
+    }
+
     fn run(&self) -> Result<RunResult, ArmError> {
         let options =
             RunOptions { family: self.family, seed: self.seed, ..RunOptions::unrecorded(self.mode) };
         let prepared = &self.member.prepared;
-        let run = || match self.backend {
-            None => run_sim(prepared, &options),
-            Some(backend) => run_against_kernel(prepared, &options, backend),
+        let result = |Run { result, recording: _ }| result;
+        let run = || match (self.backend, self.machines) {
+            (None, _) => run_sim(prepared, &options).map(result),
+            (Some(backend), None) => run_against_kernel(prepared, &options, backend).map(result),
+            (Some(backend), Some(machines)) => {
+                machines.run(prepared, &options, backend, None).map(|ran| ran.result)
+            }
         };
         // An assertion that fails here does not affect the other runs.
         let panicked = |message| Err(ArmError::Internal(format!("an assertion failed: {message}")));
-        caught(run).unwrap_or_else(panicked).map(|Run { result, recording: _ }| result)
+        caught(run).unwrap_or_else(panicked)
     }
 }
 
@@ -136,9 +152,9 @@ impl<'a> Finished<'a> {
         self.earlier.len() + 1
     }
 
-    /// True if it should be retried. The simulator is deterministic.
-    const fn needs_retry(&self, retries: usize) -> bool {
-        self.earlier.len() < retries && self.case.backend.is_some() && !self.verdict.is_as_expected()
+    /// True if it should be retried: a busy machine may be the reason.
+    fn needs_retry(&self, retries: usize) -> bool {
+        self.earlier.len() < retries && !self.case.is_exact() && !self.verdict.is_as_expected()
     }
 
     /// Retries while needed, then calls `is_done`.

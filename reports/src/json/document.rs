@@ -77,6 +77,8 @@ pub struct Run {
     pub arm: String,
     /// Which iptables loaded the rules on a kernel: `legacy` or `nft`; null on the simulator.
     pub backend: Option<String>,
+    /// The release of a virtual machine's kernel, as `uname -r` prints it; null on other arms.
+    pub guest_kernel: Option<String>,
     /// Seed of every random decision.
     pub seed: u64,
     /// Hash over all events, 16 hexadecimal digits; equal runs have equal hashes on every machine. Null where events

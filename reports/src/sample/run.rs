@@ -96,6 +96,7 @@ pub(crate) fn passed() -> RunResult {
         family: IpFamilies::Ipv4,
         arm: ArmKind::Sim,
         backend: None,
+        guest: None,
         seed: 0,
         trace_hash: Some(0x0123_4567_89ab_cdef),
         steps: vec![balanced, scale, silent],

@@ -26,7 +26,7 @@ pub(crate) fn members() -> Vec<SuiteMember> {
 }
 
 fn case(member: &SuiteMember, backend: Option<Backend>) -> Case<'_> {
-    Case { member, mode: ProxyMode::Iptables, family: IpFamilies::Ipv4, seed: 0, backend }
+    Case { member, mode: ProxyMode::Iptables, family: IpFamilies::Ipv4, seed: 0, backend, machines: None }
 }
 
 /// One passed and one failed run.

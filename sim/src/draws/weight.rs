@@ -27,6 +27,11 @@ impl Weight {
         Self::reduced(BigUint::from(numerator), u64::from(exponent))
     }
 
+    /// `mantissa / 2^exponent`: the inverse of [`Weight::mantissa`] and [`Weight::exponent`].
+    pub fn of_parts(mantissa: BigUint, exponent: u64) -> Self {
+        Self::reduced(mantissa, exponent)
+    }
+
     /// Always.
     pub fn one() -> Self {
         Self::new(1, 0)

@@ -3,14 +3,25 @@ use conformance::backend::Backend;
 use std::sync::atomic::AtomicUsize;
 
 /// Runs one cluster that fails in its first `bad_runs` runs. Returns what was caught, and the number of runs.
-fn hunt(examined: Examined, kind: AnomalyKind, bad_runs: usize) -> (Option<Recurrence>, usize) {
+fn hunt(
+    examined: Examined,
+    is_exact: bool,
+    kind: AnomalyKind,
+    bad_runs: usize,
+) -> (Option<Recurrence>, usize) {
     let runs = AtomicUsize::new(0);
     let examine = |_: &str, _: Examined| {
         let is_bad = runs.fetch_add(1, Ordering::Relaxed) < bad_runs;
         Ok(is_bad.then(|| Anomaly { kind, text: String::new() }))
     };
-    let hunt =
-        Hunt { seed: 0, examined: &[examined], examine: &examine, shrink_tries: 5, machine: RwLock::new(()) };
+    let hunt = Hunt {
+        seed: 0,
+        examined: &[examined],
+        examine: &examine,
+        shrink_tries: 5,
+        is_exact,
+        machine: RwLock::new(()),
+    };
     let mut recurrence = None;
     let take = |index, verdict| {
         assert_eq!(index, 3);
@@ -28,18 +39,25 @@ fn hunt(examined: Examined, kind: AnomalyKind, bad_runs: usize) -> (Option<Recur
 fn only_a_late_machine_excuses_what_seldom_comes_again() {
     let kernel = Examined::Kernel(Backend::Legacy);
     let once = 1 + RUN_AGAIN as usize;
-    for (examined, kind, bad_runs, expected, runs) in [
-        (Examined::Sim, AnomalyKind::Indeterminate, 0, None, 1),
+    for (examined, is_exact, kind, bad_runs, expected, runs) in [
+        (Examined::Sim, true, AnomalyKind::Indeterminate, 0, None, 1),
         // The simulator must fail in every run or in none.
-        (Examined::Sim, AnomalyKind::Indeterminate, 1, Some(Recurrence::SeldomUnexplained), once),
-        (Examined::Sim, AnomalyKind::Stopped, 1, Some(Recurrence::SeldomUnexplained), once),
-        (Examined::Sim, AnomalyKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
-        (kernel, AnomalyKind::Frame, 1, Some(Recurrence::SeldomAsMachineWasLate), once),
-        (kernel, AnomalyKind::Frame, 2, Some(Recurrence::SeldomAsMachineWasLate), once),
-        (kernel, AnomalyKind::Frame, 3, Some(Recurrence::Again { worlds: 6 }), 8),
+        (Examined::Sim, true, AnomalyKind::Indeterminate, 1, Some(Recurrence::SeldomUnexplained), once),
+        (Examined::Sim, true, AnomalyKind::Stopped, 1, Some(Recurrence::SeldomUnexplained), once),
+        (Examined::Sim, true, AnomalyKind::Indeterminate, 2, Some(Recurrence::Again { worlds: 6 }), 7),
+        // In virtual time, no machine is late.
+        (kernel, true, AnomalyKind::Frame, 1, Some(Recurrence::SeldomUnexplained), once),
+        (kernel, true, AnomalyKind::Frame, 2, Some(Recurrence::Again { worlds: 6 }), 7),
+        (kernel, false, AnomalyKind::Frame, 1, Some(Recurrence::SeldomAsMachineWasLate), once),
+        (kernel, false, AnomalyKind::Frame, 2, Some(Recurrence::SeldomAsMachineWasLate), once),
+        (kernel, false, AnomalyKind::Frame, 3, Some(Recurrence::Again { worlds: 6 }), 8),
         // Late frames cannot fail an assertion.
-        (kernel, AnomalyKind::Panicked, 1, Some(Recurrence::SeldomUnexplained), once),
+        (kernel, false, AnomalyKind::Panicked, 1, Some(Recurrence::SeldomUnexplained), once),
     ] {
-        assert_eq!(hunt(examined, kind, bad_runs), (expected, runs), "{examined:?} {kind} {bad_runs}");
+        assert_eq!(
+            hunt(examined, is_exact, kind, bad_runs),
+            (expected, runs),
+            "{examined:?} {kind} {bad_runs}"
+        );
     }
 }

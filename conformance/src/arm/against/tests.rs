@@ -75,6 +75,7 @@ const fn kind(subject: &DisagreementKind) -> &'static str {
         DisagreementKind::Counters { .. } => "counters",
         DisagreementKind::Choices { .. } => "choices",
         DisagreementKind::Outcomes { .. } => "outcomes",
+        DisagreementKind::Relayed { .. } => "relayed",
     }
 }
 

@@ -2,19 +2,19 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`package`] | Debian packages: downloaded and read, never installed |
-//! | [`kernel`] | the uncompressed kernel |
-//! | [`modules`] | the kernel's modules |
-//! | [`programs`] | programs with their libraries |
-//! | [`elf`] | what these need to know about ELF files |
-//! | [`tree`] | files, and the archive that a kernel unpacks |
+//! | `package` | Debian packages: downloaded and read, never installed |
+//! | `kernel` | the uncompressed kernel |
+//! | `modules` | the kernel's modules |
+//! | `programs` | programs with their libraries |
+//! | `elf` | what these need to know about ELF files |
+//! | `tree` | files, and the archive that a kernel unpacks |
 
-mod elf;
+pub(super) mod elf;
 mod kernel;
 mod modules;
 mod package;
 mod programs;
-mod tree;
+pub(super) mod tree;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -27,7 +27,7 @@ use self::tree::{MERGED, Node, Tree};
 use crate::arm::ArmError;
 
 /// Raised when images are made differently, so that older ones are made anew.
-const RECIPE: u32 = 1;
+pub(super) const RECIPE: u32 = 1;
 
 /// The kernel of an image unless another is requested: Debian's kernel for virtual machines, which is small and has IPVS.
 pub const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
@@ -218,7 +218,8 @@ fn write(folder: &Path, vmlinux: &[u8], root: &Tree, description: &Description) 
     };
     archive().map_err(|error| failed(&image.root(), &error))?;
     let path = folder.join(DESCRIPTION);
-    let text = serde_json::to_string_pretty(description).map_err(|error| ArmError::Internal(error.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(description).map_err(|error| ArmError::Internal(error.to_string()))?;
     fs::write(&path, text).map_err(|error| failed(&path, &error))
 }
 
@@ -242,7 +243,8 @@ mod tests {
         assert_eq!(Image::find(cache), Ok(None));
         assert_eq!(Image::remove(cache), Ok(false));
         for (recipe, is_found) in [(RECIPE, true), (RECIPE + 1, false)] {
-            write(&folder(cache), b"kernel", &Tree::default(), &description(recipe)).expect("it can be written");
+            write(&folder(cache), b"kernel", &Tree::default(), &description(recipe))
+                .expect("it can be written");
             let found = Image::find(cache).expect("it can be read");
             assert_eq!(found.map(|image| image.description), is_found.then(|| description(recipe)));
         }
@@ -255,7 +257,7 @@ mod tests {
     fn a_package_without_a_kernel_is_refused() {
         let mut tree = Tree::default();
         tree.insert("boot/vmlinuz-6.1", Node::Link("elsewhere".to_owned()));
-        let Err(ArmError::Refused(message)) = kernel_of(&tree, "ip.deb") else { panic!("there is no kernel") };
+        let Err(ArmError::Refused(message)) = kernel_of(&tree, "ip.deb") else { panic!("it has no kernel") };
         assert!(message.starts_with("ip.deb has no kernel"), "{message}");
         tree.insert("boot/vmlinuz-6.2", Node::File(b"MZ".to_vec()));
         assert_eq!(kernel_of(&tree, "x.deb"), Ok(("6.2".to_owned(), b"MZ".to_vec())));

@@ -11,22 +11,33 @@ const PHYS32_ENTRY: elf::NoteType = elf::NoteType(18);
 /// The shared libraries and the dynamic loader that a program or library names; empty for a static program and for a file
 /// that is not ELF.
 pub(super) fn needed(bytes: &[u8]) -> Vec<String> {
-    let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else { return Vec::new() };
-    let (endian, sections) = (file.endian(), file.elf_section_table());
-    let mut names = Vec::new();
-    if let Ok(Some((entries, strings))) = sections.dynamic(endian, bytes) {
-        let strings = sections.strings(endian, bytes, strings).unwrap_or_default();
-        for entry in entries.iter().filter(|entry| entry.d_tag.get(endian) == elf::DT_NEEDED) {
-            let name = u32::try_from(entry.d_val.get(endian)).ok().and_then(|at| strings.get(at).ok());
-            names.extend(name.map(|name| String::from_utf8_lossy(name).into_owned()));
-        }
-    }
-    names.extend(interpreter(bytes).and_then(|path| Some(path.rsplit_once('/')?.1.to_owned())));
+    let mut names = dynamic(bytes, elf::DT_NEEDED);
+    let loader = interpreter(bytes).and_then(|path| Some(path.rsplit_once('/')?.1.to_owned()));
+    let is_new = |loader: &String| !names.contains(loader);
+    let loader = loader.filter(is_new);
+    names.extend(loader);
     names
 }
 
+/// The name by which programs need a library (`DT_SONAME`).
+pub(crate) fn library_name(bytes: &[u8]) -> Option<String> {
+    dynamic(bytes, elf::DT_SONAME).pop()
+}
+
+/// The strings with this tag in the dynamic section.
+fn dynamic(bytes: &[u8], tag: elf::DynamicTag) -> Vec<String> {
+    let Ok(file) = ElfFile64::<Endianness>::parse(bytes) else { return Vec::new() };
+    let (endian, sections) = (file.endian(), file.elf_section_table());
+    let Ok(Some((entries, strings))) = sections.dynamic(endian, bytes) else { return Vec::new() };
+    let strings = sections.strings(endian, bytes, strings).unwrap_or_default();
+    let text =
+        |at: u64| Some(String::from_utf8_lossy(strings.get(u32::try_from(at).ok()?).ok()?).into_owned());
+    let tagged = entries.iter().filter(|entry| entry.d_tag.get(endian) == tag);
+    tagged.filter_map(|entry| text(entry.d_val.get(endian))).collect()
+}
+
 /// The path of the dynamic loader that a program names.
-fn interpreter(bytes: &[u8]) -> Option<String> {
+pub(crate) fn interpreter(bytes: &[u8]) -> Option<String> {
     let file = ElfFile64::<Endianness>::parse(bytes).ok()?;
     let path = file.section_by_name(".interp")?.data().ok()?;
     Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned())
@@ -56,9 +67,22 @@ pub(super) fn has_pvh_entry(bytes: &[u8]) -> bool {
     })
 }
 
+/// The part of a program that is loaded when it runs: without symbols and debug information, which follow it.
+pub(crate) fn loaded_part(bytes: &[u8]) -> &[u8] {
+    let Ok(header) = FileHeader64::<Endianness>::parse(bytes) else { return bytes };
+    let Ok(endian) = header.endian() else { return bytes };
+    let segments = header.program_headers(endian, bytes).unwrap_or_default();
+    let end = |segment: &elf::ProgramHeader64<Endianness>| {
+        segment.p_offset(endian).saturating_add(segment.p_filesz(endian))
+    };
+    let len = segments.iter().map(end).max().and_then(|end| usize::try_from(end).ok());
+    len.and_then(|len| bytes.get(..len)).unwrap_or(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
 
@@ -75,8 +99,22 @@ mod tests {
     }
 
     #[test]
+    fn a_program_runs_without_the_part_that_is_not_loaded() {
+        let own = fs::read("/proc/self/exe").expect("this program can be read");
+        let part = loaded_part(&own);
+        assert!(part.len() < own.len(), "tests have symbols");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("program");
+        fs::copy("/proc/self/exe", &path).expect("it can be copied");
+        fs::write(&path, part).expect("it can be written");
+        let output = Command::new(&path).arg("--list").output().expect("it starts");
+        assert!(output.status.success());
+    }
+
+    #[test]
     fn text_is_not_elf() {
         let text = b"#!/bin/sh\n";
         assert_eq!((needed(text), interpreter(text)), (Vec::new(), None));
+        assert_eq!(loaded_part(text), text);
     }
 }

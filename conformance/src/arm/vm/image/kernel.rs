@@ -13,6 +13,10 @@ use super::elf::has_pvh_entry;
 /// Compressed data begins with one of these.
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+const LZ4: &[u8] = b"\x02\x21\x4c\x18";
+
+/// The size of a block of LZ4's legacy format, except the last (lib/decompress_unlz4.c).
+const LZ4_BLOCK: usize = 8 << 20;
 
 /// Fields of the setup header (Documentation/arch/x86/boot.rst): offset of each.
 mod field {
@@ -48,25 +52,45 @@ fn payload(file: &[u8]) -> Option<&[u8]> {
     (version >= VERSION_WITH_PAYLOAD).then(|| file.get(start..start.checked_add(len)?)).flatten()
 }
 
-/// Decompresses xz or zstd; `None` for anything else. A kernel's size follows the compressed data and is ignored.
+/// Decompresses xz, zstd, or the legacy format of LZ4; `None` for anything else. The size of a kernel follows the
+/// compressed data, and is ignored.
 pub(super) fn decompressed(data: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     if data.starts_with(XZ) {
         XzReader::new(data, false).read_to_end(&mut bytes).ok()?;
     } else if data.starts_with(ZSTD) {
         StreamingDecoder::new(data).ok()?.read_to_end(&mut bytes).ok()?;
+    } else if let Some(blocks) = data.strip_prefix(LZ4) {
+        bytes = lz4_blocks(blocks)?;
     } else {
         return None;
     }
     Some(bytes)
 }
 
+/// Blocks, each after its compressed size, until the last one, which is not full.
+fn lz4_blocks(mut data: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let (len, rest) = data.split_first_chunk()?;
+        let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+        let block = lz4_flex::block::decompress(rest.get(..len)?, LZ4_BLOCK).ok()?;
+        bytes.extend_from_slice(&block);
+        data = &rest[len..];
+        // A full last block is followed by the kernel's size only.
+        if block.len() < LZ4_BLOCK || data.len() <= size_of::<u32>() {
+            return Some(bytes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `printf hairpin | xz` and `printf hairpin | zstd`.
-    const HAIRPIN: [&[u8]; 2] = [
+    /// `printf hairpin`, compressed by `xz`, `zstd` and `lz4 -l`.
+    const HAIRPIN: [&[u8]; 3] = [
+        b"\x02\x21\x4c\x18\x08\x00\x00\x00\x70hairpin",
         b"\xfd7zXZ\x00\x00\x01i\"\xde6\x02\x00!\x01\x16\x00\x00\x00t/\xe5\xa3\x01\x00\x06hairpin\x00\x00\xc9\x88M\xf9\x00\x01\x1b\x07\x12\xeb\xd4\x17\x90B\x99\x0d\x01\x00\x00\x00\x00\x01YZ",
         b"(\xb5/\xfd\x04X9\x00\x00hairpin\x87&\xdb\xc4",
     ];

@@ -51,7 +51,7 @@ pub(super) fn select(tree: &Tree, release: &str) -> Result<Tree, String> {
         if modules.contains_key(&name) {
             continue;
         }
-        // What is not there is built in, or this kernel does not have it: `guest` checks what it cannot do without.
+        // What is not there is built in, or this kernel does not have it: then the first run says what is missing.
         if let Some(module) = index.read(&name, release)? {
             wanted.extend(module.depends.iter().cloned());
             modules.insert(name, module);
@@ -90,7 +90,8 @@ impl<'a> Index<'a> {
     fn first(&self) -> Vec<String> {
         let is_in_folder =
             |path: &str| FOLDERS.iter().any(|folder| path.contains(&format!("/kernel/{folder}/")));
-        let of_folders = self.paths.iter().filter(|(_, path)| is_in_folder(path)).map(|(name, _)| name.clone());
+        let of_folders =
+            self.paths.iter().filter(|(_, path)| is_in_folder(path)).map(|(name, _)| name.clone());
         of_folders.chain(MODULES.iter().map(|(name, _)| (*name).to_owned())).collect()
     }
 
@@ -187,12 +188,8 @@ mod tests {
             // `built_in` is not a file.
             module("tables", "built_in", "ip_tables"),
         ]);
-        let expected = [
-            "ct.ko: defrag.ko\n",
-            "defrag.ko:\n",
-            "nat.ko: tables.ko ct.ko defrag.ko\n",
-            "tables.ko:\n",
-        ];
+        let expected =
+            ["ct.ko: defrag.ko\n", "defrag.ko:\n", "nat.ko: tables.ko ct.ko defrag.ko\n", "tables.ko:\n"];
         assert_eq!(dependencies(&modules), expected);
         assert_eq!(aliases(&modules), ["alias ipt_MASQUERADE nat\n", "alias ip_tables tables\n"]);
     }

@@ -35,8 +35,7 @@ pub(super) fn select(tree: &Tree) -> Result<Tree, String> {
     for applet in APPLETS {
         tree.insert(applet, Node::Link("/usr/bin/busybox".to_owned()));
     }
-    let libraries: BTreeMap<&str, &str> =
-        tree.iter().filter_map(|(path, _)| library(path)).collect();
+    let libraries: BTreeMap<&str, &str> = tree.iter().filter_map(|(path, _)| library(path)).collect();
     let mut wanted: Vec<String> =
         tree.iter().map(|(path, _)| path).filter(|path| is_first(path)).map(str::to_owned).collect();
     let (mut selected, mut seen) = (Tree::default(), BTreeSet::new());
@@ -47,7 +46,8 @@ pub(super) fn select(tree: &Tree) -> Result<Tree, String> {
             Node::File(bytes) => {
                 for name in needed(bytes) {
                     let library = libraries.get(name.as_str());
-                    let library = library.ok_or_else(|| format!("{path} needs {name}, which no package has"))?;
+                    let library =
+                        library.ok_or_else(|| format!("{path} needs {name}, which no package has"))?;
                     wanted.push((*library).to_owned());
                 }
             }
@@ -70,7 +70,7 @@ fn is_first(path: &str) -> bool {
         let is_named = |wanted: &&str| {
             name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
-        PROGRAMS.iter().any(|wanted| is_named(wanted))
+        PROGRAMS.iter().any(is_named)
     };
     program.is_some_and(is_program)
         || APPLETS.contains(&path)
@@ -113,10 +113,18 @@ mod tests {
         tree.insert("usr/lib/libother.so", Node::File(Vec::new()));
         let selected = select(&tree).expect("all libraries are there");
         let count = 2 + libraries.len() + APPLETS.len();
-        assert_eq!(selected.iter().count(), count, "{:?}", selected.iter().map(|(path, _)| path).collect::<Vec<_>>());
+        assert_eq!(
+            selected.iter().count(),
+            count,
+            "{:?}",
+            selected.iter().map(|(path, _)| path).collect::<Vec<_>>()
+        );
         let mut lacking = Tree::default();
         lacking.insert("usr/sbin/nft", Node::File(own));
         let error = select(&lacking).expect_err("it has no libraries");
-        assert!(error.starts_with("usr/sbin/nft needs ") && error.ends_with(", which no package has"), "{error}");
+        assert!(
+            error.starts_with("usr/sbin/nft needs ") && error.ends_with(", which no package has"),
+            "{error}"
+        );
     }
 }

@@ -13,7 +13,7 @@ const LINKS_MAX: usize = 40;
 
 /// A file or a symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// A file, with its contents.
     File(Vec<u8>),
     /// A symbolic link, with its target as written.
@@ -22,28 +22,28 @@ pub(super) enum Node {
 
 /// Files by their path from the root, without a leading slash. Folders exist as parts of paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     nodes: BTreeMap<String, Node>,
 }
 
 impl Tree {
     /// Adds or replaces a file.
-    pub(super) fn insert(&mut self, path: impl Into<String>, node: Node) {
+    pub(crate) fn insert(&mut self, path: impl Into<String>, node: Node) {
         self.nodes.insert(path.into(), node);
     }
 
     /// The file or link with this path.
-    pub(super) fn get(&self, path: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
     }
 
     /// All paths with their nodes, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
     /// The path and contents of the file that a path denotes, after following links.
-    pub(super) fn file(&self, path: &str) -> Option<(String, &[u8])> {
+    pub(crate) fn file(&self, path: &str) -> Option<(String, &[u8])> {
         let mut path = path.to_owned();
         for _ in 0..LINKS_MAX {
             match self.nodes.get(&path)? {
@@ -58,7 +58,7 @@ impl Tree {
     ///
     /// # Errors
     /// Those of the writer; also if a file is larger than 4 GiB, the limit of the format.
-    pub(super) fn write_cpio(&self, mut out: impl Write) -> io::Result<()> {
+    pub(crate) fn write_cpio(&self, mut out: impl Write) -> io::Result<()> {
         let mut last_folder = String::new();
         for (number, (path, node)) in (0_u32..).zip(&self.nodes) {
             out = write_folders(path, &mut last_folder, out)?;
