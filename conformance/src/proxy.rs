@@ -41,6 +41,15 @@ pub struct NodeUpdate {
     pub stale: Option<Frontends>,
 }
 
+/// What kube-proxy does after a change of the cluster, by node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Updates {
+    /// The changes of each node that was there before.
+    pub changed: BTreeMap<String, NodeUpdate>,
+    /// What each new node loads.
+    pub started: BTreeMap<String, Vec<Load>>,
+}
+
 impl Proxies {
     /// kube-proxy in one mode, freshly started on every node, and the rules of each node.
     ///
@@ -71,23 +80,31 @@ impl Proxies {
         self.mode
     }
 
-    /// Updates kube-proxy on every node to a new state of the same cluster.
+    /// Updates kube-proxy on every node to a new state of the cluster, and starts it on new nodes. Returns the updates, and
+    /// the rules of new nodes.
     ///
     /// # Errors
     /// Errors of `proxy-core` about an object; a validated cluster has none.
-    pub fn update(&mut self, cluster: &Cluster) -> Result<BTreeMap<String, NodeUpdate>, ObjectError> {
-        let store = ServiceStore::new(cluster.objects())?;
-        let mut updates = BTreeMap::new();
+    pub fn update(&mut self, cluster: &Cluster) -> Result<Updates, ObjectError> {
+        let planner = Planner::new(cluster)?;
+        self.nodes.retain(|name, _| cluster.node(name).is_some());
+        let mut updates = Updates::default();
         for (name, node) in &mut self.nodes {
-            let after = Plan::new(&store, &node.config, IpFamily::V4);
+            let after = Plan::new(&planner.store, &node.config, IpFamily::V4);
             let sync = self.generator.sync(&node.plan, &after);
             let stale = match sync.flows {
                 FlowCleanup::None => None,
                 FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
                 FlowCleanup::Delete(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
             };
-            updates.insert(name.clone(), NodeUpdate { load: sync.load, stale });
+            updates.changed.insert(name.clone(), NodeUpdate { load: sync.load, stale });
             node.plan = after;
+        }
+        for node in cluster.nodes().iter().filter(|node| !updates.changed.contains_key(&node.name)) {
+            let config = planner.config(node, KubeProxyVersion::default())?;
+            let plan = Plan::new(&planner.store, &config, IpFamily::V4);
+            updates.started.insert(node.name.clone(), self.generator.load(&plan));
+            self.nodes.insert(node.name.clone(), NodeProxy { config, plan });
         }
         Ok(updates)
     }

@@ -259,7 +259,7 @@ impl<A: Arm> Runner<A> {
         self.cluster.pod_at(from).map(|pod| EndpointName::Pod(pod.name.clone()))
     }
 
-    /// First adds and removes Pods, then updates kube-proxy on every node. Nothing is sent in between.
+    /// First adds and removes Pods and nodes, then updates kube-proxy on every node. Nothing is sent in between.
     fn change_cluster(&mut self, change: &ClusterChange) -> Result<(), ArmError> {
         let next = self.cluster.after(change);
         let after = Topology::of(&next);
@@ -267,7 +267,10 @@ impl<A: Arm> Runner<A> {
         self.arm.rebuild(&changes, &after)?;
         self.topology = after;
         let updates = self.proxies.update(&next).map_err(|error| ArmError::Refused(error.to_string()))?;
-        for (node, update) in &updates {
+        for (node, load) in &updates.started {
+            self.arm.load(node, load)?;
+        }
+        for (node, update) in &updates.changed {
             self.arm.update(node, update)?;
         }
         self.cluster = next;

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 78] = built_in![
+pub const SCENARIOS: [BuiltIn; 80] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -62,6 +62,8 @@ pub const SCENARIOS: [BuiltIn; 78] = built_in![
     "policy-routing-masquerade",
     "link-down-masquerade",
     "link-down-pod",
+    "node-joins",
+    "node-leaves",
     "session-affinity",
     "session-affinity-renewed",
     "session-affinity-per-service",

@@ -226,10 +226,11 @@ impl PairedArm {
     /// A Pod's link is removed with it; if the Pod returns, it has a new link without loss.
     fn forget_links(&mut self, changes: &[TopologyChange]) -> Result<(), ArmError> {
         let lossy = |change: &TopologyChange| match change {
-            TopologyChange::RemovePod(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
-            TopologyChange::RemovePod(_)
-            | TopologyChange::AddPod(_)
+            TopologyChange::Remove(netns) if self.losses.contains_key(netns) => Some(netns.clone()),
+            TopologyChange::Remove(_)
+            | TopologyChange::Add(_)
             | TopologyChange::AddAddress(..)
+            | TopologyChange::RemoveRoute(..)
             | TopologyChange::AddRoute(..)
             | TopologyChange::Close(..)
             | TopologyChange::Open(..) => None,

@@ -128,12 +128,12 @@ impl Preparation {
             Action::Apply(manifests) => {
                 let objects = self.read_objects(manifests)?;
                 let next = self.settled(cluster.apply(objects.clone()))?;
-                self.same_nodes(&path, cluster, &next)?;
+                self.nodes_stay(&path, cluster, &next)?;
                 Some((PreparedAction::Cluster(ClusterChange::Apply(objects)), Some(next)))
             }
             Action::Delete(objects) => {
                 let next = self.delete(&path, objects, cluster)?;
-                self.same_nodes(&path, cluster, &next)?;
+                self.nodes_stay(&path, cluster, &next)?;
                 Some((PreparedAction::Cluster(ClusterChange::Delete(objects.clone())), Some(next)))
             }
             Action::Set(settings) => self.set(&path, settings, cluster),
@@ -231,14 +231,24 @@ impl Preparation {
         Some(next)
     }
 
-    /// Nodes exist for the whole run.
-    fn same_nodes(&mut self, path: &str, before: &Cluster, after: &Cluster) -> Option<()> {
-        if before.nodes() == after.nodes() {
+    /// Nodes may join and leave, but not change, nor may the network between them.
+    fn nodes_stay(&mut self, path: &str, before: &Cluster, after: &Cluster) -> Option<()> {
+        let changed =
+            before.nodes().iter().find(|node| after.node(&node.name).is_some_and(|now| now != *node));
+        let fault = if let Some(node) = changed {
+            FieldFault::new(format!("this step changes the address or the pod CIDR of {}", node.name))
+                .help("delete the node, and apply it in a later step")
+        } else if (before.lan(), before.gateway()) != (after.lan(), after.gateway()) {
+            FieldFault::new(format!(
+                "this step changes the nodes' network from {} to {}",
+                before.lan(),
+                after.lan()
+            ))
+            .expected(format!("nodes with addresses in {}", before.lan()))
+            .help("set spec.network.nodeCIDR to a network that contains all nodes of the scenario")
+        } else {
             return Some(());
-        }
-        let fault =
-            FieldFault::new("this step adds, removes or changes a node, which is not implemented yet")
-                .help("define all nodes from the start");
+        };
         self.scenario_fault(&fault.at_key(path));
         None
     }

@@ -176,7 +176,7 @@ mistakes! {
     addresses_without_resolve: with_step("{connect: {from: client, to: service/web}, expect: {addresses: []}}");
     delete_of_what_is_not_there: with_step("delete: service/wbe");
     apply_of_a_broken_manifest: with_step("apply: {apiVersion: v1, kind: Service, metadata: {name: x}, spec: {type: NodePort, ports: [{port: 1, nodePort: 30080}]}}");
-    apply_of_a_node: with_step("apply: {apiVersion: v1, kind: Node, metadata: {name: node-2}, status: {addresses: [{type: InternalIP, address: 192.168.0.12}]}}");
+    apply_of_a_node_elsewhere: with_step("apply: {apiVersion: v1, kind: Node, metadata: {name: node-2}, status: {addresses: [{type: InternalIP, address: 192.168.1.12}]}}");
     set_of_what_is_not_there: with_step("set: {pod/web-1: {ready: false}, node/node-7: {sysctl: {a: 1}}}");
     set_of_a_pod_without_network: format!("{}{}", with_step("set: {pod/agent: {hairpin: true, link: {loss: 1}, sysctl: {net.ipv4.ip_forward: 1}}}"), host_pod("agent"));
     set_of_hairpin_without_bridge: with_step("set: {pod/default/web-0: {hairpin: true}}").replace("  network:\n", "  network:\n    cni: ptp\n");

@@ -6,13 +6,16 @@ use crate::netns::NetnsName;
 /// A single change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TopologyChange {
-    /// Remove a Pod's network namespace, which removes its veth and the port on its node.
-    RemovePod(NetnsName),
-    /// Create a Pod's network namespace and attach it, as in [`Topology`].
-    AddPod(NetnsName),
+    /// Remove the network namespace of a Pod or a node, which removes its veth and the port on its node or the switch. The
+    /// Pods of a node are removed before it.
+    Remove(NetnsName),
+    /// Create the network namespace of a Pod or a node and attach it, as in [`Topology`]. A node is added before its Pods.
+    Add(NetnsName),
     /// Add an address to a device that exists by then.
     AddAddress(NetnsName, AddressPlan),
-    /// Add a route.
+    /// Remove a route, if it is still there: it may have gone with its device.
+    RemoveRoute(NetnsName, RoutePlan),
+    /// Add a route, unless its device is down.
     AddRoute(NetnsName, RoutePlan),
     /// Stop the server on this port.
     Close(NetnsName, ListenerPlan),
@@ -21,12 +24,13 @@ pub enum TopologyChange {
 }
 
 impl TopologyChange {
-    /// The Pod that it removes.
-    pub(crate) const fn removed_pod(&self) -> Option<&NetnsName> {
+    /// The network namespace that it removes.
+    pub(crate) const fn removed(&self) -> Option<&NetnsName> {
         match self {
-            Self::RemovePod(netns) => Some(netns),
-            Self::AddPod(_)
+            Self::Remove(netns) => Some(netns),
+            Self::Add(_)
             | Self::AddAddress(..)
+            | Self::RemoveRoute(..)
             | Self::AddRoute(..)
             | Self::Close(..)
             | Self::Open(..) => None,
@@ -36,15 +40,19 @@ impl TopologyChange {
     /// The servers that it ends: that of one port, or all of a network namespace.
     pub(crate) const fn ended_servers(&self) -> Option<(&NetnsName, Option<&ListenerPlan>)> {
         match self {
-            Self::RemovePod(netns) => Some((netns, None)),
+            Self::Remove(netns) => Some((netns, None)),
             Self::Close(netns, listener) => Some((netns, Some(listener))),
-            Self::AddPod(_) | Self::AddAddress(..) | Self::AddRoute(..) | Self::Open(..) => None,
+            Self::Add(_)
+            | Self::AddAddress(..)
+            | Self::RemoveRoute(..)
+            | Self::AddRoute(..)
+            | Self::Open(..) => None,
         }
     }
 }
 
-/// The changes that turn `before` into `after`, in order. Both have the same nodes and hosts, so routes are only
-/// removed together with devices of Pods.
+/// The changes that turn `before` into `after`, in order. Both have the same hosts, and nodes in both are the same. Routes
+/// through a Pod's device are removed with it.
 pub fn changes(before: &Topology, after: &Topology) -> Vec<TopologyChange> {
     let mut changes = Vec::new();
     let has_moved = |netns: &NetnsName| {
@@ -52,13 +60,19 @@ pub fn changes(before: &Topology, after: &Topology) -> Vec<TopologyChange> {
         end(before) != end(after)
     };
     let stays = |netns: &NetnsName| after.netns.contains_key(netns) && !has_moved(netns);
-    changes.extend(before.netns.keys().filter(|netns| !stays(netns)).cloned().map(TopologyChange::RemovePod));
+    // Pods come after nodes in the order of names.
+    changes
+        .extend(before.netns.keys().rev().filter(|netns| !stays(netns)).cloned().map(TopologyChange::Remove));
     let is_new = |netns: &NetnsName| !before.netns.contains_key(netns) || has_moved(netns);
-    changes.extend(after.netns.keys().filter(|netns| is_new(netns)).cloned().map(TopologyChange::AddPod));
+    changes.extend(after.netns.keys().filter(|netns| is_new(netns)).cloned().map(TopologyChange::Add));
     for (netns, plan) in after.netns.iter().filter(|(netns, _)| !is_new(netns)) {
         let previous = &before.netns[netns];
         let addresses = plan.addresses.iter().filter(|address| !previous.addresses.contains(address));
         changes.extend(addresses.map(|address| TopologyChange::AddAddress(netns.clone(), address.clone())));
+        let devices = after.devices(netns);
+        let stale = previous.routes.iter().filter(|route| !plan.routes.contains(route));
+        let stale = stale.filter(|route| devices.contains(&route.device.as_str()));
+        changes.extend(stale.map(|route| TopologyChange::RemoveRoute(netns.clone(), route.clone())));
         let routes = plan.routes.iter().filter(|route| !previous.routes.contains(route));
         changes.extend(routes.map(|route| TopologyChange::AddRoute(netns.clone(), route.clone())));
         let closed = previous.listeners.iter().filter(|listener| !plan.listeners.contains(listener));

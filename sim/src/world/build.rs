@@ -3,7 +3,9 @@
 use super::{World, index};
 use crate::context::Context;
 use crate::device::{AddrError, DeviceKind, Scope};
-use crate::fib::{FibError, Route, TableId, add_address, on_device_down, on_device_up, remove_address};
+use crate::fib::{
+    FibError, Route, Selector, TableId, add_address, on_device_down, on_device_up, remove_address,
+};
 use crate::hook_table::BR_NETFILTER;
 use crate::ids::{DeviceId, NetnsId};
 use crate::link::Link;
@@ -291,6 +293,11 @@ impl World {
         ns.fib
             .add(&ns.devices, TableId::Main, route)
             .map_err(|source| BuildError::Route { netns: ns.name.clone(), source })
+    }
+
+    /// Removes the first route to `dst` in the main table that matches `selector` (`ip route del`). False if there is none.
+    pub fn remove_route(&mut self, netns: NetnsId, dst: Ipv4Net, selector: Selector) -> bool {
+        self.netns_mut(netns).fib.remove(TableId::Main, dst, selector).is_ok()
     }
 
     /// Sets a setting by name, as `sysctl -w`.

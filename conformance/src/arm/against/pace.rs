@@ -30,8 +30,9 @@ pub(super) fn neigh_sysctls(device: &str) -> impl Iterator<Item = (String, Strin
 pub(super) fn new_devices(changes: &[TopologyChange]) -> Vec<(NetnsName, String)> {
     let device = |change: &TopologyChange| match change {
         TopologyChange::AddAddress(netns, address) => Some((netns.clone(), address.device.clone())),
-        TopologyChange::RemovePod(_)
-        | TopologyChange::AddPod(_)
+        TopologyChange::Remove(_)
+        | TopologyChange::Add(_)
+        | TopologyChange::RemoveRoute(..)
         | TopologyChange::AddRoute(..)
         | TopologyChange::Close(..)
         | TopologyChange::Open(..) => None,

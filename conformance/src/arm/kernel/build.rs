@@ -3,6 +3,7 @@
 use super::lab::{Lab, LabError};
 use super::wiring::{self, LinkEnd, Wiring};
 use crate::netns::NetnsName;
+use crate::prepare;
 use crate::topology::{DownEnds, LinkPlan, NetnsPlan, Topology, TopologyChange, VethPlan};
 
 /// Creates the namespaces of a topology and everything in them except listeners.
@@ -43,7 +44,7 @@ pub(super) fn rebuild(
     down: &DownEnds,
 ) -> Result<(), LabError> {
     for change in changes {
-        if let TopologyChange::RemovePod(netns) = change {
+        if let TopologyChange::Remove(netns) = change {
             // The kernel deletes a namespace in the background; until then its devices would still exist.
             for VethPlan { port, .. } in before.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
                 lab.netns(&port.netns.to_string()).run("ip", &["link", "del", "dev", &port.device], b"")?;
@@ -51,11 +52,20 @@ pub(super) fn rebuild(
             lab.remove(&netns.to_string())?;
         }
     }
-    let added: Vec<String> = changes.iter().filter_map(added_pod).map(ToString::to_string).collect();
-    lab.add(added.iter().map(String::as_str))?;
+    let names: Vec<String> = changes.iter().filter_map(added).map(ToString::to_string).collect();
+    lab.add(names.iter().map(String::as_str))?;
     let mut wiring = Wiring::default();
+    for netns in changes.iter().filter_map(added) {
+        begin(&mut wiring, &netns.to_string(), &after.netns[netns]);
+        for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
+            attach(&mut wiring, veth);
+        }
+        if let Some(bridge) = &after.netns[netns].bridge {
+            wiring.bridge(&netns.to_string(), &bridge.name, bridge.mac);
+        }
+    }
     for change in changes {
-        plan_change(&mut wiring, change, after);
+        plan_change(&mut wiring, change, after, down);
     }
     wiring.apply(lab)?;
     settle(lab, after, down)
@@ -74,31 +84,32 @@ pub(super) fn settle(lab: &Lab, topology: &Topology, down: &DownEnds) -> Result<
     Ok(())
 }
 
-fn plan_change(wiring: &mut Wiring, change: &TopologyChange, after: &Topology) {
+fn plan_change(wiring: &mut Wiring, change: &TopologyChange, after: &Topology, down: &DownEnds) {
     match change {
-        TopologyChange::AddPod(netns) => {
-            let plan = &after.netns[netns];
-            begin(wiring, &netns.to_string(), plan);
-            for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
-                attach(wiring, veth);
-            }
-            finish(wiring, &netns.to_string(), plan);
-        }
+        TopologyChange::Add(netns) => finish(wiring, &netns.to_string(), &after.netns[netns]),
         TopologyChange::AddAddress(netns, address) => {
             wiring.address(&netns.to_string(), &address.device, address.net)
         }
-        TopologyChange::AddRoute(netns, route) => {
-            wiring.route(&netns.to_string(), route.to, route.via, &route.device);
+        TopologyChange::RemoveRoute(netns, route) => {
+            wiring.remove_route(&netns.to_string(), route.to, route.via, &route.device);
         }
-        TopologyChange::RemovePod(_) | TopologyChange::Close(..) | TopologyChange::Open(..) => {}
+        TopologyChange::AddRoute(netns, route) => {
+            let is_down = down.contains(&(netns.clone(), prepare::LinkEnd::Device))
+                && after.link_end(netns, prepare::LinkEnd::Device).device == route.device;
+            if !is_down {
+                wiring.route(&netns.to_string(), route.to, route.via, &route.device);
+            }
+        }
+        TopologyChange::Remove(_) | TopologyChange::Close(..) | TopologyChange::Open(..) => {}
     }
 }
 
-fn added_pod(change: &TopologyChange) -> Option<&NetnsName> {
+fn added(change: &TopologyChange) -> Option<&NetnsName> {
     match change {
-        TopologyChange::AddPod(netns) => Some(netns),
-        TopologyChange::RemovePod(_)
+        TopologyChange::Add(netns) => Some(netns),
+        TopologyChange::Remove(_)
         | TopologyChange::AddAddress(..)
+        | TopologyChange::RemoveRoute(..)
         | TopologyChange::AddRoute(..)
         | TopologyChange::Close(..)
         | TopologyChange::Open(..) => None,

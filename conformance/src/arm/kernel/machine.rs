@@ -326,6 +326,9 @@ impl Arm for KernelArm {
         if !lacks.is_empty() {
             return Err(ArmError::Missing(lacks.join("\n")));
         }
+        for (name, _) in topology.netns.values().flat_map(|plan| &plan.sysctls) {
+            of_a_namespace(name)?;
+        }
         descriptors::raise_limit();
         let lab = build::build(topology)?;
         for (netns, plan) in &topology.netns {
@@ -384,7 +387,7 @@ impl Arm for KernelArm {
     fn rebuild(&mut self, changes: &[TopologyChange], after: &Topology) -> Result<(), ArmError> {
         self.drain()?;
         self.end_processes(changes)?;
-        for netns in changes.iter().filter_map(TopologyChange::removed_pod) {
+        for netns in changes.iter().filter_map(TopologyChange::removed) {
             self.scripts.remove(netns);
             self.down.retain(|(known, _)| known != netns);
             self.running_mut()?.captures.remove(&netns.to_string());
@@ -393,7 +396,7 @@ impl Arm for KernelArm {
         build::rebuild(&mut running.lab, &self.topology, changes, after, &self.down)?;
         for change in changes {
             match change {
-                TopologyChange::AddPod(netns) => {
+                TopologyChange::Add(netns) => {
                     let running = self.running_mut()?;
                     let capture = Capture::open(running.lab.netns(&netns.to_string()))?;
                     running.captures.insert(netns.to_string(), capture);
@@ -403,8 +406,9 @@ impl Arm for KernelArm {
                 }
                 TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
                 TopologyChange::Close(..)
-                | TopologyChange::RemovePod(_)
+                | TopologyChange::Remove(_)
                 | TopologyChange::AddAddress(..)
+                | TopologyChange::RemoveRoute(..)
                 | TopologyChange::AddRoute(..) => {}
             }
         }
@@ -416,6 +420,7 @@ impl Arm for KernelArm {
         let lab = &self.running()?.lab;
         match change {
             StateChange::Sysctl { netns, name, value } => {
+                of_a_namespace(name)?;
                 let written = lab.netns(&netns.to_string()).set_sysctls([(&**name, &**value)]);
                 written.map_err(|error| refused(error.to_string(), &error))
             }
@@ -506,6 +511,17 @@ fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
     if let (Some(bridge), Some(mut ethernet)) = (bridge, Ethernet::new_checked(&mut *frame.bytes)) {
         let (dst, ethertype) = (ethernet.dst(), ethernet.ethertype());
         ethernet.set(dst, bridge.mac, ethertype);
+    }
+}
+
+/// Refuses a sysctl that is global.
+fn of_a_namespace(name: &str) -> Result<(), ArmError> {
+    match OF_THE_MACHINE.contains(&name) {
+        true => Err(ArmError::Missing(format!(
+            "{name} is a setting of the whole machine, which a network namespace cannot change: run this scenario on \
+             the simulator"
+        ))),
+        false => Ok(()),
     }
 }
 

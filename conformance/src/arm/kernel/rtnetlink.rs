@@ -47,6 +47,7 @@ pub(super) enum IpCommand {
     Mtu { device: String, mtu: u16 },
     Address { device: String, net: IpNet },
     Route { to: IpNet, via: Option<IpAddr>, device: String },
+    RemoveRoute { to: IpNet, via: Option<IpAddr>, device: String },
 }
 
 /// A netlink socket; it stays in the namespace in which it was opened.
@@ -112,6 +113,14 @@ impl Rtnetlink {
             }
             IpCommand::Route { to, via, device } => {
                 self.make(RouteNetlinkMessage::NewRoute(route(*to, *via, device)?))
+            }
+            // Succeeds if there is no such route.
+            IpCommand::RemoveRoute { to, via, device } => {
+                let message = RouteNetlinkMessage::DelRoute(route(*to, *via, device)?);
+                match self.ask(message, NLM_F_ACK) {
+                    Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+                    result => result.map(drop),
+                }
             }
         }
     }
@@ -245,6 +254,7 @@ impl fmt::Display for IpCommand {
                 write!(formatter, "ip route add {to} via {hop} dev {device}")
             }
             Self::Route { to, via: None, device } => write!(formatter, "ip route add {to} dev {device}"),
+            Self::RemoveRoute { to, device, .. } => write!(formatter, "ip route del {to} dev {device}"),
         }
     }
 }

@@ -129,6 +129,11 @@ impl Wiring {
         self.part(node).orders.push(IpCommand::Route { to, via, device: device.to_owned() });
     }
 
+    /// Removes a route, if it is still there.
+    pub fn remove_route(&mut self, node: &str, to: IpNet, via: Option<IpAddr>, device: &str) {
+        self.part(node).orders.push(IpCommand::RemoveRoute { to, via, device: device.to_owned() });
+    }
+
     fn part(&mut self, node: &str) -> &mut Part {
         self.nodes.entry(node.to_owned()).or_default()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proxy_core::objects::Protocol;
-use sim::fib::Route as SimRoute;
+use sim::fib::{Route as SimRoute, Selector};
 use sim::ids::{DeviceId, NetnsId};
 use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
@@ -60,19 +60,34 @@ impl SimArm {
         self.end_processes(changes)?;
         for change in changes {
             match change {
-                TopologyChange::RemovePod(netns) => self.remove(netns)?,
-                TopologyChange::AddPod(netns) => {
+                TopologyChange::Remove(netns) => self.remove(netns)?,
+                TopologyChange::Add(netns) => {
                     let plan = &after.netns[netns];
                     self.add_netns(netns, plan)?;
                     for veth in after.veths.iter().filter(|veth| veth.leaf.netns == *netns) {
                         self.add_veth(veth)?;
                     }
-                    self.configure(netns, plan)?;
+                    if let Some(bridge) = &plan.bridge {
+                        self.world.add_bridge(self.id(netns)?, &bridge.name, bridge.mac)?;
+                    }
                 }
                 TopologyChange::AddAddress(netns, address) => self.add_address(netns, address)?,
-                TopologyChange::AddRoute(netns, route) => self.add_route(netns, route)?,
+                TopologyChange::RemoveRoute(netns, route) => self.remove_route(netns, route)?,
+                TopologyChange::AddRoute(netns, route) => {
+                    let id = self.id(netns)?;
+                    let device = self.live_device(id, &route.device)?;
+                    if self.world.netns(id).devices.get(device).is_up {
+                        self.add_route(netns, route)?;
+                    }
+                }
                 TopologyChange::Close(..) => {}
                 TopologyChange::Open(netns, listener) => self.open(netns, listener)?,
+            }
+        }
+        // When all devices exist, as routes of a node may lead through those of its Pods.
+        for change in changes {
+            if let TopologyChange::Add(netns) = change {
+                self.configure(netns, &after.netns[netns])?;
             }
         }
         self.topology = after.clone();
@@ -181,6 +196,15 @@ impl SimArm {
             None => SimRoute::direct(ipv4_only(route.to)?, device),
         };
         Ok(self.world.add_route(id, route)?)
+    }
+
+    fn remove_route(&mut self, netns: &NetnsName, route: &RoutePlan) -> Result<(), ArmError> {
+        let id = self.id(netns)?;
+        let device = Some(self.live_device(id, &route.device)?);
+        let selector = Selector { via: route.via.map(ipv4_only).transpose()?, device, ..Selector::default() };
+        // It may have gone with its device.
+        self.world.remove_route(id, ipv4_only(route.to)?, selector);
+        Ok(())
     }
 
     fn open(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
