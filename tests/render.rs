@@ -54,7 +54,7 @@ fn ipvs_mode_has_sets_virtual_services_addresses_and_rules() {
     }
 }
 
-/// The sets and rules of IPVS mode are text that the simulator knows, although it has no IPVS yet.
+/// The sets and rules of IPVS mode are text that the simulator knows, although scenarios do not run in this mode yet.
 #[test]
 fn the_simulator_reads_the_sets_and_rules_of_ipvs_mode() {
     let out = tempfile::tempdir().expect("a temporary folder");

@@ -198,6 +198,17 @@ fn every_changed_missing_extra_or_reordered_rule_is_seen() {
     }
 }
 
+/// The same for IPVS mode; changes of its rules are detected as those of iptables mode are.
+#[test]
+fn every_change_of_sets_and_virtual_services_is_seen() {
+    let folders = case::folders();
+    let with_ipvs = folders.iter().filter(|folder| folder.join("ipvs.json").is_file()).take(20);
+    let (cases, changes) = with_ipvs.fold((0, 0), |(cases, changes), folder| {
+        (cases + 1, changes + ipvs_case::check_changes_are_seen(&Case::read(folder)))
+    });
+    assert!(cases == 0 || changes > cases, "{changes} changes in {cases} cases");
+}
+
 /// The one arbitrary order: the node's addresses at the end of KUBE-SERVICES.
 fn is_unordered(rules: &[String]) -> bool {
     rules.iter().all(|rule| rule.contains("NOTE: this must be the last rule") && rule.contains(" -d "))

@@ -56,8 +56,8 @@ impl ProxyMode {
             .unwrap_or_else(|| panic!("the mode {self} does not run in this version"))
     }
 
-    /// True if this version runs scenarios in the mode. The simulator has no IPVS yet, so of that mode there are only the
-    /// rules.
+    /// True if this version runs scenarios in the mode. Of IPVS mode there is only what a node loads: the arms do not load it
+    /// yet.
     pub const fn is_available(self) -> bool {
         match self {
             Self::Iptables => true,

@@ -36,9 +36,8 @@ pub(super) fn members(service: &ServicePlan, node: &IpvsNode, visit: &mut impl F
 /// is the VIP, which is an address of the node. kubernetes#119656.
 pub(super) fn closed_to_the_node(service: &ServicePlan) -> impl Iterator<Item = Socket> {
     let external = service.external.as_ref();
-    let closed = external.filter(|external| {
-        external.source_ranges.as_ref().is_some_and(|ranges| !ranges.admits_vips && !ranges.ranges.is_empty())
-    });
+    let closed =
+        external.filter(|external| external.source_ranges.as_ref().is_some_and(|ranges| !ranges.admits_vips));
     let vips = closed.into_iter().flat_map(|external| &external.load_balancer_vips);
     vips.map(|vip| frontend(service, *vip))
 }

@@ -41,18 +41,7 @@ pub(crate) fn differences(case: &Case) -> String {
             }
         };
         for (how, node) in &states {
-            if has(files.rules) {
-                let mut recorded = Ruleset::default();
-                recorded.restore(&case.recorded(files.rules)).unwrap();
-                note(how, compare::differences(&recorded, &node.rules));
-            }
-            if has("ipset.txt") {
-                note(how, lines(&recorded_sets(case, files.key), &sets(node), "ipset.txt"));
-            }
-            if has("ipvs.json") {
-                let recorded: Value = serde_json::from_str(&case.recorded("ipvs.json")).unwrap();
-                note(how, virtual_servers(&recorded[files.key], node));
-            }
+            note(how, state_differences(case, files, node));
         }
         if has(files.jumps) {
             // kube-proxy ensures them in every sync.
@@ -65,6 +54,63 @@ pub(crate) fn differences(case: &Case) -> String {
         }
     }
     report
+}
+
+fn state_differences(case: &Case, files: &Files, node: &NodeModel) -> String {
+    let has = |name: &str| case.folder.join(name).is_file();
+    let mut report = String::new();
+    if has(files.rules) {
+        let mut recorded = Ruleset::default();
+        recorded.restore(&case.recorded(files.rules)).unwrap();
+        report += &compare::differences(&recorded, &node.rules);
+    }
+    if has("ipset.txt") {
+        report += &lines(&recorded_sets(case, files.key), &sets(node), "ipset.txt");
+    }
+    if has("ipvs.json") {
+        let recorded: Value = serde_json::from_str(&case.recorded("ipvs.json")).unwrap();
+        report += &virtual_servers(&recorded[files.key], node);
+    }
+    report
+}
+
+/// Makes one change after another in the state of IPv4, and returns how many were possible.
+///
+/// # Panics
+/// If a change is not seen.
+pub(crate) fn check_changes_are_seen(case: &Case) -> usize {
+    type Change = fn(&mut NodeModel) -> Option<()>;
+    let changes: [(&str, Change); 8] = [
+        ("a missing set", |node| node.sets.pop_first().map(drop)),
+        ("an extra set", |node| node.sets.insert("X".to_owned(), Default::default()).is_none().then_some(())),
+        ("a missing member", |node| node.sets.get_mut("KUBE-CLUSTER-IP")?.1.pop_first().map(drop)),
+        ("an extra member", |node| {
+            node.sets.get_mut("KUBE-CLUSTER-IP")?.1.insert("192.0.2.1,tcp:80".to_owned()).then_some(())
+        }),
+        ("a missing virtual service", |node| node.services.pop_first().map(drop)),
+        ("another scheduler", |node| {
+            node.services.values_mut().next().map(|service| service.scheduling = "-s wlc".to_owned())
+        }),
+        ("another weight", |node| {
+            let mut servers = node.services.values_mut().flat_map(|service| service.servers.values_mut());
+            servers.next().map(|weight| *weight = "2".to_owned())
+        }),
+        ("a missing address", |node| node.addresses.get_mut("kube-ipvs0")?.pop_first().map(drop)),
+    ];
+    let (_, states) = states(case, IpFamily::V4);
+    let mut possible = 0;
+    for (_, node) in &states {
+        assert_eq!(state_differences(case, &FILES[0], node), "");
+        for (what, change) in changes {
+            let mut changed = node.clone();
+            if change(&mut changed).is_some() {
+                possible += 1;
+                let found = state_differences(case, &FILES[0], &changed);
+                assert!(!found.is_empty(), "{}: {what} is not seen", case.name());
+            }
+        }
+    }
+    possible
 }
 
 /// The list that the node loads first, and its final states.
