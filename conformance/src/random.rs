@@ -15,10 +15,10 @@ pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
-    RandomHost, RandomLine, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket,
-    RandomParty, RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress,
-    RandomService, RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind,
-    TargetPort,
+    RandomHost, RandomLine, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses,
+    RandomPacket, RandomParty, RandomPieces, RandomPiecesKind, RandomPod, RandomPort, RandomProxy,
+    RandomRoute, RandomSecond, RandomSecondAddress, RandomService, RandomSetting, RandomSourceRanges,
+    RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use proxy_core::objects::Protocol;
 
 use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
-    RandomHost, RandomLoss, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty, RandomPod,
-    RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService, RandomSetting,
-    RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    RandomHost, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty,
+    RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService,
+    RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
 use crate::scenario::Cni;
 
@@ -128,10 +128,16 @@ fn world() -> BoxedStrategy<RandomWorld> {
         gateway,
         vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
     );
-    // Drawn last, so that it does not change the rest of a world.
-    let later = (weighted(0.06, loss()), weighted(0.12, second()));
+    // Drawn last, so that they do not change the rest of a world, each after those that were there before it.
+    let later = (
+        weighted(0.06, loss()),
+        weighted(0.12, second()),
+        weighted(0.06, mtu()),
+        weighted(0.12, script::pieces()),
+    );
     (things, network, later)
-        .prop_map(|(things, network, (loss, second))| {
+        .prop_map(|(things, network, later)| {
+            let (loss, second, mtu, pieces) = later;
             let (steps, services, pods, (client, far, near, router)) = things;
             let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
@@ -147,6 +153,8 @@ fn world() -> BoxedStrategy<RandomWorld> {
                 nodes,
                 loss,
                 second,
+                mtu,
+                pieces,
             }
         })
         .boxed()
@@ -175,6 +183,12 @@ fn second() -> BoxedStrategy<RandomSecond> {
     // Without a next hop, both devices of a node on the switch receive each request of a host.
     (vec(address, 1..=2), prop_oneof![2 => Just(None), 1 => node().prop_map(Some)])
         .prop_map(|(addresses, via)| RandomSecond { addresses, via })
+        .boxed()
+}
+
+fn mtu() -> BoxedStrategy<RandomMtu> {
+    (of(party()), select(&[1_300_u16, 1_396, 576][..]))
+        .prop_map(|(party, bytes)| RandomMtu { party, bytes })
         .boxed()
 }
 

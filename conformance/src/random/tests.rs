@@ -130,6 +130,13 @@ fn nothing_is_left_undrawn() {
         "net.ipv4.conf.eth1.rp_filter",
         "loss: 1/16",
         "loss: 1/2",
+        "mtu: 1300",
+        "mtu: 576",
+        "> udp (1400) df",
+        "> udp (2000) nodf frag 1480",
+        "> udp (2000) ipid 7 frag 800@792+",
+        "> icmp echo-request (3000) frag 1480",
+        "> icmp unreachable/message-size mtu 1200 [udp (40)]",
     ] {
         assert!(texts.contains(word), "{word}");
     }
@@ -151,7 +158,15 @@ fn worlds_have_enough_of_everything() {
     };
     type Holds<'a> = &'a dyn Fn(&RandomWorld) -> bool;
     let any_step = |is: &dyn Fn(&RandomStep) -> bool, world: &RandomWorld| world.steps.iter().any(is);
-    let rows: [(&str, Holds<'_>, usize); 13] = [
+    let is_kind = |is: fn(&RandomPiecesKind) -> bool| {
+        move |world: &RandomWorld| world.pieces.as_ref().is_some_and(|pieces| is(&pieces.kind))
+    };
+    let is_large = is_kind(|kind| matches!(kind, RandomPiecesKind::Large { .. }));
+    let is_cut = is_kind(|kind| matches!(kind, RandomPiecesKind::Fragments { .. }));
+    let is_single = is_kind(|kind| matches!(kind, RandomPiecesKind::Single(_)));
+    let is_echo = is_kind(|kind| matches!(kind, RandomPiecesKind::Echo { .. }));
+    let is_error = is_kind(|kind| matches!(kind, RandomPiecesKind::Error(_)));
+    let rows: [(&str, Holds<'_>, usize); 20] = [
         ("nodes with addresses on several devices", &|world| world.second.is_some(), 36),
         (
             "routes to a second network over another node",
@@ -165,6 +180,13 @@ fn worlds_have_enough_of_everything() {
             },
             4,
         ),
+        ("an MTU of the Pod network", &|world| world.mtu.is_some_and(|mtu| mtu.party.is_none()), 5),
+        ("an MTU of one link", &|world| world.mtu.is_some_and(|mtu| mtu.party.is_some()), 5),
+        ("packets above an MTU", &is_large, 5),
+        ("fragments", &is_cut, 5),
+        ("single fragments", &is_single, 5),
+        ("echo requests of scripts", &is_echo, 5),
+        ("ICMP errors of scripts", &is_error, 5),
         ("links that lose a share of their frames", &|world| world.loss.is_some(), 18),
         ("scripts", &|world| any_step(&|step| matches!(step, RandomStep::Send { .. }), world), 130),
         (

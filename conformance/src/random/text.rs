@@ -58,6 +58,7 @@ impl RandomWorld {
                         Cni::Bridge | Cni::Vxlan => None,
                         Cni::Ptp => Some("ptp"),
                     },
+                    "mtu": self.mtu.filter(|mtu| mtu.party.is_none()).map(|mtu| mtu.bytes),
                     "hairpin": if self.is_hairpin { None } else { Some(false) },
                     "gateway": match self.gateway {
                         RandomGateway::Switch => None,

@@ -35,6 +35,10 @@ pub struct RandomWorld {
     pub loss: Option<RandomLoss>,
     /// Addresses of nodes on a second device, if any.
     pub second: Option<RandomSecond>,
+    /// An MTU other than the default, if any.
+    pub mtu: Option<RandomMtu>,
+    /// A script of fragments or ICMP after all other steps, if any.
+    pub pieces: Option<RandomPieces>,
 }
 
 /// Addresses of nodes on a second device. NodePorts and closed ports of such a node are reached by them.
@@ -56,6 +60,52 @@ pub struct RandomSecondAddress {
     pub is_loopback: bool,
     /// A sysctl of that node; for addresses on `lo`, `DEVICE` means `eth0`.
     pub sysctl: Option<RandomSysctl>,
+}
+
+/// An MTU from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomMtu {
+    /// The machine on the link; the Pod network if `None`.
+    pub party: Option<RandomParty>,
+    /// The MTU, in bytes.
+    pub bytes: u16,
+}
+
+/// A script of fragments or ICMP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RandomPieces {
+    /// The sender; `client`, if it shares a node's network.
+    pub from: RandomParty,
+    /// The destination.
+    pub to: RandomDestination,
+    /// What it sends.
+    pub kind: RandomPiecesKind,
+}
+
+/// What a script of fragments or ICMP sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RandomPiecesKind {
+    /// A packet of 1,400 bytes of data.
+    Large {
+        /// Its DF flag.
+        is_df: bool,
+    },
+    /// A datagram in fragments.
+    Fragments {
+        /// Their size, in bytes.
+        size: u16,
+        /// Their DF flag.
+        is_df: bool,
+    },
+    /// Single fragments of a datagram of 2,000 bytes, in any order, from a list of text.
+    Single(Vec<&'static str>),
+    /// An echo request.
+    Echo {
+        /// The length of its data, in bytes.
+        len: u16,
+    },
+    /// A datagram, and an ICMP error about a reply to it.
+    Error(&'static str),
 }
 
 /// A link that loses a share of its frames.

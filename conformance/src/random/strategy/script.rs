@@ -2,13 +2,15 @@
 
 use proptest::collection::vec;
 use proptest::option::weighted;
-use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
 use sim::wire::TcpFlags;
 
 use super::{HOSTS, destination, node, party, protocol, rarely};
-use crate::random::world::{RandomAddress, RandomLine, RandomPacket, RandomStep};
+use crate::random::world::{
+    RandomAddress, RandomLine, RandomPacket, RandomPieces, RandomPiecesKind, RandomStep,
+};
 
 pub(super) fn send() -> BoxedStrategy<RandomStep> {
     (party(), destination(), protocol(), vec(line(), 1..=4), rarely(3))
@@ -20,6 +22,32 @@ pub(super) fn send() -> BoxedStrategy<RandomStep> {
             has_source_port,
         })
         .boxed()
+}
+
+/// Fragments and ICMP.
+pub(super) fn pieces() -> BoxedStrategy<RandomPieces> {
+    // Of 2,008 bytes. Some overlap, the second ends within a unit of eight bytes, and the last is of no packet.
+    const FRAGMENTS: [&str; 7] =
+        ["800@0+", "800@800+", "408@1600", "1600@0+", "1208@800", "800@792+", "100@0+"];
+    const ERRORS: [&str; 8] = [
+        "unreachable/port",
+        "unreachable/host",
+        "unreachable/message-size mtu 1200",
+        "unreachable/message-size",
+        "time-exceeded",
+        "time-exceeded/reassembly",
+        "parameter-problem pointer 8",
+        "redirect/host gateway 192.168.0.1",
+    ];
+    let kind = prop_oneof![
+        any::<bool>().prop_map(|is_df| RandomPiecesKind::Large { is_df }),
+        (select(&[1_480_u16, 800, 48][..]), rarely(3))
+            .prop_map(|(size, is_df)| RandomPiecesKind::Fragments { size, is_df }),
+        vec(select(&FRAGMENTS[..]), 1..=4).prop_map(RandomPiecesKind::Single),
+        select(&[56_u16, 1_400, 3_000][..]).prop_map(|len| RandomPiecesKind::Echo { len }),
+        select(&ERRORS[..]).prop_map(RandomPiecesKind::Error),
+    ];
+    (party(), destination(), kind).prop_map(|(from, to, kind)| RandomPieces { from, to, kind }).boxed()
 }
 
 fn line() -> BoxedStrategy<RandomLine> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proxy_core::objects::Protocol;
 use sim::wire::TcpFlags;
 
-use crate::random::world::{RandomLine, RandomPacket, RandomWorld};
+use crate::random::world::{RandomLine, RandomPacket, RandomPiecesKind, RandomWorld};
 use crate::scenario::segment::{ScriptLine, ScriptPacket, ScriptPayload, ScriptSegment};
 
 /// Lines as a scenario has them.
@@ -27,6 +27,36 @@ pub(super) fn print(
         // A script must have a line.
         lines.push(ScriptLine::ExpectNothing.to_string());
     }
+    lines
+}
+
+/// Lines that send fragments or ICMP.
+pub(super) fn pieces(kind: &RandomPiecesKind, protocol: Protocol) -> Vec<String> {
+    let packet = |len: u16| match protocol {
+        Protocol::Udp => format!("udp ({len})"),
+        Protocol::Tcp | Protocol::Sctp => format!("S 0:{len}({len})"),
+    };
+    let df = |is_df: &bool| if *is_df { "df" } else { "nodf" };
+    let mut lines = match kind {
+        RandomPiecesKind::Large { is_df } => vec![format!("> {} {}", packet(1_400), df(is_df))],
+        RandomPiecesKind::Fragments { size, is_df } => {
+            vec![format!("> {} {} frag {size}", packet(2_000), df(is_df))]
+        }
+        RandomPiecesKind::Single(fragments) => {
+            let line = |fragment: &&str| format!("> {} ipid 7 frag {fragment}", packet(2_000));
+            fragments.iter().map(line).collect()
+        }
+        RandomPiecesKind::Echo { len: len @ ..=1_400 } => vec![format!("> icmp echo-request ({len})")],
+        RandomPiecesKind::Echo { len } => vec![format!("> icmp echo-request ({len}) frag 1480")],
+        RandomPiecesKind::Error(error) => {
+            let quote = match protocol {
+                Protocol::Udp => "udp (40)",
+                Protocol::Tcp | Protocol::Sctp => "S. 0:0(0) ack 1",
+            };
+            vec![format!("> {}", packet(0)), format!("+0.05 > icmp {error} [{quote}]")]
+        }
+    };
+    lines.push(ScriptLine::ExpectNothing.to_string());
     lines
 }
 

@@ -10,8 +10,9 @@ use super::objects::{self, pod_name, service_name};
 use super::script;
 use super::{FIRST_LATE_POD, HOSTS};
 use crate::random::world::{
-    RandomDestination, RandomLine, RandomLoss, RandomPacket, RandomParty, RandomPod, RandomService,
-    RandomSetting, RandomStep, RandomSysctl, RandomWorld, ServiceKind,
+    RandomDestination, RandomLine, RandomLoss, RandomMtu, RandomPacket, RandomParty, RandomPieces,
+    RandomPiecesKind, RandomPod, RandomService, RandomSetting, RandomStep, RandomSysctl, RandomWorld,
+    ServiceKind,
 };
 use crate::scenario::Cni;
 
@@ -30,12 +31,22 @@ pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
         steps.push(json!({"set": {&machine: {"link": {"loss": share}, "sysctl": with_losses()}}}));
         printer.lossy = Some(machine);
     }
+    if let Some(RandomMtu { party: Some(party), bytes }) = world.mtu {
+        let machine = printer.machine(party);
+        steps.push(json!({"set": {&machine: {"link": {"mtu": bytes}}}}));
+    }
     steps.extend(world.steps.iter().filter_map(|step| printer.step(step)));
+    steps.extend(world.pieces.as_ref().map(|pieces| printer.pieces(pieces)));
     if steps.is_empty() {
         // A scenario must have a step.
         steps.push(json!({"sleep": "1ms"}));
     }
     steps
+}
+
+/// Raw packets to 0.0.0.0 are not modelled.
+fn raw_destination(to: RandomDestination) -> RandomDestination {
+    if to == RandomDestination::Nobody("0.0.0.0") { RandomDestination::Nobody("240.0.0.1") } else { to }
 }
 
 /// Sysctls of the machine on a link that loses frames. A redirect that is lost on one side only would lead later packets
@@ -101,12 +112,7 @@ impl Printer<'_> {
                 json!({"ping": {"from": self.party(*from), "to": name, "timeout": TIMEOUT}})
             }
             RandomStep::Send { from, to, protocol, lines, has_source_port } => {
-                // Raw packets to 0.0.0.0 are not modelled.
-                let to = if *to == RandomDestination::Nobody("0.0.0.0") {
-                    RandomDestination::Nobody("240.0.0.1")
-                } else {
-                    *to
-                };
+                let to = raw_destination(*to);
                 let StepTarget { name, port, protocol } = self.place(to, *protocol);
                 json!({"send": {
                     "from": self.sender(*from),
@@ -168,6 +174,19 @@ impl Printer<'_> {
             }
             Some(_) | None => service.clone(),
         }
+    }
+
+    fn pieces(&self, pieces: &RandomPieces) -> Value {
+        let RandomPieces { from, to, kind } = pieces;
+        let StepTarget { name, port, protocol } = self.place(raw_destination(*to), Protocol::Udp);
+        let is_echo = matches!(kind, RandomPiecesKind::Echo { .. });
+        json!({"send": {
+            "from": self.sender(*from),
+            "to": if is_echo { name } else { format!("{name}:{port}") },
+            "protocol": if is_echo { "icmp" } else { protocol.lower() },
+            "timeout": TIMEOUT,
+            "segments": script::pieces(kind, protocol),
+        }})
     }
 
     fn setting(&self, setting: RandomSetting) -> Option<Value> {
