@@ -138,7 +138,7 @@ fn check_panic(backend: Option<Backend>, retries: usize) {
         verdicts,
         [(CaseStatus::Passed, 1), (CaseStatus::NotRun, retries + 1), (CaseStatus::Passed, 1)]
     );
-    let told = "an assertion failed: the mode userspace has no rules in this version";
+    let told = "an assertion failed: the mode userspace does not run in this version";
     assert_eq!(finished[1].outcome, Err(ArmError::Internal(told.to_owned())));
 }
 
