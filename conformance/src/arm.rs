@@ -6,7 +6,7 @@
 pub mod against;
 mod ipv4;
 pub mod kernel;
-mod script;
+pub(crate) mod script;
 pub mod sim;
 pub mod vm;
 

@@ -22,7 +22,7 @@ use reassembly::Reassembly;
 pub(crate) use build::known_packets;
 
 /// The initial sequence number of every script.
-const INITIAL_SEQ: u32 = 1_000_000_000;
+pub(crate) const INITIAL_SEQ: u32 = 1_000_000_000;
 
 /// How long the sender stays silent after the last line, so that late replies are not answered.
 const LINGERING: Duration = Duration::from_millis(100);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::arm::script::INITIAL_SEQ;
 use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::build::{Ipv4Fields, arp_frame, icmpv4, ipv4, udp};
 use sim::wire::{EtherType, Ethernet, Ipv4, MacAddr, TcpFlags, protocol};
@@ -385,6 +386,44 @@ fn small_numbers_are_not_random() {
         capture
     };
     assert_eq!(differences(&capture(5_000_000), &capture(3_000_000_000)), "");
+}
+
+/// A script forges addresses and ports of an earlier connection, but sends its own numbers, which are the same in all runs.
+#[test]
+fn numbers_of_a_script_are_absolute_within_another_connection() {
+    let capture = |initial: u32, forged: u32| {
+        let mut capture = Capture::with_initial(initial);
+        let peer = initial.wrapping_add(1_000_000);
+        capture.handshake();
+        capture.tcp(true, TcpFlags::PSH, relative(initial, forged), 0, &[7]);
+        capture.tcp(
+            false,
+            TcpFlags::RST.union(TcpFlags::ACK),
+            relative(peer, 0),
+            relative(initial, forged + 1),
+            &[],
+        );
+        capture
+    };
+    for forged in [0, 1, 9, 70_000, 100_000].map(|offset| INITIAL_SEQ + offset) {
+        let left = capture(5_000_000, forged);
+        assert_eq!(differences(&left, &capture(3_000_000_000, forged)), "", "{forged}");
+        // Exactly this number; neither one at the same distance from the random number, nor one that is as far above
+        // that as this one is above the script's initial number.
+        assert_ne!(differences(&left, &capture(3_000_000_000, forged + 1)), "", "{forged}");
+        assert_ne!(differences(&left, &capture(5_000_001, forged + 1)), "", "{forged}");
+        let of_connection = 3_000_000_000 + (forged - INITIAL_SEQ);
+        assert_ne!(differences(&left, &capture(3_000_000_000, of_connection)), "", "{forged}");
+    }
+    // A connection's own segments never count as a script's, even if its random number is near a script's.
+    let own = |initial: u32| {
+        let mut capture = Capture::with_initial(initial);
+        capture.handshake().tcp(true, TcpFlags::PSH, 1, 1, b"hello").tcp(false, TcpFlags::ACK, 1, 6, &[]);
+        capture
+    };
+    for near in [INITIAL_SEQ - 3, INITIAL_SEQ, INITIAL_SEQ + 70_000] {
+        assert_eq!(differences(&own(5_000_000), &own(near)), "", "{near}");
+    }
 }
 
 /// The relative number of an absolute one.

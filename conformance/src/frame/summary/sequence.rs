@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet, Icmpv4, Ipv4, Quote, Tcp, TcpFlags, protocol};
 
+use crate::arm::script::INITIAL_SEQ;
 use crate::frame::Frame;
 
 /// A sequence number without its random part.
@@ -31,6 +32,11 @@ type Stream = [(Ipv4Addr, u16); 2];
 
 /// Larger than the data of any connection of a scenario in one direction.
 const LARGEST_STREAM: u32 = 1 << 16;
+
+/// How far above [`INITIAL_SEQ`] a number counts as a script's: a little more than the farthest number of the scripts of
+/// random clusters, 100,000, and their data. The window is small, because the random number of a connection is in it
+/// with a probability of 2^-15.
+const SCRIPT_NUMBERS: u32 = 1 << 17;
 
 impl InitialSeqs {
     /// Collected from all SYNs in these frames and in ICMP errors: a SYN that its sender's own rules reject appears on
@@ -103,9 +109,10 @@ impl SegmentOrigins<'_> {
             // and a script may not know the peer's initial number.
             Some(_) if seq < LARGEST_STREAM => SeqSummary::Plain(seq),
             // A script goes on with the numbers of its first SYN although NAT gave a later one another port; or it sends
-            // numbers that may be anywhere.
+            // numbers that may be anywhere. Or it forges the addresses and ports of a connection, but not its numbers.
             Some(last) => match self.of_any_stream(seq) {
                 near @ SeqSummary::FromInitial(_) => near,
+                forged @ SeqSummary::Plain(_) if is_of_script(seq) => forged,
                 SeqSummary::Plain(_) => SeqSummary::FromInitial(seq.wrapping_sub(syns[last].1)),
             },
             None => self.of_any_stream(seq),
@@ -123,6 +130,14 @@ impl SegmentOrigins<'_> {
             .filter(|distance| *distance < LARGEST_STREAM && (seq != 0 || *distance == 0))
             .map_or(SeqSummary::Plain(seq), SeqSummary::FromInitial)
     }
+}
+
+/// True if a script probably sent this number: it is the same in all runs. The caller tries the initial numbers of
+/// connections first, so that their own segments never count as a script's. If one of these numbers is by chance at or
+/// less than [`LARGEST_STREAM`] below a forged number, that is still taken as relative to it; the probability is 2^-16
+/// for each connection.
+const fn is_of_script(seq: u32) -> bool {
+    seq.wrapping_sub(INITIAL_SEQ) < SCRIPT_NUMBERS
 }
 
 /// Stream and sequence number of the SYN in a frame, or of the one that an ICMP error quotes.
