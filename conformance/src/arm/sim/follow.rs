@@ -490,6 +490,7 @@ fn plan_name(name: &str) -> &str {
 /// connection depends on timing.
 ///
 /// An entry has the client's source port, or the addresses that the exchange has after the translation of another one.
+/// Entries are sorted, because a kernel lists them in the order of its hash table.
 fn of_exchange(
     exchange: &impl Exchange,
     tables: BTreeMap<String, Vec<ConntrackObservation>>,
@@ -508,7 +509,11 @@ fn of_exchange(
         passed.extend(next);
     }
     let is_own = |entry: &ConntrackObservation| of_protocol(entry) && passed.contains(&entry.before());
-    let own = |table: Vec<_>| table.into_iter().filter(is_own).map(decided).collect();
+    let own = |table: Vec<_>| {
+        let mut own: Vec<_> = table.into_iter().filter(is_own).map(decided).collect();
+        own.sort_by_key(|entry| (entry.original, entry.reply));
+        own
+    };
     tables.into_iter().map(|(node, table)| (node, own(table))).collect()
 }
 

@@ -38,6 +38,20 @@ fn plan() -> FlowPlan {
     }
 }
 
+/// A kernel lists entries in the order of its hash table, which is not that of another one.
+#[test]
+fn the_order_of_entries_does_not_matter() {
+    let of = |host: u8| {
+        let before = [&*format!("10.244.1.{host}:40000"), "192.168.0.11:30053"];
+        entry(before, before)
+    };
+    let listed = |entries: Vec<_>| BTreeMap::from([("node-1".to_owned(), entries)]);
+    let [one, other] = [vec![of(2), of(3)], vec![of(3), of(2)]]
+        .map(|entries| of_exchange(&plan(), listed(entries), without_progress));
+    assert_eq!(one["node-1"].len(), 2);
+    assert_eq!(one, other);
+}
+
 /// node-1 masquerades to node-2, which masquerades again; another flow has the port that node-1 drew as its own.
 #[test]
 fn entries_are_followed_from_node_to_node() {
