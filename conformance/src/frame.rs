@@ -46,7 +46,7 @@ mod fragment;
 mod summary;
 
 pub use attempt::{
-    Appearance, Attempt, FlowStart, PacketId, Sighting, Source, TranslatedPort, attempts, parted,
+    Appearance, Attempt, FlowStart, PacketId, Parting, Sighting, Source, TranslatedPort, attempts, parted,
     translated_ports,
 };
 pub use compare::{Comparison, Conversation, FrameDifference, Observer, compare};

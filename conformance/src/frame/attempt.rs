@@ -120,9 +120,26 @@ pub fn attempts(frames: &[Frame], client: &str, opening: FlowStart<'_>) -> Vec<A
     attempts.into_iter().map(|(_, attempt)| attempt).collect()
 }
 
-/// The time at which the first side deviates from the second: the time of the deciding choice, or slightly later.
-/// `None` if the paths are equal, or differ only in the number of attempts.
-pub fn parted(first: &[Attempt], second: &[Attempt]) -> Option<Duration> {
+/// How the first side deviates from the second, and when: at the time of the deciding choice, or slightly later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// It goes where the second does not.
+    Elsewhere(Duration),
+    /// It ends after this hop, and the second goes on. Where frames are hidden, the choice may be later.
+    Ended(Duration),
+}
+
+impl Parting {
+    /// The time.
+    pub const fn at(self) -> Duration {
+        match self {
+            Self::Elsewhere(at) | Self::Ended(at) => at,
+        }
+    }
+}
+
+/// Where the first side deviates from the second. `None` if the paths are equal, or differ only in the number of attempts.
+pub fn parted(first: &[Attempt], second: &[Attempt]) -> Option<Parting> {
     let pairs = first.iter().zip(second);
     pairs.into_iter().find_map(|(first, second)| first.parted(second))
 }
@@ -171,16 +188,17 @@ impl TranslatedPort {
 
 impl Attempt {
     /// As [`parted`]. Bridges flood ports in any order, so the order of hops is ignored.
-    fn parted(&self, other: &Self) -> Option<Duration> {
+    fn parted(&self, other: &Self) -> Option<Parting> {
         let mut theirs: Vec<&Appearance> = other.hops.iter().map(|hop| &hop.place).collect();
         let mut last = None;
         for Sighting { at, place } in &self.hops {
-            let Some(same) = theirs.iter().position(|their| *their == place) else { return Some(*at) };
+            let Some(same) = theirs.iter().position(|their| *their == place) else {
+                return Some(Parting::Elsewhere(*at));
+            };
             theirs.swap_remove(same);
             last = Some(*at);
         }
-        // The other side continued where this one ended.
-        last.filter(|_| !theirs.is_empty())
+        last.filter(|_| !theirs.is_empty()).map(Parting::Ended)
     }
 }
 

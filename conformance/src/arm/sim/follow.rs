@@ -282,8 +282,7 @@ impl SimArm {
         for _ in 0..PATHS_MAX {
             let Some(path) = next.take() else { break };
             let Alternative { path, seen, attempts, left } = self.try_path(exchange, shown, path, None)?;
-            let parted = parted(&attempts, &shown.attempts)
-                .map(|at| Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)));
+            let parted = parted(&attempts, &shown.attempts).map(|parting| instant(parting.at()));
             if parted.is_none() && seen == shown.seen && left == shown.left {
                 return Ok(path.again());
             }
@@ -530,6 +529,11 @@ fn translated_port(node: &str, entry: &ConntrackObservation) -> TranslatedPort {
 /// An entry without what depends on timing.
 fn without_progress(entry: ConntrackObservation) -> ConntrackObservation {
     ConntrackObservation { tcp_state: None, is_assured: false, expires_in: Duration::ZERO, ..entry }
+}
+
+/// This long after the start.
+fn instant(elapsed: Duration) -> Instant {
+    Instant::from_nanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The offset with which a search for a free port finds this one first.

@@ -88,19 +88,23 @@ fn ways_part_where_a_packet_is_seen_that_the_other_side_did_not_see() {
     let second_try_elsewhere =
         [way, &[(5, 10, "pod eth0 >", 1, 9), (5, 11, "node veth <", 1, 9), (5, 13, "node eth0 >", 1, 4)]]
             .concat();
-    type Case<'a> = (&'a str, &'a [Row], &'a [Row], Option<u64>);
+    type Case<'a> = (&'a str, &'a [Row], &'a [Row], Option<Parting>);
+    let (elsewhere, ended) = (
+        |at| Some(Parting::Elsewhere(Duration::from_millis(at))),
+        |at| Some(Parting::Ended(Duration::from_millis(at))),
+    );
     let cases: [Case<'_>; 7] = [
         ("the same path", way, way, None),
         ("ports of a bridge in another order", way, flooded, None),
-        ("another endpoint", way, other_endpoint, Some(2)),
-        ("the first side ends early, because of its last decision", shorter, way, Some(1)),
-        ("the second side ends early", way, shorter, Some(2)),
+        ("another endpoint", way, other_endpoint, elsewhere(2)),
+        ("the first side ends early, because of its last decision", shorter, way, ended(1)),
+        ("the second side ends early", way, shorter, elsewhere(2)),
         ("the first has one more attempt, otherwise equal", &second_try, way, None),
-        ("the second packet goes elsewhere", &second_try, &second_try_elsewhere, Some(12)),
+        ("the second packet goes elsewhere", &second_try, &second_try_elsewhere, elsewhere(12)),
     ];
     for (what, first, second, expected) in cases {
         let found = parted(&attempts_of(first), &attempts_of(second));
-        assert_eq!(found, expected.map(Duration::from_millis), "{what}");
+        assert_eq!(found, expected, "{what}");
     }
 }
 

@@ -8,10 +8,10 @@ use sim::link::Probability;
 use sim::time::Instant;
 use sim::trace::Level;
 
-use super::{Alternative, Exchange, Shown, Traces, parted, run_flow, without_progress};
+use super::{Alternative, Exchange, Shown, Traces, instant, parted, run_flow, without_progress};
 use crate::arm::ArmError;
 use crate::arm::sim::SimArm;
-use crate::frame::{Attempt, Frame, FrameDirection, Sighting};
+use crate::frame::{Attempt, Frame, FrameDirection, Parting, Sighting};
 use crate::observation::{Answer, ConntrackObservation, EndpointName, Outcome, TcpState};
 use crate::prepare::FlowPlan;
 use crate::shares::Distribution;
@@ -86,11 +86,13 @@ impl SimArm {
                 let Some(path) = next.take() else { break };
                 tried += 1;
                 let course = self.try_path(exchange, shown, path, Some(self.loss_series))?;
-                let parted = parting(&course.attempts, &shown.attempts);
-                next = match parted {
-                    Some(at) => course.path.next_path_that_differs_by(at),
-                    None => course.path.next_path(),
+                let parting = parting(&course.attempts, &shown.attempts);
+                // If it ended on a machine that its frames do not show, the choice is later than its last hop.
+                next = match parting {
+                    Some(Parting::Elsewhere(at)) => course.path.next_path_that_differs_by(instant(at)),
+                    Some(Parting::Ended(_)) | None => course.path.next_path(),
                 };
+                let parted = parting.map(|parting| instant(parting.at()));
                 is_same = parted.is_none() && course.seen == shown.seen && course.left == shown.left;
                 // `None` is later than any time.
                 let is_nearer = nearest.as_ref().is_none_or(|(known, ..)| match (known, parted) {
@@ -155,11 +157,11 @@ impl SimArm {
 const SERIES_MAX: u32 = (1 << 24) - 1;
 
 /// Like [`parted`], but the number of attempts must be equal too: it says how often the client sent its packet again.
-fn parting(sim: &[Attempt], other: &[Attempt]) -> Option<Instant> {
-    let first_only = |attempts: &[Attempt], from: usize| Some(attempts.get(from)?.hops.first()?.at);
+fn parting(sim: &[Attempt], other: &[Attempt]) -> Option<Parting> {
+    let surplus =
+        |attempts: &[Attempt], from: usize| Some(Parting::Elsewhere(attempts.get(from)?.hops.first()?.at));
     let common = sim.len().min(other.len());
-    let at = parted(sim, other).or_else(|| first_only(sim, common)).or_else(|| first_only(other, common))?;
-    Some(Instant::from_nanos(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)))
+    parted(sim, other).or_else(|| surplus(sim, common)).or_else(|| surplus(other, common))
 }
 
 /// What only one side shows.
