@@ -187,7 +187,7 @@ fn worlds_have_enough_of_everything() {
         ("single fragments", &is_single, 5),
         ("echo requests of scripts", &is_echo, 5),
         ("ICMP errors of scripts", &is_error, 5),
-        ("links that lose a share of their frames", &|world| world.loss.is_some(), 18),
+        ("links that lose a share of their frames", &|world| world.lossy_link().is_some(), 15),
         ("scripts", &|world| any_step(&|step| matches!(step, RandomStep::Send { .. }), world), 130),
         (
             "forged sources",

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::random::world::{RandomSecondAddress, RandomWorld};
+use crate::random::world::{RandomLoss, RandomSecondAddress, RandomWorld};
 
 /// The second network.
 const NETWORK: &str = "172.31.0.0/24";
@@ -29,13 +29,23 @@ impl RandomWorld {
         Value::Object(nodes)
     }
 
+    /// True if a node has two devices on the switch.
+    fn has_second_device(&self) -> bool {
+        self.seconds().any(|(_, address)| !address.is_loopback)
+    }
+
+    /// The link that loses a share of its frames. None does where a node has two devices on the switch: both answer
+    /// ARP requests, and of which one the answer was lost shows only in later packets.
+    pub(in crate::random) fn lossy_link(&self) -> Option<RandomLoss> {
+        self.loss.filter(|_| !self.has_second_device())
+    }
+
     /// The route of a host to the second network, if there is one.
     pub(super) fn second_route(&self) -> Option<Value> {
         let second = self.second.as_ref()?;
-        let is_there = self.seconds().any(|(_, address)| !address.is_loopback);
         let via =
             second.via.map_or_else(|| "link".to_owned(), |slot| format!("node/{}", self.node_name(slot)));
-        is_there.then(|| json!({"to": NETWORK, "via": via}))
+        self.has_second_device().then(|| json!({"to": NETWORK, "via": via}))
     }
 
     /// The sysctls of nodes with such an address, as a step.

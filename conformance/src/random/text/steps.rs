@@ -26,7 +26,7 @@ pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
     let mut printer =
         Printer { world, pods: taken(&world.pods), services: taken(&world.services), lossy: None };
     let mut steps: Vec<Value> = world.second_sysctls().into_iter().collect();
-    if let Some(RandomLoss { party, share }) = world.loss {
+    if let Some(RandomLoss { party, share }) = world.lossy_link() {
         let machine = printer.machine(party);
         steps.push(json!({"set": {&machine: {"link": {"loss": share}, "sysctl": with_losses()}}}));
         printer.lossy = Some(machine);
