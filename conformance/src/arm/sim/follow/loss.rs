@@ -133,7 +133,8 @@ impl SimArm {
         self.distribution_in(&world, plan)
     }
 
-    /// How so many connections ended in a fork of the world, one after the other. Does not change the state.
+    /// How often `count` connections ended in each way, one after the other in a fork of the world. Does not change the
+    /// state.
     pub(crate) fn sample(
         &mut self,
         plan: &FlowPlan,
