@@ -35,7 +35,6 @@ mod service;
 mod settings;
 mod state;
 mod table;
-mod words;
 
 pub use clock::Clock;
 pub use config::ConfigError;

@@ -5,6 +5,7 @@ use crate::device::{Devices, Scope};
 use crate::ids::DeviceId;
 use crate::route::RouteKind;
 use crate::text::error::{Parse, Problem, RuleError, RuleErrorKind};
+use crate::text::line::Line;
 use crate::text::words::Value;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -93,54 +94,31 @@ const UNSUPPORTED_ROUTE_WORDS: [&str; 16] = [
     "proto",
 ];
 
-/// The words of a command, and where it ends.
-struct Words<'t> {
-    line: &'t str,
-    rest: &'t str,
-}
-
-impl<'t> Words<'t> {
-    const fn new(line: &'t str) -> Self {
-        Self { line, rest: line }
-    }
-
-    fn next(&mut self) -> Option<Value<'t>> {
-        let rest = self.rest.trim_start();
-        let text = rest.split_whitespace().next()?;
-        self.rest = &rest[text.len()..];
-        Some(Value { text, at: self.line.len() - rest.len() })
-    }
-
-    /// The value of an option.
-    fn value(&mut self, expected: &'static str) -> Parse<Value<'t>> {
-        let end = self.line.trim_end().len();
-        self.next().ok_or_else(|| Problem::new(RuleErrorKind::Syntax, end, expected, "the end of the line"))
-    }
-}
-
 /// A rule; without a priority, it gets `default_priority`.
 fn rule(line: &str, default_priority: u32, device: ByName<'_>) -> Parse<PolicyRule> {
-    let mut words = Words::new(line);
+    let mut words = Line::split(line);
     let mut rule = PolicyRule::lookup(default_priority, TableId::Main);
     let (mut action, mut suppressed) = (None, None);
     while let Some(word) = words.next() {
         match word.text {
             "not" => rule.is_inverted = true,
-            "from" => rule.src = prefix(words.value("a network, or `all`")?)?,
-            "to" => rule.dst = prefix(words.value("a network, or `all`")?)?,
-            "fwmark" => rule.mark = mark(words.value("a mark, such as 0x1 or 0x1/0xff")?)?,
-            "iif" | "dev" => rule.iif = Some(named(words.value("a device")?, device)?),
-            "oif" => rule.oif = Some(named(words.value("a device")?, device)?),
-            "priority" | "preference" | "pref" | "order" => rule.priority = number(words.value("a number")?)?,
+            "from" => rule.src = prefix(words.required("a network, or `all`")?)?,
+            "to" => rule.dst = prefix(words.required("a network, or `all`")?)?,
+            "fwmark" => rule.mark = mark(words.required("a mark, such as 0x1 or 0x1/0xff")?)?,
+            "iif" | "dev" => rule.iif = Some(named(words.required("a device")?, device)?),
+            "oif" => rule.oif = Some(named(words.required("a device")?, device)?),
+            "priority" | "preference" | "pref" | "order" => {
+                rule.priority = number(words.required("a number")?)?
+            }
             "lookup" | "table" => {
-                let table = table(words.value("a table")?)?;
+                let table = table(words.required("a table")?)?;
                 action = Some(RuleAction::Lookup { table, suppress_prefix_len: None });
             }
             "unreachable" => action = Some(RuleAction::Unreachable),
             "prohibit" => action = Some(RuleAction::Prohibit),
             "blackhole" => action = Some(RuleAction::Blackhole),
             "suppress_prefixlength" | "sup_pl" => {
-                let len = words.value("a prefix length")?;
+                let len = words.required("a prefix length")?;
                 let read = len.text.parse().ok().filter(|len| *len <= 32);
                 suppressed = Some(read.ok_or_else(|| len.expected("a prefix length from 0 to 32"))?);
             }
@@ -154,9 +132,7 @@ fn rule(line: &str, default_priority: u32, device: ByName<'_>) -> Parse<PolicyRu
         }
         (Some(refusal), _) => refusal,
         (None, _) => {
-            let end = line.trim_end().len();
-            let expected = "lookup TABLE, unreachable, prohibit or blackhole";
-            return Err(Problem::new(RuleErrorKind::Syntax, end, expected, "the end of the line"));
+            return Err(words.missing("lookup TABLE, unreachable, prohibit or blackhole"));
         }
     };
     Ok(rule)
@@ -165,8 +141,8 @@ fn rule(line: &str, default_priority: u32, device: ByName<'_>) -> Parse<PolicyRu
 /// A route and its table.
 fn route(line: &str, device: ByName<'_>) -> Parse<(TableId, Route)> {
     const DESTINATION: &str = "a network, `default`, or a type: local, unreachable, prohibit or blackhole";
-    let mut words = Words::new(line);
-    let first = words.value(DESTINATION)?;
+    let mut words = Line::split(line);
+    let first = words.required(DESTINATION)?;
     let kind = match first.text {
         "unicast" => Some(RouteKind::Unicast),
         "local" => Some(RouteKind::Local),
@@ -176,19 +152,19 @@ fn route(line: &str, device: ByName<'_>) -> Parse<(TableId, Route)> {
         text if UNSUPPORTED_ROUTE_WORDS.contains(&text) => return Err(unsupported(first, DESTINATION)),
         _ => None,
     };
-    let dst = if kind.is_some() { words.value("a network, or `default`")? } else { first };
+    let dst = if kind.is_some() { words.required("a network, or `default`")? } else { first };
     let kind = kind.unwrap_or(RouteKind::Unicast);
     let mut route = Route { kind, ..Route::refusing(kind, network(dst)?) };
     let (mut scope, mut in_table) = (None, None);
     while let Some(word) = words.next() {
         match word.text {
-            "via" => route.via = Some(address(words.value("an address")?)?),
-            "dev" => route.device = Some(named(words.value("a device")?, device)?),
-            "src" => route.source = Some(address(words.value("an address")?)?),
-            "metric" | "priority" | "preference" => route.metric = number(words.value("a number")?)?,
-            "table" => in_table = Some(table(words.value("a table")?)?),
+            "via" => route.via = Some(address(words.required("an address")?)?),
+            "dev" => route.device = Some(named(words.required("a device")?, device)?),
+            "src" => route.source = Some(address(words.required("an address")?)?),
+            "metric" | "priority" | "preference" => route.metric = number(words.required("a number")?)?,
+            "table" => in_table = Some(table(words.required("a table")?)?),
             "onlink" => route.is_onlink = true,
-            "scope" => scope = Some(scope_of(words.value("a scope")?)?),
+            "scope" => scope = Some(scope_of(words.required("a scope")?)?),
             text if UNSUPPORTED_ROUTE_WORDS.contains(&text) => return Err(unsupported(word, ROUTE_WORDS)),
             _ => return Err(word.expected(ROUTE_WORDS)),
         }

@@ -4,9 +4,9 @@ mod options;
 
 use super::address::family_name;
 use super::keys::{self, Key};
-use super::words::Line;
 use crate::hook::Family;
 use crate::text::error::{Parse, RuleErrorKind};
+use crate::text::line::Line;
 use crate::text::value::number;
 use crate::text::words::Value;
 use std::fmt::Write as _;
@@ -168,7 +168,7 @@ pub(crate) const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
 
 impl Header {
     /// Parses the rest of a `create` line, from the type on.
-    pub(super) fn read(line: &mut Line<'_, '_>) -> Parse<Self> {
+    pub(super) fn read(line: &mut Line<'_>) -> Parse<Self> {
         let type_name = line.required("a set type")?;
         let set_type = SetType::read(type_name)?;
         let (storage, extensions) = options::read(set_type, type_name, line)?;

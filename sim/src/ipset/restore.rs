@@ -11,9 +11,10 @@ use super::entry::{Additions, IpsetErrno};
 use super::header::{Header, MAX_TIMEOUT, SetType, counter};
 use super::list::{self, Added, MemberPlace, MemberSpec};
 use super::set::{Elements, MAX_PER_LINE};
-use super::words::{Line, once, restore_words};
+use super::words::{once, restore_words};
 use super::{Ipset, SetId};
 use crate::text::error::{Parse, Problem, RuleError, RuleErrorKind};
+use crate::text::line::Line;
 use crate::text::value::ranged;
 use crate::text::words::{Value, Word};
 use crate::time::Instant;
@@ -176,7 +177,7 @@ impl<'t> Restorer<'_, 't> {
         unsupported.map_or(Ok(()), Err)
     }
 
-    fn create(&mut self, line: &mut Line<'_, '_>) -> Result<(), Wrong<'t>> {
+    fn create(&mut self, line: &mut Line<'_>) -> Result<(), Wrong<'t>> {
         let name = line.required("the name of a set")?;
         check_name(name)?;
         let header = Header::read(line)?;
@@ -194,7 +195,7 @@ impl<'t> Restorer<'_, 't> {
     fn add_or_del(
         &mut self,
         verb: Verb,
-        rest: &mut Line<'_, '_>,
+        rest: &mut Line<'_>,
         line: &'t str,
         number: u32,
     ) -> Result<(), Wrong<'t>> {
@@ -228,7 +229,7 @@ impl<'t> Restorer<'_, 't> {
     fn options(
         verb: Verb,
         set_type: SetType,
-        line: &mut Line<'_, '_>,
+        line: &mut Line<'_>,
         additions: &mut Additions,
     ) -> Parse<Option<(Side, Box<str>)>> {
         let mut neighbour = None;
@@ -338,7 +339,7 @@ impl<'t> Restorer<'_, 't> {
         }
     }
 
-    fn flush(&mut self, line: &mut Line<'_, '_>) -> Result<(), Wrong<'t>> {
+    fn flush(&mut self, line: &mut Line<'_>) -> Result<(), Wrong<'t>> {
         let set = line.next().map(|name| self.known(name)).transpose()?;
         line.nothing_more()?;
         self.end_run()?;
@@ -350,7 +351,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     // Linux: ip_set_destroy
-    fn destroy(&mut self, line: &mut Line<'_, '_>) -> Result<(), Wrong<'t>> {
+    fn destroy(&mut self, line: &mut Line<'_>) -> Result<(), Wrong<'t>> {
         let name = line.next();
         let set = name.map(|name| self.known(name)).transpose()?;
         line.nothing_more()?;
@@ -372,7 +373,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     // Linux: ip_set_rename
-    fn rename(&mut self, line: &mut Line<'_, '_>) -> Result<(), Wrong<'t>> {
+    fn rename(&mut self, line: &mut Line<'_>) -> Result<(), Wrong<'t>> {
         let (old, new) = (line.required("the name of a set")?, line.required("the new name")?);
         check_name(new)?;
         line.nothing_more()?;
@@ -390,7 +391,7 @@ impl<'t> Restorer<'_, 't> {
     }
 
     // Linux: ip_set_swap
-    fn swap(&mut self, line: &mut Line<'_, '_>) -> Result<(), Wrong<'t>> {
+    fn swap(&mut self, line: &mut Line<'_>) -> Result<(), Wrong<'t>> {
         let (one, other) = (line.required("the name of a set")?, line.required("the name of another set")?);
         line.nothing_more()?;
         self.end_run()?;

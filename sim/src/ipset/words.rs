@@ -43,42 +43,6 @@ fn word_end(line: &str, at: usize) -> Parse<usize> {
     })
 }
 
-/// The words of a line, without the tool's options.
-pub(super) struct Line<'w, 't> {
-    words: &'w [Word<'t>],
-    next: usize,
-    end: usize,
-}
-
-impl<'w, 't> Line<'w, 't> {
-    /// `end` is the byte offset of the end of the line.
-    pub(super) const fn new(words: &'w [Word<'t>], end: usize) -> Self {
-        Self { words, next: 0, end }
-    }
-
-    pub(super) fn next(&mut self) -> Option<Value<'w>> {
-        let value = Value::of(self.words.get(self.next)?);
-        self.next += 1;
-        Some(value)
-    }
-
-    pub(super) fn required(&mut self, expected: &'static str) -> Parse<Value<'w>> {
-        let end = self.end;
-        self.next().ok_or_else(|| Problem::new(RuleErrorKind::Syntax, end, expected, "the end of the line"))
-    }
-
-    /// The value of an option.
-    pub(super) fn value(&mut self, option: Value<'_>) -> Parse<Value<'w>> {
-        let end = self.end;
-        let expected = || format!("a value of `{}`", option.text);
-        self.next().ok_or_else(|| Problem::new(RuleErrorKind::Syntax, end, expected(), "the end of the line"))
-    }
-
-    pub(super) fn nothing_more(&mut self) -> Parse<()> {
-        self.next().map_or(Ok(()), |value| Err(value.expected("the end of the line")))
-    }
-}
-
 /// Stores the value of an option that may occur once.
 pub(super) fn once<T>(name: Value<'_>, place: &mut Option<T>, value: T) -> Parse<()> {
     if place.replace(value).is_some() {

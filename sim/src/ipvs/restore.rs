@@ -9,8 +9,8 @@ use super::scheduler::SchedulerKind;
 use super::segment::Protocol;
 use super::server::{Forward, ServerSpec, ServiceKey};
 use super::service::{Persistence, ServiceFlags, ServiceSpec};
-use super::words::Line;
 use crate::text::error::{Parse, RuleError, RuleErrorKind};
+use crate::text::line::Line;
 use crate::text::value::{port, ranged};
 use crate::text::words::Value;
 use crate::time::Duration;
@@ -66,7 +66,7 @@ impl Ipvs {
 
     /// Executes one line (`process_options`, ipvsadm.c).
     fn command(&mut self, clock: Clock, line: &str) -> Parse<()> {
-        let mut line = Line::new(line);
+        let mut line = Line::split(without_comment(line));
         if line.is_empty() {
             return Ok(());
         }
@@ -128,8 +128,13 @@ impl Ipvs {
         timeouts.tcp = tcp.unwrap_or(timeouts.tcp);
         timeouts.tcp_fin = tcp_fin.unwrap_or(timeouts.tcp_fin);
         timeouts.udp = udp.unwrap_or(timeouts.udp);
-        line.next().map_or(Ok(()), |word| Err(word.expected("the end of the line")))
+        line.nothing_more()
     }
+}
+
+/// A line up to its comment, which `#` begins (`config_stream_read`, config_stream.c of ipvsadm).
+fn without_comment(line: &str) -> &str {
+    line.find('#').map_or(line, |comment| &line[..comment])
 }
 
 fn refused(command: Value<'_>, error: ConfigError) -> Box<crate::text::error::Problem> {

@@ -4,8 +4,9 @@ use super::{Extensions, MAX_TIMEOUT, SetType, Storage};
 use crate::hook::Family;
 use crate::ipset::address::range_v4;
 use crate::ipset::keys;
-use crate::ipset::words::{Line, once};
+use crate::ipset::words::once;
 use crate::text::error::{Parse, Problem, RuleErrorKind};
+use crate::text::line::Line;
 use crate::text::value::{port, ranged};
 use crate::text::words::Value;
 
@@ -41,7 +42,7 @@ struct Options<'w> {
 pub(super) fn read(
     set_type: SetType,
     type_name: Value<'_>,
-    line: &mut Line<'_, '_>,
+    line: &mut Line<'_>,
 ) -> Parse<(Storage, Extensions)> {
     let mut options = Options::default();
     while let Some(name) = line.next() {
@@ -64,7 +65,7 @@ pub(super) fn read(
 
 impl<'w> Options<'w> {
     /// Parses one option; options of other types are unknown.
-    fn take(&mut self, set_type: SetType, name: Value<'w>, line: &mut Line<'w, '_>) -> Parse<()> {
+    fn take(&mut self, set_type: SetType, name: Value<'w>, line: &mut Line<'w>) -> Parse<()> {
         let is_bitmap = matches!(set_type, SetType::BitmapIp | SetType::BitmapPort);
         let is_list = set_type == SetType::ListSet;
         let is_hash = !is_bitmap && !is_list;
