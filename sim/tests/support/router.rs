@@ -1,7 +1,6 @@
 //! A host that exists twice: in the simulator and in the kernel.
 
 use crate::netns;
-use ipnet::Ipv4Net;
 use sim::device::{DeviceKind, Devices, Scope};
 use sim::drop_reason::DropReason;
 use sim::fib::{
@@ -207,8 +206,23 @@ impl Host {
                 String::new()
             }
             ["rule", "add", ..] => self.tell(&words[2..].join(" "), Fib::ip_rule_add),
-            ["route", "add", .., "table", _] => self.tell(&words[2..].join(" "), Fib::ip_route_add),
-            ["route", verb, ..] => self.run_route(verb, &words[2..]),
+            ["route", "add", ..] => self.tell(&words[2..].join(" "), Fib::ip_route_add),
+            ["route", "replace", dst, "via", via] => {
+                let route = Route::via(dst.parse().unwrap(), via.parse().unwrap());
+                error(self.fib.replace(&self.devices, TableId::Main, route))
+            }
+            ["route", "del", dst, ..] => {
+                let addr = |name: &str| option(name).map(|text| text.parse::<Ipv4Addr>().unwrap());
+                let selector = Selector {
+                    kind: None,
+                    scope: None,
+                    via: addr("via"),
+                    device: option("dev").map(|name| self.id(name)),
+                    source: addr("src"),
+                    metric: option("metric").map_or(0, |text| text.parse().unwrap()),
+                };
+                error(self.fib.remove(TableId::Main, dst.parse().unwrap(), selector))
+            }
             _ => panic!("{words:?} is not a command of this test"),
         }
     }
@@ -232,45 +246,6 @@ impl Host {
             (true, false) => fib::on_device_down(&mut self.fib, device),
             (false, true) => fib::on_device_up(&mut self.fib, self.devices.get(device)),
             (true, true) | (false, false) => {}
-        }
-    }
-
-    fn run_route(&mut self, verb: &str, words: &[&str]) -> String {
-        let (kind, words) = match words[0] {
-            "local" => (RouteKind::Local, &words[1..]),
-            "unreachable" => (RouteKind::Unreachable, &words[1..]),
-            "prohibit" => (RouteKind::Prohibit, &words[1..]),
-            "blackhole" => (RouteKind::Blackhole, &words[1..]),
-            _ => (RouteKind::Unicast, words),
-        };
-        let dst: Ipv4Net = words[0].parse().unwrap();
-        let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
-        let addr = |name: &str| option(name).map(|text| text.parse::<Ipv4Addr>().unwrap());
-        let (via, source) = (addr("via"), addr("src"));
-        let device = option("dev").map(|name| self.id(name));
-        let metric = option("metric").map_or(0, |text| text.parse().unwrap());
-        if verb == "del" {
-            let selector = Selector { kind: None, scope: None, via, device, source, metric };
-            return error(self.fib.remove(TableId::Main, dst, selector));
-        }
-        // The default scope of ip(8).
-        let scope = match kind {
-            RouteKind::Local => Scope::Host,
-            RouteKind::Unicast if via.is_none() => Scope::Link,
-            RouteKind::Unicast
-            | RouteKind::Broadcast
-            | RouteKind::Multicast
-            | RouteKind::Unreachable
-            | RouteKind::Prohibit
-            | RouteKind::Blackhole => Scope::Universe,
-        };
-        let is_onlink = words.contains(&"onlink");
-        let route = Route { dst, kind, scope, via, device, source, metric, is_onlink };
-        let table = if kind == RouteKind::Local { TableId::Local } else { TableId::Main };
-        match verb {
-            "add" => error(self.fib.add(&self.devices, table, route)),
-            "replace" => error(self.fib.replace(&self.devices, table, route)),
-            _ => panic!("{verb} is not a verb of this test"),
         }
     }
 
