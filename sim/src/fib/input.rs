@@ -229,8 +229,7 @@ fn spec_dst(fib: &Fib, devices: &Devices, sysctls: &Sysctls, key: &InputKey) -> 
         return select_source(devices, sysctls, key.in_dev, None, Scope::Link)
             .unwrap_or(Ipv4Addr::UNSPECIFIED);
     }
-    let mark = if sysctls.src_valid_mark(key.in_dev) { key.mark } else { 0 };
-    match fib.lookup_flow(&FlowKey { mark, ..FlowKey::to(key.src) }) {
+    match fib.lookup_flow(&FlowKey { src: Ipv4Addr::UNSPECIFIED, ..key.back(sysctls, None) }) {
         Ok(entry) => entry.source(devices, sysctls),
         Err(_) => select_source(devices, sysctls, key.in_dev, Some(key.src), Scope::Universe)
             .unwrap_or(Ipv4Addr::UNSPECIFIED),
