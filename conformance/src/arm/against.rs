@@ -208,7 +208,6 @@ impl PairedArm {
 
     /// Collects frames captured since the last call.
     fn collect_frames(&mut self) -> Result<(), ArmError> {
-        self.show_frames()?;
         let (sim, kernel) = (self.sim.take_frames(), self.kernel.take_frames()?);
         self.sim.show_arrivals(&kernel[self.frames_shown..]);
         self.frames_shown = 0;

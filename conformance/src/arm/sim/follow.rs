@@ -17,6 +17,8 @@ use sim::timer_wheel::TimerWheel;
 use sim::trace::{DeviceEvent, Event, Kept, Level, TraceEvent};
 use sim::world::World;
 
+use loss::Losses;
+
 use super::script::run_script;
 use super::{PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
@@ -290,13 +292,7 @@ impl SimArm {
                 Some(at) => path.next_path_that_differs_by(at),
                 None => path.next_path(),
             };
-            // `None` is later than any time.
-            let is_nearer = best.as_ref().is_none_or(|(known, _)| match (known, parted) {
-                (Some(known), Some(parted)) => parted > *known,
-                (Some(_), None) => true,
-                (None, _) => false,
-            });
-            if is_nearer {
+            if best.as_ref().is_none_or(|(known, _)| is_later(*known, parted)) {
                 best = Some((parted, path.again()));
             }
         }
@@ -309,12 +305,12 @@ impl SimArm {
         exchange: &E,
         shown: &Shown<E::Seen>,
         path: Enumerate,
-        series: Option<u32>,
+        losses: Option<&Losses>,
     ) -> Result<Alternative<E::Seen>, ArmError> {
         let netns = self.id(exchange.from())?;
         let mut world = self.world.fork();
-        if let Some(series) = series {
-            world.draws_mut().redraw_deliveries(series);
+        if let Some(losses) = losses {
+            world.draws_mut().redraw_deliveries(losses.series);
         }
         world.set_level(Level::Everything);
         world.set_kept(Kept::All);
@@ -326,7 +322,7 @@ impl SimArm {
             frames.retain(|frame| !losses.hide(frame));
         }
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
-        let left = self.left_in(&world, exchange, shown)?;
+        let left = self.left_in(&world, exchange, shown, losses)?;
         Ok(Alternative { path, seen, attempts, left })
     }
 
@@ -336,31 +332,22 @@ impl SimArm {
         world: &World,
         exchange: &E,
         shown: &Shown<E::Seen>,
+        losses: Option<&Losses>,
     ) -> Result<BTreeMap<String, Traces>, ArmError> {
         let table = |node: &String| Ok((node.clone(), conntrack(world, self.node(node)?)));
         let tables = shown.left.keys().map(table).collect::<Result<_, ArmError>>()?;
         let traces = |(node, entries): (String, _)| {
             let are_counted = shown.left.get(&node).is_some_and(|traces| traces.first_packets.is_some());
-            let counters = are_counted.then(|| self.counters_shown(world, shown, &node)).transpose()?;
+            let counters = are_counted.then(|| self.counters_in(world, shown.listing, &node)).transpose()?;
+            // If links lose frames, those of earlier exchanges may differ.
+            let counters = counters.map(|now| match losses {
+                Some(losses) => counted_since(&losses.before[&node], now),
+                None => now,
+            });
             let first_packets = counters.map(|counters| shown.listing.first_packets(&counters));
             Ok((node, Traces { entries, first_packets }))
         };
         of_exchange(exchange, tables, shown.decided()).into_iter().map(traces).collect()
-    }
-
-    /// The counters of a node: since the exchange began if links lose frames, because those of earlier exchanges may
-    /// differ then.
-    fn counters_shown<S>(
-        &self,
-        world: &World,
-        shown: &Shown<S>,
-        node: &str,
-    ) -> Result<Vec<RuleCounter>, ArmError> {
-        let now = self.counters_in(world, shown.listing, node)?;
-        match shown.losses {
-            Some(_) => Ok(counted_since(&self.counters(shown.listing, node)?, now)),
-            None => Ok(now),
-        }
     }
 
     /// From here on, system calls take that long; see [`World::set_call_duration`].
@@ -529,6 +516,16 @@ fn translated_port(node: &str, entry: &ConntrackObservation) -> TranslatedPort {
 /// An entry without what depends on timing.
 fn without_progress(entry: ConntrackObservation) -> ConntrackObservation {
     ConntrackObservation { tcp_state: None, is_assured: false, expires_in: Duration::ZERO, ..entry }
+}
+
+/// True if a course that parts at this time comes nearer than one that parts at the known time. `None` is later than any
+/// time: it does not part.
+fn is_later(known: Option<Instant>, parted: Option<Instant>) -> bool {
+    match (known, parted) {
+        (Some(known), Some(parted)) => parted > known,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
 }
 
 /// This long after the start.

@@ -8,9 +8,10 @@ use sim::link::Probability;
 use sim::time::Instant;
 use sim::trace::Level;
 
-use super::{Alternative, Exchange, Shown, Traces, instant, parted, run_flow, without_progress};
+use super::{Alternative, Exchange, Shown, Traces, instant, is_later, parted, run_flow, without_progress};
 use crate::arm::ArmError;
 use crate::arm::sim::SimArm;
+use crate::counters::RuleCounter;
 use crate::frame::{Attempt, Frame, FrameDirection, Parting, Sighting};
 use crate::observation::{Answer, ConntrackObservation, EndpointName, Outcome, TcpState};
 use crate::prepare::FlowPlan;
@@ -35,6 +36,14 @@ impl LossyEnds {
         frame.direction == FrameDirection::Received
             && self.0.iter().any(|(netns, device)| *device == frame.device && *netns == frame.netns)
     }
+}
+
+/// What a course through losses differs by from one without.
+pub(super) struct Losses {
+    /// The series of numbers that decide what is lost.
+    pub(super) series: u32,
+    /// The rule counters before the exchange, by node.
+    pub(super) before: BTreeMap<String, Vec<RuleCounter>>,
 }
 
 /// How an exchange went on the simulator.
@@ -76,16 +85,19 @@ impl SimArm {
         shown: &Shown<E::Seen>,
         courses_max: usize,
     ) -> Result<Followed<E>, ArmError> {
+        let counted = |node: &String| Ok((node.clone(), self.counters(shown.listing, node)?));
+        let before = shown.left.keys().map(counted).collect::<Result<_, ArmError>>()?;
+        let mut losses = Losses { series: self.loss_series, before };
         let mut nearest: Option<(Option<Instant>, u32, Alternative<E::Seen>)> = None;
         let mut tried = 0;
         let mut is_same = false;
         while !is_same && tried < courses_max {
-            self.loss_series = self.loss_series % SERIES_MAX + 1;
+            losses.series = losses.series % SERIES_MAX + 1;
             let mut next = Some(Enumerate::first());
             for _ in 0..PATHS_MAX {
                 let Some(path) = next.take() else { break };
                 tried += 1;
-                let course = self.try_path(exchange, shown, path, Some(self.loss_series))?;
+                let course = self.try_path(exchange, shown, path, Some(&losses))?;
                 let parting = parting(&course.attempts, &shown.attempts);
                 // If it ended on a machine that its frames do not show, the choice is later than its last hop.
                 next = match parting {
@@ -94,20 +106,16 @@ impl SimArm {
                 };
                 let parted = parting.map(|parting| instant(parting.at()));
                 is_same = parted.is_none() && course.seen == shown.seen && course.left == shown.left;
-                // `None` is later than any time.
-                let is_nearer = nearest.as_ref().is_none_or(|(known, ..)| match (known, parted) {
-                    (Some(known), Some(parted)) => parted > *known,
-                    (Some(_), None) => true,
-                    (None, _) => false,
-                });
+                let is_nearer = nearest.as_ref().is_none_or(|(known, ..)| is_later(*known, parted));
                 if is_same || is_nearer {
-                    nearest = Some((parted, self.loss_series, course));
+                    nearest = Some((parted, losses.series, course));
                 }
                 if is_same {
                     break;
                 }
             }
         }
+        self.loss_series = losses.series;
         let Some((_, series, course)) = nearest else {
             return Err(ArmError::Internal("an exchange has no possible course".to_owned()));
         };
