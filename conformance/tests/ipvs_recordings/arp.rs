@@ -1,6 +1,6 @@
 //! `behaviour/arp`: which requests for a virtual address are answered, and which address requests name as their sender.
 
-use crate::recording::{number, rows, text};
+use crate::recording::{number, rows_where, text};
 use serde_json::Value;
 use sim::context::{Context, Effect};
 use sim::device::{DeviceKind, Devices, Scope};
@@ -26,10 +26,7 @@ const ASKING: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
 #[test]
 fn requests_for_a_virtual_address_are_answered_as_recorded() {
-    let rows = rows("behaviour/arp.jsonl");
-    let rows: Vec<&Value> = rows.iter().filter(|row| !row["arp_ignore"].is_null()).collect();
-    assert!(!rows.is_empty(), "no row was read");
-    for row in rows {
+    for row in &rows_where("behaviour/arp.jsonl", |row| !row["arp_ignore"].is_null()) {
         let node = Node::new(row, "arp_ignore");
         for (question, replies) in row.as_object().unwrap() {
             let Some((target, sender)) =
@@ -45,10 +42,7 @@ fn requests_for_a_virtual_address_are_answered_as_recorded() {
 
 #[test]
 fn requests_for_packets_from_a_virtual_address_name_the_recorded_sender() {
-    let rows = rows("behaviour/arp.jsonl");
-    let rows: Vec<&Value> = rows.iter().filter(|row| !row["arp_announce"].is_null()).collect();
-    assert!(!rows.is_empty(), "no row was read");
-    for row in rows {
+    for row in &rows_where("behaviour/arp.jsonl", |row| !row["arp_announce"].is_null()) {
         let mut words = text(row, "packet").split_whitespace();
         let (src, dst) = (words.next().unwrap(), words.nth(1).unwrap());
         let here = Node::new(row, "arp_announce").resolve(src.parse().unwrap(), dst.parse().unwrap());

@@ -7,7 +7,7 @@ use crate::lab::{
     Fate, Lab, Packet, client, masqueraded, recorded_fate, recorded_source, round_robin, same_connections,
     server, service,
 };
-use crate::recording::{number, rows, text};
+use crate::recording::{number, rows, rows_where, text};
 use serde_json::Value;
 use sim::ipvs::{Protocol, SchedulerKind, ServerSpec, ServiceFlags, ServiceSpec, Transport};
 use sim::time::Duration;
@@ -31,10 +31,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(8);
 
 fn without_conntrack(name: &str) -> Vec<Value> {
-    let mut rows = rows(name);
-    rows.retain(|row| number(row, "conntrack") == 0);
-    assert!(!rows.is_empty(), "no row was read");
-    rows
+    rows_where(name, |row| number(row, "conntrack") == 0)
 }
 
 #[test]
@@ -178,7 +175,6 @@ fn services_that_no_server_can_serve_answer_as_recorded() {
 #[test]
 fn a_deleted_server_returns_with_its_connections() {
     let rows = rows("behaviour/trash.jsonl");
-    assert!(!rows.is_empty(), "no row was read");
     for row in rows {
         let mut lab = Lab::new();
         lab.ipvs.add_service(lab.clock, round_robin(Protocol::Tcp)).unwrap();
@@ -211,10 +207,7 @@ fn a_deleted_server_returns_with_its_connections() {
 
 #[test]
 fn drop_packet_drops_the_recorded_packets() {
-    let rows = rows("behaviour/drops.jsonl");
-    let rows: Vec<&Value> = rows.iter().filter(|row| !row["drop_packet"].is_null()).collect();
-    assert!(!rows.is_empty(), "no row was read");
-    for row in rows {
+    for row in &rows_where("behaviour/drops.jsonl", |row| !row["drop_packet"].is_null()) {
         let mut lab = Lab::with_servers(round_robin, &[11]);
         lab.ipvs.settings.drop_packet = number(row, "drop_packet");
         lab.ipvs.settings.am_droprate = number(row, "am_droprate");
@@ -243,10 +236,7 @@ fn drop_packet_drops_the_recorded_packets() {
 /// number of half-open connections falls steadily, and others stay.
 #[test]
 fn drop_entry_removes_half_open_connections_only() {
-    let rows = rows("behaviour/drops.jsonl");
-    let rows: Vec<&Value> = rows.iter().filter(|row| !row["drop_entry"].is_null()).collect();
-    assert!(!rows.is_empty(), "no row was read");
-    for row in rows {
+    for row in &rows_where("behaviour/drops.jsonl", |row| !row["drop_entry"].is_null()) {
         let mut lab = Lab::with_servers(round_robin, &[11]);
         for port in 0..300 {
             lab.play(10_000 + port, client(port), &["c S", "c udp"]);
@@ -276,7 +266,6 @@ fn drop_entry_removes_half_open_connections_only() {
 #[test]
 fn one_packet_services_schedule_every_datagram() {
     let rows = rows("behaviour/ops.jsonl");
-    assert!(!rows.is_empty(), "no row was read");
     for row in rows {
         let one_packet = text(&row, "flags") == "-o";
         let flags = ServiceFlags { one_packet, ..ServiceFlags::default() };

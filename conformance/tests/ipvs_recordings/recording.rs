@@ -10,8 +10,26 @@ pub(crate) fn folder() -> PathBuf {
     std::env::var_os("IPVS_RECORDINGS").map_or_else(excerpt, PathBuf::from)
 }
 
-/// The rows of a file of JSON lines; none if the folder lacks the file.
+/// The rows of a file of JSON lines.
+///
+/// # Panics
+/// If there is none, or no file.
 pub(crate) fn rows(name: &str) -> Vec<Value> {
+    rows_where(name, |_| true)
+}
+
+/// The rows of a file that are meant.
+///
+/// # Panics
+/// If there is none, or no file.
+pub(crate) fn rows_where(name: &str, is_meant: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let mut rows = read(name);
+    rows.retain(is_meant);
+    assert!(!rows.is_empty(), "no row was read");
+    rows
+}
+
+fn read(name: &str) -> Vec<Value> {
     let path = folder().join(name);
     let Ok(text) = fs::read_to_string(&path) else { return Vec::new() };
     let parse = |(number, line): (usize, &str)| {
