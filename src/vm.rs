@@ -18,17 +18,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop> {
-    if let VmCommand::Guest(args) = command {
-        return serve(args);
-    }
-    let cache = cache()?;
     match command {
-        VmCommand::Prepare(args) => prepare(args, &cache, out),
-        VmCommand::Info => match Image::find(&cache).map_err(stopped)? {
+        VmCommand::Prepare(args) => prepare(args, &cache()?, out),
+        VmCommand::Info => match Image::find(&cache()?).map_err(stopped)? {
             Some(image) => describe(&image, true, out),
             None => Err(no_image()),
         },
         VmCommand::Remove => {
+            let cache = cache()?;
             match Image::remove(&cache).map_err(stopped)? {
                 true => writeln!(out, "removed {}", folder(&cache).display())?,
                 false => writeln!(out, "nothing to remove")?,
