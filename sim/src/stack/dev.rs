@@ -41,8 +41,8 @@ pub(crate) fn netif_receive_skb(ns: &mut Netns, cx: &mut Context, device: Device
     }
 }
 
-/// Passes a multicast or broadcast back to the netns that sends it, as if the device had received it, with its conntrack entry and route
-/// (`dev_loopback_xmit`, net/core/dev.c). Packet sockets do not see it (`PACKET_LOOPBACK`).
+/// Passes a multicast or broadcast back to the netns that sends it, as if the device had received it, with its conntrack
+/// entry and route (`dev_loopback_xmit`, net/core/dev.c). Packet sockets do not see it (`PACKET_LOOPBACK`).
 pub(crate) fn dev_loopback_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
     packet.meta.in_dev = Some(device);
     packet.meta.packet_type = PacketType::Multicast;

@@ -14,8 +14,8 @@ use super::{ArmError, endless};
 use crate::observation::Mismatch;
 use crate::prepare::ScriptPlan;
 
-/// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last. Lines send
-/// when those of another arm did, as far as `pace` has their times.
+/// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last.
+/// Lines send when those of another arm did, as far as `pace` has their times.
 pub(super) fn run_script(
     world: &mut World,
     netns: NetnsId,
