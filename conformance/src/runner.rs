@@ -6,6 +6,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
 use crate::arm::against::PairedArm;
+use crate::arm::kernel::KernelArm;
 use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
@@ -99,7 +100,12 @@ pub fn run_against_kernel(
     options: &RunOptions,
     backend: Backend,
 ) -> Result<Run, ArmError> {
-    let listing = CounterListing::of(options.mode.available_generator());
+    let generator = options.mode.available_generator();
+    let lacks = KernelArm::lacks_for(generator);
+    if !lacks.is_empty() {
+        return Err(ArmError::Missing(lacks.join("\n")));
+    }
+    let listing = CounterListing::of(generator);
     let mut arms = PairedArm::new(backend, listing, options.seed, options.is_recorded);
     let mut run = run(prepared, options, &mut arms)?;
     run.result.backend = Some(backend);

@@ -10,6 +10,7 @@
 //! | [`tool`] | programs run inside a namespace, with a timeout |
 //! | [`wiring`] | devices, addresses, routes and sysctls of a lab |
 //! | [`rules`] | loading rule text, with either back end of iptables |
+//! | `load` | what a node loads: rules, and in IPVS mode sets, virtual services and addresses |
 //! | [`server`], [`client`], `script` | servers, clients, and senders of raw packets |
 //! | [`capture`] | every frame on every device |
 //! | [`outcome`], [`conntrack`] | observations, in the form common to all arms |
@@ -24,6 +25,7 @@ mod descriptors;
 mod failure;
 pub mod lab;
 mod link;
+mod load;
 mod machine;
 pub mod outcome;
 mod parallel;

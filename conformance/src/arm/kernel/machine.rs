@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proxy_core::load::{Load, Tool};
+use proxy_core::generator::Generator;
+use proxy_core::load::Load;
 use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
@@ -16,13 +17,14 @@ use super::client::{ClientRequest, End, Report, exchange};
 use super::clocks::Clocks;
 use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
+use super::load::OF_THE_MACHINE;
 use super::outcome::outcome;
 use super::prompt::Prompt;
-use super::requirement::{always, missing};
-use super::rules::{RestoreInput, own_routes};
+use super::requirement::{always, missing, of_generator};
+use super::rules::own_routes;
 use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
-use super::{build, conntrack, descriptors, link, ticks};
+use super::{build, conntrack, descriptors, link, load, ticks};
 use crate::arm::ipv4::ipv4_only;
 use crate::arm::script::ScriptPace;
 use crate::arm::{Arm, ArmError, TEARDOWN};
@@ -52,14 +54,6 @@ const ON_ITS_WAY: Duration = Duration::from_millis(2);
 
 /// The maximum time to wait for a step to settle, once its clients have their outcomes.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
-
-/// Sysctls that kube-proxy sets on a node, but that are read-only in a namespace because they are global
-/// (`nf_conntrack_standalone_init_sysctl`, net/netfilter/nf_conntrack_standalone.c).
-const OF_THE_MACHINE: [&str; 3] = [
-    "net.netfilter.nf_conntrack_max",
-    "net.netfilter.nf_conntrack_buckets",
-    "net.netfilter.nf_conntrack_expect_max",
-];
 
 /// Network namespaces of this machine.
 #[derive(Debug)]
@@ -114,6 +108,16 @@ impl KernelArm {
             wanted.extend(backend.requirements());
             missing(&wanted).iter().map(ToString::to_string).collect()
         });
+        tried.clone()
+    }
+
+    /// Prerequisites of a proxy mode that the machine lacks, besides those of a back end. Probed once per process.
+    pub fn lacks_for(generator: Generator) -> Vec<String> {
+        static LACKS: Mutex<BTreeMap<Generator, Vec<String>>> = Mutex::new(BTreeMap::new());
+        let mut lacks = LACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = lacks
+            .entry(generator)
+            .or_insert_with(|| missing(of_generator(generator)).iter().map(ToString::to_string).collect());
         tried.clone()
     }
 
@@ -356,27 +360,7 @@ impl Arm for KernelArm {
     }
 
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
-        let netns = self.node(node)?;
-        let mut sysctls = Vec::new();
-        let mut input = RestoreInput::default();
-        for load in load {
-            match load {
-                Load::Sysctl { name, value } => sysctls.push((&**name, &**value)),
-                Load::Ensure(ensure) => input.ensure(ensure),
-                Load::Text { tool: Tool::IptablesRestore, text } => input.push(text),
-                Load::Text { tool: Tool::Ip6tablesRestore, .. } => {
-                    return Err(ArmError::Failed("IPv6 is not implemented yet".to_owned()));
-                }
-                Load::Text { tool: Tool::IpsetRestore | Tool::IpvsadmRestore | Tool::IpBatch, .. } => {
-                    return Err(ArmError::Failed("IPVS mode is not implemented yet".to_owned()));
-                }
-            }
-        }
-        netns.set_sysctls(sysctls.into_iter().filter(|(name, _)| !OF_THE_MACHINE.contains(name)))?;
-        match input.finish() {
-            input if input.is_empty() => Ok(()),
-            input => Ok(self.backend.restore(netns, &input, false)?),
-        }
+        load::load(self.node(node)?, self.backend, load)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {

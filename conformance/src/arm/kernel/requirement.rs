@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use nix::unistd::geteuid;
+use proxy_core::generator::Generator;
 
 use super::lab::{Lab, LabError};
 use super::tool::find;
@@ -37,7 +38,7 @@ pub struct Missing {
 }
 
 /// Programs and their packages; one name if Debian and Fedora agree, else both.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("sh", "dash or bash"),
     ("iptables-legacy", "iptables (Fedora: iptables-legacy)"),
@@ -49,12 +50,15 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("nft", "nftables"),
     ("conntrack", "conntrack (Fedora: conntrack-tools)"),
     ("tc", "iproute2 (Fedora: iproute-tc)"),
+    ("ipset", "ipset"),
+    ("ipvsadm", "ipvsadm"),
 ];
 
 /// Kernel features by the sysctl that indicates them, with the module that provides each.
-const FEATURES: [(&str, &str); 2] = [
+const FEATURES: [(&str, &str); 3] = [
     ("net/bridge/bridge-nf-call-iptables", "br_netfilter"),
     ("net/netfilter/nf_conntrack_max", "nf_conntrack"),
+    ("net/ipv4/vs/conntrack", "ip_vs"),
 ];
 
 /// The missing ones among the wanted prerequisites, in order.
@@ -88,6 +92,19 @@ pub fn always() -> Vec<Requirement> {
         Requirement::Sysctl("net/netfilter/nf_conntrack_max"),
         Requirement::PacketSocket,
     ]
+}
+
+/// Further prerequisites of a proxy mode, by the generator of its rules.
+pub const fn of_generator(generator: Generator) -> &'static [Requirement] {
+    match generator {
+        Generator::Iptables => &[],
+        Generator::Ipvs => &[
+            Requirement::Program("ipset"),
+            Requirement::Program("ipvsadm"),
+            Requirement::Device("dummy"),
+            Requirement::Sysctl("net/ipv4/vs/conntrack"),
+        ],
+    }
 }
 
 /// Holds the namespace used for probing.
@@ -187,6 +204,7 @@ mod tests {
                 missing(Requirement::Netns, Some("Operation not permitted\n")),
                 missing(Requirement::Device("bridge"), Some("Error: Unknown device type.")),
                 missing(Requirement::Sysctl("net/bridge/bridge-nf-call-iptables"), None),
+                missing(Requirement::Sysctl("net/ipv4/vs/conntrack"), None),
                 missing(Requirement::PacketSocket, Some("EAFNOSUPPORT")),
             ]
             .join("\n")
@@ -196,7 +214,8 @@ mod tests {
     #[test]
     fn the_programs_that_can_be_required_are_those_that_have_a_package() {
         let back_ends = Backend::ALL.into_iter().flat_map(Backend::requirements);
-        let wanted = always().into_iter().chain(back_ends).chain([link::LOSS, link::DELAY]);
+        let of_ipvs = of_generator(Generator::Ipvs).iter().copied();
+        let wanted = always().into_iter().chain(back_ends).chain([link::LOSS, link::DELAY]).chain(of_ipvs);
         let program = |requirement| match requirement {
             Requirement::Program(name) => Some(name),
             Requirement::Root

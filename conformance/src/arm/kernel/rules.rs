@@ -90,7 +90,7 @@ impl RestoreInput {
                 }
             }
             Ensure::Jump { table, from, rule, .. } => self.line(*table, &format!("-I {from} {rule}")),
-            Ensure::Device { .. } => unreachable!("only IPVS mode has a device, and no kernel runs it yet"),
+            Ensure::Device { .. } => unreachable!("a device is not a rule"),
         }
     }
 
@@ -100,10 +100,10 @@ impl RestoreInput {
         self.text.push_str(text);
     }
 
-    /// The input; empty if there is nothing to load.
-    pub(super) fn finish(mut self) -> String {
+    /// The input since the last call; empty if there is nothing to load. Later input does not create the same chains again.
+    pub(super) fn take(&mut self) -> String {
         self.close();
-        self.text
+        std::mem::take(&mut self.text)
     }
 
     fn line(&mut self, table: Table, line: &str) {
@@ -146,10 +146,12 @@ mod tests {
         }
         input.push("*nat\n-A A -j RETURN\nCOMMIT\n");
         assert_eq!(
-            input.finish(),
+            input.take(),
             "*filter\n-N A\n-I INPUT -m comment --comment \"a b\" -j A\n-I FORWARD -j A\nCOMMIT\n*nat\n-N A\nCOMMIT\n\
              *nat\n-A A -j RETURN\nCOMMIT\n"
         );
-        assert_eq!(RestoreInput::default().finish(), "");
+        assert_eq!(input.take(), "");
+        input.ensure(&chain(Table::Filter, "A"));
+        assert_eq!(input.take(), "", "the chain exists");
     }
 }

@@ -33,8 +33,8 @@ const MOUNTS: [(&str, &str); 5] =
     [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run"), ("tmpfs", "/tmp")];
 
 /// Modules that nothing requests by name. A kernel may have them built in.
-const MODULES: [&str; 6] =
-    ["virtio_pci", "virtio_console", "veth", "br_netfilter", "nf_conntrack", "nf_conntrack_netlink"];
+const MODULES: [&str; 7] =
+    ["virtio_pci", "virtio_console", "veth", "br_netfilter", "nf_conntrack", "nf_conntrack_netlink", "ip_vs"];
 
 /// Maximum time until the port exists.
 const PORT_LIMIT: Duration = Duration::from_secs(30);
