@@ -233,6 +233,10 @@ pub struct Connect {
     pub source_port: Option<u16>,
     /// The client's timeout; 5 s by default.
     pub timeout: Duration,
+    /// Length of the request in bytes.
+    pub send: Option<u16>,
+    /// Length of the response in bytes.
+    pub receive: Option<u16>,
 }
 
 /// Sends raw packets and checks the replies.

@@ -38,7 +38,7 @@ const fn row(place: Place, name: &'static str, value: &'static str, reason: &'st
 }
 
 /// All settings.
-pub const LAB_SETTINGS: [LabSetting; 13] = [
+pub const LAB_SETTINGS: [LabSetting; 14] = [
     // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c). With the default, the
     // last SYN and the failure of the resolution coincide.
     row(
@@ -96,6 +96,13 @@ pub const LAB_SETTINGS: [LabSetting; 13] = [
         "mcast_snooping of bridges",
         "0",
         "a bridge that snoops sends IGMP and MLD reports of its own",
+    ),
+    // `sk_setup_caps`, net/core/sock.c: TCP builds no segment that the device would have to divide.
+    row(
+        Place::Other,
+        "gso_max_segs of devices",
+        "1",
+        "a capture shows segments as TCP passes them to a device, not as the device divides them",
     ),
     row(
         Place::Other,

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 80] = built_in![
+pub const SCENARIOS: [BuiltIn; 81] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -57,6 +57,7 @@ pub const SCENARIOS: [BuiltIn; 80] = built_in![
     "icmp-redirect",
     "node-addresses",
     "own-rules",
+    "payload-sizes",
     "reject-with-reset",
     "policy-routing-mark",
     "policy-routing-masquerade",

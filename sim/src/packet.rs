@@ -71,6 +71,9 @@ pub struct Meta {
     pub route: Option<RouteResult>,
     /// Set for a reassembled packet, until IP receives it anew (`IPCB(skb)->frag_max_size`).
     pub defragmented: Option<Box<Defragmented>>,
+    /// It may be fragmented although it has DF, because its socket does not insist (`skb->ignore_df`); cleared when the
+    /// packet crosses a veth.
+    pub ignore_df: bool,
     /// How many nanoseconds later a kernel that is followed received it; zero if none is. Set when IP receives it.
     pub lateness: i64,
 }
@@ -85,6 +88,7 @@ impl Default for Meta {
             bridge: None,
             route: None,
             defragmented: None,
+            ignore_df: false,
             lateness: 0,
         }
     }

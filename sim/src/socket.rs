@@ -18,6 +18,7 @@ mod icmp;
 mod ping;
 mod ports;
 mod settings;
+mod sizes;
 mod table;
 mod tcp;
 mod timer;
@@ -27,6 +28,7 @@ pub use app::{Responder, Server};
 pub use flow::{ClientProtocol, ClientSpec, FlowResult, Request};
 pub use icmp::SendError;
 pub use settings::SocketSettings;
+pub use sizes::Sizes;
 
 use crate::context::Context;
 use crate::drop_reason::DropReason;

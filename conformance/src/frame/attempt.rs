@@ -6,7 +6,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sim::wire::{Icmpv4, Ipv4, Tcp, TcpFlags, Udp, protocol};
+use sim::wire::udp::UDP_HEADER_LEN;
+use sim::wire::{Icmpv4, Ipv4, Tcp, TcpFlags, protocol};
 
 use super::{Frame, FrameDirection};
 
@@ -260,13 +261,20 @@ fn is_request(ip: &Ipv4<&[u8]>, request: &[u8]) -> bool {
     match ip.protocol() {
         protocol::TCP => Tcp::new_checked(ip.payload())
             .is_some_and(|tcp| tcp.flags().contains(TcpFlags::SYN) && !tcp.flags().contains(TcpFlags::ACK)),
-        protocol::UDP => Udp::new_checked(ip.payload()).is_some_and(|udp| udp.payload() == request),
+        protocol::UDP => is_datagram(ip.payload(), request),
         protocol::ICMP => {
             let echo_request = sim::wire::icmpv4::icmp_type::ECHO_REQUEST;
             Icmpv4::new_checked(ip.payload()).is_some_and(|icmp| icmp.icmp_type() == echo_request)
         }
         _ => false,
     }
+}
+
+/// True for a datagram with payload `request`, or its first fragment.
+fn is_datagram(bytes: &[u8], request: &[u8]) -> bool {
+    let Some((header, data)) = bytes.split_at_checked(UDP_HEADER_LEN) else { return false };
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    length == UDP_HEADER_LEN + request.len() && request.starts_with(data)
 }
 
 #[cfg(test)]

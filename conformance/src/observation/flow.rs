@@ -152,7 +152,8 @@ pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
 impl Answer {
     /// Parses the line; `None` if it is malformed.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+        // Spaces before the end make the response as long as the client wants it.
+        let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.trim_end_matches(' ');
         let mut words = line.split(' ');
         let answer = Self {
             name: words.next()?.to_owned(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proxy_core::objects::Object;
+use sim::socket::Sizes;
 
 use super::Preparation;
 use super::clock::{Clock, SETTLING};
@@ -156,7 +157,7 @@ impl Preparation {
             to: to.into(),
             to_text: connect.to.to_string(),
             transport,
-            request: REQUEST.to_vec(),
+            request: request(connect),
             count: connect.count,
             source_port: connect.source_port,
             timeout: connect.timeout,
@@ -292,5 +293,15 @@ fn longest(action: &PreparedAction) -> Duration {
         }
         PreparedAction::Sleep(duration) => *duration,
         PreparedAction::Cluster(_) | PreparedAction::Set { .. } | PreparedAction::Look => Duration::ZERO,
+    }
+}
+
+/// The payload of a client, which also selects that of the response.
+fn request(connect: &Connect) -> Vec<u8> {
+    match (connect.send, connect.receive) {
+        (None, None) => REQUEST.to_vec(),
+        (send, receive) => {
+            Sizes { send: send.unwrap_or(Sizes::SEND_MIN), receive: receive.unwrap_or(0) }.request()
+        }
     }
 }

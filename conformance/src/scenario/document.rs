@@ -122,6 +122,8 @@ pub(super) struct RawConnect {
     pub(super) count: Option<u32>,
     pub(super) source_port: Option<u16>,
     pub(super) timeout: Option<ScalarText>,
+    pub(super) send: Option<u32>,
+    pub(super) receive: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

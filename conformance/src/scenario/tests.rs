@@ -42,7 +42,7 @@ spec:
     - name: the node that has the endpoint answers, and the pod sees the client
       connect: {from: client, to: "node/node-1:30080", protocol: tcp, count: 64}
       expect: {outcome: connected, endpoints: {pod/web-0: 1/3, pod/prod/web-1: 0.25, "10.0.0.1:80": 0}, sourceSeen: client}
-    - connect: {from: client, to: "node/node-2:30080", protocol: UDP, sourcePort: 4000, timeout: 250ms}
+    - connect: {from: client, to: "node/node-2:30080", protocol: UDP, sourcePort: 4000, timeout: 250ms, send: 3000, receive: 20000}
       expect:
         ipvs: {outcomes: {connected: 2/3, refused/tcp-reset: 1/3}, replyFrom: service/web}
         default: {outcome: timeout, dropped: {on: node-2, reason: NETFILTER_DROP}}
@@ -86,7 +86,7 @@ spec:
   - {}
   - {name: two, ping: {from: client, to: a//b}, sleep: 5}
   - connect: {from: "pod/a:x:y", to: "node/n:70000", protocol: icmp, count: 0, sourcePort: 0, timeout: 0}
-  - connect: {from: client, to: "10.0.0.1:80", count: 2, sourcePort: 5}
+  - connect: {from: client, to: "10.0.0.1:80", count: 2, sourcePort: 5, send: 31, receive: 32001}
     expect:
       outcome: conected
       outcomes: {timeout: 2/3, reset: 2/3}

@@ -1,6 +1,6 @@
 //! The applications behind server sockets.
 
-use super::Endpoint;
+use super::{Endpoint, Sizes};
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub enum Server {
     /// Answers each request, whatever its content, with the line `NAME PEER_IP:PEER_PORT LOCAL_IP:LOCAL_PORT`, so that
     /// a client learns the server's name and the source address that it saw. A TCP request is the data returned by one
-    /// read.
+    /// read, unless it says how long it is ([`Sizes`]).
     Identify {
         /// The server's name.
         name: Box<str>,
@@ -57,10 +57,18 @@ impl PartialEq for Responder {
 impl Eq for Responder {}
 
 impl Server {
+    /// True if what was read of a stream so far is answered.
+    pub(super) fn is_complete(&self, request: &[u8]) -> bool {
+        match self {
+            Self::Identify { .. } => Sizes::is_complete(request),
+            Self::Discard | Self::Echo | Self::Respond { .. } => true,
+        }
+    }
+
     /// The response to a request, if any.
     pub(super) fn answer(&self, request: &[u8], local: Endpoint, peer: Endpoint) -> Option<Vec<u8>> {
         match self {
-            Self::Identify { name } => Some(identify(name, local, peer).into_bytes()),
+            Self::Identify { name } => Some(Sizes::answer(request, identify(name, local, peer))),
             Self::Discard => None,
             Self::Echo => Some(request.to_vec()),
             Self::Respond { name, responder } => responder.0(request, &identify(name, local, peer)),

@@ -19,13 +19,17 @@ pub(super) fn ip_exceeds_mtu(packet: &Packet, mtu: u16) -> bool {
     if ip.total_len() <= mtu || !ip.dont_fragment() {
         return false;
     }
-    packet.meta.defragmented.as_ref().is_none_or(|fragments| fragments.max_size > mtu)
+    is_too_large(packet, mtu)
+}
+
+/// True if a packet with DF must not be fragmented for this MTU.
+fn is_too_large(packet: &Packet, mtu: u16) -> bool {
+    packet.meta.defragmented.as_ref().map_or(!packet.meta.ignore_df, |fragments| fragments.max_size > mtu)
 }
 
 /// Fragments a packet, or drops it and sends an ICMP error if fragmentation is forbidden (`ip_fragment`).
 pub(super) fn ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
-    let fragments = packet.meta.defragmented.as_ref();
-    if packet.ipv4().dont_fragment() && fragments.is_none_or(|fragments| fragments.max_size > mtu) {
+    if packet.ipv4().dont_fragment() && is_too_large(&packet, mtu) {
         icmp::icmp_send(
             ns,
             cx,
@@ -45,15 +49,16 @@ pub(super) fn ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu:
 pub(crate) fn br_nf_ip_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let fragments = packet.meta.defragmented.as_ref();
     let has_large_ones = fragments.is_some_and(|fragments| fragments.max_size > mtu);
-    if (packet.ipv4().dont_fragment() && fragments.is_none()) || has_large_ones {
+    let is_forbidden = packet.ipv4().dont_fragment() && !packet.meta.ignore_df && fragments.is_none();
+    if is_forbidden || has_large_ones {
         kfree_skb(ns, cx, packet, DropReason::PacketTooBig);
         return Vec::new();
     }
     ip_do_fragment(ns, cx, packet, mtu)
 }
 
-/// Fragments a packet, and ends it (`ip_do_fragment`). No fragment has DF: a packet with DF gets here only if it was
-/// reassembled, and then its original fragments are sent with new headers.
+/// Fragments a packet, and ends it (`ip_do_fragment`). No fragment has DF: a packet with DF gets here only if its socket
+/// permits it, or if it was reassembled, and then its original fragments are sent with new headers.
 fn ip_do_fragment(ns: &mut Netns, cx: &mut Context, packet: Packet, mtu: u16) -> Vec<Packet> {
     let header_len = u16::try_from(packet.ipv4().header_len()).expect("an IPv4 header has 60 bytes at most");
     let fragments = packet.meta.defragmented.as_ref();

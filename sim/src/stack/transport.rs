@@ -153,6 +153,8 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     build::push_ipv4(fields, &mut buffer);
     let mut packet = cx.create(Origin::Socket, cause, flow, buffer);
     packet.meta.route = Some(route);
+    // Linux: ip_sk_ignore_df, include/net/ip.h. A rule in OUTPUT may send it to a device with a smaller MTU.
+    packet.meta.ignore_df = protocol != protocol::TCP;
     if ip_output::ip_local_out(ns, cx, packet).is_err() {
         fail(ns, cx, socket, SendError::NotPermitted);
     }

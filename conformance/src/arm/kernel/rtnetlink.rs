@@ -41,13 +41,39 @@ pub(super) struct NewDevice<'a> {
 /// A change within one namespace. Displayed as an `ip` command.
 #[derive(Debug, Clone)]
 pub(super) enum IpCommand {
-    Up { device: String },
-    Master { port: String, bridge: String },
-    Hairpin { port: String, is_on: bool },
-    Mtu { device: String, mtu: u16 },
-    Address { device: String, net: IpNet },
-    Route { to: IpNet, via: Option<IpAddr>, device: String },
-    RemoveRoute { to: IpNet, via: Option<IpAddr>, device: String },
+    Up {
+        device: String,
+    },
+    Master {
+        port: String,
+        bridge: String,
+    },
+    Hairpin {
+        port: String,
+        is_on: bool,
+    },
+    Mtu {
+        device: String,
+        mtu: u16,
+    },
+    /// Segments of TCP leave one by one, as a device without segmentation offload gets them.
+    NoSegmentation {
+        device: String,
+    },
+    Address {
+        device: String,
+        net: IpNet,
+    },
+    Route {
+        to: IpNet,
+        via: Option<IpAddr>,
+        device: String,
+    },
+    RemoveRoute {
+        to: IpNet,
+        via: Option<IpAddr>,
+        device: String,
+    },
 }
 
 /// A netlink socket; it stays in the namespace in which it was opened.
@@ -106,6 +132,11 @@ impl Rtnetlink {
             IpCommand::Mtu { device, mtu } => {
                 let mut link = known_link(device)?;
                 link.attributes.push(LinkAttribute::Mtu((*mtu).into()));
+                self.change(link)
+            }
+            IpCommand::NoSegmentation { device } => {
+                let mut link = known_link(device)?;
+                link.attributes.push(LinkAttribute::GsoMaxSegs(1));
                 self.change(link)
             }
             IpCommand::Address { device, net } => {
@@ -182,6 +213,7 @@ fn new_link(device: NewDevice<'_>) -> LinkMessage {
         LinkAttribute::IfName(device.name.to_owned()),
         LinkAttribute::Address(device.mac.0.to_vec()),
         LinkAttribute::NetNsFd(device.netns),
+        LinkAttribute::GsoMaxSegs(1),
     ];
     link
 }
@@ -249,6 +281,7 @@ impl fmt::Display for IpCommand {
                 write!(formatter, "ip link set dev {port} type bridge_slave hairpin {value}")
             }
             Self::Mtu { device, mtu } => write!(formatter, "ip link set dev {device} mtu {mtu}"),
+            Self::NoSegmentation { device } => write!(formatter, "ip link set dev {device} gso_max_segs 1"),
             Self::Address { device, net } => write!(formatter, "ip address add {net} dev {device}"),
             Self::Route { to, via: Some(hop), device } => {
                 write!(formatter, "ip route add {to} via {hop} dev {device}")

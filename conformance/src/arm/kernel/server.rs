@@ -19,6 +19,8 @@ use nix::sys::socket::{
 };
 use thiserror::Error;
 
+use sim::socket::Sizes;
+
 use super::client::errno;
 use super::lab::{LabError, LabNetns};
 use super::prompt;
@@ -249,12 +251,20 @@ fn open_udp(address: SocketAddrV4) -> io::Result<Socket> {
     Ok(Socket::Udp(socket))
 }
 
+/// An accepted connection.
+struct Connection {
+    server: ServerId,
+    stream: TcpStream,
+    /// What was read of a request that is not complete.
+    request: Vec<u8>,
+}
+
 /// The state of the thread.
 #[derive(Default)]
 struct Desk {
     services: BTreeMap<ServerId, Service>,
-    /// Connections in order of arrival, with their server.
-    connections: Vec<(ServerId, TcpStream)>,
+    /// In order of arrival.
+    connections: Vec<Connection>,
     /// Requests and connections handled so far.
     handled: u64,
     fault: Arc<OnceLock<ServerFault>>,
@@ -285,7 +295,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
                 Order::Count(told) => drop(told.send(desk.handled)),
                 Order::Close(id, done) => {
                     desk.services.remove(&id);
-                    desk.connections.retain(|(server, _)| *server != id);
+                    desk.connections.retain(|connection| connection.server != id);
                     // Fails only if the receiver is gone.
                     let _ = done.send(());
                 }
@@ -328,7 +338,7 @@ impl Desk {
             Socket::Tcp(listener) => readable(listener.as_fd()),
             Socket::Udp(socket) => readable(socket.as_fd()),
         }));
-        fds.extend(self.connections.iter().map(|(_, stream)| readable(stream.as_fd())));
+        fds.extend(self.connections.iter().map(|connection| readable(connection.stream.as_fd())));
         while let Err(errno) = poll(&mut fds, PollTimeout::NONE) {
             if errno != Errno::EINTR {
                 return Err(errno);
@@ -356,7 +366,9 @@ impl Desk {
                 let accepted =
                     listener.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
                 match accepted.map_err(|error| errno(&error)) {
-                    Ok(stream) => self.connections.push((id, stream)),
+                    Ok(stream) => {
+                        self.connections.push(Connection { server: id, stream, request: Vec::new() });
+                    }
                     // The client has already given up, so there is no connection to accept (accept(2)).
                     Err(Errno::EAGAIN | Errno::ECONNABORTED | Errno::EINTR) => {}
                     Err(errno) => {
@@ -371,14 +383,17 @@ impl Desk {
         }
     }
 
-    /// Responds to what one read returned; closes the connection at its end.
+    /// Responds to what one read returned, if it completes a request; closes the connection at its end.
     fn answer(&mut self, index: usize) {
-        let (id, stream) = &mut self.connections[index];
-        let Some(service) = self.services.get(id) else { return };
-        let mut request = [0; 4096];
-        let is_done = match stream.read(&mut request) {
+        let connection = &mut self.connections[index];
+        let Some(service) = self.services.get(&connection.server) else { return };
+        let mut buffer = [0; 4096];
+        let is_done = match connection.stream.read(&mut buffer) {
             Ok(0) => true,
-            Ok(_) => answer_stream(stream, &service.name).is_err(),
+            Ok(count) => {
+                connection.request.extend_from_slice(&buffer[..count]);
+                connection.answer(&service.name).is_err()
+            }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         };
         if is_done {
@@ -387,13 +402,20 @@ impl Desk {
     }
 }
 
-fn answer_stream(stream: &mut TcpStream, name: &str) -> io::Result<()> {
-    let line = identify(name, stream.peer_addr()?, stream.local_addr()?);
-    stream.write_all(line.as_bytes())
+impl Connection {
+    fn answer(&mut self, name: &str) -> io::Result<()> {
+        if !Sizes::is_complete(&self.request) {
+            return Ok(());
+        }
+        let request = std::mem::take(&mut self.request);
+        let line = identify(name, self.stream.peer_addr()?, self.stream.local_addr()?);
+        self.stream.write_all(&Sizes::answer(&request, line))
+    }
 }
 
 fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
-    let mut request = [0; 4096];
+    // A datagram is always read whole.
+    let mut request = vec![0; usize::from(u16::MAX)];
     let mut control = nix::cmsg_space!(nix::libc::in_pktinfo);
     let mut slices = [IoSliceMut::new(&mut request)];
     let flags = MsgFlags::MSG_DONTWAIT;
@@ -410,7 +432,7 @@ fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
     }
     let line = identify(&service.name, SocketAddr::from((peer.ip(), peer.port())), local);
     let answer = match &service.zone {
-        None => Some(line.into_bytes()),
+        None => Some(Sizes::answer(&request[..len], line)),
         Some(zone) => zone.answer(&request[..len], &line),
     };
     let Some(answer) = answer else { return Ok(()) };

@@ -189,9 +189,12 @@ impl Part {
         if self.is_new {
             // The kernel queues for the lock here. Writing `ip_forward` afterwards may not have to: while another lab
             // holds the lock, the kernel makes the thread retry (`devinet_sysctl_forward`, net/ipv4/devinet.c).
-            let lo = IpCommand::Up { device: "lo".to_owned() };
             let rtnetlink = Rtnetlink::open().map_err(|source| netns.fault(source))?;
-            rtnetlink.carry_out(&lo).map_err(|source| netns.refused(lo.to_string(), source))?;
+            let device = || "lo".to_owned();
+            for order in [IpCommand::NoSegmentation { device: device() }, IpCommand::Up { device: device() }]
+            {
+                rtnetlink.carry_out(&order).map_err(|source| netns.refused(order.to_string(), source))?;
+            }
         }
         if self.is_new {
             // Before devices are created, so that they follow the defaults. Writing `disable_ipv6` of `all` would need a

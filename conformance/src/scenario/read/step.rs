@@ -5,6 +5,7 @@ mod send;
 use std::time::Duration;
 
 use proxy_core::objects::{Kind, Protocol};
+use sim::socket::Sizes;
 
 use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
@@ -17,6 +18,13 @@ use crate::yaml::{Node, Value};
 
 /// Default timeout: longer than neighbour resolution (3 s), so that an unreachable host is reported as such.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Length of a request or response, in bytes. Above this, the receive window limits what is in flight, and some segments have
+/// PSH (`forced_push`, net/ipv4/tcp.c), which depends on how the window has grown.
+const PAYLOAD_MAX: u16 = 32_000;
+
+/// The shortest response whose length a step can select: longer than the line of any server.
+const RECEIVE_MIN: u16 = 512;
 
 /// Maximum number of connections in a step. Sufficient for any statistics; a larger number is probably a typo.
 const COUNT_MAX: u32 = 100_000;
@@ -109,8 +117,11 @@ impl Reader {
                 .help("omit count, or omit sourcePort to give each connection its own");
             self.fault(&format!("{path}.count"), fault);
         }
+        let send = self.payload(&format!("{path}.send"), raw.send, Sizes::SEND_MIN);
+        let receive = self.payload(&format!("{path}.receive"), raw.receive, RECEIVE_MIN);
         let (from, to, protocol, count) = (from?, to?, protocol?, count?);
-        Some(Connect { from, to, protocol, count, source_port: raw.source_port, timeout: timeout? })
+        let (source_port, timeout) = (raw.source_port, timeout?);
+        Some(Connect { from, to, protocol, count, source_port, timeout, send: send?, receive: receive? })
     }
 
     fn ping(&mut self, path: &str, raw: &document::RawPing) -> Option<Ping> {
@@ -119,6 +130,17 @@ impl Reader {
         let count = self.count(&format!("{path}.count"), raw.count);
         let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
         Some(Ping { from: from?, to: to?, count: count?, timeout: timeout? })
+    }
+
+    /// The length of a request or response, if the step selects one.
+    fn payload(&mut self, path: &str, length: Option<u32>, min: u16) -> Option<Option<u16>> {
+        let Some(length) = length else { return Some(None) };
+        let valid = u16::try_from(length).ok().filter(|length| (min..=PAYLOAD_MAX).contains(length));
+        let fault = || {
+            FieldFault::new(format!("invalid length {length}"))
+                .expected(format!("{min} to {PAYLOAD_MAX} bytes"))
+        };
+        self.field(path, valid.ok_or_else(fault)).map(Some)
     }
 
     fn count(&mut self, path: &str, count: Option<u32>) -> Option<u32> {

@@ -75,7 +75,8 @@ const READ_AGAIN: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(super) enum App {
     Client(Client),
-    Server(Server),
+    /// The server, and what it has read of a request that is not complete.
+    Server(Server, Vec<u8>),
     /// The application closed the socket (`SOCK_DEAD`).
     Gone,
 }
@@ -214,7 +215,7 @@ impl Connection {
         let mut rcv = Receive::new(handshake.rcvbuf, handshake.rcv_wnd, handshake.rcv_wscale);
         rcv.start_after(handshake.peer_isn);
         rcv.ts_recent = handshake.ts_recent;
-        let app = App::Server(handshake.server.clone());
+        let app = App::Server(handshake.server.clone(), Vec::new());
         let mut connection = Self::new(io, handshake.id, handshake.tuple, handshake.dst, app, snd, rcv);
         connection.flow = segment.flow.or(handshake.flow);
         // With the same id, timers must continue counting, so that a timer of the handshake is not taken for one of the
@@ -271,10 +272,10 @@ impl Connection {
         if self.rcv.is_finished {
             match &self.app {
                 App::Client(_) => self.finish_at_eof(io, flows),
-                App::Server(_) if has_answered => {
+                App::Server(..) if has_answered => {
                     self.timers.arm(io, self.id, TimerKind::Deadline, READ_AGAIN);
                 }
-                App::Server(_) => self.close(io),
+                App::Server(..) => self.close(io),
                 App::Gone => {}
             }
         }
@@ -293,8 +294,14 @@ impl Connection {
                 }
                 false
             }
-            App::Server(server) => {
-                let answer = server.answer(bytes, local, remote);
+            App::Server(server, request) => {
+                let answer = if request.is_empty() && server.is_complete(bytes) {
+                    server.answer(bytes, local, remote)
+                } else {
+                    request.extend_from_slice(bytes);
+                    let answer = server.is_complete(request).then(|| std::mem::take(request));
+                    answer.and_then(|request| server.answer(&request, local, remote))
+                };
                 self.after_read(io);
                 if let Some(answer) = &answer {
                     self.write(io, answer);
@@ -344,7 +351,7 @@ impl Connection {
     pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         match self.app {
             App::Client(_) => self.finish(io, flows, Outcome::Timeout),
-            App::Server(_) => self.close(io),
+            App::Server(..) => self.close(io),
             App::Gone => {}
         }
     }
