@@ -19,8 +19,8 @@ use sim::ids::{DeviceId, FlowId, NetnsId, PacketId};
 use sim::packet::Origin;
 use sim::time::Instant;
 use sim::trace::{
-    BridgeEvent, ConntrackEvent, DeviceEvent, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent,
-    RuleEvent, SocketEvent, Terminal, TraceEvent,
+    BridgeEvent, ConntrackEvent, DeviceEvent, HookEvent, IpvsEvent, NatEvent, NeighEvent, Outcome,
+    RouteEvent, RuleEvent, SocketEvent, Terminal, TraceEvent,
 };
 use std::net::IpAddr;
 
@@ -142,6 +142,7 @@ impl Hop<'_> {
             | WalkStepKind::Rule(_)
             | WalkStepKind::Conntrack(_)
             | WalkStepKind::Nat(_)
+            | WalkStepKind::Ipvs(_)
             | WalkStepKind::Route(_)
             | WalkStepKind::Neigh(_)
             | WalkStepKind::Socket(_) => None,
@@ -177,6 +178,8 @@ pub enum WalkStepKind<'a> {
     Conntrack(&'a ConntrackEvent),
     /// NAT bound the flow or translated the packet.
     Nat(&'a NatEvent),
+    /// IPVS decided about the packet, or changed it.
+    Ipvs(&'a IpvsEvent),
     /// A routing decision.
     Route(&'a RouteEvent),
     /// A neighbour was queried, or answered.

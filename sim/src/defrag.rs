@@ -26,6 +26,10 @@ pub enum DefragUser {
     ConntrackOut,
     /// Conntrack, at PREROUTING on a bridge.
     ConntrackBridgeIn,
+    /// IPVS, at OUTPUT.
+    IpvsOut,
+    /// IPVS, at FORWARD.
+    IpvsForward,
 }
 
 impl DefragUser {
@@ -33,7 +37,7 @@ impl DefragUser {
     pub const fn is_on_the_way(self) -> bool {
         match self {
             Self::ConntrackIn | Self::ConntrackBridgeIn => true,
-            Self::LocalDeliver | Self::ConntrackOut => false,
+            Self::LocalDeliver | Self::ConntrackOut | Self::IpvsOut | Self::IpvsForward => false,
         }
     }
 }

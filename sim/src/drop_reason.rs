@@ -15,6 +15,20 @@ pub enum DropReason {
     NatIcmpRefused,
     /// The output device of a masqueraded flow changed (`nf_nat_oif_changed`).
     NatDeviceChanged,
+    /// IPVS: no server of the service accepts new connections (`ip_vs_leave`).
+    IpvsNoServer,
+    /// IPVS: the server of the connection was deleted.
+    IpvsServerGone,
+    /// IPVS: the conntrack entry of an earlier connection must end first.
+    IpvsOldConntrack,
+    /// IPVS: `drop_packet` drops some new connections.
+    IpvsDropRate,
+    /// IPVS: an SCTP packet that belongs to no association and opens none.
+    IpvsNoAssociation,
+    /// IPVS: a packet of a server that belongs to no connection (`nat_icmp_send`).
+    IpvsNoConnection,
+    /// IPVS: the packet must not cross between this netns and others (`crosses_local_route_boundary`).
+    IpvsLocalBoundary,
     /// The Ethernet frame was addressed to another host.
     OtherHost,
     /// The IP header is malformed.
@@ -99,13 +113,20 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 53] = [
         Self::NetfilterDrop,
         Self::ConntrackInsertFailed,
         Self::ConntrackTableFull,
         Self::NatFailed,
         Self::NatIcmpRefused,
         Self::NatDeviceChanged,
+        Self::IpvsNoServer,
+        Self::IpvsServerGone,
+        Self::IpvsOldConntrack,
+        Self::IpvsDropRate,
+        Self::IpvsNoAssociation,
+        Self::IpvsNoConnection,
+        Self::IpvsLocalBoundary,
         Self::OtherHost,
         Self::IpHeader,
         Self::IpChecksum,
@@ -157,7 +178,13 @@ impl DropReason {
             | Self::ConntrackTableFull
             | Self::NatFailed
             | Self::NatIcmpRefused
-            | Self::NatDeviceChanged => Some("NETFILTER_DROP"),
+            | Self::NatDeviceChanged
+            | Self::IpvsNoServer
+            | Self::IpvsServerGone
+            | Self::IpvsOldConntrack
+            | Self::IpvsDropRate
+            | Self::IpvsNoAssociation
+            | Self::IpvsNoConnection => Some("NETFILTER_DROP"),
             Self::OtherHost => Some("OTHERHOST"),
             Self::IpHeader | Self::TtlExpired => Some("IP_INHDR"),
             Self::IpChecksum => Some("IP_CSUM"),
@@ -187,7 +214,8 @@ impl DropReason {
             Self::FragmentTimeout => Some("FRAG_REASM_TIMEOUT"),
             Self::FragmentKnown => Some("DUP_FRAG"),
             Self::FragmentTooFar => Some("FRAG_TOO_FAR"),
-            Self::RouteProhibited
+            Self::IpvsLocalBoundary
+            | Self::RouteProhibited
             | Self::RouteBlackhole
             | Self::ArpNotForUs
             | Self::ArpHeader
@@ -209,6 +237,15 @@ impl DropReason {
             Self::NatIcmpRefused => "NAT cannot translate this ICMP error",
             Self::NatFailed => "NAT found no tuple or address to use",
             Self::NatDeviceChanged => "the output device of its masqueraded flow changed",
+            Self::IpvsNoServer => "no server of its virtual service accepts new connections",
+            Self::IpvsServerGone => "the IPVS server of its connection was deleted",
+            Self::IpvsOldConntrack => "the conntrack entry of an earlier connection must end first",
+            Self::IpvsDropRate => "IPVS drops some new connections: drop_packet",
+            Self::IpvsNoAssociation => "IPVS knows no association of this SCTP packet",
+            Self::IpvsNoConnection => "its sender is an IPVS server, and it belongs to no connection",
+            Self::IpvsLocalBoundary => {
+                "IPVS does not send loopback addresses to other hosts, or others to 127.0.0.0/8"
+            }
             Self::OtherHost => "the frame was addressed to another host",
             Self::IpHeader => "its IP header is malformed",
             Self::IpChecksum => "its IP header checksum is wrong",

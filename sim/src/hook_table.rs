@@ -1,6 +1,6 @@
 //! The order of subsystems at each hook of a netns (`struct nf_hook_entries`, include/linux/netfilter.h).
 //!
-//! Each entry of a hook is one row, [`HookOps`]. Rows of br_netfilter, conntrack and NAT are defined here; those of
+//! Each entry of a hook is one row, [`HookOps`]. Rows of br_netfilter, conntrack, NAT and IPVS are defined here; those of
 //! tables follow from [`TableKind::hooks`]. Chains that configure NAT are in separate lists, because NAT evaluates them
 //! only while a flow has no binding.
 
@@ -28,6 +28,12 @@ pub enum HookEntry {
     Confirm,
     /// `nf_nat_inet_fn`: binds the flow, using [`HookTable::nat_chains`], and translates the packet.
     Nat,
+    /// `ip_vs_out_hook`: translates the replies of real servers.
+    IpvsOut,
+    /// `ip_vs_in_hook`: sends packets for virtual services to real servers.
+    IpvsIn,
+    /// `ip_vs_forward_icmp`: ICMP errors from the side of the client that are not addressed to this netns.
+    IpvsForwardIcmp,
     /// Rules.
     Chain(BaseChain),
 }
@@ -61,6 +67,17 @@ pub const CONNTRACK: [HookOps; 6] = [
     ipv4(Hook::Output, Priority::CONNTRACK, HookEntry::Conntrack),
     ipv4(Hook::Postrouting, Priority::CONNTRACK_CONFIRM, HookEntry::Confirm),
     ipv4(Hook::Input, Priority::CONNTRACK_CONFIRM, HookEntry::Confirm),
+];
+
+/// IPVS (`ip_vs_ops4`, net/netfilter/ipvs/ip_vs_core.c), registered with the first service of a netns. Around NAT: replies
+/// first, so that a packet is translated in one direction only.
+pub const IPVS: [HookOps; 6] = [
+    ipv4(Hook::Input, Priority(98), HookEntry::IpvsOut),
+    ipv4(Hook::Input, Priority(99), HookEntry::IpvsIn),
+    ipv4(Hook::Output, Priority(-99), HookEntry::IpvsOut),
+    ipv4(Hook::Output, Priority(-98), HookEntry::IpvsIn),
+    ipv4(Hook::Forward, Priority(99), HookEntry::IpvsForwardIcmp),
+    ipv4(Hook::Forward, Priority(100), HookEntry::IpvsOut),
 ];
 
 const fn ipv4(hook: Hook, priority: Priority, entry: HookEntry) -> HookOps {

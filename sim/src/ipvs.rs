@@ -1,6 +1,6 @@
 //! IPVS: virtual services, real servers, and the connections between them (net/netfilter/ipvs).
 //!
-//! This module decides; it neither reads packets nor sends them. The caller describes a packet as a
+//! This module decides; it neither reads packets nor sends them. Its caller, `stack::ipvs`, describes a packet as a
 //! [`Segment`] and receives a [`Forwarding`], a [`Refusal`] or a [`Reply`].
 //!
 //! | module | content |
@@ -10,11 +10,13 @@
 //! | `input` | packets of clients (`ip_vs_in`) |
 //! | `output` | packets of servers (`ip_vs_out`) |
 //! | `schedule` | new connections, with templates of persistent clients |
+//! | `error` | ICMP errors about connections |
 //! | `expire` | the end of connections |
 //! | `defense` | what protects against floods: `drop_packet`, `drop_entry` |
 //! | `restore`, `listing` | the text of `ipvsadm` |
 //! | `scheduler` | which server receives a connection, a file for each scheduler |
 //! | `state` | states of connections |
+//! | `sysctl` | `net.ipv4.vs.*` by name |
 //! | `table` | the connection table |
 
 mod clock;
@@ -22,6 +24,7 @@ mod config;
 mod connection;
 mod decision;
 mod defense;
+mod error;
 mod expire;
 mod input;
 mod listing;
@@ -34,6 +37,7 @@ mod server;
 mod service;
 mod settings;
 mod state;
+mod sysctl;
 mod table;
 
 pub use clock::Clock;
@@ -69,9 +73,19 @@ pub struct Ipvs {
     connections: ConnectionTable,
     trash: Trash,
     defense: Defense,
+    /// The first IPv4 service was added: the hooks are registered, and stay (`ip_vs_add_service`,
+    /// net/netfilter/ipvs/ip_vs_ctl.c).
+    is_enabled: bool,
+    /// Connections that ended, and whose conntrack entries have not been removed yet.
+    ended: Vec<FlowKey>,
 }
 
 impl Ipvs {
+    /// True once an IPv4 service was added.
+    pub const fn is_enabled(&self) -> bool {
+        self.is_enabled
+    }
+
     /// The services, in the order in which they were added.
     pub fn services(&self) -> &[VirtualService] {
         &self.services

@@ -10,11 +10,14 @@ use crate::hook_table::HookTable;
 use crate::icmp_limit::IcmpLimit;
 use crate::ids::{DeviceId, NetnsId};
 use crate::ipset::Ipset;
+use crate::ipvs::{Clock, Ipvs};
 use crate::neigh::NeighTable;
 use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::Conntrack;
 use crate::socket::{SocketOut, SocketSettings, Sockets};
 use crate::sysctl::Sysctls;
+use crate::time::Instant;
+use crate::timer_wheel::TimerWheel;
 use crate::xtables::Xtables;
 
 /// One network stack. It knows no other netns: a veth knows the id of its peer, and the world delivers.
@@ -44,12 +47,16 @@ pub struct Netns {
     pub ipset: Ipset,
     /// iptables.
     pub xtables: Xtables,
+    /// Virtual services and their connections.
+    pub ipvs: Ipvs,
     /// Forwarding databases of bridges.
     pub fdb: Fdb,
     /// Sockets.
     pub sockets: Sockets,
     /// Rate limits of ICMP errors and redirects.
     pub icmp_limit: IcmpLimit,
+    /// Ticks of the kernel's timers, if they are simulated.
+    pub(crate) timer_wheel: Option<TimerWheel>,
     /// The settings that sockets use, from that generation of sysctls.
     socket_settings: (u64, SocketSettings),
     /// Buffer for effects of sockets, kept to save an allocation per packet.
@@ -90,9 +97,11 @@ impl Netns {
             conntrack: Conntrack::default(),
             ipset: Ipset::default(),
             xtables: Xtables::default(),
+            ipvs: Ipvs::default(),
             fdb: Fdb::default(),
             sockets: Sockets::default(),
             icmp_limit: IcmpLimit::default(),
+            timer_wheel: None,
             socket_out: Vec::new(),
             tap: None,
         }
@@ -113,6 +122,11 @@ impl Netns {
             xtables: &mut self.xtables,
             hooks: &self.hooks,
         }
+    }
+
+    /// The time, as IPVS counts it.
+    pub const fn clock(&self, now: Instant) -> Clock {
+        Clock { now, wheel: self.timer_wheel }
     }
 
     /// The settings that sockets use, read again if some have changed.

@@ -69,6 +69,9 @@ pub struct Meta {
     pub bridge: Option<BridgeInfo>,
     /// The routing decision (`skb_dst`); cleared when the packet crosses a veth.
     pub route: Option<RouteResult>,
+    /// IPVS has handled the packet, which passes its hooks from then on (`skb->ipvs_property`). Cleared when the packet
+    /// enters another netns.
+    pub is_ipvs: bool,
     /// Set for a reassembled packet, until IP receives it anew (`IPCB(skb)->frag_max_size`).
     pub defragmented: Option<Box<Defragmented>>,
     /// It may be fragmented although it has DF, because its socket does not insist (`skb->ignore_df`); cleared when the
@@ -87,6 +90,7 @@ impl Default for Meta {
             packet_type: PacketType::Host,
             bridge: None,
             route: None,
+            is_ipvs: false,
             defragmented: None,
             ignore_df: false,
             lateness: 0,

@@ -18,6 +18,7 @@ pub mod icmp;
 pub mod ip_forward;
 pub mod ip_input;
 pub mod ip_output;
+pub mod ipvs;
 mod redirect;
 pub mod reject;
 pub mod transport;

@@ -6,6 +6,7 @@
 mod build;
 mod event;
 mod flow;
+mod ip_batch;
 mod raw;
 mod run;
 mod text;
@@ -61,6 +62,8 @@ pub struct World {
     /// How long a system call takes that sends something.
     call_duration: Duration,
     rmem_max: u32,
+    /// The netns that have virtual services.
+    with_ipvs: Vec<NetnsId>,
 }
 
 impl World {
@@ -80,6 +83,7 @@ impl World {
             timer_wheel: None,
             call_duration: Duration::ZERO,
             rmem_max: Sysctls::default().rmem_max(),
+            with_ipvs: Vec::new(),
         }
     }
 
@@ -99,6 +103,7 @@ impl World {
             timer_wheel: self.timer_wheel,
             call_duration: self.call_duration,
             rmem_max: self.rmem_max,
+            with_ipvs: self.with_ipvs.clone(),
         }
     }
 
@@ -110,7 +115,11 @@ impl World {
     /// From now on, timers expire as in a kernel with such ticks.
     pub fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.timer_wheel = Some(wheel);
-        self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).icmp_limit.set_wheel(wheel));
+        for netns in &mut self.netns {
+            let ns = Arc::make_mut(netns);
+            ns.icmp_limit.set_wheel(wheel);
+            ns.timer_wheel = Some(wheel);
+        }
     }
 
     /// From now on, system calls that send on a TCP socket take that long; zero by default. Until then, the socket ignores
@@ -204,6 +213,7 @@ impl World {
         };
         let ns = Arc::make_mut(&mut self.netns[index(id)]);
         ns.fib.expire(self.now);
+        stack::ipvs::expire(ns, &mut cx);
         let result = act(ns, &mut cx);
         stack::carry_out(ns, &mut cx, 0);
         self.carry_out(id, effects);

@@ -16,6 +16,7 @@ use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::ct::CtStatus;
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
+use sim::ipset::IpsetOptions;
 use sim::netfilter::conntrack::{Entry, ListedEntry};
 use sim::socket::{ClientProtocol, ConnectError};
 use sim::time::Instant;
@@ -53,6 +54,9 @@ const PATHS_MAX: usize = 10_000;
 
 /// The name of the list of jumps, like [`Tool::file`] for text: the first jump on a node is `jumps:1`.
 const JUMPS: &str = "jumps";
+
+/// The name of the list of devices, in errors.
+const DEVICES: &str = "devices";
 
 /// Why something was not loaded.
 #[derive(Debug, thiserror::Error)]
@@ -163,7 +167,14 @@ impl SimArm {
     ) -> Result<(), LoadError> {
         match load {
             Load::Sysctl { name, value } => Ok(self.world.set_sysctl(netns, name, value)?),
-            Load::Ensure(Ensure::Device { .. }) => Err(LoadError::NotExecuted("IPVS mode")),
+            Load::Ensure(ensure @ Ensure::Device { .. }) => {
+                let command = ensure.command();
+                let arguments = command.strip_prefix(ensure.program()).unwrap_or_default();
+                match self.world.ip_command(netns, &format!("{prefix}{DEVICES}"), 1, arguments) {
+                    Err(error) if error.kind == RuleErrorKind::DeviceExists => Ok(()),
+                    result => Ok(result?),
+                }
+            }
             Load::Ensure(ensure @ (Ensure::Chain { .. } | Ensure::Jump { .. })) => {
                 *jumps += u32::from(matches!(ensure, Ensure::Jump { .. }));
                 let source = format!("{prefix}{JUMPS}");
@@ -179,8 +190,17 @@ impl SimArm {
                 Ok(self.world.iptables_restore(netns, &source, text, options)?)
             }
             Load::Text { tool: Tool::Ip6tablesRestore, .. } => Err(LoadError::NotExecuted("IPv6")),
-            Load::Text { tool: Tool::IpsetRestore | Tool::IpvsadmRestore | Tool::IpBatch, .. } => {
-                Err(LoadError::NotExecuted("IPVS mode"))
+            Load::Text { tool: tool @ Tool::IpsetRestore, text } => {
+                let source = format!("{prefix}{}", tool.file());
+                Ok(self.world.ipset_restore(netns, &source, text, IpsetOptions::default())?)
+            }
+            Load::Text { tool: tool @ Tool::IpvsadmRestore, text } => {
+                let source = format!("{prefix}{}", tool.file());
+                Ok(self.world.ipvsadm_restore(netns, &source, text)?)
+            }
+            Load::Text { tool: tool @ Tool::IpBatch, text } => {
+                let source = format!("{prefix}{}", tool.file());
+                Ok(self.world.ip_batch(netns, &source, text)?)
             }
         }
     }

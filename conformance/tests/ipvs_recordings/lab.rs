@@ -91,7 +91,7 @@ impl Lab {
     pub(crate) fn server(&mut self, packet: Packet) -> SocketAddr {
         match self.ipvs.output(self.clock, &mut self.draws, NetnsId(0), &packet.segment()) {
             Reply::Translate(forwarding) => forwarding.flow.peer,
-            Reply::Pass | Reply::NoConnection => packet.src,
+            Reply::Follow(_) | Reply::Pass | Reply::NoConnection => packet.src,
         }
     }
 

@@ -44,6 +44,7 @@ impl<'a> Fold<'a> {
             Event::Rule(it) => WalkStepKind::Rule(it),
             Event::Conntrack(it) => WalkStepKind::Conntrack(it),
             Event::Nat(it) => WalkStepKind::Nat(it),
+            Event::Ipvs(it) => WalkStepKind::Ipvs(it),
             Event::Route(it) => WalkStepKind::Route(it),
             Event::Neigh(it) => WalkStepKind::Neigh(it),
             Event::Socket(it) => {
@@ -179,6 +180,7 @@ impl<'a> Track<'a> {
             | WalkStepKind::Hook(_)
             | WalkStepKind::Conntrack(_)
             | WalkStepKind::Nat(_)
+            | WalkStepKind::Ipvs(_)
             | WalkStepKind::Route(_)
             | WalkStepKind::Neigh(_)
             | WalkStepKind::Socket(_) => 0,

@@ -2,6 +2,7 @@
 
 mod conntrack;
 mod device;
+mod ipvs;
 mod nat;
 mod packet;
 mod route;
@@ -129,6 +130,7 @@ impl<'a> RowContext<'a> {
             WalkStepKind::Rule(event) => rule::rule(step, event),
             WalkStepKind::Conntrack(event) => conntrack::row(self, step, event),
             WalkStepKind::Nat(event) => nat::row(self, step, event),
+            WalkStepKind::Ipvs(event) => ipvs::row(self, step, event),
             WalkStepKind::Route(event) => route::route(self, netns, event),
             WalkStepKind::Neigh(event) => route::neigh(self, netns, event),
             WalkStepKind::Socket(event) => socket::row(self, event),

@@ -19,7 +19,7 @@ fn shown(table: &HookTable) -> String {
 
 fn everything() -> HookTable {
     let mut table = HookTable::default();
-    BR_NETFILTER.into_iter().chain(CONNTRACK).for_each(|ops| table.register(ops));
+    BR_NETFILTER.into_iter().chain(CONNTRACK).chain(IPVS).for_each(|ops| table.register(ops));
     TableKind::ALL.into_iter().for_each(|kind| table.register_table(Ipv4, kind));
     table
 }
@@ -42,7 +42,7 @@ fn conntrack_goes_when_no_rule_needs_it() {
     let mut table = everything();
     CONNTRACK.into_iter().for_each(|ops| table.unregister(ops));
     let mut without = HookTable::default();
-    BR_NETFILTER.into_iter().for_each(|ops| without.register(ops));
+    BR_NETFILTER.into_iter().chain(IPVS).for_each(|ops| without.register(ops));
     TableKind::ALL.into_iter().for_each(|kind| without.register_table(Ipv4, kind));
     assert_eq!(shown(&table), shown(&without));
 }

@@ -39,6 +39,7 @@ impl Ipvs {
         if self.by_key.contains_key(&spec.key) {
             return Err(ConfigError::ServiceExists);
         }
+        self.is_enabled |= !spec.key.is_ipv6();
         self.by_key.insert(spec.key, self.services.len());
         self.services.push(VirtualService::new(spec, &self.servers, clock));
         Ok(())

@@ -90,8 +90,13 @@ impl Connection {
         self.timer.left(clock).as_secs()
     }
 
-    /// The key under which packets of the server find it.
+    /// The key under which packets of the server find it. Without translation, a server answers from the virtual address
+    /// (`ip_vs_conn_out_get`, net/netfilter/ipvs/ip_vs_conn.c).
     pub(super) const fn reply_flow(&self) -> FlowKey {
-        FlowKey { protocol: self.flow.protocol, client: self.flow.client, peer: self.server }
+        let peer = match self.forward {
+            Forward::Masquerade => self.server,
+            Forward::Route | Forward::Tunnel => self.flow.peer,
+        };
+        FlowKey { protocol: self.flow.protocol, client: self.flow.client, peer }
     }
 }

@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::connection::{Connection, ConnectionId};
 use super::scheduler::Why;
 use super::segment::FlowKey;
-use super::server::{Forward, ServiceKey};
+use super::server::{Forward, ServerId, ServiceKey};
 use super::state::State;
 use crate::draws::Draws;
 use crate::ids::NetnsId;
@@ -19,7 +19,7 @@ pub(super) struct Path<'a> {
 }
 
 /// Why a packet goes on to the local stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PassReason {
     /// No service has its address, port or mark.
     NoService,
@@ -34,7 +34,7 @@ pub enum PassReason {
 }
 
 /// Why a packet of a client is not sent to a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// It is not for IPVS, and goes on (`NF_ACCEPT`).
     Pass(PassReason),
@@ -61,6 +61,8 @@ pub struct Forwarding {
     pub flow: FlowKey,
     /// The real server.
     pub server: SocketAddr,
+    /// The real server.
+    pub server_id: ServerId,
     /// How packets reach it.
     pub forward: Forward,
     /// Its state.
@@ -69,6 +71,8 @@ pub struct Forwarding {
     pub why: Option<Why>,
     /// Its conntrack entry belongs to it.
     pub owns_conntrack: bool,
+    /// It exists for one datagram.
+    pub is_one_packet: bool,
 }
 
 impl Forwarding {
@@ -77,10 +81,12 @@ impl Forwarding {
             connection: id,
             flow: entry.flow,
             server: entry.server,
+            server_id: entry.server_id,
             forward: entry.forward,
             state: entry.state,
             why,
             owns_conntrack: entry.owns_conntrack,
+            is_one_packet: entry.is_one_packet,
         }
     }
 }
@@ -90,6 +96,8 @@ impl Forwarding {
 pub enum Reply {
     /// Translate its source to the virtual address.
     Translate(Forwarding),
+    /// It belongs to a connection without translation: a server on this node answers from the virtual address itself.
+    Follow(Forwarding),
     /// It is not for IPVS.
     Pass,
     /// It comes from a real server and belongs to no connection: answer with ICMP port unreachable, and drop the packet

@@ -3,6 +3,7 @@
 use super::Ipvs;
 use super::clock::Clock;
 use super::connection::ConnectionId;
+use super::segment::FlowKey;
 use super::server::ServerId;
 use super::state::State;
 use crate::time::{Duration, Instant};
@@ -45,6 +46,18 @@ impl Trash {
 }
 
 impl Ipvs {
+    /// True if something ends by `now`, so that [`Ipvs::expire`] has an effect.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.connections.next_expiry().is_some_and(|at| at <= now)
+            || self.trash.check_at.is_some_and(|at| at <= now)
+    }
+
+    /// A connection that ended, and whose conntrack entry ends with it. The entry has the addresses of client and service as
+    /// its original tuple (`ip_vs_conn_drop_conntrack`, net/netfilter/ipvs/ip_vs_nfct.c).
+    pub fn next_ended(&mut self) -> Option<FlowKey> {
+        self.ended.pop()
+    }
+
     /// Ends everything whose time has come by now: connections, templates, deleted servers. Every other function that takes
     /// a clock does this first.
     pub fn expire(&mut self, clock: Clock) {
@@ -70,6 +83,9 @@ impl Ipvs {
     /// with it.
     fn remove(&mut self, clock: Clock, id: ConnectionId) {
         let Some(entry) = self.connections.remove(id) else { return };
+        if entry.owns_conntrack && !entry.is_one_packet && !entry.is_template() {
+            self.ended.push(entry.flow);
+        }
         self.unbind(entry.server_id, entry.is_template(), entry.is_inactive);
         if let Some(template) = entry.template {
             let control = self.connections.get_mut(template);

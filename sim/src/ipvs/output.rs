@@ -15,15 +15,17 @@ impl Ipvs {
     pub fn output(&mut self, clock: Clock, draws: &mut Draws, netns: NetnsId, segment: &Segment) -> Reply {
         self.advance(clock, draws, netns);
         let Some(id) = self.connections.find_reply(&segment.server_flow()) else {
-            let is_answered = self.settings.nat_icmp_send && self.is_server(segment);
+            let is_answered =
+                self.settings.nat_icmp_send && !segment.transport.is_abort() && self.is_server(segment);
             return if is_answered { Reply::NoConnection } else { Reply::Pass };
         };
-        if self.connections.get_mut(id).forward != Forward::Masquerade {
-            return Reply::Pass;
-        }
         self.set_state(id, segment.transport, Way::Out);
         self.connections.restart(id, clock);
-        Reply::Translate(Forwarding::of(id, self.connections.get_mut(id), None))
+        let forwarding = Forwarding::of(id, self.connections.get_mut(id), None);
+        match forwarding.forward {
+            Forward::Masquerade => Reply::Translate(forwarding),
+            Forward::Route | Forward::Tunnel => Reply::Follow(forwarding),
+        }
     }
 
     /// True if a masqueraded server has the source address and port of a packet (`ip_vs_has_real_service`,

@@ -108,7 +108,7 @@ impl SchedulerKind {
 }
 
 /// Why a server was selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// It is next in the list.
     Next,

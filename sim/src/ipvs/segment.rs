@@ -84,6 +84,16 @@ impl Transport {
         }
     }
 
+    /// True for packets that abort a connection: they are not answered with an error (`is_tcp_reset`, `is_sctp_abort`,
+    /// net/netfilter/ipvs/ip_vs_core.c).
+    pub const fn is_abort(self) -> bool {
+        match self {
+            Self::Tcp(flags) => flags.contains(TcpFlags::RST),
+            Self::Sctp(event) => matches!(event, SctpEvent::Abort),
+            Self::Udp => false,
+        }
+    }
+
     /// True for packets that begin a connection (`is_new_conn`, net/netfilter/ipvs/ip_vs_core.c).
     pub const fn opens_connection(self) -> bool {
         match self {

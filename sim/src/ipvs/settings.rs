@@ -27,12 +27,56 @@ pub struct Settings {
     pub lblcr_expiration: Duration,
     /// `nat_icmp_send`: packets of a real server without connection are answered with an ICMP error.
     pub nat_icmp_send: bool,
+    /// `ignore_tunneled`: packets of other protocols are not scheduled when they come out of a tunnel.
+    pub ignore_tunneled: bool,
+    /// `pmtu_disc`: packets with DF are not fragmented to be tunnelled.
+    pub pmtu_disc: bool,
     /// `secure_tcp`, 0 to 3: 3 selects the stricter table of TCP states. 1 and 2 act only if memory is scarce.
     pub secure_tcp: u32,
     /// `sloppy_sctp`: any packet may open an SCTP connection.
     pub sloppy_sctp: bool,
     /// `sloppy_tcp`: any segment but a RST may open a TCP connection.
     pub sloppy_tcp: bool,
+    /// `snat_reroute`: translated replies are routed anew, by the virtual address.
+    pub snat_reroute: bool,
+    /// Sysctls without effect here.
+    pub(super) inert: Inert,
+}
+
+/// Sysctls without effect here: memory is never scarce, rates are not estimated, and there is no backup to which connections
+/// would be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inert {
+    pub(super) amemthresh: u32,
+    pub(super) backup_only: u32,
+    pub(super) est_nice: u32,
+    pub(super) run_estimation: u32,
+    pub(super) sync_persist_mode: u32,
+    pub(super) sync_ports: u32,
+    pub(super) sync_qlen_max: u32,
+    pub(super) sync_refresh_period: u32,
+    pub(super) sync_retries: u32,
+    pub(super) sync_sock_size: u32,
+    pub(super) sync_version: u32,
+}
+
+impl Default for Inert {
+    fn default() -> Self {
+        Self {
+            amemthresh: 1_024,
+            backup_only: 0,
+            est_nice: 0,
+            run_estimation: 1,
+            sync_persist_mode: 0,
+            sync_ports: 1,
+            // The kernel derives it from the size of memory: this is the value with 1 GiB.
+            sync_qlen_max: 7_215,
+            sync_refresh_period: 0,
+            sync_retries: 0,
+            sync_sock_size: 0,
+            sync_version: 1,
+        }
+    }
 }
 
 /// The value of `drop_entry`, `drop_packet` and `secure_tcp` that acts independently of memory.
@@ -53,9 +97,13 @@ impl Default for Settings {
             lblc_expiration: CACHE_EXPIRATION,
             lblcr_expiration: CACHE_EXPIRATION,
             nat_icmp_send: false,
+            ignore_tunneled: false,
+            pmtu_disc: true,
             secure_tcp: 0,
             sloppy_sctp: false,
             sloppy_tcp: false,
+            snat_reroute: true,
+            inert: Inert::default(),
         }
     }
 }

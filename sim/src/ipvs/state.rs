@@ -22,7 +22,7 @@ pub(super) enum Way {
 }
 
 /// The state of a connection or template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// A TCP connection.
     Tcp(TcpState),

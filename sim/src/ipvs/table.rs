@@ -135,6 +135,11 @@ impl ConnectionTable {
         self.queued += 1;
     }
 
+    /// No entry expires earlier.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.queue.peek().map(|Reverse((at, ..))| *at)
+    }
+
     /// The next entry whose timer expired by `now`, and when.
     pub(super) fn next_expired(&mut self, now: Instant) -> Option<(Instant, ConnectionId)> {
         while let Some(Reverse((at, _, id))) = self.queue.peek().copied()

@@ -8,7 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::ids::DeviceId;
 use crate::netns::Netns;
-use crate::packet::{Packet, PacketType, QueuedPacket};
+use crate::packet::{Meta, Packet, PacketType, QueuedPacket};
 use crate::trace::{DeviceEvent, Event};
 use crate::wire::{EtherType, Ethernet, MacAddr};
 
@@ -100,7 +100,7 @@ fn loopback_xmit(cx: &mut Context, device: DeviceId, mut packet: Packet) {
     cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
 }
 
-/// Crossing a veth clears conntrack entry, route and bridge information, and a change of netns clears the mark
+/// Crossing a veth clears conntrack entry, route and bridge information, and a change of netns clears mark and IPVS flag
 /// (`veth_xmit`, drivers/net/veth.c; `____dev_forward_skb`, include/linux/netdevice.h; `skb_scrub_packet`,
 /// net/core/skbuff.c).
 fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Packet) {
@@ -111,7 +111,10 @@ fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Pac
             unreachable!("the device is a veth")
         }
     };
-    let mark = if crosses_netns { 0 } else { packet.meta.mark };
-    packet.meta = crate::packet::Meta { mark, ..Default::default() };
+    let Meta { mark, is_ipvs, .. } = packet.meta;
+    packet.meta = match crosses_netns {
+        true => Meta::default(),
+        false => Meta { mark, is_ipvs, ..Meta::default() },
+    };
     cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
 }

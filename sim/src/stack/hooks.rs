@@ -4,7 +4,7 @@
 //! Each entry gets the packet and passes it on, rejects it, or keeps it; see
 //! [`HookTable`](crate::hook_table::HookTable) for their order.
 
-use super::{carry_out, defrag, end_packet, ip_output};
+use super::{carry_out, defrag, end_packet, ip_output, ipvs};
 use crate::context::Context;
 use crate::ct::PacketCt;
 use crate::drop_reason::DropReason;
@@ -19,9 +19,14 @@ use crate::trace::{Event, HookEvent, Terminal};
 use crate::xtables::Xtables;
 use std::net::IpAddr;
 
-/// A packet that did not pass a hook: it has ended, or an entry keeps it.
+/// Why a packet did not pass a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stopped;
+pub(crate) enum Stopped {
+    /// It was dropped (`-EPERM` for its sender).
+    Dropped,
+    /// An entry keeps it, or has sent it another way. Its sender sees no error.
+    Stolen,
+}
 
 /// The result of an entry.
 #[derive(Debug)]
@@ -89,7 +94,7 @@ fn nf_hook_slow(
                 cx.record(Some(packet.id), || Event::Hook(HookEvent::Dropped { hook, reason }));
                 return Err(stop(ns, cx, packet, reason, effects_before));
             }
-            Handled::Stolen => return Err(Stopped),
+            Handled::Stolen => return Err(Stopped::Stolen),
         }
     }
     if !has_entered {
@@ -110,7 +115,7 @@ fn stop(
     let answers = carry_out(ns, cx, effects_before);
     let terminal = if answers { Terminal::Rejected(reason) } else { Terminal::Dropped(reason) };
     end_packet(ns, cx, packet, terminal);
-    Stopped
+    Stopped::Dropped
 }
 
 /// The packet fields that routing depends on and that an entry may change.
@@ -162,6 +167,9 @@ fn run_entry(
             Handled::by(verdict, packet)
         }
         HookEntry::Nat => nat(ns, cx, state, packet),
+        HookEntry::IpvsOut => ipvs::ip_vs_out_hook(ns, cx, state, packet),
+        HookEntry::IpvsIn => ipvs::ip_vs_in_hook(ns, cx, state, packet),
+        HookEntry::IpvsForwardIcmp => ipvs::ip_vs_forward_icmp(ns, cx, state, packet),
         HookEntry::Chain(chain) => {
             let AtHook { mut ctx, xtables, .. } = ns.at_hook(cx, state);
             let verdict = eval(xtables, chain, &mut ctx, &mut packet);

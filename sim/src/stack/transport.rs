@@ -1,5 +1,6 @@
 //! Between IP and sockets: local delivery, and effects requested by sockets.
 
+use super::hooks::Stopped;
 use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
 use crate::drop_reason::DropReason;
@@ -155,7 +156,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     packet.meta.route = Some(route);
     // Linux: ip_sk_ignore_df, include/net/ip.h. A rule in OUTPUT may send it to a device with a smaller MTU.
     packet.meta.ignore_df = protocol != protocol::TCP;
-    if ip_output::ip_local_out(ns, cx, packet).is_err() {
+    if ip_output::ip_local_out(ns, cx, packet) == Err(Stopped::Dropped) {
         fail(ns, cx, socket, SendError::NotPermitted);
     }
 }

@@ -32,6 +32,8 @@ pub enum RuleErrorKind {
     ElementExists,
     /// `del` of an element that does not exist.
     NoSuchElement,
+    /// `link add` of a device that exists.
+    DeviceExists,
     /// The rules are well-formed, but the kernel rejects them: a target in the wrong table or chain, a loop.
     Refused,
 }

@@ -4,12 +4,13 @@ use crate::ct::{CtInfo, TcpState};
 use crate::drop_reason::DropReason;
 use crate::hook::{Family, Hook};
 use crate::ids::{DeviceId, EntryId, FlowId, NetnsId, PacketId, SocketId};
+use crate::ipvs::{self, SchedulerKind, ServiceKey, Why};
 use crate::packet::Origin;
 use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::wire::{MacAddr, rewrite::Side};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// An entry of the event stream.
@@ -42,6 +43,8 @@ pub enum Event {
     Conntrack(ConntrackEvent),
     /// NAT bound the flow or translated the packet.
     Nat(NatEvent),
+    /// IPVS decided about a packet, or changed it.
+    Ipvs(IpvsEvent),
     /// A routing decision.
     Route(RouteEvent),
     /// A neighbour was queried, or answered.
@@ -341,6 +344,78 @@ pub enum NatEvent {
     QuoteTranslated {
         /// Source or destination of the quoted packet.
         manip: Side,
+    },
+}
+
+/// A decision of IPVS, or its effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IpvsEvent {
+    /// The packet opened a connection, for which the scheduler selected a real server (`ip_vs_schedule`).
+    Scheduled {
+        /// The virtual service.
+        service: ServiceKey,
+        /// Its scheduler.
+        scheduler: SchedulerKind,
+        /// Why it selected the server.
+        why: Why,
+        /// Client and virtual address.
+        flow: ipvs::FlowKey,
+        /// The real server.
+        server: SocketAddr,
+        /// State of the connection after the packet.
+        state: ipvs::State,
+    },
+    /// The packet comes from the client of a connection, or is an error about one.
+    Found {
+        /// Client and virtual address.
+        flow: ipvs::FlowKey,
+        /// The real server.
+        server: SocketAddr,
+        /// State of the connection after the packet.
+        state: ipvs::State,
+    },
+    /// The packet comes from the real server of a connection (`handle_response`).
+    Replied {
+        /// Client and virtual address.
+        flow: ipvs::FlowKey,
+        /// The real server.
+        server: SocketAddr,
+        /// State of the connection after the packet.
+        state: ipvs::State,
+    },
+    /// The packet is dropped.
+    Refused(ipvs::Refusal),
+    /// Address and port of one side were rewritten.
+    Translated {
+        /// Source or destination.
+        side: Side,
+        /// Before.
+        from: SocketAddr,
+        /// After.
+        to: SocketAddr,
+    },
+    /// An ICMP error and its quote were rewritten (`ip_vs_nat_icmp`).
+    ErrorTranslated {
+        /// The side of the error; in the quote, the other side was rewritten.
+        side: Side,
+        /// Address of that side, and port of the quote.
+        to: SocketAddr,
+    },
+    /// The packet is the payload of another one now (`ip_vs_tunnel_xmit`).
+    Encapsulated {
+        /// Destination of the outer packet.
+        server: IpAddr,
+    },
+    /// The packet is exempt from conntrack from now on, because `net.ipv4.vs.conntrack` is 0 (`ip_vs_notrack`).
+    Untracked,
+    /// The reply tuple of its new conntrack entry was changed (`ip_vs_update_conntrack`).
+    ConntrackAltered {
+        /// The entry.
+        entry: EntryId,
+        /// Reply tuple before.
+        old_reply: Tuple,
+        /// Reply tuple after.
+        new_reply: Tuple,
     },
 }
 

@@ -3,12 +3,13 @@
 //! Linux: `manip_pkt` and the `*_manip_pkt` functions of net/netfilter/nf_nat_proto.c.
 
 use super::checksum::Change;
+use super::icmpv4::ICMP_HEADER_LEN;
 use super::icmpv6::ICMPV6_HEADER_LEN;
 use super::tcp::TCP_HEADER_LEN;
 use super::udp::UDP_HEADER_LEN;
-use super::{Icmpv4, Icmpv6, Ip, be16, checksum, protocol};
+use super::{Icmpv4, Icmpv6, Ip, be16, checksum, icmpv4, protocol};
 use crate::mutation::Mutation;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Which end of a packet is rewritten (`enum nf_nat_manip_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,6 +173,29 @@ fn write_port(l3: &mut [u8], transport: Transport, side: Side, new: u16) {
             patch_checksum(l4, kind, Change::of16(old, new));
         }
     }
+}
+
+/// Rewrites one side of the packet that an ICMPv4 error quotes, and the error's checksum. The quoted ports must be present;
+/// the quoted transport checksum is not changed (`ip_vs_nat_icmp`, net/netfilter/ipvs/ip_vs_core.c).
+///
+/// # Panics
+/// If the error is shorter than that, or the address is not IPv4.
+pub fn set_quoted_end(message: &mut [u8], side: Side, to: SocketAddr) {
+    let quote = &mut message[ICMP_HEADER_LEN..];
+    let mut ip = Ip::new_unchecked(&mut *quote);
+    let ports = ip.header_len();
+    let at = match side {
+        Side::Src => {
+            ip.set_src(to.ip());
+            ports
+        }
+        Side::Dst => {
+            ip.set_dst(to.ip());
+            ports + 2
+        }
+    };
+    quote[at..at + 2].copy_from_slice(&to.port().to_be_bytes());
+    icmpv4::fill_checksum(message);
 }
 
 fn patch_checksum(l4: &mut [u8], kind: Kind, change: Change) {

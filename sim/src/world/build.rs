@@ -8,6 +8,7 @@ use crate::fib::{
 };
 use crate::hook_table::BR_NETFILTER;
 use crate::ids::{DeviceId, NetnsId};
+use crate::ipvs;
 use crate::link::Link;
 use crate::netns::Netns;
 use crate::sysctl::SysctlError;
@@ -102,7 +103,9 @@ impl World {
         let call_duration = self.call_duration;
         self.netns_mut(id).sockets.set_call_duration(call_duration);
         if let Some(wheel) = self.timer_wheel {
-            self.netns_mut(id).icmp_limit.set_wheel(wheel);
+            let ns = self.netns_mut(id);
+            ns.icmp_limit.set_wheel(wheel);
+            ns.timer_wheel = Some(wheel);
         }
         let rmem_max = self.rmem_max;
         self.netns_mut(id).sysctls.set_rmem_max(rmem_max);
@@ -303,9 +306,12 @@ impl World {
     /// Sets a setting by name, as `sysctl -w`.
     pub fn set_sysctl(&mut self, netns: NetnsId, name: &str, value: &str) -> Result<(), BuildError> {
         let ns = self.netns_mut(netns);
-        ns.sysctls
-            .set(&ns.devices, name, value)
-            .map_err(|source| BuildError::Sysctl { netns: ns.name.clone(), source })
+        let result = if ipvs::Settings::has(name) {
+            ns.ipvs.settings.set(name, value)
+        } else {
+            ns.sysctls.set(&ns.devices, name, value)
+        };
+        result.map_err(|source| BuildError::Sysctl { netns: ns.name.clone(), source })
     }
 
     /// The link on which a veth transmits.

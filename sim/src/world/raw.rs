@@ -5,6 +5,7 @@ use crate::ids::{FlowId, NetnsId};
 use crate::packet::Origin;
 use crate::route::RouteKind;
 use crate::socket::SendError;
+use crate::stack::hooks::Stopped;
 use crate::stack::{ip_output, transport};
 use crate::time::Instant;
 use crate::wire::ipv4::IPV4_HEADER_LEN;
@@ -69,8 +70,10 @@ impl World {
             ip.finish(total_len, ident, source);
             let mut packet = cx.create(Origin::Injected, None, Some(flow), bytes);
             packet.meta.route = Some(route);
-            let not_permitted = RawSendError::Refused(SendError::NotPermitted);
-            ip_output::ip_local_out(ns, cx, packet).map_err(|_| not_permitted)
+            match ip_output::ip_local_out(ns, cx, packet) {
+                Ok(()) | Err(Stopped::Stolen) => Ok(()),
+                Err(Stopped::Dropped) => Err(RawSendError::Refused(SendError::NotPermitted)),
+            }
         })
     }
 

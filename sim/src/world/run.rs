@@ -73,7 +73,23 @@ impl World {
         })
     }
 
-    pub(super) fn run(&mut self, until: Instant, mut is_done: impl FnMut(&Self) -> bool) -> RunLimit {
+    pub(super) fn run(&mut self, until: Instant, is_done: impl FnMut(&Self) -> bool) -> RunLimit {
+        let limit = self.handle_events(until, is_done);
+        self.expire_ipvs();
+        limit
+    }
+
+    /// Ends the IPVS connections whose time has come, with their conntrack entries: no event does.
+    pub(super) fn expire_ipvs(&mut self) {
+        for index in 0..self.with_ipvs.len() {
+            let netns = self.with_ipvs[index];
+            if self.netns(netns).ipvs.is_due(self.now) {
+                self.with_netns(netns, |_, _| {});
+            }
+        }
+    }
+
+    fn handle_events(&mut self, until: Instant, mut is_done: impl FnMut(&Self) -> bool) -> RunLimit {
         let mut budget = self.events_max;
         loop {
             if is_done(self) {

@@ -3,6 +3,7 @@
 mod cluster;
 mod destinations;
 mod devices;
+mod ipvs;
 mod laws;
 mod raw;
 mod redirects;
@@ -16,7 +17,7 @@ use crate::link::Link;
 use crate::socket::{ClientProtocol, Responder, Server};
 use crate::time::Duration;
 use crate::trace::{DeviceEvent, Event, Kept, Level, Outcome, PacketEvent, Refusal, Terminal, Unreachable};
-use crate::wire::{ETHERNET_HEADER_LEN, MacAddr, Tcp, TcpFlags};
+use crate::wire::{ETHERNET_HEADER_LEN, Ipv4, MacAddr, Tcp, TcpFlags};
 use crate::xtables::{RestoreOptions, RuleErrorKind};
 use std::net::Ipv4Addr;
 

@@ -5,7 +5,9 @@ use crate::hook::Family;
 use crate::hook_table;
 use crate::ids::NetnsId;
 use crate::ipset::IpsetOptions;
+use crate::ipvs::ListOrder;
 use crate::netns::Netns;
+use crate::stack;
 use crate::xtables::{CommandOutcome, RestoreOptions, RuleError, TableKind};
 
 /// Why text was not loaded. The iptables table that contains the error is unchanged.
@@ -51,6 +53,42 @@ impl World {
     ) -> Result<(), LoadError> {
         let ns = self.netns_mut(netns);
         ns.fib.ip_route_add(&ns.devices, source, number, line)
+    }
+
+    /// Loads text in the format of `ipvsadm --restore`. `source` names the text in errors. As with the tool, the commands
+    /// before one that is refused have taken effect.
+    pub fn ipvsadm_restore(&mut self, netns: NetnsId, source: &str, text: &str) -> Result<(), LoadError> {
+        let now = self.now();
+        let result = self.with_netns(netns, |ns, cx| {
+            let result = ns.ipvs.restore(ns.clock(now), source, text);
+            stack::ipvs::drop_ended(ns, cx);
+            if ns.ipvs.is_enabled() {
+                hook_table::IPVS.into_iter().for_each(|ops| ns.hooks.register(ops));
+            }
+            result
+        });
+        if self.netns(netns).ipvs.is_enabled() && !self.with_ipvs.contains(&netns) {
+            self.with_ipvs.push(netns);
+        }
+        result
+    }
+
+    /// The output of `ipvsadm -Sn`.
+    pub fn ipvsadm_save(&self, netns: NetnsId) -> String {
+        self.netns(netns).ipvs.save()
+    }
+
+    /// The output of `ipvsadm -Ln`.
+    pub fn ipvsadm_list(&mut self, netns: NetnsId, order: ListOrder) -> String {
+        self.expire_ipvs();
+        self.netns(netns).ipvs.list(order)
+    }
+
+    /// The output of `ipvsadm -Lnc`.
+    pub fn ipvsadm_list_connections(&mut self, netns: NetnsId) -> String {
+        self.expire_ipvs();
+        let ns = self.netns(netns);
+        ns.ipvs.list_connections(ns.clock(self.now()))
     }
 
     /// Loads text in the format of `iptables-restore`. `source` names the text in errors.

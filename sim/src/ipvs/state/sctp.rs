@@ -5,7 +5,7 @@ use super::Way;
 use crate::time::Duration;
 
 /// The state of an SCTP association (`IP_VS_SCTP_S_*`, include/net/ip_vs.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "states of the server, RFC 9260, with the steps of the handshake")]
 pub enum SctpState {
     None,

@@ -5,7 +5,7 @@ use crate::time::Duration;
 use crate::wire::TcpFlags;
 
 /// The state of a TCP connection (`IP_VS_TCP_S_*`, include/net/ip_vs.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "states of RFC 9293, seen from between client and server")]
 pub enum TcpState {
     None,

@@ -56,6 +56,7 @@ fn a_socket_that_asked_for_it_sends_to_all() {
             | Event::Rule(_)
             | Event::Conntrack(_)
             | Event::Nat(_)
+            | Event::Ipvs(_)
             | Event::Route(_)
             | Event::Neigh(_)
             | Event::Socket(_) => false,
