@@ -33,6 +33,9 @@ Examples:
       the rules of every node, in rules/NODE/, with a setup.sh that loads them
   ssh node-1 iptables-save | hairpin render cluster.yaml --node node-1 --diff -
       missing and surplus rules of node-1
+  ssh node-1 'iptables-save; ipset save; ipvsadm -Sn; ip addr' |
+    hairpin render cluster.yaml --mode ipvs --node node-1 --diff -
+      the same in mode ipvs, with sets, virtual services and addresses
 
 Exit codes:
   0    all expectations held
@@ -103,9 +106,29 @@ pub(crate) enum VmCommand {
     Info,
     /// Remove the image
     Remove,
+    /// Run a program in a new virtual machine, with the input of this command. Exit code 1 if it fails
+    Exec(VmExec),
     /// Serve requests as the first process of a virtual machine
     #[command(hide = true)]
     Guest(VmGuest),
+}
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  hairpin lab vm exec ipvsadm -A -t 10.96.0.1:80 -s wrr
+      one command of the image: busybox and the network tools
+  hairpin lab vm exec sh < script.sh
+      several commands";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXEC_EXAMPLES)]
+pub(crate) struct VmExec {
+    /// Time is not virtual
+    #[arg(long)]
+    pub(crate) wall_clock: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -332,10 +355,11 @@ pub(crate) struct RenderArgs {
     /// kube-proxy release to reproduce, where releases differ
     #[arg(long, value_name = "RELEASE", value_enum, default_value_t = Release::Newest)]
     pub(crate) kube_proxy_version: Release,
-    /// Compare with a real node in mode iptables instead of printing. DUMP is its `iptables-save` or `ip6tables-save`
-    /// output, `-` for standard input. Reports missing, surplus and stale rules by Service; exit code 1 if there are any
+    /// Compare with a real node instead of printing. DUMP is its `iptables-save` or `ip6tables-save` output; in mode ipvs
+    /// also that of `ipset save`, `ipvsadm -Sn` and `ip addr`, in one file or, with one `--diff` for each, in several.
+    /// `-` is standard input. Reports what is missing, surplus and stale, by Service; exit code 1 if there is anything
     #[arg(long, value_name = "DUMP", requires = "node", conflicts_with = "out")]
-    pub(crate) diff: Option<String>,
+    pub(crate) diff: Vec<String>,
     /// Write DIR/NODE/ with the rules and a setup.sh that loads them, instead of printing
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

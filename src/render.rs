@@ -1,5 +1,6 @@
 //! `hairpin render`.
 
+mod diff;
 mod setup;
 
 use crate::cli::{RenderArgs, RenderFamily};
@@ -12,8 +13,6 @@ use conformance::prepare;
 use conformance::proxy::Planner;
 use conformance::scenario::ProxyMode;
 use proxy_core::ObjectError;
-use proxy_core::generator::Generator;
-use proxy_core::iptables::diff::{Diff, compare};
 use proxy_core::load::{Load, Tool};
 use proxy_core::objects::IpFamily;
 use std::collections::BTreeMap;
@@ -31,15 +30,12 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
     let Some(generator) = ProxyMode::parse(&args.mode).and_then(ProxyMode::generator) else {
         return Err(Stop::bad_input(format!("error: this version has no proxy mode {}", args.mode)));
     };
-    if let (Some(dump), Some(node)) = (&args.diff, &args.node) {
-        return match generator {
-            Generator::Iptables => diff(&cluster, &planner, node, args, dump, out),
-            Generator::Ipvs => Err(Stop::bad_input(
-                "error: --diff compares rules of mode iptables only\n\
-                 help: print the rules of mode ipvs with --out DIR and compare them with `ipset save`, `ipvsadm -Sn` \
-                 and `iptables-save`",
-            )),
-        };
+    if let (false, Some(name)) = (args.diff.is_empty(), &args.node) {
+        let plans = nodes_of(&cluster, Some(name))?.iter().map(|node| {
+            let plan = planner.plan(node, diff::family(args.family)?, args.kube_proxy_version.into());
+            plan.map_err(|error| would_not_start(node, &error))
+        });
+        return diff::run(generator, name, &plans.collect::<Result<Vec<_>, _>>()?, &args.diff, out);
     }
     let mut nodes: Vec<NodeLoad<'_>> = Vec::new();
     for node in nodes_of(&cluster, args.node.as_deref())? {
@@ -65,43 +61,6 @@ fn refuse_stdin_twice(args: &RenderArgs) -> Result<(), Stop> {
         return Err(Stop::bad_input(message));
     }
     Ok(())
-}
-
-/// Compares the expected rules of a node with a dump.
-fn diff(
-    cluster: &Cluster,
-    planner: &Planner<'_>,
-    name: &str,
-    args: &RenderArgs,
-    dump: &str,
-    out: &mut dyn Write,
-) -> Result<Exit, Stop> {
-    let family = match args.family {
-        RenderFamily::Ipv4 => IpFamily::V4,
-        RenderFamily::Ipv6 => IpFamily::V6,
-        RenderFamily::Dual => {
-            let message = "error: a dump has one address family\nhelp: use --family ipv4 or --family ipv6";
-            return Err(Stop::bad_input(message));
-        }
-    };
-    let source = input::text(dump)?;
-    let mut findings = Vec::new();
-    for node in nodes_of(cluster, Some(name))? {
-        let plan = planner.plan(node, family, args.kube_proxy_version.into());
-        let plan = plan.map_err(|error| would_not_start(node, &error))?;
-        let compared = compare(&plan, &source.text).map_err(|error| {
-            let help =
-                "use the complete output of iptables-save (or ip6tables-save) on the node, run as root";
-            Stop::bad_input(format!("error: {}: {error}\nhelp: {help}", source.name))
-        })?;
-        findings.extend(compared.findings);
-    }
-    if findings.is_empty() {
-        writeln!(out, "{name} has the expected rules")?;
-        return Ok(Exit::AsExpected);
-    }
-    write!(out, "{}", Diff { findings })?;
-    Ok(Exit::NotAsExpected)
 }
 
 fn would_not_start(node: &ClusterNode, error: &ObjectError) -> Stop {

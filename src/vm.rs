@@ -1,11 +1,12 @@
 //! `hairpin lab vm`, and the virtual machines of `--against vm`.
 
-use crate::cli::{Against, VmCommand, VmGuest, VmPrepare};
+use crate::cli::{Against, VmCommand, VmExec, VmGuest, VmPrepare};
 use crate::exit::{Exit, Stop};
+use crate::input;
 use crate::progress::Progress;
 use conformance::arm::ArmError;
 use conformance::arm::vm::image::{DEFAULT_KERNEL, Image, Stage, folder};
-use conformance::arm::vm::message::TraceDetail;
+use conformance::arm::vm::message::{Execute, TraceDetail};
 use conformance::arm::vm::{GuestTime, Machines, guest};
 use conformance::result::{Recording, RunResult};
 use reports::names::Names;
@@ -14,7 +15,7 @@ use reports::walk::text::Repeats;
 use reports::walk::text::steps::StepsText;
 use std::env;
 use std::fs;
-use std::io::Write;
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop> {
@@ -32,6 +33,7 @@ pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop
             }
             Ok(Exit::AsExpected)
         }
+        VmCommand::Exec(args) => execute(args, out),
         VmCommand::Guest(args) => serve(args),
     }
 }
@@ -43,18 +45,41 @@ pub(crate) fn run(command: &VmCommand, out: &mut dyn Write) -> Result<Exit, Stop
 pub(crate) fn machines(against: Against, is_wall_clock: bool) -> Result<Option<Machines>, Stop> {
     match against {
         Against::Sim | Against::Kernel => Ok(None),
-        Against::Vm => Machines::new(&cache()?, time(is_wall_clock)).map(Some).map_err(|error| match error {
-            ArmError::Missing(lacks) => Stop::Told {
-                exit: Exit::MachineLacks,
-                message: format!("error: this machine cannot run virtual machines\n  {lacks}"),
-            },
-            ArmError::Refused(_) | ArmError::Failed(_) | ArmError::Internal(_) => stopped(error),
-        }),
+        Against::Vm => new_machines(time(is_wall_clock)).map(Some),
     }
+}
+
+fn new_machines(time: GuestTime) -> Result<Machines, Stop> {
+    Machines::new(&cache()?, time).map_err(|error| match error {
+        ArmError::Missing(lacks) => Stop::Told {
+            exit: Exit::MachineLacks,
+            message: format!("error: this machine cannot run virtual machines\n  {lacks}"),
+        },
+        ArmError::Refused(_) | ArmError::Failed(_) | ArmError::Internal(_) => stopped(error),
+    })
 }
 
 const fn time(is_wall_clock: bool) -> GuestTime {
     if is_wall_clock { GuestTime::WallClock } else { GuestTime::Virtual }
+}
+
+/// `hairpin lab vm exec`.
+fn execute(args: &VmExec, out: &mut dyn Write) -> Result<Exit, Stop> {
+    let machines = new_machines(time(args.wall_clock))?;
+    let mut input = String::new();
+    if !io::stdin().is_terminal() {
+        io::stdin()
+            .read_to_string(&mut input)
+            .map_err(|error| Stop::bad_input(format!("error: <stdin>: {error}")))?;
+    }
+    let (program, arguments) = args
+        .command
+        .split_first()
+        .map_or((None, &[][..]), |(program, arguments)| (Some(program.clone()), arguments));
+    let executed = machines.execute(Execute { program, args: arguments.to_vec(), input }).map_err(stopped)?;
+    out.write_all(executed.output.as_bytes())?;
+    input::warn(&executed.messages);
+    Ok(if executed.status == Some(0) { Exit::AsExpected } else { Exit::NotAsExpected })
 }
 
 /// `hairpin lab vm guest`: the whole machine ends with it.

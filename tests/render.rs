@@ -4,6 +4,7 @@ use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::requirement::{Requirement, missing};
 use sim::hook::Family;
 use sim::ipset::{Ipset, IpsetOptions};
+use sim::ipvs::{Clock, Ipvs};
 use sim::time::Instant;
 use sim::xtables::{RestoreOptions, Xtables};
 use std::collections::BTreeSet;
@@ -78,10 +79,6 @@ fn ipvs_mode_is_rendered_only() {
     let cases = [
         (vec!["scenario", "nodeport-local", "--mode", "ipvs"], "invalid value 'ipvs'"),
         (vec!["conformance", "--mode", "ipvs"], "invalid value 'ipvs'"),
-        (
-            vec!["render", "nodeport-local", "--mode", "ipvs", "--node", "node-1", "--diff", "-"],
-            "--diff compares rules of mode iptables only",
-        ),
     ];
     for (arguments, said) in cases {
         let output =
@@ -168,11 +165,21 @@ fn the_kernel_has_the_rules_after_setup_and_the_same_ones_after_a_second_setup()
     }
 }
 
-/// The rules of node-1 of `nodeport-local`, loaded into the simulator and saved again.
-fn saved_by_the_simulator() -> String {
+/// The rules of node-1 of `nodeport-local`, loaded into the simulator and saved again; in IPVS mode, with the sets and
+/// virtual services.
+fn saved_by_the_simulator(mode: &str) -> [String; 3] {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    assert!(render(folder.path(), &["--node", "node-1"]).status.success());
+    assert!(render(folder.path(), &["--mode", mode, "--node", "node-1"]).status.success());
     let mut tables = Xtables::default();
+    let (mut ipset, mut ipvs) = (Ipset::default(), Ipvs::default());
+    if mode == "ipvs" {
+        let (sets, services) =
+            (read(folder.path(), "node-1/ipset.rules"), read(folder.path(), "node-1/ipvs.rules"));
+        ipset
+            .restore(Instant::START, "ipset.rules", &sets, IpsetOptions { exist: false })
+            .expect("rendered sets load");
+        ipvs.restore(Clock::exact(Instant::START), "ipvs.rules", &services).expect("rendered services load");
+    }
     let script = read(folder.path(), "node-1/setup.sh");
     for (number, line) in (1..).zip(script.lines()) {
         let mut words = line.splitn(4, ' ');
@@ -185,27 +192,24 @@ fn saved_by_the_simulator() -> String {
             }
             _ => continue,
         };
-        tables
-            .command(&mut Ipset::default(), "setup.sh", number, &command)
-            .expect("the commands of setup.sh are valid");
+        tables.command(&mut ipset, "setup.sh", number, &command).expect("the commands of setup.sh are valid");
     }
     let rules = read(folder.path(), "node-1/iptables.rules");
     let options = RestoreOptions { noflush: true, counters: true };
-    tables
-        .restore(&mut Ipset::default(), Family::Ipv4, "iptables.rules", &rules, options)
-        .expect("rendered rules load");
-    tables.save(Family::Ipv4, false)
+    tables.restore(&mut ipset, Family::Ipv4, "iptables.rules", &rules, options).expect("rendered rules load");
+    [tables.save(Family::Ipv4, false), ipset.save(Instant::START), ipvs.save()]
 }
 
-fn diff(dump: &str) -> (Option<i32>, String) {
+fn diff(mode: &str, dumps: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("dump");
-    std::fs::write(&file, dump).expect("a file can be written");
-    let output = Command::new(env!("CARGO_BIN_EXE_hairpin"))
-        .args(["render", "nodeport-local", "--node", "node-1", "--diff"])
-        .arg(&file)
-        .output()
-        .expect("hairpin starts");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hairpin"));
+    command.args(["render", "nodeport-local", "--node", "node-1", "--mode", mode]);
+    for (number, dump) in dumps.iter().enumerate() {
+        let file = folder.path().join(format!("dump-{number}"));
+        std::fs::write(&file, dump).expect("a file can be written");
+        command.arg("--diff").arg(&file);
+    }
+    let output = command.output().expect("hairpin starts");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).expect("text"))
 }
@@ -226,26 +230,57 @@ fn releases_of_kube_proxy_can_be_named() {
 
 #[test]
 fn a_node_is_compared_with_what_it_should_have() {
-    let saved = saved_by_the_simulator();
-    assert_eq!(diff(&saved), (Some(0), "node-1 has the expected rules\n".to_owned()));
+    let [saved, ..] = saved_by_the_simulator("iptables");
+    assert_eq!(diff("iptables", &[&saved]), (Some(0), "node-1 has the expected rules\n".to_owned()));
+    let (code, words) = diff("iptables", &[&saved, &saved]);
+    assert!(code == Some(2) && words.contains("one dump has everything"), "{words}");
     let without_dnat: Vec<&str> = saved.lines().filter(|line| !line.contains("-j DNAT")).collect();
-    let (code, words) = diff(&without_dnat.join("\n"));
+    let (code, words) = diff("iptables", &[&without_dnat.join("\n")]);
     assert_eq!(code, Some(1));
     assert!(words.contains("missing in nat") && words.contains("DNAT"), "{words}");
     for (dump, place) in [
-        ("what is this", "dump: line 1: expected a table"),
-        ("", "dump: line 1: expected a table"),
-        ("*nat\n:KUBE-SERVICES - [0:0]\n", "dump: line 3: expected COMMIT"),
+        ("what is this", "dump-0: line 1: expected a table"),
+        ("", "dump-0: line 1: expected a table"),
+        ("*nat\n:KUBE-SERVICES - [0:0]\n", "dump-0: line 3: expected COMMIT"),
         (
             "*nat\n-A X -m comment --comment \"open\nCOMMIT\n",
-            "dump: line 2: expected a closing quotation mark",
+            "dump-0: line 2: expected a closing quotation mark",
         ),
     ] {
-        let (code, words) = diff(dump);
+        let (code, words) = diff("iptables", &[dump]);
         assert_eq!(code, Some(2), "{dump:?}: {words}");
         assert!(
             words.contains(place) && words.contains("help: use the complete output of iptables-save"),
             "{dump:?}: {words}"
         );
     }
+}
+
+#[test]
+fn a_node_in_ipvs_mode_is_compared_by_all_its_dumps() {
+    let saved = saved_by_the_simulator("ipvs");
+    let [rules, sets, services] = saved.each_ref().map(String::as_str);
+    let addresses =
+        "2: kube-ipvs0: <BROADCAST,NOARP> mtu 1500\n    inet 10.96.0.1/32 scope global kube-ipvs0\n";
+    let all = [rules, sets, services].concat();
+    let other = all.replace(" -s rr", " -s wlc");
+    let expected = "node-1 has the expected rules, sets and virtual services; addresses were not compared, without output \
+                    of ip addr\n";
+    for dumps in [&[&*all][..], &[rules, sets, services], &[services, rules, sets]] {
+        assert_eq!(diff("ipvs", dumps), (Some(0), expected.to_owned()));
+    }
+    for (dumps, expected) in [
+        (vec![rules, sets], "missing in ipvsadm -Sn"),
+        (vec![&*all, addresses], "missing in device kube-ipvs0"),
+        (vec![&*other], "the scheduler is wlc instead of rr"),
+    ] {
+        let (code, words) = diff("ipvs", &dumps);
+        assert!(code == Some(1) && words.contains(expected), "{code:?} {words}");
+    }
+    let (code, words) = diff("ipvs", &[&all, "Name: KUBE-CLUSTER-IP\n"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        words.contains("dump-1: line 1: expected the output of") && words.contains("help: give"),
+        "{words}"
+    );
 }

@@ -9,6 +9,7 @@
 
 mod addresses;
 mod claims;
+pub mod diff;
 mod jumps;
 mod members;
 mod rules;

@@ -40,6 +40,7 @@ pub mod config;
 pub mod controller;
 pub mod endpoint;
 mod error;
+pub mod finding;
 pub mod generator;
 pub mod health_check;
 pub mod iptables;

@@ -7,7 +7,8 @@ mod case;
 mod manifests;
 
 use case::Case;
-use proxy_core::iptables::diff::{self, FindingKind, FindingSubject};
+use proxy_core::finding::{FindingKind, FindingSubject};
+use proxy_core::iptables::diff;
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
 use proxy_core::service_store::ServiceStore;
@@ -205,7 +206,7 @@ fn a_service_that_changed_is_named() {
                 }
                 // The restore input alone has no jumps.
                 FindingSubject::Node => assert_eq!(finding.kind, FindingKind::Missing, "{finding:?}"),
-                FindingSubject::Chain(_) => panic!("{finding:?}"),
+                FindingSubject::Chain(_) | FindingSubject::VirtualService(_) => panic!("{finding:?}"),
             }
         }
     }

@@ -3,104 +3,19 @@
 //! The input is the output of `iptables-save` (or `ip6tables-save`) from either back end, with or without counters.
 //! Only kube-proxy's chains are compared.
 
-mod dump;
-mod saved_rule;
+pub(crate) mod dump;
+pub(crate) mod saved_rule;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-pub use dump::DumpError;
 
 use super::chain_name::ChainKind;
+use super::{jumps, tables};
+use crate::finding::{Diff, DumpError, Finding, FindingKind, FindingSubject};
 use crate::load::Table;
 use crate::plan::Plan;
-use dump::{SavedChains, SavedRule};
-
-/// All differences; empty if the node has the expected rules.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Diff {
-    /// The differences, grouped by subject: the node first, then Services by name.
-    pub findings: Vec<Finding>,
-}
-
-/// One difference.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// Whom it concerns.
-    pub subject: FindingSubject,
-    /// The kind of difference.
-    pub kind: FindingKind,
-    /// The location: table and chain.
-    pub place: String,
-    /// The effect on traffic, as text.
-    pub words: String,
-    /// The rule in `iptables-save` format, if the finding is about one rule.
-    pub rule: Option<String>,
-}
-
-/// The subject of a finding.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingSubject {
-    /// Not specific to a Service.
-    Node,
-    /// A service port as named in its rules: `namespace/name:port`.
-    Service(String),
-    /// A chain whose name has the form of a Service's, but whose owner is unknown.
-    Chain(String),
-}
-
-/// The kind of a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FindingKind {
-    /// Expected but not present.
-    Missing,
-    /// Present but not expected.
-    Extra,
-    /// Outdated: it belongs to a removed endpoint or Service.
-    Stale,
-    /// Present, but in the wrong position.
-    Misplaced,
-}
-
-impl fmt::Display for FindingSubject {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node => formatter.write_str("node"),
-            Self::Service(name) => formatter.write_str(name),
-            Self::Chain(name) => write!(formatter, "chain {name}"),
-        }
-    }
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Missing => "missing",
-            Self::Extra => "extra",
-            Self::Stale => "stale",
-            Self::Misplaced => "misplaced",
-        })
-    }
-}
-
-impl fmt::Display for Diff {
-    /// One paragraph per subject, one line per finding, followed by the rule.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = None;
-        for Finding { subject, kind, place, words, rule } in &self.findings {
-            if last != Some(subject) {
-                writeln!(formatter, "{subject}")?;
-                last = Some(subject);
-            }
-            writeln!(formatter, "  {kind} in {place}: {words}")?;
-            if let Some(rule) = rule {
-                writeln!(formatter, "    {rule}")?;
-            }
-        }
-        Ok(())
-    }
-}
+use dump::SavedChains;
+use saved_rule::SavedRule;
 
 /// Compares the expected rules of a plan with a node's dump.
 ///
@@ -110,7 +25,7 @@ impl fmt::Display for Diff {
 /// The first line of `dump` that is not valid `iptables-save` output.
 pub fn compare(plan: &Plan, dump: &str) -> Result<Diff, DumpError> {
     let loaded = SavedChains::read_dump(dump, plan.family)?;
-    let wanted = SavedChains::of_plan(plan);
+    let wanted = SavedChains::of_rules(plan.family, &tables(plan), jumps::ensured(plan.family));
     let mut comparison = Comparison { wanted: &wanted, loaded: &loaded, findings: Vec::new() };
     comparison.compare_jumps();
     comparison.compare_fixed_chains();
@@ -297,14 +212,15 @@ impl Comparison<'_> {
 }
 
 /// Differences between two lists of rules.
-struct Differences<'a> {
-    missing: Vec<&'a SavedRule>,
-    extra: Vec<&'a SavedRule>,
-    is_reordered: bool,
+pub(crate) struct Differences<'a> {
+    pub(crate) missing: Vec<&'a SavedRule>,
+    pub(crate) extra: Vec<&'a SavedRule>,
+    /// The same rules, in another order.
+    pub(crate) is_reordered: bool,
 }
 
 impl<'a> Differences<'a> {
-    fn between<T: AsRule>(wanted: &'a [T], loaded: &'a [T]) -> Self {
+    pub(crate) fn between<T: AsRule>(wanted: &'a [T], loaded: &'a [T]) -> Self {
         let mut extra: Vec<&SavedRule> = loaded.iter().map(AsRule::rule).collect();
         let mut missing = Vec::new();
         for rule in wanted.iter().map(AsRule::rule) {
@@ -321,7 +237,7 @@ impl<'a> Differences<'a> {
 }
 
 /// A rule or a reference to one.
-trait AsRule {
+pub(crate) trait AsRule {
     fn rule(&self) -> &SavedRule;
 }
 

@@ -139,8 +139,11 @@ impl Case {
 
 /// The case folders: those of `KUBE_PROXY_CASES`, else those of the project.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let root = std::env::var_os("KUBE_PROXY_CASES")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kube-proxy-cases"), PathBuf::from);
+    // This file is part of tests of proxy-core and of the command.
+    let own = ["tests/kube-proxy-cases", "proxy-core/tests/kube-proxy-cases"]
+        .map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    let own = || own.into_iter().find(|path| path.is_dir()).expect("the project has cases");
+    let root = std::env::var_os("KUBE_PROXY_CASES").map_or_else(own, PathBuf::from);
     let entries = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
     let mut folders: Vec<_> = entries
         .map(|entry| entry.unwrap().path())

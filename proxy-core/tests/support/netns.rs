@@ -38,11 +38,14 @@ pub(crate) struct Netns {
 }
 
 impl Netns {
-    /// A new namespace, or `None` with a message on standard error if this machine cannot create one or lacks tools.
+    /// A new namespace, or `None` with a message on standard error if this machine cannot create one or lacks tools; with
+    /// `HAIRPIN_KERNEL=required` in the environment, as in CI, that is a failure.
     pub(crate) fn new(backend: Backend) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("hp-proxy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let skip = |reason: &str| {
+            let is_required = std::env::var("HAIRPIN_KERNEL").is_ok_and(|value| value == "required");
+            assert!(!is_required, "the kernel is required ({backend:?}): {reason}");
             eprintln!("SKIPPED: no real kernel to load rules into ({backend:?}): {reason}");
             None
         };

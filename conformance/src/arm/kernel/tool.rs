@@ -130,7 +130,7 @@ fn is_missing() -> io::Error {
 }
 
 /// The `PATH` of programs: the folders in which they are searched themselves.
-fn search_path() -> OsString {
+pub(crate) fn search_path() -> OsString {
     // None of them contains a colon, because the list was split at colons.
     env::join_paths(folders(&own_path())).unwrap_or_default()
 }

@@ -30,13 +30,23 @@ impl Agent {
             GuestTime::WallClock => " --wall-clock",
         };
         let command = format!("lab vm guest{time}");
-        match self.has_loader {
-            true => {
-                format!("rdinit=/{FOLDER}/loader -- --library-path /{FOLDER}/lib /{FOLDER}/hairpin {command}")
-            }
-            false => format!("rdinit=/{FOLDER}/hairpin -- {command}"),
-        }
+        let [program, arguments] = start(self.has_loader);
+        format!("rdinit={program} -- {arguments} {command}").replace("--  ", "-- ")
     }
+}
+
+/// The program to start, and the arguments that precede those of this program.
+fn start(has_loader: bool) -> [String; 2] {
+    match has_loader {
+        true => [format!("/{FOLDER}/loader"), format!("--library-path /{FOLDER}/lib /{FOLDER}/hairpin")],
+        false => [format!("/{FOLDER}/hairpin"), String::new()],
+    }
+}
+
+/// In the guest: the program that is this program, and the arguments that precede its own.
+pub(super) fn own_command() -> (PathBuf, Vec<String>) {
+    let [program, arguments] = start(Path::new(&format!("/{FOLDER}/loader")).exists());
+    (program.into(), arguments.split_ascii_whitespace().map(str::to_owned).collect())
 }
 
 /// The root file system of the image, followed by this program, in memory: a kernel unpacks one archive after the other.

@@ -83,7 +83,7 @@ impl Machine {
         let mut machine = Self { child, requests, responses, console, limits };
         match machine.answer("boot", limits.boot)? {
             Response::Ready { .. } => Ok(machine),
-            Response::Ran(_) | Response::Examined(_) => {
+            Response::Ran(_) | Response::Examined(_) | Response::Executed(_) => {
                 Err(ArmError::Internal("an answer before a request".to_owned()))
             }
         }

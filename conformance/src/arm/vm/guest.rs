@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use nix::sys::utsname::uname;
 use nix::time::{ClockId, clock_gettime};
 
 use super::GuestTime;
-use super::message::{Ran, Request, Response, RunRequest, TraceDetail, decode, encode};
+use super::agent::own_command;
+use super::message::{Execute, Executed, Ran, Request, Response, RunRequest, TraceDetail, decode, encode};
 use crate::arm::ArmError;
-use crate::arm::kernel::tool::ToolCommand;
+use crate::arm::kernel::tool::{ToolCommand, find, search_path};
 use crate::caught::caught;
 use crate::manifest;
 use crate::prepare::prepare;
@@ -112,7 +114,34 @@ fn carry_out(request: Request, trace: TraceText<'_>) -> Response {
             Response::Ran(caught(|| run(request, trace)).unwrap_or_else(panicked))
         }
         Request::Examine { text, backend } => Response::Examined(examine(&text, Examined::Kernel(backend))),
+        Request::Execute(execute) => Response::Executed(run_program(&execute)),
     }
+}
+
+/// Runs a program without time limit: in virtual time, it may sleep for hours.
+fn run_program(execute: &Execute) -> Result<Executed, ArmError> {
+    let Execute { program, args, input } = execute;
+    let (path, first) = match program {
+        Some(name) => {
+            let missing = || ArmError::Missing(format!("the virtual machine has no program {name}"));
+            (find(name).ok_or_else(missing)?, Vec::new())
+        }
+        None => own_command(),
+    };
+    let fault = |error: std::io::Error| ArmError::Failed(format!("{}: {error}", path.display()));
+    let mut command = Command::new(&path);
+    command.args(first).args(args).env("PATH", search_path()).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(fault)?;
+    let stdin = child.stdin.take();
+    let output = thread::scope(|scope| {
+        // A program may end without reading its input.
+        scope.spawn(move || stdin.map(|mut stdin| drop(stdin.write_all(input.as_bytes()))));
+        child.wait_with_output()
+    });
+    let Output { status, stdout, stderr } = output.map_err(fault)?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Executed { status: status.code(), output: text(stdout), messages: text(stderr) })
 }
 
 fn run(request: RunRequest, trace: TraceText<'_>) -> Result<Ran, ArmError> {

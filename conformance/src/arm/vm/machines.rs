@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::agent::{self, Agent};
 use super::boot::{LIMITS, Limits, Machine};
 use super::image::Image;
-use super::message::{Ran, Request, Response, RunRequest, TraceDetail};
+use super::message::{Execute, Executed, Ran, Request, Response, RunRequest, TraceDetail};
 use super::{Guest, GuestTime};
 use crate::arm::ArmError;
 use crate::arm::kernel::tool::find;
@@ -83,7 +83,7 @@ impl Machines {
                 }
                 Ok(ran)
             }
-            Response::Ready { .. } | Response::Examined(_) => Err(unexpected()),
+            Response::Ready { .. } | Response::Examined(_) | Response::Executed(_) => Err(unexpected()),
         }
     }
 
@@ -94,7 +94,18 @@ impl Machines {
     pub fn examine(&self, text: &str, backend: Backend) -> Result<Option<Anomaly>, ArmError> {
         match self.ask(&Request::Examine { text: text.to_owned(), backend })? {
             Response::Examined(examined) => examined,
-            Response::Ready { .. } | Response::Ran(_) => Err(unexpected()),
+            Response::Ready { .. } | Response::Ran(_) | Response::Executed(_) => Err(unexpected()),
+        }
+    }
+
+    /// Runs a program in a guest.
+    ///
+    /// # Errors
+    /// See [`ArmError`]; [`ArmError::Missing`] if the guest has no such program.
+    pub fn execute(&self, execute: Execute) -> Result<Executed, ArmError> {
+        match self.ask(&Request::Execute(execute))? {
+            Response::Executed(executed) => executed,
+            Response::Ready { .. } | Response::Ran(_) | Response::Examined(_) => Err(unexpected()),
         }
     }
 

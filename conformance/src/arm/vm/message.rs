@@ -25,6 +25,30 @@ pub enum Request {
         /// Which iptables loads the rules.
         backend: Backend,
     },
+    /// Run a program, in the guest's initial network namespace.
+    Execute(Execute),
+}
+
+/// A program to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execute {
+    /// The program, searched in the guest's `PATH`; `None` is hairpin itself, or whatever else is the first process.
+    pub program: Option<String>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its standard input.
+    pub input: String,
+}
+
+/// What a program did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    /// Its exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Its standard output. Bytes that are not UTF-8 are replaced.
+    pub output: String,
+    /// Its standard error, likewise.
+    pub messages: String,
 }
 
 /// A run of one scenario.
@@ -65,6 +89,8 @@ pub enum Response {
     Ran(Result<Ran, ArmError>),
     /// To [`Request::Examine`]: what is wrong, if anything.
     Examined(Result<Option<Anomaly>, ArmError>),
+    /// To [`Request::Execute`].
+    Executed(Result<Executed, ArmError>),
 }
 
 /// A run that could be completed.

@@ -2,46 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use thiserror::Error;
-
-use super::saved_rule;
-pub(crate) use super::saved_rule::SavedRule;
-use crate::error::quoted;
+use super::saved_rule::{self, SavedRule};
+use crate::finding::DumpError;
 use crate::iptables::chain_name::{CHAIN_PREFIXES, ChainKind};
-use crate::iptables::{jumps, tables};
+use crate::iptables::rules::TableRules;
 use crate::load::{Ensure, Table};
 use crate::objects::IpFamily;
-use crate::plan::Plan;
-
-/// Text that `iptables-save` does not print.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("line {line}: expected {expected}, found {found}")]
-pub struct DumpError {
-    /// Line number, from 1; the line after the last if something is missing at the end.
-    pub line: usize,
-    /// The text of the line, quoted and truncated, or `the end of the text`.
-    pub found: Box<str>,
-    /// What would have been right.
-    pub expected: Box<str>,
-}
-
-impl DumpError {
-    fn in_line(index: usize, line: &str, expected: impl Into<Box<str>>) -> Self {
-        Self { line: index + 1, found: quoted(line).into(), expected: expected.into() }
-    }
-
-    fn at_end(dump: &str, expected: impl Into<Box<str>>) -> Self {
-        Self {
-            line: dump.lines().count() + 1,
-            found: "the end of the text".into(),
-            expected: expected.into(),
-        }
-    }
-}
 
 /// The chains of the two tables that kube-proxy uses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SavedChains {
+pub(crate) struct SavedChains {
     chains: BTreeMap<(Table, String), Vec<SavedRule>>,
     /// The service port that owns each chain.
     owners: BTreeMap<String, String>,
@@ -51,7 +21,7 @@ pub(super) struct SavedChains {
 
 impl SavedChains {
     /// Parses `iptables-save` output.
-    pub(super) fn read_dump(dump: &str, family: IpFamily) -> Result<Self, DumpError> {
+    pub(crate) fn read_dump(dump: &str, family: IpFamily) -> Result<Self, DumpError> {
         let mut chains = Self::default();
         let mut open: Option<&str> = None;
         let mut is_empty = true;
@@ -103,19 +73,23 @@ impl SavedChains {
         Ok(())
     }
 
-    /// The rules of a plan, including the jumps from built-in chains.
-    pub(super) fn of_plan(plan: &Plan) -> Self {
+    /// The rules of a plan, and the jumps from built-in chains.
+    pub(crate) fn of_rules(
+        family: IpFamily,
+        tables: &[TableRules],
+        ensured: impl IntoIterator<Item = Ensure>,
+    ) -> Self {
         let mut wanted = Self::default();
-        for rules in tables(plan) {
+        for rules in tables {
             for chain in &rules.chains {
-                wanted.add(rules.table, chain.as_str(), None, plan.family);
+                wanted.add(rules.table, chain.as_str(), None, family);
             }
             for line in rules.rules.iter() {
-                wanted.add(rules.table, line.chain, Some(line.rule), plan.family);
+                wanted.add(rules.table, line.chain, Some(line.rule), family);
             }
         }
         wanted.find_owners();
-        for ensure in jumps::ensured(plan.family) {
+        for ensure in ensured {
             match ensure {
                 Ensure::Chain { family, table, chain } => wanted.add(table, chain, None, family),
                 Ensure::Jump { family, table, from, rule } => wanted.add(table, from, Some(&rule), family),
@@ -126,48 +100,48 @@ impl SavedChains {
         wanted
     }
 
-    pub(super) fn has(&self, table: Table, chain: &str) -> bool {
+    pub(crate) fn has(&self, table: Table, chain: &str) -> bool {
         self.chains.contains_key(&(table, chain.to_owned()))
     }
 
-    pub(super) fn rules(&self, table: Table, chain: &str) -> &[SavedRule] {
+    pub(crate) fn rules(&self, table: Table, chain: &str) -> &[SavedRule] {
         self.chains.get(&(table, chain.to_owned())).map_or(&[], Vec::as_slice)
     }
 
     /// The built-in chains.
-    pub(super) fn built_in(&self) -> impl Iterator<Item = (Table, &str, &[SavedRule])> {
+    pub(crate) fn built_in(&self) -> impl Iterator<Item = (Table, &str, &[SavedRule])> {
         let built_in = self.chains.iter().filter(|((_, chain), _)| !chain.starts_with("KUBE-"));
         built_in.map(|((table, chain), rules)| (*table, chain.as_str(), rules.as_slice()))
     }
 
     /// The chains of Services.
-    pub(super) fn of_services(&self) -> impl Iterator<Item = (&str, &[SavedRule])> {
+    pub(crate) fn of_services(&self) -> impl Iterator<Item = (&str, &[SavedRule])> {
         let of_services = self.chains.iter().filter(|((_, chain), _)| chain_kind(chain).is_some());
         of_services.map(|((_, chain), rules)| (chain.as_str(), rules.as_slice()))
     }
 
     /// The service port that owns a chain.
-    pub(super) fn owner(&self, chain: &str) -> Option<&str> {
+    pub(crate) fn owner(&self, chain: &str) -> Option<&str> {
         self.owners.get(chain).map(String::as_str)
     }
 
     /// All service ports named in rules.
-    pub(super) fn services(&self) -> BTreeSet<&str> {
+    pub(crate) fn services(&self) -> BTreeSet<&str> {
         let named = self.chains.values().flatten().filter_map(SavedRule::owner);
         named.chain(self.owners.values().map(String::as_str)).collect()
     }
 
-    pub(super) fn is_referenced(&self, chain: &str) -> bool {
+    pub(crate) fn is_referenced(&self, chain: &str) -> bool {
         self.referenced.contains(chain)
     }
 
     /// The destination of an endpoint's chain.
-    pub(super) fn endpoint(&self, chain: &str) -> Option<&str> {
+    pub(crate) fn endpoint(&self, chain: &str) -> Option<&str> {
         self.rules(Table::Nat, chain).iter().find_map(|rule| rule.value("--to-destination"))
     }
 
     /// The number of rules of a service port.
-    pub(super) fn rule_count(&self, service: &str) -> usize {
+    pub(crate) fn rule_count(&self, service: &str) -> usize {
         let rules = |((_, chain), rules): (&(Table, String), &Vec<SavedRule>)| {
             let is_own = self.owner(chain) == Some(service);
             rules.iter().filter(|rule| is_own || rule.owner() == Some(service)).count()
@@ -216,6 +190,6 @@ fn end_of(table: &str) -> String {
 }
 
 /// The kind of a Service's chain; `None` for other chains.
-pub(super) fn chain_kind(chain: &str) -> Option<ChainKind> {
+pub(crate) fn chain_kind(chain: &str) -> Option<ChainKind> {
     CHAIN_PREFIXES.iter().find(|(_, prefix)| chain.starts_with(prefix)).map(|(kind, _)| *kind)
 }

@@ -19,7 +19,7 @@ pub(crate) struct SavedRule {
 
 impl SavedRule {
     /// Parses the words of a rule after `-A CHAIN`.
-    pub(super) fn read(rule: &str, family: IpFamily) -> Self {
+    pub(crate) fn read(rule: &str, family: IpFamily) -> Self {
         let words = split(rule);
         let mut reader = Reader { family, words: words.iter().map(String::as_str), parts: Parts::default() };
         while reader.read_option().is_some() {}
@@ -31,22 +31,22 @@ impl SavedRule {
     }
 
     /// The rule's target: a chain or a verdict.
-    pub(super) fn target(&self) -> Option<&str> {
+    pub(crate) fn target(&self) -> Option<&str> {
         self.target.as_deref()
     }
 
     /// The service port named in the comment.
-    pub(super) fn owner(&self) -> Option<&str> {
+    pub(crate) fn owner(&self) -> Option<&str> {
         self.comment.as_deref()?.split(' ').find(|word| word.contains('/'))
     }
 
     /// The comment.
-    pub(super) fn comment(&self) -> Option<&str> {
+    pub(crate) fn comment(&self) -> Option<&str> {
         self.comment.as_deref()
     }
 
     /// The value of an option.
-    pub(super) fn value(&self, word: &str) -> Option<&str> {
+    pub(crate) fn value(&self, word: &str) -> Option<&str> {
         let mut words = self.text.split(' ');
         words.find(|other| *other == word)?;
         words.next()
@@ -109,6 +109,13 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
                 let mark = mark(self.words.next()?);
                 self.parts.matches.push(format!("{not}--mark {mark}"));
             }
+            "--vproto" => {
+                let protocol = protocol_number(self.words.next()?);
+                // Printed before the other options of the match.
+                let matches = &mut self.parts.matches;
+                let ipvs = matches.iter().rposition(|word| word == "-m ipvs");
+                matches.insert(ipvs.map_or(matches.len(), |at| at + 1), format!("{not}--vproto {protocol}"));
+            }
             "--name" if self.parts.matches.last().is_some_and(|last| last == "-m recent") => {
                 self.read_recent()
             }
@@ -164,7 +171,7 @@ impl<'a, I: Iterator<Item = &'a str>> Reader<'a, I> {
 }
 
 /// True if every opening quotation mark has a closing one.
-pub(super) fn is_closed(rule: &str) -> bool {
+pub(crate) fn is_closed(rule: &str) -> bool {
     let mut rest = rule.trim_start();
     while let Some((_, after)) = next_word(rest) {
         rest = after;
@@ -209,6 +216,16 @@ fn probability(text: &str) -> String {
     match text.parse::<f64>() {
         Ok(value) => format!("{:.11}", (value * ONE).round() / ONE),
         Err(_) => text.to_owned(),
+    }
+}
+
+/// The match `ipvs` prints the protocol as a number: `ipvs_mt_save`, extensions/libxt_ipvs.c.
+fn protocol_number(text: &str) -> &str {
+    match text {
+        "tcp" => "6",
+        "udp" => "17",
+        "sctp" => "132",
+        other => other,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::dump::{SavedChains, SavedRule, chain_kind};
-use super::{Finding, FindingKind, FindingSubject};
+use super::dump::{SavedChains, chain_kind};
+use super::saved_rule::SavedRule;
+use crate::finding::{Finding, FindingKind, FindingSubject};
 use crate::iptables::chain_name::ChainKind;
 use crate::load::Table;
 

@@ -160,6 +160,10 @@ fn response() -> impl Strategy<Value = Response> {
         error().prop_map(|error| Response::Ran(Err(error))),
         option::of(anomaly).prop_map(|anomaly| Response::Examined(Ok(anomaly))),
         error().prop_map(|error| Response::Examined(Err(error))),
+        (option::of(any::<i32>()), text(), text()).prop_map(|(status, output, messages)| {
+            Response::Executed(Ok(Executed { status, output, messages }))
+        }),
+        error().prop_map(|error| Response::Executed(Err(error))),
     ]
 }
 
@@ -178,6 +182,8 @@ fn request() -> impl Strategy<Value = Request> {
             trace,
         })),
         (text(), backend).prop_map(|(text, backend)| Request::Examine { text, backend }),
+        (option::of(text()), vec(text(), 0..3), text())
+            .prop_map(|(program, args, input)| Request::Execute(Execute { program, args, input })),
     ]
 }
 
@@ -195,7 +201,10 @@ fn relayed(response: Response) -> Response {
             let disagreements = result.disagreements.iter().map(relay).collect();
             Response::Ran(Ok(Ran { result: RunResult { disagreements, ..result }, trace }))
         }
-        other @ (Response::Ready { .. } | Response::Ran(Err(_)) | Response::Examined(_)) => other,
+        other @ (Response::Ready { .. }
+        | Response::Ran(Err(_))
+        | Response::Examined(_)
+        | Response::Executed(_)) => other,
     }
 }
 

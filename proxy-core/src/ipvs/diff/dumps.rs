@@ -1,0 +1,166 @@
+//! Splits the dumps of a node by the tool that printed each line.
+
+use thiserror::Error;
+
+use crate::finding::DumpError;
+use crate::objects::IpFamily;
+
+/// A text with the output of one or several tools.
+#[derive(Debug, Clone, Copy)]
+pub struct Dump<'a> {
+    /// Its name in errors: the file.
+    pub source: &'a str,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// An error in a dump.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{source_name}: {error}")]
+pub struct DumpFault {
+    /// [`Dump::source`].
+    pub source_name: String,
+    /// The line, and what is wrong there.
+    pub error: DumpError,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `iptables-save` or `ip6tables-save`.
+    Rules,
+    /// `ipset save`.
+    Sets,
+    /// `ipvsadm -Sn`.
+    Services,
+    /// `ip addr`.
+    Addresses,
+}
+
+impl Kind {
+    /// The command that prints it.
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Rules => "iptables-save",
+            Self::Sets => "ipset save",
+            Self::Services => "ipvsadm -Sn",
+            Self::Addresses => "ip addr",
+        }
+    }
+}
+
+/// One text for each kind. Lines of other kinds are empty in it, so that line numbers are those of the dump.
+#[derive(Debug, Default)]
+pub(super) struct Dumps<'a> {
+    parts: [Option<Part<'a>>; 4],
+}
+
+#[derive(Debug)]
+struct Part<'a> {
+    source: &'a str,
+    text: String,
+    line_count: usize,
+}
+
+impl<'a> Dumps<'a> {
+    /// # Errors
+    /// The first line that is not the output of one of the tools, and a kind that several dumps have.
+    pub(super) fn split(family: IpFamily, dumps: &[Dump<'a>]) -> Result<Self, DumpFault> {
+        let mut all = Self::default();
+        for dump in dumps {
+            let mut reader = Reader { family, is_other_family: false, table: None, is_address: false };
+            for (index, line) in dump.text.lines().enumerate() {
+                let line = line.trim_end();
+                let fault = |expected: String| DumpFault {
+                    source_name: dump.source.to_owned(),
+                    error: DumpError::in_line(index, line, expected),
+                };
+                if let Some(kind) = reader.kind(line).map_err(|expected| fault(expected.to_owned()))? {
+                    all.add(kind, dump.source, index, line).map_err(fault)?;
+                }
+            }
+        }
+        match dumps.last() {
+            Some(last) if all.parts.iter().all(Option::is_none) => Err(DumpFault {
+                source_name: last.source.to_owned(),
+                error: DumpError::at_end(last.text, A_DUMP),
+            }),
+            Some(_) | None => Ok(all),
+        }
+    }
+
+    /// Adds a line. The error is what was expected.
+    fn add(&mut self, kind: Kind, source: &'a str, index: usize, line: &str) -> Result<(), String> {
+        let place = &mut self.parts[kind as usize];
+        let part = place.get_or_insert_with(|| Part { source, text: String::new(), line_count: 0 });
+        if part.source != source {
+            return Err(format!(
+                "one dump with the output of {}: {} has it too",
+                kind.command(),
+                part.source
+            ));
+        }
+        part.text.extend(std::iter::repeat_n('\n', index - part.line_count));
+        part.text.extend([line, "\n"]);
+        part.line_count = index + 1;
+        Ok(())
+    }
+
+    /// The lines of a kind; `None` if there are none.
+    pub(super) fn text(&self, kind: Kind) -> Option<&str> {
+        self.parts[kind as usize].as_ref().map(|part| part.text.as_str())
+    }
+
+    /// An error in the text of a kind.
+    pub(super) fn fault(&self, kind: Kind, error: DumpError) -> DumpFault {
+        let source = self.parts[kind as usize].as_ref().map_or("", |part| part.source);
+        DumpFault { source_name: source.to_owned(), error }
+    }
+}
+
+const A_DUMP: &str = "the output of iptables-save, ipset save, ipvsadm -Sn or ip addr";
+
+struct Reader<'a> {
+    family: IpFamily,
+    /// The table belongs to the tool of the other family: both may be in one text.
+    is_other_family: bool,
+    /// The name of the open table.
+    table: Option<&'a str>,
+    /// The line before belongs to `ip addr`.
+    is_address: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// The kind of the next line; `None` if it says nothing. The error is what was expected.
+    fn kind(&mut self, line: &'a str) -> Result<Option<Kind>, &'static str> {
+        let is_indented = line.starts_with(' ');
+        let was_address = std::mem::replace(&mut self.is_address, false);
+        if self.table.is_some() {
+            if line == "COMMIT" {
+                self.table = None;
+            }
+            return Ok((!self.is_other_family).then_some(Kind::Rules));
+        }
+        if let Some(tool) = line.strip_prefix("# Generated by ") {
+            let family = if tool.starts_with("ip6tables-") { IpFamily::V6 } else { IpFamily::V4 };
+            self.is_other_family = family != self.family;
+        }
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        if let Some(table) = line.strip_prefix('*') {
+            self.table = Some(table);
+            return Ok((!self.is_other_family).then_some(Kind::Rules));
+        }
+        let is_numbered = || line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+        if is_numbered() || (is_indented && was_address) {
+            self.is_address = true;
+            return Ok(Some(Kind::Addresses));
+        }
+        match line.split(' ').next() {
+            Some("create" | "add") => Ok(Some(Kind::Sets)),
+            Some("-A" | "-a") => Ok(Some(Kind::Services)),
+            Some(_) | None => Err(A_DUMP),
+        }
+    }
+}
