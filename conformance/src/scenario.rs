@@ -40,6 +40,13 @@ pub const API_VERSION: &str = "hairpin/v1";
 /// `kind` of a scenario.
 pub const KIND: &str = "Scenario";
 
+/// The longest request or response, in bytes. Above this, the receive window limits what is in flight, and some segments have
+/// PSH (`forced_push`, net/ipv4/tcp.c), which depends on how the window has grown.
+pub const PAYLOAD_MAX: u16 = 32_000;
+
+/// The shortest response whose length a step can select, in bytes: longer than the line of any server.
+pub const RECEIVE_MIN: u16 = 512;
+
 /// A scenario as written in its document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 81] = built_in![
+pub const SCENARIOS: [BuiltIn; 83] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -57,6 +57,8 @@ pub const SCENARIOS: [BuiltIn; 81] = built_in![
     "icmp-redirect",
     "node-addresses",
     "own-rules",
+    "path-mtu-black-hole",
+    "path-mtu-discovery",
     "payload-sizes",
     "reject-with-reset",
     "policy-routing-mark",

@@ -52,7 +52,7 @@ pub(crate) fn tuple(src: Addr, dst: Addr) -> Tuple {
 
 /// A unicast route without a gateway.
 pub(crate) const fn route(kind: RouteKind, device: u16, source: IpAddr) -> RouteResult {
-    RouteResult { kind, device: DeviceId(device), gateway: None, source }
+    RouteResult { kind, device: DeviceId(device), gateway: None, source, pmtu: None }
 }
 
 /// Builder of an event stream.

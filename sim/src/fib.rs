@@ -1,6 +1,6 @@
 //! Routing: the tables of a netns, and route lookups as in Linux.
 //!
-//! Multipath routes, TOS routes and route exceptions for a path MTU are not modelled; those of ICMP redirects are.
+//! Multipath routes and TOS routes are not modelled.
 //! Until the first policy rule is added, Linux keeps the local and the main table in one trie, so that the longest prefix
 //! wins across both (`fib_unmerge`, net/ipv4/fib_trie.c); so does [`Fib`].
 

@@ -145,7 +145,8 @@ impl Netns {
         let smallest = ports.map(|port| self.devices.get(*port).mtu).min().unwrap_or(BRIDGE_MTU);
         let device = self.devices.get_mut(bridge);
         if !device.is_mtu_fixed {
-            device.mtu = smallest;
+            let before = std::mem::replace(&mut device.mtu, smallest);
+            self.fib.device_mtu_changed(bridge, before, smallest);
         }
     }
 }

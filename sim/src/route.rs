@@ -33,6 +33,17 @@ pub struct RouteResult {
     pub gateway: Option<IpAddr>,
     /// Source address for replies or for a socket without one; unspecified if no device has an address.
     pub source: IpAddr,
+    /// The path MTU of the destination, if the host has learned one.
+    pub pmtu: Option<PathMtu>,
+}
+
+/// The MTU of a path, as an ICMP error reported it (`rt_pmtu`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathMtu {
+    /// The largest packet, in bytes.
+    pub bytes: u16,
+    /// The path reported less than `min_pmtu`, so packets must be fragmented on the way (`rt_mtu_locked`).
+    pub is_locked: bool,
 }
 
 impl RouteResult {
@@ -40,6 +51,23 @@ impl RouteResult {
     /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c, writes the source into the key, from which sockets take it).
     pub const fn destination(&self, asked: IpAddr) -> IpAddr {
         if asked.is_unspecified() { self.source } else { asked }
+    }
+
+    /// The largest packet of the host's own along this route, on a device with that MTU, in bytes (`ipv4_mtu`,
+    /// net/ipv4/route.c).
+    pub fn mtu(&self, device_mtu: u16) -> u16 {
+        self.pmtu.map_or(device_mtu, |pmtu| pmtu.bytes)
+    }
+
+    /// The largest packet that is forwarded along this route. What the host has learned about the path for itself does not
+    /// count, unless it is locked (`ip_dst_mtu_maybe_forward`, include/net/ip.h).
+    pub fn forward_mtu(&self, device_mtu: u16) -> u16 {
+        self.pmtu.filter(|pmtu| pmtu.is_locked).map_or(device_mtu, |pmtu| pmtu.bytes)
+    }
+
+    /// True if a socket may set DF (`ip_dont_fragment`, include/net/ip.h).
+    pub fn permits_df(&self) -> bool {
+        self.pmtu.is_none_or(|pmtu| !pmtu.is_locked)
     }
 
     /// The neighbour to which a packet to `dst` goes: the gateway, or `dst` itself (`rt_nexthop`, include/net/route.h).

@@ -119,9 +119,9 @@ pub enum Delivery {
     NoSocket,
 }
 
-/// The route to which an ICMP redirect applies.
+/// The route of a packet that an ICMP error quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redirected {
+pub enum SenderRoute {
     /// The route that a TCP socket has cached.
     Cached(RouteResult),
     /// The result of a route look-up with the addresses of the quoted packet.
@@ -316,24 +316,23 @@ impl Sockets {
         datagram::ping_rcv(self, io, packet)
     }
 
-    /// Receives an ICMP error. `quoted` is the quoted packet, starting with its IP header and possibly truncated;
-    /// `next_hop_mtu` is the header field of that name, used by fragmentation-needed only.
-    pub fn icmp_err(
-        &mut self,
-        io: &mut SocketIo<'_, '_>,
-        icmp_type: u8,
-        code: u8,
-        next_hop_mtu: u16,
-        quoted: &[u8],
-    ) {
-        err::receive(self, io, &icmp::Message { icmp_type, code, next_hop_mtu }, quoted);
+    /// Receives an ICMP error. `quoted` is the quoted packet, starting with its IP header and possibly truncated. The MTU of
+    /// fragmentation-needed is that of the route by now.
+    pub fn icmp_err(&mut self, io: &mut SocketIo<'_, '_>, icmp_type: u8, code: u8, quoted: &[u8]) {
+        err::receive(self, io, &icmp::Message { icmp_type, code }, quoted);
+    }
+
+    /// Finds the route whose path MTU an ICMP error lowers; `None` if no socket sent the quoted packet. See
+    /// [`Sockets::icmp_err`].
+    pub fn sender_route(&self, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Option<SenderRoute> {
+        err::sender_route(self, io, quoted)
     }
 
     /// Finds the route that an ICMP redirect may change. `quoted` is the quoted packet; see [`Sockets::icmp_err`].
     ///
     /// # Errors
     /// If no socket of this netns sent it, or a system call is in progress on that socket.
-    pub fn redirected(&self, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Result<Redirected, IgnoredRedirect> {
+    pub fn redirected(&self, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Result<SenderRoute, IgnoredRedirect> {
         err::redirected(self, io, quoted)
     }
 

@@ -19,6 +19,7 @@ pub mod ip_forward;
 pub mod ip_input;
 pub mod ip_output;
 pub mod ipvs;
+mod pmtu;
 mod redirect;
 pub mod reject;
 pub mod transport;

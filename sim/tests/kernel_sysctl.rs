@@ -44,7 +44,7 @@ const NEIGH: [&str; 9] = [
     "unres_qlen_bytes",
 ];
 
-const SCALARS: [&str; 17] = [
+const SCALARS: [&str; 19] = [
     "icmp_echo_ignore_all",
     "icmp_echo_ignore_broadcasts",
     "icmp_errors_use_inbound_ifaddr",
@@ -58,6 +58,8 @@ const SCALARS: [&str; 17] = [
     "ip_nonlocal_bind",
     "ipfrag_max_dist",
     "ipfrag_time",
+    "route.min_pmtu",
+    "route.mtu_expires",
     "tcp_fin_timeout",
     "tcp_retries2",
     "tcp_syn_retries",

@@ -87,11 +87,9 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::ErrorsUnlimited => Expectations("icmp-errors-limited"),
         M::ErrorTokensSlow => Expectations("echo-replies-limited"),
         // Reassembly
-        M::FragmentsUnassembled => {
-            Test("kernel_traps", "fragments::d01_conntrack_sees_whole_packets_before_raw")
-        }
-        M::FragmentSizesForgotten => Test("kernel_traps", "fragments::d01_the_geometry_of_fragments_is_kept"),
-        M::FragmentOverlapKept => Test("kernel_traps", "fragments::d01_fragments_that_contradict_each_other"),
+        M::FragmentsUnassembled => Expectations("udp-fragments-reassembled-before-dnat"),
+        M::FragmentSizesForgotten => Kernel("udp-fragments-reassembled-before-dnat"),
+        M::FragmentOverlapKept => Expectations("fragments-missing"),
         // ipset
         M::IpsetTimeoutIgnored => Test("kernel_ipset_match", "time_does_to_rules_what_it_does_in_the_kernel"),
         M::IpsetNomatchIgnored | M::IpsetPortOfSource => {

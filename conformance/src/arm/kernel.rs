@@ -38,6 +38,7 @@ mod script;
 pub mod server;
 mod ticks;
 pub mod tool;
+mod unread;
 pub mod wiring;
 
 pub use machine::KernelArm;

@@ -12,6 +12,7 @@ use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proxy_core::objects::Protocol;
+use sim::socket::Sizes;
 
 use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
@@ -19,7 +20,7 @@ use super::world::{
     RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService,
     RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
 };
-use crate::scenario::Cni;
+use crate::scenario::{Cni, PAYLOAD_MAX, RECEIVE_MIN};
 
 /// A world and its possible reductions.
 pub type WorldTree = Box<dyn ValueTree<Value = RandomWorld>>;
@@ -353,16 +354,32 @@ fn proxy() -> BoxedStrategy<RandomProxy> {
         .boxed()
 }
 
+/// The length of a request or response, if it is not the usual one: mostly a few segments, and sometimes full ones only.
+fn payload(min: u16) -> BoxedStrategy<Option<u16>> {
+    let length = prop_oneof![
+        2 => min..=6_000_u16,
+        1 => min..=PAYLOAD_MAX,
+        1 => (1..=20_u16).prop_map(|segments| 1_448 * segments),
+    ];
+    prop_oneof![6 => Just(None), 1 => length.prop_map(Some)].boxed()
+}
+
 fn step() -> BoxedStrategy<RandomStep> {
     let connect =
         (party(), destination(), protocol(), prop_oneof![3 => Just(1_u8), 1 => 1..=3_u8], rarely(5));
-    let connect = connect.prop_map(|(from, to, protocol, count, has_source_port)| RandomStep::Connect {
-        from,
-        to,
-        protocol,
-        count: if has_source_port { 1 } else { count },
-        has_source_port,
-    });
+    let sizes = (payload(Sizes::SEND_MIN), payload(RECEIVE_MIN));
+    let connect =
+        (connect, sizes).prop_map(|((from, to, protocol, count, has_source_port), (send, receive))| {
+            RandomStep::Connect {
+                from,
+                to,
+                protocol,
+                count: if has_source_port { 1 } else { count },
+                has_source_port,
+                send,
+                receive,
+            }
+        });
     let ping = (party(), destination()).prop_map(|(from, to)| RandomStep::Ping { from, to });
     prop_oneof![
         12 => connect,

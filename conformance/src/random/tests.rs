@@ -49,7 +49,7 @@ fn a_world_as_a_file() {
 /// Every feature of a world occurs within a reasonable number of worlds.
 #[test]
 fn nothing_is_left_undrawn() {
-    let texts: String = (0..400).map(|index| generate(3, index).current().text("world")).collect();
+    let texts: String = (0..1_200).map(|index| generate(3, index).current().text("world")).collect();
     for word in [
         "cni: ptp",
         "hairpin: false",
@@ -89,6 +89,7 @@ fn nothing_is_left_undrawn() {
         "masqueradeBit: 31",
         "tcpBeLiberal: true",
         "connect:",
+        "receive: ",
         "ping:",
         "apply:",
         "delete: pod/",
@@ -166,7 +167,7 @@ fn worlds_have_enough_of_everything() {
     let is_single = is_kind(|kind| matches!(kind, RandomPiecesKind::Single(_)));
     let is_echo = is_kind(|kind| matches!(kind, RandomPiecesKind::Echo { .. }));
     let is_error = is_kind(|kind| matches!(kind, RandomPiecesKind::Error(_)));
-    let rows: [(&str, Holds<'_>, usize); 20] = [
+    let rows: [(&str, Holds<'_>, usize); 21] = [
         ("nodes with addresses on several devices", &|world| world.second.is_some(), 36),
         (
             "routes to a second network over another node",
@@ -228,6 +229,22 @@ fn worlds_have_enough_of_everything() {
         ),
         ("long waits", &|world| any_step(&|step| matches!(step, RandomStep::Sleep(1_000..)), world), 8),
         ("affinity that expires", &affinity_expires, 30),
+        (
+            "large requests or responses",
+            &|world| {
+                any_step(
+                    &|step| {
+                        matches!(
+                            step,
+                            RandomStep::Connect { send: Some(1_461..), .. }
+                                | RandomStep::Connect { receive: Some(1_461..), .. }
+                        )
+                    },
+                    world,
+                )
+            },
+            60,
+        ),
         (
             "two steps with the same source port",
             &|world| {

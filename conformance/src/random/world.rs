@@ -364,6 +364,10 @@ pub enum RandomStep {
         count: u8,
         /// True to use the source port that all such steps of the client share.
         has_source_port: bool,
+        /// Length of the request in bytes.
+        send: Option<u16>,
+        /// Length of the response in bytes.
+        receive: Option<u16>,
     },
     /// Echo requests.
     Ping {

@@ -1,10 +1,12 @@
-//! Gateways learned for single destinations from ICMP redirects (`struct fib_nh_exception`, include/net/ip_fib.h).
+//! What a host has learned from ICMP about single destinations: gateways from redirects, and path MTUs
+//! (`struct fib_nh_exception`, include/net/ip_fib.h).
 //!
-//! A gateway is learned per next hop of a route: while another route leads to the destination, it is not used. It is
-//! lost with the last route that has this next hop.
+//! It is learned per next hop of a route: while another route leads to the destination, it is not used. It is lost with the
+//! last route that has this next hop.
 
 use super::{Route, TableId};
 use crate::ids::DeviceId;
+use crate::route::PathMtu;
 use crate::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 use std::net::Ipv4Addr;
@@ -27,15 +29,26 @@ pub(super) struct FibInfo {
     pub(super) is_kernel: bool,
 }
 
+/// What is known about one destination.
 #[derive(Clone, Copy, Debug)]
-struct Exception {
+pub(super) struct Exception {
     of: FibInfo,
-    gateway: Ipv4Addr,
-    /// The last moment at which it is used (`fnhe_expires`).
-    expires_at: Instant,
+    /// `fnhe_gw`.
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// `fnhe_pmtu`, `fnhe_mtu_locked`.
+    pub(super) pmtu: Option<PathMtu>,
+    /// The last moment at which it is used (`fnhe_expires`); the last lesson counts for both.
+    pub(super) expires_at: Instant,
 }
 
-/// All learned gateways of a netns.
+/// What was learned.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lesson {
+    Gateway(Ipv4Addr),
+    PathMtu(PathMtu),
+}
+
+/// All exceptions of a netns.
 ///
 /// Deviation: they expire at once; in the kernel, a socket that has cached the route keeps it until another look-up finds
 /// that it has expired.
@@ -48,10 +61,10 @@ pub(super) struct Exceptions {
 }
 
 impl Exceptions {
-    /// The gateway learned for a destination that this next hop leads to.
+    /// What was learned about a destination that this next hop leads to.
     /// Linux: find_exception, net/ipv4/route.c.
-    pub(super) fn get(&self, of: &FibInfo, dst: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.known.get(&dst)?.iter().find(|known| known.of == *of).map(|known| known.gateway)
+    pub(super) fn get(&self, of: &FibInfo, dst: Ipv4Addr) -> Option<&Exception> {
+        self.known.get(&dst)?.iter().find(|known| known.of == *of)
     }
 
     /// Removes what has expired; false if nothing has.
@@ -64,26 +77,51 @@ impl Exceptions {
     }
 
     /// Linux: update_or_create_fnhe, net/ipv4/route.c.
-    pub(super) fn learn(&mut self, of: FibInfo, dst: Ipv4Addr, gateway: Ipv4Addr, now: Instant) {
-        let learned = Exception { of, gateway, expires_at: now + LIFETIME };
+    pub(super) fn learn(&mut self, of: FibInfo, dst: Ipv4Addr, lesson: Lesson, expires_at: Instant) {
+        let (gateway, pmtu) = match lesson {
+            Lesson::Gateway(gateway) => (Some(gateway), None),
+            Lesson::PathMtu(pmtu) => (None, Some(pmtu)),
+        };
         match self.known.get_mut(&dst).and_then(|known| known.iter_mut().find(|known| known.of == of)) {
-            Some(known) => *known = learned,
+            Some(known) => {
+                known.gateway = gateway.or(known.gateway);
+                known.pmtu = pmtu.or(known.pmtu);
+                known.expires_at = expires_at;
+            }
             None => {
                 self.make_room();
-                self.known.entry(dst).or_default().push(learned);
+                self.known.entry(dst).or_default().push(Exception { of, gateway, pmtu, expires_at });
             }
         }
         self.note_expiry();
     }
 
-    /// Removes the gateways of next hops that no remaining route has (`fib_release_info`, net/ipv4/fib_semantics.c).
+    /// The MTU of a device has changed; false if nothing known depends on it. A path MTU that was the device's follows it.
+    /// Linux: fib_nhc_update_mtu, net/ipv4/fib_semantics.c.
+    pub(super) fn device_mtu_changed(&mut self, device: DeviceId, before: u16, now: u16) -> bool {
+        let mut has_changed = false;
+        for known in self.known.values_mut().flatten().filter(|known| known.of.device == Some(device)) {
+            let Some(pmtu) = &mut known.pmtu else { continue };
+            let is_replaced = match pmtu.is_locked {
+                true => now <= pmtu.bytes,
+                false => now < pmtu.bytes || before == pmtu.bytes,
+            };
+            if is_replaced {
+                *pmtu = PathMtu { bytes: now, is_locked: false };
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// Removes what was learned about next hops that no remaining route has (`fib_release_info`, net/ipv4/fib_semantics.c).
     pub(super) fn keep_those_of(&mut self, used: impl Iterator<Item = FibInfo> + Clone) {
         if !self.is_empty() {
             self.retain(|exception| used.clone().any(|of| of == exception.of));
         }
     }
 
-    /// True if no gateway is learned.
+    /// True if nothing is learned.
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty()
     }

@@ -88,7 +88,7 @@ pub fn route_input(
             RouteKind::Local => {
                 validate_source(fib, devices, sysctls, key, None)?;
                 let (device, kind) = (DeviceId::LOOPBACK, RouteKind::Local);
-                return Ok(RouteResult { kind, device, gateway: None, source: dst.into() });
+                return Ok(RouteResult { kind, device, gateway: None, source: dst.into(), pmtu: None });
             }
             RouteKind::Unicast
             | RouteKind::Multicast
@@ -161,12 +161,14 @@ fn forward(
     let device = entry.device.ok_or(DropReason::IpNoRouteIn)?;
     validate_source(fib, devices, sysctls, key, Some(device))?;
     let source = entry.source(devices, sysctls);
+    let (gateway, pmtu) = fib.next_hop(entry, key.dst);
     // A forwarded broadcast differs from a datagram only in its neighbour: `RTCF_BROADCAST` is not set on its route.
     Ok(RouteResult {
         kind: RouteKind::Unicast,
         device,
-        gateway: fib.gateway(entry, key.dst).map(IpAddr::V4),
+        gateway: gateway.map(IpAddr::V4),
         source: source.into(),
+        pmtu,
     })
 }
 
@@ -185,6 +187,7 @@ fn broadcast_input(
         device: DeviceId::LOOPBACK,
         gateway: None,
         source: source.into(),
+        pmtu: None,
     })
 }
 
@@ -220,6 +223,7 @@ fn route_multicast(
         device: DeviceId::LOOPBACK,
         gateway: None,
         source: source.into(),
+        pmtu: None,
     })
 }
 

@@ -128,7 +128,8 @@ fn lookup_and_make(
     };
     if entry.route.kind == RouteKind::Local {
         let source = key.src.or(entry.route.source).unwrap_or(key.dst);
-        return Ok(RouteResult { source: source.into(), ..to_self(key.dst) });
+        let (_, pmtu) = fib.next_hop(entry, key.dst);
+        return Ok(RouteResult { source: source.into(), pmtu, ..to_self(key.dst) });
     }
     // Linux: fib_select_path.
     key.src = key.src.or_else(|| Some(entry.source(devices, sysctls)));
@@ -149,19 +150,19 @@ fn make_route(
     if source.is_loopback() && !devices.get(device).is_loopback() && !sysctls.route_localnet(device) {
         return Err(DropReason::IpLocalnet);
     }
-    let (kind, gateway) = if key.dst.is_broadcast() {
-        (RouteKind::Broadcast, None)
+    let (kind, (gateway, pmtu)) = if key.dst.is_broadcast() {
+        (RouteKind::Broadcast, (None, None))
     } else if key.dst.is_multicast() {
         // A default route does not send multicast to its gateway.
         let entry = entry.filter(|entry| entry.route.dst.prefix_len() >= 4);
-        (RouteKind::Multicast, entry.and_then(FibEntry::gateway))
+        (RouteKind::Multicast, (entry.and_then(FibEntry::gateway), None))
     } else if key.dst.is_unspecified() {
         return Err(DropReason::IpInvalidDestination);
     } else {
-        let gateway = entry.and_then(|entry| fib.gateway(entry, key.dst));
-        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), gateway)
+        let next_hop = entry.map(|entry| fib.next_hop(entry, key.dst)).unwrap_or_default();
+        (entry.map_or(RouteKind::Unicast, |entry| entry.route.kind), next_hop)
     };
-    Ok(RouteResult { kind, device, gateway: gateway.map(IpAddr::V4), source: source.into() })
+    Ok(RouteResult { kind, device, gateway: gateway.map(IpAddr::V4), source: source.into(), pmtu })
 }
 
 const fn to_self(source: Ipv4Addr) -> RouteResult {
@@ -170,6 +171,7 @@ const fn to_self(source: Ipv4Addr) -> RouteResult {
         device: DeviceId::LOOPBACK,
         gateway: None,
         source: IpAddr::V4(source),
+        pmtu: None,
     }
 }
 

@@ -1,15 +1,15 @@
 //! The routing tables: insertion, removal, and longest-prefix match.
 
-use super::exception::{Exceptions, FibInfo};
+use super::exception::{Exceptions, FibInfo, LIFETIME, Lesson};
 use super::policy::PolicyRules;
 use super::source::select_source;
 use super::{FibError, FlowKey, PolicyRule, Route, RuleAction, RuleExists, Selector, TableId};
 use crate::device::{Device, Devices, Scope};
 use crate::drop_reason::DropReason;
 use crate::ids::DeviceId;
-use crate::route::RouteKind;
+use crate::route::{PathMtu, RouteKind};
 use crate::sysctl::Sysctls;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -60,9 +60,9 @@ pub struct Fib {
     entries: FxHashMap<(u8, u32), Vec<FibEntry>>,
     /// Bit `n` is set if a prefix of length `n` exists.
     lengths: u64,
-    /// Gateways learned from ICMP redirects.
+    /// Gateways and path MTUs learned from ICMP.
     exceptions: Exceptions,
-    /// Number of changes of routes and learned gateways.
+    /// Number of changes of routes and exceptions.
     generation: u64,
     /// The user added a local route (`fib_has_custom_local_routes`), which disables the short cut in
     /// `fib_validate_source`.
@@ -157,7 +157,7 @@ impl Fib {
         Ok(self.remove_at(dst, position))
     }
 
-    /// Forgets learned gateways that have expired.
+    /// Forgets exceptions that have expired.
     pub(crate) fn expire(&mut self, now: Instant) {
         if self.exceptions.expire(now) {
             self.generation += 1;
@@ -169,18 +169,49 @@ impl Fib {
     /// Linux: the end of __ip_do_redirect, net/ipv4/route.c.
     pub(crate) fn learn_gateway(&mut self, now: Instant, flow: &FlowKey, gateway: Ipv4Addr) -> bool {
         let Some(entry) = self.lookup_flow(flow).ok().copied() else { return false };
-        self.exceptions.learn(entry.info(), flow.dst, gateway, now);
+        self.exceptions.learn(entry.info(), flow.dst, Lesson::Gateway(gateway), now + LIFETIME);
         self.generation += 1;
         true
     }
 
-    /// The gateway for packets to `dst` along this route: a learned one, or that of the route; `None` if `dst` is on-link.
-    /// Linux: rt_set_nexthop and rt_bind_exception, net/ipv4/route.c.
-    pub(super) fn gateway(&self, entry: &FibEntry, dst: Ipv4Addr) -> Option<Ipv4Addr> {
-        if self.exceptions.is_empty() {
-            return entry.gateway();
+    /// From now on, packets to the destination of `flow` fit `pmtu`, as long as the same route leads there, for `lifetime`.
+    /// Repeated reports renew this only in its second half. False if nothing has changed.
+    /// Linux: the end of __ip_rt_update_pmtu, net/ipv4/route.c.
+    pub(crate) fn learn_pmtu(
+        &mut self,
+        now: Instant,
+        flow: &FlowKey,
+        pmtu: PathMtu,
+        lifetime: Duration,
+    ) -> bool {
+        let Some(entry) = self.lookup_flow(flow).ok().copied() else { return false };
+        let is_fresh = self.exceptions.get(&entry.info(), flow.dst).is_some_and(|known| {
+            known.pmtu == Some(pmtu) && !pmtu.is_locked && now + lifetime / 2 < known.expires_at
+        });
+        if !is_fresh {
+            self.exceptions.learn(entry.info(), flow.dst, Lesson::PathMtu(pmtu), now + lifetime);
+            self.generation += 1;
         }
-        self.exceptions.get(&entry.info(), dst).or_else(|| entry.gateway())
+        !is_fresh
+    }
+
+    /// The MTU of a device has changed (`fib_sync_mtu`, net/ipv4/fib_semantics.c).
+    pub(crate) fn device_mtu_changed(&mut self, device: DeviceId, before: u16, now: u16) {
+        if self.exceptions.device_mtu_changed(device, before, now) {
+            self.generation += 1;
+        }
+    }
+
+    /// The gateway and the path MTU for packets to `dst` along this route: learned ones, or the gateway of the route; `None`
+    /// if `dst` is on-link.
+    /// Linux: rt_set_nexthop and rt_bind_exception, net/ipv4/route.c.
+    pub(super) fn next_hop(&self, entry: &FibEntry, dst: Ipv4Addr) -> (Option<Ipv4Addr>, Option<PathMtu>) {
+        if self.exceptions.is_empty() {
+            return (entry.gateway(), None);
+        }
+        let known = self.exceptions.get(&entry.info(), dst);
+        let learned = known.and_then(|known| known.gateway);
+        (learned.or_else(|| entry.gateway()), known.and_then(|known| known.pmtu))
     }
 
     /// True if some route has this gateway on this device (`ip_fib_check_default`, net/ipv4/fib_semantics.c).

@@ -289,6 +289,7 @@ impl Fixture {
             device: self.out_dev,
             gateway: None,
             source: Ipv4Addr::UNSPECIFIED.into(),
+            pmtu: None,
         });
         packet
     }

@@ -2,8 +2,8 @@
 
 use super::icmp::{Message, icmp_error};
 use super::table::Socket;
-use super::tcp::FourTuple;
-use super::{Endpoint, Redirected, SocketIo, Sockets};
+use super::tcp::{Connection, FourTuple};
+use super::{Endpoint, SenderRoute, SocketIo, Sockets};
 use crate::ids::SocketId;
 use crate::trace::IgnoredRedirect;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
@@ -26,18 +26,44 @@ pub(super) fn receive(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, message:
     }
 }
 
-/// Finds the route that a redirect about a packet may change, if a socket or the kernel of this netns sent it.
-///
-/// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c; `__udp4_lib_err`, net/ipv4/udp.c; `ping_err`, net/ipv4/ping.c; `icmp_err`,
-/// net/ipv4/icmp.c.
+/// Finds the route that a redirect about a packet may change.
 pub(super) fn redirected(
     sockets: &Sockets,
     io: &SocketIo<'_, '_>,
     quoted: &[u8],
-) -> Result<Redirected, IgnoredRedirect> {
-    let sender = Quote::parse(quoted).filter(|quote| quote.l4.len() >= QUOTED_MIN);
-    let sender = sender.and_then(|quote| Some((quote, quote.ports()?)));
-    let (Quote { ip, l4 }, (src_port, dst_port)) = sender.ok_or(IgnoredRedirect::NoSocket)?;
+) -> Result<SenderRoute, IgnoredRedirect> {
+    match sender(sockets, quoted) {
+        Some(QuotedSender::Connection(connection, sequence)) => {
+            connection.redirected(io, sequence, sockets.call_duration)
+        }
+        Some(QuotedSender::Other) => Ok(SenderRoute::ByLookup),
+        None => Err(IgnoredRedirect::NoSocket),
+    }
+}
+
+/// Finds the route whose path MTU an error about a packet lowers.
+pub(super) fn sender_route(sockets: &Sockets, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Option<SenderRoute> {
+    match sender(sockets, quoted)? {
+        QuotedSender::Connection(connection, sequence) => connection.sender_route(io, sequence),
+        QuotedSender::Other => Some(SenderRoute::ByLookup),
+    }
+}
+
+/// Who sent a quoted packet.
+enum QuotedSender<'a> {
+    /// A connection; with the sequence number of the packet.
+    Connection(&'a Connection, u32),
+    /// Another socket, or the kernel itself.
+    Other,
+}
+
+/// The socket or kernel of this netns that sent a quoted packet.
+///
+/// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c; `__udp4_lib_err`, net/ipv4/udp.c; `ping_err`, net/ipv4/ping.c; `icmp_err`,
+/// net/ipv4/icmp.c.
+fn sender<'a>(sockets: &'a Sockets, quoted: &[u8]) -> Option<QuotedSender<'a>> {
+    let quote @ Quote { ip, l4 } = Quote::parse(quoted).filter(|quote| quote.l4.len() >= QUOTED_MIN)?;
+    let (src_port, dst_port) = quote.ports()?;
     let (local, remote): (Endpoint, Endpoint) = ((ip.src().into(), src_port), (ip.dst().into(), dst_port));
     let table = &sockets.table;
     let is_sent_here = match ip.protocol() {
@@ -45,7 +71,7 @@ pub(super) fn redirected(
             let id = table.tcp_established(FourTuple { local, remote });
             return match id.and_then(|id| table.get(id)) {
                 Some(Socket::Connection(connection)) => {
-                    connection.redirected(io, be32(l4, 4), sockets.call_duration)
+                    Some(QuotedSender::Connection(connection, be32(l4, 4)))
                 }
                 Some(
                     Socket::Listener(_)
@@ -54,7 +80,7 @@ pub(super) fn redirected(
                     | Socket::Udp(_)
                     | Socket::Ping(_),
                 )
-                | None => Err(IgnoredRedirect::NoSocket),
+                | None => None,
             };
         }
         protocol::UDP => table.udp_on(local.1).any(|socket| socket.is_about(local, remote)),
@@ -66,7 +92,7 @@ pub(super) fn redirected(
         }
         _ => false,
     };
-    if is_sent_here { Ok(Redirected::ByLookup) } else { Err(IgnoredRedirect::NoSocket) }
+    is_sent_here.then_some(QuotedSender::Other)
 }
 
 /// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c.

@@ -92,7 +92,6 @@ fn unreachable(code: u8) -> Option<IcmpError> {
 pub(super) struct Message {
     pub(super) icmp_type: u8,
     pub(super) code: u8,
-    pub(super) next_hop_mtu: u16,
 }
 
 impl Message {

@@ -109,16 +109,14 @@ impl SocketIo<'_, '_> {
     /// The MSS to announce, from the MTU of the route (`ipv4_default_advmss`, net/ipv4/route.c). For a local address
     /// this is the loopback MTU, even if the packet is then translated and leaves through another device.
     fn advertised_mss(&self, dst: &mut DstCache, tuple: FourTuple) -> u16 {
-        self.path_mss(dst, tuple).clamp(256, u16::MAX - HEADERS_LEN)
+        self.path_mtu(dst, tuple).saturating_sub(HEADERS_LEN).clamp(256, u16::MAX - HEADERS_LEN)
     }
 
-    /// Payload of the largest segment that fits the route's MTU, without considering options (`tcp_mtu_to_mss`,
-    /// net/ipv4/tcp_output.c).
-    fn path_mss(&self, dst: &mut DstCache, tuple: FourTuple) -> u16 {
+    /// The MTU of the route (`dst_mtu`), in bytes.
+    fn path_mtu(&self, dst: &mut DstCache, tuple: FourTuple) -> u16 {
         let route = dst.check(self.routing, tuple.local, tuple.remote);
         // Without a route nothing is sent.
-        let mtu = route.map_or(ETHERNET_MTU, |route| self.routing.devices.get(route.device).mtu);
-        mtu.saturating_sub(HEADERS_LEN)
+        route.map_or(ETHERNET_MTU, |route| route.mtu(self.routing.devices.get(route.device).mtu))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::hooks::Stopped;
 use super::transport::{self, deliver_to_sockets};
-use super::{consume_skb, ip_output, kfree_skb, redirect};
+use super::{consume_skb, ip_output, kfree_skb, pmtu, redirect};
 use crate::context::{Context, OriginalPacket};
 use crate::device::Scope;
 use crate::drop_reason::DropReason;
@@ -15,7 +15,7 @@ use crate::packet::{Meta, Origin, Packet, PacketType};
 use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Setting;
 use crate::wire::build::{self, Ipv4Fields};
-use crate::wire::icmpv4::icmp_type;
+use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::quote::QUOTED_MIN;
 use crate::wire::{Icmpv4, Ipv4, Quote, protocol};
 use std::net::Ipv4Addr;
@@ -74,7 +74,7 @@ pub(crate) fn icmp_send(ns: &mut Netns, cx: &mut Context, about: &About, icmp_ty
     if !ns.icmp_limit.allow(cx.draws, cx.netns, now, &ns.sysctls, &message) {
         return;
     }
-    let room = usize::from(ns.devices.get(route.device).mtu).min(ERROR_LEN_MAX) - 20 - 8;
+    let room = usize::from(route.mtu(ns.devices.get(route.device).mtu)).min(ERROR_LEN_MAX) - 20 - 8;
     let room = Mutation::ErrorQuotesEightBytes.or(ip.header_len() + 8, room);
     let quote = &about.l3[..usize::from(ip.total_len()).min(room).min(about.l3.len())];
     let tos = if is_error(icmp_type) && !Mutation::ErrorPrecedenceMissing.is_on() {
@@ -243,6 +243,9 @@ fn icmp_unreach(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     if Quote::parse(quoted).is_none_or(|quote| quote.l4.len() < QUOTED_MIN) {
         return kfree_skb(ns, cx, packet, DropReason::IpHeader);
     }
-    transport::with_sockets(ns, cx, |sockets, io| sockets.icmp_err(io, icmp_type, code, mtu, quoted));
+    if (icmp_type, code) == (icmp_type::DEST_UNREACHABLE, unreachable_code::FRAGMENTATION_NEEDED) {
+        pmtu::update_pmtu(ns, cx, &packet, quoted, mtu);
+    }
+    transport::with_sockets(ns, cx, |sockets, io| sockets.icmp_err(io, icmp_type, code, quoted));
     consume_skb(ns, cx, packet);
 }

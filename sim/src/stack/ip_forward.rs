@@ -23,7 +23,7 @@ pub(crate) fn ip_forward(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut
         icmp::icmp_send(ns, cx, &about, icmp_type::TIME_EXCEEDED, 0, 0);
         return kfree_skb(ns, cx, packet, DropReason::TtlExpired);
     }
-    let mtu = ns.devices.get(route.device).mtu;
+    let mtu = route.forward_mtu(ns.devices.get(route.device).mtu);
     if fragment::ip_exceeds_mtu(&packet, mtu) {
         let about = icmp::About::packet(&packet);
         icmp::icmp_send(

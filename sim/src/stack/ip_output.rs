@@ -94,7 +94,10 @@ fn postrouting(
 /// Fragments packets that exceed the MTU, or that were reassembled (`ip_finish_output`).
 fn ip_finish_output(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     let Some(route) = packet.meta.route else { unreachable!("the packet is routed") };
-    let mtu = ns.devices.get(route.device).mtu;
+    let device_mtu = ns.devices.get(route.device).mtu;
+    // Only a received packet can be one that is forwarded (`IPSKB_FORWARDED`).
+    let is_own = packet.meta.in_dev.is_none();
+    let mtu = if is_own { route.mtu(device_mtu) } else { route.forward_mtu(device_mtu) };
     if packet.ipv4().total_len() <= mtu && packet.meta.defragmented.is_none() {
         return ip_finish_output2(ns, cx, packet);
     }

@@ -14,7 +14,7 @@ use crate::ids::DeviceId;
 use crate::netns::Netns;
 use crate::packet::Packet;
 use crate::route::{RouteKind, RouteResult};
-use crate::socket::Redirected;
+use crate::socket::SenderRoute;
 use crate::trace::{Event, IgnoredRedirect, RouteEvent};
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::quote::QUOTED_MIN;
@@ -88,11 +88,11 @@ fn ip_do_redirect(
     ns: &mut Netns,
     cx: &mut Context,
     redirect: Redirect,
-    target: Result<Redirected, IgnoredRedirect>,
+    target: Result<SenderRoute, IgnoredRedirect>,
 ) -> Result<(), IgnoredRedirect> {
     let route = match target? {
-        Redirected::Cached(route) => route,
-        Redirected::ByLookup => {
+        SenderRoute::Cached(route) => route,
+        SenderRoute::ByLookup => {
             let found = ip_output::ip_route_output(ns, cx, Some(redirect.src), redirect.dst);
             found.map_err(|_| IgnoredRedirect::NoSocket)?
         }

@@ -148,8 +148,8 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let ident = ident.unwrap_or_else(|| ip_output::ip_select_ident(cx));
     // Linux: __ip_make_skb, net/ipv4/ip_output.c. A datagram that must be fragmented has DF clear; TCP never creates
     // such segments.
-    let fits = buffer.len() - ETHERNET_HEADER_LEN <= usize::from(ns.devices.get(route.device).mtu);
-    let dont_fragment = dont_fragment && (fits || protocol == protocol::TCP);
+    let fits = buffer.len() - ETHERNET_HEADER_LEN <= usize::from(route.mtu(ns.devices.get(route.device).mtu));
+    let dont_fragment = dont_fragment && route.permits_df() && (fits || protocol == protocol::TCP);
     let fields = Ipv4Fields { src, dst, protocol, ttl, tos, ident, dont_fragment };
     build::push_ipv4(fields, &mut buffer);
     let mut packet = cx.create(Origin::Socket, cause, flow, buffer);

@@ -30,6 +30,8 @@ pub enum Setting {
     NeighGcThresh1,
     NeighGcThresh2,
     NeighGcThresh3,
+    RouteMinPmtu,
+    RouteMtuExpires,
     TcpFinTimeout,
     TcpRetransCollapse,
     TcpRetries2,
@@ -56,7 +58,7 @@ const INT: RangeInclusive<u32> = 0..=0x7fff_ffff;
 // Linux: inet_init_net, net/ipv4/af_inet.c; icmp_sk_init, net/ipv4/icmp.c; tcp_sk_init, net/ipv4/tcp_ipv4.c;
 // ipv4_net_table, net/ipv4/sysctl_net_ipv4.c; br_netfilter_sysctl_init_net, net/bridge/br_netfilter_hooks.c.
 // Rows are in the order of the enum, so that a setting is its own index.
-const ROWS: [Row; 28] = {
+const ROWS: [Row; 30] = {
     use Setting as S;
     [
         // br_netfilter: once loaded, the module enables its hooks.
@@ -90,6 +92,10 @@ const ROWS: [Row; 28] = {
         row(S::NeighGcThresh1, "net.ipv4.neigh.default.gc_thresh1", 128, INT),
         row(S::NeighGcThresh2, "net.ipv4.neigh.default.gc_thresh2", 512, INT),
         row(S::NeighGcThresh3, "net.ipv4.neigh.default.gc_thresh3", 1_024, INT),
+        // Bytes (ipv4_route_netns_table, net/ipv4/route.c).
+        row(S::RouteMinPmtu, "net.ipv4.route.min_pmtu", 552, 68..=0x7fff_ffff),
+        // Seconds.
+        row(S::RouteMtuExpires, "net.ipv4.route.mtu_expires", 600, INT),
         // Seconds.
         row(S::TcpFinTimeout, "net.ipv4.tcp_fin_timeout", 60, INT),
         row(S::TcpRetransCollapse, "net.ipv4.tcp_retrans_collapse", 1, U8),

@@ -443,6 +443,13 @@ pub enum RouteEvent {
         /// The gateway.
         gateway: IpAddr,
     },
+    /// An ICMP error about an own packet lowered the path MTU of a destination (`__ip_rt_update_pmtu`).
+    PathMtu {
+        /// Destination.
+        dst: IpAddr,
+        /// The path MTU in bytes.
+        bytes: u16,
+    },
     /// An ICMP redirect was ignored.
     RedirectIgnored {
         /// The gateway that it names.

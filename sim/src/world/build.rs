@@ -205,8 +205,11 @@ impl World {
             let device = changed.name.clone();
             return Err(BuildError::MtuTooSmall { netns: ns.name.clone(), device, mtu });
         }
-        (changed.mtu, changed.is_mtu_fixed) = (mtu, true);
-        if let Some(bridge) = changed.master {
+        let before = std::mem::replace(&mut changed.mtu, mtu);
+        changed.is_mtu_fixed = true;
+        let bridge = changed.master;
+        ns.fib.device_mtu_changed(device, before, mtu);
+        if let Some(bridge) = bridge {
             ns.br_mtu_auto_adjust(bridge);
         }
         Ok(())

@@ -60,7 +60,7 @@ impl World {
             if route.kind == RouteKind::Broadcast {
                 return Err(RawSendError::Broadcast);
             }
-            if total_len > ns.devices.get(route.device).mtu {
+            if total_len > route.mtu(ns.devices.get(route.device).mtu) {
                 return Err(RawSendError::MessageSize);
             }
             let source = if ip.src() == Ipv4Addr::UNSPECIFIED { route.ipv4_source() } else { ip.src() };

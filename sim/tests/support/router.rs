@@ -333,7 +333,7 @@ impl Host {
             (route_output(&self.fib, &self.devices, &self.sysctls, &key), false)
         };
         match result {
-            Ok(RouteResult { kind, device, gateway, source }) => {
+            Ok(RouteResult { kind, device, gateway, source, pmtu: _ }) => {
                 let gateway = gateway.map(|gateway| gateway.to_string());
                 let source = if is_input {
                     src.filter(|src| !src.is_unspecified()).map(IpAddr::V4)

@@ -24,6 +24,7 @@ use sim::socket::Sizes;
 use super::client::errno;
 use super::lab::{LabError, LabNetns};
 use super::prompt;
+use super::unread::{READ_PATIENCE, READ_PAUSE};
 use crate::dns::Zone;
 use crate::observation::Transport;
 
@@ -255,6 +256,8 @@ fn open_udp(address: SocketAddrV4) -> io::Result<Socket> {
 struct Connection {
     server: ServerId,
     stream: TcpStream,
+    /// The request is not complete since then.
+    incomplete_since: Option<Instant>,
     /// What was read of a request that is not complete.
     request: Vec<u8>,
 }
@@ -367,7 +370,12 @@ impl Desk {
                     listener.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
                 match accepted.map_err(|error| errno(&error)) {
                     Ok(stream) => {
-                        self.connections.push(Connection { server: id, stream, request: Vec::new() });
+                        self.connections.push(Connection {
+                            server: id,
+                            stream,
+                            incomplete_since: None,
+                            request: Vec::new(),
+                        });
                     }
                     // The client has already given up, so there is no connection to accept (accept(2)).
                     Err(Errno::EAGAIN | Errno::ECONNABORTED | Errno::EINTR) => {}
@@ -387,6 +395,9 @@ impl Desk {
     fn answer(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         let Some(service) = self.services.get(&connection.server) else { return };
+        if connection.is_waiting() {
+            return sleep(READ_PAUSE);
+        }
         let mut buffer = [0; 4096];
         let is_done = match connection.stream.read(&mut buffer) {
             Ok(0) => true,
@@ -403,6 +414,20 @@ impl Desk {
 }
 
 impl Connection {
+    /// True if the rest of a request may still arrive.
+    fn is_waiting(&mut self) -> bool {
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        let is_complete = self
+            .stream
+            .peek(&mut buffer)
+            .map_or(true, |count| Sizes::is_complete(&[&self.request, &buffer[..count]].concat()));
+        if is_complete {
+            self.incomplete_since = None;
+            return false;
+        }
+        self.incomplete_since.get_or_insert_with(Instant::now).elapsed() < READ_PATIENCE
+    }
+
     fn answer(&mut self, name: &str) -> io::Result<()> {
         if !Sizes::is_complete(&self.request) {
             return Ok(());

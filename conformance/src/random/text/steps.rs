@@ -96,8 +96,9 @@ struct StepTarget {
 impl Printer<'_> {
     fn step(&mut self, step: &RandomStep) -> Option<Value> {
         Some(match step {
-            RandomStep::Connect { from, to, protocol, count, has_source_port } => {
+            RandomStep::Connect { from, to, protocol, count, has_source_port, send, receive } => {
                 let StepTarget { name, port, protocol } = self.place(*to, *protocol);
+                let has_sizes = self.has_sizes(protocol);
                 json!({"connect": {
                     "from": self.party(*from),
                     "to": format!("{name}:{port}"),
@@ -105,6 +106,8 @@ impl Printer<'_> {
                     "count": (*count > 1).then_some(count),
                     "sourcePort": self.shares_port(*has_source_port).then_some(SOURCE_PORT),
                     "timeout": TIMEOUT,
+                    "send": send.filter(|_| has_sizes),
+                    "receive": receive.filter(|_| has_sizes),
                 }})
             }
             RandomStep::Ping { from, to } => {
@@ -153,6 +156,13 @@ impl Printer<'_> {
             RandomStep::Set(setting) => json!({"set": self.setting(*setting)?}),
             RandomStep::Sleep(milliseconds) => json!({"sleep": format!("{milliseconds}ms")}),
         })
+    }
+
+    /// True if frames tell how a large payload arrives. If some of the segments of a flight are lost, on a link that loses
+    /// frames or at a port of the switch with a smaller MTU, the others reveal it to the kernel's TCP by SACK.
+    fn has_sizes(&self, protocol: Protocol) -> bool {
+        let is_narrow = self.world.mtu.is_some_and(|mtu| mtu.party.is_some());
+        self.lossy.is_none() && (protocol == Protocol::Udp || !is_narrow)
     }
 
     fn shares_port(&self, has_source_port: bool) -> bool {

@@ -11,20 +11,13 @@ use super::{FieldFault, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
-    Action, Connect, Expectation, LinkState, Manifest, ObjectKey, Ping, Resolve, ScriptConnection, Send,
-    SetChange, SetChangeKind, Step, Target,
+    Action, Connect, Expectation, LinkState, Manifest, ObjectKey, PAYLOAD_MAX, Ping, RECEIVE_MIN, Resolve,
+    ScriptConnection, Send, SetChange, SetChangeKind, Step, Target,
 };
 use crate::yaml::{Node, Value};
 
 /// Default timeout: longer than neighbour resolution (3 s), so that an unreachable host is reported as such.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Length of a request or response, in bytes. Above this, the receive window limits what is in flight, and some segments have
-/// PSH (`forced_push`, net/ipv4/tcp.c), which depends on how the window has grown.
-const PAYLOAD_MAX: u16 = 32_000;
-
-/// The shortest response whose length a step can select: longer than the line of any server.
-const RECEIVE_MIN: u16 = 512;
 
 /// Maximum number of connections in a step. Sufficient for any statistics; a larger number is probably a typo.
 const COUNT_MAX: u32 = 100_000;

@@ -18,6 +18,10 @@ pub(super) fn route(words: &RowContext<'_>, netns: NetnsId, event: &RouteEvent) 
         RouteEvent::Learned { dst, gateway } => {
             Row::new("route", format!("{dst} via {gateway} from now on: the redirect is followed"))
         }
+        RouteEvent::PathMtu { dst, bytes } => Row::new(
+            "route",
+            format!("{dst} has path MTU {bytes} from now on: fragmentation is needed on the way"),
+        ),
         RouteEvent::RedirectIgnored { gateway, reason } => {
             Row::new("route", format!("redirect to {gateway} ignored: {}", ignored(*reason)))
         }

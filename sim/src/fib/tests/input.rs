@@ -27,7 +27,7 @@ fn router() -> Host {
 fn route(host: &Host, in_dev: &str, src: &str, dst: &str) -> String {
     let key = InputKey { in_dev: host.id(in_dev), src: addr(src), dst: addr(dst), tos: 0, mark: 0 };
     match route_input(&host.fib, &host.devices, &host.sysctls, &key) {
-        Ok(RouteResult { kind, device, gateway, source }) => {
+        Ok(RouteResult { kind, device, gateway, source, pmtu: _ }) => {
             let via = gateway.map_or(String::new(), |gateway| format!(" via {gateway}"));
             format!("{kind:?}{via} dev {} src {source}", host.devices.get(device).name)
         }

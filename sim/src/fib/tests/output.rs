@@ -23,7 +23,7 @@ fn node() -> Host {
 
 fn show(host: &Host, result: Result<RouteResult, DropReason>) -> String {
     match result {
-        Ok(RouteResult { kind, device, gateway, source }) => {
+        Ok(RouteResult { kind, device, gateway, source, pmtu: _ }) => {
             let via = gateway.map_or(String::new(), |gateway| format!(" via {gateway}"));
             format!("{kind:?}{via} dev {} src {source}", host.devices.get(device).name)
         }

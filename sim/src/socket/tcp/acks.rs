@@ -199,7 +199,7 @@ impl Connection {
 
     /// Retransmits as many lost segments as the congestion window admits (`tcp_xmit_retransmit_queue`,
     /// net/ipv4/tcp_output.c).
-    fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
+    pub(super) fn retransmit_lost(&mut self, io: &mut SocketIo<'_, '_>) {
         let mut index = 0;
         // Retransmission may split or merge segments.
         while index < self.snd.in_flight.len() && self.congestion.has_room(self.snd.packets_in_flight()) {

@@ -162,6 +162,16 @@ impl Congestion {
         self.state = State::Loss(next);
     }
 
+    /// Segments are lost because they are too large for the path, not because of congestion (`tcp_simple_retransmit`).
+    pub(super) fn enter_loss_of_large(&mut self, next: Seq) {
+        if !self.is_in_loss() {
+            self.slow_start_until = self.current_threshold();
+            self.undo = None;
+            self.is_probing = false;
+            self.state = State::Loss(next);
+        }
+    }
+
     /// The peer reports that a router has marked segments (`tcp_enter_cwr`). True if the window is reduced because of it; then
     /// the peer is told.
     pub(super) fn congestion_reported(&mut self, next: Seq) -> bool {

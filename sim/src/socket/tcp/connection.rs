@@ -107,6 +107,8 @@ pub(in crate::socket) struct Connection {
     pub(super) rtt: Rtt,
     /// The announced MSS, minus the options of every segment (`advmss`).
     pub(super) advmss: u16,
+    /// MTU of the path for which segments are made, in bytes (`icsk_pmtu_cookie`).
+    pub(super) pmtu: u16,
     pub(super) has_timestamps: bool,
     pub(super) has_sack: bool,
     pub(super) ecn: EcnState,
@@ -144,6 +146,7 @@ impl Connection {
         rcv: Receive,
     ) -> Self {
         let advmss = io.advertised_mss(&mut dst, tuple);
+        let pmtu = io.path_mtu(&mut dst, tuple);
         Self {
             id,
             tuple,
@@ -161,6 +164,7 @@ impl Connection {
             ack: AckPolicy::default(),
             rtt: Rtt::default(),
             advmss,
+            pmtu,
             has_timestamps: true,
             has_sack: true,
             ecn: EcnState::default(),

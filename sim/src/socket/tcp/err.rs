@@ -2,12 +2,11 @@
 //!
 //! Linux: `tcp_v4_err`, `tcp_v4_mtu_reduced`, net/ipv4/tcp_ipv4.c.
 
-use super::HEADERS_LEN;
 use super::connection::{Connection, State, WriteTimer};
 use super::seq::Seq;
 use crate::socket::flow::Flows;
 use crate::socket::icmp::{Message, icmp_error};
-use crate::socket::{Redirected, SocketIo};
+use crate::socket::{SenderRoute, SocketIo};
 use crate::time::Duration;
 use crate::trace::{IgnoredRedirect, Outcome};
 
@@ -25,7 +24,7 @@ impl Connection {
         }
         self.note_icmp_error(message);
         if message.is_fragmentation_needed() {
-            self.mtu_reduced(io, message.next_hop_mtu);
+            self.mtu_reduced(io);
             return;
         }
         if message.is_net_or_host_unreachable() {
@@ -68,28 +67,44 @@ impl Connection {
         io: &SocketIo<'_, '_>,
         sequence: u32,
         call_duration: Duration,
-    ) -> Result<Redirected, IgnoredRedirect> {
+    ) -> Result<SenderRoute, IgnoredRedirect> {
         let is_own = Seq(sequence).is_between(self.snd.snd_una, self.snd.snd_nxt);
         let route = self.dst.get(io.routing).filter(|_| is_own).ok_or(IgnoredRedirect::NoSocket)?;
         if io.cx.now < self.called_at + call_duration {
             return Err(IgnoredRedirect::SocketLocked);
         }
-        Ok(Redirected::Cached(route))
+        Ok(SenderRoute::Cached(route))
     }
 
-    /// The path accepts smaller segments only: the flight is split and retransmitted (`tcp_simple_retransmit`).
-    fn mtu_reduced(&mut self, io: &mut SocketIo<'_, '_>, mtu: u16) {
-        // RFC 1191: old routers leave the field zero; Linux then assumes 552 (`ip_rt_min_pmtu`), as for smaller values.
-        let mss = mtu.max(552) - HEADERS_LEN;
-        if mss >= self.snd.mss {
+    /// The route of the segment with that sequence number, if it is in flight.
+    pub(in crate::socket) fn sender_route(
+        &self,
+        io: &SocketIo<'_, '_>,
+        sequence: u32,
+    ) -> Option<SenderRoute> {
+        let is_own = Seq(sequence).is_between(self.snd.snd_una, self.snd.snd_nxt);
+        is_own.then(|| self.dst.get(io.routing).map_or(SenderRoute::ByLookup, SenderRoute::Cached))
+    }
+
+    /// The path may pass smaller packets only, as the route tells by now (`tcp_v4_mtu_reduced`).
+    fn mtu_reduced(&mut self, io: &mut SocketIo<'_, '_>) {
+        let before = self.pmtu;
+        self.sync_mss(io);
+        if self.pmtu < before {
+            self.simple_retransmit(io);
+        }
+    }
+
+    /// What is too large for the path is lost, and sent again in smaller segments. The congestion window stays
+    /// (`tcp_simple_retransmit`, net/ipv4/tcp_input.c).
+    fn simple_retransmit(&mut self, io: &mut SocketIo<'_, '_>) {
+        if matches!(self.state, State::SynSent | State::SynReceived) || !self.snd.lose_large(self.mss()) {
             return;
         }
-        self.snd.mss = mss;
-        self.snd.split_flight(self.mss());
-        let is_synchronised = !matches!(self.state, State::SynSent | State::SynReceived);
-        if is_synchronised && !self.snd.in_flight.is_empty() {
-            self.snd.in_flight.iter_mut().for_each(|sent| sent.is_lost = true);
-            self.retransmit_all(io);
+        self.congestion.enter_loss_of_large(self.snd.snd_nxt);
+        self.retransmit_lost(io);
+        if self.snd.in_flight.front().is_some_and(|head| head.is_resent) {
+            self.arm_write_timer(io, WriteTimer::Retransmit, self.rtt.rto);
         }
     }
 

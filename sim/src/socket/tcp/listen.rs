@@ -7,7 +7,7 @@ use super::ecn::EcnState;
 use super::rtt::TIMEOUT_INIT;
 use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
-use super::{MIN_SND_MSS, Sender, TIMESTAMPS_LEN, initial_window, timestamp};
+use super::{Sender, TIMESTAMPS_LEN, initial_window, timestamp};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
 use crate::socket::dst_cache::DstCache;
 use crate::socket::timer::Timers;
@@ -94,7 +94,6 @@ impl Request {
         let advmss = io.advertised_mss(&mut dst, segment.tuple);
         let mss_of_data = if options.timestamps.is_some() { advmss - TIMESTAMPS_LEN } else { advmss };
         let (rcv_wnd, rcv_wscale) = initial_window(io, *rcvbuf, mss_of_data, options.window_scale.is_some());
-        let path = io.path_mss(&mut dst, segment.tuple);
         Self {
             id,
             listener,
@@ -106,7 +105,7 @@ impl Request {
             rcvbuf: *rcvbuf,
             isn,
             peer_isn: segment.seq,
-            mss: options.mss.unwrap_or(536).min(path).max(MIN_SND_MSS),
+            mss: options.mss.unwrap_or(536),
             advmss,
             has_sack: options.is_sack_permitted,
             has_ecn: EcnState::is_offered(segment),

@@ -7,7 +7,7 @@ use super::rtt::RTO_MIN;
 use super::segment::{Options, Outgoing, SackBlocks};
 use super::send::{InFlight, Nagle};
 use super::seq::Seq;
-use super::{MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
+use super::{HEADERS_LEN, MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
 use crate::socket::{SocketIo, SocketOut};
 use crate::time::Duration;
@@ -65,6 +65,7 @@ impl Connection {
         if !self.snd.has_unsent() {
             return;
         }
+        self.sync_mss(io);
         let mss = self.mss();
         let mut count = 0;
         let mut in_flight = self.snd.packets_in_flight();
@@ -126,6 +127,7 @@ impl Connection {
     /// Retransmits the segment of the flight with that index (`__tcp_retransmit_skb`). False if it is beyond the peer's window.
     pub(super) fn retransmit(&mut self, io: &mut SocketIo<'_, '_>, index: usize) -> bool {
         if !matches!(self.state, State::SynSent | State::SynReceived) {
+            self.sync_mss(io);
             let (mss, may_collapse) = (self.mss(), io.settings.tcp_retrans_collapse);
             if !self.snd.prepare_retransmission(index, mss, may_collapse) {
                 return false;
@@ -147,15 +149,6 @@ impl Connection {
             State::TimeWait(_) | State::Closed => {}
         }
         true
-    }
-
-    /// Retransmits the whole flight, as far as it is within the peer's window.
-    pub(super) fn retransmit_all(&mut self, io: &mut SocketIo<'_, '_>) {
-        let mut index = 0;
-        // Retransmission may split or merge segments.
-        while index < self.snd.in_flight.len() && self.retransmit(io, index) {
-            index += 1;
-        }
     }
 
     /// Sends an ACK without data (`tcp_send_ack`).
@@ -242,6 +235,11 @@ impl Connection {
         }
     }
 
+    /// Notes the current MTU of the path (`tcp_current_mss`, `tcp_sync_mss`).
+    pub(super) fn sync_mss(&mut self, io: &SocketIo<'_, '_>) {
+        self.pmtu = io.path_mtu(&mut self.dst, self.tuple);
+    }
+
     /// Linux: `mss_cache`, `tcp_sync_mss`.
     fn mss_without_sack(&self) -> u32 {
         let options = if self.has_timestamps { TIMESTAMPS_LEN } else { 0 };
@@ -249,7 +247,8 @@ impl Connection {
         let window = self.snd.max_window;
         let half = if window > 536 { window / 2 } else { window };
         let smallest = u32::from(MIN_SND_MSS - options);
-        let mss = u32::from(self.snd.mss - options);
+        let largest = self.snd.mss.min(self.pmtu.saturating_sub(HEADERS_LEN)).max(MIN_SND_MSS);
+        let mss = u32::from(largest - options);
         if half > 0 { mss.min(half.max(smallest)) } else { mss }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Send {
     pub(super) bytes_acked: u32,
     /// Window scale of incoming segments.
     pub(super) snd_wscale: u8,
-    /// Largest segment that the peer and the path accept, including options.
+    /// Largest segment that the peer accepts, including options (`mss_clamp`).
     pub(super) mss: u16,
     /// Written and unacknowledged data; the first byte has sequence number `first`.
     bytes: VecDeque<u8>,
@@ -176,18 +176,23 @@ impl Send {
         &self.bytes.make_contiguous()[from..to]
     }
 
-    /// Splits the flight into segments of at most `mss` bytes.
-    pub(super) fn split_flight(&mut self, mss: u32) {
+    /// Splits segments of the flight with more than `mss` bytes, and marks them as lost. False if there is none.
+    pub(super) fn lose_large(&mut self, mss: u32) -> bool {
         let old = std::mem::take(&mut self.in_flight);
+        let mut has_lost = false;
         for mut sent in old {
             // A FIN may be added to a full segment.
             let fin = u32::from(self.covers_fin(sent.end));
+            if sent.end - sent.seq > mss + fin {
+                (sent.is_lost, sent.is_resent, has_lost) = (true, false, true);
+            }
             while sent.end - sent.seq > mss + fin {
                 self.in_flight.push_back(InFlight { end: sent.seq + mss, is_pushed: false, ..sent });
                 sent.seq = sent.seq + mss;
             }
             self.in_flight.push_back(sent);
         }
+        has_lost
     }
 
     /// Prepares the flight's segment with that index for retransmission: what is acknowledged is cut off, and the rest

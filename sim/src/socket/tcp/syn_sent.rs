@@ -4,7 +4,7 @@
 
 use super::connection::{Connection, State, WriteTimer};
 use super::segment::Segment;
-use super::{Disposition, MIN_SND_MSS, timestamp};
+use super::{Disposition, timestamp};
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
 use crate::socket::SocketIo;
@@ -99,7 +99,6 @@ impl Connection {
         self.snd.snd_wnd = u32::from(segment.window);
         self.snd.max_window = self.snd.snd_wnd;
         self.snd.snd_wl1 = segment.seq;
-        let path = io.path_mss(&mut self.dst, self.tuple);
-        self.snd.mss = options.mss.unwrap_or(536).min(path).max(MIN_SND_MSS);
+        self.snd.mss = options.mss.unwrap_or(536);
     }
 }

@@ -124,6 +124,7 @@ impl Connection {
     /// Retransmits the last segment, or sends new data, so that its ACK reveals what was lost (`tcp_send_loss_probe`).
     fn send_loss_probe(&mut self, io: &mut SocketIo<'_, '_>) {
         if self.tlp_high_seq.is_none() && !self.snd.in_flight.is_empty() {
+            self.sync_mss(io);
             let mss = self.mss();
             let is_sent = match self.snd.next_segment(mss, Nagle::Off) {
                 Some((seq, end)) => {
@@ -155,6 +156,7 @@ impl Connection {
             self.abort(io, flows, self.timeout_outcome());
             return;
         }
+        self.sync_mss(io);
         let room = self.snd.window_left().min(self.mss());
         if room > 0 {
             // Sends as much as fits, even if the segment must be split.

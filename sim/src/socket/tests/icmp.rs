@@ -47,9 +47,9 @@ fn void() -> Pair {
 }
 
 /// Delivers an ICMP error to the client about its last frame, quoting header and eight bytes.
-fn error(pair: &mut Pair, icmp_type: u8, code: u8, mtu: u16) {
+fn error(pair: &mut Pair, icmp_type: u8, code: u8) {
     let quoted = pair.frames.iter().rfind(|frame| frame.from == CLIENT).unwrap().l3[..28].to_vec();
-    pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, icmp_type, code, mtu, &quoted));
+    pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, icmp_type, code, &quoted));
 }
 
 fn result(pair: &Pair, flow: u32) -> &FlowResult {
@@ -62,7 +62,7 @@ fn what_an_error_means_to_a_socket_that_waits() {
         for (protocol, expected) in [(ClientProtocol::Tcp, tcp), (ClientProtocol::Udp, udp)] {
             let mut pair = void();
             pair.connect(client(protocol, 1));
-            error(&mut pair, icmp_type, code, 0);
+            error(&mut pair, icmp_type, code);
             assert_eq!(pair.outcome(1), expected, "{protocol:?} {icmp_type} {code}");
             pair.run();
             assert_eq!(pair.outcome(1), expected.or(Some(Outcome::Timeout)));
@@ -75,7 +75,7 @@ fn what_an_error_means_to_a_socket_that_waits() {
 fn an_error_that_does_not_end_a_datagram_flow_is_noted() {
     let mut pair = void();
     pair.connect(client(ClientProtocol::Udp, 1));
-    error(&mut pair, 3, 1, 0);
+    error(&mut pair, 3, 1);
     pair.run();
     assert_eq!(result(&pair, 1).outcome, Outcome::Timeout);
     assert_eq!(result(&pair, 1).icmp_errors, [(3, 1)]);
@@ -85,7 +85,7 @@ fn an_error_that_does_not_end_a_datagram_flow_is_noted() {
 fn ping_reports_every_error() {
     let mut pair = void();
     pair.connect(client(ClientProtocol::IcmpEcho, 1));
-    error(&mut pair, 3, 1, 0);
+    error(&mut pair, 3, 1);
     assert_eq!(pair.outcome(1), Some(HOST));
     assert_eq!(result(&pair, 1).icmp_errors, [(3, 1)]);
     assert_eq!(pair.open_sockets(), [0, 0]);
@@ -97,7 +97,7 @@ fn an_error_about_a_sequence_number_that_is_not_in_flight_is_ignored() {
     pair.connect(client(ClientProtocol::Tcp, 1));
     let mut quoted = pair.frames[0].l3[..28].to_vec();
     quoted[24] ^= 0x80;
-    pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, 3, 1, 0, &quoted));
+    pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, 3, 1, &quoted));
     assert_eq!(pair.outcome(1), None);
 }
 
@@ -107,7 +107,7 @@ fn an_error_that_quotes_too_little_is_ignored() {
     pair.connect(client(ClientProtocol::Tcp, 1));
     for length in 0..28 {
         let quoted = pair.frames[0].l3[..length].to_vec();
-        pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, 3, 1, 0, &quoted));
+        pair.call(CLIENT, |sockets, io| sockets.icmp_err(io, 3, 1, &quoted));
     }
     assert_eq!(pair.outcome(1), None);
 }
@@ -120,7 +120,7 @@ fn an_established_connection_outlives_errors() {
     pair.connect(client(ClientProtocol::Tcp, 1));
     pair.run_for(Duration::from_millis(10));
     for (icmp_type, code, ..) in ERRORS {
-        error(&mut pair, icmp_type, code, 1500);
+        error(&mut pair, icmp_type, code);
     }
     pair.run();
     assert_eq!(pair.outcome(1), Some(Outcome::Connected));
@@ -135,7 +135,7 @@ fn an_error_is_what_a_connection_is_told_when_it_times_out() {
     spec.request.deadline = Duration::from_secs(3600);
     pair.connect(spec);
     pair.run_for(Duration::from_secs(1));
-    error(&mut pair, 3, 1, 0);
+    error(&mut pair, 3, 1);
     pair.run();
     assert_eq!(pair.outcome(1), Some(HOST));
 }
@@ -150,26 +150,11 @@ fn only_some_errors_end_a_handshake() {
         pair.run_for(Duration::from_millis(10));
         let before = pair.open_sockets()[SERVER];
         let quoted = pair.frames.iter().rfind(|frame| frame.from == SERVER).unwrap().l3[..28].to_vec();
-        pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, 0, &quoted));
+        pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, &quoted));
         let has_ended = pair.open_sockets()[SERVER] < before;
         let is_fatal = matches!((icmp_type, code), (3, 0 | 1) | (11, 0) | (12, 0));
         assert_eq!(has_ended, is_fatal, "{icmp_type} {code}");
     }
-}
-
-#[test]
-fn a_smaller_path_mtu_makes_smaller_segments() {
-    let mut pair = Pair::with_server(identify());
-    // Frames larger than 600 bytes are lost.
-    pair.script = Box::new(|_, frame| if frame.l3.len() > 600 { Fate::Drop } else { Fate::Deliver });
-    let mut spec = client(ClientProtocol::Tcp, 1);
-    spec.request.bytes = vec![b'x'; 2000];
-    pair.connect(spec);
-    pair.run_for(Duration::from_millis(10));
-    assert_eq!(pair.outcome(1), None);
-    error(&mut pair, 3, 4, 600);
-    pair.run_for(Duration::from_millis(10));
-    assert_eq!(pair.outcome(1), Some(Outcome::Connected), "{}", pair.tcpdump());
 }
 
 #[test]

@@ -110,7 +110,7 @@ proptest! {
             build::finish_transport_checksum(ADDRS[CLIENT], ADDRS[SERVER], number, &mut checked);
             pair.inject(SERVER, &build::ipv4(fields, &checked)[14..], None);
         }
-        pair.call(SERVER, |sockets, io| sockets.icmp_err(io, 3, 3, 0, &checked));
+        pair.call(SERVER, |sockets, io| sockets.icmp_err(io, 3, 3, &checked));
     }
 }
 

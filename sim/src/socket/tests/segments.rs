@@ -217,7 +217,7 @@ impl Drill {
         };
         let (icmp_type, code) = (words[1].parse().unwrap(), words[2].parse().unwrap());
         let quoted = &build::ipv4(fields, &l4)[14..];
-        self.pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, 0, quoted));
+        self.pair.call(SERVER, |sockets, io| sockets.icmp_err(io, icmp_type, code, quoted));
     }
 
     fn options(&self, text: &str) -> Vec<u8> {

@@ -90,7 +90,7 @@ pub(super) fn ip_vs_get_out_rt(
 }
 
 fn mtu(ns: &Netns, route: &RouteResult) -> u16 {
-    ns.devices.get(route.device).mtu
+    route.mtu(ns.devices.get(route.device).mtu)
 }
 
 /// True if the packet must not be sent to this netns, or from it.

@@ -161,6 +161,7 @@ fn bound(rule: &str, hook: Hook, l3: &[u8]) -> String {
             device: super::net::ETH1,
             gateway: None,
             source: ip("192.168.0.254").into(),
+            pmtu: None,
         });
     }
     net.track(Hook::Prerouting, &mut packet);

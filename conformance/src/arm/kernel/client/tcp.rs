@@ -3,12 +3,15 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread::sleep;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{SockaddrIn, connect, getsockopt, sockopt};
+use sim::socket::Sizes;
 
+use super::super::unread::{READ_PATIENCE, READ_PAUSE};
 use super::{ClientRequest, End, Report, UNSPECIFIED, errno, wait};
 
 pub(super) fn exchange(socket: OwnedFd, request: &ClientRequest, deadline: Instant) -> Result<Report, Errno> {
@@ -52,9 +55,14 @@ fn talk(
         return Ok(End::Failed(errno(&error)));
     }
     let mut buffer = [0; 4096];
+    let mut is_first = true;
     loop {
         if !wait(stream.as_fd(), PollFlags::POLLIN, deadline)? {
             return Ok(End::TimedOut);
+        }
+        if std::mem::take(&mut is_first) {
+            let length = Sizes::of(&request.bytes).map_or(0, |sizes| usize::from(sizes.receive));
+            await_all(stream, length);
         }
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(End::Closed),
@@ -66,6 +74,17 @@ fn talk(
         if report.reply.ends_with(b"\n") {
             return Ok(End::Answered);
         }
+    }
+}
+
+/// Leaves a response unread for a moment until so many bytes have arrived; see [`READ_PATIENCE`].
+fn await_all(stream: &TcpStream, length: usize) {
+    let mut buffer = vec![0; length];
+    let begun = Instant::now();
+    while stream.peek(&mut buffer).is_ok_and(|count| (1..length).contains(&count))
+        && begun.elapsed() < READ_PATIENCE
+    {
+        sleep(READ_PAUSE);
     }
 }
 
