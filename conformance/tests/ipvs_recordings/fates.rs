@@ -1,7 +1,7 @@
 //! `behaviour/reuse`, `nodest`, `no_server`, `trash`, `drops` and `ops`: what becomes of packets whose connection is closed
 //! or whose server is gone.
 //!
-//! Rows with `"conntrack": 1` need conntrack, which the engine alone does not have.
+//! Rows with `"conntrack": 1` need conntrack, which the engine alone does not have: see `path::tracked`.
 
 use crate::lab::{
     Fate, Lab, Packet, client, masqueraded, recorded_fate, recorded_source, round_robin, same_connections,
@@ -13,7 +13,7 @@ use sim::ipvs::{Protocol, SchedulerKind, ServerSpec, ServiceFlags, ServiceSpec, 
 use sim::time::Duration;
 
 /// The packets that lead to each state of `reuse`, in the order of the ports.
-const STATES: [(&str, &[&str]); 9] = [
+pub(crate) const STATES: [(&str, &[&str]); 9] = [
     ("SYN_RECV", &["c S"]),
     ("ESTABLISHED", &["c S", "s SA", "c A"]),
     ("FIN_WAIT", &["c S", "s SA", "c A", "s FA"]),

@@ -126,16 +126,19 @@ impl Lab {
     /// The entries as `TCP 172.16.0.9:4000 10.96.0.1:80 10.244.0.12:8080 SYN_RECV 59`, sorted.
     pub(crate) fn connections(&mut self) -> Vec<String> {
         self.advance();
-        let show = |(_, entry): (_, &Connection)| {
-            let protocol = entry.flow.protocol.map_or("IP", Protocol::name);
-            let (client, virtual_addr, server) = (entry.flow.client, entry.flow.peer, entry.server);
-            let (state, left) = (entry.state.name(), entry.seconds_left(self.clock));
-            format!("{protocol} {client} {virtual_addr} {server} {state} {left}")
-        };
+        let show = |(_, entry): (_, &Connection)| entry_text(entry, self.clock);
         let mut all: Vec<String> = self.ipvs.connections().iter().map(show).collect();
         all.sort();
         all
     }
+}
+
+/// `TCP 172.16.0.9:4000 10.96.0.1:80 10.244.0.12:8080 SYN_RECV 59`
+pub(crate) fn entry_text(entry: &Connection, clock: Clock) -> String {
+    let protocol = entry.flow.protocol.map_or("IP", Protocol::name);
+    let (client, virtual_addr, server) = (entry.flow.client, entry.flow.peer, entry.server);
+    let (state, left) = (entry.state.name(), entry.seconds_left(clock));
+    format!("{protocol} {client} {virtual_addr} {server} {state} {left}")
 }
 
 /// The answer of a node to a packet that IPVS passes on, if nothing listens on the port.

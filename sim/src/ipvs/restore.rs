@@ -92,7 +92,12 @@ impl Ipvs {
             }
             "-a" | "--add-server" | "-e" | "--edit-server" => {
                 let options = Options::read(&mut line)?;
-                let (key, spec) = options.server_spec(&line)?;
+                let (key, mut spec) = options.server_spec(&line)?;
+                // A server that is not translated has the port of its service, whatever was written. Only a service by mark
+                // has none.
+                if spec.forward != Forward::Masquerade && matches!(key, ServiceKey::Addr { .. }) {
+                    spec.addr.set_port(key.port());
+                }
                 let is_edit = matches!(command.text, "-e" | "--edit-server");
                 let done = if is_edit {
                     self.edit_server(clock, key, spec)
@@ -273,7 +278,7 @@ impl<'t> Options<'t> {
             return Err(server.expected(family).kind(RuleErrorKind::Unsupported));
         }
         let forward = self.forward.map_or(Forward::Route, |(_, forward)| forward);
-        if !has_port || forward != Forward::Masquerade {
+        if !has_port {
             addr.set_port(key.port());
         }
         let value = |option: &Option<(Value<'_>, u32)>, default| option.map_or(default, |(_, value)| value);

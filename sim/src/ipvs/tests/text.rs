@@ -144,3 +144,22 @@ proptest! {
         }
     }
 }
+
+/// A server is deleted by the port that is written, whatever its forwarding method; it is added with the port of its service if
+/// it is not translated and the service has one.
+#[test]
+fn servers_have_the_port_that_the_tool_gives_them() {
+    for (service, server, shown) in [
+        ("-t 10.96.0.1:80", "10.244.0.1:8080 -m", "10.244.0.1:8080"),
+        ("-t 10.96.0.1:80", "10.244.0.1 -m", "10.244.0.1:80"),
+        ("-t 10.96.0.1:80", "10.244.0.1:8080 -g", "10.244.0.1:80"),
+        ("-f 7", "10.244.0.1:8080 -g", "10.244.0.1:8080"),
+        ("-f 7", "10.244.0.1 -g", "10.244.0.1:0"),
+    ] {
+        let text = format!("-A {service}\n-a {service} -r {server}\n");
+        let saved = restore(&text).unwrap().save();
+        assert!(saved.contains(&format!(" -r {shown} ")), "{saved}");
+        let ipvs = restore(&format!("{text}-d {service} -r {shown}\n")).unwrap();
+        assert!(!ipvs.save().contains(" -r "), "{}", ipvs.save());
+    }
+}

@@ -1,0 +1,7 @@
+//! Rows replayed through the whole packet path of a node: frames, chains, connections and conntrack entries.
+
+mod addresses;
+mod errors;
+mod hooks;
+mod refused;
+mod tracked;
