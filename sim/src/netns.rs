@@ -117,6 +117,7 @@ impl Netns {
                 fib: &self.fib,
                 sysctls: &self.sysctls,
                 ipset: &mut self.ipset,
+                ipvs: &self.ipvs,
                 conntrack: &mut self.conntrack,
             },
             xtables: &mut self.xtables,

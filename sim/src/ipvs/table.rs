@@ -34,6 +34,16 @@ impl ConnectionTable {
         self.entries.get(id)
     }
 
+    /// The connection of a packet on its way to the server, after its destination was translated.
+    pub fn to_server(&self, flow: &FlowKey) -> Option<&Connection> {
+        self.find_reply(flow).and_then(|id| self.get(id))
+    }
+
+    /// The template from which a connection was made.
+    pub fn template_of(&self, connection: &Connection) -> Option<&Connection> {
+        connection.template.and_then(|id| self.get(id))
+    }
+
     /// All listed entries: connections and templates.
     pub fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection)> {
         self.entries.iter()

@@ -5,6 +5,7 @@ use crate::device::Devices;
 use crate::fib::Fib;
 use crate::hook::HookState;
 use crate::ipset::Ipset;
+use crate::ipvs::Ipvs;
 use crate::netfilter::conntrack::Conntrack;
 use crate::sysctl::Sysctls;
 
@@ -23,6 +24,8 @@ pub struct EvalCtx<'a, 'b> {
     pub sysctls: &'a Sysctls,
     /// Sets, which rules test and modify.
     pub ipset: &'a mut Ipset,
+    /// The connections of virtual services, which rules test.
+    pub ipvs: &'a Ipvs,
     /// The conntrack table, which also stores NAT bindings.
     pub conntrack: &'a mut Conntrack,
 }

@@ -5,6 +5,7 @@ mod conntrack;
 mod header;
 mod icmp;
 mod inert;
+mod ipvs;
 mod limit;
 mod mark;
 mod physdev;
@@ -30,6 +31,7 @@ use conntrack::Conntrack;
 use header::{Dscp, Length, Mac, Pkttype, Tos, Ttl};
 use icmp::Icmp;
 use inert::{Comment, Nfacct};
+use ipvs::Ipvs;
 use limit::Limit;
 use mark::MarkMatch;
 use physdev::Physdev;
@@ -62,6 +64,7 @@ pub(super) enum Match {
     Conntrack(Box<Conntrack>),
     Dscp(Dscp),
     Icmp(Icmp),
+    Ipvs(Box<Ipvs>),
     Length(Length),
     Limit(Limit),
     Mac(Mac),
@@ -108,7 +111,6 @@ const UNSUPPORTED: &[&str] = &[
     "ipcomp",
     "iprange",
     "ipv6header",
-    "ipvs",
     "mh",
     "osf",
     "owner",
@@ -137,6 +139,7 @@ impl Match {
             "dscp" => Self::Dscp(Dscp::default()),
             "icmp" if family == Family::Ipv4 => Self::Icmp(Icmp::new(false)),
             "icmp6" if family == Family::Ipv6 => Self::Icmp(Icmp::new(true)),
+            "ipvs" => Self::Ipvs(Box::default()),
             "length" => Self::Length(Length::default()),
             "limit" => Self::Limit(Limit::default()),
             "mac" => Self::Mac(Mac::default()),
@@ -183,6 +186,7 @@ impl Match {
             Self::Dscp(_) => Kind::new("dscp", Dscp::OPTIONS),
             // It needs a whole ICMP header, and drops a packet without one.
             Self::Icmp(one) => Kind::new(one.name(), one.options()).of(one.protocol_name()).impure(true),
+            Self::Ipvs(_) => Kind::new("ipvs", Ipvs::OPTIONS),
             Self::Length(_) => Kind::new("length", Length::OPTIONS),
             Self::Limit(_) => Kind::new("limit", Limit::OPTIONS).impure(true),
             Self::Mac(_) => Kind::new("mac", Mac::OPTIONS).from(Mac::ALLOWED_HOOKS),
@@ -236,6 +240,7 @@ impl Match {
             Self::Conntrack(one) => one.set(call),
             Self::Dscp(one) => one.set(call),
             Self::Icmp(one) => one.set(call),
+            Self::Ipvs(one) => one.set(call),
             Self::Length(one) => one.set(call),
             Self::Limit(one) => one.set(call),
             Self::Mac(one) => one.set(call),
@@ -271,6 +276,7 @@ impl Match {
             Self::Addrtype(one) => Self::Addrtype(one.finish(seen, at)?),
             Self::Conntrack(one) => Self::Conntrack(one.finish(seen, at)?),
             Self::Dscp(one) => Self::Dscp(one.finish(seen, at)?),
+            Self::Ipvs(one) => Self::Ipvs(one.finish(seen, at)?),
             Self::Limit(one) => Self::Limit(one.finish(at)?),
             Self::Multiport(one) => Self::Multiport(one.finish(seen, at)?),
             Self::Physdev(one) => Self::Physdev(one.finish(seen, at)?),
@@ -318,6 +324,7 @@ impl Match {
             Self::Conntrack(one) => one.print(out),
             Self::Dscp(one) => one.print(out),
             Self::Icmp(one) => one.print(out),
+            Self::Ipvs(one) => one.print(out),
             Self::Length(one) => one.print(out),
             Self::Limit(one) => one.print(out),
             Self::Mac(one) => one.print(out),
@@ -361,6 +368,7 @@ impl Match {
             Self::Conntrack(one) => one.holds(look).into(),
             Self::Dscp(one) => one.holds(look).into(),
             Self::Icmp(one) => one.answer(look),
+            Self::Ipvs(one) => one.holds(look).into(),
             Self::Length(one) => one.holds(look).into(),
             Self::Limit(one) => one.holds(look).into(),
             Self::Mac(one) => one.holds(look).into(),

@@ -161,6 +161,19 @@ pub(super) fn print_addr_mask(out: &mut String, option: &str, addr: &AddrMask, i
     }
 }
 
+/// `10.96.0.1`, `10.0.0.0/8`: a mask of all ones is omitted (`xtables_ipmask_to_numeric`, libxtables/xtables.c).
+pub(super) fn print_mask(out: &mut String, addr: &AddrMask) {
+    let mut text = String::new();
+    print_addr_mask(&mut text, "", addr, true);
+    let text = text.trim_start_matches([' ', '!']);
+    let is_single = match addr {
+        AddrMask::Any => false,
+        AddrMask::V4 { mask, .. } => *mask == u32::MAX,
+        AddrMask::V6(pair) => pair.1 == u128::MAX,
+    };
+    out.push_str(if is_single { text.split_once('/').map_or(text, |(addr, _)| addr) } else { text });
+}
+
 /// Parses an IPv4 address without a mask, like `inet_pton`.
 pub(super) fn plain_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
     value.text.parse().map_err(|_| bad_addr(value, "an IPv4 address"))

@@ -38,11 +38,16 @@ fn services_work_on_the_recorded_kinds_of_addresses() {
         let shape = Shape { service_port: Some(81), ..Shape::PLAIN };
         let (side, bytes) = network.flows.shaped(15_002, 11, "c S", shape);
         let seen = network.transmit(side, &bytes);
-        compare(&seen, &row["tcp to a port that is no service"], "server side got", "client got", &row);
+        compare(&seen, field(&row, "tcp to a port"), "server side got", "client got", &row);
         let seen = network.transmit(Side::Client, &datagram((CLIENT, 15_003), (VIP, 81), Shape::PLAIN));
-        compare(&seen, &row["udp to a port that is no service"], "server side got", "client got", &row);
+        compare(&seen, field(&row, "udp to a port"), "server side got", "client got", &row);
         connect(&mut network, &row);
     }
+}
+
+/// The field whose name begins so.
+fn field<'a>(row: &'a Value, name: &str) -> &'a Value {
+    row.as_object().unwrap().iter().find(|(field, _)| field.starts_with(name)).unwrap().1
 }
 
 fn compare(seen: &Seen, recorded: &Value, server: &str, client: &str, row: &Value) {

@@ -54,10 +54,12 @@ fn packets_of_a_server_without_connection_are_answered_as_recorded() {
         for (name, recorded) in row.as_object().unwrap() {
             let (port, server, packet, shape) = match name.as_str() {
                 "server udp without entry" => (9_001, 11, "s udp".to_owned(), Shape::PLAIN),
-                "tcp from a port that is no server" => {
+                name if name.starts_with("tcp from a port") => {
                     (9_002, 11, "s SA".to_owned(), Shape { server_port: Some(7_777), ..Shape::PLAIN })
                 }
-                "tcp from an address that is no server" => (9_003, 13, "s SA".to_owned(), Shape::PLAIN),
+                name if name.starts_with("tcp from an address") => {
+                    (9_003, 13, "s SA".to_owned(), Shape::PLAIN)
+                }
                 name => match name.strip_prefix("server tcp ").and_then(|rest| rest.split_once(' ')) {
                     Some((flags, _)) => (9_000, 11, format!("s {flags}"), Shape::PLAIN),
                     None => continue,

@@ -249,3 +249,47 @@ fn a_tunnel_wraps_the_packet() {
     assert_eq!(inner, (addr("10.0.1.2"), addr("10.96.0.2"), 63, true));
     quiesce(&mut line.world);
 }
+
+/// Rules see the connection on the way to the server, and that IPVS handled a reply.
+#[test]
+fn rules_match_the_service_of_a_packet() {
+    let mut line = masqueraded();
+    let conditions = [
+        // OUTPUT, to the server; mangle POSTROUTING of the reply.
+        ("--ipvs", [true, true]),
+        ("! --ipvs", [false, false]),
+        ("--vproto 6 --vaddr 10.96.0.1 --vport 80", [true, false]),
+        ("--vaddr 10.96.0.0/24 --vmethod MASQ", [true, false]),
+        ("! --vaddr 10.96.0.1", [false, false]),
+        ("! --vport 81 --vdir ORIGINAL", [true, false]),
+        ("--vdir REPLY", [false, false]),
+        ("--vproto 17", [false, false]),
+        ("--vmethod GATE", [false, false]),
+        ("--vportctl 80", [false, false]),
+        ("! --vportctl 80", [true, false]),
+    ];
+    let rules = |chain: &str| -> String {
+        conditions.iter().map(|(condition, _)| format!("-A {chain} -m ipvs {condition}\n")).collect()
+    };
+    let (output, postrouting) = (rules("OUTPUT"), rules("POSTROUTING -s 10.96.0.1"));
+    load(
+        &mut line,
+        &format!(
+            "*mangle\n{postrouting}COMMIT\n*filter\n{output}-A OUTPUT -m conntrack --ctstate NEW\nCOMMIT\n"
+        ),
+    );
+    line.world.set_sysctl(line.router, "net.ipv4.vs.conntrack", "1").unwrap();
+    let client = line.client;
+    run(&mut line.world, client, spec(ClientProtocol::Tcp, "10.96.0.1", 80));
+    let saved = line.world.netns(line.router).xtables.save(crate::hook::Family::Ipv4, true);
+    for (condition, expected) in conditions {
+        let has_matched = |chain: &str| {
+            let rule = format!("-A {chain} -m ipvs {condition}");
+            let counted =
+                saved.lines().find(|line| line.ends_with(&rule)).unwrap_or_else(|| panic!("{rule}\n{saved}"));
+            !counted.starts_with("[0:0]")
+        };
+        let seen = [has_matched("OUTPUT"), has_matched("POSTROUTING -s 10.96.0.1/32")];
+        assert_eq!(seen, expected, "{condition}");
+    }
+}
