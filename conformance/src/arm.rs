@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, Scripted};
-use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
+use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::shares::Distribution;
@@ -65,11 +65,18 @@ pub trait Arm {
     /// See [`ArmError`].
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError>;
 
-    /// Opens connections one after the other, each after the outcome of the previous one.
+    /// Opens connections one after the other, each after the outcome of the previous one. They stay open if the plan says so.
     ///
     /// # Errors
     /// See [`ArmError`].
     fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError>;
+
+    /// Sends a request on each connection that a step kept open, one after the other, or closes them. A connection that has
+    /// ended sends nothing, and has the outcome with which it ended; one that is closed while it is open is `connected`.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn kept(&mut self, plan: &KeptPlan) -> Result<Flows, ArmError>;
 
     /// Sends raw packets and checks the replies.
     ///

@@ -4,6 +4,7 @@
 
 mod clock;
 mod expectation;
+mod kept;
 mod name;
 mod plan;
 mod resolve;
@@ -15,7 +16,7 @@ mod sysctl;
 
 pub use expectation::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 pub(crate) use plan::REQUEST;
-pub use plan::{FlowPlan, LinkEnd, ResolvePlan, ScriptPlan, StateChange};
+pub use plan::{FlowPlan, KeptAction, KeptPlan, LinkEnd, ResolvePlan, ScriptPlan, StateChange};
 pub use step::{PreparedAction, PreparedStep};
 
 use std::collections::BTreeMap;
@@ -149,7 +150,9 @@ struct Preparation {
     sources: Vec<Source>,
     /// Connections of scripts that later steps continue.
     open_scripts: Vec<script::OpenScript>,
-    /// The last step that uses each named connection.
+    /// Connections that steps keep open, by name.
+    kept: BTreeMap<String, kept::KeptFlows>,
+    /// The last step that uses each connection of a script.
     last_uses: BTreeMap<String, usize>,
 }
 
@@ -161,6 +164,7 @@ impl Preparation {
             diagnostics,
             sources,
             open_scripts: Vec::new(),
+            kept: BTreeMap::new(),
             last_uses: BTreeMap::new(),
         }
     }

@@ -14,7 +14,9 @@ use crate::cluster::{Cluster, ClusterChange};
 use crate::counters::CounterListing;
 use crate::expect::{self, Observed};
 use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
-use crate::prepare::{FlowPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan};
+use crate::prepare::{
+    FlowPlan, KeptPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan,
+};
 use crate::proxy::Proxies;
 use crate::result::{Run, RunResult, StepResult, Subject};
 use crate::scenario::{IpFamilies, ProxyMode};
@@ -166,6 +168,7 @@ impl<A: Arm> Runner<A> {
         let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
         let mut observed = match &step.action {
             PreparedAction::Flows(plan) => self.flows(plan, expected)?,
+            PreparedAction::Kept(plan) => self.kept(plan, expected)?,
             PreparedAction::Resolve(plan) => self.resolve(plan, expected)?,
             PreparedAction::Script(plan) => {
                 let Scripted { mismatch, drops } = self.arm.script(plan)?;
@@ -221,6 +224,14 @@ impl<A: Arm> Runner<A> {
         Ok(Observed { flows, shares, distribution, drops: seen.drops, ..Observed::default() })
     }
 
+    /// The choices of these connections are made, so there is no distribution.
+    fn kept(&mut self, plan: &KeptPlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
+        let seen = self.arm.kept(plan)?;
+        let flows: Vec<_> = seen.flows.iter().map(|flow| self.observation(&plan.opened, flow)).collect();
+        let shares = shares::endpoint_shares(&flows, None, expected.endpoints.as_deref());
+        Ok(Observed { flows, shares, drops: seen.drops, ..Observed::default() })
+    }
+
     /// Queries one name after the other, until one exists or there is no response.
     fn resolve(&mut self, plan: &ResolvePlan, expected: &PreparedExpectation) -> Result<Observed, ArmError> {
         let distribution = match plan.queries.first() {
@@ -253,6 +264,7 @@ impl<A: Arm> Runner<A> {
             protocol: plan.transport,
             outcome: flow.outcome,
             via: plan.via.clone(),
+            connection: plan.keep.clone(),
             endpoint,
             source_seen: answer.map(|answer| answer.peer.ip()),
             reply_from: flow.reply_from,

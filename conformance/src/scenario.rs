@@ -209,6 +209,13 @@ pub enum Action {
     Connect(Connect),
     /// Plays a script of raw packets.
     Send(Send),
+    /// Sends another request on connections that an earlier step kept open.
+    SendAgain(SendAgain),
+    /// Closes connections that an earlier step kept open.
+    Close {
+        /// Their name.
+        name: String,
+    },
     /// Sends ICMP echo requests.
     Ping(Ping),
     /// Resolves a DNS name.
@@ -244,6 +251,17 @@ pub struct Connect {
     pub send: Option<u16>,
     /// Length of the response in bytes.
     pub receive: Option<u16>,
+    /// The name by which later steps use the connections, which stay open; closed after the response if absent.
+    pub keep: Option<String>,
+}
+
+/// Sends another request on connections that an earlier step kept open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendAgain {
+    /// The name of the connections.
+    pub name: String,
+    /// The client's timeout; 5 s by default.
+    pub timeout: Duration,
 }
 
 /// Sends raw packets and checks the replies.
@@ -395,7 +413,8 @@ impl Action {
     pub const fn keyword(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
-            Self::Send(_) => "send",
+            Self::Send(_) | Self::SendAgain(_) => "send",
+            Self::Close { .. } => "close",
             Self::Ping(_) => "ping",
             Self::Resolve(_) => "resolve",
             Self::Apply(_) => "apply",

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 83] = built_in![
+pub const SCENARIOS: [BuiltIn; 88] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -71,6 +71,8 @@ pub const SCENARIOS: [BuiltIn; 83] = built_in![
     "session-affinity-renewed",
     "session-affinity-per-service",
     "udp-removed-endpoint",
+    "kept-udp-endpoint-removed",
+    "kept-session-affinity",
     "conntrack-timeouts",
     "conntrack-default-timeouts",
     "dns",
@@ -78,10 +80,13 @@ pub const SCENARIOS: [BuiltIn; 83] = built_in![
     "conntrack-invalid",
     "conntrack-out-of-window",
     "connection-outlives-service",
+    "kept-rolling-update",
+    "kept-link-cut",
     "conntrack-port-reuse",
     "conntrack-syn-retry",
     "nat-syn-retry",
     "nat-source-port-clash",
+    "kept-masquerade-same-port",
     "masquerade-low-port",
     "martian-source",
     "route-localnet-off",

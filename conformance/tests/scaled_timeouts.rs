@@ -106,6 +106,7 @@ fn run(acts: &[Act], factor: u64) -> Vec<(Vec<RawFlow>, Vec<ConntrackObservation
                 }
             }
             PreparedAction::Script(_)
+            | PreparedAction::Kept(_)
             | PreparedAction::Resolve(_)
             | PreparedAction::Cluster(_)
             | PreparedAction::Look => unreachable!("not among these steps"),

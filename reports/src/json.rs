@@ -173,6 +173,7 @@ impl Flow {
             outcome,
             outcome_detail: detail,
             via: flow.via.clone(),
+            connection: flow.connection.clone(),
             endpoint: flow.endpoint.as_ref().map(ToString::to_string),
             source_seen: flow.source_seen.map(|addr| addr.to_string()),
             reply_from: flow.reply_from.map(|addr| addr.to_string()),

@@ -12,6 +12,7 @@ mod sequence;
 pub mod text;
 
 pub use alike::Alike;
+pub use fold::Folder;
 
 use crate::frame::Origins;
 use sim::hook::Hook;
@@ -38,7 +39,7 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Folds the events of a run.
     pub fn fold(events: &'a [TraceEvent]) -> Self {
-        fold::fold(events)
+        Folder::default().fold(events)
     }
 }
 

@@ -283,6 +283,34 @@ impl Sockets {
         }
     }
 
+    /// Closes a client that was kept open. The packets that close it are a flow of their own, with the outcome connected.
+    ///
+    /// # Errors
+    /// As for [`Sockets::send_again`].
+    pub fn close_kept(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        id: SocketId,
+        flow: FlowId,
+    ) -> Result<(), SendAgainError> {
+        let flows = &mut self.flows;
+        match self.table.get_mut(id) {
+            Some(Socket::Connection(connection)) => connection.begin_close(io, flows, flow)?,
+            Some(Socket::Udp(socket)) => socket.begin_close(io, flows, flow)?,
+            Some(Socket::Listener(_) | Socket::Request(_) | Socket::TimeWait(_) | Socket::Ping(_)) | None => {
+                return Err(SendAgainError::Closed);
+            }
+        }
+        self.close(io, id);
+        Ok(())
+    }
+
+    /// How a connection ended that a client kept open: its peer closed or reset it, or data was not acknowledged. `None`
+    /// while it is open, and after the client closed it.
+    pub fn ended(&self, id: SocketId) -> Option<Outcome> {
+        self.flows.ended(id)
+    }
+
     /// The stack could not send a packet of this socket. sendto(2) of UDP and ICMP returns the error, which ends the
     /// flow.
     ///

@@ -10,6 +10,7 @@ mod loss;
 mod pace;
 mod tables;
 
+use loss::Counted;
 use pace::{hastened, neigh_sysctls, new_devices};
 
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 use proxy_core::load::Load;
 
-use super::kernel::KernelArm;
-use super::sim::{CountersNeeded, Exchange, Shown, SimArm};
+use super::kernel::{KeptConnection, KernelArm};
+use super::sim::{CountersNeeded, Exchange, KeptExchange, Shown, SimArm};
 use super::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::counters::CounterListing;
@@ -26,7 +27,7 @@ use crate::disagreement::{Disagreement, DisagreementKind};
 use crate::frame::{Comparison, Frame, Observer, compare};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
-use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
+use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::Share;
@@ -47,6 +48,18 @@ const MOMENT: Duration = Duration::from_millis(1);
 struct Frames {
     sim: Vec<Frame>,
     kernel: Vec<Frame>,
+}
+
+/// What the kernel has shown of a connection.
+struct Observed<'a> {
+    /// When it began.
+    begun: Duration,
+    kernel: RawFlow,
+    frames: Vec<Frame>,
+    /// The node whose kube-proxy comes first.
+    via: Option<&'a str>,
+    /// Its number in the step.
+    number: u32,
 }
 
 /// The kernel, with the simulator beside it.
@@ -129,21 +142,50 @@ impl PairedArm {
         let before_losses = self.counters_before_losses()?;
         let begun = self.kernel.elapsed();
         let (kernel, frames) = self.kernel.run_flow(plan)?;
+        let shown = Observed { begun, kernel, frames, via: plan.via.as_deref(), number };
+        let (kernel, socket) = self.follow_flow(plan, shown, before_losses)?;
+        self.sim.keep(plan, socket);
+        Ok(kernel)
+    }
+
+    /// Sends a request on a kept connection on the kernel, or closes it, then the same on the simulator.
+    fn run_kept(
+        &mut self,
+        plan: &KeptPlan,
+        connection: KeptConnection,
+        exchange: KeptExchange<'_>,
+        number: u32,
+    ) -> Result<RawFlow, ArmError> {
+        let before_losses = self.counters_before_losses()?;
+        let begun = self.kernel.elapsed();
+        let (kernel, frames) = self.kernel.run_kept(plan, connection)?;
+        let shown = Observed { begun, kernel, frames, via: plan.opened.via.as_deref(), number };
+        self.follow_flow(&exchange, shown, before_losses).map(|(kernel, ())| kernel)
+    }
+
+    /// Runs on the simulator what the kernel has run, with the kernel's choices.
+    fn follow_flow<E: Exchange<Seen = RawFlow>>(
+        &mut self,
+        exchange: &E,
+        observed: Observed<'_>,
+        before_losses: Option<Counted>,
+    ) -> Result<(RawFlow, E::Rest), ArmError> {
+        let Observed { begun, kernel, frames, via, number } = observed;
         self.show_frames()?;
         let frames = self.without_lost(frames);
-        let mut shown = Shown::new(plan, kernel.clone(), &frames, self.listing);
+        let mut shown = Shown::new(exchange, kernel.clone(), &frames, self.listing);
         if kernel.answer.is_none() && before_losses.is_none() {
-            let nodes = self.nodes_on_the_way(&shown, plan.via.as_deref());
-            shown = self.with_tables(plan, shown, nodes, CountersNeeded::WithoutEntries)?;
+            let nodes = self.nodes_on_the_way(&shown, via);
+            shown = self.with_tables(exchange, shown, nodes, CountersNeeded::WithoutEntries)?;
         }
         // Synchronizes the simulator's clock to the start of the connection, so that state which depends on time, such
         // as tokens for ICMP errors, is equal.
         self.sim.catch_up(shown.begun().unwrap_or(begun))?;
         if let Some(before) = before_losses {
-            self.follow_through_losses(plan, shown, &before, Some(number))?;
-            return Ok(kernel);
+            let rest = self.follow_through_losses(exchange, shown, &before, Some(number))?;
+            return Ok((kernel, rest));
         }
-        let (sim, ()) = self.sim.follow(plan, &shown)?;
+        let (sim, rest) = self.sim.follow(exchange, &shown)?;
         if sim != kernel {
             self.note(DisagreementKind::Flow {
                 number,
@@ -151,7 +193,7 @@ impl PairedArm {
                 kernel: Box::new(kernel.clone()),
             });
         }
-        Ok(kernel)
+        Ok((kernel, rest))
     }
 
     /// The nodes where an exchange was seen, and the one where its client is or whose kube-proxy comes first.
@@ -416,6 +458,17 @@ impl Arm for &mut PairedArm {
         if let Some(sample) = sample {
             self.check_outcomes(sample, plan, &flows)?;
         }
+        Ok(Flows { flows, drops: None })
+    }
+
+    fn kept(&mut self, plan: &KeptPlan) -> Result<Flows, ArmError> {
+        let connections = self.kernel.kept_connections(plan);
+        let exchanges = self.sim.kept_exchanges(plan);
+        let mut flows = Vec::new();
+        for ((connection, exchange), number) in connections.into_iter().zip(exchanges).zip(1..) {
+            flows.push(self.run_kept(plan, connection, exchange, number)?);
+        }
+        self.compare_all()?;
         Ok(Flows { flows, drops: None })
     }
 

@@ -41,6 +41,7 @@ pub mod tool;
 mod unread;
 pub mod wiring;
 
+pub(crate) use machine::KeptConnection;
 pub use machine::KernelArm;
 pub use parallel::{side_by_side, timed};
 

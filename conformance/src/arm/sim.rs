@@ -3,7 +3,10 @@
 mod build;
 mod endless;
 mod follow;
+mod kept;
 mod script;
+
+pub(crate) use kept::KeptExchange;
 
 pub(crate) use follow::{COURSES_MAX, CountersNeeded, Exchange, LossyEnds, ScriptExchange, Shown};
 
@@ -18,7 +21,7 @@ use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
 use sim::ipset::IpsetOptions;
 use sim::netfilter::conntrack::{Entry, ListedEntry};
-use sim::socket::{ClientProtocol, ConnectError};
+use sim::socket::{ClientProtocol, ConnectError, FlowResult};
 use sim::time::Instant;
 use sim::trace::{Event, Kept, Level, PacketEvent, Terminal};
 use sim::tuple::{Direction, L4Key, Tuple};
@@ -31,14 +34,15 @@ use super::script::ScriptState;
 use super::{Arm, ArmError};
 use crate::netns::NetnsName;
 use crate::observation::{
-    Answer, ConntrackObservation, DropObservation, DropReason, Flows, IcmpKey, RawFlow, Scripted, Transport,
-    read_answer,
+    Answer, ConntrackObservation, DropObservation, DropReason, Flows, IcmpKey, Outcome, RawFlow, Scripted,
+    Transport, read_answer,
 };
-use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
+use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, NetnsNames, Recording};
 use crate::shares::Distribution;
 use crate::topology::{ListenerPlan, Topology, TopologyChange};
+use kept::KeptSockets;
 
 /// Idle time after the last connection of a step, in which it is closed on both sides.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -85,6 +89,8 @@ pub struct SimArm {
     syncs: BTreeMap<String, u32>,
     /// Connections of scripts that later steps continue, by sender.
     scripts: BTreeMap<NetnsName, ScriptState>,
+    /// Connections that later steps use, by name.
+    kept: BTreeMap<String, KeptSockets>,
     /// The last series of losses that was tried.
     loss_series: u32,
 }
@@ -103,6 +109,7 @@ impl SimArm {
             step_starts: Vec::new(),
             syncs: BTreeMap::new(),
             scripts: BTreeMap::new(),
+            kept: BTreeMap::new(),
             loss_series: 0,
         }
     }
@@ -248,7 +255,7 @@ impl SimArm {
             let mut world = world.fork();
             world.set_level(Level::Nothing);
             world.draws_mut().enumerate(path);
-            let (_, flow) = run_flow(&mut world, netns, plan)?;
+            let Ran { flow, .. } = run_flow(&mut world, netns, plan)?;
             let Some(path) = world.draws().enumerated() else { return Ok(None) };
             // If a link may lose frames, this path is one sample of many.
             let Some(weight) = path.weight() else { return Ok(None) };
@@ -317,7 +324,22 @@ impl Arm for SimArm {
         let mut ids = Vec::new();
         let mut flows = Vec::new();
         for _ in 0..plan.count {
-            let (id, flow) = run_flow(&mut self.world, netns, plan)?;
+            let Ran { id, flow, socket } = run_flow(&mut self.world, netns, plan)?;
+            ids.push(id);
+            flows.push(flow);
+            self.keep(plan, socket);
+        }
+        self.run_until(self.world.now() + SETTLING)?;
+        let drops = self.drops(&ids, start);
+        Ok(Flows { flows, drops })
+    }
+
+    fn kept(&mut self, plan: &KeptPlan) -> Result<Flows, ArmError> {
+        let start = self.world.trace().events().len();
+        let (mut ids, mut flows) = (Vec::new(), Vec::new());
+        for exchange in self.kept_exchanges(plan) {
+            let netns = self.id(&plan.opened.from)?;
+            let (id, flow) = exchange.run_in(&mut self.world, netns)?;
             ids.push(id);
             flows.push(flow);
         }
@@ -396,8 +418,26 @@ fn conntrack(world: &World, netns: NetnsId) -> Vec<ConntrackObservation> {
     rows.iter().filter_map(observation).collect()
 }
 
+/// The client socket of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeptSocket {
+    /// Its id, in the netns of the client.
+    id: SocketId,
+    /// Its source port.
+    port: u16,
+    /// The outcome of its first exchange. Without a socket, because connect(2) failed, it is also that of later ones.
+    outcome: Outcome,
+}
+
+/// A connection that was run.
+struct Ran {
+    id: FlowId,
+    flow: RawFlow,
+    socket: KeptSocket,
+}
+
 /// Runs one connection of the plan, from start to outcome.
-fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowId, RawFlow), ArmError> {
+fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<Ran, ArmError> {
     let spec = ConnectSpec {
         protocol: client_protocol(plan.transport)?,
         src_port: plan.source_port,
@@ -405,25 +445,32 @@ fn run_flow(world: &mut World, netns: NetnsId, plan: &FlowPlan) -> Result<(FlowI
         dst_port: plan.to.port(),
         request: plan.request.clone(),
         deadline: plan.timeout,
-        is_kept_open: false,
+        is_kept_open: plan.keep.is_some(),
         may_broadcast: false,
     };
     let flow = connect(world, netns, &spec).map_err(|error| {
         ArmError::Refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text))
     })?;
+    let result = finished(world, flow, plan)?;
+    let socket = KeptSocket { id: result.socket, port: result.local.1, outcome: result.outcome };
+    Ok(Ran { id: flow, flow: raw_flow(&result), socket })
+}
+
+/// Runs the world until a flow of the plan has an outcome.
+fn finished(world: &mut World, flow: FlowId, plan: &FlowPlan) -> Result<FlowResult, ArmError> {
     // A timer ends every flow at its deadline.
     let until = world.now() + plan.timeout + Duration::from_secs(1);
     let limit = world.run_until_finished(&[flow], until);
     endless::check(world, limit)?;
-    let Some(result) = world.take_flow_result(flow) else {
-        return Err(ArmError::Internal(format!(
-            "a flow to {} has no outcome after its deadline",
-            plan.to_text
-        )));
-    };
+    world.take_flow_result(flow).ok_or_else(|| {
+        ArmError::Internal(format!("a flow to {} has no outcome after its deadline", plan.to_text))
+    })
+}
+
+fn raw_flow(result: &FlowResult) -> RawFlow {
     let (answer, resolved) = result.reply.as_deref().map(read_answer).unwrap_or_default();
     let reply_from = result.reply_from.map(|(address, _)| address);
-    Ok((flow, RawFlow { outcome: result.outcome, answer, reply_from, resolved }))
+    RawFlow { outcome: result.outcome, answer, reply_from, resolved }
 }
 
 /// Connects as soon as a source port is free. A client with many connections to one destination uses up its ephemeral

@@ -19,6 +19,7 @@ fn flow(outcome: Outcome, answer: Option<(&str, IpAddr)>) -> FlowObservation {
         protocol: Transport::Tcp,
         outcome,
         via: None,
+        connection: None,
         endpoint: answer.map(|(name, _)| pod(name)),
         source_seen: answer.map(|(_, seen)| seen),
         reply_from: answer.map(|_| CLIENT),

@@ -86,6 +86,9 @@ pub struct TranslatedPort {
 pub enum FlowStart<'a> {
     /// SYNs, datagrams with this payload, or echo requests, all from this port or with this identifier.
     Request(&'a [u8], u16),
+    /// On a connection that was opened before: datagrams or segments with this payload, and segments that close. A node
+    /// that has forgotten the connection takes the first of them for the start of a flow.
+    Continued(&'a [u8], u16),
     /// These packets, each with its source: a raw socket can start a flow with anything. Responses of the sender's own
     /// servers start none.
     Known(&'a [(PacketId, Source)]),
@@ -96,6 +99,7 @@ impl FlowStart<'_> {
     fn source(&self, ip: &Ipv4<&[u8]>, id: PacketId) -> Option<Source> {
         match self {
             Self::Request(request, port) => is_request(ip, request).then_some((None, *port)),
+            Self::Continued(request, port) => continues(ip, request).then_some((None, *port)),
             Self::Known(packets) => packets.iter().find(|(known, _)| *known == id).map(|(_, src)| *src),
         }
     }
@@ -275,6 +279,16 @@ fn is_datagram(bytes: &[u8], request: &[u8]) -> bool {
     let Some((header, data)) = bytes.split_at_checked(UDP_HEADER_LEN) else { return false };
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
     length == UDP_HEADER_LEN + request.len() && request.starts_with(data)
+}
+
+/// True for a datagram with payload `request`, the segment with which it begins, or a FIN.
+fn continues(ip: &Ipv4<&[u8]>, request: &[u8]) -> bool {
+    let begins = |tcp: &Tcp<&[u8]>| !tcp.payload().is_empty() && request.starts_with(tcp.payload());
+    match ip.protocol() {
+        protocol::TCP => Tcp::new_checked(ip.payload())
+            .is_some_and(|tcp| tcp.flags().contains(TcpFlags::FIN) || begins(&tcp)),
+        _ => is_request(ip, request),
+    }
 }
 
 #[cfg(test)]

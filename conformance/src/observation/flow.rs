@@ -59,6 +59,8 @@ pub struct FlowObservation {
     pub outcome: Outcome,
     /// The node whose kube-proxy would choose the endpoint; `None` if the connection passes no node.
     pub via: Option<String>,
+    /// The name of a connection that the step keeps open, or that an earlier step has kept open.
+    pub connection: Option<String>,
     /// Who answered.
     pub endpoint: Option<EndpointName>,
     /// The source address that the endpoint saw.

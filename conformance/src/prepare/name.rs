@@ -59,6 +59,7 @@ impl Preparation {
                 source_port: None,
                 timeout: TIMEOUT,
                 via: via.clone(),
+                keep: None,
             })
         };
         let names = dns::candidates(name, namespace);

@@ -36,6 +36,28 @@ pub struct FlowPlan {
     pub timeout: Duration,
     /// The node whose kube-proxy would choose the endpoint, if the connection passes one.
     pub via: Option<String>,
+    /// The name by which later steps use the connections; closed after the response if absent.
+    pub keep: Option<String>,
+}
+
+/// What is done with connections that an earlier step kept open, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPlan {
+    /// Their name.
+    pub name: String,
+    /// What is done.
+    pub action: KeptAction,
+    /// The plan of the step that opened them, with the timeout of this step.
+    pub opened: FlowPlan,
+}
+
+/// What is done with a kept connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptAction {
+    /// Another request is sent, and its response awaited.
+    Send,
+    /// The connection is closed.
+    Close,
 }
 
 /// The queries for a name.

@@ -36,6 +36,8 @@ pub(super) fn last_uses(scenario: &Scenario) -> BTreeMap<String, usize> {
         Action::Send(Send { connection: ScriptConnection::New { name, .. }, .. }) => name.clone(),
         Action::Send(Send { connection: ScriptConnection::Continued(name), .. }) => Some(name.clone()),
         Action::Connect(_)
+        | Action::SendAgain(_)
+        | Action::Close { .. }
         | Action::Ping(_)
         | Action::Resolve(_)
         | Action::Apply(_)

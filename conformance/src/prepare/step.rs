@@ -10,7 +10,7 @@ use sim::socket::Sizes;
 use super::Preparation;
 use super::clock::{Clock, SETTLING};
 use super::expectation::PreparedExpectation;
-use super::plan::{FlowPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
+use super::plan::{FlowPlan, KeptAction, KeptPlan, REQUEST, ResolvePlan, ScriptPlan, StateChange};
 use super::resolve::{self, own_address};
 use super::script::last_uses;
 use crate::cluster::{Cluster, ClusterChange};
@@ -19,7 +19,7 @@ use crate::netns::NetnsName;
 use crate::observation::Transport;
 use crate::scenario::segment::ScriptLine;
 use crate::scenario::{
-    Action, Connect, FieldFault, Manifest, ObjectKey, Ping, ProxyMode, Reference, Scenario,
+    Action, Connect, FieldFault, Manifest, ObjectKey, Ping, ProxyMode, Reference, Scenario, SendAgain,
 };
 
 /// A validated step.
@@ -40,6 +40,8 @@ pub struct PreparedStep {
 pub enum PreparedAction {
     /// Connections or echo requests, one after the other.
     Flows(FlowPlan),
+    /// Requests on connections that are open, or the end of these.
+    Kept(KeptPlan),
     /// Raw packets and expected replies.
     Script(ScriptPlan),
     /// Name resolution.
@@ -83,10 +85,12 @@ impl Preparation {
             }
             if let Some(next) = next {
                 self.forget_scripts(&next);
+                self.forget_kept(&next);
                 cluster = next;
             }
             let flows = match &action {
                 PreparedAction::Flows(flows) => Some(flows),
+                PreparedAction::Kept(plan) => Some(&plan.opened),
                 PreparedAction::Resolve(plan) => plan.queries.first(),
                 PreparedAction::Script(_)
                 | PreparedAction::Cluster(_)
@@ -126,6 +130,14 @@ impl Preparation {
             Action::Resolve(resolve) => {
                 self.resolve(index, &path, resolve, cluster).map(PreparedAction::Resolve).map(unchanged)
             }
+            Action::SendAgain(SendAgain { name, timeout }) => {
+                let path = format!("{path}.continue");
+                self.kept(&path, name, KeptAction::Send, *timeout).map(PreparedAction::Kept).map(unchanged)
+            }
+            Action::Close { name } => self
+                .kept(&path, name, KeptAction::Close, Duration::ZERO)
+                .map(PreparedAction::Kept)
+                .map(unchanged),
             Action::Apply(manifests) => {
                 let objects = self.read_objects(manifests)?;
                 let next = self.settled(cluster.apply(objects.clone()))?;
@@ -150,7 +162,7 @@ impl Preparation {
         let to = self.found(&format!("{path}.to"), to);
         let (from, to) = (from?, to?);
         let via = resolve::via(cluster, &from, *to.ip());
-        Some(FlowPlan {
+        let plan = FlowPlan {
             client: own_address(cluster, &from)?.into(),
             from,
             from_text: connect.from.to_string(),
@@ -162,7 +174,10 @@ impl Preparation {
             source_port: connect.source_port,
             timeout: connect.timeout,
             via,
-        })
+            keep: connect.keep.clone(),
+        };
+        self.keep(&plan, cluster);
+        Some(plan)
     }
 
     fn ping(&mut self, path: &str, ping: &Ping, cluster: &Cluster) -> Option<FlowPlan> {
@@ -182,6 +197,7 @@ impl Preparation {
             source_port: None,
             timeout: ping.timeout,
             via,
+            keep: None,
         })
     }
 
@@ -279,6 +295,10 @@ fn longest(action: &PreparedAction) -> Duration {
         PreparedAction::Flows(plan) => {
             let one = plan.timeout.saturating_add(SETTLING);
             one.saturating_mul(plan.count).saturating_add(SETTLING)
+        }
+        PreparedAction::Kept(plan) => {
+            let one = plan.opened.timeout.saturating_add(SETTLING);
+            one.saturating_mul(plan.opened.count).saturating_add(SETTLING)
         }
         PreparedAction::Resolve(plan) => {
             let queries = plan.queries.iter().map(|query| query.timeout.saturating_add(SETTLING));

@@ -101,6 +101,9 @@ fn with_step(step: &str) -> String {
 /// A script whose connection later steps continue.
 const NAMED: &str = "send: {connection: kept, from: client, to: pod/web-0:80, segments: ['> S 0:0(0)']}";
 
+/// Connections that stay open.
+const KEPT: &str = "connect: {from: client, to: service/web, count: 2, keep: pool}";
+
 fn continued(name: &str, line: &str) -> String {
     format!("send: {{continue: {name}, segments: ['{line}']}}")
 }
@@ -170,6 +173,15 @@ mistakes! {
     connection_named_twice: with_step(&format!("{NAMED}\n  - {NAMED}"));
     connection_beside_an_open_one: with_step(&format!("{NAMED}\n  - send: {{from: client, to: pod/web-0:81, segments: ['> S 0:0(0)']}}\n  - {}", continued("kept", "> R 1:1(0)")));
     connection_whose_sender_is_gone: with_step(&format!("send: {{connection: kept, from: pod/web-0, to: client:80, segments: ['> S 0:0(0)']}}\n  - delete: pod/web-0\n  - {}", continued("kept", "> R 1:1(0)")));
+    script_without_segments: with_step(&format!("{NAMED}\n  - send: {{continue: kept}}"));
+    kept_with_segments_and_ends: with_step(&format!("{KEPT}\n  - send: {{continue: pool, to: pod/web-0:80, segments: ['> S 0:0(0)']}}"));
+    kept_named_twice: with_step(&format!("{KEPT}\n  - {KEPT}"));
+    kept_by_another_name: with_step(&format!("{KEPT}\n  - send: {{continue: pol}}\n  - close: pools"));
+    kept_and_closed_before: with_step(&format!("{KEPT}\n  - close: pool\n  - send: {{continue: pool}}\n  - close: pool"));
+    kept_whose_client_is_gone: with_step("connect: {from: pod/web-0, to: client:80, keep: pool}\n  - delete: pod/web-0\n  - send: {continue: pool}");
+    kept_by_a_step_with_an_error: with_step("connect: {from: client, to: pod/web-9:80, keep: pool}\n  - send: {continue: pool}");
+    close_of_a_script: with_step(&format!("{NAMED}\n  - close: kept"));
+    close_with_an_endpoint: with_step(&format!("{KEPT}\n  - {{close: pool, expect: {{endpoints: {{pod/web-0: 1}}, sourceSeen: client}}}}"));
     send_with_an_outcome: with_step("{send: {from: client, to: pod/web-0:80, segments: ['> S 0:0(0)']}, expect: {outcome: connected}}");
     resolve_without_dns_service: with_step("resolve: {from: client, name: web}");
     resolve_of_no_name: with_step("resolve: {from: client, name: web..default}");
@@ -236,6 +248,7 @@ fn a_script_continues_where_its_connection_left_off() {
     let plans = prepared.steps.iter().filter_map(|step| match &step.action {
         PreparedAction::Script(plan) => Some(plan),
         PreparedAction::Flows(_)
+        | PreparedAction::Kept(_)
         | PreparedAction::Resolve(_)
         | PreparedAction::Cluster(_)
         | PreparedAction::Set { .. }

@@ -75,6 +75,68 @@ fn what_works_without_services() {
 }
 
 #[test]
+fn kept_connections_go_on_and_end() {
+    let run = run_steps(
+        "bridge",
+        "
+  - connect: {from: pod/client, to: pod/near:80, count: 2, keep: tcp}
+    expect: {outcome: connected, endpoints: {pod/near: 1}, conntrack: [{on: node-1, protocol: tcp, entries: 2}]}
+  - connect: {from: pod/client, to: pod/near:53, protocol: udp, keep: udp}
+    expect: {outcome: connected}
+  - connect: {from: pod/client, to: pod/near:81, keep: never}
+    expect: {outcome: refused/tcp-reset}
+  - connect: {from: pod/client, to: pod/far:80, keep: cut}
+    expect: {outcome: connected}
+  - sleep: 1h
+  - send: {continue: tcp}
+    expect: {outcome: connected, endpoints: {pod/near: 1}, sourceSeen: client, conntrack: [{on: node-1, protocol: tcp, entries: 3}]}
+  - set: {pod/far: {link: {loss: 1}}}
+  - send: {continue: cut, timeout: 1s}
+    expect: {outcome: timeout, dropped: {on: node-2, reason: LinkLoss}}
+  - send: {continue: udp}
+    expect: {outcome: connected, endpoints: {pod/near: 1}}
+  - set: {pod/far: {link: {loss: 0}}}
+  - delete: pod/near
+  - send: {continue: tcp}
+    expect: {outcome: reset, endpoints: {}}
+  - send: {continue: udp, timeout: 1s}
+    expect: {outcome: timeout}
+  - close: tcp
+    expect: {outcome: reset}
+  - close: udp
+    expect: {outcome: connected}
+  - close: cut
+    expect: {outcome: timeout}
+  - close: never
+    expect: {outcome: refused/tcp-reset}
+",
+    );
+    assert_eq!(failures(&run), "");
+    let counts: Vec<usize> = run.result.steps.iter().map(|step| step.flows.len()).collect();
+    assert_eq!(counts, [2, 1, 1, 1, 0, 2, 0, 1, 1, 0, 0, 2, 1, 2, 1, 1, 1]);
+    let named = run.result.steps[5].flows.iter().all(|flow| flow.connection.as_deref() == Some("tcp"));
+    assert!(named);
+    // Endpoints were chosen before.
+    assert!(run.result.steps[5].shares.iter().all(|share| share.weight.is_none()));
+}
+
+#[test]
+fn kept_connections_end_with_their_client() {
+    let run = run_steps(
+        "bridge",
+        "
+  - connect: {from: pod/client, to: pod/far:80, count: 3, keep: tcp}
+  - delete: pod/client
+  - sleep: 1s
+    expect: {conntrack: [{on: node-2, protocol: tcp, status: replied, entries: 3}]}
+  - sleep: 2m
+    expect: {conntrack: [{on: node-2, protocol: tcp, entries: 0}]}
+",
+    );
+    assert_eq!(failures(&run), "");
+}
+
+#[test]
 fn where_a_link_loses_frames_counts_decide() {
     let connect = |count: u32, outcomes: &str| {
         format!(

@@ -103,6 +103,7 @@ pub(super) struct RawStep {
     pub(super) name: Option<String>,
     pub(super) connect: Option<RawConnect>,
     pub(super) send: Option<RawSend>,
+    pub(super) close: Option<String>,
     pub(super) ping: Option<RawPing>,
     pub(super) resolve: Option<RawResolve>,
     /// Parsed from the tree, because that depends on each manifest's kind.
@@ -124,6 +125,7 @@ pub(super) struct RawConnect {
     pub(super) timeout: Option<ScalarText>,
     pub(super) send: Option<u32>,
     pub(super) receive: Option<u32>,
+    pub(super) keep: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,7 +139,7 @@ pub(super) struct RawSend {
     pub(super) protocol: Option<String>,
     pub(super) source_port: Option<u16>,
     pub(super) timeout: Option<ScalarText>,
-    pub(super) segments: Vec<String>,
+    pub(super) segments: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -68,8 +68,19 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
 #[derive(Default)]
 struct Reader {
     faults: Vec<FieldFault>,
-    /// Named connections of scripts so far, with their protocols.
-    connections: BTreeMap<String, ScriptProtocol>,
+    /// Named connections so far.
+    connections: BTreeMap<String, NamedConnection>,
+}
+
+/// What a name of a connection means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedConnection {
+    /// That of a script, with this protocol.
+    Script(ScriptProtocol),
+    /// Connections that a step keeps open.
+    Kept,
+    /// Such connections, closed by a later step.
+    Closed,
 }
 
 impl Reader {

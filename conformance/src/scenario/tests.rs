@@ -51,6 +51,9 @@ spec:
     - ping: {from: node/node-1, to: 10.96.0.1}
     - resolve: {from: pod/web-0, name: web.default.svc.cluster.local}
     - send: {from: client, to: "pod/web-0:80", sourcePort: 4001, segments: ["> S 0:0(0) win 64240", "< S. 0:0(0) ack 1"]}
+    - connect: {from: client, to: "pod/web-0:80", count: 3, keep: pool}
+    - send: {continue: pool, timeout: 1s}
+    - close: pool
     - apply: {apiVersion: v1, kind: Service, metadata: {name: a}}
     - apply: [{apiVersion: v1, kind: Service, metadata: {name: a}}]
     - delete: pod/web-0

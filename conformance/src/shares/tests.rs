@@ -15,6 +15,7 @@ fn flow(outcome: Outcome, endpoint: Option<&str>) -> FlowObservation {
         protocol: Transport::Tcp,
         outcome,
         via: None,
+        connection: None,
         endpoint: endpoint.map(pod),
         source_seen: None,
         reply_from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),

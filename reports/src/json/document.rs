@@ -148,6 +148,8 @@ pub struct Flow {
     pub outcome_detail: Option<String>,
     /// The first node whose rules saw the first packet.
     pub via: Option<String>,
+    /// The name of a connection that stays open after its step, or that an earlier step has kept open; null for others.
+    pub connection: Option<String>,
     /// Who answered: `pod/NAME`, or `IP:port` for an address that belongs to no Pod.
     pub endpoint: Option<String>,
     /// The source address that the endpoint saw.
@@ -167,7 +169,7 @@ pub struct Share {
     /// weight, or no simple fraction is close enough.
     pub exact: Option<String>,
     /// Exact probability, computed by enumerating every random decision of the rules; null on arms that cannot do this,
-    /// for echo requests, and where a link may lose frames.
+    /// for echo requests, for requests on kept connections, and where a link may lose frames.
     pub weight: Option<String>,
     /// The observed share of the connections.
     pub sampled: f64,

@@ -24,7 +24,13 @@ pub(super) fn write(f: &mut Formatter<'_>, palette: Palette, flows: &[FlowObserv
         let FlowObservation { from, to, protocol, .. } = flow;
         let style = palette.style(outcome_tone(flow.outcome));
         let outcome = format_args!("{style}{}{style:#}", outcome_text(flow.outcome));
-        writeln!(f, "  {count:>width$} x {} {from} -> {to}: {outcome}{}", protocol.name(), details(flow))?;
+        let kept = flow.connection.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+        writeln!(
+            f,
+            "  {count:>width$} x {} {from} -> {to}{kept}: {outcome}{}",
+            protocol.name(),
+            details(flow)
+        )?;
     }
     Ok(())
 }

@@ -8,12 +8,22 @@ use sim::time::Instant;
 use sim::trace::{Event, HookEvent, NatEvent, PacketEvent, RuleAction, RuleEvent, SocketEvent, TraceEvent};
 use std::collections::BTreeMap;
 
-pub(super) fn fold(events: &[TraceEvent]) -> Walk<'_> {
-    let mut fold = Fold::default();
-    for event in events {
-        fold.take(event);
+/// Folds the events of a run part by part, such as step by step. Connections may go on from one part to the next.
+#[derive(Debug, Default)]
+pub struct Folder {
+    sequences: Sequences,
+}
+
+impl Folder {
+    /// Folds the events that follow those of the last call.
+    pub fn fold<'a>(&mut self, events: &'a [TraceEvent]) -> Walk<'a> {
+        let mut fold = Fold { sequences: std::mem::take(&mut self.sequences), ..Fold::default() };
+        for event in events {
+            fold.take(event);
+        }
+        self.sequences = std::mem::take(&mut fold.sequences);
+        fold.finish()
     }
-    fold.finish()
 }
 
 #[derive(Default)]

@@ -12,28 +12,28 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// One end of a connection, as seen in its own netns.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct End {
     netns: NetnsId,
     own: (IpAddr, u16),
     peer: (IpAddr, u16),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Opener,
     Listener,
 }
 
 /// Connections, indexed by their ends and by their packets.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Sequences {
     connections: Vec<Connection>,
     ends: BTreeMap<End, (usize, Side)>,
     packets: BTreeMap<PacketId, (usize, Side)>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Connection {
     opener: u32,
     listener: u32,

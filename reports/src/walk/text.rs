@@ -96,7 +96,8 @@ impl WalkText<'_> {
                 writeln!(f, "  {}", self.paint(outcome_tone(outcome), outcome_text(outcome)))?;
             }
             (None, Some(_)) => writeln!(f, "  in flight when the run ended")?,
-            (None, None) => writeln!(f, "  raw packets")?,
+            (None, None) if is_injected(flow) => writeln!(f, "  raw packets")?,
+            (None, None) => writeln!(f, "  of an earlier step")?,
         }
         for it in &flow.acceptances {
             let (name, local) = (self.names.netns(it.netns), socket_addr(it.local));
@@ -200,6 +201,12 @@ fn unwanted_copy<'a>(journey: &'a Journey<'_>) -> Option<&'a Ending> {
         Terminal::Dropped(DropReason::ArpNotForUs | DropReason::OtherHost | DropReason::NotForUs)
     );
     (is_copy && is_unwanted).then_some(ending)
+}
+
+/// True for the flow of a script in this part of the run.
+fn is_injected(flow: &FlowWalk<'_>) -> bool {
+    let mut beginnings = flow.journeys.iter().filter_map(|journey| journey.beginning);
+    beginnings.any(|beginning| beginning.origin == Origin::Injected)
 }
 
 /// `(answers packet 3)`: how a packet relates to others, unless it simply comes from a socket.

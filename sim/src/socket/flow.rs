@@ -56,7 +56,7 @@ pub struct ClientSpec {
     pub dst_port: u16,
     /// The exchange.
     pub request: Request,
-    /// Keep the socket open after the reply or timeout, for `Sockets::send_again`.
+    /// Keep the socket open for `Sockets::send_again`: TCP after the reply, other protocols also after a timeout.
     pub is_kept_open: bool,
 }
 
@@ -91,15 +91,27 @@ pub struct FlowResult {
 
 /// The finished flows of a netns. Only for lookup; never iterated.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flows(FxHashMap<FlowId, FlowResult>);
+pub(super) struct Flows {
+    results: FxHashMap<FlowId, FlowResult>,
+    /// How connections ended that were kept open.
+    ended: FxHashMap<SocketId, Outcome>,
+}
 
 impl Flows {
     pub(super) fn result(&self, flow: FlowId) -> Option<&FlowResult> {
-        self.0.get(&flow)
+        self.results.get(&flow)
     }
 
     pub(super) fn take(&mut self, flow: FlowId) -> Option<FlowResult> {
-        self.0.remove(&flow)
+        self.results.remove(&flow)
+    }
+
+    pub(super) fn ended(&self, socket: SocketId) -> Option<Outcome> {
+        self.ended.get(&socket).copied()
+    }
+
+    pub(super) fn set_ended(&mut self, socket: SocketId, outcome: Outcome) {
+        self.ended.insert(socket, outcome);
     }
 }
 
@@ -149,6 +161,18 @@ impl Pending {
         Self { result, request: bytes }
     }
 
+    /// The flow of a client that closes its socket: it begins and ends at once.
+    pub(super) fn close(
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        flow: FlowId,
+        (socket, protocol): (SocketId, ClientProtocol),
+        (local, remote): (Endpoint, Endpoint),
+    ) {
+        let request = Request { flow, bytes: Vec::new(), deadline: Duration::ZERO };
+        Self::open(io, socket, protocol, local, remote, request).finish(io, flows, Outcome::Connected);
+    }
+
     pub(super) const fn flow(&self) -> FlowId {
         self.result.flow
     }
@@ -179,6 +203,6 @@ impl Pending {
         self.result.outcome = outcome;
         self.result.finished = io.cx.now;
         io.cx.record_flow(None, || Event::Socket(SocketEvent::Finished { flow, socket, outcome }));
-        flows.0.insert(flow, self.result);
+        flows.results.insert(flow, self.result);
     }
 }

@@ -3,6 +3,7 @@
 
 mod exchanges;
 mod icmp;
+mod kept;
 mod laws;
 mod loss;
 mod pair;

@@ -159,6 +159,22 @@ impl UdpSocket {
         !connected.client.is_kept_open
     }
 
+    /// The flow that ends a client which was kept open; it has no packets.
+    pub(super) fn begin_close(
+        &self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        flow: FlowId,
+    ) -> Result<(), SendAgainError> {
+        let Role::Client(connected) = &self.role else { return Err(SendAgainError::Closed) };
+        if connected.client.pending.is_some() {
+            return Err(SendAgainError::Pending);
+        }
+        let ends = (connected.local, connected.remote);
+        Pending::close(io, flows, flow, (self.id, ClientProtocol::Udp), ends);
+        Ok(())
+    }
+
     /// The exchange waiting for a reply, if any.
     pub(super) const fn pending_mut(&mut self) -> Option<&mut Pending> {
         match &mut self.role {

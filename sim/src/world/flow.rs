@@ -9,6 +9,7 @@ use crate::socket::{
 };
 use crate::stack::{ip_output, transport};
 use crate::time::Duration;
+use crate::trace::Outcome;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A connection or request.
@@ -86,6 +87,25 @@ impl World {
         })?;
         self.flows.insert(flow, netns);
         Ok(flow)
+    }
+
+    /// Closes a socket that an earlier flow kept open (`close(2)`). The packets that close it are a new flow, whose outcome is
+    /// connected: it was open until now.
+    ///
+    /// # Errors
+    /// As for [`World::send_again`].
+    pub fn close(&mut self, netns: NetnsId, socket: SocketId) -> Result<FlowId, SendAgainError> {
+        let flow = self.next_flow();
+        self.with_netns(netns, |ns, cx| {
+            transport::with_sockets(ns, cx, |sockets, io| sockets.close_kept(io, socket, flow))
+        })?;
+        self.flows.insert(flow, netns);
+        Ok(flow)
+    }
+
+    /// How a connection ended that an earlier flow kept open; see [`crate::socket::Sockets::ended`].
+    pub fn ended(&self, netns: NetnsId, socket: SocketId) -> Option<Outcome> {
+        self.netns(netns).sockets.ended(socket)
     }
 
     pub(super) fn next_flow(&mut self) -> FlowId {

@@ -1,11 +1,14 @@
 //! Clients: one connection, datagram or echo request and its response, from inside a namespace, and the outcome.
 
+mod kept;
 mod ping;
 mod tcp;
 mod udp;
 
+pub(super) use kept::{Keeper, KeptId};
+
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,8 @@ pub struct ClientRequest {
     pub bytes: Vec<u8>,
     /// The time from the start to the response.
     pub timeout: Duration,
+    /// The connection stays open after the exchange.
+    pub is_kept: bool,
 }
 
 /// The outcome as seen through the socket.
@@ -81,7 +86,14 @@ pub enum ClientError {
     },
 }
 
-/// Runs one exchange, on a thread for clients.
+/// The socket of a connection that stays open.
+#[derive(Debug)]
+pub(super) enum KeptSocket {
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+}
+
+/// Runs one exchange, on a thread for clients. Returns the socket too if it is to be kept and is still usable.
 ///
 /// # Errors
 /// If the namespace cannot be entered, or the kernel does not support the socket. Failures of the exchange itself are
@@ -90,7 +102,7 @@ pub(super) fn exchange(
     netns: &LabNetns,
     request: &ClientRequest,
     prompt: &Prompt,
-) -> Result<Report, ClientError> {
+) -> Result<(Report, Option<KeptSocket>), ClientError> {
     let opened = netns.enter(|| match request.protocol {
         Transport::Tcp => open(SockType::Stream, SockProtocol::Tcp, request.source_port),
         Transport::Udp => open(SockType::Datagram, SockProtocol::Udp, request.source_port),
@@ -101,9 +113,19 @@ pub(super) fn exchange(
     // A socket stays in its namespace, whatever thread uses it.
     let result = opened.and_then(|socket| {
         prompt.run(move || match asked.protocol {
-            Transport::Tcp => tcp::exchange(socket, &asked, deadline),
-            Transport::Udp => udp::exchange(socket, &asked, deadline),
-            Transport::Icmp => ping::exchange(&socket, &asked, deadline),
+            Transport::Tcp => {
+                let mut stream = TcpStream::from(socket);
+                let report = tcp::exchange(&mut stream, &asked, deadline)?;
+                let is_kept = asked.is_kept && report.end == End::Answered;
+                Ok((report, is_kept.then_some(KeptSocket::Tcp(stream))))
+            }
+            Transport::Udp => {
+                let socket = UdpSocket::from(socket);
+                let report = udp::exchange(&socket, &asked, deadline)?;
+                let is_kept = asked.is_kept && socket.peer_addr().is_ok();
+                Ok((report, is_kept.then_some(KeptSocket::Udp(socket))))
+            }
+            Transport::Icmp => ping::exchange(&socket, &asked, deadline).map(|report| (report, None)),
             Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
         })
     });

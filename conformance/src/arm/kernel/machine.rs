@@ -1,5 +1,10 @@
 //! The arm: executes the steps of a scenario in a lab.
 
+mod kept;
+
+pub(crate) use kept::KeptConnection;
+use kept::KeptConnections;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -13,7 +18,7 @@ use proxy_core::objects::Protocol;
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 
 use super::capture::{Capture, merge};
-use super::client::{ClientRequest, End, Report, exchange};
+use super::client::{ClientRequest, End, Keeper, Report, exchange};
 use super::clocks::Clocks;
 use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
@@ -33,7 +38,7 @@ use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{Frame, FrameDirection};
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Flows, Mismatch, RawFlow, Scripted, Transport, read_answer};
-use crate::prepare::{FlowPlan, ScriptPlan, StateChange};
+use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
 use crate::scenario::LinkState;
@@ -68,6 +73,8 @@ pub struct KernelArm {
     clocks: Clocks,
     /// Connections of scripts that later steps continue, by sender.
     scripts: BTreeMap<NetnsName, OpenScript>,
+    /// Connections that later steps use, by name.
+    kept: BTreeMap<String, KeptConnections>,
     // Sockets keep a namespace alive, so they must be dropped before the lab: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -75,6 +82,8 @@ pub struct KernelArm {
 /// State that exists once the lab is built.
 #[derive(Debug)]
 struct Running {
+    /// Started with the first connection.
+    keeper: Option<Keeper>,
     captures: BTreeMap<String, Capture>,
     clients: Prompt,
     servers: Servers,
@@ -93,6 +102,7 @@ impl KernelArm {
             down: DownEnds::new(),
             clocks: Clocks::begin(),
             scripts: BTreeMap::new(),
+            kept: BTreeMap::new(),
             running: None,
         }
     }
@@ -227,6 +237,9 @@ impl KernelArm {
             };
             let ended: Vec<_> = self.ports.keys().filter(|key| is_ended(key)).cloned().collect();
             ended.iter().try_for_each(|(netns, listener)| self.close(netns, listener))?;
+            if port.is_none() {
+                self.end_clients(netns)?;
+            }
         }
         if has_ended { self.sleep(TEARDOWN) } else { Ok(()) }
     }
@@ -234,7 +247,7 @@ impl KernelArm {
     /// Reads the captures; returns the number of frames. Fails if they are not trustworthy: a stopped server or a
     /// changed clock would look like differences.
     fn drain(&mut self) -> Result<usize, ArmError> {
-        let Some(Running { captures, lab, servers, clients: _ }) = self.running.as_mut() else {
+        let Some(Running { captures, lab, servers, keeper: _, clients: _ }) = self.running.as_mut() else {
             return Ok(0);
         };
         let mut drained = Vec::with_capacity(captures.len());
@@ -270,26 +283,27 @@ impl KernelArm {
 
     /// Runs one connection of the plan, and returns the frames captured meanwhile.
     pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
-        let request = ClientRequest {
-            protocol: plan.transport,
-            to: ipv4_only(plan.to)?,
-            source_port: plan.source_port,
-            bytes: plan.request.clone(),
-            timeout: plan.timeout,
-        };
+        let request = request(plan)?;
         let start = self.frames.len();
         let clients = &self.running()?.clients;
-        let report = exchange(self.netns(&plan.from)?, &request, clients).map_err(|error| {
+        let (report, socket) = exchange(self.netns(&plan.from)?, &request, clients).map_err(|error| {
             refused(format!("{} cannot connect to {}: {error}", plan.from_text, plan.to_text), &error)
         })?;
+        let seen = self.seen_since(start, report.end)?;
+        let flow = raw_flow(&request, &report, &plan.from.to_string(), &seen);
+        self.keep(plan, socket, flow.outcome)?;
+        Ok((flow, seen))
+    }
+
+    /// The frames since this one, when an exchange has ended like this.
+    fn seen_since(&mut self, start: usize, end: End) -> Result<Vec<Frame>, ArmError> {
         self.drain()?;
-        if report.end != End::Answered {
+        if end != End::Answered {
             // A FIN may still be in flight.
             thread::sleep(ON_ITS_WAY);
             self.drain()?;
         }
-        let seen = self.frames[start..].to_vec();
-        Ok((raw_flow(&request, &report, &plan.from.to_string(), &seen), seen))
+        Ok(self.frames[start..].to_vec())
     }
 
     /// Runs the script of the plan, and returns when it sent, and the frames captured meanwhile.
@@ -348,7 +362,7 @@ impl Arm for KernelArm {
         }
         let servers = Servers::start().map_err(|error| failed(&error))?;
         let clients = Prompt::start("clients").map_err(|error| failed(&error))?;
-        self.running = Some(Running { captures, clients, servers, lab });
+        self.running = Some(Running { keeper: None, captures, clients, servers, lab });
         self.clocks = Clocks::begin();
         for (netns, plan) in &topology.netns {
             for listener in &plan.listeners {
@@ -434,6 +448,14 @@ impl Arm for KernelArm {
         Ok(Flows { flows, drops: None })
     }
 
+    fn kept(&mut self, plan: &KeptPlan) -> Result<Flows, ArmError> {
+        let connections = self.kept_connections(plan);
+        let flow = |connection| self.run_kept(plan, connection).map(|(flow, _)| flow);
+        let flows = connections.into_iter().map(flow).collect::<Result<_, _>>()?;
+        self.settle()?;
+        Ok(Flows { flows, drops: None })
+    }
+
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError> {
         let (mismatch, ..) = self.run_script(plan)?;
         self.settle()?;
@@ -466,6 +488,17 @@ impl Arm for KernelArm {
         self.drain()?;
         Ok((None, None))
     }
+}
+
+fn request(plan: &FlowPlan) -> Result<ClientRequest, ArmError> {
+    Ok(ClientRequest {
+        protocol: plan.transport,
+        to: ipv4_only(plan.to)?,
+        source_port: plan.source_port,
+        bytes: plan.request.clone(),
+        timeout: plan.timeout,
+        is_kept: plan.keep.is_some(),
+    })
 }
 
 fn raw_flow(request: &ClientRequest, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {

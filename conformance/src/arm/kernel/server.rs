@@ -308,7 +308,7 @@ fn serve(mut desk: Desk, woken: &UnixStream, orders: &Receiver<Order>) {
 }
 
 /// Drains the wake-up socket; false at its end.
-fn is_going_on(mut woken: &UnixStream) -> bool {
+pub(super) fn is_going_on(mut woken: &UnixStream) -> bool {
     let mut buffer = [0; 64];
     loop {
         match woken.read(&mut buffer) {

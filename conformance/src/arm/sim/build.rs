@@ -244,6 +244,9 @@ impl SimArm {
             for socket in ended.iter().filter_map(|key| self.servers.remove(key)) {
                 self.world.exit(id, socket);
             }
+            if port.is_none() {
+                self.end_clients(netns)?;
+            }
         }
         if has_ended { self.run_until(self.world.now() + TEARDOWN) } else { Ok(()) }
     }

@@ -20,7 +20,7 @@ use sim::world::World;
 use loss::Losses;
 
 use super::script::run_script;
-use super::{PATHS_MAX, SimArm, conntrack, run_flow};
+use super::{KeptSocket, PATHS_MAX, SimArm, conntrack, run_flow};
 use crate::arm::ArmError;
 use crate::arm::script::{ScriptState, known_packets};
 use crate::counters::{CounterListing, RuleCounter, counted_since};
@@ -69,7 +69,7 @@ pub(crate) trait Exchange {
 
 impl Exchange for FlowPlan {
     type Seen = RawFlow;
-    type Rest = ();
+    type Rest = KeptSocket;
 
     fn from(&self) -> &NetnsName {
         &self.from
@@ -91,8 +91,8 @@ impl Exchange for FlowPlan {
         seen.to_string()
     }
 
-    fn run(&self, world: &mut World, netns: NetnsId) -> Result<(RawFlow, ()), ArmError> {
-        run_flow(world, netns, self).map(|(_, flow)| (flow, ()))
+    fn run(&self, world: &mut World, netns: NetnsId) -> Result<(RawFlow, KeptSocket), ArmError> {
+        run_flow(world, netns, self).map(|ran| (ran.flow, ran.socket))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads `spec.steps`.
 
+mod named;
 mod send;
 
 use std::time::Duration;
@@ -7,12 +8,12 @@ use std::time::Duration;
 use proxy_core::objects::{Kind, Protocol};
 use sim::socket::Sizes;
 
-use super::{FieldFault, Reader, nearest};
+use super::{FieldFault, NamedConnection, Reader, nearest};
 use crate::scenario::document::{self, OneOrMany};
 use crate::scenario::reference::{ObjectName, is_name};
 use crate::scenario::{
     Action, Connect, Expectation, LinkState, Manifest, ObjectKey, PAYLOAD_MAX, Ping, RECEIVE_MIN, Resolve,
-    ScriptConnection, Send, SetChange, SetChangeKind, Step, Target,
+    ScriptConnection, Send, SendAgain, SetChange, SetChangeKind, Step, Target,
 };
 use crate::yaml::{Node, Value};
 
@@ -42,7 +43,7 @@ impl Reader {
             None if expect.is_some() => Action::Expect,
             None => {
                 let fault = FieldFault::new("this step has no action").expected(
-                    "one of connect, send, ping, resolve, apply, delete, set, sleep, or an expectation",
+                    "one of connect, send, close, ping, resolve, apply, delete, set, sleep, or an expectation",
                 );
                 self.fault(path, fault);
                 return None;
@@ -60,7 +61,10 @@ impl Reader {
             actions.push(self.connect(&format!("{path}.connect"), &connect).map(Action::Connect));
         }
         if let Some(send) = raw.send.take() {
-            actions.push(self.send(&format!("{path}.send"), &send).map(Action::Send));
+            actions.push(self.send(&format!("{path}.send"), &send));
+        }
+        if let Some(name) = raw.close.take() {
+            actions.push(self.close(&format!("{path}.close"), name));
         }
         if let Some(ping) = raw.ping.take() {
             actions.push(self.ping(&format!("{path}.ping"), &ping).map(Action::Ping));
@@ -112,9 +116,13 @@ impl Reader {
         }
         let send = self.payload(&format!("{path}.send"), raw.send, Sizes::SEND_MIN);
         let receive = self.payload(&format!("{path}.receive"), raw.receive, RECEIVE_MIN);
+        if let Some(name) = &raw.keep {
+            self.name_connection(&format!("{path}.keep"), name, NamedConnection::Kept);
+        }
         let (from, to, protocol, count) = (from?, to?, protocol?, count?);
-        let (source_port, timeout) = (raw.source_port, timeout?);
-        Some(Connect { from, to, protocol, count, source_port, timeout, send: send?, receive: receive? })
+        let (source_port, timeout, keep) = (raw.source_port, timeout?, raw.keep.clone());
+        let (send, receive) = (send?, receive?);
+        Some(Connect { from, to, protocol, count, source_port, timeout, send, receive, keep })
     }
 
     fn ping(&mut self, path: &str, raw: &document::RawPing) -> Option<Ping> {
@@ -281,7 +289,24 @@ impl Reader {
                 .expected("sourceSeen only with connect");
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
-        let has_flows = matches!(action, Action::Connect(_) | Action::Ping(_) | Action::Resolve(_));
+        if let Action::Close { .. } = action
+            && asks_for(|one| {
+                one.endpoints.is_some() || one.source_seen.is_some() || one.reply_from.is_some()
+            })
+        {
+            let fault = FieldFault::new("nobody answers when a connection is closed")
+                .expected("outcome, outcomes, dropped or conntrack")
+                .help("a step with send checks who answers on a kept connection");
+            self.faults.push(fault.at_key(format!("{path}.expect")));
+        }
+        let has_flows = matches!(
+            action,
+            Action::Connect(_)
+                | Action::Ping(_)
+                | Action::Resolve(_)
+                | Action::SendAgain(_)
+                | Action::Close { .. }
+        );
         let Some(expect) = expect.filter(|_| !has_flows) else { return };
         let is_script = matches!(action, Action::Send(_));
         let asks_for_flows = expect.default.iter().chain(expect.by_mode.values()).any(|expectation| {
@@ -307,6 +332,7 @@ fn keywords(raw: &document::RawStep) -> Vec<&'static str> {
     let actions = [
         ("connect", raw.connect.is_some()),
         ("send", raw.send.is_some()),
+        ("close", raw.close.is_some()),
         ("ping", raw.ping.is_some()),
         ("resolve", raw.resolve.is_some()),
         ("apply", raw.apply.is_some()),
@@ -361,6 +387,8 @@ fn describe(action: &Action) -> String {
         Action::Send(Send { connection: ScriptConnection::Continued(name), .. }) => {
             format!("connection {name} continues")
         }
+        Action::SendAgain(SendAgain { name, .. }) => format!("another request on {name}"),
+        Action::Close { name } => format!("close {name}"),
         Action::Ping(Ping { from, to, .. }) => format!("{from} pings {to}"),
         Action::Resolve(Resolve { from, name }) => format!("{from} resolves {name}"),
         Action::Apply(manifests) => match manifests.len() {

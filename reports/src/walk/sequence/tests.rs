@@ -1,6 +1,6 @@
 use crate::frame::FrameLine;
 use crate::sample::{Addr, Script, segment};
-use crate::walk::Walk;
+use crate::walk::{Folder, Walk};
 use sim::packet::Origin;
 use sim::wire::TcpFlags;
 use std::net::{IpAddr, Ipv4Addr};
@@ -89,4 +89,20 @@ fn another_connection_of_the_same_ports_counts_anew() {
 fn without_a_syn_numbers_stay_as_they_are() {
     let data = (0, Origin::Socket, None, CLIENT, SERVER, TcpFlags::PSH, 100, 0, &b"x"[..]);
     assert_eq!(numbers(&[data]), ["P 100:101(1)"]);
+}
+
+/// A connection that a step keeps open goes on in a later one.
+#[test]
+fn numbers_count_from_a_syn_in_an_earlier_part() {
+    let mut script = Script::default();
+    for (id, flags, sequence) in [(0, TcpFlags::SYN, 99), (1, TcpFlags::PSH, 100)] {
+        let frame = segment(CLIENT, SERVER, flags, sequence, 0, b"");
+        script.netns(0).created(id, Origin::Socket, None, Some(0), &frame);
+    }
+    let mut folder = Folder::default();
+    let origins = |walk: Walk<'_>| walk.flows[0].journeys[0].origins.map(|origins| origins.sequence);
+    let (first, later) = script.events.split_at(1);
+    assert_eq!(origins(folder.fold(first)), Some(99));
+    assert_eq!(origins(folder.fold(later)), Some(99));
+    assert_eq!(origins(Walk::fold(later)), None);
 }

@@ -3,7 +3,7 @@
 use super::{Repeats, WalkText};
 use crate::names::Names;
 use crate::palette::{Palette, Tone};
-use crate::walk::Walk;
+use crate::walk::Folder;
 use conformance::result::{Recording, StepResult};
 use sim::trace::TraceEvent;
 use std::fmt::{self, Display, Formatter};
@@ -41,8 +41,9 @@ impl<'a> StepsText<'a> {
 
 impl Display for StepsText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut folder = Folder::default();
         for (index, step) in self.steps.iter().enumerate() {
-            let walk = Walk::fold(self.events(index));
+            let walk = folder.fold(self.events(index));
             let style = self.palette.style(Tone::Heading);
             writeln!(f, "{style}step {}: {}{style:#}\n", index + 1, step.name)?;
             write!(f, "{}", WalkText::new(&walk, self.names, self.repeats, self.palette))?;

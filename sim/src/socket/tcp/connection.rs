@@ -351,6 +351,23 @@ impl Connection {
         Ok(())
     }
 
+    /// The flow of the segments that close a connection which was kept open.
+    pub(in crate::socket) fn begin_close(
+        &mut self,
+        io: &mut SocketIo<'_, '_>,
+        flows: &mut Flows,
+        flow: FlowId,
+    ) -> Result<(), SendAgainError> {
+        let App::Client(client) = &self.app else { return Err(SendAgainError::Closed) };
+        if client.pending.is_some() {
+            return Err(SendAgainError::Pending);
+        }
+        self.flow = Some(flow);
+        let FourTuple { local, remote } = self.tuple;
+        Pending::close(io, flows, flow, (self.id, ClientProtocol::Tcp), (local, remote));
+        Ok(())
+    }
+
     /// The client's timeout has expired, or a server reads the end of the stream.
     pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         match self.app {
@@ -369,10 +386,17 @@ impl Connection {
     ) {
         self.timers.cancel(TimerKind::Deadline);
         let App::Client(client) = &mut self.app else { return };
+        let is_kept_open = client.is_kept_open;
+        let mut is_usable = self.state == State::Established;
         if let Some(pending) = client.pending.take() {
+            // A late response could be taken for that of the next request.
+            is_usable &= outcome == Outcome::Connected;
             pending.finish(io, flows, outcome);
         }
-        if !client.is_kept_open || self.state != State::Established {
+        if !is_kept_open || !is_usable {
+            if is_kept_open {
+                flows.set_ended(self.id, outcome);
+            }
             self.close(io);
         }
     }

@@ -19,8 +19,9 @@ fn every_frame_is_seen_at_both_ends_in_both_directions() {
         source_port: None,
         bytes: Vec::new(),
         timeout: Duration::from_secs(1),
+        is_kept: false,
     };
-    let report =
+    let (report, _) =
         exchange(lab.netns("a"), &request, &Prompt::start("clients").expect("a thread")).expect("a socket");
     assert_eq!(report.end, End::Failed(Errno::ECONNREFUSED));
     let drained = captures.iter_mut().map(|(netns, capture)| capture.drain(netns).expect("frames"));

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::thread::sleep;
 use std::time::Instant;
 
@@ -14,13 +14,16 @@ use sim::socket::Sizes;
 use super::super::unread::{READ_PATIENCE, READ_PAUSE};
 use super::{ClientRequest, End, Report, UNSPECIFIED, errno, wait};
 
-pub(super) fn exchange(socket: OwnedFd, request: &ClientRequest, deadline: Instant) -> Result<Report, Errno> {
-    let begun = connect(socket.as_raw_fd(), &SockaddrIn::from(request.to));
-    let mut stream = TcpStream::from(socket);
-    let mut report = Report::new(End::Answered, local(&stream));
+pub(super) fn exchange(
+    stream: &mut TcpStream,
+    request: &ClientRequest,
+    deadline: Instant,
+) -> Result<Report, Errno> {
+    let begun = connect(stream.as_raw_fd(), &SockaddrIn::from(request.to));
+    let mut report = Report::new(End::Answered, local(stream));
     report.end = match begun {
-        Ok(()) | Err(Errno::EINPROGRESS) => match established(&stream, deadline)? {
-            None => talk(&mut stream, request, deadline, &mut report)?,
+        Ok(()) | Err(Errno::EINPROGRESS) => match established(stream, deadline)? {
+            None => talk(stream, request, deadline, &mut report)?,
             Some(end) => end,
         },
         Err(errno) => End::Failed(errno),
@@ -46,11 +49,7 @@ fn talk(
     if request.bytes.is_empty() {
         return Ok(End::Answered);
     }
-    // Not always the requested one: a client that connects to 0.0.0.0 reaches itself at 127.0.0.1.
-    let peer = match stream.peer_addr() {
-        Ok(SocketAddr::V4(peer)) => Some(peer),
-        Ok(SocketAddr::V6(_)) | Err(_) => None,
-    };
+    let peer = peer(stream);
     if let Err(error) = stream.write_all(&request.bytes) {
         return Ok(End::Failed(errno(&error)));
     }
@@ -78,7 +77,7 @@ fn talk(
 }
 
 /// Leaves a response unread for a moment until so many bytes have arrived; see [`READ_PATIENCE`].
-fn await_all(stream: &TcpStream, length: usize) {
+pub(super) fn await_all(stream: &TcpStream, length: usize) {
     let mut buffer = vec![0; length];
     let begun = Instant::now();
     while stream.peek(&mut buffer).is_ok_and(|count| (1..length).contains(&count))
@@ -88,7 +87,15 @@ fn await_all(stream: &TcpStream, length: usize) {
     }
 }
 
-fn local(stream: &TcpStream) -> SocketAddrV4 {
+/// Not always the requested one: a client that connects to 0.0.0.0 reaches itself at 127.0.0.1.
+pub(super) fn peer(stream: &TcpStream) -> Option<SocketAddrV4> {
+    match stream.peer_addr() {
+        Ok(SocketAddr::V4(peer)) => Some(peer),
+        Ok(SocketAddr::V6(_)) | Err(_) => None,
+    }
+}
+
+pub(super) fn local(stream: &TcpStream) -> SocketAddrV4 {
     match stream.local_addr() {
         Ok(SocketAddr::V4(local)) => local,
         Ok(SocketAddr::V6(_)) | Err(_) => UNSPECIFIED,

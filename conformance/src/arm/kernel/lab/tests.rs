@@ -53,8 +53,9 @@ fn a_lab_is_wired_reached_and_gone_and_the_machine_is_as_before() {
         source_port: None,
         bytes: b"?".to_vec(),
         timeout: Duration::from_secs(2),
+        is_kept: false,
     };
-    let pinged =
+    let (pinged, _) =
         exchange(lab.netns("a"), &request, &Prompt::start("clients").expect("a thread")).expect("a socket");
     assert_eq!(pinged.end, client::End::Answered);
     let forward = lab.netns("b").enter(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));

@@ -155,7 +155,7 @@ impl SimArm {
         world.draws_mut().redraw_deliveries(self.loss_series);
         let mut counts = BTreeMap::new();
         for _ in 0..count {
-            let (_, flow) = run_flow(&mut world, netns, plan)?;
+            let flow = run_flow(&mut world, netns, plan)?.flow;
             *counts.entry((flow.outcome, flow.answer.as_ref().map(Answer::endpoint))).or_default() += 1;
         }
         Ok(counts)

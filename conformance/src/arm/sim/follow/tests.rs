@@ -35,6 +35,7 @@ fn plan() -> FlowPlan {
         source_port: Some(40_000),
         timeout: Duration::from_secs(1),
         via: None,
+        keep: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn flow() -> impl Strategy<Value = FlowObservation> {
             to,
             protocol,
             outcome,
+            connection: via.clone(),
             via,
             endpoint,
             source_seen,

@@ -1,30 +1,43 @@
 //! Reads `send`: scripts of raw packets.
 
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use proxy_core::objects::Protocol;
 
-use crate::scenario::FieldFault;
-use crate::scenario::read::{Reader, nearest};
-use crate::scenario::reference::is_name;
+use crate::scenario::read::{NamedConnection, Reader};
 use crate::scenario::segment::{ScriptIcmp, ScriptLine, ScriptPayload, parse_line};
-use crate::scenario::{ScriptConnection, ScriptProtocol, Send, document};
+use crate::scenario::{Action, FieldFault, ScriptConnection, ScriptProtocol, Send, document};
 
 /// Default timeout of an expected packet. Immediate responses arrive much earlier, and a script that expects silence
 /// should not take long.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reader {
-    pub(super) fn send(&mut self, path: &str, raw: &document::RawSend) -> Option<Send> {
+    /// A script, or another request on connections that a step keeps open.
+    pub(super) fn send(&mut self, path: &str, raw: &document::RawSend) -> Option<Action> {
+        match &raw.continued {
+            Some(name) if self.is_kept(name) => self.send_again(path, raw, name).map(Action::SendAgain),
+            Some(_) | None => self.script(path, raw).map(Action::Send),
+        }
+    }
+
+    fn script(&mut self, path: &str, raw: &document::RawSend) -> Option<Send> {
         let connection = match &raw.continued {
             None => self.new_connection(path, raw),
             Some(name) => self.continued_connection(path, raw, name),
         };
         let protocol = connection.as_ref().map(|(_, protocol)| *protocol);
         let timeout = self.timeout(&format!("{path}.timeout"), raw.timeout.as_ref(), TIMEOUT);
+        let Some(texts) = &raw.segments else {
+            // With an unknown name, a kept connection may be meant.
+            if raw.continued.is_none() || connection.is_some() {
+                let fault = FieldFault::new("missing field `segments`");
+                self.faults.push(fault.at_key(path));
+            }
+            return None;
+        };
         let mut segments = Vec::new();
-        for (index, text) in raw.segments.iter().enumerate() {
+        for (index, text) in texts.iter().enumerate() {
             let path = format!("{path}.segments[{index}]");
             let Some(line) = self.field(&path, parse_line(text)) else { continue };
             if let Some(fault) = protocol.and_then(|protocol| of_another_protocol(&line, protocol)) {
@@ -37,7 +50,7 @@ impl Reader {
         {
             self.fault(&format!("{path}.segments[{index}]"), nothing_to_quote());
         }
-        if raw.segments.is_empty() {
+        if texts.is_empty() {
             self.fault(&format!("{path}.segments"), FieldFault::new("no segments"));
         }
         Some(Send { connection: connection?.0, timeout: timeout?, segments })
@@ -63,7 +76,7 @@ impl Reader {
         self.source_port(path, raw.source_port);
         let (from, to, protocol) = (from?, to?, protocol?);
         if let Some(name) = &raw.connection {
-            self.name_connection(&format!("{path}.connection"), name, protocol);
+            self.name_connection(&format!("{path}.connection"), name, NamedConnection::Script(protocol));
         }
         let (source_port, name) = (raw.source_port, raw.connection.clone());
         Some((ScriptConnection::New { from, to, protocol, source_port, name }, protocol))
@@ -76,24 +89,6 @@ impl Reader {
         }
     }
 
-    fn name_connection(&mut self, path: &str, name: &str, protocol: ScriptProtocol) {
-        if !is_name(name) {
-            let fault = FieldFault::new(format!("invalid name {name:?} of a connection"))
-                .expected("letters, digits, '-', '_' and '.'");
-            return self.fault(path, fault);
-        }
-        match self.connections.entry(name.to_owned()) {
-            Entry::Vacant(free) => {
-                free.insert(protocol);
-            }
-            Entry::Occupied(_) => {
-                let fault = FieldFault::new(format!("an earlier step has a connection {name:?} already"))
-                    .help(format!("use `continue: {name}` instead, without from and to, or another name"));
-                self.fault(path, fault);
-            }
-        }
-    }
-
     /// The connection of an earlier step, and its protocol.
     fn continued_connection(
         &mut self,
@@ -101,29 +96,13 @@ impl Reader {
         raw: &document::RawSend,
         name: &str,
     ) -> Option<(ScriptConnection, ScriptProtocol)> {
-        let fixed = [
-            ("from", raw.from.is_some()),
-            ("to", raw.to.is_some()),
-            ("protocol", raw.protocol.is_some()),
-            ("sourcePort", raw.source_port.is_some()),
-            ("connection", raw.connection.is_some()),
-        ];
-        for (key, _) in fixed.into_iter().filter(|(_, is_given)| *is_given) {
-            let fault = FieldFault::new(format!("{key} is that of the step that began connection {name:?}"))
-                .expected("only continue, timeout and segments");
-            self.faults.push(fault.at_key(format!("{path}.{key}")));
+        self.nothing_fixed(path, raw, name, "only continue, timeout and segments");
+        match self.named(&format!("{path}.continue"), name)? {
+            NamedConnection::Script(protocol) => {
+                Some((ScriptConnection::Continued(name.to_owned()), protocol))
+            }
+            NamedConnection::Kept | NamedConnection::Closed => None,
         }
-        let Some(protocol) = self.connections.get(name).copied() else {
-            let known: Vec<&str> = self.connections.keys().map(String::as_str).collect();
-            let fault = FieldFault::new(format!("no earlier step has a connection {name:?}"));
-            let fault = match nearest(name, &known) {
-                Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
-                None => fault.help(format!("add `connection: {name}` to the send step that begins it")),
-            };
-            self.fault(&format!("{path}.continue"), fault);
-            return None;
-        };
-        Some((ScriptConnection::Continued(name.to_owned()), protocol))
     }
 }
 
