@@ -26,13 +26,24 @@ pub(crate) struct Dumped {
     pub(crate) addresses: String,
 }
 
+/// Nodes of one virtual machine: its answer must come within a time limit.
+const NODES_MAX: usize = 60;
+
 /// `None`, with a message, if there is no virtual machine.
 pub(crate) fn load_all<'a>(nodes: impl Iterator<Item = (&'a str, Vec<Load>)>) -> Option<Vec<Dumped>> {
-    // The first command loads ip_vs: its sysctls exist from then on.
-    let mut script = String::from("ipvsadm -L > /dev/null\n");
-    for ((name, loads), backend) in nodes.zip(["nft", "legacy"].into_iter().cycle()) {
-        script.push_str(&node_script(name, backend, &loads));
+    let scripts = nodes.zip(["nft", "legacy"].into_iter().cycle());
+    let scripts: Vec<String> =
+        scripts.map(|((name, loads), backend)| node_script(name, backend, &loads)).collect();
+    let mut all = Vec::new();
+    for scripts in scripts.chunks(NODES_MAX) {
+        // The first command loads ip_vs: its sysctls exist from then on.
+        all.extend(dumps(&run(format!("ipvsadm -L > /dev/null\n{}", scripts.concat()))?));
     }
+    Some(all)
+}
+
+/// What a script prints in a virtual machine.
+fn run(script: String) -> Option<String> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hairpin"))
         .args(["lab", "vm", "exec", "sh"])
         .stdin(Stdio::piped())
@@ -54,7 +65,11 @@ pub(crate) fn load_all<'a>(nodes: impl Iterator<Item = (&'a str, Vec<Load>)>) ->
         return None;
     }
     assert!(output.status.success(), "{messages}");
-    let text = String::from_utf8(output.stdout).expect("dumps are text");
+    Some(String::from_utf8(output.stdout).expect("dumps are text"))
+}
+
+/// The dumps in what scripts print.
+fn dumps(text: &str) -> Vec<Dumped> {
     let mut all = Vec::new();
     for part in text.split("=== ").skip(1) {
         let (title, body) = part.split_once('\n').expect("a title is a line");
@@ -73,7 +88,7 @@ pub(crate) fn load_all<'a>(nodes: impl Iterator<Item = (&'a str, Vec<Load>)>) ->
         };
         body.clone_into(place);
     }
-    Some(all)
+    all
 }
 
 /// Loads a list in a new namespace, prints the dumps, and deletes the namespace. An emulated processor takes long for each
