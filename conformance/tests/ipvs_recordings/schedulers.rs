@@ -61,7 +61,7 @@ fn every_connection_gets_the_server_that_the_kernel_chose() {
 }
 
 /// Runs a sequence up to the first difference; returns the number of equal steps.
-fn run(rows: &[Value]) -> (usize, Option<String>) {
+pub(crate) fn run(rows: &[Value]) -> (usize, Option<String>) {
     let (header, events) = rows.split_first().expect("a sequence has a header");
     let mut sequence = Sequence::start(header, &events[0]);
     for (index, event) in events.iter().enumerate() {
