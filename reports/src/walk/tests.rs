@@ -8,15 +8,18 @@ use sim::ct::{CtInfo, TcpState};
 use sim::drop_reason::DropReason;
 use sim::hook::Hook;
 use sim::ids::{DeviceId, EntryId, FlowId, SocketId};
+use sim::ipvs::{
+    FlowKey, Protocol, Refusal, SchedulerKind, ServiceKey, State, TcpState as TcpConnection, Why,
+};
 use sim::packet::Origin;
 use sim::route::RouteKind;
 use sim::trace::{
-    BridgeEvent, ConntrackEvent, Event, HookEvent, NatEvent, NeighEvent, Outcome, RouteEvent, RuleAction,
-    RuleEvent, SocketEvent, Terminal,
+    BridgeEvent, ConntrackEvent, Event, HookEvent, IpvsEvent, NatEvent, NeighEvent, Outcome, RouteEvent,
+    RuleAction, RuleEvent, SocketEvent, Terminal,
 };
 use sim::tuple::Direction;
 use sim::wire::{MacAddr, TcpFlags, protocol, rewrite::Side};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const CLIENT: Addr = (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 100)), 40000);
 const NODE: Addr = (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 11)), 30080);
@@ -294,4 +297,37 @@ fn a_packet_without_a_flow_goes_with_its_cause() {
     let ids: Vec<u64> = walk.flows[0].journeys.iter().map(|journey| journey.packet.0).collect();
     assert_eq!(ids, [0, 1, 9, 10]);
     assert!(walk.strays.is_empty());
+}
+
+#[test]
+fn decisions_of_ipvs_name_service_scheduler_and_server() {
+    let vip = SocketAddr::new([10, 96, 0, 10].into(), 80);
+    let (client, server) = (SocketAddr::new(CLIENT.0, CLIENT.1), SocketAddr::new(POD.0, POD.1));
+    let service = ServiceKey::Addr { protocol: Protocol::Tcp, addr: vip };
+    let flow = FlowKey { protocol: Some(Protocol::Tcp), client, peer: vip };
+    let (syn, open) = (State::Tcp(TcpConnection::SynRecv), State::Tcp(TcpConnection::Established));
+    let (scheduler, why) = (SchedulerKind::Wrr, Why::NextOfWeight(3));
+    let (old_reply, new_reply) = (tuple((vip.ip(), 80), CLIENT), tuple(POD, CLIENT));
+    let sent = segment(CLIENT, (vip.ip(), 80), TcpFlags::SYN, 1, 0, b"");
+    let mut script = Script::default();
+    script.netns(1).created(0, Origin::Injected, None, None, &sent).received(2, &sent);
+    script.entered(Hook::Input, Some(2), None);
+    for event in [
+        IpvsEvent::Scheduled { service, scheduler, why, flow, server, state: syn },
+        IpvsEvent::Translated { side: Side::Dst, from: vip, to: server },
+        IpvsEvent::ConntrackAltered { entry: entry(), old_reply, new_reply },
+        IpvsEvent::Untracked,
+        IpvsEvent::Found { flow, server, state: open },
+        IpvsEvent::Replied { flow, server, state: open },
+        IpvsEvent::ErrorTranslated { side: Side::Src, to: vip },
+        IpvsEvent::Encapsulated { server: server.ip() },
+        IpvsEvent::Refused(Refusal::NoServer(service)),
+        IpvsEvent::Refused(Refusal::ServerGone),
+        IpvsEvent::Refused(Refusal::OldConntrack),
+        IpvsEvent::Refused(Refusal::DropRate),
+    ] {
+        script.event(Event::Ipvs(event));
+    }
+    script.ended(None, Terminal::Rejected(DropReason::IpvsNoServer));
+    insta::assert_snapshot!(text(&script, Repeats::Folded));
 }

@@ -94,7 +94,7 @@ impl Ipvs {
     }
 
     /// Opens a connection (`ip_vs_try_to_schedule`, `tcp_conn_schedule`, `udp_conn_schedule`, `sctp_conn_schedule`).
-    fn try_to_schedule(
+    pub(super) fn try_to_schedule(
         &mut self,
         path: &mut Path<'_>,
         segment: &Segment,

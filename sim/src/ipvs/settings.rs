@@ -31,6 +31,8 @@ pub struct Settings {
     pub ignore_tunneled: bool,
     /// `pmtu_disc`: packets with DF are not fragmented to be tunnelled.
     pub pmtu_disc: bool,
+    /// `schedule_icmp`: an ICMP error about an unknown connection opens one.
+    pub schedule_icmp: bool,
     /// `secure_tcp`, 0 to 3: 3 selects the stricter table of TCP states. 1 and 2 act only if memory is scarce.
     pub secure_tcp: u32,
     /// `sloppy_sctp`: any packet may open an SCTP connection.
@@ -99,6 +101,7 @@ impl Default for Settings {
             nat_icmp_send: false,
             ignore_tunneled: false,
             pmtu_disc: true,
+            schedule_icmp: false,
             secure_tcp: 0,
             sloppy_sctp: false,
             sloppy_tcp: false,

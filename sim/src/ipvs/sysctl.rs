@@ -58,8 +58,7 @@ const ROWS: [Row; 31] = [
     row("nat_icmp_send", INT, Place::Switch(|all| &mut all.nat_icmp_send)),
     row("pmtu_disc", INT, Place::Switch(|all| &mut all.pmtu_disc)),
     row("run_estimation", INT, Place::Number(|all| &mut all.inert.run_estimation)),
-    // Errors would open connections.
-    row("schedule_icmp", INT, Place::Only(0)),
+    row("schedule_icmp", INT, Place::Switch(|all| &mut all.schedule_icmp)),
     row("secure_tcp", DEFENSE, Place::Number(|all| &mut all.secure_tcp)),
     row("sloppy_sctp", INT, Place::Switch(|all| &mut all.sloppy_sctp)),
     row("sloppy_tcp", INT, Place::Switch(|all| &mut all.sloppy_tcp)),

@@ -64,9 +64,14 @@ fn segment(ns: &Netns, state: HookState, packet: &Packet) -> Option<Segment> {
         dst: SocketAddr::new(headers.dst, dst_port),
         transport,
         mark: packet.meta.mark,
-        is_local: state.in_dev.is_none_or(|device| device == DeviceId::LOOPBACK),
+        is_local: is_local(state),
         has_confirmed_entry,
     })
+}
+
+/// True for packets of this netns, and those on the loopback device.
+fn is_local(state: HookState) -> bool {
+    state.in_dev.is_none_or(|device| device == DeviceId::LOOPBACK)
 }
 
 fn transport(headers: &Headers, l4: &[u8]) -> Option<Transport> {

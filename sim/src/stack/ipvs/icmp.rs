@@ -3,20 +3,21 @@
 
 use super::super::hooks::Handled;
 use super::super::kfree_skb;
+use super::input::{reason_of, record};
 use super::output::ip_vs_route_me_harder;
 use super::route::{Mode, OutRoute, ip_vs_get_out_rt};
-use super::{conntrack, whole, xmit};
+use super::{conntrack, is_local, whole, xmit};
 use crate::context::Context;
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, HookState};
-use crate::ipvs::{FlowKey, Forward, Forwarding, Protocol};
+use crate::ipvs::{FlowKey, Forward, Forwarding, Protocol, SctpEvent, Segment, Transport};
 use crate::netns::Netns;
 use crate::packet::Packet;
 use crate::trace::{Event, IpvsEvent};
 use crate::tuple::Tuple;
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::rewrite::{self, Side};
-use crate::wire::{Icmpv4, protocol};
+use crate::wire::{Icmpv4, TcpFlags, protocol};
 use std::net::{IpAddr, SocketAddr};
 
 /// At FORWARD: an error from the client's side that this netns routes to a server, because the virtual address is not local
@@ -39,12 +40,27 @@ pub(in crate::stack) fn ip_vs_forward_icmp(
 pub(super) fn ip_vs_in_icmp(ns: &mut Netns, cx: &mut Context, state: HookState, packet: Packet) -> Handled {
     let Some(quote) = quoted(&packet) else { return Handled::Next(packet) };
     // The quote has source and destination in reverse order.
-    let flow = FlowKey { protocol: Some(quote.protocol), client: quote.dst, peer: quote.src };
+    let about = Segment {
+        src: quote.dst,
+        dst: quote.src,
+        transport: opening(quote.protocol),
+        mark: packet.meta.mark,
+        is_local: is_local(state),
+        has_confirmed_entry: false,
+    };
     let clock = ns.clock(cx.now);
-    let found = ns.ipvs.input_error(clock, cx.draws, cx.netns, &flow);
+    let found = ns.ipvs.input_error(clock, cx.draws, cx.netns, &about);
     conntrack::drop_ended(ns, cx);
-    let Some(forwarding) = found else { return Handled::Next(packet) };
-    record_found(cx, &packet, &forwarding);
+    let forwarding = match found {
+        Ok(Some(forwarding)) => forwarding,
+        Ok(None) => return Handled::Next(packet),
+        // Linux: ip_vs_leave. No error is sent about an error.
+        Err(refusal) => match reason_of(refusal) {
+            Some(reason) => return Handled::Dropped(packet, reason),
+            None => return Handled::Next(packet),
+        },
+    };
+    record(ns, cx, &packet, &forwarding);
     match forwarding.forward {
         Forward::Masquerade if !is_checksum_valid(&packet) => {
             Handled::Dropped(packet, DropReason::IcmpChecksum)
@@ -98,7 +114,7 @@ pub(super) fn ip_vs_out_icmp(
     let found = ns.ipvs.output_error(clock, cx.draws, cx.netns, &flow);
     conntrack::drop_ended(ns, cx);
     let Some(forwarding) = found else { return Handled::Next(packet) };
-    record_found(cx, &packet, &forwarding);
+    record(ns, cx, &packet, &forwarding);
     // Linux: handle_response_icmp.
     if forwarding.forward == Forward::Masquerade {
         if !is_checksum_valid(&packet) {
@@ -147,9 +163,13 @@ fn is_checksum_valid(packet: &Packet) -> bool {
     Icmpv4::new_checked(packet.ipv4().payload()).is_some_and(|icmp| icmp.is_checksum_valid())
 }
 
-fn record_found(cx: &mut Context, packet: &Packet, forwarding: &Forwarding) {
-    let Forwarding { flow, server, state, .. } = *forwarding;
-    cx.record(Some(packet.id), || Event::Ipvs(IpvsEvent::Found { flow, server, state }));
+/// What opens a connection of a protocol.
+const fn opening(protocol: Protocol) -> Transport {
+    match protocol {
+        Protocol::Tcp => Transport::Tcp(TcpFlags::SYN),
+        Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => Transport::Sctp(SctpEvent::Init),
+    }
 }
 
 /// Rewrites one side of an error, and the opposite side of its quote. The transport checksum of the quote stays as it is.

@@ -44,7 +44,7 @@ pub(in crate::stack) fn ip_vs_in_hook(
     }
 }
 
-fn record(ns: &Netns, cx: &mut Context, packet: &Packet, forwarding: &Forwarding) {
+pub(super) fn record(ns: &Netns, cx: &mut Context, packet: &Packet, forwarding: &Forwarding) {
     let Forwarding { flow, server, state, server_id, why, .. } = *forwarding;
     cx.record(Some(packet.id), || {
         let service = ns.ipvs.server(server_id).and_then(|server| ns.ipvs.service(server.service));
@@ -61,18 +61,23 @@ fn record(ns: &Netns, cx: &mut Context, packet: &Packet, forwarding: &Forwarding
 /// What happens to a packet that is not sent to a real server. Without a server, its sender receives an ICMP error, from the
 /// virtual address if that is local (`ip_vs_leave`).
 fn refuse(cx: &mut Context, state: HookState, packet: Packet, refusal: Refusal) -> Handled {
-    let reason = match refusal {
-        Refusal::Pass(_) => return Handled::Next(packet),
-        Refusal::NoServer(_) => DropReason::IpvsNoServer,
-        Refusal::DropRate => DropReason::IpvsDropRate,
-        Refusal::ServerGone => DropReason::IpvsServerGone,
-        Refusal::OldConntrack => DropReason::IpvsOldConntrack,
-        Refusal::NoAssociation => DropReason::IpvsNoAssociation,
-    };
+    let Some(reason) = reason_of(refusal) else { return Handled::Next(packet) };
     cx.record(Some(packet.id), || Event::Ipvs(IpvsEvent::Refused(refusal)));
     if let Refusal::NoServer(_) = refusal {
         let original = Box::new(OriginalPacket::of(&packet, state));
         cx.effects.push(Effect::IcmpUnreachable { original, code: unreachable_code::PORT });
     }
     Handled::Dropped(packet, reason)
+}
+
+/// Why a packet is dropped, unless it goes on.
+pub(super) const fn reason_of(refusal: Refusal) -> Option<DropReason> {
+    match refusal {
+        Refusal::Pass(_) => None,
+        Refusal::NoServer(_) => Some(DropReason::IpvsNoServer),
+        Refusal::DropRate => Some(DropReason::IpvsDropRate),
+        Refusal::ServerGone => Some(DropReason::IpvsServerGone),
+        Refusal::OldConntrack => Some(DropReason::IpvsOldConntrack),
+        Refusal::NoAssociation => Some(DropReason::IpvsNoAssociation),
+    }
 }

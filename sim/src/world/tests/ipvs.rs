@@ -3,7 +3,7 @@
 use super::*;
 use crate::ipvs::ListOrder;
 use crate::tuple::Direction;
-use crate::wire::protocol;
+use crate::wire::{build, protocol};
 
 /// The VIPs of TCP and UDP services, on a device that is down.
 const VIPS: &str = "link add kube-ipvs0 type dummy
@@ -291,5 +291,44 @@ fn rules_match_the_service_of_a_packet() {
         };
         let seen = [has_matched("OUTPUT"), has_matched("POSTROUTING -s 10.96.0.1/32")];
         assert_eq!(seen, expected, "{condition}");
+    }
+}
+
+/// An ICMP error from the client's side, about a connection that this node does not know: after a failover, for instance.
+#[test]
+fn an_error_opens_a_connection_if_the_sysctl_says_so() {
+    for (schedules, connections) in [("0", 0), ("1", 1)] {
+        let mut line = masqueraded();
+        line.world.set_sysctl(line.router, "net.ipv4.vs.schedule_icmp", schedules).unwrap();
+        let fields = |src: &str, dst: &str, protocol: u8| build::Ipv4Fields {
+            src: addr(src),
+            dst: addr(dst),
+            protocol,
+            ttl: 64,
+            tos: 0,
+            ident: 1,
+            dont_fragment: false,
+        };
+        let ports = [0, 80, 0x9c, 0x40, 0, 0, 0, 0];
+        let quote = build::ipv4(fields("10.96.0.1", "10.0.1.2", protocol::TCP), &ports);
+        let error = build::icmpv4(3, 4, 1_200_u32.to_be_bytes(), &quote[ETHERNET_HEADER_LEN..]);
+        let packet = build::ipv4(fields("10.0.1.2", "10.96.0.1", protocol::ICMP), &error);
+        let flow = line.world.raw_flow();
+        line.world.open_tap(line.server);
+        line.world.send_raw(line.client, flow, &packet[ETHERNET_HEADER_LEN..]).unwrap();
+        line.world.run_until(line.world.now() + Duration::from_secs(1));
+        let ns = line.world.netns(line.router);
+        assert_eq!(ns.ipvs.connections().len(), connections);
+        assert!(ns.ipvs.connections().iter().all(|(_, entry)| entry.state.name() == "NONE"));
+        let quoted = |frame: &[u8]| {
+            let ip = Ipv4::new_checked(&frame[ETHERNET_HEADER_LEN..])?;
+            let quote = Ipv4::new_quoted(ip.payload().get(8..)?)?;
+            (ip.protocol() == protocol::ICMP).then(|| (ip.src(), ip.dst(), quote.src(), quote.dst()))
+        };
+        let seen: Vec<_> =
+            line.world.take_tapped(line.server).iter().filter_map(|frame| quoted(frame)).collect();
+        let translated = (addr("10.0.1.2"), addr("10.0.2.2"), addr("10.0.2.2"), addr("10.0.1.2"));
+        assert_eq!(seen, vec![translated; connections]);
+        quiesce(&mut line.world);
     }
 }
