@@ -90,7 +90,7 @@ const PREPARE_EXAMPLES: &str = "\
 Examples:
   hairpin lab vm prepare
       the kernel for virtual machines of this machine's distribution
-  hairpin lab vm prepare --kernel linux-image-6.12.30-cloud-amd64
+  hairpin lab vm prepare --kernel linux-image-6.12-cloud-amd64
       another kernel package of this machine's package sources
   hairpin lab vm prepare --kernel ./linux-image-6.12_amd64.deb
       a package file
