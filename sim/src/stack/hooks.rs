@@ -22,8 +22,8 @@ use std::net::IpAddr;
 /// Why a packet did not pass a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
-    /// It was dropped (`-EPERM` for its sender).
-    Dropped,
+    /// It was dropped.
+    Dropped(DropReason),
     /// An entry keeps it, or has sent it another way. Its sender sees no error.
     Stolen,
 }
@@ -115,7 +115,7 @@ fn stop(
     let answers = carry_out(ns, cx, effects_before);
     let terminal = if answers { Terminal::Rejected(reason) } else { Terminal::Dropped(reason) };
     end_packet(ns, cx, packet, terminal);
-    Stopped::Dropped
+    Stopped::Dropped(reason)
 }
 
 /// The packet fields that routing depends on and that an entry may change.

@@ -29,6 +29,22 @@ pub(crate) fn ip_route_output(
     result
 }
 
+/// Route lookup of connect(2): once without a source, and again from the source that this chose, which may not be a local
+/// address, or have a policy rule of its own (`ip_route_connect`, include/net/route.h).
+pub(crate) fn ip_route_connect(
+    ns: &Netns,
+    cx: &mut Context,
+    dst: Ipv4Addr,
+) -> Result<RouteResult, DropReason> {
+    let route = ip_route_output(ns, cx, None, dst)?;
+    let IpAddr::V4(src) = route.source else { return Ok(route) };
+    let again = route_output(&ns.fib, &ns.devices, &ns.sysctls, &OutputKey::to(dst).from(src));
+    if again != Ok(route) {
+        cx.record(None, || Event::Route(RouteEvent::Output { dst: dst.into(), result: again }));
+    }
+    again
+}
+
 /// An IP ID for a packet that may be fragmented (`__ip_select_ident`, net/ipv4/route.c). The kernel counts from a
 /// secret start per addresses and protocol; here each is drawn.
 pub(crate) fn ip_select_ident(cx: &mut Context) -> u16 {

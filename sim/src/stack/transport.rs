@@ -156,8 +156,8 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     packet.meta.route = Some(route);
     // Linux: ip_sk_ignore_df, include/net/ip.h. A rule in OUTPUT may send it to a device with a smaller MTU.
     packet.meta.ignore_df = protocol != protocol::TCP;
-    if ip_output::ip_local_out(ns, cx, packet) == Err(Stopped::Dropped) {
-        fail(ns, cx, socket, SendError::NotPermitted);
+    if let Err(Some(error)) = ip_output::ip_local_out(ns, cx, packet).map_err(output_error) {
+        fail(ns, cx, socket, error);
     }
 }
 
@@ -188,6 +188,22 @@ pub(crate) fn send_error(reason: DropReason) -> SendError {
         .iter()
         .find(|(refused, _)| *refused == reason)
         .map_or(SendError::NetworkUnreachable, |(_, error)| *error)
+}
+
+/// The errno for the sender of a packet that did not pass OUTPUT. A packet that could not be routed again has that of its
+/// route (`NF_DROP_ERR` in `ipt_mangle_out`, net/ipv4/netfilter/iptable_mangle.c, and `nf_nat_ipv4_local_fn`,
+/// net/netfilter/nf_nat_proto.c). `None` for one that an entry keeps.
+pub(crate) fn output_error(stopped: Stopped) -> Option<SendError> {
+    match stopped {
+        Stopped::Dropped(
+            reason @ (DropReason::IpNoRouteOut
+            | DropReason::RouteUnreachable
+            | DropReason::RouteProhibited
+            | DropReason::RouteBlackhole),
+        ) => Some(send_error(reason)),
+        Stopped::Dropped(_) => Some(SendError::NotPermitted),
+        Stopped::Stolen => None,
+    }
 }
 
 fn fail(ns: &mut Netns, cx: &mut Context, socket: Option<crate::ids::SocketId>, error: SendError) {

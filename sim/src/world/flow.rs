@@ -42,8 +42,8 @@ impl World {
         let IpAddr::V4(dst) = spec.dst else { return Err(ConnectError::Ipv6NotExecuted) };
         let flow = self.next_flow();
         let opened = self.with_netns(netns, |ns, cx| {
-            // Linux: ip_route_connect, include/net/route.h. Without a route, connect(2) fails at once.
-            let route = ip_output::ip_route_output(ns, cx, None, dst);
+            // Without a route, connect(2) fails at once.
+            let route = ip_output::ip_route_connect(ns, cx, dst);
             let client = ClientSpec {
                 protocol: spec.protocol,
                 src: route.map_or(Ipv4Addr::UNSPECIFIED.into(), |route| route.source),

@@ -70,10 +70,8 @@ impl World {
             ip.finish(total_len, ident, source);
             let mut packet = cx.create(Origin::Injected, None, Some(flow), bytes);
             packet.meta.route = Some(route);
-            match ip_output::ip_local_out(ns, cx, packet) {
-                Ok(()) | Err(Stopped::Stolen) => Ok(()),
-                Err(Stopped::Dropped) => Err(RawSendError::Refused(SendError::NotPermitted)),
-            }
+            let refused = ip_output::ip_local_out(ns, cx, packet).err().and_then(transport::output_error);
+            refused.map_or(Ok(()), |error| Err(RawSendError::Refused(error)))
         })
     }
 

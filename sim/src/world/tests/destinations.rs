@@ -97,6 +97,37 @@ fn what_a_socket_sends_to_a_group_stays_in_the_subnet() {
     }
 }
 
+/// What an application is told if policy routing leads nowhere, and how a mark that OUTPUT sets counts.
+#[test]
+fn policy_routing_of_the_sender() {
+    const MARK: &str = "iptables -t mangle -A OUTPUT -d 10.0.2.2 -j MARK --set-mark 1";
+    const BLACKHOLE: &str = "blackhole default table 100";
+    const PROHIBIT: &str = "prohibit default table 100";
+    const LOCAL: &str = "local 203.0.113.0/24 dev lo table 100";
+    let network = Outcome::Unreachable(Unreachable::Network);
+    let prohibited = Outcome::Unreachable(Unreachable::Prohibited);
+    let (marked, of_lo) = ("fwmark 1 lookup 100", "iif lo lookup 100");
+    for (route, rule, protocol, dst, expected) in [
+        (BLACKHOLE, marked, Udp, "10.0.2.2", network),
+        (PROHIBIT, marked, Udp, "10.0.2.2", prohibited),
+        // TCP tries again until the deadline.
+        (BLACKHOLE, marked, Tcp, "10.0.2.2", Outcome::Timeout),
+        (BLACKHOLE, of_lo, Tcp, "10.0.2.2", network),
+        // The source that the route implies is local in this table, but not in table local.
+        (LOCAL, of_lo, Tcp, "203.0.113.1", network),
+        (LOCAL, of_lo, Udp, "203.0.113.1", network),
+        // The first lookup has no source yet, the second has.
+        (PROHIBIT, "from 10.0.1.2 lookup 100", Tcp, "10.0.2.2", prohibited),
+    ] {
+        let Line { mut world, client, .. } = line();
+        world.ip_route_add(client, "x", 1, route).expect("a route");
+        world.ip_rule_add(client, "x", 1, rule).expect("a rule");
+        world.iptables_command(client, "x", 1, MARK).expect("a rule");
+        let (_, outcome, _) = run(&mut world, client, spec(protocol, dst, 53));
+        assert_eq!(outcome, expected, "{rule}, {route}: {protocol:?} to {dst}");
+    }
+}
+
 #[test]
 fn an_ipv6_destination_is_refused() {
     let Line { mut world, client, .. } = line();
