@@ -89,6 +89,9 @@ pub enum FlowStart<'a> {
     /// On a connection that was opened before: datagrams or segments with this payload, and segments that close. A node
     /// that has forgotten the connection takes the first of them for the start of a flow.
     Continued(&'a [u8], u16),
+    /// What [`FlowStart::Request`] and [`FlowStart::Continued`] are: data starts a flow on a node that has deleted the one of
+    /// the SYN.
+    RequestOrContinued(&'a [u8], u16),
     /// These packets, each with its source: a raw socket can start a flow with anything. Responses of the sender's own
     /// servers start none.
     Known(&'a [(PacketId, Source)]),
@@ -100,6 +103,9 @@ impl FlowStart<'_> {
         match self {
             Self::Request(request, port) => is_request(ip, request).then_some((None, *port)),
             Self::Continued(request, port) => continues(ip, request).then_some((None, *port)),
+            Self::RequestOrContinued(request, port) => {
+                (is_request(ip, request) || continues(ip, request)).then_some((None, *port))
+            }
             Self::Known(packets) => packets.iter().find(|(known, _)| *known == id).map(|(_, src)| *src),
         }
     }

@@ -60,6 +60,11 @@ pub(crate) trait Exchange {
     /// The packets that start flows.
     fn opening(&self) -> FlowStart<'_>;
 
+    /// The same, and packets that start one on a node which has deleted the first.
+    fn reopening(&self) -> FlowStart<'_> {
+        self.opening()
+    }
+
     /// The observations in one line.
     fn describe(seen: &Self::Seen) -> String;
 
@@ -85,6 +90,10 @@ impl Exchange for FlowPlan {
 
     fn opening(&self) -> FlowStart<'_> {
         FlowStart::Request(&self.request, self.source_port())
+    }
+
+    fn reopening(&self) -> FlowStart<'_> {
+        FlowStart::RequestOrContinued(&self.request, self.source_port())
     }
 
     fn describe(seen: &RawFlow) -> String {
@@ -186,8 +195,8 @@ impl<S> Shown<S> {
         frames: &[Frame],
         listing: CounterListing,
     ) -> Self {
-        let attempts = attempts(frames, &exchange.from().to_string(), exchange.opening());
-        let ports = translated_ports(&attempts);
+        let of = |start| attempts(frames, &exchange.from().to_string(), start);
+        let (attempts, ports) = (of(exchange.opening()), translated_ports(&of(exchange.reopening())));
         Self { seen, attempts, ports, listing, left: BTreeMap::new(), losses: None }
     }
 

@@ -16,15 +16,30 @@ fn frames(rows: &[Row]) -> Vec<Frame> {
     rows.iter().map(|row| frame(*row, REQUEST)).collect()
 }
 
-fn frame((ident, at, place, src_port, dst): Row, payload: &[u8]) -> Frame {
+fn frame(row: Row, payload: &[u8]) -> Frame {
+    let (_, _, _, src_port, dst) = row;
+    packet(row, protocol::UDP, &udp((CLIENT.into(), src_port), (Ipv4Addr::new(10, 0, 0, dst), 53), payload))
+}
+
+/// A segment with this payload, or else a SYN.
+fn segment(row: Row, payload: &[u8]) -> Frame {
+    let (_, _, _, src_port, _) = row;
+    let flags = if payload.is_empty() { TcpFlags::SYN } else { TcpFlags::PSH.union(TcpFlags::ACK) };
+    let mut l4 = vec![0; 20];
+    l4[..2].copy_from_slice(&src_port.to_be_bytes());
+    l4[12] = 0x50;
+    l4[13] = flags.0;
+    l4.extend_from_slice(payload);
+    packet(row, protocol::TCP, &l4)
+}
+
+fn packet((ident, at, place, _, dst): Row, protocol: u8, l4: &[u8]) -> Frame {
     let mut words = place.split(' ');
     let mut word = || words.next().expect("three words").to_owned();
     let (netns, device, direction) = (word(), word(), word());
     let (src, dst) = (Ipv4Addr::from(CLIENT), Ipv4Addr::new(10, 0, 0, dst));
-    let l4 = udp((src, src_port), (dst, 53), payload);
-    let fields =
-        Ipv4Fields { src, dst, protocol: protocol::UDP, ttl: 64, tos: 0, ident, dont_fragment: true };
-    let mut bytes = ipv4(fields, &l4);
+    let fields = Ipv4Fields { src, dst, protocol, ttl: 64, tos: 0, ident, dont_fragment: true };
+    let mut bytes = ipv4(fields, l4);
     Ethernet::new_checked(&mut bytes[..]).expect("a frame").set(
         MacAddr::ZERO,
         MacAddr::ZERO,
@@ -130,6 +145,27 @@ fn ports_are_those_that_nodes_drew() {
     ];
     for (what, rows, expected) in cases {
         assert_eq!(ports(&attempts_of(rows)), expected, "{what}");
+    }
+}
+
+/// A node that has deleted the entry of the SYN translates the data anew.
+#[test]
+fn the_data_of_a_connection_shows_a_port_as_well() {
+    let syn = |row| segment(row, b"");
+    let data = |row| segment(row, REQUEST);
+    let frames = [
+        syn((1, 0, "pod eth0 >", PORT, 9)),
+        syn((1, 1, "a veth <", PORT, 9)),
+        syn((1, 2, "a eth0 >", 77, 2)),
+        data((2, 3, "pod eth0 >", PORT, 9)),
+        data((2, 4, "a veth <", PORT, 9)),
+        data((2, 5, "a eth0 >", 78, 2)),
+    ];
+    for (start, expected) in [
+        (FlowStart::Request(REQUEST, PORT), &["a 40 77", "pod 40 40"][..]),
+        (FlowStart::RequestOrContinued(REQUEST, PORT), &["a 40 77", "a 40 78", "pod 40 40"]),
+    ] {
+        assert_eq!(ports(&attempts(&frames, "pod", start)), expected, "{start:?}");
     }
 }
 
