@@ -82,7 +82,9 @@ pub(crate) fn loaded_part(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::ErrorKind;
     use std::process::Command;
+    use std::thread;
 
     use super::*;
 
@@ -107,7 +109,13 @@ mod tests {
         let path = folder.path().join("program");
         fs::copy("/proc/self/exe", &path).expect("it can be copied");
         fs::write(&path, part).expect("it can be written");
-        let output = Command::new(&path).arg("--list").output().expect("it starts");
+        let output = loop {
+            match Command::new(&path).arg("--list").output() {
+                // A process that another test forks meanwhile has the file open for writing until it executes its program.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+                result => break result.expect("it starts"),
+            }
+        };
         assert!(output.status.success());
     }
 
