@@ -14,11 +14,12 @@ pub use examine::{Anomaly, AnomalyKind, Examined, examine};
 pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
-    DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
-    RandomHost, RandomLine, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses,
-    RandomPacket, RandomParty, RandomPieces, RandomPiecesKind, RandomPod, RandomPort, RandomProxy,
-    RandomRoute, RandomSecond, RandomSecondAddress, RandomService, RandomSetting, RandomSourceRanges,
-    RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEnd, RandomEndpoint,
+    RandomEvent, RandomEventKind, RandomGateway, RandomHost, RandomLine, RandomLoss, RandomMtu,
+    RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket, RandomParty, RandomPieces,
+    RandomPiecesKind, RandomPod, RandomPolicy, RandomPort, RandomProxy, RandomRoute, RandomRouting,
+    RandomSecond, RandomSecondAddress, RandomService, RandomSetting, RandomSourceRanges, RandomStep,
+    RandomSysctl, RandomWait, RandomWorld, ServiceKind, TargetPort, Time,
 };
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::exit::Stop;
 use conformance::arm::ArmError;
-use conformance::random::{Anomaly, AnomalyKind, Examined, generate, shrink};
+use conformance::random::{Anomaly, AnomalyKind, Examined, Time, generate, shrink};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -162,7 +162,7 @@ impl Hunt<'_> {
     fn world(&self, index: u64, is_over: &AtomicBool) -> Result<HuntResult, ArmError> {
         let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
         let examined = self.examined[turn];
-        let mut tree = generate(self.seed, index);
+        let mut tree = generate(self.seed, index, if self.is_exact { Time::Virtual } else { Time::Real });
         let text = tree.current().text(&self.name(index));
         let Some(first) = self.run(&text, examined)? else { return Ok(HuntResult::Good) };
         let Some(again) = self.again(&text, examined)? else {

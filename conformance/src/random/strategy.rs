@@ -2,6 +2,7 @@
 //!
 //! Alternatives are ordered from plain to unusual, because values shrink towards the first.
 
+mod events;
 mod script;
 
 use proptest::array;
@@ -18,24 +19,24 @@ use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
     RandomHost, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty,
     RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService,
-    RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort,
+    RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort, Time,
 };
 use crate::scenario::{Cni, PAYLOAD_MAX, RECEIVE_MIN};
 
 /// A world and its possible reductions.
 pub type WorldTree = Box<dyn ValueTree<Value = RandomWorld>>;
 
-/// World number `index` of a seed. It depends only on these two numbers.
+/// World number `index` of a seed. It depends only on these two numbers; `time` says how it is printed.
 ///
 /// # Panics
 /// Never: no strategy here rejects values.
-pub fn generate(seed: u64, index: u64) -> WorldTree {
+pub fn generate(seed: u64, index: u64, time: Time) -> WorldTree {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&index.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    match world().new_tree(&mut runner) {
+    match world(time).new_tree(&mut runner) {
         Ok(tree) => Box::new(tree),
         Err(reason) => panic!("a strategy rejected a world: {reason}"),
     }
@@ -109,7 +110,7 @@ const fn sysctl(name: &'static str, value: &'static str) -> RandomSysctl {
     RandomSysctl { name, value }
 }
 
-fn world() -> BoxedStrategy<RandomWorld> {
+fn world(time: Time) -> BoxedStrategy<RandomWorld> {
     let things = (
         vec(step(), 1..=6),
         array::uniform3(weighted(0.6, service())),
@@ -127,7 +128,7 @@ fn world() -> BoxedStrategy<RandomWorld> {
         prop_oneof![2 => Just(Cni::Bridge), 1 => Just(Cni::Ptp)],
         prop_oneof![3 => Just(true), 1 => Just(false)],
         gateway,
-        vec(select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }), 1..=3),
+        vec(a_node(), 1..=3),
     );
     // Drawn last, so that they do not change the rest of a world, each after those that were there before it.
     let later = (
@@ -135,10 +136,13 @@ fn world() -> BoxedStrategy<RandomWorld> {
         weighted(0.12, second()),
         weighted(0.06, mtu()),
         weighted(0.12, script::pieces()),
+        weighted(0.1, events::policy()),
+        weighted(0.2, events::events()),
+        weighted(0.08, events::waits()),
     );
     (things, network, later)
-        .prop_map(|(things, network, later)| {
-            let (loss, second, mtu, pieces) = later;
+        .prop_map(move |(things, network, later)| {
+            let (loss, second, mtu, pieces, policy, events, waits) = later;
             let (steps, services, pods, (client, far, near, router)) = things;
             let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
@@ -156,6 +160,10 @@ fn world() -> BoxedStrategy<RandomWorld> {
                 second,
                 mtu,
                 pieces,
+                policy,
+                events: events.unwrap_or_default(),
+                waits: waits.unwrap_or_default(),
+                time,
             }
         })
         .boxed()
@@ -200,6 +208,10 @@ fn rarely(parts: u32) -> impl Strategy<Value = bool> {
 
 fn node() -> std::ops::Range<u8> {
     0..NODES_MAX
+}
+
+fn a_node() -> BoxedStrategy<RandomNode> {
+    select(&[None, Some("a"), Some("b")][..]).prop_map(|zone| RandomNode { zone }).boxed()
 }
 
 fn pod() -> BoxedStrategy<RandomPod> {

@@ -18,7 +18,7 @@ fn prepared(text: &str) -> Prepared {
 #[test]
 fn every_world_can_be_prepared() {
     for index in 0..1500 {
-        let text = generate(1, index).current().text("world");
+        let text = generate(1, index, Time::Virtual).current().text("world");
         for warning in prepared(&text).warnings {
             assert!(warning.message.contains(FINDS_NO_POD), "{text}\n{warning:?}");
         }
@@ -28,14 +28,14 @@ fn every_world_can_be_prepared() {
 #[test]
 fn every_world_runs_on_the_simulator_and_twice_the_same() {
     for index in 0..60 {
-        let text = generate(2, index).current().text("world");
+        let text = generate(2, index, Time::Virtual).current().text("world");
         assert_eq!(examine(&text, Examined::Sim), Ok(None), "{text}");
     }
 }
 
 #[test]
 fn a_world_depends_on_its_seed_and_its_number_alone() {
-    let text = |seed, index| generate(seed, index).current().text("world");
+    let text = |seed, index| generate(seed, index, Time::Virtual).current().text("world");
     assert_eq!(text(7, 3), text(7, 3));
     assert_ne!(text(7, 3), text(7, 4));
     assert_ne!(text(7, 3), text(8, 3));
@@ -43,13 +43,14 @@ fn a_world_depends_on_its_seed_and_its_number_alone() {
 
 #[test]
 fn a_world_as_a_file() {
-    insta::assert_snapshot!(generate(0, 4).current().text("world"));
+    insta::assert_snapshot!(generate(0, 4, Time::Virtual).current().text("world"));
 }
 
 /// Every feature of a world occurs within a reasonable number of worlds.
 #[test]
 fn nothing_is_left_undrawn() {
-    let texts: String = (0..1_200).map(|index| generate(3, index).current().text("world")).collect();
+    let texts: String =
+        (0..1_200).map(|index| generate(3, index, Time::Virtual).current().text("world")).collect();
     for word in [
         "cni: ptp",
         "hairpin: false",
@@ -138,6 +139,16 @@ fn nothing_is_left_undrawn() {
         "> udp (2000) ipid 7 frag 800@792+",
         "> icmp echo-request (3000) frag 1480",
         "> icmp unreachable/message-size mtu 1200 [udp (40)]",
+        "device: down",
+        "device: up",
+        "port: down",
+        "port: up",
+        "ipRules:",
+        "ipRoutes:",
+        "--set-xmark 0x1/0xff",
+        "delete: node/",
+        "name: node-4",
+        "sleep: 130000ms",
     ] {
         assert!(texts.contains(word), "{word}");
     }
@@ -146,7 +157,8 @@ fn nothing_is_left_undrawn() {
 /// Each feature occurs in at least so many of 400 worlds, four fifths of what was counted.
 #[test]
 fn worlds_have_enough_of_everything() {
-    let worlds: Vec<RandomWorld> = (0..400).map(|index| generate(3, index).current()).collect();
+    let worlds: Vec<RandomWorld> =
+        (0..400).map(|index| generate(3, index, Time::Virtual).current()).collect();
     let is_forged = |line: &RandomLine| match line {
         RandomLine::Send(packet) => packet.source.is_some(),
         RandomLine::AwaitSynAck => false,
@@ -167,7 +179,20 @@ fn worlds_have_enough_of_everything() {
     let is_single = is_kind(|kind| matches!(kind, RandomPiecesKind::Single(_)));
     let is_echo = is_kind(|kind| matches!(kind, RandomPiecesKind::Echo { .. }));
     let is_error = is_kind(|kind| matches!(kind, RandomPiecesKind::Error(_)));
-    let rows: [(&str, Holds<'_>, usize); 21] = [
+    let is_event = |is: fn(&RandomEventKind) -> bool| {
+        move |world: &RandomWorld| world.events.iter().any(|event| is(&event.kind))
+    };
+    let (is_end, is_join, is_leave) = (
+        is_event(|kind| matches!(kind, RandomEventKind::End(_, _, false))),
+        is_event(|kind| matches!(kind, RandomEventKind::Join(..))),
+        is_event(|kind| matches!(kind, RandomEventKind::Leave(_))),
+    );
+    let rows: [(&str, Holds<'_>, usize); 26] = [
+        ("ends of links that go down", &is_end, 40),
+        ("nodes that join", &is_join, 14),
+        ("nodes that leave", &is_leave, 14),
+        ("policy routing", &|world| world.policy.is_some(), 30),
+        ("waits that cross default timeouts", &|world| !world.waits.is_empty(), 22),
         ("nodes with addresses on several devices", &|world| world.second.is_some(), 36),
         (
             "routes to a second network over another node",
@@ -268,7 +293,7 @@ fn worlds_have_enough_of_everything() {
 
 /// Shrinks the first world for which `holds` is true.
 fn smallest(holds: fn(&RandomWorld, &Prepared) -> bool) -> RandomWorld {
-    let mut trees = (0..).map(|index| generate(5, index));
+    let mut trees = (0..).map(|index| generate(5, index, Time::Virtual));
     let is_good = |world: &RandomWorld| holds(world, &prepared(&world.text("world")));
     let mut tree = trees.find(|tree| is_good(&tree.current())).expect("endless");
     shrink(&mut *tree, 10_000, |world, _| is_good(world)).world
@@ -287,13 +312,13 @@ fn worlds_become_as_small_as_they_can() {
 
 #[test]
 fn a_budget_ends_it() {
-    let mut tree = generate(5, 0);
+    let mut tree = generate(5, 0, Time::Virtual);
     let mut asked = 0;
     let shrunk = shrink(&mut *tree, 7, |_, _| {
         asked += 1;
         true
     });
     assert_eq!((shrunk.tried, asked), (7, 7));
-    let untried = shrink(&mut *generate(5, 0), 0, |_, _| true).world;
-    assert_eq!(untried.text("same"), generate(5, 0).current().text("same"));
+    let untried = shrink(&mut *generate(5, 0, Time::Virtual), 0, |_, _| true).world;
+    assert_eq!(untried.text("same"), generate(5, 0, Time::Virtual).current().text("same"));
 }

@@ -1,9 +1,11 @@
 //! Prints a random world as a scenario file.
 
+mod nodes;
 mod objects;
 mod script;
 mod second;
 mod steps;
+mod timeouts;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,9 @@ use crate::scenario::{API_VERSION, Cni, KIND};
 
 /// The slot of the first Pod that steps add, after those that may exist initially.
 const FIRST_LATE_POD: u8 = 6;
+
+/// The slot of the Pod that the first joining node brings.
+const FIRST_JOINING_POD: u8 = FIRST_LATE_POD + 2;
 
 /// Names of external hosts by slot, and the last byte of their addresses.
 const HOSTS: [(&str, u8); 4] = [("client", 100), ("far", 101), ("near", 102), ("router", 103)];
@@ -44,7 +49,8 @@ impl RandomWorld {
 
     fn scenario(&self, name: &str) -> Value {
         let mut sysctls = Map::new();
-        sysctls.extend(self.sysctls.iter().map(|sysctl| (sysctl.name.to_owned(), sysctl.value.into())));
+        sysctls.extend(self.scaled_timeouts());
+        sysctls.extend(self.sysctls.iter().map(|sysctl| (sysctl.name.to_owned(), self.value(*sysctl))));
         let hosts: Vec<Value> =
             (0..).zip(&self.hosts).filter_map(|(slot, host)| Some(self.host(slot, host.as_ref()?))).collect();
         json!({
@@ -66,7 +72,7 @@ impl RandomWorld {
                         RandomGateway::Host(slot) => Some(self.addr(RandomAddress::Host(slot))),
                     },
                     "sysctls": sysctls,
-                    "nodes": self.second_addresses(),
+                    "nodes": self.own_settings(),
                     "externalHosts": hosts,
                 },
                 "steps": steps::print(self),
@@ -101,6 +107,7 @@ impl RandomWorld {
         format!("node-{}", self.node_number(slot))
     }
 
+    /// The number of the node in a slot, before any node joins or leaves.
     fn node_number(&self, slot: u8) -> usize {
         usize::from(slot).min(self.nodes.len().saturating_sub(1)) + 1
     }

@@ -39,6 +39,81 @@ pub struct RandomWorld {
     pub mtu: Option<RandomMtu>,
     /// A script of fragments or ICMP after all other steps, if any.
     pub pieces: Option<RandomPieces>,
+    /// Policy routing of a node, if any.
+    pub policy: Option<RandomPolicy>,
+    /// What happens between the steps.
+    pub events: Vec<RandomEvent>,
+    /// Waits between the steps that cross timeouts of conntrack.
+    pub waits: Vec<RandomWait>,
+    /// How waits pass.
+    pub time: Time,
+}
+
+/// How waits pass where a world runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// They cost nothing: conntrack has its default timeouts.
+    Virtual,
+    /// On a kernel, by the clock of the machine: long waits and conntrack's timeouts are scaled alike.
+    Real,
+}
+
+/// Policy routing of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomPolicy {
+    /// The slot of the node.
+    pub node: u8,
+    /// Its rules and routes.
+    pub routing: RandomRouting,
+}
+
+/// Rules and routes of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomRouting {
+    /// Arguments of `ip rule add`.
+    pub rule: &'static str,
+    /// Arguments of `ip route add`.
+    pub route: Option<&'static str>,
+    /// Rules of iptables that set a mark.
+    pub iptables: Option<&'static str>,
+}
+
+/// Something that happens between two steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RandomEvent {
+    /// The index of the step before which it happens; after the last step, if there is none.
+    pub before: u8,
+    /// What happens.
+    pub kind: RandomEventKind,
+}
+
+/// What happens between two steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RandomEventKind {
+    /// An end of a machine's link goes down or up.
+    End(RandomParty, RandomEnd, bool),
+    /// A node joins, and with it a Pod there.
+    Join(RandomNode, RandomPod),
+    /// The node in this slot leaves, unless it is a host's next hop or the last one.
+    Leave(u8),
+}
+
+/// An end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomEnd {
+    /// The machine's own device.
+    Device,
+    /// The other end.
+    Port,
+}
+
+/// A wait that crosses timeouts of conntrack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomWait {
+    /// As [`RandomEvent::before`].
+    pub before: u8,
+    /// In milliseconds of virtual time.
+    pub milliseconds: u32,
 }
 
 /// Addresses of nodes on a second device. NodePorts and closed ports of such a node are reached by them.

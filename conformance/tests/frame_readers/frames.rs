@@ -3,7 +3,7 @@
 use conformance::diagnostic::Source;
 use conformance::manifest::load;
 use conformance::prepare::{Prepared, prepare};
-use conformance::random::generate;
+use conformance::random::{Time, generate};
 use conformance::result::Run;
 use conformance::runner::{RunOptions, run_sim};
 use conformance::suite::SCENARIOS;
@@ -27,7 +27,7 @@ pub(crate) fn of_built_in_scenarios() -> Vec<Emitted> {
 pub(crate) fn of_random_clusters(count: u64) -> Vec<Emitted> {
     let texts = (0..count).map(|index| {
         let name = format!("random-{index}");
-        (generate(0, index).current().text(&name), name)
+        (generate(0, index, Time::Virtual).current().text(&name), name)
     });
     texts.map(|(text, name)| emitted(&name, &text)).collect()
 }

@@ -87,7 +87,7 @@ pub(super) fn service(slot: u8, service: &RandomService, world: &RandomWorld) ->
                 .then(|| health_check_port(slot)),
             "sessionAffinity": service.affinity.map(|_| "ClientIP"),
             "sessionAffinityConfig": service.affinity.flatten()
-                .map(|seconds| json!({"clientIP": {"timeoutSeconds": seconds}})),
+                .map(|seconds| json!({"clientIP": {"timeoutSeconds": world.affinity_timeout(seconds)}})),
             "publishNotReadyAddresses": service.publishes_not_ready.then_some(true),
             "trafficDistribution": service.distribution,
             "ports": ports,

@@ -17,16 +17,12 @@ impl RandomWorld {
         (1..=self.nodes.len()).filter_map(move |number| Some((number, *first(number)?)))
     }
 
-    /// `spec.network.nodes`.
-    pub(super) fn second_addresses(&self) -> Value {
-        let mut nodes = Map::new();
-        for (number, address) in self.seconds() {
-            let (device, prefix) = if address.is_loopback { ("lo", 32) } else { ("eth1", 24) };
-            let net = format!("{}/{prefix}", ip(number, address.is_loopback));
-            nodes
-                .insert(format!("node-{number}"), json!({"addresses": [{"device": device, "address": net}]}));
-        }
-        Value::Object(nodes)
+    /// The additional address of a node, if it has one, as in `spec.network.nodes`.
+    pub(super) fn second_address(&self, number: usize) -> Option<Value> {
+        let (_, address) = self.seconds().find(|(known, _)| *known == number)?;
+        let (device, prefix) = if address.is_loopback { ("lo", 32) } else { ("eth1", 24) };
+        let net = format!("{}/{prefix}", ip(number, address.is_loopback));
+        Some(json!([{"device": device, "address": net}]))
     }
 
     /// True if a node has two devices on the switch.
@@ -61,13 +57,9 @@ impl RandomWorld {
     }
 
     /// How steps refer to a node: by its additional address, if it has one.
-    pub(super) fn node_reference(&self, slot: u8) -> String {
-        let number = self.node_number(slot);
+    pub(super) fn node_reference(&self, number: usize) -> String {
         let second = self.seconds().find(|(known, _)| *known == number);
-        second.map_or_else(
-            || format!("node/{}", self.node_name(slot)),
-            |(_, address)| ip(number, address.is_loopback),
-        )
+        second.map_or_else(|| format!("node/node-{number}"), |(_, address)| ip(number, address.is_loopback))
     }
 }
 

@@ -2,17 +2,19 @@
 //! of the same kind, or is omitted if there is none.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use proxy_core::objects::Protocol;
 use serde_json::{Map, Value, json};
 
+use super::nodes::Nodes;
 use super::objects::{self, pod_name, service_name};
 use super::script;
-use super::{FIRST_LATE_POD, HOSTS};
+use super::{FIRST_JOINING_POD, FIRST_LATE_POD, HOSTS};
 use crate::random::world::{
-    RandomDestination, RandomLine, RandomLoss, RandomMtu, RandomPacket, RandomParty, RandomPieces,
-    RandomPiecesKind, RandomPod, RandomService, RandomSetting, RandomStep, RandomSysctl, RandomWorld,
-    ServiceKind,
+    RandomDestination, RandomEnd, RandomEvent, RandomEventKind, RandomLine, RandomLoss, RandomMtu,
+    RandomNode, RandomPacket, RandomParty, RandomPieces, RandomPiecesKind, RandomPod, RandomService,
+    RandomSetting, RandomStep, RandomSysctl, RandomWorld, ServiceKind,
 };
 use crate::scenario::Cni;
 
@@ -23,8 +25,13 @@ const TIMEOUT: &str = "300ms";
 const SOURCE_PORT: u16 = 39_999;
 
 pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
-    let mut printer =
-        Printer { world, pods: taken(&world.pods), services: taken(&world.services), lossy: None };
+    let mut printer = Printer {
+        world,
+        nodes: Nodes::new(world),
+        pods: taken(&world.pods),
+        services: taken(&world.services),
+        lossy: None,
+    };
     let mut steps: Vec<Value> = world.second_sysctls().into_iter().collect();
     if let Some(RandomLoss { party, share }) = world.lossy_link() {
         let machine = printer.machine(party);
@@ -35,7 +42,12 @@ pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
         let machine = printer.machine(party);
         steps.push(json!({"set": {&machine: {"link": {"mtu": bytes}}}}));
     }
-    steps.extend(world.steps.iter().filter_map(|step| printer.step(step)));
+    for (index, step) in (0..).zip(&world.steps) {
+        steps.extend(printer.before(index..=index));
+        steps.extend(printer.step(step));
+    }
+    let count = u8::try_from(world.steps.len()).unwrap_or(u8::MAX);
+    steps.extend(printer.before(count..=u8::MAX));
     steps.extend(world.pieces.as_ref().map(|pieces| printer.pieces(pieces)));
     if steps.is_empty() {
         // A scenario must have a step.
@@ -77,6 +89,7 @@ fn pick<T>(things: &BTreeMap<u8, T>, slot: u8) -> Option<(u8, &T)> {
 struct Printer<'a> {
     world: &'a RandomWorld,
     /// What currently exists.
+    nodes: Nodes,
     pods: BTreeMap<u8, RandomPod>,
     services: BTreeMap<u8, RandomService>,
     /// The machine whose link loses a share of its frames. Such a cluster has no step whose effect depends on what was
@@ -128,10 +141,8 @@ impl Printer<'_> {
             }
             RandomStep::ApplyPod { slot, pod } => {
                 let slot = FIRST_LATE_POD + slot;
-                let pod = self.placed_like_before(slot, pod);
-                let manifest = objects::pod(slot, &pod, &self.world.node_name(pod.node));
-                self.pods.insert(slot, pod);
-                json!({"apply": manifest})
+                let pod = self.networked_like_before(slot, pod);
+                json!({"apply": self.add_pod(slot, pod)})
             }
             RandomStep::ApplyService { slot, service } => {
                 let service = self.headless_like_before(*slot, service);
@@ -146,6 +157,7 @@ impl Printer<'_> {
                     return None;
                 }
                 self.pods.remove(&slot);
+                self.nodes.remove_pod(slot);
                 json!({"delete": format!("pod/{}", pod_name(slot))})
             }
             RandomStep::DeleteService(slot) => {
@@ -169,10 +181,62 @@ impl Printer<'_> {
         has_source_port && self.lossy.is_none()
     }
 
-    /// A Pod does not change its node.
-    fn placed_like_before(&self, slot: u8, pod: &RandomPod) -> RandomPod {
+    /// What happens between two steps.
+    fn before(&mut self, indexes: RangeInclusive<u8>) -> Vec<Value> {
+        let world = self.world;
+        let events = world.events.iter().filter(|event| indexes.contains(&event.before));
+        let mut steps: Vec<Value> = events.filter_map(|event| self.event(event)).collect();
+        let waits = world.waits.iter().filter(|wait| indexes.contains(&wait.before));
+        steps.extend(waits.map(|wait| json!({"sleep": world.wait(*wait)})));
+        steps
+    }
+
+    fn event(&mut self, event: &RandomEvent) -> Option<Value> {
+        match &event.kind {
+            RandomEventKind::End(..) if self.lossy.is_some() => None,
+            RandomEventKind::End(party, end, is_up) => {
+                let end = match end {
+                    RandomEnd::Device => "device",
+                    RandomEnd::Port => "port",
+                };
+                let state = if *is_up { "up" } else { "down" };
+                Some(json!({"set": {self.machine(*party): {"link": {end: state}}}}))
+            }
+            RandomEventKind::Join(node, pod) => Some(self.join(node, pod)),
+            RandomEventKind::Leave(slot) => self.leave(*slot),
+        }
+    }
+
+    fn join(&mut self, node: &RandomNode, pod: &RandomPod) -> Value {
+        let number = self.nodes.join();
+        let slot = (FIRST_JOINING_POD..).find(|slot| !self.pods.contains_key(slot)).expect("few nodes join");
+        let pod = RandomPod { node: u8::MAX, ..pod.clone() };
+        json!({"apply": [super::node_manifest(node, number), self.add_pod(slot, pod)]})
+    }
+
+    fn leave(&mut self, slot: u8) -> Option<Value> {
+        let number = self.nodes.number(slot);
+        let name = format!("node/{}", self.nodes.name(slot));
+        if self.lossy.is_some() || !self.nodes.may_leave(number, self.world) {
+            return None;
+        }
+        for pod in self.nodes.leave(number) {
+            self.pods.remove(&pod);
+        }
+        Some(json!({"delete": name}))
+    }
+
+    /// The manifest of a Pod that is added or changed.
+    fn add_pod(&mut self, slot: u8, pod: RandomPod) -> Value {
+        let manifest = objects::pod(slot, &pod, &self.nodes.place(slot, pod.node));
+        self.pods.insert(slot, pod);
+        manifest
+    }
+
+    /// A Pod does not move between its own network and the node's.
+    fn networked_like_before(&self, slot: u8, pod: &RandomPod) -> RandomPod {
         let before = self.pods.get(&slot).unwrap_or(pod);
-        RandomPod { node: before.node, is_host_network: before.is_host_network, ..pod.clone() }
+        RandomPod { is_host_network: before.is_host_network, ..pod.clone() }
     }
 
     /// A Service does not change between headless and not.
@@ -219,11 +283,12 @@ impl Printer<'_> {
                 return None;
             }
             RandomSetting::Link(..) if self.lossy.is_some() => return None,
-            RandomSetting::Node(slot, RandomSysctl { name, value }) => {
-                (format!("node/{}", self.world.node_name(slot)), json!({"sysctl": {name: value}}))
-            }
-            RandomSetting::Sysctl(party, RandomSysctl { name, value }) => {
-                (self.party(party), json!({"sysctl": {name: value}}))
+            RandomSetting::Node(slot, sysctl) => (
+                format!("node/{}", self.nodes.name(slot)),
+                json!({"sysctl": {sysctl.name: self.world.value(sysctl)}}),
+            ),
+            RandomSetting::Sysctl(party, sysctl) => {
+                (self.party(party), json!({"sysctl": {sysctl.name: self.world.value(sysctl)}}))
             }
             RandomSetting::Link(party, is_up) => {
                 (self.machine(party), json!({"link": {"loss": if is_up { 0 } else { 1 }}}))
@@ -241,7 +306,7 @@ impl Printer<'_> {
                 Some((slot, _)) => format!("pod/{}", pod_name(slot)),
                 None => self.host_name(0),
             },
-            RandomParty::Node(slot) => format!("node/{}", self.world.node_name(slot)),
+            RandomParty::Node(slot) => format!("node/{}", self.nodes.name(slot)),
         }
     }
 
@@ -296,7 +361,7 @@ impl Printer<'_> {
     fn machine(&self, party: RandomParty) -> String {
         match party {
             RandomParty::Pod(slot) => match pick(&self.pods, slot) {
-                Some((_, pod)) if pod.is_host_network => format!("node/{}", self.world.node_name(pod.node)),
+                Some((slot, pod)) if pod.is_host_network => format!("node/{}", self.nodes.of_pod(slot)),
                 Some(_) | None => self.party(party),
             },
             RandomParty::Host(_) | RandomParty::Node(_) => self.party(party),
@@ -310,6 +375,10 @@ impl Printer<'_> {
         format!("host/{name}")
     }
 
+    fn node_reference(&self, slot: u8) -> String {
+        self.world.node_reference(self.nodes.number(slot))
+    }
+
     fn place(&self, to: RandomDestination, protocol: Protocol) -> StepTarget {
         use RandomDestination as D;
         match to {
@@ -319,7 +388,7 @@ impl Printer<'_> {
                 }
                 Some(_) | None => objects::cluster_ip(slot),
             }),
-            D::NodePort(node, slot, port) => self.by_node_port(slot, port, self.world.node_reference(node)),
+            D::NodePort(node, slot, port) => self.by_node_port(slot, port, self.node_reference(node)),
             D::Loopback(slot, port) => self.by_node_port(slot, port, "127.0.0.1".to_owned()),
             D::LoadBalancer(slot, port) => {
                 self.by_port(slot, port, |slot, _| objects::load_balancer_ip(slot))
@@ -341,17 +410,17 @@ impl Printer<'_> {
                 StepTarget { name: self.host_name(slot), port: port.to_owned(), protocol }
             }
             D::HealthCheck(node, slot) => StepTarget {
-                name: format!("node/{}", self.world.node_name(node)),
+                name: format!("node/{}", self.nodes.name(node)),
                 port: objects::health_check_port(slot).to_string(),
                 protocol: Protocol::Tcp,
             },
-            D::NodeClosed(node) => closed(self.world.node_reference(node), protocol),
+            D::NodeClosed(node) => closed(self.node_reference(node), protocol),
             D::ServiceClosed(slot) => closed(objects::cluster_ip(slot), protocol),
             D::PodClosed(slot) => match pick(&self.pods, slot) {
                 Some((slot, _)) => closed(format!("pod/{}", pod_name(slot)), protocol),
                 None => closed("10.244.1.2".to_owned(), protocol),
             },
-            D::Bridge(node) => closed(format!("10.244.{}.1", self.world.node_number(node)), protocol),
+            D::Bridge(node) => closed(format!("10.244.{}.1", self.nodes.number(node)), protocol),
             D::Nobody(address) => closed(address.to_owned(), protocol),
         }
     }
