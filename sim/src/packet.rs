@@ -74,8 +74,8 @@ pub struct Meta {
     pub is_ipvs: bool,
     /// Set for a reassembled packet, until IP receives it anew (`IPCB(skb)->frag_max_size`).
     pub defragmented: Option<Box<Defragmented>>,
-    /// It may be fragmented although it has DF, because its socket does not insist (`skb->ignore_df`); cleared when the
-    /// packet crosses a veth.
+    /// It may be fragmented although it has DF, because its socket does not insist, or conntrack has reassembled it
+    /// (`skb->ignore_df`); cleared when the packet crosses a veth.
     pub ignore_df: bool,
     /// How many nanoseconds later a kernel that is followed received it; zero if none is. Set when IP receives it.
     pub lateness: i64,

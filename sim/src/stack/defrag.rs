@@ -36,7 +36,10 @@ pub(super) fn ipv4_conntrack_defrag(
             if packet.meta.bridge.is_some() { DefragUser::ConntrackBridgeIn } else { DefragUser::ConntrackIn }
         }
     };
-    whole(ns, cx, user, packet).map_or(Handled::Stolen, Handled::Next)
+    let Some(mut whole) = whole(ns, cx, user, packet) else { return Handled::Stolen };
+    // Linux: nf_ct_ipv4_gather_frags. It counts where the size of the fragments is forgotten: behind a bridge.
+    whole.meta.ignore_df |= whole.meta.defragmented.is_some();
+    Handled::Next(whole)
 }
 
 /// A packet that is complete, or is completed by this fragment (`ip_defrag`).

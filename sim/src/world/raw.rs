@@ -5,7 +5,6 @@ use crate::ids::{FlowId, NetnsId};
 use crate::packet::Origin;
 use crate::route::RouteKind;
 use crate::socket::SendError;
-use crate::stack::hooks::Stopped;
 use crate::stack::{ip_output, transport};
 use crate::time::Instant;
 use crate::wire::ipv4::IPV4_HEADER_LEN;
