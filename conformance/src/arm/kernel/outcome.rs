@@ -93,13 +93,18 @@ fn was_reset(frames: &[Frame]) -> bool {
     })
 }
 
-/// Type and code of the ICMP errors about an exchange that reached the client, in order.
+/// Type and code of the ICMP errors about an exchange that reached the client, in order. The local port of a ping is its
+/// identifier.
 pub fn icmp_errors(local: SocketAddrV4, remote: SocketAddrV4, frames: &[Frame]) -> Vec<(u8, u8)> {
     let about_us = |ip: IpSummary| match ip.payload {
         PayloadSummary::Icmp { icmp_type, code, rest: IcmpRest::Error { quote: Some(quote), .. } } => {
-            let is_ours =
-                quote.dst == *remote.ip() && quote.payload.ports() == Some((local.port(), remote.port()));
-            is_ours.then_some((icmp_type, code))
+            let is_request =
+                if let PayloadSummary::Icmp { rest: IcmpRest::Query { id, .. }, .. } = &quote.payload {
+                    *id == local.port()
+                } else {
+                    quote.payload.ports() == Some((local.port(), remote.port()))
+                };
+            (is_request && quote.dst == *remote.ip()).then_some((icmp_type, code))
         }
         PayloadSummary::Icmp { .. }
         | PayloadSummary::Tcp(_)
