@@ -47,6 +47,8 @@ pub enum Purpose {
     LinkDuplicate,
     /// Whether, and by how much, a link delays a frame so that later ones overtake it.
     LinkReorder,
+    /// The key of conntrack's hash function (`nf_conntrack_hash_rnd`, net/netfilter/nf_conntrack_core.c).
+    ConntrackHash,
 }
 
 /// What depends on a decision.
@@ -68,7 +70,7 @@ impl Purpose {
         match self {
             Self::Statistic | Self::Numgen | Self::IpvsTwos => Stake::Endpoint,
             Self::NatPort | Self::EphemeralPort | Self::Isn | Self::IpId => Stake::Identifier,
-            Self::IcmpCredit | Self::IpvsDropEntry => Stake::Hidden,
+            Self::IcmpCredit | Self::IpvsDropEntry | Self::ConntrackHash => Stake::Hidden,
             Self::LinkLoss | Self::LinkDuplicate | Self::LinkReorder => Stake::Delivery,
         }
     }

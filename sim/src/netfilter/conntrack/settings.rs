@@ -12,6 +12,9 @@ use crate::text::value::decimal;
 pub struct ConntrackSettings {
     /// `nf_conntrack_max`: maximum number of entries, including unconfirmed ones. Zero means unlimited.
     pub max: u32,
+    /// `nf_conntrack_buckets`: number of hash buckets; at least one. Not a sysctl of the model. It decides which entries a full
+    /// table may evict.
+    pub buckets: u32,
     /// `nf_conntrack_checksum`: packets with a wrong checksum are INVALID at PREROUTING.
     pub checksum: bool,
     /// `nf_conntrack_tcp_loose`: connections are picked up mid-stream.
@@ -27,11 +30,12 @@ pub struct ConntrackSettings {
 }
 
 impl Default for ConntrackSettings {
-    /// The kernel's defaults on a machine with more than 4 GiB of memory, which determines `max`
+    /// The kernel's defaults on a machine with more than 4 GiB of memory, which determines `max` and `buckets`
     /// (`nf_conntrack_init_start`).
     fn default() -> Self {
         Self {
             max: 262_144,
+            buckets: 262_144,
             checksum: true,
             tcp_loose: true,
             tcp_be_liberal: false,

@@ -4,6 +4,8 @@
 //! Only confirmed entries are found by tuple. No timer runs when a timeout expires: an expired entry is invisible from
 //! then on, and each insertion checks a few entries, so that the memory of expired ones is bounded.
 
+mod buckets;
+
 use super::{ConntrackStats, Entry, ProtocolState};
 use crate::addr_hash::hash_pair;
 use crate::ct::{CtInfo, CtStatus, PacketCt};
@@ -12,6 +14,7 @@ use crate::netfilter::conntrack::ConntrackTimeouts;
 use crate::packet::{Meta, Packet};
 use crate::time::Instant;
 use crate::tuple::{Direction, L4Key, Tuple};
+use buckets::Buckets;
 use rustc_hash::FxHashMap;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
@@ -23,10 +26,6 @@ use std::sync::Arc;
 
 /// Number of entries that an insertion checks for expiry. More than one, so that checks outpace insertions.
 const PURGE_PER_INSERT: usize = 2;
-
-/// Number of candidates for eviction when the table is full. Linux checks `NF_CT_EVICTION_RANGE` = 8 hash buckets,
-/// which contain two nodes each when a table of the default size is full.
-const EARLY_DROP_CANDIDATES: usize = 16;
 
 /// The source by which NAT finds earlier flows of a client (`hash_by_src`, net/netfilter/nf_nat_core.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +86,8 @@ pub struct Conntrack {
     by_source: FxHashMap<SourceKey, SmallVec<[EntryId; 2]>>,
     /// Every confirmed entry once, and some deleted ones; the front is checked next.
     ring: VecDeque<EntryId>,
+    /// `None` until the table is full for the first time.
+    buckets: Option<Buckets>,
     /// No confirmed entry expires earlier.
     earliest_deadline: Option<Instant>,
     next_serial: u64,
@@ -172,6 +173,9 @@ impl Conntrack {
         for tuple in &tuples {
             if self.by_tuple.get(&TupleKey(*tuple)).is_some_and(|(holder, _)| *holder == id) {
                 self.by_tuple.remove(&TupleKey(*tuple));
+                if let Some(buckets) = &mut self.buckets {
+                    buckets.remove(tuple, id);
+                }
             }
         }
         if holders == 0 {
@@ -276,27 +280,26 @@ impl Conntrack {
 
 /// Operations for tracking and NAT.
 impl Conntrack {
-    /// Allocates an unconfirmed entry, to which no packet refers yet (`__nf_conntrack_alloc`). `None` if the table is
-    /// full.
-    pub(super) fn allocate(
-        &mut self,
-        original: Tuple,
-        reply: Tuple,
-        protocol: ProtocolState,
-        limit: u32,
-        now: Instant,
-    ) -> Option<EntryId> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if limit > 0 && self.entries.len() >= limit {
-            self.purge(now);
-            if self.entries.len() >= limit && !self.early_drop(now) {
-                return None;
-            }
-        }
+    /// Allocates an unconfirmed entry, to which no packet refers yet (`__nf_conntrack_alloc`). The caller has checked that
+    /// there is room.
+    pub(super) fn allocate(&mut self, original: Tuple, reply: Tuple, protocol: ProtocolState) -> EntryId {
         let serial = self.next_serial;
         self.next_serial += 1;
         let entry = Arc::new(Entry::new(original, reply, protocol, serial));
-        Some(self.entries.insert(Held { entry, holders: 0 }))
+        self.entries.insert(Held { entry, holders: 0 })
+    }
+
+    /// True if there are fewer entries than the limit, which is none if it is zero.
+    ///
+    /// Deviation: Linux counts an expired entry until the garbage collector, a search or a listing comes upon it, which
+    /// may take a minute.
+    pub(super) fn has_room(&mut self, limit: u32, now: Instant) -> bool {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if limit == 0 || self.entries.len() < limit {
+            return true;
+        }
+        self.purge(now);
+        self.entries.len() < limit
     }
 
     /// Inserts an unconfirmed entry under both tuples. The caller has checked that neither belongs to a live entry.
@@ -328,9 +331,14 @@ impl Conntrack {
     }
 
     fn make_findable(&mut self, tuple: Tuple, id: EntryId, direction: Direction) {
-        if let Some((expired, _)) =
-            self.by_tuple.insert(TupleKey(tuple), (id, direction)).filter(|(old, _)| *old != id)
-        {
+        let replaced = self.by_tuple.insert(TupleKey(tuple), (id, direction)).filter(|(old, _)| *old != id);
+        if let Some(buckets) = &mut self.buckets {
+            if let Some((expired, _)) = replaced {
+                buckets.remove(&tuple, expired);
+            }
+            buckets.insert(&tuple, id);
+        }
+        if let Some((expired, _)) = replaced {
             self.delete(expired);
         }
     }
@@ -399,24 +407,39 @@ impl Conntrack {
         self.earliest_deadline = self.entries.values().filter_map(|entry| entry.deadline()).min();
     }
 
-    /// Evicts an entry that is not ASSURED, to make room for a new one (`early_drop`,
-    /// net/netfilter/nf_conntrack_core.c).
+    /// Evicts the entries of a bucket that are not ASSURED, to make room for a new one (`early_drop` and
+    /// `early_drop_list`, net/netfilter/nf_conntrack_core.c): those of the first of eight buckets that has any, from the
+    /// new tuple's on. A table with more buckets than entries rarely has one there.
     ///
-    /// Deviation: Linux checks the hash buckets after the new tuple's, scattered by a secret key; here the same number
-    /// of candidates is checked in turn.
-    fn early_drop(&mut self, now: Instant) -> bool {
-        for _ in 0..EARLY_DROP_CANDIDATES.min(self.ring.len()) {
-            let Some(id) = self.ring.pop_front() else { return false };
-            let Some(entry) = self.entries.get(id).filter(|entry| !entry.is_dying()) else { continue };
-            if entry.status.contains(CtStatus::ASSURED) && !entry.is_expired(now) {
-                self.ring.push_back(id);
-                continue;
-            }
-            self.delete(id);
-            self.counters.early_drop += 1;
-            return true;
+    /// `bucket_count` is at least one; `key` draws the key of the hash function.
+    pub(super) fn early_drop(&mut self, tuple: &Tuple, bucket_count: u32, key: impl FnOnce() -> u32) -> bool {
+        let buckets = match self.buckets.take() {
+            Some(buckets) if buckets.count == bucket_count => buckets,
+            outdated => self.hashed(outdated.map_or_else(key, |buckets| buckets.key), bucket_count),
+        };
+        let is_evicted = |id: &EntryId| {
+            self.entries.get(*id).is_some_and(|entry| !entry.status.contains(CtStatus::ASSURED))
+        };
+        let evicted = buckets.near(tuple).map(|bucket| bucket.filter(is_evicted).collect::<Vec<_>>());
+        let evicted = evicted.into_iter().find(|bucket| !bucket.is_empty()).unwrap_or_default();
+        self.buckets = Some(buckets);
+        for id in &evicted {
+            self.counters.early_drop += u64::from(self.delete(*id));
         }
-        false
+        !evicted.is_empty()
+    }
+
+    /// All findable entries by bucket.
+    fn hashed(&self, key: u32, count: u32) -> Buckets {
+        let mut buckets = Buckets::new(key, count);
+        for (id, entry) in &self.entries {
+            for tuple in &entry.tuples {
+                if self.by_tuple.get(&TupleKey(*tuple)).is_some_and(|(holder, _)| *holder == id) {
+                    buckets.insert(tuple, id);
+                }
+            }
+        }
+        buckets
     }
 }
 

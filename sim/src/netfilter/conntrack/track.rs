@@ -7,6 +7,7 @@ use super::udp::{UdpTrack, udp_packet};
 use super::verdict::ProtocolVerdict;
 use super::{ConntrackSettings, Entry, ProtocolState};
 use crate::ct::{CtInfo, CtStatus, PacketCt, TcpState};
+use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
 use crate::hook::{Hook, Verdict};
 use crate::ids::EntryId;
@@ -112,11 +113,13 @@ fn resolve_normal_ct(
         Ok(protocol) => protocol,
         Err(why) => return Err(invalid(ctx, packet, why)),
     };
-    let limit = ctx.sysctls.conntrack.max;
-    let Some(id) = ctx.conntrack.allocate(*tuple, reply, protocol, limit, now) else {
+    let (limit, buckets) = (ctx.sysctls.conntrack.max, ctx.sysctls.conntrack.buckets);
+    let key = || ctx.cx.draws.u32(ctx.cx.netns, Purpose::ConntrackHash);
+    if !ctx.conntrack.has_room(limit, now) && !ctx.conntrack.early_drop(tuple, buckets, key) {
         ctx.conntrack.counters.drop += 1;
         return Err(Verdict::Drop(DropReason::ConntrackTableFull));
-    };
+    }
+    let id = ctx.conntrack.allocate(*tuple, reply, protocol);
     ctx.cx.record(Some(packet.id), || Event::Conntrack(ConntrackEvent::New { entry: id, original: *tuple }));
     Ok((id, Direction::Original))
 }

@@ -45,7 +45,7 @@ fn expired_entries_do_not_pile_up() {
     assert!(netns.conntrack.len() < 1000, "{} entries", netns.conntrack.len());
 }
 
-/// D-10: an entry that is not ASSURED is evicted; otherwise the packet is dropped.
+/// D-10: whether an entry is evicted depends on buckets; if none is, the packet is dropped.
 #[test]
 fn a_full_table_drops_new_flows() {
     let mut netns = Fixture::new();
@@ -53,11 +53,35 @@ fn a_full_table_drops_new_flows() {
     for port in 1..=8 {
         netns.pass(&udp(&client(port), SERVER), Path::Forward, &Rules::NONE);
     }
+    // None of these is ASSURED, but they are scattered over 262,144 buckets.
     let ninth = netns.pass(&udp(&client(9), SERVER), Path::Forward, &Rules::NONE);
-    assert_eq!(ninth.verdict, Verdict::Accept);
-    assert_eq!(netns.conntrack.counters().early_drop, 1);
-    assert_eq!(netns.conntrack.len(), 8);
-    // The remaining eight become streams now.
+    assert_eq!(ninth.verdict, Verdict::Drop(DropReason::ConntrackTableFull));
+    assert_eq!((netns.conntrack.counters().drop, netns.conntrack.counters().early_drop), (1, 0));
+    // Packets of existing flows still pass.
+    let known = netns.pass(&udp(SERVER, &client(8)), Path::Forward, &Rules::NONE);
+    assert_eq!(known.state(), "ESTABLISHED_REPLY");
+    // Expired entries do not count.
+    netns.sleep(121.0);
+    let later = netns.pass(&udp(&client(10), SERVER), Path::Forward, &Rules::NONE);
+    assert_eq!(later.verdict, Verdict::Accept);
+    assert_eq!(netns.conntrack.counters().early_drop, 0);
+}
+
+/// Each of 1,000 entries is in two of 500 buckets, so eight buckets hold about 32 of them.
+#[test]
+fn entries_near_a_new_one_are_evicted_unless_they_are_assured() {
+    let mut netns = Fixture::new();
+    netns.sysctls.conntrack.max = 1000;
+    netns.sysctls.conntrack.buckets = 500;
+    for port in 1..=1000 {
+        netns.pass(&udp(&client(port), SERVER), Path::Forward, &Rules::NONE);
+    }
+    let next = netns.pass(&udp(&client(2000), SERVER), Path::Forward, &Rules::NONE);
+    assert_eq!(next.verdict, Verdict::Accept);
+    let evicted = netns.conntrack.counters().early_drop;
+    assert!((1..=20).contains(&evicted), "all of one bucket: {evicted}");
+    assert_eq!(u64::try_from(netns.conntrack.len()), Ok(1001 - evicted));
+    // The others become streams, and the table is full again.
     netns.sleep(3.0);
     let ports: Vec<u16> =
         netns.conntrack.listing(netns.now).iter().map(|row| row.original.src_port()).collect();
@@ -65,17 +89,10 @@ fn a_full_table_drops_new_flows() {
         netns.pass(&udp(SERVER, &client(port)), Path::Forward, &Rules::NONE);
         netns.pass(&udp(&client(port), SERVER), Path::Forward, &Rules::NONE);
     }
-    let refused = netns.pass(&udp(&client(10), SERVER), Path::Forward, &Rules::NONE);
+    netns.sysctls.conntrack.max = u32::try_from(netns.conntrack.len()).unwrap();
+    let refused = netns.pass(&udp(&client(3000), SERVER), Path::Forward, &Rules::NONE);
     assert_eq!(refused.verdict, Verdict::Drop(DropReason::ConntrackTableFull));
-    assert_eq!(netns.conntrack.counters().drop, 1);
-    // Packets of existing flows still pass.
-    let known = netns.pass(&udp(&client(9), SERVER), Path::Forward, &Rules::NONE);
-    assert_eq!(known.state(), "ESTABLISHED");
-    // Expired entries do not count.
-    netns.sleep(121.0);
-    let later = netns.pass(&udp(&client(10), SERVER), Path::Forward, &Rules::NONE);
-    assert_eq!(later.verdict, Verdict::Accept);
-    assert_eq!(netns.conntrack.counters().early_drop, 1);
+    assert_eq!(netns.conntrack.counters().early_drop, evicted);
 }
 
 #[test]
