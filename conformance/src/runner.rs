@@ -37,12 +37,21 @@ pub struct RunOptions {
     /// True if the run returns its recording ([`Run::recording`]), about 100 KB per connection. The hash does not need
     /// it.
     pub is_recorded: bool,
+    /// True if steps may change sysctls of the whole machine on which the kernel runs: in a virtual machine.
+    pub owns_machine: bool,
 }
 
 impl RunOptions {
     /// Options for a mode, with defaults otherwise: IPv4, seed 0, everything recorded.
     pub const fn new(mode: ProxyMode) -> Self {
-        Self { mode, family: IpFamilies::Ipv4, seed: 0, level: Level::Everything, is_recorded: true }
+        Self {
+            mode,
+            family: IpFamilies::Ipv4,
+            seed: 0,
+            level: Level::Everything,
+            is_recorded: true,
+            owns_machine: false,
+        }
     }
 
     /// Like [`RunOptions::new`], without a recording.
@@ -109,6 +118,9 @@ pub fn run_against_kernel(
     }
     let listing = CounterListing::of(generator);
     let mut arms = PairedArm::new(backend, listing, options.seed, options.is_recorded);
+    if options.owns_machine {
+        arms.own_machine();
+    }
     let mut run = run(prepared, options, &mut arms)?;
     run.result.backend = Some(backend);
     run.result.disagreements = arms.disagreements().to_vec();

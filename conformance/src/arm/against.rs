@@ -111,6 +111,11 @@ impl PairedArm {
         }
     }
 
+    /// Permits steps that change sysctls of the whole machine, because nothing else runs on it.
+    pub(crate) fn own_machine(&mut self) {
+        self.kernel.own_machine();
+    }
+
     /// The differences, in order of detection.
     pub fn disagreements(&self) -> &[Disagreement] {
         &self.disagreements

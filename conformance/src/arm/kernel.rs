@@ -27,6 +27,7 @@ pub mod lab;
 mod link;
 mod load;
 mod machine;
+mod of_machine;
 pub mod outcome;
 mod parallel;
 mod prompt;

@@ -272,7 +272,7 @@ impl Drop for Inside {
     }
 }
 
-fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
+pub(super) fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
     let is_of_netns = name.starts_with("net.") && !name.contains('/') && !name.contains("..");
     if !is_of_netns {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a sysctl of a network namespace"));
@@ -282,7 +282,7 @@ fn write_sysctl(name: &str, value: &str) -> io::Result<()> {
     std::fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value)
 }
 
-fn read_sysctl(name: &str) -> io::Result<String> {
+pub(super) fn read_sysctl(name: &str) -> io::Result<String> {
     let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))?;
     Ok(text.trim().to_owned())
 }

@@ -3,17 +3,10 @@
 use proxy_core::load::{Ensure, Load, Tool};
 
 use super::lab::LabNetns;
+use super::of_machine::OF_THE_MACHINE;
 use super::rules::RestoreInput;
 use crate::arm::ArmError;
 use crate::backend::Backend;
-
-/// Sysctls that kube-proxy sets on a node, but that are read-only in a namespace because they are global
-/// (`nf_conntrack_standalone_init_sysctl`, net/netfilter/nf_conntrack_standalone.c).
-pub(super) const OF_THE_MACHINE: [&str; 3] = [
-    "net.netfilter.nf_conntrack_max",
-    "net.netfilter.nf_conntrack_buckets",
-    "net.netfilter.nf_conntrack_expect_max",
-];
 
 /// Loads a list. Consecutive items for the same tool are one input, because starting a process takes longer than most of
 /// its work.

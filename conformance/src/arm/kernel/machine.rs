@@ -22,7 +22,7 @@ use super::client::{ClientRequest, End, Keeper, Report, exchange};
 use super::clocks::Clocks;
 use super::failure::{failed, refused};
 use super::lab::{Lab, LabNetns};
-use super::load::OF_THE_MACHINE;
+use super::of_machine::{MachineSysctls, OF_THE_MACHINE};
 use super::outcome::outcome;
 use super::prompt::Prompt;
 use super::requirement::{always, missing, of_generator};
@@ -75,6 +75,7 @@ pub struct KernelArm {
     scripts: BTreeMap<NetnsName, OpenScript>,
     /// Connections that later steps use, by name.
     kept: BTreeMap<String, KeptConnections>,
+    sysctls: MachineSysctls,
     // Sockets keep a namespace alive, so they must be dropped before the lab: fields are dropped in this order.
     running: Option<Running>,
 }
@@ -103,8 +104,14 @@ impl KernelArm {
             clocks: Clocks::begin(),
             scripts: BTreeMap::new(),
             kept: BTreeMap::new(),
+            sysctls: MachineSysctls::default(),
             running: None,
         }
+    }
+
+    /// Permits steps that change sysctls of the whole machine, because nothing else runs on it.
+    pub(crate) fn own_machine(&mut self) {
+        self.sysctls.are_ours = true;
     }
 
     /// Prerequisites for this back end that the machine lacks, one per line; empty if it lacks none. Probed once per
@@ -344,8 +351,12 @@ impl Arm for KernelArm {
         if !lacks.is_empty() {
             return Err(ArmError::Missing(lacks.join("\n")));
         }
-        for (name, _) in topology.netns.values().flat_map(|plan| &plan.sysctls) {
-            of_a_namespace(name)?;
+        let mut early = topology.netns.values().flat_map(|plan| &plan.sysctls);
+        if let Some((name, _)) = early.find(|(name, _)| OF_THE_MACHINE.contains(&&**name)) {
+            return Err(ArmError::Missing(format!(
+                "{name} is a setting of the whole machine: set it in a step, and run the scenario in a virtual machine \
+                 (--against vm)"
+            )));
         }
         descriptors::raise_limit();
         let lab = build::build(topology)?;
@@ -415,10 +426,14 @@ impl Arm for KernelArm {
     }
 
     fn change(&mut self, change: &StateChange) -> Result<(), ArmError> {
+        if let StateChange::Sysctl { name, value, .. } = change
+            && OF_THE_MACHINE.contains(&&**name)
+        {
+            return self.sysctls.write(name, value);
+        }
         let lab = &self.running()?.lab;
         match change {
             StateChange::Sysctl { netns, name, value } => {
-                of_a_namespace(name)?;
                 let written = lab.netns(&netns.to_string()).set_sysctls([(&**name, &**value)]);
                 written.map_err(|error| refused(error.to_string(), &error))
             }
@@ -528,17 +543,6 @@ fn restore_bridge_mac(topology: &Topology, frame: &mut Frame) {
     if let (Some(bridge), Some(mut ethernet)) = (bridge, Ethernet::new_checked(&mut *frame.bytes)) {
         let (dst, ethertype) = (ethernet.dst(), ethernet.ethertype());
         ethernet.set(dst, bridge.mac, ethertype);
-    }
-}
-
-/// Refuses a sysctl that is global.
-fn of_a_namespace(name: &str) -> Result<(), ArmError> {
-    match OF_THE_MACHINE.contains(&name) {
-        true => Err(ArmError::Missing(format!(
-            "{name} is a setting of the whole machine, which a network namespace cannot change: run this scenario on \
-             the simulator"
-        ))),
-        false => Ok(()),
     }
 }
 

@@ -148,7 +148,13 @@ fn run(request: RunRequest, trace: TraceText<'_>) -> Result<Ran, ArmError> {
     let RunRequest { sources, mode, family, seed, backend, trace: detail } = request;
     let prepared = prepare(manifest::load(sources))
         .map_err(|_| ArmError::Internal("a validated scenario is valid".to_owned()))?;
-    let options = RunOptions { family, seed, is_recorded: detail.is_some(), ..RunOptions::new(mode) };
+    let options = RunOptions {
+        family,
+        seed,
+        is_recorded: detail.is_some(),
+        owns_machine: true,
+        ..RunOptions::new(mode)
+    };
     let Run { result, recording } = run_against_kernel(&prepared, &options, backend)?;
     let trace = detail.zip(recording).map(|(detail, recording)| trace(&result, &recording, detail));
     Ok(Ran { result, trace })
