@@ -97,7 +97,7 @@ fn what_a_socket_sends_to_a_group_stays_in_the_subnet() {
     }
 }
 
-/// What an application is told if policy routing leads nowhere, and how a mark that OUTPUT sets counts.
+/// The error that an application gets if policy routing leads nowhere, and how a mark that OUTPUT sets counts.
 #[test]
 fn policy_routing_of_the_sender() {
     const MARK: &str = "iptables -t mangle -A OUTPUT -d 10.0.2.2 -j MARK --set-mark 1";
