@@ -92,6 +92,8 @@ pub struct Network {
 /// Rules and routes of a node's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNetwork {
+    /// Sets in the format of `ipset restore`, for the rules.
+    pub ipset: Option<String>,
     /// Rules in the format of `iptables-restore`.
     pub iptables: Option<String>,
     /// Routes: arguments of `ip route add`, in order.

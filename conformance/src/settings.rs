@@ -38,7 +38,7 @@ const fn row(place: Place, name: &'static str, value: &'static str, reason: &'st
 }
 
 /// All settings.
-pub const LAB_SETTINGS: [LabSetting; 14] = [
+pub const LAB_SETTINGS: [LabSetting; 15] = [
     // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c). With the default, the
     // last SYN and the failure of the resolution coincide.
     row(
@@ -134,6 +134,12 @@ pub const LAB_SETTINGS: [LabSetting; 14] = [
         "iptables -t raw -A PREROUTING -j DROP on the sender of a script",
         "while its connection lasts",
         "the sender's own stack would answer replies to packets that it did not send",
+    ),
+    row(
+        Place::Other,
+        "a UDP socket on the port of a node's script",
+        "while its connection lasts",
+        "as above; a script on a node gets only what no rule drops",
     ),
 ];
 

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 88] = built_in![
+pub const SCENARIOS: [BuiltIn; 90] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -56,6 +56,8 @@ pub const SCENARIOS: [BuiltIn; 88] = built_in![
     "asymmetric-route",
     "icmp-redirect",
     "node-addresses",
+    "own-ipsets",
+    "script-from-node",
     "own-rules",
     "path-mtu-black-hole",
     "path-mtu-discovery",

@@ -61,8 +61,34 @@ pub struct Netns {
     socket_settings: (u64, SocketSettings),
     /// Buffer for effects of sockets, kept to save an allocation per packet.
     pub(crate) socket_out: Vec<SocketOut>,
-    /// Received frames, if a tap is open; see [`crate::world::World::open_tap`].
-    pub(crate) tap: Option<Vec<Box<[u8]>>>,
+    /// The tap, if one is open; see [`crate::world::World::open_tap`].
+    pub(crate) tap: Option<Tap>,
+}
+
+/// A copy of what arrives.
+#[derive(Clone, Debug)]
+pub(crate) struct Tap {
+    pub(crate) place: TapPlace,
+    pub(crate) frames: Vec<Box<[u8]>>,
+}
+
+/// Where a tap copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapPlace {
+    /// Frames that arrive on any device, before they are processed: a packet socket (`ptype_all`, net/core/dev.c).
+    Devices,
+    /// Packets that are delivered to this netns, after INPUT, reassembled and translated: raw(7) sockets of all protocols
+    /// (`raw_local_deliver`, net/ipv4/raw.c).
+    LocalDelivery,
+}
+
+impl Tap {
+    /// Copies a packet that passes that place.
+    pub(crate) fn copy(tap: &mut Option<Self>, place: TapPlace, bytes: &[u8]) {
+        if let Some(tap) = tap.as_mut().filter(|tap| tap.place == place) {
+            tap.frames.push(bytes.into());
+        }
+    }
 }
 
 /// A netns with a packet at one of its hooks, split so that rules can change their own state.

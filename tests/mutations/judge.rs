@@ -14,11 +14,9 @@ pub(crate) enum Judge {
     Kernel(&'static str),
     /// A random cluster differs from the kernel: the first so many of the seed.
     Fuzz { seed: u64, clusters: u64 },
-    /// A differential test of `sim` fails: the test binary, and the test. For what no scenario can express.
-    Test(&'static str, &'static str),
 }
 
-use Judge::{Expectations, Fuzz, Kernel, Test};
+use Judge::{Expectations, Fuzz, Kernel};
 
 /// The judge of a mutation.
 pub(crate) const fn of(mutation: Mutation) -> Judge {
@@ -91,10 +89,7 @@ pub(crate) const fn of(mutation: Mutation) -> Judge {
         M::FragmentSizesForgotten => Kernel("udp-fragments-reassembled-before-dnat"),
         M::FragmentOverlapKept => Expectations("fragments-missing"),
         // ipset
-        M::IpsetTimeoutIgnored => Test("kernel_ipset_match", "time_does_to_rules_what_it_does_in_the_kernel"),
-        M::IpsetNomatchIgnored | M::IpsetPortOfSource => {
-            Test("kernel_ipset_match", "counters_and_sets_are_those_of_the_kernel")
-        }
+        M::IpsetTimeoutIgnored | M::IpsetNomatchIgnored | M::IpsetPortOfSource => Expectations("own-ipsets"),
         // Sysctls
         M::AllSettingUnread => Expectations("martian-source"),
         M::DeviceSettingUnread => Expectations("forwarding-off-one-device"),
@@ -110,20 +105,9 @@ const AGAINST_KERNEL: [&str; 4] = ["--against", "kernel", "--backend", "legacy"]
 const RETRIES: &str = "2";
 
 impl Judge {
-    /// How often to judge again before a fault counts as found; zero if the command itself does so.
-    pub(crate) const fn retries(&self) -> usize {
-        match self {
-            Expectations(_) | Kernel(_) | Fuzz { .. } => 0,
-            Test(..) => 2,
-        }
-    }
-
     /// The command that judges. Its files go to `folder`.
     pub(crate) fn command(&self, folder: &Path) -> Command {
-        let mut command = match self {
-            Expectations(_) | Kernel(_) | Fuzz { .. } => Command::new(env!("CARGO_BIN_EXE_hairpin")),
-            Test(..) => Command::new(env!("CARGO")),
-        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hairpin"));
         match self {
             Expectations(scenario) => {
                 command.args(["conformance", "--filter", &format!("name(={scenario})")]);
@@ -138,21 +122,8 @@ impl Judge {
                 command.args(["fuzz", "--seed", &seed, "--runs", &clusters, "--shrink", "0"]);
                 command.args(["--max-failures", "1", "--out"]).arg(folder).args(AGAINST_KERNEL);
             }
-            Test(binary, test) => {
-                command.args(["test", "--locked", "--quiet", "--package", "sim", "--features", "mutations"]);
-                command.args(["--test", binary, "--", "--exact", test]);
-            }
         }
         command
-    }
-
-    /// The exit code that means a fault.
-    pub(crate) const fn found_code(&self) -> i32 {
-        match self {
-            Expectations(_) | Kernel(_) | Fuzz { .. } => 1,
-            // Of cargo, when a test fails.
-            Test(..) => 101,
-        }
     }
 }
 
@@ -162,7 +133,6 @@ impl fmt::Display for Judge {
             Expectations(scenario) => write!(formatter, "expectations of {scenario}"),
             Kernel(scenario) => write!(formatter, "kernel, {scenario}"),
             Fuzz { seed, clusters } => write!(formatter, "kernel, {clusters} clusters of seed {seed}"),
-            Test(binary, test) => write!(formatter, "test {binary} {test}"),
         }
     }
 }

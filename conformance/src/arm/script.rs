@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sim::ids::SocketId;
 use sim::wire::TcpFlags;
 
 use super::ArmError;
@@ -48,11 +49,11 @@ pub(crate) trait Wire {
 /// Input of `iptables-restore --noflush` that silences the sender's own TCP or UDP on the port of a script, or ends
 /// that. Otherwise it would answer replies to packets it did not send with a RST or an ICMP error. Packet sockets see
 /// frames before this rule. `None` for ICMP: echo replies without a socket are dropped silently (`ping_rcv`,
-/// net/ipv4/ping.c).
+/// net/ipv4/ping.c); and for a node, whose script has a socket on the port instead, because it gets only what no rule drops.
 pub(crate) fn silencer(plan: &ScriptPlan, action: Silence) -> Option<String> {
     match plan.transport {
-        Transport::Tcp | Transport::Udp | Transport::Sctp => {}
-        Transport::Icmp => return None,
+        Transport::Tcp | Transport::Udp | Transport::Sctp if !plan.is_from_node() => {}
+        Transport::Tcp | Transport::Udp | Transport::Sctp | Transport::Icmp => return None,
     }
     let flag = match action {
         Silence::Begins => "-A",
@@ -91,6 +92,8 @@ pub(crate) struct ScriptState {
     reassembly: Reassembly,
     /// Received frames that no line has consumed.
     arrived: VecDeque<Box<[u8]>>,
+    /// The simulator's socket that keeps the port of a node's script, so that its UDP does not answer.
+    pub(super) port_keeper: Option<SocketId>,
 }
 
 impl ScriptState {

@@ -356,8 +356,9 @@ impl Arm for SimArm {
         self.keep_script(plan, state);
         let mut drops = self.drops(&[flow], start);
         // Drops by the rule that silences the sender are not losses.
-        let is_silence =
-            |drop: &DropObservation| drop.netns == plan.from && drop.reason == DropReason::NetfilterDrop;
+        let is_silence = |drop: &DropObservation| {
+            drop.netns == plan.from && !plan.is_from_node() && drop.reason == DropReason::NetfilterDrop
+        };
         drops.iter_mut().for_each(|drops| drops.retain(|drop| !is_silence(drop)));
         Ok(Scripted { mismatch, drops })
     }

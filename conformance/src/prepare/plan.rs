@@ -70,7 +70,7 @@ pub struct ResolvePlan {
 /// A script of raw packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptPlan {
-    /// The netns of the sender: an external host or a Pod.
+    /// The netns of the sender; for TCP, an external host or a Pod.
     pub from: NetnsName,
     /// The sender as the step names it.
     pub from_text: String,
@@ -95,6 +95,13 @@ pub struct ScriptPlan {
     pub stays_open: bool,
     /// Number of lines in the earlier steps of the connection.
     pub lines_before: usize,
+}
+
+impl ScriptPlan {
+    /// True if the sender is a node. Its replies are translated, so the script gets what is delivered locally, not frames.
+    pub const fn is_from_node(&self) -> bool {
+        matches!(self.from, NetnsName::Node(_))
+    }
 }
 
 /// A change without a manifest.

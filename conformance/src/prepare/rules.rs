@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use sim::fib::Route;
 use sim::ids::NetnsId;
+use sim::ipset::IpsetOptions;
 use sim::trace::Level;
 use sim::wire::MacAddr;
 use sim::world::{World, WorldOptions};
@@ -40,6 +41,10 @@ impl Preparation {
         for (index, line) in own.ip_rules.iter().enumerate() {
             let added = world.ip_rule_add(netns, "ipRules", 1, line);
             self.text_fault(format!("{path}.ipRules[{index}]"), added);
+        }
+        if let Some(sets) = &own.ipset {
+            let loaded = world.ipset_restore(netns, "ipset", sets, IpsetOptions::default());
+            self.text_fault(format!("{path}.ipset"), loaded);
         }
         if let Some(rules) = &own.iptables {
             let options = RestoreOptions { noflush: true, counters: false };

@@ -82,9 +82,10 @@ impl Preparation {
             ScriptProtocol::Icmp => Transport::Icmp,
         };
         let from = self.client(&format!("{path}.from"), sender, cluster);
-        if let Some(NetnsName::Node(_) | NetnsName::Switch) = &from {
+        if transport == Transport::Tcp && matches!(from, Some(NetnsName::Node(_))) {
             let fault = FieldFault::new(format!("{sender} is a node, whose own TCP would respond as well"))
-                .expected("an external host, or a Pod without hostNetwork");
+                .expected("an external host, or a Pod without hostNetwork")
+                .help("nodes play scripts with protocol: udp or protocol: icmp");
             self.scenario_fault(&fault.at(format!("{path}.from")));
             return None;
         }

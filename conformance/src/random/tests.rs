@@ -187,7 +187,7 @@ fn worlds_have_enough_of_everything() {
         is_event(|kind| matches!(kind, RandomEventKind::Join(..))),
         is_event(|kind| matches!(kind, RandomEventKind::Leave(_))),
     );
-    let rows: [(&str, Holds<'_>, usize); 26] = [
+    let rows: [(&str, Holds<'_>, usize); 27] = [
         ("ends of links that go down", &is_end, 40),
         ("nodes that join", &is_join, 14),
         ("nodes that leave", &is_leave, 14),
@@ -269,6 +269,19 @@ fn worlds_have_enough_of_everything() {
                 )
             },
             60,
+        ),
+        (
+            "scripts from nodes",
+            &|world| {
+                let is_it = |step: &RandomStep| {
+                    let RandomStep::Send { from: RandomParty::Node(_), protocol, .. } = step else {
+                        return false;
+                    };
+                    *protocol == proxy_core::objects::Protocol::Udp
+                };
+                any_step(&is_it, world)
+            },
+            12,
         ),
         (
             "two steps with the same source port",

@@ -62,6 +62,7 @@ pub(super) struct RawNetwork {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawNodeNetwork {
+    pub(super) ipset: Option<String>,
     pub(super) iptables: Option<String>,
     #[serde(default)]
     pub(super) ip_routes: Vec<String>,

@@ -7,7 +7,7 @@ use crate::device::DeviceKind;
 use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::ids::DeviceId;
-use crate::netns::Netns;
+use crate::netns::{Netns, Tap, TapPlace};
 use crate::packet::{Meta, Packet, PacketType, QueuedPacket};
 use crate::trace::{DeviceEvent, Event};
 use crate::wire::{EtherType, Ethernet, MacAddr};
@@ -28,9 +28,7 @@ pub(crate) fn netif_receive_skb(ns: &mut Netns, cx: &mut Context, device: Device
         Event::Device(DeviceEvent::Received { device, frame: packet.bytes.as_slice().into() })
     });
     packet.meta.in_dev = Some(device);
-    if let Some(tap) = &mut ns.tap {
-        tap.push(packet.bytes.as_slice().into());
-    }
+    Tap::copy(&mut ns.tap, TapPlace::Devices, &packet.bytes);
     if ns.devices.get(device).master.is_some() {
         return bridge::br_handle_frame(ns, cx, device, packet);
     }

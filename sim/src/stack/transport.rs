@@ -5,7 +5,7 @@ use super::{end_packet, icmp, ip_output, kfree_skb};
 use crate::context::{Context, Effect};
 use crate::drop_reason::DropReason;
 use crate::fib::Routing;
-use crate::netns::Netns;
+use crate::netns::{Netns, Tap, TapPlace};
 use crate::packet::{Origin, Packet};
 use crate::route::{RouteKind, RouteResult};
 use crate::socket::{Delivery, SendError, SocketIo, SocketOut, Sockets};
@@ -20,6 +20,7 @@ const MULTICAST_TTL: u8 = 1;
 
 /// Delivers a packet to its protocol (`ip_protocol_deliver_rcu`, net/ipv4/ip_input.c).
 pub(crate) fn ip_protocol_deliver(ns: &mut Netns, cx: &mut Context, packet: Packet) {
+    Tap::copy(&mut ns.tap, TapPlace::LocalDelivery, &packet.bytes);
     match packet.ipv4().protocol() {
         protocol::ICMP => icmp::icmp_rcv(ns, cx, packet),
         protocol::TCP => tcp_v4_rcv(ns, cx, packet),

@@ -2,6 +2,7 @@
 
 use super::{RunLimit, World};
 use crate::ids::{FlowId, NetnsId};
+use crate::netns::{Tap, TapPlace};
 use crate::packet::Origin;
 use crate::route::RouteKind;
 use crate::socket::SendError;
@@ -74,15 +75,14 @@ impl World {
         })
     }
 
-    /// Starts to capture frames that arrive on any device of that netns, before they are processed (`ptype_all`,
-    /// net/core/dev.c). Discards frames captured earlier.
-    pub fn open_tap(&mut self, netns: NetnsId) {
-        self.netns_mut(netns).tap = Some(Vec::new());
+    /// Starts to capture what arrives in that netns. Discards frames captured earlier.
+    pub fn open_tap(&mut self, netns: NetnsId, place: TapPlace) {
+        self.netns_mut(netns).tap = Some(Tap { place, frames: Vec::new() });
     }
 
     /// The frames that arrived since the last call, in order; empty without a tap.
     pub fn take_tapped(&mut self, netns: NetnsId) -> Vec<Box<[u8]>> {
-        self.netns_mut(netns).tap.as_mut().map(std::mem::take).unwrap_or_default()
+        self.netns_mut(netns).tap.as_mut().map(|tap| std::mem::take(&mut tap.frames)).unwrap_or_default()
     }
 
     /// Stops capturing.
@@ -92,6 +92,6 @@ impl World {
 
     /// Runs until a frame arrives at the tap of that netns, `until` is reached, or the event queue is empty.
     pub fn run_until_tapped(&mut self, netns: NetnsId, until: Instant) -> RunLimit {
-        self.run(until, |world| world.netns(netns).tap.as_ref().is_some_and(|tap| !tap.is_empty()))
+        self.run(until, |world| world.netns(netns).tap.as_ref().is_some_and(|tap| !tap.frames.is_empty()))
     }
 }

@@ -25,7 +25,7 @@ use super::lab::{Lab, LabNetns};
 use super::of_machine::{MachineSysctls, OF_THE_MACHINE};
 use super::outcome::outcome;
 use super::prompt::Prompt;
-use super::requirement::{always, missing, of_generator};
+use super::requirement::{Requirement, always, missing, of_generator, require};
 use super::rules::own_routes;
 use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
@@ -358,10 +358,16 @@ impl Arm for KernelArm {
                  (--against vm)"
             )));
         }
+        if topology.netns.values().any(|plan| plan.own.ipset.is_some()) {
+            require(&[Requirement::Program("ipset")])?;
+        }
         descriptors::raise_limit();
         let lab = build::build(topology)?;
         for (netns, plan) in &topology.netns {
             own_routes(lab.netns(&netns.to_string()), &plan.own)?;
+            if let Some(sets) = &plan.own.ipset {
+                lab.netns(&netns.to_string()).run("ipset", &["restore"], sets.as_bytes())?;
+            }
             if let Some(rules) = &plan.own.iptables {
                 self.backend.restore(lab.netns(&netns.to_string()), rules, false)?;
             }

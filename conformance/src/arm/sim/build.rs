@@ -5,6 +5,7 @@ use std::time::Duration;
 use proxy_core::objects::Protocol;
 use sim::fib::{Route as SimRoute, Selector};
 use sim::ids::{DeviceId, NetnsId};
+use sim::ipset::IpsetOptions;
 use sim::link::{Link, Probability};
 use sim::socket::{Responder, Server};
 use sim::world::{BuildError, VethEnd};
@@ -22,6 +23,9 @@ use crate::topology::{
 
 /// The name of a node's own rules in traces: `own.rules:3`.
 const OWN_RULES: &str = "own.rules";
+
+/// The name of the text with a node's own sets.
+const OWN_SETS: &str = "own.sets";
 /// The name of a node's own routes and policy rules in errors.
 const OWN_ROUTES: &str = "own.routes";
 
@@ -158,6 +162,10 @@ impl SimArm {
         for (name, value) in &plan.sysctls {
             let refused = |error: BuildError| ArmError::Refused(error.to_string());
             self.world.set_sysctl(id, name, value).map_err(refused)?;
+        }
+        if let Some(sets) = &plan.own.ipset {
+            let loaded = self.world.ipset_restore(id, OWN_SETS, sets, IpsetOptions::default());
+            loaded.map_err(|error| ArmError::Refused(format!("{netns}: {error}")))?;
         }
         if let Some(rules) = &plan.own.iptables {
             let options = RestoreOptions { noflush: true, counters: false };

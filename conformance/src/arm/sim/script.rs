@@ -4,14 +4,16 @@ use std::net::Ipv4Addr;
 use std::slice;
 use std::time::Duration;
 
-use sim::ids::{FlowId, NetnsId};
+use sim::ids::{FlowId, NetnsId, SocketId};
+use sim::netns::TapPlace;
+use sim::socket::Server;
 use sim::time::Instant;
 use sim::world::World;
 use sim::xtables::RestoreOptions;
 
 use super::super::script::{ScriptState, Silence, Wire, play, silencer};
 use super::{ArmError, endless};
-use crate::observation::Mismatch;
+use crate::observation::{Mismatch, Transport};
 use crate::prepare::ScriptPlan;
 
 /// Runs the script of a step to completion. The tap and the silence of a connection last from its first step to its last.
@@ -25,7 +27,8 @@ pub(super) fn run_script(
 ) -> Result<(FlowId, Option<Mismatch>), ArmError> {
     if !plan.is_continuation {
         silence(world, netns, plan, Silence::Begins)?;
-        world.open_tap(netns);
+        state.port_keeper = port_keeper(world, netns, plan)?;
+        world.open_tap(netns, if plan.is_from_node() { TapPlace::LocalDelivery } else { TapPlace::Devices });
     }
     let flow = world.raw_flow();
     let mismatch = play(
@@ -35,9 +38,23 @@ pub(super) fn run_script(
     )?;
     if !plan.stays_open {
         world.close_tap(netns);
+        if let Some(socket) = state.port_keeper.take() {
+            world.exit(netns, socket);
+        }
         silence(world, netns, plan, Silence::Ends)?;
     }
     Ok((flow, mismatch))
+}
+
+/// A socket on the port of a node's script over UDP.
+fn port_keeper(world: &mut World, netns: NetnsId, plan: &ScriptPlan) -> Result<Option<SocketId>, ArmError> {
+    if !plan.is_from_node() || plan.transport != Transport::Udp {
+        return Ok(None);
+    }
+    let bound = world.udp_bind(netns, None, plan.source_port, Server::Discard);
+    bound.map(Some).map_err(|error| {
+        ArmError::Refused(format!("{} cannot use port {}: {error}", plan.from_text, plan.source_port))
+    })
 }
 
 fn silence(world: &mut World, netns: NetnsId, plan: &ScriptPlan, action: Silence) -> Result<(), ArmError> {

@@ -131,7 +131,7 @@ impl Printer<'_> {
                 let to = raw_destination(*to);
                 let StepTarget { name, port, protocol } = self.place(to, *protocol);
                 json!({"send": {
-                    "from": self.sender(*from),
+                    "from": self.sender(*from, protocol),
                     "to": format!("{name}:{port}"),
                     "protocol": (protocol == Protocol::Udp).then_some("udp"),
                     "sourcePort": self.shares_port(*has_source_port).then_some(SOURCE_PORT),
@@ -255,7 +255,7 @@ impl Printer<'_> {
         let StepTarget { name, port, protocol } = self.place(raw_destination(*to), Protocol::Udp);
         let is_echo = matches!(kind, RandomPiecesKind::Echo { .. });
         json!({"send": {
-            "from": self.sender(*from),
+            "from": self.sender(*from, if is_echo { Protocol::Udp } else { protocol }),
             "to": if is_echo { name } else { format!("{name}:{port}") },
             "protocol": if is_echo { "icmp" } else { protocol.lower() },
             "timeout": TIMEOUT,
@@ -349,10 +349,10 @@ impl Printer<'_> {
         pods + in_slices
     }
 
-    /// Nodes cannot play scripts.
-    fn sender(&self, party: RandomParty) -> String {
+    /// Nodes cannot play scripts over TCP.
+    fn sender(&self, party: RandomParty, protocol: Protocol) -> String {
         match self.machine(party) {
-            node if node.starts_with("node/") => self.host_name(0),
+            node if node.starts_with("node/") && protocol != Protocol::Udp => self.host_name(0),
             machine => machine,
         }
     }

@@ -48,14 +48,16 @@ impl Reader {
         network.is_hairpin = raw.hairpin.unwrap_or(network.is_hairpin);
         network.pod_mtu = raw.mtu.and_then(|mtu| self.mtu("spec.network.mtu", mtu));
         network.sysctls = raw.sysctls.into_iter().map(|(name, value)| (name, value.0)).collect();
-        for (name, document::RawNodeNetwork { iptables, ip_routes, ip_rules, addresses }) in raw.nodes {
-            if iptables.is_none() && ip_routes.is_empty() && ip_rules.is_empty() && addresses.is_empty() {
+        for (name, document::RawNodeNetwork { ipset, iptables, ip_routes, ip_rules, addresses }) in raw.nodes
+        {
+            let has_text = ipset.is_some() || iptables.is_some();
+            if !has_text && ip_routes.is_empty() && ip_rules.is_empty() && addresses.is_empty() {
                 let fault = FieldFault::new("this has no effect")
-                    .expected("iptables, ipRoutes, ipRules or addresses");
+                    .expected("ipset, iptables, ipRoutes, ipRules or addresses");
                 self.faults.push(fault.at_key(format!("spec.network.nodes.{name}")));
             }
             let addresses = self.node_addresses(&name, &addresses);
-            network.nodes.insert(name, NodeNetwork { iptables, ip_routes, ip_rules, addresses });
+            network.nodes.insert(name, NodeNetwork { ipset, iptables, ip_routes, ip_rules, addresses });
         }
         for (index, host) in raw.external_hosts.into_iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");

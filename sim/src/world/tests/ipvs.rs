@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ipvs::ListOrder;
+use crate::netns::TapPlace;
 use crate::tuple::Direction;
 use crate::wire::{build, protocol};
 
@@ -314,7 +315,7 @@ fn an_error_opens_a_connection_if_the_sysctl_says_so() {
         let error = build::icmpv4(3, 4, 1_200_u32.to_be_bytes(), &quote[ETHERNET_HEADER_LEN..]);
         let packet = build::ipv4(fields("10.0.1.2", "10.96.0.1", protocol::ICMP), &error);
         let flow = line.world.raw_flow();
-        line.world.open_tap(line.server);
+        line.world.open_tap(line.server, TapPlace::Devices);
         line.world.send_raw(line.client, flow, &packet[ETHERNET_HEADER_LEN..]).unwrap();
         line.world.run_until(line.world.now() + Duration::from_secs(1));
         let ns = line.world.netns(line.router);

@@ -1,6 +1,7 @@
 //! Raw sockets and taps.
 
 use super::{Line, addr, line, quiesce};
+use crate::netns::TapPlace;
 use crate::socket::SendError;
 use crate::socket::Server;
 use crate::time::{Duration, Instant};
@@ -32,7 +33,7 @@ fn the_kernel_fills_in_what_a_raw_sender_leaves_open() {
         for (src, ident, src_seen, ident_seen) in cases {
             let Line { mut world, client, router, .. } = line();
             world.set_level(level);
-            world.open_tap(router);
+            world.open_tap(router, TapPlace::Devices);
             let flow = world.raw_flow();
             let mut packet = datagram(src, "10.0.2.2", ident, 3);
             // The kernel overwrites the sender's length and checksum.
@@ -72,7 +73,7 @@ fn answers_to_0_0_0_0_come_from_an_address_of_the_sender() {
     let udp = build::udp((src, 4000), (dst, 9), b"x");
     for (number, l4, answer) in [(protocol::TCP, syn, protocol::TCP), (protocol::UDP, udp, protocol::ICMP)] {
         let Line { mut world, client, .. } = line();
-        world.open_tap(client);
+        world.open_tap(client, TapPlace::Devices);
         let flow = world.raw_flow();
         let fields =
             Ipv4Fields { src, dst, protocol: number, ttl: 64, tos: 0, ident: 0, dont_fragment: true };
@@ -96,7 +97,7 @@ fn a_server_does_not_answer_to_a_broadcast_address() {
     for (src, answers) in [("10.0.1.255", 0), ("255.255.255.255", 0), ("10.0.1.2", 2)] {
         let Line { mut world, client, .. } = line();
         world.udp_bind(client, None, 53, Server::Echo).expect("a free port");
-        world.open_tap(client);
+        world.open_tap(client, TapPlace::Devices);
         let (src, dst) = (addr(src), addr("10.0.1.2"));
         let l4 = build::udp((src, 4000), (dst, 53), b"x\n");
         let fields =
@@ -149,7 +150,7 @@ fn fragments_are_given_up_when_the_timer_wheel_moves() {
     let flow = world.raw_flow();
     assert_eq!(world.send_raw(client, flow, &first), Ok(()));
     world.run_until(Instant::START + Duration::from_millis(500));
-    world.open_tap(client);
+    world.open_tap(client, TapPlace::Devices);
     assert_eq!(world.run_until_tapped(client, Instant::START + Duration::from_secs(5)), RunLimit::Done);
     // The links take a tenth of a millisecond.
     assert_eq!(world.now().as_nanos() / 1_000_000, 1_024);
