@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::backend::Backend;
-use conformance::scenario::{IpFamilies, ProxyMode};
+use conformance::scenario::{IpFamilies, ModeChoice, ProxyMode};
 use conformance::suite::shard::Shard;
 use proxy_core::version::KubeProxyVersion;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -24,7 +24,9 @@ Examples:
   hairpin scenario scenarios/*.yaml --format json
       one JSON document for other programs
   hairpin conformance
-      every scenario in every mode
+      every scenario
+  hairpin conformance --mode all
+      every scenario in every mode that it supports
   sudo hairpin fuzz --against kernel --runs 2000
       compare simulator and kernel on random clusters
   hairpin render cluster.yaml --node node-1
@@ -64,7 +66,7 @@ impl Cli {
 pub(crate) enum Command {
     /// Run scenarios
     Scenario(ScenarioArgs),
-    /// Run every scenario in every mode
+    /// Run every scenario
     Conformance(ConformanceArgs),
     /// Fuzz with random clusters and shrink failures
     Fuzz(FuzzArgs),
@@ -176,9 +178,10 @@ pub(crate) struct ScenarioArgs {
 /// How scenarios are run.
 #[derive(Debug, Args)]
 pub(crate) struct HowArgs {
-    /// Proxy mode: how kube-proxy implements Services; `all` runs every mode that each scenario supports
-    #[arg(long, value_name = "MODE", value_parser = available_modes(&["all"]), default_value = "all")]
-    pub(crate) mode: String,
+    /// Proxy mode: how kube-proxy implements Services; `all` runs every mode that each scenario supports [default: the modes
+    /// that a scenario names in `proxyModes`, else iptables]
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&[ModeChoice::ALL]))]
+    mode: Option<String>,
     /// Address family
     #[arg(long, value_name = "FAMILY", value_parser = available_families(), default_value = "ipv4")]
     pub(crate) family: String,
@@ -195,6 +198,13 @@ pub(crate) struct HowArgs {
     pub(crate) wall_clock: bool,
 }
 
+impl HowArgs {
+    /// The chosen proxy modes.
+    pub(crate) fn mode(&self) -> ModeChoice {
+        ModeChoice::parse(self.mode.as_deref()).unwrap_or_default()
+    }
+}
+
 const CONFORMANCE_EXAMPLES: &str = "\
 Filters:
   hairpin                  scenarios whose metadata.name contains this text; same as name(hairpin)
@@ -205,14 +215,14 @@ Filters:
   combine with `not`, `and`, `or` and parentheses; `not` binds tightest, then `and`
 
 Examples:
-  hairpin conformance
+  hairpin conformance --mode all
       all scenarios in all modes on the simulator
   hairpin conformance --filter 'requirement(service.hairpin) and not name(off)'
       scenarios selected by a filter
   sudo hairpin conformance --against kernel --junit results.xml
       all scenarios on this machine's kernel, with both back ends of iptables and JUnit results for CI
-  hairpin conformance --against vm
-      all scenarios in virtual machines, without root
+  hairpin conformance --against vm --mode ipvs
+      all scenarios in IPVS mode in virtual machines, without root
   sudo hairpin conformance --against kernel --shard 1/4
       every fourth run; three other machines take 2/4, 3/4 and 4/4";
 
@@ -256,8 +266,8 @@ Examples:
       compare the simulator with this machine's kernel on random clusters
   sudo hairpin fuzz --against kernel --seed 7 --only 42
       rerun one cluster
-  hairpin fuzz --against vm
-      compare with the kernel of a virtual machine, without root
+  hairpin fuzz --against vm --mode ipvs
+      compare with IPVS in the kernel of a virtual machine, without root
 
 Failures are shrunk and written as scenario files, which `hairpin scenario` runs.";
 
@@ -275,6 +285,9 @@ pub(crate) struct FuzzArgs {
     /// Which iptables loads the rules on a kernel [default: all, in turn]
     #[arg(long, value_name = "BACKEND", value_parser = backends(&["all"]))]
     pub(crate) backend: Option<String>,
+    /// Proxy mode: how kube-proxy implements Services
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&[]), default_value = "iptables")]
+    pub(crate) mode: String,
     /// Seed of the random clusters: cluster K of a seed is always the same
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u64>(0, u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: u64,

@@ -7,7 +7,7 @@ use crate::{input, kernel, scenario, vm};
 use conformance::arm::ArmError;
 use conformance::backend::Backend;
 use conformance::diagnostic::{Source, render as render_diagnostics};
-use conformance::scenario::{IpFamilies, ProxyMode};
+use conformance::scenario::{IpFamilies, ModeChoice, ProxyMode};
 use conformance::suite::SCENARIOS;
 use conformance::suite::filter::{self, Filter};
 use conformance::suite::known::{CaseStatus, KNOWN_DIFFERENCES};
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
     let filter = args.filter.as_deref().map(read_filter).transpose()?;
     let members = members(args)?;
     let selection = Selection {
-        mode: ProxyMode::parse(&args.how.mode),
+        mode: args.how.mode(),
         family: IpFamilies::parse(&args.how.family).unwrap_or(IpFamilies::Ipv4),
         backends: backends(args),
         filter,
@@ -46,7 +46,13 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
     // A shard may be empty: a suite that shrinks must not fail on the last machine.
     let mut cases = Selection { shard: args.shard, ..selection.clone() }.cases(&members, args.how.seed);
     if args.how.against == Against::Kernel {
-        kernel::ready_for(&selection.backends)?;
+        match selection.mode {
+            ModeChoice::One(mode) => kernel::ready_for(&selection.backends, [mode])?,
+            ModeChoice::Named | ModeChoice::All => {
+                kernel::ready_for(&selection.backends, [])?;
+                leave_out(&mut cases);
+            }
+        }
     }
     let machines = vm::machines(args.how.against, args.how.wall_clock)?;
     cases.iter_mut().for_each(|case| case.machines = machines.as_ref());
@@ -60,6 +66,22 @@ pub(crate) fn run(args: &ConformanceArgs, out: &mut dyn Write) -> Result<Exit, S
         }
     }
     Ok(exit(&finished))
+}
+
+/// Leaves out runs in modes that this machine's kernel lacks, unless a mode was asked for by name.
+fn leave_out(cases: &mut Vec<Case<'_>>) {
+    for mode in ProxyMode::available() {
+        let lacks = kernel::lacks_for(mode);
+        let count = cases.iter().filter(|case| case.mode == mode).count();
+        if !lacks.is_empty() && count > 0 {
+            input::warn(&format!(
+                "warning: {count} runs in mode {mode} are left out\n  {}\nhelp: the kernel of `hairpin lab vm prepare` can run \
+                 them: --against vm\n",
+                lacks.join("\n  ")
+            ));
+            cases.retain(|case| case.mode != mode);
+        }
+    }
 }
 
 /// The built-in scenarios, or those given on the command line.
@@ -120,7 +142,7 @@ fn backends(args: &ConformanceArgs) -> Vec<Backend> {
 /// Lists the available choices.
 fn nothing_to_run(args: &ConformanceArgs, members: &[SuiteMember]) -> Stop {
     let everything = Selection {
-        mode: ProxyMode::parse(&args.how.mode),
+        mode: args.how.mode(),
         family: IpFamilies::Ipv4,
         backends: Vec::new(),
         filter: None,
@@ -140,8 +162,8 @@ fn nothing_to_run(args: &ConformanceArgs, members: &[SuiteMember]) -> Stop {
             names.join(", ")
         )),
         Some(_) | None => Stop::bad_input(format!(
-            "error: no scenario supports proxy mode {}\nhelp: --mode all runs each scenario in its own modes",
-            args.how.mode
+            "error: no scenario supports proxy mode {}\nhelp: --mode all runs each scenario in every mode that it supports",
+            args.how.mode()
         )),
     }
 }

@@ -7,6 +7,7 @@ use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use crate::{kernel, vm};
 use conformance::random::{AnomalyKind, Examined, examine};
+use conformance::scenario::ProxyMode;
 use hunt::{Caught, Hunt, HuntResult, Recurrence};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
         (Examined::Sim | Examined::Kernel(_), _) => examine(text, by),
     };
     let hunt = Hunt {
+        mode: mode(args),
         seed: args.seed,
         examined: &examined,
         examine: &examine,
@@ -57,6 +59,11 @@ pub(crate) fn run(args: &FuzzArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     telling.end(count)
 }
 
+/// The mode of kube-proxy.
+fn mode(args: &FuzzArgs) -> ProxyMode {
+    ProxyMode::parse(&args.mode).unwrap_or(ProxyMode::Iptables)
+}
+
 /// The arms on which clusters are run.
 fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
     let about_kernel = [
@@ -68,7 +75,7 @@ fn examined(args: &FuzzArgs) -> Result<Vec<Examined>, Stop> {
         Against::Sim => Ok(vec![Examined::Sim]),
         Against::Kernel => {
             let backends = kernel::backends(args.backend.as_deref());
-            kernel::ready_for(&backends)?;
+            kernel::ready_for(&backends, [mode(args)])?;
             Ok(backends.into_iter().map(Examined::Kernel).collect())
         }
         Against::Vm => {
@@ -226,7 +233,11 @@ fn words(args: &FuzzArgs, index: u64, path: &Path, caught: &Caught) -> String {
         false => writeln!(text, "  scenario: {file}; `hairpin scenario` does not check for this"),
     };
     let _ = writeln!(text, "  original cluster:");
-    let _ = writeln!(text, "    hairpin fuzz --seed {} --only {index}{against}\n", args.seed);
+    let mode = match mode(args) {
+        ProxyMode::Iptables => String::new(),
+        mode @ (ProxyMode::Ipvs | ProxyMode::Nftables | ProxyMode::Userspace) => format!(" --mode {mode}"),
+    };
+    let _ = writeln!(text, "    hairpin fuzz{mode} --seed {} --only {index}{against}\n", args.seed);
     text
 }
 
@@ -242,6 +253,7 @@ const fn is_shown_by_scenario(kind: AnomalyKind) -> bool {
         | AnomalyKind::Frame
         | AnomalyKind::Conntrack
         | AnomalyKind::Counters
+        | AnomalyKind::Ipvs
         | AnomalyKind::Choices => true,
     }
 }

@@ -5,6 +5,7 @@ use crate::exit::{Exit, Stop};
 use conformance::arm::kernel::KernelArm;
 use conformance::arm::kernel::lab::{sweep, tear_down_on_signals};
 use conformance::backend::Backend;
+use conformance::scenario::ProxyMode;
 use std::io::Write;
 
 /// Options that have no effect on some arms: name, whether it is present, and the arms on which it has an effect.
@@ -31,29 +32,52 @@ pub(crate) fn backends(asked: Option<&str>) -> Vec<Backend> {
     asked.and_then(Backend::parse).map_or(Backend::ALL.to_vec(), |one| vec![one])
 }
 
-/// The requested back ends of iptables, or the first one installed. From here on, an interrupted run removes its
-/// namespaces.
+/// The requested back ends of iptables, or the first one installed, for runs in these modes. From here on, an interrupted
+/// run removes its namespaces.
 ///
 /// # Errors
 /// A missing prerequisite, with exit code 3.
-pub(crate) fn ready(asked: Option<&str>) -> Result<Vec<Backend>, Stop> {
+pub(crate) fn ready(
+    asked: Option<&str>,
+    modes: impl IntoIterator<Item = ProxyMode>,
+) -> Result<Vec<Backend>, Stop> {
     if asked.is_some() {
         let backends = backends(asked);
-        return ready_for(&backends).map(|()| backends);
+        return ready_for(&backends, modes).map(|()| backends);
     }
     tear_down()?;
     let installed = Backend::ALL.into_iter().find(|backend| KernelArm::lacks(*backend).is_empty());
     let backend = installed.unwrap_or_default();
-    has(backend).map(|()| vec![backend])
+    ready_for(&[backend], modes).map(|()| vec![backend])
 }
 
-/// Checks that all of these back ends are available. From here on, an interrupted run removes its namespaces.
+/// Checks that all of these back ends are available, and what these modes need. From here on, an interrupted run removes
+/// its namespaces.
 ///
 /// # Errors
 /// A missing prerequisite, with exit code 3.
-pub(crate) fn ready_for(backends: &[Backend]) -> Result<(), Stop> {
+pub(crate) fn ready_for(
+    backends: &[Backend],
+    modes: impl IntoIterator<Item = ProxyMode>,
+) -> Result<(), Stop> {
     tear_down()?;
-    backends.iter().try_for_each(|backend| has(*backend))
+    backends.iter().try_for_each(|backend| has(*backend))?;
+    modes.into_iter().try_for_each(|mode| match lacks_for(mode) {
+        lacks if lacks.is_empty() => Ok(()),
+        lacks => Err(Stop::Told {
+            exit: Exit::MachineLacks,
+            message: format!(
+                "error: this machine's kernel cannot run scenarios in mode {mode}\n  {}\nhelp: the kernel of \
+                 `hairpin lab vm prepare` can: --against vm",
+                lacks.join("\n  ")
+            ),
+        }),
+    })
+}
+
+/// What this machine lacks for a mode, besides back ends.
+pub(crate) fn lacks_for(mode: ProxyMode) -> Vec<String> {
+    mode.generator().map_or_else(Vec::new, KernelArm::lacks_for)
 }
 
 fn has(backend: Backend) -> Result<(), Stop> {

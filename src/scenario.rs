@@ -37,7 +37,10 @@ pub(crate) fn run(args: &ScenarioArgs, out: &mut dyn Write) -> Result<Exit, Stop
     }
     let backends = match args.how.against {
         Against::Sim => vec![None],
-        Against::Kernel => kernel::ready(args.backend.as_deref())?.into_iter().map(Some).collect(),
+        Against::Kernel => {
+            let modes = scenarios.iter().map(|(_, mode, _)| *mode);
+            kernel::ready(args.backend.as_deref(), modes)?.into_iter().map(Some).collect()
+        }
         Against::Vm => match &args.backend {
             Some(backend) => kernel::backends(Some(backend)).into_iter().map(Some).collect(),
             None => vec![Some(Backend::default())],
@@ -91,14 +94,13 @@ pub(crate) fn prepared(source: Source) -> Result<Prepared, Stop> {
 }
 
 fn modes(args: &ScenarioArgs, argument: &str, prepared: &Prepared) -> Result<Vec<ProxyMode>, Stop> {
-    // `all` is not a mode; it stands for every mode.
-    let asked = ProxyMode::parse(&args.how.mode);
-    let modes = prepared.modes_for(asked).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
+    let modes =
+        prepared.modes_for(args.how.mode()).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
     if modes.is_empty() {
         let names: Vec<_> = prepared.modes.iter().map(|mode| mode.name()).collect();
         return Err(Stop::bad_input(format!(
             "error: {argument} does not support proxy mode {}\nhelp: it runs in {}",
-            args.how.mode,
+            args.how.mode(),
             names.join(", ")
         )));
     }

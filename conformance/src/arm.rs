@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::netns::NetnsName;
-use crate::observation::{ConntrackObservation, Flows, Scripted};
+use crate::observation::{ConntrackObservation, Flows, IpvsObservation, Scripted};
 use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
@@ -85,7 +85,8 @@ pub trait Arm {
     fn script(&mut self, plan: &ScriptPlan) -> Result<Scripted, ArmError>;
 
     /// The exact distribution of one connection of the plan in the current state; `None` if this arm cannot determine
-    /// it, or if a link on the path may lose frames. Does not change the state.
+    /// it, if a link on the path may lose frames, or if IPVS chooses endpoints: by earlier connections, not by chance.
+    /// Does not change the state.
     ///
     /// # Errors
     /// See [`ArmError`].
@@ -96,6 +97,15 @@ pub trait Arm {
     /// # Errors
     /// See [`ArmError`].
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError>;
+
+    /// Virtual services, IPVS connections and sets of a node.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn ipvs(&mut self, node: &str) -> Result<IpvsObservation, ArmError>;
+
+    /// Time since the arm was built.
+    fn elapsed(&self) -> Duration;
 
     /// Lets time pass.
     ///

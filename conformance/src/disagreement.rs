@@ -68,6 +68,15 @@ pub enum DisagreementKind {
         /// fewer rules.
         rules: Vec<(Option<RuleCounter>, Option<RuleCounter>)>,
     },
+    /// IPVS of a node: virtual services, connections, sets, and addresses of the dummy device.
+    Ipvs {
+        /// The node.
+        node: String,
+        /// What only the simulator has, as lines.
+        only_sim: Vec<String>,
+        /// What only the kernel has.
+        only_kernel: Vec<String>,
+    },
     /// How often the kernel chose each endpoint.
     Choices {
         /// Endpoint (`None` if nobody answered), its exact share, and the count.
@@ -102,6 +111,8 @@ pub enum Aspect {
     Conntrack,
     /// Rule counters.
     Counters,
+    /// IPVS.
+    Ipvs,
     /// The choice of endpoints, or how connections end.
     Choices,
 }
@@ -115,6 +126,7 @@ impl DisagreementKind {
             Self::Frame(_) => Aspect::Frame,
             Self::Conntrack { .. } => Aspect::Conntrack,
             Self::Counters { .. } => Aspect::Counters,
+            Self::Ipvs { .. } => Aspect::Ipvs,
             Self::Choices { .. } | Self::Outcomes { .. } => Aspect::Choices,
             Self::Relayed { aspect, .. } => *aspect,
         }
@@ -195,6 +207,15 @@ impl fmt::Display for DisagreementKind {
                         None => "no such rule".to_owned(),
                     };
                     write!(formatter, "\n    simulator: {}; kernel: {}", count(sim), count(kernel))?;
+                }
+                Ok(())
+            }
+            Self::Ipvs { node, only_sim, only_kernel } => {
+                write!(formatter, "IPVS of {node}:")?;
+                for (name, lines) in [("simulator", only_sim), ("kernel", only_kernel)] {
+                    for line in lines {
+                        write!(formatter, "\n  only {name}: {line}")?;
+                    }
                 }
                 Ok(())
             }

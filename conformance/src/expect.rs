@@ -2,9 +2,13 @@
 
 use std::net::Ipv4Addr;
 
+use sim::draws::Weight;
+
 use crate::dns::Resolved;
 use crate::netns::NetnsName;
-use crate::observation::{ConntrackObservation, DropObservation, DropReason, FlowObservation, Mismatch};
+use crate::observation::{
+    ConntrackObservation, DropObservation, DropReason, EndpointName, FlowObservation, Mismatch,
+};
 use crate::prepare::{Addresses, ConntrackFilter, EndpointAddresses, PreparedExpectation};
 use crate::result::{EndpointShare, Failure, Subject};
 use crate::scenario::{FlowStatus, OutcomePattern};
@@ -51,6 +55,9 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
         let list = endpoints.iter().map(|(endpoint, share)| format!("{endpoint} {share}"));
         words.push((Subject::Endpoints, shares(list.collect())));
     }
+    if !expected.sequence.is_empty() {
+        words.push((Subject::Endpoints, sequence_words(expected.sequence.iter().map(Some))));
+    }
     for EndpointAddresses { endpoint, addresses } in &expected.source_seen {
         let by = endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" by {endpoint}"));
         words.push((Subject::SourceSeen, format!("{addresses}{by}")));
@@ -83,6 +90,7 @@ pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Evaluation 
     if expected.endpoints.is_some() {
         verdict.failures.extend(shares::check_endpoints(&observed.shares));
     }
+    verdict.failures.extend(check_sequence(&expected.sequence, observed));
     for addresses in &expected.source_seen {
         verdict.failures.extend(check_source(addresses, &observed.flows));
     }
@@ -126,6 +134,30 @@ fn check_outcome(pattern: OutcomePattern, observed: &Observed) -> Option<Failure
         let outcome = OutcomePattern::exactly(*outcome);
         failure(format!("{outcome} with probability {weight} ({:.6})", shares::approximation(weight)))
     })
+}
+
+/// Checks who answered each connection. If there is an exact distribution, chance must have no part in it.
+fn check_sequence(expected: &[EndpointName], observed: &Observed) -> Option<Failure> {
+    let first = expected.first()?;
+    let failure = |found| Failure {
+        subject: Subject::Endpoints,
+        expected: sequence_words(expected.iter().map(Some)),
+        found,
+    };
+    let answered = || observed.flows.iter().map(|flow| flow.endpoint.as_ref());
+    if !answered().eq(expected.iter().map(Some)) {
+        return Some(failure(sequence_words(answered())));
+    }
+    let weight = observed.distribution.as_ref()?.of_endpoint(Some(first));
+    (weight < Weight::new(1, 0)).then(|| {
+        failure(format!("a random choice, {first} with probability {:.6}", shares::approximation(&weight)))
+    })
+}
+
+/// `pod/web-0, then pod/web-1, then nobody`
+fn sequence_words<'a>(endpoints: impl Iterator<Item = Option<&'a EndpointName>>) -> String {
+    let name = |endpoint: Option<&EndpointName>| endpoint.map_or("nobody".to_owned(), ToString::to_string);
+    endpoints.map(name).collect::<Vec<_>>().join(", then ")
 }
 
 fn check_source(expected: &EndpointAddresses, flows: &[FlowObservation]) -> Option<Failure> {

@@ -1,15 +1,17 @@
 //! Observations that every arm can make, and by which arms are compared.
 //!
 //! Nothing here is internal state of a simulator. A kernel shows the same: the result of the client's socket, the
-//! server's response, the entries that `conntrack -L` lists.
+//! server's response, the entries that `conntrack -L` lists, and in IPVS mode those of `ipvsadm -Lnc`.
 
 mod conntrack;
 mod flow;
+mod ipvs;
 mod script;
 
 pub use conntrack::{ConntrackObservation, IcmpKey};
 pub(crate) use flow::read_answer;
 pub use flow::{Answer, EndpointName, FlowObservation, Flows, RawFlow, Transport};
+pub use ipvs::{IpvsConnection, IpvsObservation, IpvsServer, IpvsService};
 pub use script::{Mismatch, Scripted};
 pub use sim::ct::TcpState;
 pub use sim::drop_reason::DropReason;
@@ -18,6 +20,20 @@ pub use sim::trace::{Outcome, Refusal, Unreachable};
 use std::fmt;
 
 use crate::netns::NetnsName;
+
+/// Elements that only one of the lists has. Duplicates are counted.
+fn apart<T>(left: Vec<T>, right: Vec<T>, is_like: impl Fn(&T, &T) -> bool) -> (Vec<T>, Vec<T>) {
+    let mut only_right = right;
+    let mut only_left = left;
+    only_left.retain(|one| match only_right.iter().position(|other| is_like(one, other)) {
+        Some(index) => {
+            only_right.remove(index);
+            false
+        }
+        None => true,
+    });
+    (only_left, only_right)
+}
 
 /// A dropped packet of a step.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use crate::cluster::{Cluster, ClusterProblem};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source, SourceId, has_errors};
 use crate::manifest::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
-use crate::scenario::{FieldFault, IpFamilies, Network, ObjectKey, ProxyMode, Scenario};
+use crate::scenario::{FieldFault, IpFamilies, ModeChoice, Network, ObjectKey, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
 /// A validated scenario.
@@ -114,16 +114,25 @@ pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Sou
 }
 
 impl Prepared {
-    /// The modes to run: the requested one, or all supported ones. The list is empty if the scenario does not support
-    /// the requested mode.
+    /// The modes to run. The list is empty if the scenario does not support the requested mode.
     ///
     /// # Errors
     /// The mode is not available in this version.
-    pub fn modes_for(&self, asked: Option<ProxyMode>) -> Result<Vec<ProxyMode>, Unavailable> {
-        match asked {
-            Some(mode) if !mode.is_available() => Err(Unavailable::Mode(mode)),
-            Some(mode) => Ok(self.modes.iter().copied().filter(|one| *one == mode).collect()),
-            None => Ok(self.modes.clone()),
+    pub fn modes_for(&self, choice: ModeChoice) -> Result<Vec<ProxyMode>, Unavailable> {
+        match choice {
+            ModeChoice::One(mode) if !mode.is_available() => Err(Unavailable::Mode(mode)),
+            ModeChoice::One(_) | ModeChoice::All | ModeChoice::Named => {
+                Ok(self.modes.iter().copied().filter(|mode| self.is_meant(choice, *mode)).collect())
+            }
+        }
+    }
+
+    /// True if a choice means this mode of the scenario.
+    pub fn is_meant(&self, choice: ModeChoice, mode: ProxyMode) -> bool {
+        match choice {
+            ModeChoice::All => true,
+            ModeChoice::One(one) => one == mode,
+            ModeChoice::Named => mode == ProxyMode::Iptables || !self.scenario.proxy_modes.is_empty(),
         }
     }
 }

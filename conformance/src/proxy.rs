@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use ipnet::{IpNet, Ipv4Net};
 use proxy_core::ObjectError;
 use proxy_core::config::{Machine, NodeConfig};
-use proxy_core::generator::Generator;
+use proxy_core::generator::{Generator, Sync};
+use proxy_core::ipvs::{NodeState, RealServer};
 use proxy_core::load::Load;
 use proxy_core::objects::IpFamily;
 use proxy_core::plan::Plan;
@@ -30,6 +31,43 @@ pub struct Proxies {
 struct NodeProxy {
     config: NodeConfig,
     plan: Plan,
+    /// In IPVS mode, what kube-proxy knows about its node.
+    ipvs: Option<NodeState>,
+}
+
+impl NodeProxy {
+    /// kube-proxy on a node, and what it loads at start.
+    fn start(generator: Generator, store: &ServiceStore, config: NodeConfig) -> (Self, Vec<Load>) {
+        let plan = Plan::new(store, &config, IpFamily::V4);
+        let load = generator.load(&plan);
+        let ipvs = match generator {
+            Generator::Iptables => None,
+            Generator::Ipvs => Some(NodeState::new(&plan)),
+        };
+        (Self { config, plan, ipvs }, load)
+    }
+
+    /// What to load and to delete after a change of Services and endpoints.
+    fn sync(&mut self, generator: Generator, store: &ServiceStore) -> NodeUpdate {
+        let after = Plan::new(store, &self.config, IpFamily::V4);
+        let (load, flows) = match &mut self.ipvs {
+            None => {
+                let Sync { load, flows, draining: _ } = generator.sync(&self.plan, &after);
+                (load, flows)
+            }
+            Some(ipvs) => {
+                let change = after.change_since(&self.plan);
+                (ipvs.sync(&after, &change), FlowCleanup::after(&after, &change))
+            }
+        };
+        let stale = match flows {
+            FlowCleanup::None => None,
+            FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
+            FlowCleanup::Delete(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
+        };
+        self.plan = after;
+        NodeUpdate { load, stale }
+    }
 }
 
 /// The changes that a node applies after a change of the cluster, in this order.
@@ -68,9 +106,9 @@ impl Proxies {
         let mut loads = BTreeMap::new();
         for node in cluster.nodes() {
             let config = planner.config(node, KubeProxyVersion::default())?;
-            let plan = Plan::new(&planner.store, &config, IpFamily::V4);
-            loads.insert(node.name.clone(), generator.load(&plan));
-            nodes.insert(node.name.clone(), NodeProxy { config, plan });
+            let (proxy, load) = NodeProxy::start(generator, &planner.store, config);
+            loads.insert(node.name.clone(), load);
+            nodes.insert(node.name.clone(), proxy);
         }
         Ok((Self { mode, generator, nodes }, loads))
     }
@@ -90,23 +128,28 @@ impl Proxies {
         self.nodes.retain(|name, _| cluster.node(name).is_some());
         let mut updates = Updates::default();
         for (name, node) in &mut self.nodes {
-            let after = Plan::new(&planner.store, &node.config, IpFamily::V4);
-            let sync = self.generator.sync(&node.plan, &after);
-            let stale = match sync.flows {
-                FlowCleanup::None => None,
-                FlowCleanup::Reconcile(reconciliation) => Some(reconciliation.frontends(&after)),
-                FlowCleanup::Delete(_) => unreachable!("the newest kube-proxy reconciles the whole table"),
-            };
-            updates.changed.insert(name.clone(), NodeUpdate { load: sync.load, stale });
-            node.plan = after;
+            updates.changed.insert(name.clone(), node.sync(self.generator, &planner.store));
         }
         for node in cluster.nodes().iter().filter(|node| !updates.changed.contains_key(&node.name)) {
             let config = planner.config(node, KubeProxyVersion::default())?;
-            let plan = Plan::new(&planner.store, &config, IpFamily::V4);
-            updates.started.insert(node.name.clone(), self.generator.load(&plan));
-            self.nodes.insert(node.name.clone(), NodeProxy { config, plan });
+            let (proxy, load) = NodeProxy::start(self.generator, &planner.store, config);
+            updates.started.insert(node.name.clone(), load);
+            self.nodes.insert(node.name.clone(), proxy);
         }
         Ok(updates)
+    }
+
+    /// Nodes with servers of weight 0, in IPVS mode.
+    pub fn draining_nodes(&self) -> impl Iterator<Item = &str> {
+        let is_draining = |node: &NodeProxy| node.ipvs.as_ref().is_some_and(|ipvs| ipvs.draining().len() > 0);
+        self.nodes.iter().filter(move |(_, node)| is_draining(node)).map(|(name, _)| name.as_str())
+    }
+
+    /// Lines for `ipvsadm --restore` that delete the servers of weight 0 without connections on a node; `connections`
+    /// returns the number of connections of a server.
+    pub fn drain(&mut self, node: &str, connections: impl FnMut(&RealServer) -> u64) -> String {
+        let ipvs = self.nodes.get_mut(node).and_then(|node| node.ipvs.as_mut());
+        ipvs.map_or_else(String::new, |ipvs| ipvs.drain(connections))
     }
 }
 

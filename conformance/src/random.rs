@@ -5,6 +5,7 @@
 //! Findings are then shrunk by [`shrink`] as long as they keep their kind.
 
 mod examine;
+mod ipvs;
 mod shrink;
 mod strategy;
 mod text;
@@ -15,7 +16,7 @@ pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEnd, RandomEndpoint,
-    RandomEvent, RandomEventKind, RandomGateway, RandomHost, RandomLine, RandomLoss, RandomMtu,
+    RandomEvent, RandomEventKind, RandomGateway, RandomHost, RandomIpvs, RandomLine, RandomLoss, RandomMtu,
     RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket, RandomParty, RandomPieces,
     RandomPiecesKind, RandomPod, RandomPolicy, RandomPort, RandomProxy, RandomRoute, RandomRouting,
     RandomSecond, RandomSecondAddress, RandomService, RandomSetting, RandomSourceRanges, RandomStep,

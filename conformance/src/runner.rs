@@ -1,7 +1,11 @@
 //! Runs a scenario: executes steps in order on one arm, and checks each against its expectations.
 
+mod drain;
+
 use std::net::IpAddr;
 
+use drain::DrainTimes;
+use proxy_core::load::Load;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use sim::trace::Level;
 
@@ -11,7 +15,6 @@ use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::cluster::{Cluster, ClusterChange};
-use crate::counters::CounterListing;
 use crate::expect::{self, Observed};
 use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
 use crate::prepare::{
@@ -116,8 +119,7 @@ pub fn run_against_kernel(
     if !lacks.is_empty() {
         return Err(ArmError::Missing(lacks.join("\n")));
     }
-    let listing = CounterListing::of(generator);
-    let mut arms = PairedArm::new(backend, listing, options.seed, options.is_recorded);
+    let mut arms = PairedArm::new(backend, generator, options.seed, options.is_recorded);
     if options.owns_machine {
         arms.own_machine();
     }
@@ -135,10 +137,17 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
     let topology = Topology::of(&prepared.cluster);
     let (proxies, loads) = Proxies::start(options.mode, &prepared.cluster)
         .map_err(|error| ArmError::Refused(error.to_string()))?;
-    let mut runner = Runner { arm, topology, proxies, cluster: prepared.cluster.clone(), mode: options.mode };
+    let mut runner = Runner {
+        arm,
+        topology,
+        proxies,
+        cluster: prepared.cluster.clone(),
+        mode: options.mode,
+        drain_times: DrainTimes::default(),
+    };
     runner.arm.build(&runner.topology)?;
     for (node, load) in &loads {
-        runner.arm.load(node, load)?;
+        runner.start_proxy(node, load)?;
     }
     let mut steps = Vec::new();
     for (number, step) in (1..).zip(&prepared.steps) {
@@ -171,11 +180,19 @@ struct Runner<A> {
     proxies: Proxies,
     cluster: Cluster,
     mode: ProxyMode,
+    drain_times: DrainTimes,
 }
 
 impl<A: Arm> Runner<A> {
+    fn start_proxy(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
+        self.arm.load(node, load)?;
+        self.drain_times.start(node, self.arm.elapsed());
+        Ok(())
+    }
+
     fn step(&mut self, step: &PreparedStep) -> Result<StepResult, ArmError> {
         self.arm.step_begins();
+        self.drain_due()?;
         let nothing = PreparedExpectation::default();
         let expected = step.expect.get(&self.mode).unwrap_or(&nothing);
         let mut observed = match &step.action {
@@ -200,7 +217,7 @@ impl<A: Arm> Runner<A> {
                 Observed::default()
             }
             PreparedAction::Sleep(duration) => {
-                self.arm.sleep(*duration)?;
+                self.sleep(*duration)?;
                 Observed::default()
             }
             PreparedAction::Look => Observed::default(),
@@ -298,10 +315,11 @@ impl<A: Arm> Runner<A> {
         self.topology = after;
         let updates = self.proxies.update(&next).map_err(|error| ArmError::Refused(error.to_string()))?;
         for (node, load) in &updates.started {
-            self.arm.load(node, load)?;
+            self.start_proxy(node, load)?;
         }
         for (node, update) in &updates.changed {
             self.arm.update(node, update)?;
+            self.drain(node)?;
         }
         self.cluster = next;
         Ok(())

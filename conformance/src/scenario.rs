@@ -19,7 +19,7 @@ pub use expectation::{
     Viewpoint,
 };
 pub use fault::FieldFault;
-pub use mode::{IpFamilies, ProxyMode};
+pub use mode::{IpFamilies, ModeChoice, ProxyMode};
 pub(crate) use read::nearest;
 pub use read::{ReadError, read};
 pub use reference::{ObjectKey, ObjectName, PortReference, Reference, Target, is_namespaced};

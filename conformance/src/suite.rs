@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 90] = built_in![
+pub const SCENARIOS: [BuiltIn; 114] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -124,6 +124,30 @@ pub const SCENARIOS: [BuiltIn; 90] = built_in![
     "echo-replies-limited",
     "tcp-fin-after-timeout",
     "tcp-server-fin-after-timeout",
+    "ipvs-vip-is-local",
+    "ipvs-scheduler-rr",
+    "ipvs-scheduler-wrr",
+    "ipvs-scheduler-lc",
+    "ipvs-scheduler-wlc",
+    "ipvs-scheduler-sed",
+    "ipvs-scheduler-nq",
+    "ipvs-scheduler-sh",
+    "ipvs-scheduler-dh",
+    "ipvs-scheduler-mh",
+    "ipvs-scheduler-lblc",
+    "ipvs-scheduler-lblcr",
+    "ipvs-scheduler-fo",
+    "ipvs-scheduler-ovf",
+    "ipvs-affinity",
+    "ipvs-graceful-termination",
+    "ipvs-port-reuse",
+    "ipvs-removed-server",
+    "ipvs-idle-connection",
+    "ipvs-arp",
+    "ipvs-strict-arp",
+    "ipvs-health-check-from-vip",
+    "ipvs-forward-drop",
+    "ipvs-node-port-of-another-host",
 ];
 
 impl BuiltIn {

@@ -25,7 +25,7 @@ use sets::Sets;
 
 pub use addresses::DEVICE;
 pub use services::VirtualService;
-pub use sync::{NodeState, RealServer};
+pub use sync::{DRAIN_INTERVAL, NodeState, RealServer};
 
 use crate::iptables::restore_tool;
 use crate::iptables::rules::{Chain, RestoreText};

@@ -78,7 +78,7 @@ impl Reconciliation {
 
 impl FlowCleanup {
     /// What kube-proxy does after a sync that changed its plan to `after`.
-    pub(crate) fn after(after: &Plan, change: &PlanChange) -> Self {
+    pub fn after(after: &Plan, change: &PlanChange) -> Self {
         if !after.node.reconciles_conntrack {
             let deletions = deletions(after.family, change);
             return if deletions.is_empty() { Self::None } else { Self::Delete(deletions) };

@@ -3,6 +3,7 @@
 use crate::exit::Stop;
 use conformance::arm::ArmError;
 use conformance::random::{Anomaly, AnomalyKind, Examined, Time, generate, shrink};
+use conformance::scenario::ProxyMode;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -21,6 +22,7 @@ type Examine<'a> = dyn Fn(&str, Examined) -> Result<Option<Anomaly>, ArmError> +
 
 /// Which clusters to run, and how.
 pub(super) struct Hunt<'a> {
+    pub(super) mode: ProxyMode,
     pub(super) seed: u64,
     /// The arms, used in turn.
     pub(super) examined: &'a [Examined],
@@ -82,6 +84,7 @@ impl Recurrence {
                 | AnomalyKind::Frame
                 | AnomalyKind::Conntrack
                 | AnomalyKind::Counters
+                | AnomalyKind::Ipvs
                 | AnomalyKind::Choices,
             ) => Self::SeldomAsMachineWasLate,
         }
@@ -91,7 +94,12 @@ impl Recurrence {
 impl Hunt<'_> {
     /// The name of a cluster, its scenario and its file.
     pub(super) fn name(&self, index: u64) -> String {
-        format!("fuzz-{}-{index}", self.seed)
+        match self.mode {
+            ProxyMode::Iptables => format!("fuzz-{}-{index}", self.seed),
+            mode @ (ProxyMode::Ipvs | ProxyMode::Nftables | ProxyMode::Userspace) => {
+                format!("fuzz-{mode}-{}-{index}", self.seed)
+            }
+        }
     }
 
     /// Runs clusters, `jobs` in parallel. `take` receives their verdicts as they arrive, and returns false to stop.
@@ -162,7 +170,8 @@ impl Hunt<'_> {
     fn world(&self, index: u64, is_over: &AtomicBool) -> Result<HuntResult, ArmError> {
         let turn = usize::try_from(index % self.examined.len() as u64).unwrap_or(0);
         let examined = self.examined[turn];
-        let mut tree = generate(self.seed, index, if self.is_exact { Time::Virtual } else { Time::Real });
+        let time = if self.is_exact { Time::Virtual } else { Time::Real };
+        let mut tree = generate(self.mode, self.seed, index, time);
         let text = tree.current().text(&self.name(index));
         let Some(first) = self.run(&text, examined)? else { return Ok(HuntResult::Good) };
         let Some(again) = self.again(&text, examined)? else {

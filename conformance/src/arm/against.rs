@@ -16,6 +16,7 @@ use pace::{hastened, neigh_sysctls, new_devices};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proxy_core::generator::Generator;
 use proxy_core::load::Load;
 
 use super::kernel::{KeptConnection, KernelArm};
@@ -26,7 +27,7 @@ use crate::counters::CounterListing;
 use crate::disagreement::{Disagreement, DisagreementKind};
 use crate::frame::{Comparison, Frame, Observer, compare};
 use crate::netns::NetnsName;
-use crate::observation::{ConntrackObservation, Flows, RawFlow, Scripted, Transport};
+use crate::observation::{ConntrackObservation, Flows, IpvsObservation, RawFlow, Scripted, Transport};
 use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
@@ -67,6 +68,7 @@ struct Observed<'a> {
 pub struct PairedArm {
     kernel: KernelArm,
     sim: SimArm,
+    generator: Generator,
     /// The listing with the counters of the mode's rules.
     listing: CounterListing,
     topology: Topology,
@@ -87,9 +89,9 @@ pub struct PairedArm {
 }
 
 impl PairedArm {
-    /// Both arms, empty. `seed` is for decisions of the simulator that are not observable. With `is_recorded`, the run
+    /// Both arms, empty, for the rules of this generator. `seed` is for decisions of the simulator that are not observable. With `is_recorded`, the run
     /// ends with the recording of the simulator.
-    pub fn new(backend: Backend, listing: CounterListing, seed: u64, is_recorded: bool) -> Self {
+    pub fn new(backend: Backend, generator: Generator, seed: u64, is_recorded: bool) -> Self {
         let mut sim = match is_recorded {
             true => SimArm::new(seed, Level::Everything),
             false => SimArm::unrecorded(seed, Level::Everything),
@@ -98,7 +100,8 @@ impl PairedArm {
         Self {
             kernel: KernelArm::new(backend),
             sim,
-            listing,
+            generator,
+            listing: CounterListing::of(generator),
             topology: Topology { netns: BTreeMap::new(), veths: Vec::new() },
             losses: BTreeMap::new(),
             have_tables_parted: false,
@@ -316,6 +319,7 @@ impl PairedArm {
                 | DisagreementKind::Outcomes { .. }
                 | DisagreementKind::Conntrack { .. }
                 | DisagreementKind::Counters { .. }
+                | DisagreementKind::Ipvs { .. }
                 | DisagreementKind::Choices { .. }
                 | DisagreementKind::Relayed { .. } => false,
             };
@@ -514,6 +518,15 @@ impl Arm for &mut PairedArm {
             self.compare_tables()?;
         }
         self.kernel.conntrack(netns)
+    }
+
+    fn ipvs(&mut self, node: &str) -> Result<IpvsObservation, ArmError> {
+        self.catch_up()?;
+        self.kernel.ipvs(node)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.kernel.elapsed()
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {

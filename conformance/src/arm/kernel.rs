@@ -13,7 +13,7 @@
 //! | `load` | what a node loads: rules, and in IPVS mode sets, virtual services and addresses |
 //! | [`server`], [`client`], `script` | servers, clients, and senders of raw packets |
 //! | [`capture`] | every frame on every device |
-//! | [`outcome`], [`conntrack`] | observations, in the form common to all arms |
+//! | [`outcome`], [`conntrack`], `ipvs` | observations, in the form common to all arms |
 //! | [`side_by_side`], [`timed`] | several labs in parallel, and their durations |
 
 mod build;
@@ -23,6 +23,7 @@ mod clocks;
 pub mod conntrack;
 mod descriptors;
 mod failure;
+mod ipvs;
 pub mod lab;
 mod link;
 mod load;

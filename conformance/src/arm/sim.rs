@@ -11,15 +11,17 @@ pub(crate) use kept::KeptExchange;
 pub(crate) use follow::{COURSES_MAX, CountersNeeded, Exchange, LossyEnds, ScriptExchange, Shown};
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use proxy_core::ipvs::DEVICE;
 use proxy_core::load::{Ensure, Load, Tool};
 use proxy_core::stale_flows::{Frontends, UdpFlow};
 use sim::ct::CtStatus;
 use sim::draws::Enumerate;
 use sim::ids::{FlowId, NetnsId, SocketId};
 use sim::ipset::IpsetOptions;
+use sim::ipvs::ListOrder;
 use sim::netfilter::conntrack::{Entry, ListedEntry};
 use sim::socket::{ClientProtocol, ConnectError, FlowResult};
 use sim::time::Instant;
@@ -34,8 +36,8 @@ use super::script::ScriptState;
 use super::{Arm, ArmError};
 use crate::netns::NetnsName;
 use crate::observation::{
-    Answer, ConntrackObservation, DropObservation, DropReason, Flows, IcmpKey, Outcome, RawFlow, Scripted,
-    Transport, read_answer,
+    Answer, ConntrackObservation, DropObservation, DropReason, Flows, IcmpKey, IpvsObservation, Outcome,
+    RawFlow, Scripted, Transport, read_answer,
 };
 use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
@@ -93,6 +95,8 @@ pub struct SimArm {
     kept: BTreeMap<String, KeptSockets>,
     /// The last series of losses that was tried.
     loss_series: u32,
+    /// IPVS chooses endpoints.
+    has_ipvs: bool,
 }
 
 impl SimArm {
@@ -111,6 +115,7 @@ impl SimArm {
             scripts: BTreeMap::new(),
             kept: BTreeMap::new(),
             loss_series: 0,
+            has_ipvs: false,
         }
     }
 
@@ -158,6 +163,8 @@ impl SimArm {
     /// Loads a list in order. `prefix` is prepended to the names of the texts.
     fn load_all(&mut self, node: &str, prefix: &str, load: &[Load]) -> Result<(), ArmError> {
         let netns = self.node(node)?;
+        self.has_ipvs |=
+            load.iter().any(|load| matches!(load, Load::Text { tool: Tool::IpvsadmRestore, .. }));
         let mut jumps = 0;
         load.iter()
             .try_for_each(|load| self.load_one(netns, prefix, load, &mut jumps))
@@ -243,6 +250,10 @@ impl SimArm {
 
     /// The exact distribution of a connection in this world.
     fn distribution_in(&self, world: &World, plan: &FlowPlan) -> Result<Option<Distribution>, ArmError> {
+        // Schedulers choose by what was before, so no distribution holds for more than one connection.
+        if self.has_ipvs {
+            return Ok(None);
+        }
         let netns = self.id(&plan.from)?;
         let mut distribution = Distribution::default();
         let mut next = Some(Enumerate::first());
@@ -369,6 +380,21 @@ impl Arm for SimArm {
 
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         Ok(Some(conntrack(&self.world, self.id(netns)?)))
+    }
+
+    fn ipvs(&mut self, node: &str) -> Result<IpvsObservation, ArmError> {
+        let netns = self.node(node)?;
+        let services = self.world.ipvsadm_list(netns, ListOrder::Sorted);
+        let connections = self.world.ipvsadm_list_connections(netns);
+        let dummy = self.world.netns(netns).devices.by_name(DEVICE);
+        let addrs = dummy.into_iter().flat_map(|device| &device.addrs);
+        let addresses = addrs.map(|addr| IpAddr::V4(addr.net.addr())).collect();
+        IpvsObservation::read(&services, &connections, &self.world.ipset_save(netns), addresses)
+            .map_err(ArmError::Internal)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.world.now().saturating_since(Instant::START)
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {

@@ -76,7 +76,7 @@ fn every_flow_must_end_as_expected() {
     // A run may succeed by chance; the exact distribution does not.
     let mut distribution = Distribution::default();
     for (outcome, parts) in [(Outcome::Connected, 3), (Outcome::Timeout, 1)] {
-        distribution.add(outcome, None, &sim::draws::Weight::new(parts, 2));
+        distribution.add(outcome, None, &Weight::new(parts, 2));
     }
     let lucky = Observed { distribution: Some(distribution), ..observed(&[&connected]) };
     assert_eq!(

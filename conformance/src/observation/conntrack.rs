@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sim::ct::TcpState;
 
-use super::Transport;
+use super::{Transport, apart};
 
 /// A conntrack entry, as `conntrack -L` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,18 +47,9 @@ pub struct IcmpKey {
 const EXPIRY_TOLERANCE: Duration = Duration::from_secs(3);
 
 impl ConntrackObservation {
-    /// Entries that only one of the tables has; their remaining times may differ slightly. Duplicates are counted.
+    /// Entries that only one of the tables has; their remaining times may differ slightly.
     pub fn apart(left: Vec<Self>, right: Vec<Self>) -> (Vec<Self>, Vec<Self>) {
-        let mut only_right = right;
-        let mut only_left = left;
-        only_left.retain(|entry| match only_right.iter().position(|other| entry.is_like(other)) {
-            Some(index) => {
-                only_right.remove(index);
-                false
-            }
-            None => true,
-        });
-        (only_left, only_right)
+        apart(left, right, Self::is_like)
     }
 
     fn is_like(&self, other: &Self) -> bool {

@@ -23,6 +23,8 @@ pub struct PreparedExpectation {
     pub outcomes: Vec<(OutcomePattern, Share)>,
     /// Endpoints with shares; `None` if not checked.
     pub endpoints: Option<Vec<(EndpointName, Share)>>,
+    /// The endpoint of each connection, in order; empty if not checked.
+    pub sequence: Vec<EndpointName>,
     /// The source address that endpoints see, for all of them or by endpoint.
     pub source_seen: Vec<EndpointAddresses>,
     /// The source address of replies to the client.
@@ -153,6 +155,7 @@ impl Preparation {
             });
             shares.collect()
         });
+        let sequence = self.sequence(&format!("{path}.endpoints"), &expectation.sequence, cluster, flows);
         let source_seen = match &expectation.source_seen {
             None => Vec::new(),
             Some(SourceSeen::All(viewpoint)) => {
@@ -212,12 +215,34 @@ impl Preparation {
             outcome,
             outcomes,
             endpoints,
+            sequence,
             source_seen,
             reply_from,
             addresses,
             dropped,
             conntrack,
         }
+    }
+
+    fn sequence(
+        &mut self,
+        path: &str,
+        sequence: &[Reference],
+        cluster: &Cluster,
+        flows: Option<&FlowPlan>,
+    ) -> Vec<EndpointName> {
+        let count = flows.and_then(|flows| usize::try_from(flows.count).ok());
+        if let Some(count) = count.filter(|count| !sequence.is_empty() && *count != sequence.len()) {
+            let fault = FieldFault::new(format!("{} endpoints for {count} connections", sequence.len()));
+            self.found(path, Err::<(), _>(fault.expected("the endpoint of each connection")));
+        }
+        let endpoints = sequence.iter().enumerate();
+        endpoints
+            .filter_map(|(index, reference)| {
+                let endpoint = endpoint(cluster, reference, flows, &mut Vec::new());
+                self.found(&format!("{path}[{index}]"), endpoint)
+            })
+            .collect()
     }
 
     fn written_reference(&self, path: &str, reference: &Reference) -> String {

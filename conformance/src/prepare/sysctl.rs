@@ -1,6 +1,7 @@
 //! Validates sysctls with the simulator's own table.
 
 use sim::device::{DeviceKind, Devices};
+use sim::ipvs;
 use sim::sysctl::Sysctls;
 use sim::wire::MacAddr;
 
@@ -37,16 +38,22 @@ pub(super) fn fault(
     for device in topology.devices(netns) {
         devices.add(device, MacAddr::ZERO, ETHERNET_MTU, DeviceKind::Dummy);
     }
-    let mut sysctls = Sysctls::default();
-    if let Err(error) = sysctls.get(&devices, name) {
+    let (mut sysctls, mut ipvs) = (Sysctls::default(), ipvs::Settings::default());
+    let is_of_ipvs = ipvs::Settings::has(name);
+    let found = if is_of_ipvs { ipvs.get(name) } else { sysctls.get(&devices, name) };
+    if let Err(error) = found {
         let fault =
             FieldFault::new(format!("unsupported sysctl {name:?} on {netns}")).expected(error.expected);
-        let known = Sysctls::names(&devices);
+        let known: Vec<String> = match is_of_ipvs {
+            true => ipvs::Settings::names().collect(),
+            false => Sysctls::names(&devices),
+        };
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let nearest = nearest(name, &known);
         let help = nearest.map(|nearest| format!("did you mean {nearest:?}?"));
         return Some(fault.help(help.unwrap_or_default()).at_key(path));
     }
-    let error = sysctls.set(&devices, name, value).err()?;
+    let set = if is_of_ipvs { ipvs.set(name, value) } else { sysctls.set(&devices, name, value) };
+    let error = set.err()?;
     Some(FieldFault::new(format!("invalid value of {name}: {value:?}")).expected(error.expected).at(path))
 }

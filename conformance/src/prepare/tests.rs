@@ -351,14 +351,27 @@ fn the_reference_can_be_believed() {
 
 #[test]
 fn modes_are_asked_for() {
-    let prepared =
-        prepare_text(&changed("  intent: a sample", "  intent: a sample\n  proxyModes: [ipvs, iptables]"))
-            .unwrap();
-    assert_eq!(prepared.modes_for(None), Ok(vec![ProxyMode::Iptables]));
-    assert_eq!(prepared.modes_for(Some(ProxyMode::Iptables)), Ok(vec![ProxyMode::Iptables]));
+    use ProxyMode::{Iptables, Ipvs};
+    let prepared = |modes: &str| {
+        prepare_text(&changed("  intent: a sample", &format!("  intent: a sample\n{modes}"))).unwrap()
+    };
+    let silent = prepared("");
+    let cases: [(&Prepared, ModeChoice, &[ProxyMode]); 8] = [
+        (&silent, ModeChoice::Named, &[Iptables]),
+        (&silent, ModeChoice::All, &[Iptables, Ipvs]),
+        (&silent, ModeChoice::One(Ipvs), &[Ipvs]),
+        (&prepared("  proxyModes: [ipvs, iptables]\n"), ModeChoice::Named, &[Iptables, Ipvs]),
+        (&prepared("  proxyModes: [ipvs, nftables]\n"), ModeChoice::Named, &[Ipvs]),
+        (&prepared("  proxyModes: [ipvs]\n"), ModeChoice::All, &[Ipvs]),
+        (&prepared("  proxyModes: [ipvs]\n"), ModeChoice::One(Iptables), &[]),
+        (&prepared("  proxyModes: [iptables]\n"), ModeChoice::One(Iptables), &[Iptables]),
+    ];
+    for (prepared, choice, expected) in cases {
+        assert_eq!(prepared.modes_for(choice), Ok(expected.to_vec()), "{:?}, {choice}", prepared.modes);
+    }
     assert_eq!(
-        prepared.modes_for(Some(ProxyMode::Userspace)).unwrap_err().to_string(),
-        "proxy mode userspace is not available in this version; available: iptables"
+        silent.modes_for(ModeChoice::One(ProxyMode::Userspace)).unwrap_err().to_string(),
+        "proxy mode userspace is not available in this version; available: iptables, ipvs"
     );
 }
 

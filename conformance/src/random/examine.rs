@@ -16,6 +16,7 @@ use crate::manifest;
 use crate::prepare::{Prepared, prepare};
 use crate::result::{Recording, Run};
 use crate::runner::{RunOptions, run_against_kernel, run_twice_sim};
+use crate::scenario::ModeChoice;
 
 /// Maximum number of disagreements reported; one cause often shows on every device behind it.
 const TOLD_MAX: usize = 12;
@@ -59,6 +60,8 @@ pub enum AnomalyKind {
     Conntrack,
     /// Rule counters differ.
     Counters,
+    /// IPVS differs.
+    Ipvs,
     /// The kernel chose endpoints with different probabilities.
     Choices,
 }
@@ -76,6 +79,7 @@ impl AnomalyKind {
             Self::Frame => "frames differ",
             Self::Conntrack => "conntrack tables differ",
             Self::Counters => "rule counters differ",
+            Self::Ipvs => "IPVS differs",
             Self::Choices => "choices differ",
         }
     }
@@ -106,8 +110,10 @@ fn run(text: &str, by: Examined) -> Result<Option<Anomaly>, ArmError> {
         }
     };
     assert!(!has_errors(&prepared.warnings), "a validated scenario has no errors");
-    for mode in &prepared.modes {
-        if let Some(finding) = run_mode(&prepared, &RunOptions::new(*mode), by)? {
+    let modes =
+        prepared.modes_for(ModeChoice::Named).map_err(|error| ArmError::Internal(error.to_string()))?;
+    for mode in modes {
+        if let Some(finding) = run_mode(&prepared, &RunOptions::new(mode), by)? {
             return Ok(Some(finding));
         }
     }
@@ -140,6 +146,7 @@ fn kind_of(disagreement: &Disagreement) -> AnomalyKind {
         Aspect::Frame => AnomalyKind::Frame,
         Aspect::Conntrack => AnomalyKind::Conntrack,
         Aspect::Counters => AnomalyKind::Counters,
+        Aspect::Ipvs => AnomalyKind::Ipvs,
         Aspect::Choices => AnomalyKind::Choices,
     }
 }

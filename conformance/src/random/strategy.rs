@@ -15,28 +15,36 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proxy_core::objects::Protocol;
 use sim::socket::Sizes;
 
+use super::ipvs;
 use super::world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEndpoint, RandomGateway,
     RandomHost, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomParty,
     RandomPod, RandomPort, RandomProxy, RandomRoute, RandomSecond, RandomSecondAddress, RandomService,
     RandomSetting, RandomSourceRanges, RandomStep, RandomSysctl, RandomWorld, ServiceKind, TargetPort, Time,
 };
-use crate::scenario::{Cni, PAYLOAD_MAX, RECEIVE_MIN};
+use crate::scenario::{Cni, PAYLOAD_MAX, ProxyMode, RECEIVE_MIN};
 
 /// A world and its possible reductions.
 pub type WorldTree = Box<dyn ValueTree<Value = RandomWorld>>;
 
-/// World number `index` of a seed. It depends only on these two numbers; `time` says how it is printed.
+/// World number `index` of a seed, for a proxy mode. It depends only on these; `time` says how it is printed. In IPVS mode,
+/// it has in addition settings of that mode.
 ///
 /// # Panics
 /// Never: no strategy here rejects values.
-pub fn generate(seed: u64, index: u64, time: Time) -> WorldTree {
+pub fn generate(mode: ProxyMode, seed: u64, index: u64, time: Time) -> WorldTree {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&index.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    match world(time).new_tree(&mut runner) {
+    let world = match mode {
+        ProxyMode::Iptables | ProxyMode::Nftables | ProxyMode::Userspace => world(time),
+        ProxyMode::Ipvs => (world(time), ipvs::strategy())
+            .prop_map(|(world, ipvs)| RandomWorld { ipvs: Some(ipvs), ..world })
+            .boxed(),
+    };
+    match world.new_tree(&mut runner) {
         Ok(tree) => Box::new(tree),
         Err(reason) => panic!("a strategy rejected a world: {reason}"),
     }
@@ -164,6 +172,7 @@ fn world(time: Time) -> BoxedStrategy<RandomWorld> {
                 events: events.unwrap_or_default(),
                 waits: waits.unwrap_or_default(),
                 time,
+                ipvs: None,
             }
         })
         .boxed()

@@ -4,6 +4,7 @@ use super::*;
 use crate::diagnostic::{Source, Style, render};
 use crate::manifest;
 use crate::prepare::{Prepared, prepare};
+use crate::scenario::ProxyMode::{Iptables, Ipvs};
 
 /// The only warning that a generated world may cause.
 const FINDS_NO_POD: &str = "matches no Pod";
@@ -17,8 +18,8 @@ fn prepared(text: &str) -> Prepared {
 
 #[test]
 fn every_world_can_be_prepared() {
-    for index in 0..1500 {
-        let text = generate(1, index, Time::Virtual).current().text("world");
+    for (mode, index) in (0..1500).map(|index| (Iptables, index)).chain((0..300).map(|index| (Ipvs, index))) {
+        let text = generate(mode, 1, index, Time::Virtual).current().text("world");
         for warning in prepared(&text).warnings {
             assert!(warning.message.contains(FINDS_NO_POD), "{text}\n{warning:?}");
         }
@@ -27,15 +28,15 @@ fn every_world_can_be_prepared() {
 
 #[test]
 fn every_world_runs_on_the_simulator_and_twice_the_same() {
-    for index in 0..60 {
-        let text = generate(2, index, Time::Virtual).current().text("world");
+    for (mode, index) in (0..60).map(|index| (Iptables, index)).chain((0..30).map(|index| (Ipvs, index))) {
+        let text = generate(mode, 2, index, Time::Virtual).current().text("world");
         assert_eq!(examine(&text, Examined::Sim), Ok(None), "{text}");
     }
 }
 
 #[test]
 fn a_world_depends_on_its_seed_and_its_number_alone() {
-    let text = |seed, index| generate(seed, index, Time::Virtual).current().text("world");
+    let text = |seed, index| generate(Iptables, seed, index, Time::Virtual).current().text("world");
     assert_eq!(text(7, 3), text(7, 3));
     assert_ne!(text(7, 3), text(7, 4));
     assert_ne!(text(7, 3), text(8, 3));
@@ -43,14 +44,14 @@ fn a_world_depends_on_its_seed_and_its_number_alone() {
 
 #[test]
 fn a_world_as_a_file() {
-    insta::assert_snapshot!(generate(0, 4, Time::Virtual).current().text("world"));
+    insta::assert_snapshot!(generate(Iptables, 0, 4, Time::Virtual).current().text("world"));
 }
 
 /// Every feature of a world occurs within a reasonable number of worlds.
 #[test]
 fn nothing_is_left_undrawn() {
     let texts: String =
-        (0..1_200).map(|index| generate(3, index, Time::Virtual).current().text("world")).collect();
+        (0..1_200).map(|index| generate(Iptables, 3, index, Time::Virtual).current().text("world")).collect();
     for word in [
         "cni: ptp",
         "hairpin: false",
@@ -158,7 +159,7 @@ fn nothing_is_left_undrawn() {
 #[test]
 fn worlds_have_enough_of_everything() {
     let worlds: Vec<RandomWorld> =
-        (0..400).map(|index| generate(3, index, Time::Virtual).current()).collect();
+        (0..400).map(|index| generate(Iptables, 3, index, Time::Virtual).current()).collect();
     let is_forged = |line: &RandomLine| match line {
         RandomLine::Send(packet) => packet.source.is_some(),
         RandomLine::AwaitSynAck => false,
@@ -306,7 +307,7 @@ fn worlds_have_enough_of_everything() {
 
 /// Shrinks the first world for which `holds` is true.
 fn smallest(holds: fn(&RandomWorld, &Prepared) -> bool) -> RandomWorld {
-    let mut trees = (0..).map(|index| generate(5, index, Time::Virtual));
+    let mut trees = (0..).map(|index| generate(Iptables, 5, index, Time::Virtual));
     let is_good = |world: &RandomWorld| holds(world, &prepared(&world.text("world")));
     let mut tree = trees.find(|tree| is_good(&tree.current())).expect("endless");
     shrink(&mut *tree, 10_000, |world, _| is_good(world)).world
@@ -325,13 +326,13 @@ fn worlds_become_as_small_as_they_can() {
 
 #[test]
 fn a_budget_ends_it() {
-    let mut tree = generate(5, 0, Time::Virtual);
+    let mut tree = generate(Iptables, 5, 0, Time::Virtual);
     let mut asked = 0;
     let shrunk = shrink(&mut *tree, 7, |_, _| {
         asked += 1;
         true
     });
     assert_eq!((shrunk.tried, asked), (7, 7));
-    let untried = shrink(&mut *generate(5, 0, Time::Virtual), 0, |_, _| true).world;
-    assert_eq!(untried.text("same"), generate(5, 0, Time::Virtual).current().text("same"));
+    let untried = shrink(&mut *generate(Iptables, 5, 0, Time::Virtual), 0, |_, _| true).world;
+    assert_eq!(untried.text("same"), generate(Iptables, 5, 0, Time::Virtual).current().text("same"));
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::world::{RandomAddress, RandomGateway, RandomHost, RandomNextHop, RandomNode, RandomWorld};
-use crate::scenario::{API_VERSION, Cni, KIND};
+use crate::scenario::{API_VERSION, Cni, KIND, ProxyMode};
 
 /// The slot of the first Pod that steps add, after those that may exist initially.
 const FIRST_LATE_POD: u8 = 6;
@@ -31,7 +31,7 @@ impl RandomWorld {
     pub fn text(&self, name: &str) -> String {
         let mut documents = vec![self.scenario(name)];
         documents.extend(self.nodes.iter().zip(1..).map(|(node, number)| node_manifest(node, number)));
-        documents.extend(self.proxy.as_ref().map(objects::proxy));
+        documents.extend(objects::proxy(self));
         for (slot, pod) in (0..).zip(&self.pods) {
             documents.extend(pod.as_ref().map(|pod| objects::pod(slot, pod, &self.node_name(pod.node))));
         }
@@ -59,6 +59,7 @@ impl RandomWorld {
             "metadata": {"name": name},
             "spec": {
                 "intent": "random cluster: the simulator and the kernel must agree",
+                "proxyModes": self.ipvs.map(|_| json!([ProxyMode::Ipvs.name()])),
                 "network": {
                     "cni": match self.cni {
                         Cni::Bridge | Cni::Vxlan => None,

@@ -47,6 +47,8 @@ pub struct RandomWorld {
     pub waits: Vec<RandomWait>,
     /// How waits pass.
     pub time: Time,
+    /// In IPVS mode, its settings; `None` in iptables mode.
+    pub ipvs: Option<RandomIpvs>,
 }
 
 /// How waits pass where a world runs.
@@ -114,6 +116,19 @@ pub struct RandomWait {
     pub before: u8,
     /// In milliseconds of virtual time.
     pub milliseconds: u32,
+}
+
+/// Settings of IPVS mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomIpvs {
+    /// `ipvs.scheduler`; the default if `None`.
+    pub scheduler: Option<&'static str>,
+    /// `ipvs.strictARP`.
+    pub is_arp_strict: bool,
+    /// `ipvs.tcpTimeout`, `tcpFinTimeout` and `udpTimeout`, in this order.
+    pub timeouts: Option<[&'static str; 3]>,
+    /// A sysctl of every node, set after kube-proxy has started.
+    pub sysctl: Option<RandomSysctl>,
 }
 
 /// Addresses of nodes on a second device. NodePorts and closed ports of such a node are reached by them.

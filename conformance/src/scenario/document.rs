@@ -205,7 +205,7 @@ pub(super) struct RawExpectations {
     pub(super) userspace: Option<RawExpectation>,
     pub(super) outcome: Option<String>,
     pub(super) outcomes: Option<IndexMap<String, ScalarText>>,
-    pub(super) endpoints: Option<IndexMap<String, ScalarText>>,
+    pub(super) endpoints: Option<RawEndpoints>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
@@ -218,7 +218,7 @@ pub(super) struct RawExpectations {
 pub(super) struct RawExpectation {
     pub(super) outcome: Option<String>,
     pub(super) outcomes: Option<IndexMap<String, ScalarText>>,
-    pub(super) endpoints: Option<IndexMap<String, ScalarText>>,
+    pub(super) endpoints: Option<RawEndpoints>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
@@ -381,5 +381,46 @@ impl<'de> Deserialize<'de> for OneOrByName {
         }
 
         deserializer.deserialize_any(OneOrByNameVisitor)
+    }
+}
+
+/// Endpoints with shares, or in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RawEndpoints {
+    Shares(IndexMap<String, ScalarText>),
+    InOrder(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for RawEndpoints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RawEndpointsVisitor;
+
+        impl<'de> Visitor<'de> for RawEndpointsVisitor {
+            type Value = RawEndpoints;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(
+                    "a mapping from endpoints to shares, or a list with the endpoint of each connection",
+                )
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<RawEndpoints, A::Error> {
+                let mut endpoints = Vec::new();
+                while let Some(endpoint) = access.next_element()? {
+                    endpoints.push(endpoint);
+                }
+                Ok(RawEndpoints::InOrder(endpoints))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<RawEndpoints, A::Error> {
+                let mut entries = IndexMap::new();
+                while let Some((name, value)) = access.next_entry()? {
+                    entries.insert(name, value);
+                }
+                Ok(RawEndpoints::Shares(entries))
+            }
+        }
+
+        deserializer.deserialize_any(RawEndpointsVisitor)
     }
 }

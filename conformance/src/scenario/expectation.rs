@@ -33,6 +33,8 @@ pub struct Expectation {
     pub outcomes: Vec<(OutcomePattern, Share)>,
     /// Endpoints with shares; those not listed must not answer. `None` if not checked.
     pub endpoints: Option<Vec<(Reference, Share)>>,
+    /// The endpoint of each connection, in order; empty if not checked.
+    pub sequence: Vec<Reference>,
     /// The source address that endpoints see.
     pub source_seen: Option<SourceSeen>,
     /// The source address of replies to the client.

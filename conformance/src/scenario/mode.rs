@@ -56,12 +56,11 @@ impl ProxyMode {
             .unwrap_or_else(|| panic!("the mode {self} does not run in this version"))
     }
 
-    /// True if this version runs scenarios in the mode. Of IPVS mode there is only what a node loads: the arms do not load it
-    /// yet.
+    /// True if this version runs scenarios in the mode.
     pub const fn is_available(self) -> bool {
         match self {
-            Self::Iptables => true,
-            Self::Ipvs | Self::Nftables | Self::Userspace => false,
+            Self::Iptables | Self::Ipvs => true,
+            Self::Nftables | Self::Userspace => false,
         }
     }
 
@@ -74,6 +73,42 @@ impl ProxyMode {
 impl fmt::Display for ProxyMode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+/// The modes in which to run a scenario.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ModeChoice {
+    /// The modes that the scenario names; iptables mode if it names none.
+    #[default]
+    Named,
+    /// Every mode that the scenario supports.
+    All,
+    /// This mode, if the scenario supports it.
+    One(ProxyMode),
+}
+
+impl ModeChoice {
+    /// The choice that stands for every mode on the command line.
+    pub const ALL: &'static str = "all";
+
+    /// The choice of a command line: a mode, [`ModeChoice::ALL`], or nothing. `None` if there is no such mode.
+    pub fn parse(word: Option<&str>) -> Option<Self> {
+        match word {
+            None => Some(Self::Named),
+            Some(Self::ALL) => Some(Self::All),
+            Some(name) => ProxyMode::parse(name).map(Self::One),
+        }
+    }
+}
+
+impl fmt::Display for ModeChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named => formatter.write_str("of the scenario"),
+            Self::All => formatter.write_str(Self::ALL),
+            Self::One(mode) => mode.fmt(formatter),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::caught::caught;
 use crate::prepare::Prepared;
 use crate::result::{Run, RunResult};
 use crate::runner::{RunOptions, run_against_kernel, run_sim};
-use crate::scenario::{IpFamilies, ProxyMode};
+use crate::scenario::{IpFamilies, ModeChoice, ProxyMode};
 
 /// A scenario of a suite.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +33,8 @@ pub struct SuiteMember {
 /// Selects the runs of a suite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
-    /// One mode, or every mode that each scenario supports.
-    pub mode: Option<ProxyMode>,
+    /// The modes of each scenario.
+    pub mode: ModeChoice,
     /// Address families.
     pub family: IpFamilies,
     /// iptables back ends on a kernel; empty for the simulator.
@@ -100,7 +100,7 @@ impl Selection {
     fn means(&self, member: &SuiteMember, mode: ProxyMode) -> bool {
         let scenario = &member.prepared.scenario;
         let subject = Candidate { name: &scenario.name, requirements: &scenario.requirements, mode };
-        self.mode.is_none_or(|asked| asked == mode)
+        member.prepared.is_meant(self.mode, mode)
             && self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
     }
 }

@@ -8,7 +8,7 @@ use crate::diagnostic::{Style, render};
 use crate::prepare::{Prepared, prepare};
 use crate::result::Failure;
 use crate::runner::{RunOptions, run_all_sim, run_twice_sim};
-use crate::scenario::Cni;
+use crate::scenario::{Cni, ModeChoice};
 
 fn prepared(scenario: &BuiltIn) -> Prepared {
     prepare(scenario.load()).unwrap_or_else(|refused| {
@@ -18,7 +18,7 @@ fn prepared(scenario: &BuiltIn) -> Prepared {
 
 /// Every built-in scenario in every mode that it supports.
 fn all_cases(prepared: &[Prepared], seed: u64, level: Level) -> Vec<(&Prepared, RunOptions)> {
-    let modes = |prepared: &Prepared| prepared.modes_for(None).unwrap();
+    let modes = |prepared: &Prepared| prepared.modes_for(ModeChoice::All).unwrap();
     let case = |prepared, mode| (prepared, RunOptions { seed, level, ..RunOptions::new(mode) });
     prepared.iter().flat_map(|one| modes(one).into_iter().map(move |mode| case(one, mode))).collect()
 }

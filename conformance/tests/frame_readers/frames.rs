@@ -6,6 +6,7 @@ use conformance::prepare::{Prepared, prepare};
 use conformance::random::{Time, generate};
 use conformance::result::Run;
 use conformance::runner::{RunOptions, run_sim};
+use conformance::scenario::ProxyMode;
 use conformance::suite::SCENARIOS;
 use sim::trace::{DeviceEvent, Event, PacketEvent};
 use sim::wire::checksum;
@@ -27,7 +28,7 @@ pub(crate) fn of_built_in_scenarios() -> Vec<Emitted> {
 pub(crate) fn of_random_clusters(count: u64) -> Vec<Emitted> {
     let texts = (0..count).map(|index| {
         let name = format!("random-{index}");
-        (generate(0, index, Time::Virtual).current().text(&name), name)
+        (generate(ProxyMode::Iptables, 0, index, Time::Virtual).current().text(&name), name)
     });
     texts.map(|(text, name)| emitted(&name, &text)).collect()
 }

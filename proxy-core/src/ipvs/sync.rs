@@ -14,6 +14,7 @@ mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use super::claims::{Claims, Wants};
 use super::rules::{self, Inputs};
@@ -27,6 +28,11 @@ use crate::objects::IpFamily;
 use crate::plan::{NodePlan, Plan, PlanChange, ServiceChange, ServicePlan};
 use content::Content;
 use touched::Touched;
+
+/// How long kube-proxy waits between two calls of [`NodeState::drain`]; the first is at its start.
+///
+/// kube-proxy: `rsCheckDeleteInterval` and `Run`, pkg/proxy/ipvs/graceful_termination.go.
+pub const DRAIN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A real server of a virtual service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +87,8 @@ impl NodeState {
     /// What to load after `change` led to `after`; empty if nothing changes. The cost depends on the change, unless the
     /// node itself changed.
     ///
-    /// A TCP server that leaves gets weight 0: call [`NodeState::drain`] right after the load, and then once a minute.
+    /// A TCP server that leaves gets weight 0: call [`NodeState::drain`] right after the load, and then at every
+    /// [`DRAIN_INTERVAL`].
     ///
     /// # Panics
     /// If the plan has another family, or `change` does not start at the plan of the last sync.

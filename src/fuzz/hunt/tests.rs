@@ -15,6 +15,7 @@ fn hunt(
         Ok(is_bad.then(|| Anomaly { kind, text: String::new() }))
     };
     let hunt = Hunt {
+        mode: ProxyMode::Iptables,
         seed: 0,
         examined: &[examined],
         examine: &examine,

@@ -1,13 +1,15 @@
-//! Comparison of conntrack tables, rule counters, and the kernel's choices of endpoints.
+//! Comparison of conntrack tables, IPVS, rule counters, and the kernel's choices of endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use proxy_core::generator::Generator;
 
 use super::PairedArm;
 use crate::arm::{Arm, ArmError};
 use crate::counters::RuleCounter;
 use crate::disagreement::DisagreementKind;
 use crate::netns::NetnsName;
-use crate::observation::{Answer, ConntrackObservation, EndpointName, RawFlow};
+use crate::observation::{Answer, ConntrackObservation, EndpointName, IpvsObservation, RawFlow};
 use crate::prepare::FlowPlan;
 use crate::shares::{Distribution, approximation};
 use crate::statistics::GTest;
@@ -27,6 +29,10 @@ impl PairedArm {
             return Ok(());
         }
         self.compare_conntrack()?;
+        match self.generator {
+            Generator::Iptables => {}
+            Generator::Ipvs => self.compare_ipvs()?,
+        }
         self.compare_counters()
     }
 
@@ -49,6 +55,27 @@ impl PairedArm {
             let (only_sim, only_kernel) = found;
             if !only_sim.is_empty() || !only_kernel.is_empty() {
                 self.note(DisagreementKind::Conntrack { node: node.to_string(), only_sim, only_kernel });
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares virtual services, IPVS connections and sets of all nodes. As for conntrack tables, a difference is reported
+    /// if it persists.
+    fn compare_ipvs(&mut self) -> Result<(), ArmError> {
+        for node in self.nodes() {
+            let look = |arms: &mut Self| -> Result<_, ArmError> {
+                Ok(IpvsObservation::apart(&arms.sim.ipvs(&node)?, &arms.kernel.ipvs(&node)?))
+            };
+            let mut found = look(self)?;
+            if found != (Vec::new(), Vec::new()) {
+                self.compare_all_frames()?;
+                self.settle()?;
+                found = look(self)?;
+            }
+            let (only_sim, only_kernel) = found;
+            if !only_sim.is_empty() || !only_kernel.is_empty() {
+                self.note(DisagreementKind::Ipvs { node, only_sim, only_kernel });
             }
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::arm::kernel::testing::can_run;
-use crate::counters::CounterListing;
 use crate::prepare::{Prepared, PreparedAction, prepare};
 use crate::proxy::Proxies;
 use crate::scenario::ProxyMode;
@@ -32,7 +31,7 @@ fn first_step_after(
     let built_in = suite::find(scenario).expect("a built-in scenario");
     let Ok(Prepared { cluster, steps, .. }) = prepare(built_in.load()) else { panic!("{scenario} is valid") };
     let (_, rules) = Proxies::start(ProxyMode::Iptables, &cluster).expect("a configuration");
-    let mut against = PairedArm::new(Backend::default(), CounterListing::IptablesSave, 0, false);
+    let mut against = PairedArm::new(Backend::default(), Generator::Iptables, 0, false);
     (&mut against).build(&Topology::of(&cluster)).expect("a lab");
     for (node, rules) in &rules {
         against.sim.load(node, rules).expect("rules");
@@ -73,6 +72,7 @@ const fn kind(subject: &DisagreementKind) -> &'static str {
         DisagreementKind::Frame(_) => "frame",
         DisagreementKind::Conntrack { .. } => "conntrack",
         DisagreementKind::Counters { .. } => "counters",
+        DisagreementKind::Ipvs { .. } => "ipvs",
         DisagreementKind::Choices { .. } => "choices",
         DisagreementKind::Outcomes { .. } => "outcomes",
         DisagreementKind::Relayed { .. } => "relayed",

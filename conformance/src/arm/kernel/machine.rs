@@ -29,7 +29,7 @@ use super::requirement::{Requirement, always, missing, of_generator, require};
 use super::rules::own_routes;
 use super::script::{OpenScript, run_script};
 use super::server::{self, ServerId, Servers};
-use super::{build, conntrack, descriptors, link, load, ticks};
+use super::{build, conntrack, descriptors, ipvs, link, load, ticks};
 use crate::arm::ipv4::ipv4_only;
 use crate::arm::script::ScriptPace;
 use crate::arm::{Arm, ArmError, TEARDOWN};
@@ -37,7 +37,9 @@ use crate::backend::Backend;
 use crate::counters::{CounterListing, RuleCounter};
 use crate::frame::{Frame, FrameDirection};
 use crate::netns::NetnsName;
-use crate::observation::{ConntrackObservation, Flows, Mismatch, RawFlow, Scripted, Transport, read_answer};
+use crate::observation::{
+    ConntrackObservation, Flows, IpvsObservation, Mismatch, RawFlow, Scripted, Transport, read_answer,
+};
 use crate::prepare::{FlowPlan, KeptPlan, ScriptPlan, StateChange};
 use crate::proxy::NodeUpdate;
 use crate::result::{ArmKind, Recording};
@@ -136,11 +138,6 @@ impl KernelArm {
             .entry(generator)
             .or_insert_with(|| missing(of_generator(generator)).iter().map(ToString::to_string).collect());
         tried.clone()
-    }
-
-    /// Time since the lab was built.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.clocks.elapsed()
     }
 
     /// The kernel's timer wheel, for a world that started with the clocks of the lab.
@@ -489,6 +486,14 @@ impl Arm for KernelArm {
 
     fn conntrack(&mut self, netns: &NetnsName) -> Result<Option<Vec<ConntrackObservation>>, ArmError> {
         Ok(Some(conntrack::list(self.netns(netns)?)?))
+    }
+
+    fn ipvs(&mut self, node: &str) -> Result<IpvsObservation, ArmError> {
+        Ok(ipvs::list(self.node(node)?)?)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clocks.elapsed()
     }
 
     fn sleep(&mut self, duration: Duration) -> Result<(), ArmError> {

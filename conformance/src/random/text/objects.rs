@@ -204,7 +204,22 @@ pub(super) fn external_ip(slot: u8, service: &RandomService, world: &RandomWorld
     }
 }
 
-pub(super) fn proxy(proxy: &RandomProxy) -> Value {
+/// kube-proxy's configuration, unless it is the default.
+pub(super) fn proxy(world: &RandomWorld) -> Option<Value> {
+    let common = world.proxy.as_ref().map(common_settings);
+    let Some(ipvs) = world.ipvs else { return common };
+    let mut configuration = common.unwrap_or_else(|| {
+        json!({
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "clusterCIDR": "10.244.0.0/16",
+        })
+    });
+    configuration["ipvs"] = ipvs.configuration();
+    Some(configuration)
+}
+
+fn common_settings(proxy: &RandomProxy) -> Value {
     let (mode, cluster_cidr, detect) = match proxy.detect_local {
         DetectLocal::ClusterCidr => (None, Some("10.244.0.0/16"), Value::Null),
         DetectLocal::NodeCidr => (Some("NodeCIDR"), None, Value::Null),

@@ -33,6 +33,9 @@ pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
         lossy: None,
     };
     let mut steps: Vec<Value> = world.second_sysctls().into_iter().collect();
+    steps.extend(
+        world.ipvs.and_then(|ipvs| ipvs.step((1..=world.nodes.len()).map(|number| format!("node-{number}")))),
+    );
     if let Some(RandomLoss { party, share }) = world.lossy_link() {
         let machine = printer.machine(party);
         steps.push(json!({"set": {&machine: {"link": {"loss": share}, "sysctl": with_losses()}}}));

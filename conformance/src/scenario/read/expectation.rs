@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use super::{FieldFault, Reader, unknown_word};
-use crate::scenario::document::{self, OneOrByName, ScalarText};
+use crate::scenario::document::{self, OneOrByName, RawEndpoints, ScalarText};
 use crate::scenario::expectation::OUTCOME_NAMES;
 use crate::scenario::reference::is_name;
 use crate::scenario::{
@@ -57,7 +57,14 @@ impl Reader {
         }
         let outcome = raw.outcome.and_then(|text| self.field(&format!("{path}.outcome"), outcome(&text)));
         let outcomes = raw.outcomes.map(|shares| self.outcomes(&format!("{path}.outcomes"), &shares));
-        let endpoints = raw.endpoints.map(|shares| self.endpoints(&format!("{path}.endpoints"), &shares));
+        let endpoints_path = format!("{path}.endpoints");
+        let (endpoints, sequence) = match raw.endpoints {
+            None => (None, Vec::new()),
+            Some(RawEndpoints::Shares(shares)) => {
+                (Some(self.endpoints(&endpoints_path, &shares)), Vec::new())
+            }
+            Some(RawEndpoints::InOrder(list)) => (None, self.sequence(&endpoints_path, &list)),
+        };
         let source_seen =
             raw.source_seen.and_then(|seen| self.source_seen(&format!("{path}.sourceSeen"), seen));
         let reply_from =
@@ -77,6 +84,7 @@ impl Reader {
             outcome,
             outcomes: outcomes.unwrap_or_default(),
             endpoints,
+            sequence,
             source_seen,
             reply_from,
             addresses,
@@ -122,6 +130,17 @@ impl Reader {
             self.faults.push(FieldFault::new("these shares add up to more than 1").at_key(path));
         }
         endpoints
+    }
+
+    /// A list of no connection would always hold.
+    fn sequence(&mut self, path: &str, raw: &[String]) -> Vec<Reference> {
+        if raw.is_empty() {
+            self.expects_nothing(path, "the endpoint of each connection, or {} if none answers");
+        }
+        let endpoints = raw.iter().enumerate();
+        endpoints
+            .filter_map(|(index, text)| self.field(&format!("{path}[{index}]"), endpoint(text)))
+            .collect()
     }
 
     fn shares<T>(

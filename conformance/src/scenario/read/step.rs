@@ -313,6 +313,7 @@ impl Reader {
             expectation.outcome.is_some()
                 || !expectation.outcomes.is_empty()
                 || expectation.endpoints.is_some()
+                || !expectation.sequence.is_empty()
                 || expectation.source_seen.is_some()
                 || expectation.reply_from.is_some()
                 || expectation.dropped.is_some() && !is_script

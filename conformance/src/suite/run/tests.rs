@@ -20,7 +20,13 @@ static MEMBERS: LazyLock<Vec<SuiteMember>> = LazyLock::new(|| {
 });
 
 fn everything() -> Selection {
-    Selection { mode: None, family: IpFamilies::Ipv4, backends: Vec::new(), filter: None, shard: None }
+    Selection {
+        mode: ModeChoice::Named,
+        family: IpFamilies::Ipv4,
+        backends: Vec::new(),
+        filter: None,
+        shard: None,
+    }
 }
 
 fn names(cases: &[Case<'_>]) -> Vec<String> {
@@ -44,7 +50,7 @@ fn runs_are_those_that_are_meant_back_end_by_back_end() {
             "hairpin-off/iptables/nft",
         ]
     );
-    let other_mode = Selection { mode: Some(ProxyMode::Userspace), ..everything() };
+    let other_mode = Selection { mode: ModeChoice::One(ProxyMode::Userspace), ..everything() };
     assert_eq!(names(&other_mode.cases(&MEMBERS, 0)), Vec::<String>::new());
 }
 
