@@ -67,6 +67,9 @@ pub struct Meta {
     pub packet_type: PacketType,
     /// Set while br_netfilter processes the packet, and until it leaves the IP layer.
     pub bridge: Option<BridgeInfo>,
+    /// The sender's TCP has made progress, so the next hop is reachable (`skb->dst_pending_confirm`). Unlike the rest, crossing
+    /// a veth does not clear it, so it confirms the next hops of all routers on one machine.
+    pub confirms_neighbour: bool,
     /// The routing decision (`skb_dst`); cleared when the packet crosses a veth.
     pub route: Option<RouteResult>,
     /// IPVS has handled the packet, which passes its hooks from then on (`skb->ipvs_property`). Cleared when the packet
@@ -89,6 +92,7 @@ impl Default for Meta {
             in_dev: None,
             packet_type: PacketType::Host,
             bridge: None,
+            confirms_neighbour: false,
             route: None,
             is_ipvs: false,
             defragmented: None,

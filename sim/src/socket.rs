@@ -90,14 +90,8 @@ pub enum SocketOut {
         flow: Option<FlowId>,
         /// The packet that it answers.
         cause: Option<PacketId>,
-    },
-    /// An ACK made progress, so the next hop towards this address is reachable (`sk_dst_confirm`, include/net/sock.h;
-    /// the kernel confirms the neighbour when the socket next sends, which is immediately or makes no difference).
-    Confirm {
-        /// The remote address.
-        dst: IpAddr,
-        /// The route to it.
-        route: RouteResult,
+        /// It confirms its next hop; see [`crate::packet::Meta::confirms_neighbour`].
+        confirms_neighbour: bool,
     },
     /// Call [`Sockets::on_timer`] at that time. Timers are not cancelled; [`Sockets::is_armed`] identifies stale ones.
     Timer {

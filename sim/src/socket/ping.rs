@@ -93,6 +93,7 @@ impl PingSocket {
             socket: Some(self.id),
             flow: Some(pending.flow()),
             cause: None,
+            confirms_neighbour: false,
         });
         self.client.pending = Some(pending);
         Ok(())

@@ -71,6 +71,7 @@ struct Sender {
     route: Option<RouteResult>,
     flow: Option<FlowId>,
     cause: Option<PacketId>,
+    confirms_neighbour: bool,
 }
 
 impl SocketIo<'_, '_> {
@@ -89,6 +90,7 @@ impl SocketIo<'_, '_> {
             socket: sender.socket,
             flow: sender.flow,
             cause: sender.cause,
+            confirms_neighbour: sender.confirms_neighbour,
         });
     }
 

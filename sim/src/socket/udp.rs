@@ -225,5 +225,6 @@ fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payloa
         socket: Some(sender.id),
         flow: sender.flow,
         cause: sender.cause,
+        confirms_neighbour: false,
     });
 }

@@ -109,10 +109,10 @@ fn veth_xmit(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut packet: Pac
             unreachable!("the device is a veth")
         }
     };
-    let Meta { mark, is_ipvs, .. } = packet.meta;
+    let Meta { mark, is_ipvs, confirms_neighbour, .. } = packet.meta;
     packet.meta = match crosses_netns {
-        true => Meta::default(),
-        false => Meta { mark, is_ipvs, ..Meta::default() },
+        true => Meta { confirms_neighbour, ..Meta::default() },
+        false => Meta { mark, is_ipvs, confirms_neighbour, ..Meta::default() },
     };
     cx.effects.push(Effect::Link { device, packet: QueuedPacket(packet) });
 }

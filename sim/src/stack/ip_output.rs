@@ -132,6 +132,10 @@ fn ip_finish_output2(ns: &mut Netns, cx: &mut Context, packet: Packet) {
     if route.kind == RouteKind::Broadcast {
         return transmit(ns, cx, route.device, MacAddr::BROADCAST, packet);
     }
+    // Linux: sock_confirm_neigh, include/net/sock.h.
+    if packet.meta.confirms_neighbour {
+        ns.neigh.confirm(cx.now, &ns.sysctls, route.device, next_hop);
+    }
     neigh_output(ns, cx, route.device, next_hop, packet);
 }
 

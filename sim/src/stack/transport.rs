@@ -93,9 +93,6 @@ fn carry_out_sockets(ns: &mut Netns, cx: &mut Context, mut out: Vec<SocketOut>) 
     for effect in out.drain(..) {
         match effect {
             SocketOut::Send { .. } => send(ns, cx, effect),
-            SocketOut::Confirm { dst, route } => {
-                ns.neigh.confirm(cx.now, &ns.sysctls, route.device, route.gateway.unwrap_or(dst));
-            }
             SocketOut::Timer { at, timer } => cx.effects.push(Effect::SocketTimer { at, timer }),
         }
     }
@@ -119,6 +116,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
         socket,
         flow,
         cause,
+        confirms_neighbour,
     } = effect
     else {
         unreachable!("not a packet")
@@ -155,6 +153,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     build::push_ipv4(fields, &mut buffer);
     let mut packet = cx.create(Origin::Socket, cause, flow, buffer);
     packet.meta.route = Some(route);
+    packet.meta.confirms_neighbour = confirms_neighbour;
     // Linux: ip_sk_ignore_df, include/net/ip.h. A rule in OUTPUT may send it to a device with a smaller MTU.
     packet.meta.ignore_df = protocol != protocol::TCP;
     if let Err(Some(error)) = ip_output::ip_local_out(ns, cx, packet).map_err(output_error) {

@@ -5,6 +5,7 @@ mod destinations;
 mod devices;
 mod ipvs;
 mod laws;
+mod neighbours;
 mod path_mtu;
 mod raw;
 mod redirects;

@@ -77,7 +77,7 @@ impl Connection {
         let was_idle = self.snd.in_flight.is_empty();
         let acked = self.snd.acknowledge(ack);
         if acked.segments > 0 {
-            self.confirm_neighbour(io);
+            self.confirm_neighbour();
             let echo = segment.options.timestamps.map(|(_, echo)| echo);
             self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         }

@@ -100,6 +100,8 @@ pub(in crate::socket) struct Connection {
     pub(super) ident: u16,
     /// Its route (`sk_dst_cache`).
     pub(super) dst: DstCache,
+    /// The next segment confirms its next hop (`sk_dst_pending_confirm`).
+    pub(super) confirms_neighbour: bool,
     pub(super) app: App,
     pub(super) snd: Send,
     pub(super) rcv: Receive,
@@ -158,6 +160,7 @@ impl Connection {
             cause: None,
             ident: io.ident(),
             dst,
+            confirms_neighbour: false,
             app,
             snd,
             rcv,

@@ -103,7 +103,14 @@ fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
     };
     io.send_segment(
         &reset,
-        Sender { ident: 0, socket: None, route: None, flow: segment.flow, cause: Some(segment.packet) },
+        Sender {
+            ident: 0,
+            socket: None,
+            route: None,
+            flow: segment.flow,
+            cause: Some(segment.packet),
+            confirms_neighbour: false,
+        },
     );
 }
 

@@ -246,7 +246,7 @@ impl Request {
     /// A handshake has no counter of its own; its packets have IP ID 0 (`ip_build_and_send_pkt`).
     fn sender(&mut self, io: &SocketIo<'_, '_>, cause: Option<PacketId>) -> Sender {
         let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
-        Sender { ident: 0, socket: Some(self.id), route, flow: self.flow, cause }
+        Sender { ident: 0, socket: Some(self.id), route, flow: self.flow, cause, confirms_neighbour: false }
     }
 
     /// The retransmission interval of the SYN|ACK (`reqsk_timeout`).

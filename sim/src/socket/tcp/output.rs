@@ -9,7 +9,7 @@ use super::send::{InFlight, Nagle};
 use super::seq::Seq;
 use super::{HEADERS_LEN, MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
-use crate::socket::{SocketIo, SocketOut};
+use crate::socket::SocketIo;
 use crate::time::Duration;
 use crate::wire::{Ecn, TcpFlags};
 
@@ -205,11 +205,10 @@ impl Connection {
         }
     }
 
-    /// The peer has responded, so the next hop towards it is reachable (`sk_dst_confirm`).
-    pub(super) fn confirm_neighbour(&mut self, io: &mut SocketIo<'_, '_>) {
-        if let Some(route) = self.dst.check(io.routing, self.tuple.local, self.tuple.remote) {
-            io.out.push(SocketOut::Confirm { dst: self.tuple.remote.0, route });
-        }
+    /// The peer has responded, so the next hop towards it is reachable. The next segment says so (`sk_dst_confirm`,
+    /// include/net/sock.h; `__tcp_transmit_skb`, net/ipv4/tcp_output.c).
+    pub(super) const fn confirm_neighbour(&mut self) {
+        self.confirms_neighbour = true;
     }
 
     /// The origin of the next segment; consumes an IP ID.
@@ -217,7 +216,9 @@ impl Connection {
         let ident = self.ident;
         self.ident = self.ident.wrapping_add(1);
         let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
-        Sender { ident, socket: Some(self.id), route, flow: self.flow, cause: self.cause }
+        let confirms_neighbour = std::mem::take(&mut self.confirms_neighbour);
+        let (socket, flow, cause) = (Some(self.id), self.flow, self.cause);
+        Sender { ident, socket, route, flow, cause, confirms_neighbour }
     }
 
     /// Number of SACK blocks that fit beside the other options (`tcp_established_options`).

@@ -64,7 +64,7 @@ impl Connection {
     fn finish_connect(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows, segment: &Segment<'_>) {
         self.take_syn(io, segment);
         let acked = self.snd.acknowledge(segment.ack);
-        self.confirm_neighbour(io);
+        self.confirm_neighbour();
         let echo = segment.options.timestamps.map(|(_, echo)| echo);
         self.measure_rtt(io.cx.now, acked.sent.filter(|_| !acked.is_ambiguous), echo);
         self.timers.cancel(TimerKind::Retransmit);

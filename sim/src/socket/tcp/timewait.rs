@@ -214,6 +214,9 @@ impl TimeWait {
         };
         let flow = segment.flow.or(self.flow);
         let cause = Some(segment.packet);
-        io.send_segment(&ack, Sender { ident: 0, socket: Some(self.id), route: None, flow, cause });
+        io.send_segment(
+            &ack,
+            Sender { ident: 0, socket: Some(self.id), route: None, flow, cause, confirms_neighbour: false },
+        );
     }
 }

@@ -128,7 +128,6 @@ impl Pair {
     fn execute(&mut self, host: usize, effect: SocketOut) {
         match effect {
             // There are no neighbours between these two.
-            SocketOut::Confirm { .. } => {}
             SocketOut::Timer { at, timer } => self.enqueue(at, Happening::Timer { host, timer }),
             SocketOut::Send {
                 src,
