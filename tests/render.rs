@@ -75,21 +75,6 @@ fn the_simulator_reads_the_sets_and_rules_of_ipvs_mode() {
 }
 
 #[test]
-fn ipvs_mode_is_rendered_only() {
-    let cases = [
-        (vec!["scenario", "nodeport-local", "--mode", "ipvs"], "invalid value 'ipvs'"),
-        (vec!["conformance", "--mode", "ipvs"], "invalid value 'ipvs'"),
-    ];
-    for (arguments, said) in cases {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_hairpin")).args(&arguments).output().expect("hairpin starts");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
-        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
-    }
-}
-
-#[test]
 fn unreadable_inputs_and_outputs_end_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
