@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::lab::{LabError, LabNetns};
+use super::tool::ToolError;
 use crate::observation::{ConntrackObservation, IcmpKey, TcpState, Transport};
 
 /// The table of the current thread's namespace, on kernels with CONFIG_NF_CONNTRACK_PROCFS. All namespaces share one
@@ -39,7 +40,8 @@ pub fn list(netns: &LabNetns) -> Result<Vec<ConntrackObservation>, LabError> {
     listing.lines().filter_map(|line| entry(line).transpose()).collect()
 }
 
-/// Deletes one entry by its original tuple.
+/// Deletes one entry by its original tuple, if it is still there: IPVS deletes those of connections to a removed server a tick
+/// later (`ip_vs_del_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
 ///
 /// # Errors
 /// If the tool fails.
@@ -59,8 +61,14 @@ pub fn delete(netns: &LabNetns, entry: &ConntrackObservation) -> Result<(), LabE
         &dst.port().to_string(),
     ]
     .map(ToOwned::to_owned);
-    netns.run("conntrack", &args.each_ref().map(String::as_str), b"").map(drop)
+    match netns.run("conntrack", &args.each_ref().map(String::as_str), b"") {
+        Err(LabError::Tool(ToolError::Failed { message, .. })) if message.contains(NONE_DELETED) => Ok(()),
+        result => result.map(drop),
+    }
 }
+
+/// What the tool says if there is no such entry.
+const NONE_DELETED: &str = "0 flow entries have been deleted";
 
 /// Parses a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=…
 /// [ASSURED] mark=0`; an error names the expected field. `None` for unsupported protocols.
