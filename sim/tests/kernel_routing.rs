@@ -160,8 +160,8 @@ fn policy_rules() {
     for rules in [
         "",
         "rule add fwmark 0x1 lookup 100",
-        "rule add fwmark 1 lookup 200
-         rule add fwmark 1/1 lookup 100",
+        "rule add fwmark 01 lookup 200
+         rule add fwmark 0x11/0x1 lookup 100",
         "rule add from 10.1.0.0/24 lookup 100 priority 5
          rule add from 10.1.0.0/24 lookup 100 priority 5
          rule add from all to 8.8.8.0/24 lookup 200",

@@ -6,6 +6,7 @@ use crate::ids::DeviceId;
 use crate::route::RouteKind;
 use crate::text::error::{Parse, Problem, RuleError, RuleErrorKind};
 use crate::text::line::Line;
+use crate::text::value::ranged;
 use crate::text::words::Value;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -119,8 +120,7 @@ fn rule(line: &str, default_priority: u32, device: ByName<'_>) -> Parse<PolicyRu
             "blackhole" => action = Some(RuleAction::Blackhole),
             "suppress_prefixlength" | "sup_pl" => {
                 let len = words.required("a prefix length")?;
-                let read = len.text.parse().ok().filter(|len| *len <= 32);
-                suppressed = Some(read.ok_or_else(|| len.expected("a prefix length from 0 to 32"))?);
+                suppressed = u8::try_from(ranged(len, 0..=32)?).ok();
             }
             text if UNSUPPORTED_RULE_WORDS.contains(&text) => return Err(unsupported(word, RULE_WORDS)),
             _ => return Err(word.expected(RULE_WORDS)),
@@ -197,8 +197,9 @@ fn named(value: Value<'_>, device: ByName<'_>) -> Parse<DeviceId> {
     device(value.text).ok_or_else(|| value.expected("a device of this node"))
 }
 
+/// ip(8) reads numbers with base 0 (`get_u32`, lib/utils.c of iproute2).
 fn number(value: Value<'_>) -> Parse<u32> {
-    value.text.parse().map_err(|_| value.expected("a number from 0 to 4294967295"))
+    ranged(value, 0..=u32::MAX)
 }
 
 fn address(value: Value<'_>) -> Parse<Ipv4Addr> {
@@ -222,16 +223,11 @@ fn prefix(value: Value<'_>) -> Parse<Ipv4Net> {
 
 /// Without a mask, a mark other than 0 must be equal, and 0 matches any (`fib_nl2rule`, net/core/fib_rules.c).
 fn mark(value: Value<'_>) -> Parse<(u32, u32)> {
-    let read = |text: &str| match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
+    let read = |text: &str| number(value.part(text)).ok();
+    let both = match value.text.split_once('/') {
+        Some((mark, mask)) => read(mark).zip(read(mask)),
+        None => read(value.text).map(|mark| (mark, if mark == 0 { 0 } else { u32::MAX })),
     };
-    let (mark, mask) =
-        value.text.split_once('/').map_or((value.text, None), |(mark, mask)| (mark, Some(mask)));
-    let both = read(mark).and_then(|mark| match mask {
-        Some(mask) => Some((mark, read(mask)?)),
-        None => Some((mark, if mark == 0 { 0 } else { u32::MAX })),
-    });
     both.ok_or_else(|| value.expected("a mark, such as 0x1 or 0x1/0xff"))
 }
 
