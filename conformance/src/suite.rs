@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 114] = built_in![
+pub const SCENARIOS: [BuiltIn; 116] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -59,6 +59,8 @@ pub const SCENARIOS: [BuiltIn; 114] = built_in![
     "own-ipsets",
     "script-from-node",
     "own-rules",
+    "own-rules-of-plugins",
+    "tcp-mss-lowered",
     "path-mtu-black-hole",
     "path-mtu-discovery",
     "payload-sizes",

@@ -144,6 +144,7 @@ impl Netns {
                 sysctls: &self.sysctls,
                 ipset: &mut self.ipset,
                 ipvs: &self.ipvs,
+                sockets: &self.sockets,
                 conntrack: &mut self.conntrack,
             },
             xtables: &mut self.xtables,

@@ -80,6 +80,8 @@ pub struct Meta {
     /// It may be fragmented although it has DF, because its socket does not insist, or conntrack has reassembled it
     /// (`skb->ignore_df`); cleared when the packet crosses a veth.
     pub ignore_df: bool,
+    /// Who sent it (`skb->sk`); cleared when the packet enters another netns.
+    pub owner: Owner,
     /// How many nanoseconds later a kernel that is followed received it; zero if none is. Set when IP receives it.
     pub lateness: i64,
 }
@@ -97,9 +99,22 @@ impl Default for Meta {
             is_ipvs: false,
             defragmented: None,
             ignore_df: false,
+            owner: Owner::None,
             lateness: 0,
         }
     }
+}
+
+/// Whose socket sent a packet, in this netns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// None: it is forwarded, or the process has closed the socket.
+    #[default]
+    None,
+    /// A socket of the kernel: ICMP, and resets without a connection (`inet_ctl_sock_create`, net/ipv4/af_inet.c).
+    Kernel,
+    /// A process.
+    Process,
 }
 
 /// Why a packet exists.

@@ -15,6 +15,7 @@ mod dst_cache;
 mod err;
 mod flow;
 mod icmp;
+mod lookup;
 mod ping;
 mod ports;
 mod settings;
@@ -27,6 +28,7 @@ mod udp;
 pub use app::{Responder, Server};
 pub use flow::{ClientProtocol, ClientSpec, FlowResult, Request};
 pub use icmp::SendError;
+pub use lookup::FoundSocket;
 pub use settings::SocketSettings;
 pub use sizes::Sizes;
 
@@ -34,7 +36,7 @@ use crate::context::Context;
 use crate::drop_reason::DropReason;
 use crate::fib::Routing;
 use crate::ids::{FlowId, PacketId, SocketId, SocketTimer};
-use crate::packet::Packet;
+use crate::packet::{Owner, Packet};
 use crate::route::RouteResult;
 use crate::time::{Duration, Instant};
 use crate::trace::{IgnoredRedirect, Outcome};
@@ -86,6 +88,8 @@ pub enum SocketOut {
         ident: Option<u16>,
         /// The sending socket; `None` for replies without a socket, such as a RST from a closed port.
         socket: Option<SocketId>,
+        /// Whose packet it is.
+        owner: Owner,
         /// The flow of the packet.
         flow: Option<FlowId>,
         /// The packet that it answers.

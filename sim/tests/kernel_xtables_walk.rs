@@ -14,7 +14,7 @@ use sim::fib::add_address;
 use sim::hook::{Family, Hook, HookState};
 use sim::ids::{DeviceId, NetnsId};
 use sim::netns::{AtHook, Netns};
-use sim::packet::Origin;
+use sim::packet::{Origin, Owner};
 use sim::time::{Duration, Instant};
 use sim::trace::{Level, Trace};
 use sim::wire::build::{self, Ipv4Fields};
@@ -142,6 +142,14 @@ const CONDITIONS: &[&str] = &[
     " -m recent --name S --rdest ! --update --seconds 3000 --reap",
     " -m recent --name S --rdest --set",
     " -m limit --limit 1/day --limit-burst 3",
+    " -m iprange --dst-range 127.0.0.2-127.0.0.3",
+    " -m iprange ! --dst-range 127.0.0.0-127.0.0.1 --src-range 127.0.0.1",
+    " -m owner --uid-owner 0",
+    " -m owner ! --uid-owner 0-100 --gid-owner 0",
+    " -m owner --socket-exists",
+    " -m owner ! --socket-exists",
+    " -m policy --dir out --pol none",
+    " -m policy --dir out --pol ipsec --proto esp",
     " -m statistic --mode random --probability 0",
     " -m statistic --mode random --probability 1",
 ];
@@ -175,6 +183,7 @@ fn simulate(text: &str, datagrams: &[Datagram]) -> String {
         now = now + Duration::from_millis(1);
         let bytes = bytes(datagram);
         let mut packet = trace.create(now, NetnsId(0), Origin::Socket, None, None, bytes);
+        packet.meta.owner = Owner::Process;
         let mut effects = Vec::new();
         let mut cx =
             Context { now, netns: NetnsId(0), draws: &mut draws, trace: &mut trace, effects: &mut effects };

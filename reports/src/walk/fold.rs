@@ -221,6 +221,7 @@ impl<'a> Track<'a> {
             | RuleAction::Return
             | RuleAction::Mark { .. }
             | RuleAction::CtMark { .. }
+            | RuleAction::Mss { .. }
             | RuleAction::Nat
             | RuleAction::NoTrack => {}
         }

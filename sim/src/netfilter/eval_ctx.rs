@@ -7,6 +7,7 @@ use crate::hook::HookState;
 use crate::ipset::Ipset;
 use crate::ipvs::Ipvs;
 use crate::netfilter::conntrack::Conntrack;
+use crate::socket::Sockets;
 use crate::sysctl::Sysctls;
 
 /// Disjoint borrows of a netns for rule evaluation, conntrack and NAT.
@@ -26,6 +27,8 @@ pub struct EvalCtx<'a, 'b> {
     pub ipset: &'a mut Ipset,
     /// The connections of virtual services, which rules test.
     pub ipvs: &'a Ipvs,
+    /// Sockets, which rules look up.
+    pub sockets: &'a Sockets,
     /// The conntrack table, which also stores NAT bindings.
     pub conntrack: &'a mut Conntrack,
 }

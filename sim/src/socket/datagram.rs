@@ -56,7 +56,7 @@ pub(super) fn udp_rcv(sockets: &mut Sockets, io: &mut SocketIo<'_, '_>, packet: 
 
 /// The socket of a datagram: connected sockets take precedence over those bound to the address, and these over those on
 /// all addresses (`compute_score`).
-fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
+pub(super) fn lookup(sockets: &Sockets, local: Endpoint, remote: Endpoint) -> Option<SocketId> {
     sockets
         .table
         .udp_on(local.1)

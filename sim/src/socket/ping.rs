@@ -6,6 +6,7 @@ use super::flow::{Client, Flows, Pending};
 use super::timer::Timers;
 use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::ids::{SocketId, TimerKind};
+use crate::packet::Owner;
 use crate::trace::Outcome;
 use crate::wire::icmpv4::icmp_type;
 use crate::wire::{Icmpv4, build, protocol};
@@ -91,6 +92,7 @@ impl PingSocket {
             dont_fragment: true,
             ident: None,
             socket: Some(self.id),
+            owner: Owner::Process,
             flow: Some(pending.flow()),
             cause: None,
             confirms_neighbour: false,

@@ -32,6 +32,7 @@ use super::{SocketIo, SocketOut};
 use crate::draws::Purpose;
 use crate::drop_reason::DropReason;
 use crate::ids::{FlowId, PacketId, SocketId};
+use crate::packet::Owner;
 use crate::route::RouteResult;
 use crate::time::Instant;
 use crate::wire::protocol;
@@ -68,6 +69,7 @@ enum Disposition {
 struct Sender {
     ident: u16,
     socket: Option<SocketId>,
+    owner: Owner,
     route: Option<RouteResult>,
     flow: Option<FlowId>,
     cause: Option<PacketId>,
@@ -88,6 +90,7 @@ impl SocketIo<'_, '_> {
             tos: segment.ecn.tos(),
             ident: Some(sender.ident),
             socket: sender.socket,
+            owner: sender.owner,
             flow: sender.flow,
             cause: sender.cause,
             confirms_neighbour: sender.confirms_neighbour,

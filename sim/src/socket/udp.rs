@@ -9,6 +9,7 @@ use super::timer::Timers;
 use super::{ClientProtocol, ClientSpec, Endpoint, Request, SendAgainError, SocketIo, SocketOut};
 use crate::fib::OutputKey;
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::packet::Owner;
 use crate::route::RouteResult;
 use crate::trace::{Event, Outcome, SocketEvent};
 use crate::wire::udp::UDP_HEADER_LEN;
@@ -223,6 +224,7 @@ fn send(io: &mut SocketIo<'_, '_>, (local, remote): (Endpoint, Endpoint), payloa
         dont_fragment: true,
         ident: sender.ident,
         socket: Some(sender.id),
+        owner: Owner::Process,
         flow: sender.flow,
         cause: sender.cause,
         confirms_neighbour: false,

@@ -11,7 +11,7 @@ use crate::icmp_limit::IcmpMessage;
 use crate::ids::{DeviceId, FlowId, PacketId};
 use crate::mutation::Mutation;
 use crate::netns::Netns;
-use crate::packet::{Meta, Origin, Packet, PacketType};
+use crate::packet::{Meta, Origin, Owner, Packet, PacketType};
 use crate::route::{RouteKind, RouteResult};
 use crate::sysctl::Setting;
 use crate::wire::build::{self, Ipv4Fields};
@@ -163,6 +163,7 @@ impl Answer {
         };
         let mut packet = cx.create(Origin::Kernel, Some(cause), flow, build::ipv4(fields, message));
         packet.meta.route = Some(self.route);
+        packet.meta.owner = Owner::Kernel;
         packet
     }
 }

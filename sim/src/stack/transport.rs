@@ -114,6 +114,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
         dont_fragment,
         ident,
         socket,
+        owner,
         flow,
         cause,
         confirms_neighbour,
@@ -154,6 +155,7 @@ fn send(ns: &mut Netns, cx: &mut Context, effect: SocketOut) {
     let mut packet = cx.create(Origin::Socket, cause, flow, buffer);
     packet.meta.route = Some(route);
     packet.meta.confirms_neighbour = confirms_neighbour;
+    packet.meta.owner = owner;
     // Linux: ip_sk_ignore_df, include/net/ip.h. A rule in OUTPUT may send it to a device with a smaller MTU.
     packet.meta.ignore_df = protocol != protocol::TCP;
     if let Err(Some(error)) = ip_output::ip_local_out(ns, cx, packet).map_err(output_error) {

@@ -254,6 +254,13 @@ pub enum RuleAction {
         /// After.
         new: u32,
     },
+    /// The MSS that a SYN announces was lowered, or announced in its place.
+    Mss {
+        /// Before; `None` if the SYN announced none.
+        old: Option<u16>,
+        /// After.
+        new: u16,
+    },
     /// NAT was set up; the preceding [`NatEvent`] has the details.
     Nat,
     /// The packet is exempt from conntrack.

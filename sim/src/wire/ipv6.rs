@@ -179,6 +179,11 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
         self.0.as_mut()[field::DST].copy_from_slice(&new.octets());
     }
 
+    /// Sets the length of what follows the header, in bytes.
+    pub fn set_payload_len(&mut self, len: u16) {
+        self.0.as_mut()[field::PAYLOAD_LEN..field::PAYLOAD_LEN + 2].copy_from_slice(&len.to_be_bytes());
+    }
+
     /// Lowers the hop limit by one. The caller has checked that it is above zero.
     pub fn decrement_hop_limit(&mut self) {
         self.0.as_mut()[field::HOP_LIMIT] -= 1;

@@ -141,6 +141,15 @@ fn specs(table: &Table, rule: ParsedRule<'_>) -> Parse<Vec<RuleSpec>> {
 
 /// Linux: `xt_check_target`, net/netfilter/x_tables.c; libiptc rejects jumps to base chains.
 fn check_place(table: &Table, rule: &ParsedRule<'_>, target: &Target) -> Parse<()> {
+    if let Some(one) = rule.matches.iter().find(|one| !one.tables().contains(&table.kind)) {
+        let names: Vec<&str> = one.tables().iter().map(|kind| kind.name()).collect();
+        return Err(Problem::new(
+            RuleErrorKind::Refused,
+            0,
+            format!("`-m {}` in table {}", one.name(), names.join(" or ")),
+            format!("table {}", table.kind.name()),
+        ));
+    }
     match &rule.target {
         ParsedTarget::Chain { name, .. } => {
             let id = find(table, *name)?;

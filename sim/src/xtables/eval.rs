@@ -43,16 +43,19 @@ pub(super) fn ipt_do_table(
         states,
         recent,
         place: TableRef { family, kind },
-        headers: &headers,
+        headers,
         in_name,
         out_name,
         is_later_fragment,
         uses_index,
         base,
         stack: SmallVec::new(),
+        counted_before_growth: 0,
     };
     let verdict = walk.run(id, ctx, packet);
-    counters.add(&walk.counted, headers.total_len);
+    let (before, after) = walk.counted.split_at(walk.counted_before_growth);
+    counters.add(before, headers.total_len);
+    counters.add(after, walk.headers.total_len);
     verdict
 }
 
@@ -70,7 +73,7 @@ struct Walk<'w> {
     states: &'w mut States,
     recent: &'w mut RecentLists,
     place: TableRef,
-    headers: &'w Headers,
+    headers: Headers,
     in_name: &'w str,
     out_name: &'w str,
     is_later_fragment: bool,
@@ -78,6 +81,8 @@ struct Walk<'w> {
     base: BaseChain,
     /// Where to continue after a return; one frame per jump.
     stack: SmallVec<[Frame<'w>; 8]>,
+    /// How many of `counted` applied before a target made the packet longer; zero if none did.
+    counted_before_growth: usize,
 }
 
 /// A chain being traversed.
@@ -98,7 +103,7 @@ impl<'w> Walk<'w> {
     fn frame(&self, id: ChainId) -> Frame<'w> {
         let chain = self.chains.get(id);
         let candidates = if self.uses_index {
-            chain.index().and_then(|index| index.candidates(self.headers))
+            chain.index().and_then(|index| index.candidates(&self.headers))
         } else {
             None
         };
@@ -142,15 +147,22 @@ impl<'w> Walk<'w> {
                 target @ (Target::None
                 | Target::Accept
                 | Target::Drop
+                | Target::Checksum(_)
                 | Target::Connmark(_)
                 | Target::Ct(_)
                 | Target::Log(_)
                 | Target::Mark(_)
                 | Target::Nat(_)
+                | Target::Nflog(_)
                 | Target::Reject(_)
                 | Target::Set(_)
+                | Target::Tcpmss(_)
+                | Target::Tproxy(_)
                 | Target::Trace) => {
-                    let (outcome, action) = target.act(ctx, packet, self.headers);
+                    let (outcome, action) = target.act(ctx, packet, &self.headers);
+                    if let RuleAction::Mss { old: None, .. } = action {
+                        self.packet_has_grown(packet);
+                    }
                     self.record(ctx, packet, &frame, number, rule, || action);
                     if let TargetVerdict::Done(verdict) = outcome {
                         return verdict;
@@ -158,6 +170,11 @@ impl<'w> Walk<'w> {
                 }
             }
         }
+    }
+
+    fn packet_has_grown(&mut self, packet: &Packet) {
+        self.counted_before_growth = self.counted.len();
+        self.headers = packet.headers().expect("the target keeps the headers whole");
     }
 
     /// Evaluates the conditions of a rule in order.
@@ -169,7 +186,7 @@ impl<'w> Walk<'w> {
             let mut look = Look {
                 ctx,
                 packet,
-                headers: self.headers,
+                headers: &self.headers,
                 recent: self.recent,
                 states: self.states,
                 key: (rule.slot, position),

@@ -5,13 +5,19 @@ mod conntrack;
 mod header;
 mod icmp;
 mod inert;
+mod iprange;
 mod ipvs;
+mod kinds;
 mod limit;
 mod mark;
+mod owner;
 mod physdev;
+mod policy;
 mod ports;
 mod recent;
+mod rpfilter;
 mod set;
+mod socket;
 mod statistic;
 
 pub(super) use recent::Recent;
@@ -19,25 +25,28 @@ pub(super) use set::Named;
 
 use super::chain::HookMask;
 use super::error::{Parse, Problem, RuleErrorKind};
+use super::kind::TableKind;
 use super::look::Look;
 use super::options::{Call, Opt};
 use super::recent_lists::RecentLists;
 use super::value::protocol_name;
-use super::words::Value;
-use crate::hook::Family;
-use crate::wire::protocol;
 use addrtype::Addrtype;
 use conntrack::Conntrack;
 use header::{Dscp, Length, Mac, Pkttype, Tos, Ttl};
 use icmp::Icmp;
 use inert::{Comment, Nfacct};
+use iprange::Iprange;
 use ipvs::Ipvs;
 use limit::Limit;
 use mark::MarkMatch;
+use owner::Owner;
 use physdev::Physdev;
+use policy::Policy;
 use ports::{Multiport, Sctp, Tcp, Udp};
+use rpfilter::Rpfilter;
 use set::SetMatch;
 use smallvec::SmallVec;
+use socket::Socket;
 use statistic::{Nth, Random, Statistic};
 
 /// The result of a match.
@@ -64,6 +73,7 @@ pub(super) enum Match {
     Conntrack(Box<Conntrack>),
     Dscp(Dscp),
     Icmp(Icmp),
+    Iprange(Box<Iprange>),
     Ipvs(Box<Ipvs>),
     Length(Length),
     Limit(Limit),
@@ -72,12 +82,16 @@ pub(super) enum Match {
     Multiport(Box<Multiport>),
     Nfacct(Nfacct),
     Nth(Nth),
+    Owner(Box<Owner>),
     Physdev(Box<Physdev>),
     Pkttype(Pkttype),
+    Policy(Box<Policy>),
     Random(Random),
     Recent(Box<Recent>),
+    Rpfilter(Rpfilter),
     Sctp(Sctp),
     Set(Box<SetMatch>),
+    Socket(Socket),
     /// Only during parsing: becomes `Random` or `Nth`.
     Statistic(Box<Statistic>),
     Tcp(Tcp),
@@ -86,130 +100,7 @@ pub(super) enum Match {
     Udp(Udp),
 }
 
-/// Matches that the real tool supports and this simulator does not.
-const UNSUPPORTED: &[&str] = &[
-    "ah",
-    "bpf",
-    "cgroup",
-    "cluster",
-    "connbytes",
-    "connlabel",
-    "connlimit",
-    "cpu",
-    "dccp",
-    "devgroup",
-    "dst",
-    "ecn",
-    "esp",
-    "eui64",
-    "frag",
-    "hashlimit",
-    "hbh",
-    "helper",
-    "hl",
-    "icmp6",
-    "ipcomp",
-    "iprange",
-    "ipv6header",
-    "mh",
-    "osf",
-    "owner",
-    "policy",
-    "quota",
-    "rateest",
-    "realm",
-    "rpfilter",
-    "rt",
-    "socket",
-    "srh",
-    "string",
-    "tcpmss",
-    "time",
-    "u32",
-];
-
 impl Match {
-    /// The match for `-m NAME`.
-    pub(super) fn begin(name: Value<'_>, family: Family) -> Parse<Self> {
-        Ok(match name.text {
-            "addrtype" => Self::Addrtype(Addrtype::default()),
-            "comment" => Self::Comment(Comment::default()),
-            "connmark" => Self::Connmark(MarkMatch::default()),
-            "conntrack" => Self::Conntrack(Box::new(Conntrack::new(family, false))),
-            "dscp" => Self::Dscp(Dscp::default()),
-            "icmp" if family == Family::Ipv4 => Self::Icmp(Icmp::new(false)),
-            "icmp6" if family == Family::Ipv6 => Self::Icmp(Icmp::new(true)),
-            "ipvs" => Self::Ipvs(Box::default()),
-            "length" => Self::Length(Length::default()),
-            "limit" => Self::Limit(Limit::default()),
-            "mac" => Self::Mac(Mac::default()),
-            "mark" => Self::Mark(MarkMatch::default()),
-            "multiport" => Self::Multiport(Box::default()),
-            "nfacct" => Self::Nfacct(Nfacct::default()),
-            "physdev" => Self::Physdev(Box::default()),
-            "pkttype" => Self::Pkttype(Pkttype::default()),
-            "recent" => Self::Recent(Box::new(Recent::new(family))),
-            "sctp" => Self::Sctp(Sctp::default()),
-            "set" => Self::Set(Box::default()),
-            "state" => Self::Conntrack(Box::new(Conntrack::new(family, true))),
-            "statistic" => Self::Statistic(Box::default()),
-            "tcp" => Self::Tcp(Tcp::default()),
-            "tos" => Self::Tos(Tos::default()),
-            "ttl" if family == Family::Ipv4 => Self::Ttl(Ttl::default()),
-            "udp" => Self::Udp(Udp::default()),
-            other if UNSUPPORTED.contains(&other) => {
-                return Err(name.expected("a supported match").kind(RuleErrorKind::Unsupported));
-            }
-            _ => return Err(name.expected("the name of a match")),
-        })
-    }
-
-    /// The match that `-p` loads implicitly when one of its options is used without `-m`.
-    pub(super) fn of_protocol(number: u8, family: Family) -> Option<Self> {
-        match (number, family) {
-            (protocol::TCP, _) => Some(Self::Tcp(Tcp::default())),
-            (protocol::UDP, _) => Some(Self::Udp(Udp::default())),
-            (protocol::SCTP, _) => Some(Self::Sctp(Sctp::default())),
-            (protocol::ICMP, Family::Ipv4) => Some(Self::Icmp(Icmp::new(false))),
-            (58, Family::Ipv6) => Some(Self::Icmp(Icmp::new(true))),
-            _ => None,
-        }
-    }
-
-    /// Properties independent of the packet.
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Addrtype(one) => Kind::new("addrtype", Addrtype::OPTIONS).from(one.allowed_hooks()),
-            Self::Comment(_) => Kind::new("comment", Comment::OPTIONS),
-            Self::Connmark(_) => Kind::new("connmark", MarkMatch::OPTIONS),
-            Self::Conntrack(one) => Kind::new(one.name(), one.options()),
-            Self::Dscp(_) => Kind::new("dscp", Dscp::OPTIONS),
-            // It needs a whole ICMP header, and drops a packet without one.
-            Self::Icmp(one) => Kind::new(one.name(), one.options()).of(one.protocol_name()).impure(true),
-            Self::Ipvs(_) => Kind::new("ipvs", Ipvs::OPTIONS),
-            Self::Length(_) => Kind::new("length", Length::OPTIONS),
-            Self::Limit(_) => Kind::new("limit", Limit::OPTIONS).impure(true),
-            Self::Mac(_) => Kind::new("mac", Mac::OPTIONS).from(Mac::ALLOWED_HOOKS),
-            Self::Mark(_) => Kind::new("mark", MarkMatch::OPTIONS),
-            Self::Multiport(_) => Kind::new("multiport", Multiport::OPTIONS),
-            Self::Nfacct(_) => Kind::new("nfacct", Nfacct::OPTIONS),
-            Self::Nth(_) | Self::Random(_) | Self::Statistic(_) => {
-                Kind::new("statistic", Statistic::OPTIONS).impure(true)
-            }
-            Self::Physdev(one) => Kind::new("physdev", Physdev::OPTIONS).from(one.allowed_hooks()),
-            Self::Pkttype(_) => Kind::new("pkttype", Pkttype::OPTIONS),
-            Self::Recent(_) => Kind::new("recent", Recent::OPTIONS).impure(true),
-            Self::Sctp(_) => Kind::new("sctp", Sctp::OPTIONS).of("sctp"),
-            // It may count packets in a set.
-            Self::Set(_) => Kind::new("set", SetMatch::OPTIONS).impure(true),
-            // Header options may be malformed.
-            Self::Tcp(one) => Kind::new("tcp", Tcp::OPTIONS).of("tcp").impure(one.reads_options()),
-            Self::Tos(_) => Kind::new("tos", Tos::OPTIONS),
-            Self::Ttl(_) => Kind::new("ttl", Ttl::OPTIONS),
-            Self::Udp(_) => Kind::new("udp", Udp::OPTIONS).of("udp"),
-        }
-    }
-
     /// The name after `-m`.
     pub(super) fn name(&self) -> &'static str {
         self.kind().name
@@ -223,6 +114,11 @@ impl Match {
     /// Hooks from which a rule with this match may be reached.
     pub(super) fn allowed_hooks(&self) -> HookMask {
         self.kind().hooks
+    }
+
+    /// The tables that may contain a rule with this match.
+    pub(super) fn tables(&self) -> &'static [TableKind] {
+        self.kind().tables
     }
 
     /// True if evaluation has no side effect and never drops a packet that shows its ports, so that a rule which cannot
@@ -240,17 +136,22 @@ impl Match {
             Self::Conntrack(one) => one.set(call),
             Self::Dscp(one) => one.set(call),
             Self::Icmp(one) => one.set(call),
+            Self::Iprange(one) => one.set(call),
             Self::Ipvs(one) => one.set(call),
             Self::Length(one) => one.set(call),
             Self::Limit(one) => one.set(call),
             Self::Mac(one) => one.set(call),
             Self::Multiport(one) => one.set(call),
             Self::Nfacct(one) => one.set(call),
+            Self::Owner(one) => one.set(call),
             Self::Physdev(one) => one.set(call),
             Self::Pkttype(one) => one.set(call),
+            Self::Policy(one) => one.set(call),
             Self::Recent(one) => one.set(call),
+            Self::Rpfilter(one) => one.set(call),
             Self::Sctp(one) => one.set(call),
             Self::Set(one) => one.set(call),
+            Self::Socket(one) => one.set(call),
             Self::Statistic(one) => one.set(call),
             Self::Nth(_) | Self::Random(_) => {
                 unreachable!("a statistic match is complete only after its options")
@@ -276,10 +177,13 @@ impl Match {
             Self::Addrtype(one) => Self::Addrtype(one.finish(seen, at)?),
             Self::Conntrack(one) => Self::Conntrack(one.finish(seen, at)?),
             Self::Dscp(one) => Self::Dscp(one.finish(seen, at)?),
+            Self::Iprange(one) => Self::Iprange(one.finish(seen, at)?),
             Self::Ipvs(one) => Self::Ipvs(one.finish(seen, at)?),
             Self::Limit(one) => Self::Limit(one.finish(at)?),
             Self::Multiport(one) => Self::Multiport(one.finish(seen, at)?),
+            Self::Owner(one) => Self::Owner(one.finish(at)?),
             Self::Physdev(one) => Self::Physdev(one.finish(seen, at)?),
+            Self::Policy(one) => Self::Policy(one.finish(at)?),
             Self::Recent(one) => Self::Recent(one.finish(at, lists)?),
             Self::Statistic(one) => one.finish(seen, at)?,
             Self::Ttl(one) => Self::Ttl(one.finish(seen, at)?),
@@ -293,8 +197,10 @@ impl Match {
             | Self::Nth(_)
             | Self::Pkttype(_)
             | Self::Random(_)
+            | Self::Rpfilter(_)
             | Self::Sctp(_)
             | Self::Set(_)
+            | Self::Socket(_)
             | Self::Tcp(_)
             | Self::Tos(_)
             | Self::Udp(_)) => whole,
@@ -324,6 +230,7 @@ impl Match {
             Self::Conntrack(one) => one.print(out),
             Self::Dscp(one) => one.print(out),
             Self::Icmp(one) => one.print(out),
+            Self::Iprange(one) => one.print(out),
             Self::Ipvs(one) => one.print(out),
             Self::Length(one) => one.print(out),
             Self::Limit(one) => one.print(out),
@@ -331,12 +238,16 @@ impl Match {
             Self::Multiport(one) => one.print(out),
             Self::Nfacct(one) => one.print(out),
             Self::Nth(one) => one.print(out),
+            Self::Owner(one) => one.print(out),
             Self::Physdev(one) => one.print(out),
             Self::Pkttype(one) => one.print(out),
+            Self::Policy(one) => one.print(out),
             Self::Random(one) => one.print(out),
             Self::Recent(one) => one.print(out),
+            Self::Rpfilter(one) => one.print(out),
             Self::Sctp(one) => one.print(out),
             Self::Set(one) => one.print(out),
+            Self::Socket(one) => one.print(out),
             Self::Statistic(_) => unreachable!("parsing is finished"),
             Self::Tcp(one) => one.print(out),
             Self::Tos(one) => one.print(out),
@@ -368,6 +279,7 @@ impl Match {
             Self::Conntrack(one) => one.holds(look).into(),
             Self::Dscp(one) => one.holds(look).into(),
             Self::Icmp(one) => one.answer(look),
+            Self::Iprange(one) => one.holds(look).into(),
             Self::Ipvs(one) => one.holds(look).into(),
             Self::Length(one) => one.holds(look).into(),
             Self::Limit(one) => one.holds(look).into(),
@@ -375,12 +287,16 @@ impl Match {
             Self::Mark(one) => one.holds_for_packet(look).into(),
             Self::Multiport(one) => one.answer(look),
             Self::Nth(one) => one.holds(look).into(),
+            Self::Owner(one) => one.holds(look).into(),
             Self::Physdev(one) => one.holds(look).into(),
             Self::Pkttype(one) => one.holds(look).into(),
+            Self::Policy(one) => one.holds().into(),
             Self::Random(one) => one.holds(look).into(),
             Self::Recent(one) => one.holds(look).into(),
+            Self::Rpfilter(one) => one.holds(look).into(),
             Self::Sctp(one) => one.answer(look),
             Self::Set(one) => one.holds(look).into(),
+            Self::Socket(one) => one.holds(look).into(),
             Self::Statistic(_) => unreachable!("parsing is finished"),
             Self::Tcp(one) => one.answer(look),
             Self::Tos(one) => one.holds(look).into(),
@@ -398,34 +314,5 @@ impl Match {
             return ports.single_dst().map(|port| SmallVec::from_elem(port, 1));
         }
         None
-    }
-}
-
-/// Properties of a kind of match.
-#[derive(Clone, Copy, Debug)]
-struct Kind {
-    name: &'static str,
-    options: &'static [Opt],
-    /// The protocol that the rule must have.
-    protocol: Option<&'static str>,
-    hooks: HookMask,
-    is_pure: bool,
-}
-
-impl Kind {
-    const fn new(name: &'static str, options: &'static [Opt]) -> Self {
-        Self { name, options, protocol: None, hooks: HookMask::ALL, is_pure: true }
-    }
-
-    const fn of(self, protocol: &'static str) -> Self {
-        Self { protocol: Some(protocol), ..self }
-    }
-
-    const fn from(self, hooks: HookMask) -> Self {
-        Self { hooks, ..self }
-    }
-
-    const fn impure(self, is_impure: bool) -> Self {
-        Self { is_pure: !is_impure, ..self }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Opt {
     pub(super) values: u8,
     pub(super) can_invert: bool,
     pub(super) is_mandatory: bool,
+    /// It may be used several times (`XTOPT_MULTI`).
+    pub(super) can_repeat: bool,
     /// Bits of options that exclude this one.
     pub(super) excludes: u32,
     /// Bits of options that this one requires.
@@ -26,7 +28,16 @@ pub(super) struct Opt {
 
 impl Opt {
     pub(super) const fn flag(name: &'static str, id: u8) -> Self {
-        Self { name, id, values: 0, can_invert: false, is_mandatory: false, excludes: 0, requires: 0 }
+        Self {
+            name,
+            id,
+            values: 0,
+            can_invert: false,
+            is_mandatory: false,
+            can_repeat: false,
+            excludes: 0,
+            requires: 0,
+        }
     }
 
     pub(super) const fn value(name: &'static str, id: u8) -> Self {
@@ -43,6 +54,10 @@ impl Opt {
 
     pub(super) const fn mandatory(self) -> Self {
         Self { is_mandatory: true, ..self }
+    }
+
+    pub(super) const fn repeatable(self) -> Self {
+        Self { can_repeat: true, ..self }
     }
 
     pub(super) const fn excluding(self, bits: u32) -> Self {
@@ -121,7 +136,7 @@ pub(super) fn check_use(options: &[Opt], option: &Opt, seen: u32, is_inverted: b
             "`!`",
         ));
     }
-    if seen & option.bit() != 0 {
+    if seen & option.bit() != 0 && !option.can_repeat {
         return Err(Problem::new(
             RuleErrorKind::Syntax,
             at,

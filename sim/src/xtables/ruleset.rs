@@ -144,13 +144,17 @@ pub(super) const fn jumped_to(target: &Target) -> Option<ChainId> {
         | Target::Accept
         | Target::Drop
         | Target::Return
+        | Target::Checksum(_)
         | Target::Connmark(_)
         | Target::Ct(_)
         | Target::Log(_)
         | Target::Mark(_)
         | Target::Nat(_)
+        | Target::Nflog(_)
         | Target::Reject(_)
         | Target::Set(_)
+        | Target::Tcpmss(_)
+        | Target::Tproxy(_)
         | Target::Trace => None,
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn uncut_addr_mask(family: Family, value: Value<'_>) -> Parse<AddrMas
 }
 
 /// Up to four numbers separated by dots; missing ones are zero (`numeric_to_ipaddr`, libxtables/xtables.c).
-fn addr_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
+pub(super) fn addr_v4(value: Value<'_>) -> Parse<Ipv4Addr> {
     let mut octets = [0; 4];
     for (index, part) in value.text.split('.').enumerate() {
         let octet = number(part).and_then(|read| u8::try_from(read).ok());

@@ -81,13 +81,15 @@ fn effect(rule: &RuleRef, action: &RuleAction) -> Option<String> {
         RuleAction::Goto(chain) => unless_written(chain).map(|chain| format!("goto {chain}")),
         RuleAction::Mark { old, new } => Some(format!("mark {old:#x} -> {new:#x}")),
         RuleAction::CtMark { old, new } => Some(format!("ct mark {old:#x} -> {new:#x}")),
+        RuleAction::Mss { old: Some(old), new } => Some(format!("MSS {old} -> {new}")),
+        RuleAction::Mss { old: None, new } => Some(format!("MSS {new} added")),
     }
 }
 
 const fn tone(action: &RuleAction) -> Tone {
     match action {
         RuleAction::Drop | RuleAction::Reject => Tone::Bad,
-        RuleAction::Nat => Tone::Change,
+        RuleAction::Nat | RuleAction::Mss { .. } => Tone::Change,
         RuleAction::Continue
         | RuleAction::Accept
         | RuleAction::Jump(_)

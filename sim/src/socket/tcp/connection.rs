@@ -427,8 +427,12 @@ impl Connection {
     /// The application closes the socket (`__tcp_close`, net/ipv4/tcp.c): the peer gets a FIN, or a RST if the application has
     /// not read everything (RFC 2525 §2.17).
     pub(in crate::socket) fn close(&mut self, io: &mut SocketIo<'_, '_>) {
-        self.app = App::Gone;
         self.timers.cancel(TimerKind::Deadline);
+        self.end(io);
+        self.app = App::Gone;
+    }
+
+    fn end(&mut self, io: &mut SocketIo<'_, '_>) {
         if self.rcv.has_unread() && !matches!(self.state, State::Closed | State::TimeWait(_)) {
             self.send_active_reset(io);
             self.state = State::Closed;

@@ -11,7 +11,7 @@ use super::timewait::AtTimeWait;
 use super::{Disposition, Sender};
 use crate::drop_reason::DropReason;
 use crate::ids::{SocketId, TimerKind};
-use crate::packet::Packet;
+use crate::packet::{Owner, Packet};
 use crate::socket::table::Socket;
 use crate::socket::{ClientSpec, ConnectError, Delivery, SocketIo, Sockets};
 use crate::wire::{Ecn, TcpFlags};
@@ -106,6 +106,7 @@ fn send_reset(io: &mut SocketIo<'_, '_>, segment: &Segment<'_>) {
         Sender {
             ident: 0,
             socket: None,
+            owner: Owner::Kernel,
             route: None,
             flow: segment.flow,
             cause: Some(segment.packet),

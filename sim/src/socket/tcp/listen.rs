@@ -9,6 +9,7 @@ use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
 use super::{Sender, TIMESTAMPS_LEN, initial_window, timestamp};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::packet::Owner;
 use crate::socket::dst_cache::DstCache;
 use crate::socket::timer::Timers;
 use crate::socket::{Server, SocketIo};
@@ -246,7 +247,16 @@ impl Request {
     /// A handshake has no counter of its own; its packets have IP ID 0 (`ip_build_and_send_pkt`).
     fn sender(&mut self, io: &SocketIo<'_, '_>, cause: Option<PacketId>) -> Sender {
         let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
-        Sender { ident: 0, socket: Some(self.id), route, flow: self.flow, cause, confirms_neighbour: false }
+        Sender {
+            ident: 0,
+            socket: Some(self.id),
+            // That of the listener (`skb_to_full_sk`, include/net/inet_sock.h).
+            owner: Owner::Process,
+            route,
+            flow: self.flow,
+            cause,
+            confirms_neighbour: false,
+        }
     }
 
     /// The retransmission interval of the SYN|ACK (`reqsk_timeout`).

@@ -9,6 +9,7 @@ use super::send::{InFlight, Nagle};
 use super::seq::Seq;
 use super::{HEADERS_LEN, MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
+use crate::packet::Owner;
 use crate::socket::SocketIo;
 use crate::time::Duration;
 use crate::wire::{Ecn, TcpFlags};
@@ -218,7 +219,9 @@ impl Connection {
         let route = self.dst.check(io.routing, self.tuple.local, self.tuple.remote);
         let confirms_neighbour = std::mem::take(&mut self.confirms_neighbour);
         let (socket, flow, cause) = (Some(self.id), self.flow, self.cause);
-        Sender { ident, socket, route, flow, cause, confirms_neighbour }
+        // Linux: sock_orphan, include/net/sock.h: nobody owns what is sent after close(2).
+        let owner = if self.is_orphan() { Owner::None } else { Owner::Process };
+        Sender { ident, socket, owner, route, flow, cause, confirms_neighbour }
     }
 
     /// Number of SACK blocks that fit beside the other options (`tcp_established_options`).

@@ -7,6 +7,7 @@ use super::segment::{FourTuple, Options, Outgoing, Segment};
 use super::seq::Seq;
 use super::{Sender, timestamp};
 use crate::ids::{FlowId, SocketId, TimerKind};
+use crate::packet::Owner;
 use crate::socket::SocketIo;
 use crate::socket::timer::Timers;
 use crate::time::{Duration, Instant};
@@ -216,7 +217,15 @@ impl TimeWait {
         let cause = Some(segment.packet);
         io.send_segment(
             &ack,
-            Sender { ident: 0, socket: Some(self.id), route: None, flow, cause, confirms_neighbour: false },
+            Sender {
+                ident: 0,
+                socket: Some(self.id),
+                owner: Owner::Kernel,
+                route: None,
+                flow,
+                cause,
+                confirms_neighbour: false,
+            },
         );
     }
 }

@@ -164,6 +164,11 @@ impl Tcp {
         self.option_inverted.into()
     }
 
+    /// True if only segments with SYN match.
+    pub(in crate::xtables) const fn needs_syn(&self) -> bool {
+        self.flag_value & 0x02 != 0 && !self.flags_inverted
+    }
+
     pub(super) const fn reads_options(&self) -> bool {
         self.option != 0
     }

@@ -241,6 +241,7 @@ impl<'w> RuleReader<'w> {
             (Some(Reading { one, at, seen }), _) => {
                 check_complete(one.options(), seen, at)?;
                 one.check(seen, at, protocol)?;
+                one.check_matches(at, &matches)?;
                 ParsedTarget::Target(one, at)
             }
             (None, Some((name, is_goto))) => ParsedTarget::Chain { name, is_goto },

@@ -5,7 +5,7 @@ use crate::ct::PacketCt;
 use crate::hook::{Hook, Verdict};
 use crate::netfilter::conntrack::nf_conntrack_confirm;
 use crate::netfilter::fixture::{Seg, echo, icmp_error, ip, ipv4, udp};
-use crate::packet::{BridgeInfo, Packet, PacketType};
+use crate::packet::{BridgeInfo, Owner, Packet, PacketType};
 use crate::wire::{MacAddr, protocol};
 use crate::xtables::TableKind;
 
@@ -66,6 +66,63 @@ fn addresses_devices_and_protocol() {
             ("-f", false),
         ],
     );
+}
+
+#[test]
+fn ranges_of_addresses_policies_and_owners() {
+    check(
+        &tcp("S"),
+        &[
+            ("-m iprange --src-range 10.1.2.3", true),
+            ("-m iprange --src-range 10.1.2.0-10.1.2.2", false),
+            ("-m iprange ! --src-range 10.1.2.0-10.1.2.2 --dst-range 10.96.0.0-10.96.0.10", true),
+            ("-m iprange --dst-range 10.96.0.11-10.96.0.9", false),
+            ("-m policy --dir in --pol none", true),
+            ("-m policy --dir out --pol ipsec --mode tunnel", false),
+        ],
+    );
+    for (owner, conditions, expected) in [
+        (Owner::Process, "--uid-owner 0", true),
+        (Owner::Process, "! --uid-owner 0", false),
+        (Owner::Process, "--gid-owner 1-9", false),
+        (Owner::Process, "--socket-exists", true),
+        // The kernel's own sockets have no user.
+        (Owner::Kernel, "--uid-owner 0", false),
+        (Owner::Kernel, "! --uid-owner 0", true),
+        (Owner::Kernel, "--socket-exists", true),
+        (Owner::Kernel, "! --socket-exists", false),
+        (Owner::None, "--uid-owner 0", false),
+        (Owner::None, "! --uid-owner 0", true),
+        (Owner::None, "--socket-exists", false),
+        (Owner::None, "! --socket-exists", true),
+    ] {
+        let mut net = Net::new(&format!("*filter\n-A OUTPUT -m owner {conditions} -j DROP\nCOMMIT\n"));
+        let mut packet = net.packet(&tcp("S"));
+        packet.meta.owner = owner;
+        let verdict = net.eval(TableKind::Filter, Hook::Output, &mut packet);
+        assert_eq!(verdict != Verdict::Accept, expected, "{owner:?} {conditions}");
+    }
+}
+
+#[test]
+fn a_reply_must_leave_where_the_packet_came_in() {
+    // eth0 is 10.0.0.254/24, eth1 is 192.168.0.254/24.
+    for (src, options, expected) in [
+        ("10.0.0.9", "", true),
+        ("10.0.0.9", "--invert", false),
+        ("192.168.0.9", "", false),
+        ("192.168.0.9", "--loose", true),
+        ("192.168.0.9", "--invert", true),
+        ("172.16.0.1", "--loose", false),
+        ("10.0.0.254", "", false),
+        ("10.0.0.254", "--accept-local --loose", true),
+        ("192.168.0.254", "--accept-local", false),
+    ] {
+        let mut net = Net::new(&format!("*raw\n-A PREROUTING -m rpfilter {options} -j DROP\nCOMMIT\n"));
+        let mut packet = net.packet(&udp(&format!("{src}:5"), "10.0.0.254:53"));
+        let verdict = net.eval(TableKind::Raw, Hook::Prerouting, &mut packet);
+        assert_eq!(verdict != Verdict::Accept, expected, "{src} {options}");
+    }
 }
 
 #[test]
