@@ -10,21 +10,24 @@
 //! | omitted | default |
 //! |---|---|
 //! | a node's pod CIDR | the n-th node gets the n-th /24 of the cluster CIDR, from 1: `10.244.1.0/24` |
-//! | a Deployment's Pods | `NAME-0`, `NAME-1`, …, to make up `replicas` together with existing Pods that match the selector |
-//! | a Pod's node | among nodes with fewer than 110 Pods, the one with the fewest Pods of the same Deployment (or of none) |
+//! | a workload's Pods | `NAME-0`, `NAME-1`, …, to make up `replicas` together with existing Pods that match the selector |
+//! | a Pod's node | among nodes with fewer than 110 Pods, the one with the fewest Pods of the same workload (or of none) |
 //! | a Pod's address | the next address of its node's pod CIDR, from `.2`; `.1` is the gateway |
 //! | a Pod's condition | running and ready |
 //! | ClusterIP, NodePort, EndpointSlices | see `proxy_core::controller` |
 
 mod address;
-mod deployments;
+mod listeners;
 mod natural;
 mod nodes;
 mod pods;
 mod problem;
+mod schedule;
 mod services;
 mod store;
 mod target;
+mod validate;
+mod workloads;
 
 pub use natural::natural_cmp;
 pub use problem::ClusterProblem;
@@ -44,9 +47,9 @@ pub struct Cluster {
     network: Network,
     /// Objects as stored by the API server after admission, except derived slices.
     stored: BTreeMap<ObjectKey, Object>,
-    /// The Deployment that owns each generated Pod.
+    /// The workload that owns each generated Pod.
     owners: BTreeMap<ObjectKey, ObjectKey>,
-    /// The number of the next Pod of each Deployment; numbers are not reused.
+    /// The number of the next Pod of each workload; only those of StatefulSets are reused.
     serials: BTreeMap<ObjectKey, u32>,
     /// The last address allocated on each node.
     last_given: BTreeMap<String, Ipv4Addr>,
@@ -77,6 +80,8 @@ struct State {
     pods: Vec<ClusterPod>,
     /// All objects, including derived slices.
     objects: Vec<Object>,
+    /// Ports on which processes of a node listen that are not Pods of the manifests.
+    node_listens: BTreeMap<String, Vec<(Protocol, u16)>>,
 }
 
 /// A node.
@@ -105,6 +110,8 @@ pub struct ClusterPod {
     pub is_host_network: bool,
     /// Listening ports, sorted.
     pub listens: Vec<(Protocol, u16)>,
+    /// The ports that its containers declare, sorted.
+    pub declared: Vec<(Protocol, u16)>,
     /// Ports by name.
     pub named_ports: BTreeMap<String, (Protocol, u16)>,
 }
@@ -121,6 +128,7 @@ impl Cluster {
             nodes: Vec::new(),
             pods: Vec::new(),
             objects: Vec::new(),
+            node_listens: BTreeMap::new(),
         };
         let cluster = Self {
             network: network.clone(),
@@ -225,6 +233,11 @@ impl Cluster {
         self.state.pods.iter().find(|pod| pod.ip == ip && !pod.is_host_network)
     }
 
+    /// Ports on which processes of a node listen that are not Pods of the manifests.
+    pub fn node_listens(&self, node: &str) -> &[(Protocol, u16)] {
+        self.state.node_listens.get(node).map_or(&[], Vec::as_slice)
+    }
+
     /// External hosts, in the order of the scenario.
     pub fn hosts(&self) -> &[ExternalHost] {
         &self.network.external_hosts
@@ -285,9 +298,11 @@ impl Cluster {
     /// Runs every controller, and validates the result.
     fn settle(mut self) -> Settled {
         let mut problems = Vec::new();
+        self.validate(&mut problems);
         self.settle_nodes(&mut problems);
         self.settle_pods(&mut problems);
         self.settle_services(&mut problems);
+        self.settle_listeners(&mut problems);
         self.check_proxy(&mut problems);
         if problems.iter().any(ClusterProblem::is_error) { Err(problems) } else { Ok((self, problems)) }
     }

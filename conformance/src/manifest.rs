@@ -2,10 +2,11 @@
 //!
 //! Manifests are used verbatim: the output of `kubectl get -o yaml` works, including `kind: List`.
 
+mod fields;
 mod kinds;
 mod load;
 
-pub use kinds::{IGNORED_KINDS, IgnoredKind};
+pub(crate) use fields::unknown_fields;
 pub use load::{load, read_object};
 
 use proxy_core::ObjectError;

@@ -102,6 +102,7 @@ pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Sou
     if !has_errors(&preparation.diagnostics) {
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
         cluster = preparation.settled(Cluster::new(&network, objects));
+        preparation.check_for_nodes(cluster.as_ref(), Severity::Warning);
     }
     let Preparation { mut diagnostics, sources, .. } = preparation;
     match cluster {
@@ -185,6 +186,9 @@ impl Preparation {
     ) -> Option<(Scenario, Cluster, Vec<PreparedStep>)> {
         let scenario = self.only_one(scenarios)?;
         self.check_modes(&scenario);
+        if scenario.steps.is_empty() {
+            self.scenario_fault(&FieldFault::new("no steps").expected("at least one step").at("spec.steps"));
+        }
         if !is_executed(scenario.network.cni) {
             let fault = FieldFault::new("the CNI vxlan is not implemented yet").expected("bridge or ptp");
             self.scenario_fault(&fault.at("spec.network.cni"));
@@ -193,7 +197,9 @@ impl Preparation {
             return None;
         }
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
-        let cluster = self.settled(Cluster::new(&scenario.network, objects))?;
+        let cluster = self.settled(Cluster::new(&scenario.network, objects));
+        self.check_for_nodes(cluster.as_ref(), Severity::Error);
+        let cluster = cluster?;
         self.check_node_sysctls(&cluster);
         self.check_nodes(&cluster);
         let steps = self.steps(&scenario, &cluster);
@@ -287,6 +293,17 @@ impl Preparation {
         match problem.severity {
             Severity::Error => diagnostic,
             Severity::Warning => Diagnostic { severity: Severity::Warning, ..diagnostic },
+        }
+    }
+
+    /// Without a Node, nothing can run, and there are no rules.
+    fn check_for_nodes(&mut self, cluster: Option<&Cluster>, severity: Severity) {
+        if cluster.is_some_and(|cluster| cluster.nodes().is_empty()) {
+            let start = Place { source: SourceId(0), span: 0..0 };
+            let place = self.scenario.as_ref().map_or(start, SourceNode::head);
+            let diagnostic = Diagnostic::error(place, "no Node found");
+            let diagnostic = diagnostic.help("add a manifest of kind Node for every node");
+            self.diagnostics.push(Diagnostic { severity, ..diagnostic });
         }
     }
 

@@ -52,7 +52,7 @@ pub const RECEIVE_MIN: u16 = 512;
 pub struct Scenario {
     /// Its unique name.
     pub name: String,
-    /// What it shows, in one sentence.
+    /// What it shows, in one sentence; may be empty.
     pub intent: String,
     /// Requirements that it covers, such as `service.external-traffic-policy.local`.
     pub requirements: Vec<String>,
@@ -85,6 +85,8 @@ pub struct Network {
     pub sysctls: BTreeMap<String, String>,
     /// What a node has before kube-proxy starts, by its name.
     pub nodes: BTreeMap<String, NodeNetwork>,
+    /// The listening ports of Pods, instead of those that manifests imply.
+    pub pods: BTreeMap<ObjectName, Vec<(Protocol, u16)>>,
     /// External hosts.
     pub external_hosts: Vec<ExternalHost>,
 }
@@ -405,6 +407,7 @@ impl Default for Network {
             pod_mtu: None,
             sysctls: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            pods: BTreeMap::new(),
             external_hosts: Vec::new(),
         }
     }

@@ -80,7 +80,7 @@ fn services(objects: &[Object]) -> impl Iterator<Item = &Service> {
         Object::Namespace(_)
         | Object::Node(_)
         | Object::Pod(_)
-        | Object::Deployment(_)
+        | Object::Workload(_)
         | Object::EndpointSlice(_)
         | Object::Endpoints(_)
         | Object::KubeProxyConfiguration(_) => None,
@@ -108,7 +108,7 @@ fn slices(objects: &[Object]) -> impl Iterator<Item = &EndpointSlice> {
         Object::Namespace(_)
         | Object::Node(_)
         | Object::Pod(_)
-        | Object::Deployment(_)
+        | Object::Workload(_)
         | Object::Service(_)
         | Object::Endpoints(_)
         | Object::KubeProxyConfiguration(_) => None,

@@ -13,6 +13,7 @@ mod meta;
 mod node;
 mod pod;
 mod service;
+mod workload;
 
 pub use endpoint_slice::{
     AddressType, Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
@@ -22,17 +23,20 @@ pub use kube_proxy_configuration::{
     ConntrackConfiguration, DetectLocalConfiguration, IpTablesConfiguration, IpvsConfiguration,
     KubeProxyConfiguration, NfTablesConfiguration,
 };
-pub use meta::{IntOrString, LabelSelector, LabelSelectorRequirement, ObjectMeta, ObjectReference, TypeMeta};
-pub use node::{Node, NodeAddress, NodeSpec, NodeStatus};
+pub use meta::{
+    IntOrString, LabelSelector, LabelSelectorRequirement, ObjectMeta, ObjectReference, OwnerReference,
+    TypeMeta,
+};
+pub use node::{Node, NodeAddress, NodeSpec, NodeStatus, Taint};
 pub use pod::{
-    Container, ContainerPort, Deployment, DeploymentSpec, Pod, PodCondition, PodIp, PodSpec, PodStatus,
-    PodTemplateSpec,
+    Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus, PodTemplateSpec, Toleration,
 };
 pub use service::{
     ClientIpConfig, IpFamily, IpFamilyPolicy, IpMode, LoadBalancerIngress, LoadBalancerStatus, Protocol,
     Service, ServiceAffinity, ServicePort, ServiceSpec, ServiceStatus, ServiceType, SessionAffinityConfig,
     TrafficPolicy,
 };
+pub use workload::{Ordinals, Workload, WorkloadKind, WorkloadSpec, WorkloadStatus};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -47,6 +51,16 @@ pub enum Kind {
     Pod,
     /// `apps/v1` Deployment.
     Deployment,
+    /// `apps/v1` ReplicaSet.
+    ReplicaSet,
+    /// `apps/v1` StatefulSet.
+    StatefulSet,
+    /// `apps/v1` DaemonSet.
+    DaemonSet,
+    /// `v1` ReplicationController.
+    ReplicationController,
+    /// `batch/v1` Job.
+    Job,
     /// `v1` Service.
     Service,
     /// `discovery.k8s.io/v1` EndpointSlice.
@@ -58,11 +72,16 @@ pub enum Kind {
 }
 
 /// Kind, `apiVersion` and name of each kind, in one place.
-const KINDS: [(Kind, &str, &str); 8] = [
+const KINDS: [(Kind, &str, &str); 13] = [
     (Kind::Namespace, "v1", "Namespace"),
     (Kind::Node, "v1", "Node"),
     (Kind::Pod, "v1", "Pod"),
     (Kind::Deployment, "apps/v1", "Deployment"),
+    (Kind::ReplicaSet, "apps/v1", "ReplicaSet"),
+    (Kind::StatefulSet, "apps/v1", "StatefulSet"),
+    (Kind::DaemonSet, "apps/v1", "DaemonSet"),
+    (Kind::ReplicationController, "v1", "ReplicationController"),
+    (Kind::Job, "batch/v1", "Job"),
     (Kind::Service, "v1", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io/v1", "EndpointSlice"),
     (Kind::Endpoints, "v1", "Endpoints"),
@@ -110,8 +129,8 @@ pub enum Object {
     Node(Node),
     /// A Pod.
     Pod(Pod),
-    /// A Deployment.
-    Deployment(Deployment),
+    /// A workload.
+    Workload(Workload),
     /// A Service.
     Service(Service),
     /// An EndpointSlice.
@@ -136,13 +155,24 @@ impl Object {
     /// # Errors
     /// What the deserializer reports: a field of the wrong type, an unknown variant of a closed enum.
     pub fn deserialize_as<'de, D: Deserializer<'de>>(kind: Kind, deserializer: D) -> Result<Self, D::Error> {
+        fn workload<'de, D: Deserializer<'de>>(
+            kind: WorkloadKind,
+            deserializer: D,
+        ) -> Result<Object, D::Error> {
+            Workload::deserialize_as(kind, deserializer).map(Object::Workload)
+        }
         match kind {
             Kind::Namespace => {
                 OnlyMeta::deserialize(deserializer).map(|document| Self::Namespace(document.metadata))
             }
             Kind::Node => Node::deserialize(deserializer).map(Self::Node),
             Kind::Pod => Pod::deserialize(deserializer).map(Self::Pod),
-            Kind::Deployment => Deployment::deserialize(deserializer).map(Self::Deployment),
+            Kind::Deployment => workload(WorkloadKind::Deployment, deserializer),
+            Kind::ReplicaSet => workload(WorkloadKind::ReplicaSet, deserializer),
+            Kind::StatefulSet => workload(WorkloadKind::StatefulSet, deserializer),
+            Kind::DaemonSet => workload(WorkloadKind::DaemonSet, deserializer),
+            Kind::ReplicationController => workload(WorkloadKind::ReplicationController, deserializer),
+            Kind::Job => workload(WorkloadKind::Job, deserializer),
             Kind::Service => Service::deserialize(deserializer).map(Self::Service),
             Kind::EndpointSlice => EndpointSlice::deserialize(deserializer).map(Self::EndpointSlice),
             Kind::Endpoints => Endpoints::deserialize(deserializer).map(Self::Endpoints),
@@ -157,7 +187,7 @@ impl Object {
             Self::Namespace(_) => Kind::Namespace,
             Self::Node(_) => Kind::Node,
             Self::Pod(_) => Kind::Pod,
-            Self::Deployment(_) => Kind::Deployment,
+            Self::Workload(workload) => workload.kind.kind(),
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Endpoints(_) => Kind::Endpoints,
@@ -171,7 +201,7 @@ impl Object {
             Self::Namespace(metadata) => Some(metadata),
             Self::Node(node) => Some(&node.metadata),
             Self::Pod(pod) => Some(&pod.metadata),
-            Self::Deployment(deployment) => Some(&deployment.metadata),
+            Self::Workload(workload) => Some(&workload.metadata),
             Self::Service(service) => Some(&service.metadata),
             Self::EndpointSlice(slice) => Some(&slice.metadata),
             Self::Endpoints(endpoints) => Some(&endpoints.metadata),
@@ -208,7 +238,7 @@ impl Serialize for Object {
             Self::Namespace(metadata) => write(kind, &WithMeta { metadata }, serializer),
             Self::Node(object) => write(kind, object, serializer),
             Self::Pod(object) => write(kind, object, serializer),
-            Self::Deployment(object) => write(kind, object, serializer),
+            Self::Workload(object) => write(kind, object, serializer),
             Self::Service(object) => write(kind, object, serializer),
             Self::EndpointSlice(object) => write(kind, object, serializer),
             Self::Endpoints(object) => write(kind, object, serializer),

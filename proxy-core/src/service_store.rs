@@ -70,7 +70,7 @@ impl ServiceStore {
             Object::Namespace(_)
             | Object::Node(_)
             | Object::Pod(_)
-            | Object::Deployment(_)
+            | Object::Workload(_)
             | Object::Endpoints(_)
             | Object::KubeProxyConfiguration(_) => Ok(Vec::new()),
         }
@@ -86,6 +86,11 @@ impl ServiceStore {
             | Kind::Node
             | Kind::Pod
             | Kind::Deployment
+            | Kind::ReplicaSet
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicationController
+            | Kind::Job
             | Kind::Endpoints
             | Kind::KubeProxyConfiguration => Vec::new(),
         }

@@ -49,7 +49,8 @@ impl<'a> RunText<'a> {
 
     fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let run = self.run;
-        writeln!(f, "{}  {}", self.paint(Tone::Heading, &run.scenario), run.intent)?;
+        let intent = if run.intent.is_empty() { String::new() } else { format!("  {}", run.intent) };
+        writeln!(f, "{}{intent}", self.paint(Tone::Heading, &run.scenario))?;
         let backend = run.backend.map(|backend| format!(", back end {backend}")).unwrap_or_default();
         let arm = ArmName { arm: run.arm, guest: run.guest.clone() };
         writeln!(f, "mode {}{backend}, family {}, seed {}, on {arm}", run.mode, run.family, run.seed)?;

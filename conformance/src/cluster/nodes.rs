@@ -18,10 +18,6 @@ impl Cluster {
     pub(super) fn settle_nodes(&mut self, problems: &mut Vec<ClusterProblem>) {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
         nodes.sort_by(|left, right| natural_cmp(&left.metadata.name, &right.metadata.name));
-        if nodes.is_empty() {
-            let fault = FieldFault::new("no Node found").help("add a manifest of kind Node for every node");
-            problems.push(ClusterProblem::of_scenario(fault));
-        }
         let ips = node_ips(&nodes, problems);
         let cidrs = self.pod_cidrs(&mut nodes, problems);
         for node in &nodes {

@@ -7,16 +7,17 @@ use proxy_core::objects::{self, Kind, Object, PodCondition, PodIp, Protocol};
 
 use super::address::{ipv4, is_host_address, nth};
 use super::nodes::check_name;
-use super::target::{containers, numeric_targets, selects, valid_port};
+use super::schedule::is_schedulable;
+use super::target::{containers, valid_port};
 use super::{Cluster, ClusterNode, ClusterPod, ClusterProblem, as_pod, natural_cmp};
-use crate::scenario::{FieldFault, ObjectKey, ObjectName};
+use crate::scenario::{FieldFault, ObjectKey, ObjectName, nearest};
 
 /// The kubelet's default for `maxPods`.
 const PODS_PER_NODE_MAX: u32 = 110;
 
 impl Cluster {
     pub(super) fn settle_pods(&mut self, problems: &mut Vec<ClusterProblem>) {
-        self.run_deployments(problems);
+        self.run_workloads(problems);
         let mut keys: Vec<ObjectKey> =
             self.stored.keys().filter(|key| key.kind == Kind::Pod).cloned().collect();
         keys.sort_by(|left, right| {
@@ -35,7 +36,6 @@ impl Cluster {
         }
         self.state.pods = keys.iter().filter_map(|key| self.running_pod(key)).collect();
         self.check_pods(problems);
-        self.check_host_ports(problems);
     }
 
     /// The scheduler: a Pod without a node is bound to the node with the fewest of its siblings that has room.
@@ -62,17 +62,29 @@ impl Cluster {
                 }
                 continue;
             }
-            match load.lightest(owner.as_ref(), &names) {
+            if is_finished(pod) || is_left_pending(pod) {
+                continue;
+            }
+            let spec = pod.spec.clone();
+            let fitting: Vec<String> = names
+                .iter()
+                .filter(|name| self.node_object(name).is_some_and(|node| is_schedulable(&spec, node)))
+                .cloned()
+                .collect();
+            let Some(Object::Pod(pod)) = self.stored.get_mut(key) else { continue };
+            match load.lightest(owner.as_ref(), &fitting) {
                 Some(node) => {
                     load.add(owner.as_ref(), node);
                     pod.spec.node_name.clone_from(node);
                 }
                 None if names.is_empty() => {}
                 None => {
-                    let what = format!("no node has room for Pod {}", key.name);
-                    let fault =
-                        FieldFault::new(what).help(format!("a node has room for {PODS_PER_NODE_MAX} Pods"));
-                    problems.push(ClusterProblem::error(
+                    let what = match fitting.is_empty() {
+                        true => "its nodeSelector and tolerations fit no node".to_owned(),
+                        false => format!("every node that it fits has {PODS_PER_NODE_MAX} Pods already"),
+                    };
+                    let fault = FieldFault::new(format!("Pod {} stays pending: {what}", key.name));
+                    problems.push(ClusterProblem::warning(
                         owner.unwrap_or_else(|| key.clone()),
                         fault.at("metadata.name"),
                     ));
@@ -122,6 +134,11 @@ impl Cluster {
     fn running_pod(&self, key: &ObjectKey) -> Option<ClusterPod> {
         let pod = self.stored.get(key).and_then(as_pod).filter(|pod| !is_finished(pod))?;
         let (_, ip) = named_ip(pod).ok().flatten()?;
+        self.node(&pod.spec.node_name)?;
+        let ports = containers(pod).flat_map(|container| &container.ports);
+        let declared: BTreeSet<(Protocol, u16)> =
+            ports.filter_map(|port| Some((port.protocol, valid_port(port.container_port)?))).collect();
+        let declared: Vec<_> = declared.into_iter().collect();
         let named_ports: BTreeMap<_, _> = containers(pod)
             .flat_map(|container| &container.ports)
             .filter(|port| !port.name.is_empty())
@@ -132,50 +149,10 @@ impl Cluster {
             node: pod.spec.node_name.clone(),
             ip,
             is_host_network: pod.spec.host_network,
-            listens: self.listens(pod),
+            listens: declared.clone(),
+            declared,
             named_ports,
         })
-    }
-
-    /// Listening ports of a Pod: those that its containers declare. Declarations are optional in Kubernetes; a Pod
-    /// without any listens on the ports that Services and slices use for it.
-    fn listens(&self, pod: &objects::Pod) -> Vec<(Protocol, u16)> {
-        let declared = containers(pod).flat_map(|container| &container.ports);
-        let mut ports: BTreeSet<(Protocol, u16)> =
-            declared.filter_map(|port| Some((port.protocol, valid_port(port.container_port)?))).collect();
-        if ports.is_empty() {
-            for service in self.stored.values().filter_map(super::as_service) {
-                if selects(service, &pod.metadata) {
-                    ports.extend(numeric_targets(service));
-                }
-            }
-            for slice in self.stored.values().filter_map(super::as_slice) {
-                let is_in = slice.endpoints.iter().any(|one| one.addresses.contains(&pod.status.pod_ip));
-                let numbers = slice.ports.iter().filter(|_| is_in);
-                ports.extend(numbers.filter_map(|port| Some((port.protocol, valid_port(port.port?)?))));
-            }
-        }
-        ports.into_iter().collect()
-    }
-
-    /// hostNetwork Pods share the ports of their node. (The scheduler would place them on different nodes.)
-    fn check_host_ports(&self, problems: &mut Vec<ClusterProblem>) {
-        let mut owners: BTreeMap<(&str, Protocol, u16), &ObjectName> = BTreeMap::new();
-        for pod in self.state.pods.iter().filter(|pod| pod.is_host_network) {
-            for (protocol, port) in &pod.listens {
-                let Some(other) = owners.insert((&pod.node, *protocol, *port), &pod.name) else { continue };
-                let key = ObjectKey { kind: Kind::Pod, name: pod.name.clone() };
-                let what = format!(
-                    "the {} port {port} of {} is used by two Pods, {other} and {}",
-                    protocol.lower(),
-                    pod.node,
-                    pod.name
-                );
-                let fault = FieldFault::new(what).help("hostNetwork Pods share the ports of their node");
-                let owner = self.owners.get(&key).cloned().unwrap_or(key);
-                problems.push(ClusterProblem::error(owner, fault.at("spec.containers")));
-            }
-        }
     }
 
     fn check_pods(&self, problems: &mut Vec<ClusterProblem>) {
@@ -202,9 +179,12 @@ impl Cluster {
             let Some(node) = self.node(&pod.spec.node_name) else { continue };
             if pod.spec.host_network {
                 if ip != node.ip {
-                    let fault = FieldFault::new(format!("{ip} is not the address of node {}", node.name));
+                    let fault = FieldFault::new(format!(
+                        "{ip} is not the address of node {}: nobody answers there",
+                        node.name
+                    ));
                     let fault = fault.expected(format!("{}, because of hostNetwork", node.ip)).at(path);
-                    problems.push(ClusterProblem::error(key.clone(), fault));
+                    problems.push(ClusterProblem::warning(key.clone(), fault));
                 }
                 continue;
             }
@@ -288,10 +268,24 @@ pub(super) fn is_finished(pod: &objects::Pod) -> bool {
 
 fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> ClusterProblem {
     let name = pod.and_then(as_pod).map(|pod| pod.spec.node_name.clone()).unwrap_or_default();
-    let fault = FieldFault::new(format!("no node {name:?}"))
-        .expected(format!("one of {}", names.join(", ")))
-        .at("spec.nodeName");
-    ClusterProblem::error(key.clone(), fault)
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let expected = match known.as_slice() {
+        [] => "a manifest of kind Node with this name".to_owned(),
+        known => format!("one of {}", known.join(", ")),
+    };
+    let fault = FieldFault::new(format!("no node {name:?}: Pod {} is left out", key.name)).expected(expected);
+    let fault = match nearest(&name, &known) {
+        Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
+        None => fault,
+    };
+    ClusterProblem::warning(key.clone(), fault.at("spec.nodeName"))
+}
+
+/// True if the scheduler found no node for the Pod of a dump.
+fn is_left_pending(pod: &objects::Pod) -> bool {
+    let is_unscheduled =
+        |condition: &PodCondition| condition.condition_type == "PodScheduled" && condition.status == "False";
+    pod.status.conditions.iter().any(is_unscheduled)
 }
 
 /// The first IPv4 address in a Pod's status, and its path.

@@ -135,14 +135,14 @@ impl Cluster {
                 let known: Vec<&str> =
                     ports().map(|one| one.name.as_str()).filter(|name| !name.is_empty()).collect();
                 let fault = FieldFault::new(format!(
-                    "none of the selected Pods has a {} port named {name:?}",
+                    "none of the selected Pods has a {} port named {name:?}: this port of the Service has no endpoints",
                     port.protocol.lower()
                 ));
                 let fault = match crate::scenario::nearest(name, &known) {
                     Some(nearest) => fault.help(format!("did you mean {nearest:?}?")),
                     None => fault.help("give a containerPort that name, or use a number as targetPort"),
                 };
-                problems.push(ClusterProblem::error(
+                problems.push(ClusterProblem::warning(
                     key(service),
                     fault.at(format!("spec.ports[{index}].targetPort")),
                 ));

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proxy_core::objects::{EndpointSlice, Kind, Node, Object, ObjectReference, Pod, Service, ServiceType};
+use proxy_core::objects::{
+    EndpointSlice, Kind, Node, Object, ObjectReference, Pod, Service, ServiceType, TrafficPolicy,
+};
 
 use super::Cluster;
 use crate::scenario::{ObjectKey, ObjectName};
@@ -42,7 +44,7 @@ impl Cluster {
                 Object::Namespace(_)
                 | Object::Node(_)
                 | Object::Pod(_)
-                | Object::Deployment(_)
+                | Object::Workload(_)
                 | Object::Service(_)
                 | Object::EndpointSlice(_)
                 | Object::Endpoints(_)
@@ -59,14 +61,19 @@ impl Cluster {
         self.owners.remove(key);
         match key.kind {
             // The garbage collector: dependents are deleted with their owner.
-            Kind::Deployment => {
+            Kind::Deployment
+            | Kind::ReplicaSet
+            | Kind::StatefulSet
+            | Kind::DaemonSet
+            | Kind::ReplicationController
+            | Kind::Job => {
                 let owned = self.owners.iter().filter(|(_, owner)| *owner == key);
                 for pod in owned.map(|(pod, _)| pod.clone()).collect::<Vec<_>>() {
                     self.stored.remove(&pod);
                     self.owners.remove(&pod);
                 }
             }
-            // Pods on a deleted node are deleted; those of Deployments are recreated elsewhere.
+            // Pods on a deleted node are deleted; those of workloads are recreated elsewhere.
             Kind::Node => {
                 let is_there = |object: &Object| {
                     super::as_pod(object).is_some_and(|pod| pod.spec.node_name == key.name.name)
@@ -125,7 +132,9 @@ fn keep_service(service: &mut Service, before: &Service) {
             port.node_port = *kept;
         }
     }
-    if spec.health_check_node_port == 0 && spec.external_traffic_policy == old.external_traffic_policy {
+    let has_check = spec.service_type == ServiceType::LoadBalancer
+        && spec.external_traffic_policy == Some(TrafficPolicy::Local);
+    if spec.health_check_node_port == 0 && has_check {
         spec.health_check_node_port = old.health_check_node_port;
     }
 }

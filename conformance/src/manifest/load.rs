@@ -2,7 +2,8 @@
 
 use proxy_core::objects::{Kind, Object, TypeMeta};
 
-use super::kinds::IGNORED_KINDS;
+use super::fields::unknown_fields;
+use super::kinds;
 use super::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
 use crate::diagnostic::{Diagnostic, Place, Source, SourceId};
 use crate::scenario::{self, ObjectKey, ReadError};
@@ -48,7 +49,8 @@ enum Document {
         item_type: Option<TypeMeta>,
     },
     Object(Kind),
-    Ignored(&'static str),
+    /// A kind that is passed over, with a warning or not.
+    Ignored(Option<&'static str>),
 }
 
 impl Manifests {
@@ -72,12 +74,8 @@ impl Manifests {
                 }
             },
             Document::List { item_type } => {
-                let items = origin.node.get("items").and_then(Node::items).ok_or_else(|| {
-                    Box::new(
-                        Diagnostic::error(origin.value("items"), "this List has no items")
-                            .expected("expected `items`, a list"),
-                    )
-                })?;
+                // What has no items is an empty list, or an object of a kind whose name ends so.
+                let items = origin.node.get("items").and_then(Node::items).unwrap_or_default();
                 for item in items {
                     let origin = SourceNode { source: origin.source, node: item.clone() };
                     if let Err(diagnostic) = self.try_take(origin, item_type.as_ref()) {
@@ -87,13 +85,17 @@ impl Manifests {
             }
             Document::Object(kind) => {
                 let object = object(kind, &origin)?;
+                self.diagnostics.extend(unknown_fields(kind, &origin));
                 self.objects.push(LoadedObject { object, origin });
             }
-            Document::Ignored("") => {}
-            Document::Ignored(warning) => {
+            Document::Ignored(None) => {}
+            Document::Ignored(Some(warning)) => {
                 let kind = origin.node.get("kind").and_then(Node::text).unwrap_or_default();
                 let message = format!("{kind} is ignored: {warning}");
-                self.diagnostics.push(Diagnostic::warning(origin.value("kind"), message));
+                // A cluster may have hundreds of them.
+                if !self.diagnostics.iter().any(|before| before.message == message) {
+                    self.diagnostics.push(Diagnostic::warning(origin.value("kind"), message));
+                }
             }
         }
         Ok(())
@@ -117,19 +119,33 @@ fn what_it_is(origin: &SourceNode, default_type: Option<&TypeMeta>) -> Result<Do
     if kind == "List" {
         return Ok(Document::List { item_type: None });
     }
-    if let Some(known) = Kind::all().find(|known| known.name() == kind) {
-        let message = format!("the apiVersion of a {kind} is {}, not {api_version}", known.api_version());
-        return Err(Diagnostic::error(origin.value("apiVersion"), message).into());
-    }
     if let Some(item) = kind.strip_suffix("List") {
         let item_type = TypeMeta { api_version: api_version.clone(), kind: item.to_owned() };
-        if Kind::of(&item_type).is_some() {
-            return Ok(Document::List { item_type: Some(item_type) });
-        }
+        return Ok(Document::List { item_type: Some(item_type) });
     }
-    match IGNORED_KINDS.iter().find(|ignored| ignored.name == kind) {
-        Some(ignored) => Ok(Document::Ignored(ignored.warning)),
-        None => Err(unknown_kind(origin, kind).into()),
+    let group = kinds::group_of(api_version);
+    if kinds::is_built_in(group) {
+        check_built_in(origin, api_version, kind)?;
+    }
+    Ok(Document::Ignored(kinds::warning(group, kind)))
+}
+
+/// Refuses what is probably meant as a kind that hairpin models, and what no API server serves: such a kind in another
+/// version or another group of Kubernetes.
+fn check_built_in(origin: &SourceNode, api_version: &str, kind: &str) -> Result<(), Box<Diagnostic>> {
+    let no_matches = |field: &str| {
+        let message = format!("no matches for kind {kind:?} in version {api_version:?}");
+        Diagnostic::error(origin.value(field), message)
+    };
+    if let Some(known) = Kind::all().find(|known| known.name() == kind) {
+        let expected = format!("expected apiVersion {}", known.api_version());
+        return Err(no_matches("apiVersion").expected(expected).into());
+    }
+    let of_version = Kind::all().filter(|known| known.api_version() == api_version);
+    let known: Vec<&str> = of_version.map(Kind::name).collect();
+    match scenario::nearest(kind, &known) {
+        Some(nearest) => Err(no_matches("kind").help(format!("did you mean {nearest:?}?")).into()),
+        None => Ok(()),
     }
 }
 
@@ -166,18 +182,6 @@ fn hairpin_kind(origin: &SourceNode, type_meta: &TypeMeta) -> Result<Document, B
         .into());
     }
     Ok(Document::Scenario)
-}
-
-fn unknown_kind(origin: &SourceNode, kind: &str) -> Diagnostic {
-    let known: Vec<&str> = Kind::all().map(Kind::name).chain([scenario::KIND]).collect();
-    let diagnostic = Diagnostic::error(origin.value("kind"), format!("unknown kind {kind:?}"))
-        .expected(format!("expected one of {}", known.join(", ")));
-    let ignored = IGNORED_KINDS.iter().map(|ignored| ignored.name);
-    let candidates: Vec<&str> = known.iter().copied().chain(ignored).collect();
-    match scenario::nearest(kind, &candidates) {
-        Some(nearest) => diagnostic.help(format!("did you mean {nearest:?}?")),
-        None => diagnostic.help("remove this document; hairpin reads only kinds that affect packets"),
-    }
 }
 
 fn object(kind: Kind, origin: &SourceNode) -> Result<Object, Box<Diagnostic>> {

@@ -33,7 +33,12 @@ fn a_scenario_and_its_manifests_are_loaded() {
     assert_eq!(manifests.diagnostics, []);
     assert_eq!(manifests.scenarios.len(), 1);
     let keys: Vec<_> = manifests.objects.iter().map(|loaded| ObjectKey::of(&loaded.object)).collect();
-    let expected = [(Kind::Pod, "default", "a"), (Kind::Node, "default", "n"), (Kind::Service, "p", "s")];
+    let expected = [
+        (Kind::Pod, "default", "a"),
+        (Kind::Node, "default", "n"),
+        (Kind::ReplicaSet, "default", "r"),
+        (Kind::Service, "p", "s"),
+    ];
     assert_eq!(keys, expected.map(|(kind, ns, name)| ObjectKey { kind, name: ObjectName::new(ns, name) }));
     let node = &manifests.objects[1].origin;
     assert_eq!(&manifests.sources[0].text[node.value("metadata.name").span], "n");
@@ -90,10 +95,60 @@ fn the_same_key_twice() {
 }
 
 #[test]
-fn unknown_kinds() {
+fn kinds_that_no_api_server_serves() {
     insta::assert_snapshot!(rendered(
         "apiVersion: v1\nkind: Servce\n---\napiVersion: example.org/v1\nkind: Widget\n---\napiVersion: hairpin/v1\nkind: Scene\n\
          ---\napiVersion: hairpin/v2\nkind: Scenario\n---\napiVersion: apps/v1\nkind: Service\n---\nkind: Service\n---\n- a\n"
+    ));
+}
+
+#[test]
+fn other_kinds_are_passed_over() {
+    let kinds = [
+        ("v1", "ConfigMapList"),
+        ("v1", "PodTemplate"),
+        ("rbac.authorization.k8s.io/v1", "RoleList"),
+        ("storage.k8s.io/v1", "CSINode"),
+        ("storage.k8s.io/v1", "VolumeAttachment"),
+        ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"),
+        ("networking.k8s.io/v1", "IPAddress"),
+        ("resource.k8s.io/v1", "ResourceClaim"),
+        ("certificates.k8s.io/v1", "CertificateSigningRequest"),
+        ("metrics.k8s.io/v1beta1", "PodMetrics"),
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+        ("metallb.io/v1beta1", "IPAddressPool"),
+        ("monitoring.coreos.com/v1", "ServiceMonitorList"),
+        // A kind of the same name in a group of its own.
+        ("serving.knative.dev/v1", "Service"),
+        ("example.org/v1", "AllowList"),
+    ];
+    for (api_version, kind) in kinds {
+        let item = "{metadata: {name: a}, spec: {endpoints: [{port: http}]}}";
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{}}\nitems: [{item}]\n");
+        let manifests = load(vec![Source { name: "test.yaml".into(), text }]);
+        assert_eq!((manifests.diagnostics, manifests.objects), (Vec::new(), Vec::new()), "{kind}");
+    }
+}
+
+#[test]
+fn lists_of_any_kind_are_read() {
+    for (list, item) in [("DaemonSetList", "DaemonSet"), ("ReplicaSetList", "ReplicaSet")] {
+        let text = format!("apiVersion: apps/v1\nkind: {list}\nitems: [{{metadata: {{name: a}}}}]\n");
+        let manifests = load(vec![Source { name: "test.yaml".into(), text }]);
+        let kinds: Vec<_> = manifests.objects.iter().map(|loaded| loaded.object.kind().name()).collect();
+        assert_eq!(kinds, [item]);
+    }
+    let empty = "apiVersion: v1\nkind: List\nitems: null\n";
+    assert_eq!(rendered(empty), "");
+}
+
+#[test]
+fn unknown_fields_are_warnings() {
+    insta::assert_snapshot!(rendered(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, lables: {app: a}}\nspec:\n  sessionAfinity: ClientIP\n  ports:\n  - port: 80\n    \
+         nodeport: 30080\n---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n      containers:\n      - \
+         port: 80\n        volumeMounts: [{any: thing}]\n      xyzzy: 1\n---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: \
+         KubeProxyConfiguration\nclusterCidr: 10.244.0.0/16\n"
     ));
 }
 
@@ -104,7 +159,7 @@ fn unknown_field_of_a_scenario() {
 
 #[test]
 fn missing_field_of_a_scenario() {
-    insta::assert_snapshot!(rendered(&SCENARIO.replace("  intent: i\n", "")));
+    insta::assert_snapshot!(rendered(&SCENARIO.replace("metadata: {name: x}\n", "")));
 }
 
 #[test]
@@ -127,7 +182,7 @@ fn duplicate_names() {
 #[test]
 fn kinds_that_are_ignored_with_a_warning() {
     insta::assert_snapshot!(rendered(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n---\napiVersion: apps/v1\nkind: DaemonSet\n"
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n---\napiVersion: batch/v1\nkind: CronJob\n"
     ));
 }
 

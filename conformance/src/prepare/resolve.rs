@@ -252,8 +252,8 @@ fn service_port(
 }
 
 fn pod_port(pod: &ClusterPod, port: Option<&PortReference>, protocol: Protocol) -> Result<u16, FieldFault> {
-    let own: Vec<u16> =
-        pod.listens.iter().filter(|(one, _)| *one == protocol).map(|(_, port)| *port).collect();
+    let own = if pod.declared.is_empty() { &pod.listens } else { &pod.declared };
+    let own: Vec<u16> = own.iter().filter(|(one, _)| *one == protocol).map(|(_, port)| *port).collect();
     match port {
         // A Pod may refuse ports on which it does not listen; the scenario may be about that.
         Some(PortReference::Number(number)) => Ok(*number),

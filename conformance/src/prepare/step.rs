@@ -219,6 +219,7 @@ impl Preparation {
             let origin = SourceNode { source, node: manifest.node.clone() };
             match manifest::read_object(&origin) {
                 Ok(Some(object)) => {
+                    self.diagnostics.extend(manifest::unknown_fields(object.kind(), &origin));
                     self.origins.insert(ObjectKey::of(&object), origin);
                     objects.push(object);
                 }

@@ -146,9 +146,7 @@ mistakes! {
     host_with_the_name_of_a_node: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: node-1, ip: 192.168.0.101}");
     host_with_the_name_of_the_switch: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100}\n    - {name: switch, ip: 192.168.0.101}");
     node_with_the_name_of_the_switch: format!("{GOOD}---\napiVersion: v1\nkind: Node\nmetadata: {{name: switch}}\nstatus: {{addresses: [{{type: InternalIP, address: 192.168.0.12}}]}}\n");
-    named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
     port_that_is_none: changed("  - port: 80\n", "  - port: 0\n");
-    host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
     name_that_is_none: changed("  name: web-0\n", "  name: Web_0\n");
     namespace_that_is_none: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: other, namespace: a b/c}}\nspec: {{nodeName: node-1}}\n");
     missing_pod: with_step("connect: {from: pod/web-1, to: service/web}");
@@ -208,6 +206,145 @@ mistakes! {
     missing_bare_name: with_step("connect: {from: nod-1, to: service/web}");
     sctp_script: with_step("send: {from: client, to: pod/web-0:80, protocol: sctp, segments: ['> S 0:0(0)']}");
     kube_proxy_would_not_start: format!("{GOOD}---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\niptables: {{masqueradeBit: 40}}\n");
+}
+
+/// What the API server accepts, although it has no effect or an odd one; the snapshot has the warnings.
+macro_rules! oddities {
+    ($($name:ident: $text:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            insta::assert_snapshot!(warned($text.as_ref()));
+        })*
+    };
+}
+
+oddities! {
+    named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
+    host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
+    pod_that_fits_no_node: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: picky}}\nspec: {{nodeSelector: {{disk: fast}}}}\n");
+}
+
+/// The warnings about a valid text.
+fn warned(text: &str) -> String {
+    match prepare_text(text) {
+        Ok(prepared) => render(&prepared.warnings, &prepared.sources, Style::Plain),
+        Err(refused) => panic!("{}", render(&refused.diagnostics, &refused.sources, Style::Plain)),
+    }
+}
+
+/// What the API server says about a Service with this spec; nothing if it accepts the Service.
+fn said(spec: &str) -> Vec<String> {
+    let text = format!("{GOOD}---\napiVersion: v1\nkind: Service\nmetadata: {{name: other}}\nspec: {spec}\n");
+    let errors = |diagnostics: Vec<Diagnostic>| {
+        let errors = diagnostics.into_iter().filter(|one| one.severity == Severity::Error);
+        errors.map(|one| one.message).collect()
+    };
+    prepare_text(&text).map_or_else(|refused| errors(refused.diagnostics), |_| Vec::new())
+}
+
+#[test]
+fn what_the_api_server_refuses_is_refused_in_its_words() {
+    let cases: [(&str, &[&str]); 25] = [
+        (
+            "{ports: [{port: 80, nodePort: 30090}]}",
+            &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
+        ),
+        (
+            "{externalTrafficPolicy: Local, ports: [{port: 80}]}",
+            &[
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ],
+        ),
+        ("{externalTrafficPolicy: Local, externalIPs: [192.0.2.1], ports: [{port: 80}]}", &[]),
+        ("{}", &["spec.ports: Required value"]),
+        ("{clusterIP: None}", &[]),
+        (
+            "{type: NodePort, clusterIP: None, ports: [{port: 80}]}",
+            &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
+        ),
+        (
+            "{type: ExternalName, clusterIP: 10.96.0.99, externalName: a.b}",
+            &["spec.clusterIPs: Forbidden: may not be set for ExternalName services"],
+        ),
+        ("{type: ExternalName}", &["spec.externalName: Required value"]),
+        (
+            "{type: ExternalName, externalName: A_b}",
+            &[
+                "spec.externalName: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+            ],
+        ),
+        ("{ports: [{port: 80}, {name: b, port: 81}]}", &["spec.ports[0].name: Required value"]),
+        (
+            "{ports: [{name: b, port: 80}, {name: b, port: 81}]}",
+            &["spec.ports[1].name: Duplicate value: \"b\""],
+        ),
+        (
+            "{ports: [{name: a, port: 80}, {name: b, port: 80}]}",
+            &["spec.ports[1]: Duplicate value: {\"protocol\":\"TCP\",\"port\":80}"],
+        ),
+        ("{ports: [{name: a, port: 80}, {name: b, port: 80, protocol: UDP}]}", &[]),
+        (
+            "{ports: [{port: 0}]}",
+            &["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "{ports: [{port: 80, targetPort: a--b}]}",
+            &["spec.ports[0].targetPort: Invalid value: \"a--b\": must not contain consecutive hyphens"],
+        ),
+        (
+            "{ports: [{port: 80, targetPort: 65536}]}",
+            &["spec.ports[0].targetPort: Invalid value: 65536: must be between 1 and 65535, inclusive"],
+        ),
+        (
+            "{type: NodePort, loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 80}]}",
+            &["spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"],
+        ),
+        (
+            "{type: NodePort, allocateLoadBalancerNodePorts: true, ports: [{port: 80}]}",
+            &[
+                "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            ],
+        ),
+        (
+            "{loadBalancerClass: a/b, ports: [{port: 80}]}",
+            &["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"],
+        ),
+        (
+            "{type: LoadBalancer, healthCheckNodePort: 30100, ports: [{port: 80}]}",
+            &[
+                "spec.healthCheckNodePort: Invalid value: 30100: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+            ],
+        ),
+        (
+            "{sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}, ports: [{port: 80}]}",
+            &["spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None"],
+        ),
+        (
+            "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}, ports: [{port: 80}]}",
+            &[
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400",
+            ],
+        ),
+        (
+            "{externalIPs: [127.0.0.1], ports: [{port: 80}]}",
+            &[
+                "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ],
+        ),
+        (
+            "{trafficDistribution: PreferClos, ports: [{port: 80}]}",
+            &[
+                "spec.trafficDistribution: Unsupported value: \"PreferClos\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+            ],
+        ),
+        (
+            "{clusterIP: 10.96.0.98, clusterIPs: [10.96.0.97], ports: [{port: 80}]}",
+            &["spec.clusterIPs[0]: Invalid value: \"10.96.0.97\": first value must match `clusterIP`"],
+        ),
+    ];
+    for (spec, expected) in cases {
+        assert_eq!(said(spec), expected, "{spec}");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(super) struct Metadata {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawSpec {
+    #[serde(default)]
     pub(super) intent: String,
     #[serde(default)]
     pub(super) requirements: Vec<String>,
@@ -38,6 +39,7 @@ pub(super) struct RawSpec {
     pub(super) proxy_modes: Vec<String>,
     #[serde(default)]
     pub(super) network: RawNetwork,
+    #[serde(default)]
     pub(super) steps: Vec<RawStep>,
 }
 
@@ -56,7 +58,14 @@ pub(super) struct RawNetwork {
     pub(super) mtu: Option<u16>,
     pub(super) sysctls: IndexMap<String, ScalarText>,
     pub(super) nodes: IndexMap<String, RawNodeNetwork>,
+    pub(super) pods: IndexMap<String, RawPodNetwork>,
     pub(super) external_hosts: Vec<RawExternalHost>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawPodNetwork {
+    pub(super) listen: Vec<ScalarText>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -45,14 +45,6 @@ pub fn read(node: &Node) -> Result<Scenario, ReadError> {
         let fault = FieldFault::new(message).expected("letters, digits, '-', '_' and '.'");
         reader.fault("metadata.name", fault);
     }
-    if spec.intent.trim().is_empty() {
-        let fault =
-            FieldFault::new("the intent is empty").expected("what the scenario shows, in one sentence");
-        reader.fault("spec.intent", fault);
-    }
-    if spec.steps.is_empty() {
-        reader.fault("spec.steps", FieldFault::new("no steps").expected("at least one step"));
-    }
     let scenario = Scenario {
         name: document.metadata.name,
         intent: spec.intent,

@@ -62,7 +62,16 @@ impl ObjectKey {
 pub const fn is_namespaced(kind: Kind) -> bool {
     match kind {
         Kind::Namespace | Kind::Node | Kind::KubeProxyConfiguration => false,
-        Kind::Pod | Kind::Deployment | Kind::Service | Kind::EndpointSlice | Kind::Endpoints => true,
+        Kind::Pod
+        | Kind::Deployment
+        | Kind::ReplicaSet
+        | Kind::StatefulSet
+        | Kind::DaemonSet
+        | Kind::ReplicationController
+        | Kind::Job
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Endpoints => true,
     }
 }
 

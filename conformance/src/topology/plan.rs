@@ -146,6 +146,13 @@ impl Builder<'_> {
         }));
         let pods = self.cluster.pods().iter().filter(|pod| pod.is_host_network && pod.node == node.name);
         plan.listeners = pods.flat_map(|pod| self.listeners(pod)).collect();
+        let own = self.cluster.node_listens(&node.name).iter();
+        plan.listeners.extend(own.map(|(protocol, port)| ListenerPlan {
+            protocol: *protocol,
+            port: *port,
+            name: format!("{}:{port}", node.ip),
+            zone: None,
+        }));
         self.netns.insert(netns, plan);
     }
 

@@ -30,7 +30,7 @@ pub fn allocate(objects: &mut [Object], network: &ServiceNetwork) -> Result<(), 
             Object::Namespace(_)
             | Object::Node(_)
             | Object::Pod(_)
-            | Object::Deployment(_)
+            | Object::Workload(_)
             | Object::EndpointSlice(_)
             | Object::Endpoints(_)
             | Object::KubeProxyConfiguration(_) => None,

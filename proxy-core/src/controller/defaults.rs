@@ -1,8 +1,8 @@
 //! Default values of the API server.
 
 use crate::objects::{
-    ClientIpConfig, Deployment, EndpointSlice, Endpoints, IntOrString, Object, Pod, PodIp, Service,
-    ServiceAffinity, ServiceType, SessionAffinityConfig, TrafficPolicy,
+    ClientIpConfig, EndpointSlice, Endpoints, IntOrString, Object, Pod, PodIp, Service, ServiceAffinity,
+    ServiceType, SessionAffinityConfig, TrafficPolicy, Workload,
 };
 
 /// Fills in the defaults that the API server sets when it stores an object.
@@ -15,10 +15,7 @@ pub fn set_defaults(objects: &mut [Object]) {
             Object::Service(service) => service_defaults(service),
             Object::EndpointSlice(slice) => slice_defaults(slice),
             Object::Pod(pod) => pod_defaults(pod),
-            Object::Deployment(Deployment { metadata, spec }) => {
-                spec.replicas.get_or_insert(1);
-                set_namespace(&mut metadata.namespace);
-            }
+            Object::Workload(Workload { metadata, .. }) => set_namespace(&mut metadata.namespace),
             Object::Endpoints(Endpoints { metadata, .. }) => set_namespace(&mut metadata.namespace),
             Object::Namespace(_) | Object::Node(_) | Object::KubeProxyConfiguration(_) => {}
         }

@@ -55,7 +55,7 @@ impl<'a> Pods<'a> {
                     found.nodes.insert(&node.metadata.name, node);
                 }
                 Object::Namespace(_)
-                | Object::Deployment(_)
+                | Object::Workload(_)
                 | Object::Service(_)
                 | Object::EndpointSlice(_)
                 | Object::Endpoints(_)

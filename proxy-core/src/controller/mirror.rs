@@ -130,7 +130,7 @@ fn new_slice(
             namespace: metadata.namespace().to_owned(),
             labels,
             annotations: metadata.annotations.clone(),
-            deletion_timestamp: None,
+            ..ObjectMeta::default()
         },
         address_type: address_type(family),
         endpoints: members.to_vec(),

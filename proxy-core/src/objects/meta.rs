@@ -32,6 +32,12 @@ pub struct ObjectMeta {
     /// Annotations, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub annotations: BTreeMap<String, String>,
+    /// The objects that own this one, such as the ReplicaSet of a Pod.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub owner_references: Vec<OwnerReference>,
+    /// The API server's identifier: present only if it has accepted the object.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub uid: String,
     /// Set while the object is being deleted (a terminating Pod). RFC 3339; hairpin only checks its presence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
@@ -44,7 +50,22 @@ impl ObjectMeta {
     }
 }
 
-/// A label selector of a Deployment.
+/// The owner of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnerReference {
+    /// Its kind.
+    #[serde(deserialize_with = "null_is_default")]
+    pub kind: String,
+    /// Its name, in the same namespace.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// True if it manages the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<bool>,
+}
+
+/// A label selector of a workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {

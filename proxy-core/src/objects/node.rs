@@ -37,6 +37,27 @@ pub struct NodeSpec {
         deserialize_with = "null_is_default"
     )]
     pub pod_cidrs: Vec<String>,
+    /// True if no Pod is bound to it (`kubectl cordon`).
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_default")]
+    pub unschedulable: bool,
+    /// Only Pods that tolerate these are bound to it.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub taints: Vec<Taint>,
+}
+
+/// A taint of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Taint {
+    /// Its key.
+    #[serde(deserialize_with = "null_is_default")]
+    pub key: String,
+    /// Its value.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub effect: String,
 }
 
 /// The status of a node.

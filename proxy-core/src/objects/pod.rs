@@ -1,8 +1,10 @@
-//! Pod, and Deployment as a template for many Pods.
+//! Pod, and templates of Pods.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::meta::{LabelSelector, ObjectMeta, null_is_default};
+use super::meta::{ObjectMeta, null_is_default};
 use super::service::Protocol;
 
 /// A Pod.
@@ -39,12 +41,36 @@ pub struct PodSpec {
     /// `Always`, `OnFailure` or `Never`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub restart_policy: String,
+    /// Labels of the nodes that it may be bound to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that it tolerates.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub tolerations: Vec<Toleration>,
     /// Containers.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub containers: Vec<Container>,
     /// Init containers; those with `restartPolicy: Always` (sidecars) may have named ports too.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub init_containers: Vec<Container>,
+}
+
+/// Taints that a Pod tolerates.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Toleration {
+    /// The taint's key; empty for all taints.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub key: String,
+    /// `Exists`, or `Equal` by default.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub operator: String,
+    /// The taint's value, for `Equal`.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub value: String,
+    /// The taint's effect; empty for all effects.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub effect: String,
 }
 
 /// One container of a Pod.
@@ -134,34 +160,7 @@ pub struct PodIp {
     pub ip: String,
 }
 
-/// A Deployment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Deployment {
-    /// Name and namespace.
-    #[serde(deserialize_with = "null_is_default")]
-    pub metadata: ObjectMeta,
-    /// Number and template of its Pods.
-    #[serde(deserialize_with = "null_is_default")]
-    pub spec: DeploymentSpec,
-}
-
-/// The specification of a Deployment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DeploymentSpec {
-    /// Number of Pods; 1 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// Selects its Pods.
-    #[serde(deserialize_with = "null_is_default")]
-    pub selector: LabelSelector,
-    /// Template of its Pods.
-    #[serde(deserialize_with = "null_is_default")]
-    pub template: PodTemplateSpec,
-}
-
-/// The template of a Deployment's Pods.
+/// The template of a workload's Pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodTemplateSpec {

@@ -6,7 +6,8 @@ use super::{FieldFault, Reader, not_ipv4, unknown_word};
 use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
 use crate::scenario::{
-    Cni, ExternalHost, Gateway, HostRoute, Network, NodeAddress, NodeDevice, NodeNetwork, Target, Via,
+    Cni, ExternalHost, Gateway, HostRoute, Network, NodeAddress, NodeDevice, NodeNetwork, ObjectName, Target,
+    Via,
 };
 
 const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
@@ -59,6 +60,17 @@ impl Reader {
             let addresses = self.node_addresses(&name, &addresses);
             network.nodes.insert(name, NodeNetwork { ipset, iptables, ip_routes, ip_rules, addresses });
         }
+        for (name, pod) in raw.pods {
+            let path = format!("spec.network.pods.{name}");
+            let parts: Vec<&str> = name.split('/').collect();
+            if parts.len() > 2 || !parts.iter().all(|part| is_name(part)) {
+                let fault = FieldFault::new(format!("invalid name {name:?} of a Pod"));
+                self.faults.push(fault.expected("[NAMESPACE/]NAME").at_key(path));
+                continue;
+            }
+            let listen = self.listen(&path, &pod.listen);
+            network.pods.insert(ObjectName::of(&parts), listen);
+        }
         for (index, host) in raw.external_hosts.into_iter().enumerate() {
             let path = format!("spec.network.externalHosts[{index}]");
             network.external_hosts.extend(self.external_host(&path, host));
@@ -102,8 +114,13 @@ impl Reader {
             let via = self.via(&format!("{path}.routes[{index}].via"), &route.via);
             routes.extend(to.zip(via).map(|(to, via)| HostRoute { to, via }));
         }
+        let listen = self.listen(path, &raw.listen);
+        Some(ExternalHost { name: raw.name, ip: ip?, gateway, routes, listen })
+    }
+
+    fn listen(&mut self, path: &str, texts: &[ScalarText]) -> Vec<(Protocol, u16)> {
         let mut listen = Vec::new();
-        for (index, text) in raw.listen.iter().enumerate() {
+        for (index, text) in texts.iter().enumerate() {
             let port =
                 listen_port(text).and_then(|(protocol, port)| match listen.contains(&(protocol, port)) {
                     true => Err(FieldFault::new(format!("duplicate port {port}/{}", protocol.lower()))),
@@ -111,7 +128,7 @@ impl Reader {
                 });
             listen.extend(self.field(&format!("{path}.listen[{index}]"), port));
         }
-        Some(ExternalHost { name: raw.name, ip: ip?, gateway, routes, listen })
+        listen
     }
 
     fn via(&mut self, path: &str, text: &str) -> Option<Via> {
