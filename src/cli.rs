@@ -3,10 +3,13 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conformance::backend::Backend;
+use conformance::manifest::port_range;
 use conformance::scenario::{IpFamilies, ModeChoice, ProxyMode};
 use conformance::suite::shard::Shard;
+use ipnet::Ipv4Net;
 use proxy_core::version::KubeProxyVersion;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -356,9 +359,18 @@ pub(crate) struct RenderArgs {
     /// Manifests: files, folders, scenario names, or `-` for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) inputs: Vec<String>,
-    /// Proxy mode: how kube-proxy implements Services
-    #[arg(long, value_name = "MODE", value_parser = rendered_modes(), default_value = "iptables")]
-    pub(crate) mode: String,
+    /// Proxy mode: how kube-proxy implements Services [default: that of kube-proxy's configuration, else iptables]
+    #[arg(long, value_name = "MODE", value_parser = rendered_modes())]
+    pub(crate) mode: Option<String>,
+    /// The range of Pods' addresses, by which kube-proxy recognizes local traffic [default: as the manifests tell]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) cluster_cidr: Option<Ipv4Net>,
+    /// The range of ClusterIPs [default: as the manifests tell]
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) service_cidr: Option<Ipv4Net>,
+    /// The range of NodePorts, such as 30000-32767 [default: as the manifests tell]
+    #[arg(long, value_name = "FIRST-LAST", value_parser = node_ports)]
+    pub(crate) node_port_range: Option<RangeInclusive<u16>>,
     /// Only this node [default: all nodes]
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
@@ -376,6 +388,10 @@ pub(crate) struct RenderArgs {
     /// Write DIR/NODE/ with the rules and a setup.sh that loads them, instead of printing
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+fn node_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    port_range(text).ok_or_else(|| "the first and the last port, such as 30000-32767".to_owned())
 }
 
 /// kube-proxy releases with different rules.

@@ -9,7 +9,7 @@ use crate::input;
 use conformance::cluster::{Cluster, ClusterNode};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
-use conformance::prepare;
+use conformance::prepare::{self, RangeOptions};
 use conformance::proxy::Planner;
 use conformance::scenario::ProxyMode;
 use proxy_core::ObjectError;
@@ -25,10 +25,11 @@ type NodeLoad<'a> = (&'a str, Vec<Vec<Load>>);
 
 pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
     refuse_stdin_twice(args)?;
-    let cluster = cluster(&args.inputs)?;
+    let cluster = cluster(args)?;
     let planner = Planner::new(&cluster).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
-    let Some(generator) = ProxyMode::parse(&args.mode).and_then(ProxyMode::generator) else {
-        return Err(Stop::bad_input(format!("error: this version has no proxy mode {}", args.mode)));
+    let mode = mode(args, &cluster)?;
+    let Some(generator) = mode.generator() else {
+        return Err(Stop::bad_input(format!("error: this version has no proxy mode {mode}")));
     };
     if let (false, Some(name)) = (args.diff.is_empty(), &args.node) {
         let plans = nodes_of(&cluster, Some(name))?.iter().map(|node| {
@@ -46,10 +47,20 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
         nodes.push((&node.name, families(args.family).iter().map(load).collect::<Result<_, _>>()?));
     }
     match &args.out {
-        Some(folder) => write_folders(folder, &args.mode, &nodes, out)?,
+        Some(folder) => write_folders(folder, mode.name(), &nodes, out)?,
         None => print(&nodes, out)?,
     }
     Ok(Exit::AsExpected)
+}
+
+/// The mode that the command line names, or else that of kube-proxy's configuration.
+fn mode(args: &RenderArgs, cluster: &Cluster) -> Result<ProxyMode, Stop> {
+    match &args.mode {
+        Some(name) => ProxyMode::parse(name)
+            .ok_or_else(|| Stop::bad_input(format!("error: this version has no proxy mode {name}"))),
+        None => prepare::configured_mode(cluster)
+            .map_err(|error| Stop::bad_input(format!("error: {error}\nhelp: choose another one by --mode"))),
+    }
 }
 
 /// Standard input can be read only once.
@@ -68,10 +79,15 @@ fn would_not_start(node: &ClusterNode, error: &ObjectError) -> Stop {
 }
 
 /// Reads manifests. Warnings go to standard error; errors end the command.
-fn cluster(inputs: &[String]) -> Result<Cluster, Stop> {
-    let manifests = manifest::load(input::sources(inputs)?);
+fn cluster(args: &RenderArgs) -> Result<Cluster, Stop> {
+    let manifests = manifest::load(input::sources(&args.inputs)?);
     let style = input::diagnostic_style();
-    match prepare::settle(manifests) {
+    let options = RangeOptions {
+        cluster_cidr: args.cluster_cidr.map(|cidr| cidr.trunc()),
+        service_cidr: args.service_cidr.map(|cidr| cidr.trunc()),
+        node_ports: args.node_port_range.clone(),
+    };
+    match prepare::settle_with(manifests, &options) {
         Ok((cluster, warnings, sources)) => {
             input::warn(&render_diagnostics(&warnings, &sources, style));
             Ok(cluster)

@@ -22,8 +22,10 @@ mod natural;
 mod nodes;
 mod pods;
 mod problem;
+mod ranges;
 mod schedule;
 mod services;
+mod status;
 mod store;
 mod target;
 mod validate;
@@ -36,15 +38,17 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use proxy_core::controller::ServiceNetwork;
 use proxy_core::objects::{EndpointSlice, Kind, KubeProxyConfiguration, Object, Protocol, Service};
 
-use crate::scenario::{ExternalHost, Network, NodeAddress, ObjectKey, ObjectName};
+use crate::manifest::Facts;
+use crate::scenario::{Cni, ExternalHost, Network, NodeAddress, ObjectKey, ObjectName};
+use ranges::Ranges;
 
 /// A snapshot of a cluster and its network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     network: Network,
+    ranges: Ranges,
     /// Objects as stored by the API server after admission, except derived slices.
     stored: BTreeMap<ObjectKey, Object>,
     /// The workload that owns each generated Pod.
@@ -80,6 +84,8 @@ struct State {
     pods: Vec<ClusterPod>,
     /// All objects, including derived slices.
     objects: Vec<Object>,
+    /// The addresses of nodes besides the first InternalIP.
+    node_addresses: BTreeMap<String, Vec<NodeAddress>>,
     /// Ports on which processes of a node listen that are not Pods of the manifests.
     node_listens: BTreeMap<String, Vec<(Protocol, u16)>>,
 }
@@ -117,28 +123,35 @@ pub struct ClusterPod {
 }
 
 impl Cluster {
-    /// Builds the cluster that results from `objects`.
+    /// Builds the cluster that results from `objects`, and from what other documents tell.
     ///
     /// # Errors
     /// All problems, including warnings; at least one is an error.
-    pub fn new(network: &Network, objects: Vec<Object>) -> Settled {
+    pub fn new(network: &Network, facts: &Facts, objects: Vec<Object>) -> Settled {
+        let mut problems = Vec::new();
+        let ranges = Ranges::of(network, facts, &objects, &mut problems);
         let empty = State {
-            lan: network.service_cidr,
+            lan: ranges.cluster_cidr,
             gateway: None,
             nodes: Vec::new(),
             pods: Vec::new(),
             objects: Vec::new(),
+            node_addresses: BTreeMap::new(),
             node_listens: BTreeMap::new(),
         };
         let cluster = Self {
             network: network.clone(),
+            ranges,
             stored: BTreeMap::new(),
             owners: BTreeMap::new(),
             serials: BTreeMap::new(),
             last_given: BTreeMap::new(),
             state: empty,
         };
-        cluster.stored_and_settled(objects)
+        match cluster.stored_and_settled(objects) {
+            Ok((cluster, more)) => Ok((cluster, problems.into_iter().chain(more).collect())),
+            Err(more) => Err(problems.into_iter().chain(more).collect()),
+        }
     }
 
     /// The cluster after `kubectl apply` of these objects.
@@ -203,9 +216,9 @@ impl Cluster {
         self.state.gateway
     }
 
-    /// The addresses of a node besides that of its Node object.
+    /// The addresses of a node besides the first InternalIP of its Node object.
     pub fn node_addresses(&self, node: &str) -> &[NodeAddress] {
-        self.network.nodes.get(node).map_or(&[], |own| &own.addresses)
+        self.state.node_addresses.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// Nodes, ordered by name.
@@ -279,13 +292,22 @@ impl Cluster {
         }
     }
 
+    /// The CNI plugin.
+    pub fn cni(&self) -> Cni {
+        self.ranges.cni.unwrap_or(Cni::Bridge)
+    }
+
     /// kube-proxy's configuration: from the manifests, or else the default with the cluster CIDR.
     pub fn kube_proxy_configuration(&self) -> KubeProxyConfiguration {
         let given = self.stored.values().find_map(as_configuration).cloned();
-        given.unwrap_or_else(|| KubeProxyConfiguration {
-            cluster_cidr: self.network.cluster_cidr.to_string(),
-            ..KubeProxyConfiguration::default()
-        })
+        let cluster_cidr = self.ranges.proxy_cidr.map_or_else(String::new, |cidr| cidr.to_string());
+        match given {
+            Some(given) if self.ranges.replaces_proxy_cidr => {
+                KubeProxyConfiguration { cluster_cidr, ..given }
+            }
+            Some(given) => given,
+            None => KubeProxyConfiguration { cluster_cidr, ..KubeProxyConfiguration::default() },
+        }
     }
 
     fn stored_and_settled(mut self, objects: Vec<Object>) -> Settled {
@@ -300,17 +322,13 @@ impl Cluster {
         let mut problems = Vec::new();
         self.validate(&mut problems);
         self.settle_nodes(&mut problems);
+        self.choose_cni();
         self.settle_pods(&mut problems);
         self.settle_services(&mut problems);
         self.settle_listeners(&mut problems);
         self.check_proxy(&mut problems);
         if problems.iter().any(ClusterProblem::is_error) { Err(problems) } else { Ok((self, problems)) }
     }
-}
-
-/// What a cluster with this network allocates to its Services.
-pub(crate) fn service_network(network: &Network) -> ServiceNetwork {
-    ServiceNetwork { cluster_ip_ranges: vec![network.service_cidr.into()], ..ServiceNetwork::default() }
 }
 
 fn as_service(object: &Object) -> Option<&Service> {

@@ -2,10 +2,13 @@
 //!
 //! Manifests are used verbatim: the output of `kubectl get -o yaml` works, including `kind: List`.
 
+mod facts;
 mod fields;
+mod flags;
 mod kinds;
 mod load;
 
+pub use facts::{Facts, port_range};
 pub(crate) use fields::unknown_fields;
 pub use load::{load, read_object};
 
@@ -25,6 +28,8 @@ pub struct Manifests {
     pub scenarios: Vec<LoadedScenario>,
     /// Kubernetes objects, in order.
     pub objects: Vec<LoadedObject>,
+    /// What other documents tell about the cluster.
+    pub facts: Facts,
     /// Problems of the remaining documents.
     pub diagnostics: Vec<Diagnostic>,
 }

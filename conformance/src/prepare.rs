@@ -20,10 +20,13 @@ pub use plan::{FlowPlan, KeptAction, KeptPlan, LinkEnd, ResolvePlan, ScriptPlan,
 pub use step::{PreparedAction, PreparedStep};
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use ipnet::Ipv4Net;
 
 use crate::cluster::{Cluster, ClusterProblem};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source, SourceId, has_errors};
-use crate::manifest::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
+use crate::manifest::{Facts, LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
 use crate::scenario::{FieldFault, IpFamilies, ModeChoice, Network, ObjectKey, ProxyMode, Scenario};
 use crate::topology::is_executed;
 
@@ -54,11 +57,14 @@ pub struct Refused {
 }
 
 /// A requested mode or family that this version or this scenario does not support.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// This version does not support the mode.
     #[error("proxy mode {0} is not available in this version; available: {available}", available = available_modes())]
     Mode(ProxyMode),
+    /// This version does not support the mode that kube-proxy's configuration has.
+    #[error("kube-proxy's configuration has mode {0:?}, which is not available in this version; available: {available}", available = available_modes())]
+    Configured(String),
     /// This version does not support the family.
     #[error("address family {0} is not available in this version; available: ipv4")]
     IpFamilies(IpFamilies),
@@ -69,12 +75,12 @@ pub enum Unavailable {
 /// # Errors
 /// All problems of the scenario.
 pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
-    let Manifests { mut sources, scenarios, objects, diagnostics } = manifests;
+    let Manifests { mut sources, scenarios, objects, facts, diagnostics } = manifests;
     if sources.is_empty() {
         sources.push(Source { name: "no file".to_owned(), text: String::new() });
     }
     let mut preparation = Preparation::new(&objects, diagnostics, sources);
-    let prepared = preparation.run(scenarios, objects);
+    let prepared = preparation.run(scenarios, &facts, objects);
     let Preparation { mut diagnostics, sources, .. } = preparation;
     let Some((scenario, cluster, steps)) = prepared else {
         diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
@@ -84,24 +90,51 @@ pub fn prepare(manifests: Manifests) -> Result<Prepared, Box<Refused>> {
     Ok(Prepared { scenario, modes, cluster, steps, warnings: diagnostics, sources })
 }
 
+/// Ranges that override those of manifests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RangeOptions {
+    /// The range of Pods' addresses.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// The range of ClusterIPs.
+    pub service_cidr: Option<Ipv4Net>,
+    /// The range of NodePorts.
+    pub node_ports: Option<RangeInclusive<u16>>,
+}
+
 /// The cluster that results from manifests, with or without a scenario among them, and warnings.
 ///
 /// # Errors
 /// All problems of the manifests.
 pub fn settle(manifests: Manifests) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
-    let Manifests { sources, scenarios, objects, diagnostics } = manifests;
+    settle_with(manifests, &RangeOptions::default())
+}
+
+/// The same, with ranges that override those of the manifests.
+///
+/// # Errors
+/// All problems of the manifests.
+pub fn settle_with(
+    manifests: Manifests,
+    options: &RangeOptions,
+) -> Result<(Cluster, Vec<Diagnostic>, Vec<Source>), Box<Refused>> {
+    let Manifests { sources, scenarios, objects, mut facts, diagnostics } = manifests;
     let mut preparation = Preparation::new(&objects, diagnostics, sources);
-    let network = match scenarios.into_iter().next() {
+    let mut network = match scenarios.into_iter().next() {
         Some(LoadedScenario { scenario, origin }) => {
             preparation.scenario = Some(origin);
             scenario.network
         }
         None => Network::default(),
     };
+    let RangeOptions { cluster_cidr, service_cidr, node_ports } = options.clone();
+    facts.proxy_yields |= cluster_cidr.is_some();
+    network.cluster_cidr = cluster_cidr.or(network.cluster_cidr);
+    network.service_cidr = service_cidr.or(network.service_cidr);
+    network.node_ports = node_ports.or(network.node_ports);
     let mut cluster = None;
     if !has_errors(&preparation.diagnostics) {
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
-        cluster = preparation.settled(Cluster::new(&network, objects));
+        cluster = preparation.settled(Cluster::new(&network, &facts, objects));
         preparation.check_for_nodes(cluster.as_ref(), Severity::Warning);
     }
     let Preparation { mut diagnostics, sources, .. } = preparation;
@@ -122,6 +155,10 @@ impl Prepared {
     pub fn modes_for(&self, choice: ModeChoice) -> Result<Vec<ProxyMode>, Unavailable> {
         match choice {
             ModeChoice::One(mode) if !mode.is_available() => Err(Unavailable::Mode(mode)),
+            ModeChoice::Named if self.scenario.proxy_modes.is_empty() => {
+                let mode = configured_mode(&self.cluster)?;
+                Ok(self.modes.iter().copied().filter(|one| *one == mode).collect())
+            }
             ModeChoice::One(_) | ModeChoice::All | ModeChoice::Named => {
                 Ok(self.modes.iter().copied().filter(|mode| self.is_meant(choice, *mode)).collect())
             }
@@ -133,9 +170,23 @@ impl Prepared {
         match choice {
             ModeChoice::All => true,
             ModeChoice::One(one) => one == mode,
-            ModeChoice::Named => mode == ProxyMode::Iptables || !self.scenario.proxy_modes.is_empty(),
+            ModeChoice::Named => {
+                !self.scenario.proxy_modes.is_empty() || configured_mode(&self.cluster) == Ok(mode)
+            }
         }
     }
+}
+
+/// The mode that kube-proxy's configuration selects; iptables by default.
+///
+/// # Errors
+/// A mode that this version does not run.
+pub fn configured_mode(cluster: &Cluster) -> Result<ProxyMode, Unavailable> {
+    let name = cluster.kube_proxy_configuration().mode;
+    if name.is_empty() {
+        return Ok(ProxyMode::Iptables);
+    }
+    ProxyMode::parse(&name).filter(|mode| mode.is_available()).ok_or(Unavailable::Configured(name))
 }
 
 fn can_run(scenario: &Scenario, mode: ProxyMode) -> bool {
@@ -182,6 +233,7 @@ impl Preparation {
     fn run(
         &mut self,
         scenarios: Vec<LoadedScenario>,
+        facts: &Facts,
         objects: Vec<LoadedObject>,
     ) -> Option<(Scenario, Cluster, Vec<PreparedStep>)> {
         let scenario = self.only_one(scenarios)?;
@@ -189,7 +241,7 @@ impl Preparation {
         if scenario.steps.is_empty() {
             self.scenario_fault(&FieldFault::new("no steps").expected("at least one step").at("spec.steps"));
         }
-        if !is_executed(scenario.network.cni) {
+        if scenario.network.cni.is_some_and(|cni| !is_executed(cni)) {
             let fault = FieldFault::new("the CNI vxlan is not implemented yet").expected("bridge or ptp");
             self.scenario_fault(&fault.at("spec.network.cni"));
         }
@@ -197,7 +249,7 @@ impl Preparation {
             return None;
         }
         let objects = objects.into_iter().map(|loaded| loaded.object).collect();
-        let cluster = self.settled(Cluster::new(&scenario.network, objects));
+        let cluster = self.settled(Cluster::new(&scenario.network, facts, objects));
         self.check_for_nodes(cluster.as_ref(), Severity::Error);
         let cluster = cluster?;
         self.check_node_sysctls(&cluster);

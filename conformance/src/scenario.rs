@@ -27,6 +27,7 @@ pub use share::Share;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -67,12 +68,14 @@ pub struct Scenario {
 /// The network of the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
-    /// The CNI plugin.
-    pub cni: Cni,
-    /// The range of the nodes' pod CIDRs; `10.244.0.0/16` by default.
-    pub cluster_cidr: Ipv4Net,
-    /// The range of ClusterIPs; `10.96.0.0/12` by default.
-    pub service_cidr: Ipv4Net,
+    /// The CNI plugin. `None`: a bridge per node, or routed Pods if their addresses are not those of the nodes' pod CIDRs.
+    pub cni: Option<Cni>,
+    /// The range of the nodes' pod CIDRs. `None`: as the manifests tell, or `10.244.0.0/16`.
+    pub cluster_cidr: Option<Ipv4Net>,
+    /// The range of ClusterIPs. `None`: as the manifests tell, or `10.96.0.0/12`.
+    pub service_cidr: Option<Ipv4Net>,
+    /// The range of NodePorts. `None`: as the manifests tell, or 30000 to 32767.
+    pub node_ports: Option<RangeInclusive<u16>>,
     /// The network of nodes and external hosts. `None`: the smallest one, at least a /24, that contains all nodes.
     pub node_cidr: Option<Ipv4Net>,
     /// The default gateway of the nodes.
@@ -398,9 +401,10 @@ pub enum LinkState {
 impl Default for Network {
     fn default() -> Self {
         Self {
-            cni: Cni::Bridge,
-            cluster_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16),
-            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
+            cni: None,
+            cluster_cidr: None,
+            service_cidr: None,
+            node_ports: None,
             node_cidr: None,
             gateway: Gateway::First,
             is_hairpin: true,

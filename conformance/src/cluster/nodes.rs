@@ -7,9 +7,12 @@ use ipnet::Ipv4Net;
 use proxy_core::objects::{self, Kind, Object};
 
 use super::address::{ipv4, ipv4_net, is_host_address, nth};
-use super::{Cluster, ClusterNode, ClusterProblem, natural_cmp};
+use super::status::{is_finished, named_ip};
+use super::{Cluster, ClusterNode, ClusterProblem, as_pod, natural_cmp};
 use crate::netns::SWITCH;
-use crate::scenario::{FieldFault, Gateway, NodeAddress, ObjectKey, ObjectName, Via, nearest};
+use crate::scenario::{
+    FieldFault, Gateway, Network, NodeAddress, NodeDevice, ObjectKey, ObjectName, Via, nearest,
+};
 
 /// Prefix length of allocated pod CIDRs (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
@@ -19,7 +22,8 @@ impl Cluster {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
         nodes.sort_by(|left, right| natural_cmp(&left.metadata.name, &right.metadata.name));
         let ips = node_ips(&nodes, problems);
-        let cidrs = self.pod_cidrs(&mut nodes, problems);
+        let cidrs = self.pod_cidrs(&mut nodes, &ips, problems);
+        let pod_ips = self.pod_ips();
         for node in &nodes {
             check_name(&key(node), &node.metadata.name, problems);
             if node.metadata.name == SWITCH {
@@ -34,7 +38,10 @@ impl Cluster {
             .filter_map(|node| {
                 let name = node.metadata.name.clone();
                 let (ip, pod_cidr) = (*ips.get(&name)?, *cidrs.get(&name)?);
-                Some(ClusterNode { name, ip, pod_cidr, pod_gateway: nth(pod_cidr, 1)? })
+                // A network plugin that gives Pods the first address has no bridge with it.
+                let pod_gateway = (1..254).filter_map(|index| nth(pod_cidr, index));
+                let pod_gateway = pod_gateway.into_iter().find(|gateway| !pod_ips.contains(gateway))?;
+                Some(ClusterNode { name, ip, pod_cidr, pod_gateway })
             })
             .collect();
         self.settle_lan(problems);
@@ -44,36 +51,38 @@ impl Cluster {
     fn pod_cidrs(
         &self,
         nodes: &mut [objects::Node],
+        ips: &BTreeMap<String, Ipv4Addr>,
         problems: &mut Vec<ClusterProblem>,
     ) -> BTreeMap<String, Ipv4Net> {
-        let cluster_cidr = self.network.cluster_cidr;
+        let cluster_cidr = self.ranges.cluster_cidr;
         let mut cidrs: BTreeMap<String, Ipv4Net> = BTreeMap::new();
         for node in nodes.iter() {
             let Some((path, net)) = named_pod_cidr(node, problems) else { continue };
             let overlapped = cidrs.iter().find(|(_, other)| other.contains(&net) || net.contains(*other));
-            if !cluster_cidr.contains(&net) {
+            if let Some((other, _)) = overlapped {
+                let fault = FieldFault::new(format!(
+                    "the pod CIDR {net} overlaps that of {other}: {} gets another one, and a route to each of its Pods",
+                    node.metadata.name
+                ));
+                problems.push(ClusterProblem::warning(key(node), fault.at(path)));
+                continue;
+            }
+            if self.ranges.proxy_cidr.is_some_and(|cidr| !cidr.contains(&net)) {
                 let fault =
                     FieldFault::new(format!("the pod CIDR {net} is outside the cluster CIDR {cluster_cidr}"))
-                        .expected(format!("a part of {cluster_cidr}"))
-                        .help("set spec.network.clusterCIDR of the scenario to the real cluster CIDR");
-                problems.push(ClusterProblem::error(key(node), fault.at(path)));
-            } else if let Some((other, _)) = overlapped {
-                let fault = FieldFault::new(format!("the pod CIDR {net} overlaps that of {other}"));
-                problems.push(ClusterProblem::error(key(node), fault.at(path)));
-            } else {
-                cidrs.insert(node.metadata.name.clone(), net);
+                        .help("kube-proxy masquerades what comes from outside the cluster CIDR");
+                problems.push(ClusterProblem::warning(key(node), fault.at(path)));
             }
+            cidrs.insert(node.metadata.name.clone(), net);
         }
         let mut candidates = candidates(cluster_cidr).into_iter();
         for node in nodes {
-            if cidrs.contains_key(&node.metadata.name)
-                || !node.spec.pod_cidr.is_empty()
-                || !node.spec.pod_cidrs.is_empty()
-            {
+            if cidrs.contains_key(&node.metadata.name) {
                 continue;
             }
             let is_free = |candidate: &Ipv4Net| {
                 cidrs.values().all(|taken| !taken.contains(candidate) && !candidate.contains(taken))
+                    && !ips.values().any(|ip| candidate.contains(ip))
             };
             let Some(net) = candidates.by_ref().find(is_free) else {
                 let fault =
@@ -81,11 +90,20 @@ impl Cluster {
                 problems.push(ClusterProblem::error(key(node), fault.at("metadata.name")));
                 continue;
             };
-            node.spec.pod_cidr = net.to_string();
-            node.spec.pod_cidrs = vec![net.to_string()];
+            // A Node of a dump keeps what it says: kube-proxy reads it.
+            if node.spec.pod_cidr.is_empty() && node.spec.pod_cidrs.is_empty() {
+                node.spec.pod_cidr = net.to_string();
+                node.spec.pod_cidrs = vec![net.to_string()];
+            }
             cidrs.insert(node.metadata.name.clone(), net);
         }
         cidrs
+    }
+
+    /// The addresses of Pods in manifests.
+    fn pod_ips(&self) -> BTreeSet<Ipv4Addr> {
+        let pods = self.stored.values().filter_map(as_pod).filter(|pod| !is_finished(pod));
+        pods.filter_map(|pod| Some(named_ip(pod).ok()??.1)).collect()
     }
 
     /// The network of nodes and external hosts, and its members.
@@ -107,10 +125,9 @@ impl Cluster {
                     problems.push(ClusterProblem::of_scenario(fault.at(path)));
                     continue;
                 }
-                let networks = [
-                    ("the cluster CIDR", self.network.cluster_cidr),
-                    ("the service CIDR", self.network.service_cidr),
-                ];
+                let services = self.ranges.service_cidrs.iter().map(|cidr| ("the service CIDR", *cidr));
+                let networks: Vec<_> =
+                    services.chain([("the cluster CIDR", self.ranges.cluster_cidr)]).collect();
                 for (what, other) in networks.iter().filter(|(_, other)| other.contains(&net.addr())) {
                     let fault = FieldFault::new(format!("the address {} is in {what} {other}", net.addr()));
                     problems.push(ClusterProblem::of_scenario(fault.at(path.as_str())));
@@ -147,7 +164,33 @@ impl Cluster {
             Gateway::Address(address) => Some(address),
             Gateway::First => nth(self.state.lan, 1),
         };
+        self.state.node_addresses = self.further_addresses();
         self.check_lan(problems);
+    }
+
+    /// The addresses that the scenario gives nodes, and further InternalIPs of the Node objects, which are on `eth0`.
+    fn further_addresses(&self) -> BTreeMap<String, Vec<NodeAddress>> {
+        let mut all: BTreeMap<String, Vec<NodeAddress>> =
+            self.network.nodes.iter().map(|(name, own)| (name.clone(), own.addresses.clone())).collect();
+        let hosts = self.network.external_hosts.iter().map(|host| host.ip);
+        let mut taken: BTreeSet<Ipv4Addr> =
+            self.state.nodes.iter().map(|node| node.ip).chain(hosts).collect();
+        taken.extend(all.values().flatten().map(|address| address.net.addr()));
+        let lan = self.state.lan;
+        for node in &self.state.nodes {
+            let Some(object) = self.node_object(&node.name) else { continue };
+            let internal = object.status.addresses.iter().filter(|one| one.address_type == "InternalIP");
+            for ip in internal.filter_map(|one| one.address.parse::<Ipv4Addr>().ok()) {
+                if taken.insert(ip) {
+                    let prefix = if lan.contains(&ip) { lan.prefix_len() } else { 32 };
+                    let net = Ipv4Net::new_assert(ip, prefix);
+                    all.entry(node.name.clone())
+                        .or_default()
+                        .push(NodeAddress { device: NodeDevice::Uplink, net });
+                }
+            }
+        }
+        all
     }
 
     fn no_next_hop(&self, name: &str) -> FieldFault {
@@ -185,16 +228,19 @@ impl Cluster {
                 ));
             }
         }
-        let networks = [
-            ("the nodes' network", lan, "spec.network.nodeCIDR"),
-            ("the cluster CIDR", self.network.cluster_cidr, "spec.network.clusterCIDR"),
-            ("the service CIDR", self.network.service_cidr, "spec.network.serviceCIDR"),
-        ];
-        for (index, (what, net, path)) in networks.iter().enumerate() {
-            for (other_what, other, _) in &networks[..index] {
-                if net.contains(other) || other.contains(net) {
-                    let fault = FieldFault::new(format!("{what} {net} overlaps {other_what} {other}"));
-                    problems.push(ClusterProblem::of_scenario(fault.at(*path)));
+        // The API server accepts both; Pods in the nodes' network are usual in clouds. What a dump tells works somewhere.
+        let Network { cluster_cidr, service_cidr, node_cidr, .. } = &self.network;
+        let is_chosen = [cluster_cidr, service_cidr, node_cidr].into_iter().any(Option::is_some);
+        for service_cidr in self.ranges.service_cidrs.iter().filter(|_| is_chosen) {
+            let networks = [
+                ("the nodes' network", lan, "spec.network.nodeCIDR"),
+                ("the cluster CIDR", self.ranges.cluster_cidr, "spec.network.clusterCIDR"),
+            ];
+            for (what, net, path) in networks {
+                if net.contains(service_cidr) || service_cidr.contains(&net) {
+                    let fault =
+                        FieldFault::new(format!("{what} {net} overlaps the service CIDR {service_cidr}"));
+                    problems.push(ClusterProblem::warning_of_scenario(fault.at(path)));
                 }
             }
         }
@@ -219,19 +265,21 @@ fn taken(name: &str) -> FieldFault {
     FieldFault::new(format!("the name {name:?} is taken"))
 }
 
-/// The first InternalIP of each node.
+/// The first InternalIP of each node, or else its first ExternalIP.
 fn node_ips(nodes: &[objects::Node], problems: &mut Vec<ClusterProblem>) -> BTreeMap<String, Ipv4Addr> {
     let mut ips = BTreeMap::new();
     for node in nodes {
         let mut found = None;
-        let internal = |(_, address): &(usize, &objects::NodeAddress)| address.address_type == "InternalIP";
-        for (index, address) in node.status.addresses.iter().enumerate().filter(internal) {
-            match ipv4(&address.address) {
-                Ok(ip) => found = found.or(ip),
-                Err(fault) => {
-                    let path = format!("status.addresses[{index}].address");
-                    problems.push(ClusterProblem::error(key(node), fault.at(path)));
-                    return ips;
+        for wanted in ["InternalIP", "ExternalIP"] {
+            let addresses = node.status.addresses.iter().enumerate();
+            for (index, address) in addresses.filter(|(_, address)| address.address_type == wanted) {
+                match ipv4(&address.address) {
+                    Ok(ip) => found = found.or(ip),
+                    Err(fault) => {
+                        let path = format!("status.addresses[{index}].address");
+                        problems.push(ClusterProblem::error(key(node), fault.at(path)));
+                        return ips;
+                    }
                 }
             }
         }
@@ -240,10 +288,11 @@ fn node_ips(nodes: &[objects::Node], problems: &mut Vec<ClusterProblem>) -> BTre
                 ips.insert(node.metadata.name.clone(), ip);
             }
             None => {
-                let fault = FieldFault::new(format!("node {} has no address", node.metadata.name))
+                let name = &node.metadata.name;
+                let fault = FieldFault::new(format!("node {name} has no address, and is left out"))
                     .expected("an IPv4 address of type InternalIP")
                     .help("add `status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}`");
-                problems.push(ClusterProblem::error(key(node), fault.at("status.addresses")));
+                problems.push(ClusterProblem::warning(key(node), fault.at("status.addresses")));
             }
         }
     }

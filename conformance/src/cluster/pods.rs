@@ -5,12 +5,15 @@ use std::net::Ipv4Addr;
 
 use proxy_core::objects::{self, Kind, Object, PodCondition, PodIp, Protocol};
 
-use super::address::{ipv4, is_host_address, nth};
+use super::address::{is_host_address, nth};
 use super::nodes::check_name;
 use super::schedule::is_schedulable;
+use super::status::{is_finished, named_ip};
 use super::target::{containers, valid_port};
 use super::{Cluster, ClusterNode, ClusterPod, ClusterProblem, as_pod, natural_cmp};
-use crate::scenario::{FieldFault, ObjectKey, ObjectName, nearest};
+use crate::scenario::{Cni, FieldFault, ObjectKey, ObjectName, nearest};
+
+const OUTSIDE: &str = "kube-proxy masquerades what comes from outside the cluster CIDR";
 
 /// The kubelet's default for `maxPods`.
 const PODS_PER_NODE_MAX: u32 = 110;
@@ -155,8 +158,9 @@ impl Cluster {
         })
     }
 
-    fn check_pods(&self, problems: &mut Vec<ClusterProblem>) {
+    fn check_pods(&mut self, problems: &mut Vec<ClusterProblem>) {
         let mut owners: BTreeMap<Ipv4Addr, ObjectKey> = BTreeMap::new();
+        let mut left_out = BTreeSet::new();
         for (key, pod) in self.stored.iter().filter_map(|(key, object)| Some((key, as_pod(object)?))) {
             if is_finished(pod) {
                 continue;
@@ -165,9 +169,12 @@ impl Cluster {
                 Ok(Some(named)) => named,
                 Ok(None) => {
                     if !pod.status.pod_ip.is_empty() {
-                        let fault = FieldFault::new(format!("{} is not an IPv4 address", pod.status.pod_ip));
+                        let fault = FieldFault::new(format!(
+                            "{} is not an IPv4 address: Pod {} is left out",
+                            pod.status.pod_ip, key.name
+                        ));
                         let fault = fault.help("IPv6 is not implemented yet").at("status.podIP");
-                        problems.push(ClusterProblem::error(key.clone(), fault));
+                        problems.push(ClusterProblem::warning(key.clone(), fault));
                     }
                     continue;
                 }
@@ -188,31 +195,62 @@ impl Cluster {
                 }
                 continue;
             }
-            if !self.network.cluster_cidr.contains(&ip) {
-                let cidr = self.network.cluster_cidr;
+            let is_outside = self.ranges.proxy_cidr.is_some_and(|cidr| !cidr.contains(&ip));
+            // One of them: a cluster has thousands of Pods.
+            let is_first = !problems.iter().any(|problem| problem.fault.help == OUTSIDE);
+            if is_outside
+                && is_first
+                && self.stored.values().all(|object| super::as_configuration(object).is_none())
+            {
+                let cidr = self.ranges.cluster_cidr;
                 let fault =
-                    FieldFault::new(format!("the Pod's address {ip} is outside the cluster CIDR {cidr}"));
-                problems.push(ClusterProblem::error(
-                    key.clone(),
-                    fault.expected(format!("an address in {}", node.pod_cidr)).at(path),
-                ));
-            } else if !is_host_address(node.pod_cidr, ip) || ip == node.pod_gateway {
-                let fault = FieldFault::new(format!("{ip} is not a Pod address of {}", node.name));
-                let expected =
-                    format!("an address in {}, other than the gateway {}", node.pod_cidr, node.pod_gateway);
-                problems.push(ClusterProblem::error(key.clone(), fault.expected(expected).at(path)));
-            } else if let Some(other) = owners.get(&ip) {
+                    FieldFault::new(format!("the Pod's address {ip} is outside the cluster CIDR {cidr}"))
+                        .help(OUTSIDE)
+                        .at(path.as_str());
+                problems.push(ClusterProblem::warning(key.clone(), fault));
+            }
+            if let Some(other) = owners.get(&ip) {
                 let fault = FieldFault::new(format!(
-                    "the address {ip} is used by two Pods, {} and {}",
-                    other.name, key.name
+                    "the address {ip} is used by two Pods, {} and {}: {} is left out",
+                    other.name, key.name, key.name
                 ));
-                problems.push(ClusterProblem::error(key.clone(), fault.at(path)).related(
+                problems.push(ClusterProblem::warning(key.clone(), fault.at(path)).related(
                     other.clone(),
                     "status.podIP",
                     "first used here",
                 ));
+                left_out.insert(key.name.clone());
+                continue;
+            }
+            let node_or_host = self.state.nodes.iter().find(|node| node.ip == ip).map(|node| &node.name);
+            let node_or_host =
+                node_or_host.or_else(|| Some(&self.hosts().iter().find(|host| host.ip == ip)?.name));
+            if let Some(other) = node_or_host {
+                let fault = FieldFault::new(format!(
+                    "the address {ip} of Pod {} is that of {other}: the Pod is left out",
+                    key.name
+                ));
+                problems.push(ClusterProblem::warning(key.clone(), fault.at(path)));
+                left_out.insert(key.name.clone());
+                continue;
             }
             owners.insert(ip, key.clone());
+        }
+        self.state.pods.retain(|pod| !left_out.contains(&pod.name));
+    }
+
+    /// Without a CNI plugin in the scenario: a bridge per node, or routed Pods if the network plugin gives them addresses
+    /// outside the pod CIDRs of their nodes. It stays so.
+    pub(super) fn choose_cni(&mut self) {
+        let is_elsewhere = |pod: &objects::Pod| {
+            let node = self.node(&pod.spec.node_name);
+            let ip = named_ip(pod).ok().flatten().map(|(_, ip)| ip);
+            node.zip(ip).is_some_and(|(node, ip)| !is_host_address(node.pod_cidr, ip))
+        };
+        if self.ranges.cni.is_none() {
+            let mut pods = self.stored.values().filter_map(as_pod);
+            let is_routed = pods.any(|pod| !pod.spec.host_network && !is_finished(pod) && is_elsewhere(pod));
+            self.ranges.cni = Some(if is_routed { Cni::Ptp } else { Cni::Bridge });
         }
     }
 }
@@ -261,11 +299,6 @@ fn run(pod: &mut objects::Pod) {
     }
 }
 
-/// True if the Pod has terminated.
-pub(super) fn is_finished(pod: &objects::Pod) -> bool {
-    matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
-}
-
 fn missing_node(key: &ObjectKey, pod: Option<&Object>, names: &[String]) -> ClusterProblem {
     let name = pod.and_then(as_pod).map(|pod| pod.spec.node_name.clone()).unwrap_or_default();
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -288,19 +321,6 @@ fn is_left_pending(pod: &objects::Pod) -> bool {
     pod.status.conditions.iter().any(is_unscheduled)
 }
 
-/// The first IPv4 address in a Pod's status, and its path.
-fn named_ip(pod: &objects::Pod) -> Result<Option<(String, Ipv4Addr)>, FieldFault> {
-    let single = ("status.podIP".to_owned(), &pod.status.pod_ip);
-    let list = pod.status.pod_ips.iter().enumerate();
-    let list = list.map(|(index, ip)| (format!("status.podIPs[{index}].ip"), &ip.ip));
-    for (path, text) in std::iter::once(single).chain(list).filter(|(_, text)| !text.is_empty()) {
-        if let Some(ip) = ipv4(text).map_err(|fault| fault.at(&*path))? {
-            return Ok(Some((path, ip)));
-        }
-    }
-    Ok(None)
-}
-
 fn next_address(node: &ClusterNode, last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     let size = 1_u32 << (32 - node.pod_cidr.prefix_len()).min(31);
     let base = u32::from(node.pod_cidr.network());
@@ -308,5 +328,5 @@ fn next_address(node: &ClusterNode, last: Option<Ipv4Addr>, taken: &BTreeSet<Ipv
     let indexes = (start..size).chain(2..start.min(size));
     indexes
         .filter_map(|index| nth(node.pod_cidr, index))
-        .find(|ip| is_host_address(node.pod_cidr, *ip) && !taken.contains(ip))
+        .find(|ip| is_host_address(node.pod_cidr, *ip) && *ip != node.pod_gateway && !taken.contains(ip))
 }

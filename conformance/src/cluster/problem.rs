@@ -34,6 +34,11 @@ impl ClusterProblem {
         Self { severity: Severity::Error, object: None, fault, related: None }
     }
 
+    /// A warning about a field of the scenario.
+    pub(super) fn warning_of_scenario(fault: FieldFault) -> Self {
+        Self { severity: Severity::Warning, ..Self::of_scenario(fault) }
+    }
+
     /// An error reported by `proxy-core`.
     pub(super) fn of_object_error(error: &ObjectError) -> Self {
         let fault = FieldFault::new(format!("invalid value of {}: {}", error.path, error.found))

@@ -8,7 +8,7 @@ use proxy_core::controller;
 use proxy_core::objects::{EndpointSlice, IntOrString, Kind, Object, Pod, Protocol, Service, ServiceType};
 
 use super::target::{containers, selects};
-use super::{Cluster, ClusterProblem, as_pod, as_service, service_network};
+use super::{Cluster, ClusterProblem, as_pod, as_service};
 use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 
 impl Cluster {
@@ -18,7 +18,7 @@ impl Cluster {
         self.check_targets(problems);
         let is_sound = problems.iter().all(|problem| !problem.is_error());
         let stored: Vec<Object> = self.stored.values().cloned().collect();
-        match controller::reconcile(&stored, &service_network(&self.network)) {
+        match controller::reconcile(&stored, &self.ranges.service_network()) {
             Ok(objects) => {
                 // Allocations are kept; slices are derived anew for each state.
                 for service in objects.iter().filter_map(as_service) {
@@ -52,7 +52,6 @@ impl Cluster {
     }
 
     fn check_addresses(&self, problems: &mut Vec<ClusterProblem>) {
-        let cidr = self.network.service_cidr;
         let mut owners: BTreeMap<IpAddr, (ObjectKey, String)> = BTreeMap::new();
         for service in self.stored.values().filter_map(as_service) {
             if service.spec.service_type == ServiceType::ExternalName {
@@ -61,12 +60,18 @@ impl Cluster {
             for (path, text) in cluster_ips(service) {
                 // Invalid addresses are reported by the controller.
                 let Ok(ip) = text.parse::<IpAddr>() else { continue };
+                let is_inside = |ip| self.ranges.service_cidrs.iter().any(|cidr| cidr.contains(&ip));
+                // An address that the API server has accepted is of a range that nothing here tells.
                 if let IpAddr::V4(ip) = ip
-                    && !cidr.contains(&ip)
+                    && !is_inside(ip)
+                    && service.metadata.uid.is_empty()
                 {
-                    let fault = FieldFault::new(format!("the ClusterIP {ip} is outside the service CIDR {cidr}"))
-                        .expected(format!("an address in {cidr}"))
-                        .help("omit clusterIP to have one allocated, or set spec.network.serviceCIDR of the scenario");
+                    let fault = FieldFault::new(format!(
+                        "{path}: Invalid value: {text:?}: failed to allocate IP {ip}: the provided IP ({ip}) is not in \
+                         the valid range. The range of valid IPs is {}",
+                        self.ranges.service_cidrs_text()
+                    ))
+                    .help("omit clusterIP to have one allocated, or set the range by --service-cidr or spec.network.serviceCIDR");
                     problems.push(ClusterProblem::error(key(service), fault.at(path.clone())));
                 }
                 if let Some((other, other_path)) = owners.get(&ip) {
@@ -83,17 +88,28 @@ impl Cluster {
     }
 
     fn check_node_ports(&self, problems: &mut Vec<ClusterProblem>) {
-        let range = service_network(&self.network).node_ports;
+        let range = self.ranges.node_ports.clone();
         let mut owners: BTreeMap<(i32, Protocol), (ObjectKey, String)> = BTreeMap::new();
         for service in self.stored.values().filter_map(as_service) {
             for (index, port) in service.spec.ports.iter().enumerate().filter(|(_, port)| port.node_port != 0)
             {
                 let path = format!("spec.ports[{index}].nodePort");
                 let number = port.node_port;
-                if !u16::try_from(number).is_ok_and(|number| range.contains(&number)) {
-                    let fault = FieldFault::new(format!("invalid NodePort {number}"))
-                        .expected(format!("a port from {} to {}", range.start(), range.end()))
-                        .help("omit nodePort to have one allocated");
+                // A port that the API server has accepted is of a range that nothing here tells.
+                let is_accepted = !service.metadata.uid.is_empty();
+                let is_inside =
+                    u16::try_from(number).is_ok_and(|number| is_accepted || range.contains(&number));
+                if !is_inside {
+                    let fault = FieldFault::new(format!(
+                        "{path}: Invalid value: {number}: provided port is not in the valid range. The range of valid \
+                         ports is {}-{}",
+                        range.start(),
+                        range.end()
+                    ))
+                    .help(
+                        "omit nodePort to have one allocated, or set the range by --node-port-range or \
+                         spec.network.nodePortRange",
+                    );
                     problems.push(ClusterProblem::error(key(service), fault.at(path.clone())));
                 } else if let Some((other, other_path)) = owners.get(&(number, port.protocol)) {
                     let fault = twice(&format!("the NodePort {number}"), other, service);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::diagnostic::Source;
-use crate::manifest;
+use crate::manifest::{self, Facts};
 
 fn objects(text: &str) -> Vec<Object> {
     let manifests = manifest::load(vec![Source { name: "test.yaml".into(), text: text.into() }]);
@@ -14,7 +14,7 @@ fn objects(text: &str) -> Vec<Object> {
 }
 
 fn cluster(text: &str) -> Cluster {
-    match Cluster::new(&Network::default(), objects(text)) {
+    match Cluster::new(&Network::default(), &Facts::default(), objects(text)) {
         Ok((cluster, problems)) => {
             assert_eq!(problems, [], "{text}");
             cluster
@@ -217,7 +217,7 @@ spec: {selector: {app: dns}, ports: [{port: 53, protocol: UDP}]}
         let all = objects(&text);
         prop_assert_eq!(all.len(), order.len());
         let shuffled = order.iter().map(|index| all[*index].clone()).collect();
-        let (other, _) = Cluster::new(&Network::default(), shuffled).unwrap();
+        let (other, _) = Cluster::new(&Network::default(), &Facts::default(), shuffled).unwrap();
         prop_assert_eq!(summary(&other), summary(&cluster(&text)));
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proxy_core::objects::{self, Kind, LabelSelector, Object, ObjectMeta, Workload, WorkloadKind};
 
-use super::pods::is_finished;
 use super::schedule::is_for_daemon;
+use super::status::is_finished;
 use super::{Cluster, ClusterProblem, as_pod, natural_cmp};
 use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 

@@ -2,6 +2,7 @@
 
 use proxy_core::objects::{Kind, Object, TypeMeta};
 
+use super::facts::{DumpedProxy, best};
 use super::fields::unknown_fields;
 use super::kinds;
 use super::{LoadedObject, LoadedScenario, Manifests, SourceNode, expected_words};
@@ -12,14 +13,16 @@ use crate::yaml::{self, DecodeError, DecodeFault, Node, SyntaxFault, Value};
 /// Reads every document of every text. Errors in one do not hide errors in others.
 pub fn load(sources: Vec<Source>) -> Manifests {
     let mut manifests = Manifests::default();
+    let mut proxies = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         let source_id = SourceId(index);
         let stream = yaml::parse(&source.text);
         manifests.diagnostics.extend(stream.faults.into_iter().map(|fault| yaml_fault(source_id, fault)));
         for node in stream.documents {
-            manifests.take(SourceNode { source: source_id, node });
+            manifests.take(SourceNode { source: source_id, node }, &mut proxies);
         }
     }
+    manifests.take_dumped_proxy(proxies);
     manifests.sources = sources;
     manifests.diagnostics.extend(duplicates(&manifests.objects));
     manifests.diagnostics.sort_by_key(|diagnostic| (diagnostic.place.source, diagnostic.place.span.start));
@@ -54,8 +57,18 @@ enum Document {
 }
 
 impl Manifests {
-    fn take(&mut self, origin: SourceNode) {
-        if let Err(diagnostic) = self.try_take(origin, None) {
+    /// kube-proxy's configuration is its own document, or else that of a dump.
+    fn take_dumped_proxy(&mut self, proxies: Vec<DumpedProxy>) {
+        if !self.objects.iter().any(|loaded| loaded.object.kind() == Kind::KubeProxyConfiguration)
+            && let Some(proxy) = best(proxies)
+        {
+            self.facts.proxy_yields = true;
+            self.objects.push(proxy);
+        }
+    }
+
+    fn take(&mut self, origin: SourceNode, proxies: &mut Vec<DumpedProxy>) {
+        if let Err(diagnostic) = self.try_take(origin, None, proxies) {
             self.diagnostics.push(*diagnostic);
         }
     }
@@ -64,7 +77,9 @@ impl Manifests {
         &mut self,
         origin: SourceNode,
         default_type: Option<&TypeMeta>,
+        proxies: &mut Vec<DumpedProxy>,
     ) -> Result<(), Box<Diagnostic>> {
+        proxies.extend(self.facts.read(&origin, default_type)?);
         match what_it_is(&origin, default_type)? {
             Document::Scenario => match scenario::read(&origin.node) {
                 Ok(scenario) => self.scenarios.push(LoadedScenario { scenario, origin }),
@@ -78,7 +93,7 @@ impl Manifests {
                 let items = origin.node.get("items").and_then(Node::items).unwrap_or_default();
                 for item in items {
                     let origin = SourceNode { source: origin.source, node: item.clone() };
-                    if let Err(diagnostic) = self.try_take(origin, item_type.as_ref()) {
+                    if let Err(diagnostic) = self.try_take(origin, item_type.as_ref(), proxies) {
                         self.diagnostics.push(*diagnostic);
                     }
                 }

@@ -87,7 +87,7 @@ fn with_hairpin_flag(cluster: &Cluster, pod: &ClusterPod) -> Result<ObjectName, 
     if pod.is_host_network {
         return Err(shares_network(&pod.name, &pod.node, "no hairpin flag"));
     }
-    match cluster.network().cni {
+    match cluster.cni() {
         Cni::Bridge | Cni::Vxlan => Ok(pod.name.clone()),
         Cni::Ptp => {
             let fault = FieldFault::new("the CNI ptp has no bridge, so no Pod has a hairpin flag");

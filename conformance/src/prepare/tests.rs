@@ -130,11 +130,7 @@ mistakes! {
     two_scenarios: format!("{GOOD}---\n{}", GOOD.split_once("---\n").unwrap().0);
     mode_not_available: changed("  intent: a sample", "  intent: a sample\n  proxyModes: [userspace]");
     cni_not_executed: changed("  network:\n", "  network:\n    cni: vxlan\n");
-    pod_ip_outside_the_cluster_cidr: changed("podIP: 10.244.1.5", "podIP: 172.16.0.5");
-    pod_ip_outside_the_pod_cidr: changed("podIP: 10.244.1.5", "podIP: 10.244.2.5");
-    pod_ip_is_the_gateway: changed("podIP: 10.244.1.5", "podIP: 10.244.1.1");
     pod_ip_is_none: changed("podIP: 10.244.1.5", "podIP: 10.244.1");
-    pod_cidr_outside_the_cluster_cidr: changed("podCIDR: 10.244.1.0/24", "podCIDR: 10.245.1.0/24");
     pod_on_a_missing_node: changed("nodeName: node-1", "nodeName: node-l");
     cluster_ip_outside_the_service_cidr: changed("clusterIP: 10.96.0.11", "clusterIP: 10.0.0.11");
     cluster_ip_twice: changed("clusterIP: 10.96.0.11", "clusterIP: 10.96.0.10");
@@ -221,6 +217,14 @@ macro_rules! oddities {
 oddities! {
     named_port_that_no_pod_has: changed("targetPort: http", "targetPort: htpp");
     host_port_twice: format!("{GOOD}{}{}", host_pod("a"), host_pod("b"));
+    pod_ip_outside_the_cluster_cidr: changed("podIP: 10.244.1.5", "podIP: 172.16.0.5");
+    pod_ip_outside_the_pod_cidr: changed("podIP: 10.244.1.5", "podIP: 10.244.2.5");
+    pod_ip_is_the_gateway: changed("podIP: 10.244.1.5", "podIP: 10.244.1.1");
+    pod_cidr_outside_the_cluster_cidr: changed("podCIDR: 10.244.1.0/24", "podCIDR: 10.245.1.0/24");
+    pod_ip_twice: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: zed}}\nspec: {{nodeName: node-1}}\nstatus: {{podIP: 10.244.1.5}}\n");
+    pod_ip_of_a_host: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: other}}\nspec: {{nodeName: node-1}}\nstatus: {{podIP: 192.168.0.100}}\n");
+    pod_cidr_twice: format!("{GOOD}---\napiVersion: v1\nkind: Node\nmetadata: {{name: node-2}}\nspec: {{podCIDR: 10.244.1.0/25}}\nstatus: {{addresses: [{{type: InternalIP, address: 192.168.0.12}}]}}\n");
+    service_cidr_in_the_nodes_network: changed("  network:\n", "  network:\n    serviceCIDR: 192.168.0.128/25\n").replace("10.96.0.1", "192.168.0.13");
     pod_that_fits_no_node: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: picky}}\nspec: {{nodeSelector: {{disk: fast}}}}\n");
 }
 

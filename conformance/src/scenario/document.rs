@@ -51,6 +51,7 @@ pub(super) struct RawNetwork {
     pub(super) cluster_cidr: Option<String>,
     #[serde(rename = "serviceCIDR")]
     pub(super) service_cidr: Option<String>,
+    pub(super) node_port_range: Option<ScalarText>,
     #[serde(rename = "nodeCIDR")]
     pub(super) node_cidr: Option<String>,
     pub(super) gateway: Option<String>,

@@ -66,7 +66,7 @@ fn routed_veths_behave_as_bridges_do() {
             text.replacen("  steps:\n", "  network: {cni: ptp}\n  steps:\n", 1)
         };
         let prepared = prepare(manifest::load(vec![Source { name: name.into(), text }])).unwrap();
-        assert_eq!(prepared.cluster.network().cni, Cni::Ptp);
+        assert_eq!(prepared.cluster.cni(), Cni::Ptp);
         let result = run_twice_sim(&prepared, &RunOptions::new(prepared.modes[0])).unwrap().result;
         let failures: Vec<_> = result.steps.iter().flat_map(|step| &step.failures).collect();
         assert_eq!(failures, Vec::<&Failure>::new(), "{name}");

@@ -85,6 +85,9 @@ impl Builder<'_> {
         let routes = host.routes.iter().map(|route| (route.to.into(), next_hop(&route.via)));
         let default = host.gateway.iter().map(|via| (everything(), next_hop(via)));
         let routes = routes.chain(default).map(|(to, via)| RoutePlan { to, via, device: UPLINK.to_owned() });
+        // The cloud's network delivers what is for a Pod with an address of the nodes' network to the Pod's node.
+        let pods = self.cluster.pods().iter().filter(|pod| self.cluster.lan().contains(&pod.ip));
+        let routes = routes.chain(pods.filter_map(|pod| self.route_to(pod)));
         let name = |port: u16| format!("{}:{port}", host.ip);
         let listeners = host.listen.iter();
         let plan = NetnsPlan {
@@ -118,7 +121,7 @@ impl Builder<'_> {
             own: self.cluster.network().nodes.get(&node.name).cloned().unwrap_or_default(),
             ..NetnsPlan::default()
         };
-        match self.cluster.network().cni {
+        match self.cluster.cni() {
             Cni::Bridge | Cni::Vxlan => {
                 let mac = hardware_address(HOLDER, node.pod_gateway);
                 plan.bridge = Some(BridgePlan { name: CNI_BRIDGE.to_owned(), mac });
@@ -138,6 +141,8 @@ impl Builder<'_> {
                 device: UPLINK.to_owned(),
             });
         }
+        let pods = self.cluster.pods().iter().filter(|pod| pod.node != node.name && self.is_elsewhere(pod));
+        plan.routes.extend(pods.filter_map(|pod| self.route_to(pod)));
         let default = self.cluster.gateway().filter(|gateway| *gateway != node.ip);
         plan.routes.extend(default.map(|gateway| RoutePlan {
             to: everything(),
@@ -169,7 +174,8 @@ impl Builder<'_> {
             ..NetnsPlan::default()
         };
         let mut address = |net| plan.addresses.push(AddressPlan { device: UPLINK.to_owned(), net });
-        let master = match self.cluster.network().cni {
+        let cni = if self.is_elsewhere(pod) { Cni::Ptp } else { self.cluster.cni() };
+        let master = match cni {
             Cni::Bridge | Cni::Vxlan => {
                 address(prefix(pod.ip, node.pod_cidr.prefix_len()));
                 plan.routes = vec![default];
@@ -203,6 +209,18 @@ impl Builder<'_> {
             mtu: self.cluster.network().pod_mtu,
         });
         self.netns.insert(netns, plan);
+    }
+
+    /// True for a Pod whose address is outside the pod CIDR of its node.
+    fn is_elsewhere(&self, pod: &ClusterPod) -> bool {
+        let node = self.cluster.node(&pod.node);
+        !pod.is_host_network && node.is_some_and(|node| !node.pod_cidr.contains(&pod.ip))
+    }
+
+    /// The route from another machine to a Pod; `None` for hostNetwork Pods.
+    fn route_to(&self, pod: &ClusterPod) -> Option<RoutePlan> {
+        let node = self.cluster.node(&pod.node).filter(|_| !pod.is_host_network)?;
+        Some(RoutePlan { to: prefix(pod.ip, 32), via: Some(node.ip.into()), device: UPLINK.to_owned() })
     }
 
     fn listeners(&self, pod: &ClusterPod) -> Vec<ListenerPlan> {

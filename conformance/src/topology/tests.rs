@@ -1,7 +1,7 @@
 use super::*;
 use crate::cluster::Cluster;
 use crate::diagnostic::Source;
-use crate::manifest;
+use crate::manifest::{self, Facts};
 use crate::scenario::{Cni, ExternalHost, HostRoute, Network, Via};
 use std::net::Ipv4Addr;
 
@@ -35,13 +35,13 @@ fn network(cni: Cni) -> Network {
         routes: vec![HostRoute { to: "198.51.100.0/24".parse().unwrap(), via: Via::Node("node-1".into()) }],
         listen: vec![(Protocol::Tcp, 80)],
     };
-    Network { cni, external_hosts: vec![client], ..Network::default() }
+    Network { cni: Some(cni), external_hosts: vec![client], ..Network::default() }
 }
 
 fn cluster(cni: Cni, text: &str) -> Cluster {
     let manifests = manifest::load(vec![Source { name: "test.yaml".into(), text: text.into() }]);
     let objects = manifests.objects.into_iter().map(|loaded| loaded.object).collect();
-    Cluster::new(&network(cni), objects).unwrap().0
+    Cluster::new(&network(cni), &Facts::default(), objects).unwrap().0
 }
 
 /// The topology as ip(8) commands.

@@ -3,6 +3,7 @@
 use proxy_core::objects::Protocol;
 
 use super::{FieldFault, Reader, not_ipv4, unknown_word};
+use crate::manifest::port_range;
 use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
 use crate::scenario::{
@@ -22,19 +23,25 @@ impl Reader {
             let known = CNIS.map(|(name, _)| name);
             let row = CNIS.iter().find(|(name, _)| name == cni);
             let cni = row.map(|(_, cni)| *cni).ok_or_else(|| unknown_word("CNI", cni, &known));
-            network.cni = self.field("spec.network.cni", cni).unwrap_or(network.cni);
+            network.cni = self.field("spec.network.cni", cni);
         }
         if let Some(text) = &raw.cluster_cidr {
             const PATH: &str = "spec.network.clusterCIDR";
-            network.cluster_cidr = self.cidr(PATH, text).unwrap_or(network.cluster_cidr);
-            if network.cluster_cidr.prefix_len() > CLUSTER_PREFIX_MAX {
+            network.cluster_cidr = self.cidr(PATH, text);
+            if network.cluster_cidr.is_some_and(|cidr| cidr.prefix_len() > CLUSTER_PREFIX_MAX) {
                 let fault = FieldFault::new(format!("{text} is too small for the /24 of a node"));
                 self.fault(PATH, fault.expected("a prefix of at most 24 bits"));
             }
         }
         if let Some(text) = &raw.service_cidr {
-            network.service_cidr =
-                self.cidr("spec.network.serviceCIDR", text).unwrap_or(network.service_cidr);
+            network.service_cidr = self.cidr("spec.network.serviceCIDR", text);
+        }
+        if let Some(text) = &raw.node_port_range {
+            let range = port_range(&text.0).ok_or_else(|| {
+                FieldFault::new(format!("invalid range of ports {:?}", text.0))
+                    .expected("the first and the last one, such as 30000-32767")
+            });
+            network.node_ports = self.field("spec.network.nodePortRange", range);
         }
         network.node_cidr = raw.node_cidr.and_then(|text| self.cidr("spec.network.nodeCIDR", &text));
         match raw.gateway.as_deref() {
