@@ -17,6 +17,8 @@
 //! | ClusterIP, NodePort, EndpointSlices | see `proxy_core::controller` |
 
 mod address;
+mod assume;
+mod endpoints;
 mod listeners;
 mod natural;
 mod nodes;
@@ -34,7 +36,7 @@ mod workloads;
 pub use natural::natural_cmp;
 pub use problem::ClusterProblem;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -169,7 +171,7 @@ impl Cluster {
     pub fn delete(&self, object: &ObjectKey) -> Option<Settled> {
         let mut next = self.with_live_slices();
         next.remove(object)?;
-        Some(next.settle())
+        Some(next.settle(&BTreeSet::new()))
     }
 
     /// The cluster after a Pod's readiness probe returned this result; `None` if the Pod does not exist.
@@ -181,7 +183,7 @@ impl Cluster {
         let key = ObjectKey { kind: Kind::Pod, name: pod.clone() };
         let Some(Object::Pod(pod)) = next.stored.get_mut(&key) else { return None };
         pods::set_condition(pod, is_ready);
-        Some(next.settle())
+        Some(next.settle(&BTreeSet::new()))
     }
 
     /// The cluster after a change that was validated.
@@ -311,21 +313,23 @@ impl Cluster {
     }
 
     fn stored_and_settled(mut self, objects: Vec<Object>) -> Settled {
+        let fresh = objects.iter().map(ObjectKey::of).collect();
         for object in objects {
             self.store(object);
         }
-        self.settle()
+        self.settle(&fresh)
     }
 
-    /// Runs every controller, and validates the result.
-    fn settle(mut self) -> Settled {
+    /// Runs every controller, and validates the result. `fresh`: the objects that are new.
+    fn settle(mut self, fresh: &BTreeSet<ObjectKey>) -> Settled {
         let mut problems = Vec::new();
         self.validate(&mut problems);
         self.settle_nodes(&mut problems);
         self.choose_cni();
-        self.settle_pods(&mut problems);
+        self.settle_pods(fresh, &mut problems);
         self.settle_services(&mut problems);
         self.settle_listeners(&mut problems);
+        self.check_endpoints(fresh, &mut problems);
         self.check_proxy(&mut problems);
         if problems.iter().any(ClusterProblem::is_error) { Err(problems) } else { Ok((self, problems)) }
     }

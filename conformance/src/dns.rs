@@ -34,15 +34,29 @@ const ADDRESS_RECORD: usize = 2 + 2 + 2 + 4 + 2 + 4;
 /// The responding server, as an additional record of class CHAOS (RFC 4892 §2.1): the identity line of all servers.
 const IDENTITY: &str = "id.server";
 
-/// The records of a cluster's DNS server: names in lower case without the trailing dot, and their addresses.
+/// The records of a cluster's DNS server, by name in lower case without the trailing dot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Zone(BTreeMap<String, Vec<Ipv4Addr>>);
+pub struct Zone(BTreeMap<String, Records>);
+
+/// The records of a name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Records {
+    /// A records.
+    Addresses(Vec<Ipv4Addr>),
+    /// A CNAME record: the name of an ExternalName Service.
+    Alias(String),
+}
+
+/// The longest chain of aliases that a server follows.
+const ALIASES_MAX: usize = 8;
 
 /// The contents of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The name exists.
     pub is_found: bool,
+    /// Other names that it stands for, in order: CNAME records.
+    pub aliases: Vec<String>,
     /// Its addresses, in order.
     pub addresses: Vec<Ipv4Addr>,
     /// More addresses exist that did not fit into the datagram (TC, RFC 1035 §4.1.1). glibc (`send_dg`,
@@ -60,11 +74,16 @@ impl fmt::Display for Resolved {
                 self.addresses.len()
             );
         }
+        if !self.is_found {
+            return formatter.write_str("no such name");
+        }
+        for alias in &self.aliases {
+            write!(formatter, "CNAME {alias}, ")?;
+        }
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        match (self.is_found, &addresses[..]) {
-            (false, _) => formatter.write_str("no such name"),
-            (true, []) => formatter.write_str("no address"),
-            (true, addresses) => formatter.write_str(&addresses.join(", ")),
+        match &addresses[..] {
+            [] => formatter.write_str("no address"),
+            addresses => formatter.write_str(&addresses.join(", ")),
         }
     }
 }
@@ -73,10 +92,14 @@ impl Zone {
     /// The records of a cluster's DNS server.
     pub fn of(cluster: &Cluster) -> Self {
         let mut names: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
-        for service in
-            cluster.services().filter(|service| service.spec.service_type != ServiceType::ExternalName)
-        {
+        let mut aliases = BTreeMap::new();
+        for service in cluster.services() {
             let own = format!("{}.{}.svc.{DOMAIN}", service.metadata.name, service.metadata.namespace());
+            if service.spec.service_type == ServiceType::ExternalName {
+                let name = service.spec.external_name.trim_end_matches('.').to_ascii_lowercase();
+                aliases.insert(own, Records::Alias(name));
+                continue;
+            }
             if service.spec.cluster_ip != "None" {
                 let addresses = service.spec.cluster_ips.iter().filter_map(|text| text.parse().ok());
                 names.insert(own, addresses.collect());
@@ -93,13 +116,20 @@ impl Zone {
             }
         }
         names.values_mut().for_each(|addresses| addresses.sort_unstable());
-        Self(names)
+        let names = names.into_iter().map(|(name, addresses)| (name, Records::Addresses(addresses)));
+        Self(names.chain(aliases).collect())
     }
 
     /// True if the response to a query does not fit into a datagram.
     pub fn is_truncating(&self, query: &[u8]) -> bool {
         let answer = self.answer(query, "whoever it is");
         answer.and_then(|answer| read(&answer)).is_some_and(|(resolved, _)| resolved.is_truncated)
+    }
+
+    /// The response to any datagram: to a query as a DNS server, and to another one, such as that of a `connect` step, as any
+    /// server, with the line `identity`.
+    pub fn respond(&self, request: &[u8], identity: &str) -> Vec<u8> {
+        self.answer(request, identity).unwrap_or_else(|| identity.as_bytes().to_vec())
     }
 
     /// The response to a query. `identity` is the line that identifies the server; `None` if this is not a query.
@@ -111,15 +141,30 @@ impl Zone {
         if query.has_flags(PacketFlag::RECURSION_DESIRED) {
             reply.set_flags(PacketFlag::RECURSION_DESIRED);
         }
-        let known = self.0.get(&question.qname.to_string().to_ascii_lowercase());
-        if known.is_none() {
+        let mut name = question.qname.to_string().to_ascii_lowercase();
+        if !self.0.contains_key(&name) {
             *reply.rcode_mut() = RCODE::NameError;
         }
-        if question.qtype == QTYPE::TYPE(TYPE::A) {
-            let record = |address: &Ipv4Addr| {
-                ResourceRecord::new(question.qname.clone(), CLASS::IN, TTL, RData::A((*address).into()))
-            };
-            reply.answers = known.into_iter().flatten().map(record).collect();
+        let record = |name: &str, data| {
+            Some(ResourceRecord::new(Name::new(name).ok()?.into_owned(), CLASS::IN, TTL, data))
+        };
+        let mut owner = question.qname.to_string();
+        for _ in 0..ALIASES_MAX {
+            match self.0.get(&name).filter(|_| question.qtype == QTYPE::TYPE(TYPE::A)) {
+                // CoreDNS looks the target up (plugin kubernetes, `External`): in its zone, and elsewhere by forwarding.
+                Some(Records::Alias(alias)) => {
+                    let target = Name::new(alias).ok()?.into_owned();
+                    reply.answers.extend(record(&owner, RData::CNAME(target.into())));
+                    owner.clone_from(alias);
+                    name.clone_from(alias);
+                }
+                Some(Records::Addresses(addresses)) => {
+                    let data = addresses.iter().map(|address| RData::A((*address).into()));
+                    reply.answers.extend(data.filter_map(|data| record(&owner, data)));
+                    break;
+                }
+                None => break,
+            }
         }
         reply.questions.push(question.clone());
         truncate(&mut reply)?;
@@ -226,8 +271,13 @@ pub fn read(answer: &[u8]) -> Option<(Resolved, String)> {
         let RData::A(address) = &record.rdata else { return None };
         Some(Ipv4Addr::from(address.address))
     });
+    let aliases = answer.answers.iter().filter_map(|record| {
+        let RData::CNAME(alias) = &record.rdata else { return None };
+        Some(alias.0.to_string())
+    });
     let resolved = Resolved {
         is_found: answer.rcode() == RCODE::NoError,
+        aliases: aliases.collect(),
         addresses: addresses.collect(),
         is_truncated: answer.has_flags(PacketFlag::TRUNCATION),
     };

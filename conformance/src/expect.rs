@@ -189,7 +189,7 @@ fn check_reply_from(addresses: &Addresses, flows: &[FlowObservation]) -> Option<
 
 fn address_words(addresses: &[Ipv4Addr]) -> String {
     let is_found = !addresses.is_empty();
-    Resolved { is_found, addresses: addresses.to_vec(), is_truncated: false }.to_string()
+    Resolved { is_found, aliases: Vec::new(), addresses: addresses.to_vec(), is_truncated: false }.to_string()
 }
 
 fn check_addresses(expected: &[Ipv4Addr], resolved: Option<&Resolved>) -> Option<Failure> {

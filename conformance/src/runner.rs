@@ -297,6 +297,7 @@ impl<A: Arm> Runner<A> {
             endpoint,
             source_seen: answer.map(|answer| answer.peer.ip()),
             reply_from: flow.reply_from,
+            answered: flow.resolved.as_ref().map(ToString::to_string),
         }
     }
 

@@ -177,6 +177,7 @@ impl Flow {
             endpoint: flow.endpoint.as_ref().map(ToString::to_string),
             source_seen: flow.source_seen.map(|addr| addr.to_string()),
             reply_from: flow.reply_from.map(|addr| addr.to_string()),
+            answered: flow.answered.clone(),
         }
     }
 }

@@ -20,7 +20,8 @@ type Port = (Protocol, u16);
 impl Cluster {
     /// Finds out who listens, when the slices are known.
     pub(super) fn settle_listeners(&mut self, problems: &mut Vec<ClusterProblem>) {
-        let endpoints = Endpoints::of(self.state.objects.iter().filter_map(as_slice));
+        let known = self.state.pods.iter().map(|pod| pod.name.clone()).collect();
+        let endpoints = Endpoints::of(self.state.objects.iter().filter_map(as_slice), &known);
         let mut pods = std::mem::take(&mut self.state.pods);
         for pod in &mut pods {
             let key = ObjectKey { kind: Kind::Pod, name: pod.name.clone() };
@@ -54,7 +55,10 @@ impl Cluster {
     fn processes(&self, endpoints: &Endpoints) -> BTreeMap<String, Vec<Port>> {
         let mut listens = BTreeMap::new();
         for node in &self.state.nodes {
-            let Some(ports) = endpoints.of_addresses.get(&node.ip) else { continue };
+            let further = self.node_addresses(&node.name).iter().map(|address| address.net.addr());
+            let own = std::iter::once(node.ip).chain(further);
+            let ports: BTreeSet<Port> =
+                own.filter_map(|ip| endpoints.of_addresses.get(&ip)).flatten().copied().collect();
             let pods = self.state.pods.iter().filter(|pod| pod.is_host_network && pod.node == node.name);
             let taken: BTreeSet<Port> = pods.flat_map(|pod| &pod.listens).copied().collect();
             listens.insert(node.name.clone(), ports.difference(&taken).copied().collect());
@@ -101,12 +105,12 @@ impl Cluster {
 struct Endpoints {
     /// By the Pod that an endpoint names.
     of_pods: BTreeMap<ObjectName, BTreeSet<Port>>,
-    /// By address, of endpoints that name no Pod.
+    /// By address, of endpoints that name no Pod of the manifests.
     of_addresses: BTreeMap<Ipv4Addr, BTreeSet<Port>>,
 }
 
 impl Endpoints {
-    fn of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Self {
+    fn of<'a>(slices: impl Iterator<Item = &'a EndpointSlice>, known: &BTreeSet<ObjectName>) -> Self {
         let mut found = Self::default();
         for slice in slices {
             let ports: Vec<Port> = slice
@@ -115,15 +119,22 @@ impl Endpoints {
                 .filter_map(|port| Some((port.protocol, valid_port(port.port?)?)))
                 .collect();
             for endpoint in &slice.endpoints {
-                found.add(slice, endpoint, &ports);
+                found.add(slice, endpoint, &ports, known);
             }
         }
         found
     }
 
-    fn add(&mut self, slice: &EndpointSlice, endpoint: &Endpoint, ports: &[Port]) {
-        if let Some(pod) = endpoint.target_ref.as_ref().filter(|reference| reference.kind == "Pod") {
-            let name = ObjectName::new(slice.metadata.namespace(), &pod.name);
+    fn add(
+        &mut self,
+        slice: &EndpointSlice,
+        endpoint: &Endpoint,
+        ports: &[Port],
+        known: &BTreeSet<ObjectName>,
+    ) {
+        let pod = endpoint.target_ref.as_ref().filter(|reference| reference.kind == "Pod");
+        let pod = pod.map(|pod| ObjectName::new(slice.metadata.namespace(), &pod.name));
+        if let Some(name) = pod.filter(|name| known.contains(name)) {
             self.of_pods.entry(name).or_default().extend(ports);
             return;
         }

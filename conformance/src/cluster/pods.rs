@@ -19,8 +19,9 @@ const OUTSIDE: &str = "kube-proxy masquerades what comes from outside the cluste
 const PODS_PER_NODE_MAX: u32 = 110;
 
 impl Cluster {
-    pub(super) fn settle_pods(&mut self, problems: &mut Vec<ClusterProblem>) {
+    pub(super) fn settle_pods(&mut self, fresh: &BTreeSet<ObjectKey>, problems: &mut Vec<ClusterProblem>) {
         self.run_workloads(problems);
+        self.take_addresses_of_endpoints(fresh);
         let mut keys: Vec<ObjectKey> =
             self.stored.keys().filter(|key| key.kind == Kind::Pod).cloned().collect();
         keys.sort_by(|left, right| {
@@ -32,6 +33,7 @@ impl Cluster {
         }
         self.bind(&keys, problems);
         self.give_addresses(&keys, problems);
+        keys.extend(self.assume_endpoints(fresh, problems));
         for key in &keys {
             if let Some(Object::Pod(pod)) = self.stored.get_mut(key) {
                 run(pod);

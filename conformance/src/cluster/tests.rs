@@ -150,8 +150,9 @@ fn deployments_scale_replace_and_vanish_without_moving_other_pods() {
 
 #[test]
 fn what_was_allocated_is_kept_by_apply() {
-    let open = "---\napiVersion: v1\nkind: Service\nmetadata: {name: open}\nspec: {type: NodePort, ports: [{port: 80}]}\n";
-    let first = cluster(&format!("{NODES}{open}"));
+    let open = "---\napiVersion: v1\nkind: Service\nmetadata: {name: open}\nspec: {type: NodePort, selector: {app: web}, ports: [{port: 80}]}\n";
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: web, labels: {app: web}}\n";
+    let first = cluster(&format!("{NODES}{pod}{open}"));
     let name = ObjectName::new("default", "open");
     let before = first.service(&name).unwrap().spec.clone();
     let more = open.replace("[{port: 80}]", "[{port: 80, name: a}, {port: 81, name: b}]");

@@ -39,7 +39,8 @@ fn resolvers_search_as_glibc_does() {
 #[test]
 fn a_server_answers_from_its_zone() {
     let [a, b] = [[10, 96, 0, 1], [10, 96, 0, 2]].map(Ipv4Addr::from);
-    let zone = Zone(BTreeMap::from([("web.default.svc.cluster.local".to_owned(), vec![a, b])]));
+    let zone =
+        Zone(BTreeMap::from([("web.default.svc.cluster.local".to_owned(), Records::Addresses(vec![a, b]))]));
     let line = "kube-system/coredns-0 10.244.1.2:40000 10.244.1.3:53\n";
     for (name, is_found) in [
         ("web.default.svc.cluster.local", true),
@@ -52,7 +53,10 @@ fn a_server_answers_from_its_zone() {
         let addresses = if is_found { vec![a, b] } else { Vec::new() };
         assert_eq!(
             read(&answer),
-            Some((Resolved { is_found, addresses, is_truncated: false }, line.to_owned())),
+            Some((
+                Resolved { is_found, aliases: Vec::new(), addresses, is_truncated: false },
+                line.to_owned()
+            )),
             "{name}"
         );
         // Queries are not parsed as responses, nor responses as queries.
@@ -71,7 +75,7 @@ fn addresses(count: u32) -> Vec<Ipv4Addr> {
 
 /// A zone in which that name has `count` addresses.
 fn zone(count: u32) -> Zone {
-    Zone(BTreeMap::from([(HEADLESS.to_owned(), addresses(count))]))
+    Zone(BTreeMap::from([(HEADLESS.to_owned(), Records::Addresses(addresses(count)))]))
 }
 
 #[test]
@@ -97,7 +101,11 @@ fn an_answer_is_cut_where_a_datagram_ends() {
         assert_eq!(answer.len(), question + 16 * told as usize + identity, "{count}");
         let (resolved, by) = read(&answer).expect("an answer");
         let addresses = addresses(told);
-        assert_eq!(resolved, Resolved { is_found: true, addresses, is_truncated }, "{count}");
+        assert_eq!(
+            resolved,
+            Resolved { is_found: true, aliases: Vec::new(), addresses, is_truncated },
+            "{count}"
+        );
         assert_eq!(by, line);
         assert_eq!(resolved.to_string().contains("would retry over TCP"), is_truncated, "{resolved}");
     }
@@ -139,4 +147,31 @@ fn what_can_be_asked_for() {
     ] {
         assert_eq!(is_name(name), expected, "{name:?}");
     }
+}
+
+#[test]
+fn an_external_name_is_an_alias() {
+    let web = Ipv4Addr::from([10, 96, 0, 1]);
+    let records = [
+        ("a.default.svc.cluster.local", Records::Alias("b.default.svc.cluster.local".to_owned())),
+        ("b.default.svc.cluster.local", Records::Alias("web.default.svc.cluster.local".to_owned())),
+        ("web.default.svc.cluster.local", Records::Addresses(vec![web])),
+        ("out.default.svc.cluster.local", Records::Alias("example.com".to_owned())),
+        ("loop.default.svc.cluster.local", Records::Alias("loop.default.svc.cluster.local".to_owned())),
+    ];
+    let zone = Zone(records.into_iter().map(|(name, records)| (name.to_owned(), records)).collect());
+    let answered = |name: &str| {
+        let query = query(1, name).expect("a name");
+        read(&zone.answer(&query, "dns 10.244.1.2:1 10.244.1.3:53\n").expect("an answer"))
+            .expect("records")
+            .0
+            .to_string()
+    };
+    assert_eq!(
+        answered("a.default.svc.cluster.local"),
+        "CNAME b.default.svc.cluster.local, CNAME web.default.svc.cluster.local, 10.96.0.1"
+    );
+    assert_eq!(answered("out.default.svc.cluster.local"), "CNAME example.com, no address");
+    assert_eq!(answered("none.default.svc.cluster.local"), "no such name");
+    assert!(answered("loop.default.svc.cluster.local").ends_with("no address"));
 }

@@ -23,6 +23,7 @@ fn flow(outcome: Outcome, answer: Option<(&str, IpAddr)>) -> FlowObservation {
         endpoint: answer.map(|(name, _)| pod(name)),
         source_seen: answer.map(|(_, seen)| seen),
         reply_from: answer.map(|_| CLIENT),
+        answered: None,
     }
 }
 
@@ -38,7 +39,7 @@ fn lines(expected: &PreparedExpectation, observed: &Observed) -> Vec<String> {
 fn a_name_has_the_addresses_that_are_expected_or_others() {
     let [one, two] = [[10, 244, 1, 2], [10, 244, 1, 3]].map(Ipv4Addr::from);
     let resolved = |is_found, addresses: &[Ipv4Addr], is_truncated| {
-        Some(Resolved { is_found, addresses: addresses.to_vec(), is_truncated })
+        Some(Resolved { is_found, aliases: Vec::new(), addresses: addresses.to_vec(), is_truncated })
     };
     let cut = "a truncated response with the first 2 addresses; a resolver would retry over TCP, which is \
                not modelled";

@@ -53,7 +53,10 @@ fn what_kubectl_prints_is_taken_verbatim() {
         .replace("to: pod/a", "to: node/kind-worker:31234");
     let manifests = load(vec![Source { name: "dump.yaml".into(), text: format!("{scenario}---\n{dump}") }]);
     let prepared = prepare(manifests).unwrap();
-    assert_eq!(prepared.warnings, []);
+    let warnings: Vec<_> = prepared.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    let api_server = "the endpoint 172.18.0.2 is not a Pod, a node or a host of these files; assuming an external host \
+                      endpoint-172-18-0-2";
+    assert_eq!(warnings, [api_server]);
     let pods: Vec<_> = prepared.cluster.pods().iter().map(|pod| pod.name.name.as_str()).collect();
     assert_eq!(pods, ["web-6d6565499c-7k2qd"], "the Deployment counts the existing Pod");
     let slices: Vec<_> = prepared.cluster.slices().map(|slice| slice.metadata.name.as_str()).collect();

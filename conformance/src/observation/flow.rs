@@ -67,6 +67,8 @@ pub struct FlowObservation {
     pub source_seen: Option<IpAddr>,
     /// The source address of the response that the client received.
     pub reply_from: Option<IpAddr>,
+    /// What a DNS server answered.
+    pub answered: Option<String>,
 }
 
 /// The endpoint of a connection.

@@ -19,6 +19,7 @@ fn flow(outcome: Outcome, endpoint: Option<&str>) -> FlowObservation {
         endpoint: endpoint.map(pod),
         source_seen: None,
         reply_from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        answered: None,
     }
 }
 

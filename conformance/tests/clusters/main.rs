@@ -50,7 +50,9 @@ fn told(prepared: &Prepared) -> String {
             for flow in &step.flows {
                 let endpoint = flow.endpoint.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
                 let source = flow.source_seen.map_or_else(|| "-".to_owned(), |source| source.to_string());
-                writeln!(text, "  {:?} endpoint {endpoint} source {source}", flow.outcome).expect("a string");
+                let answered = flow.answered.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                writeln!(text, "  {:?} endpoint {endpoint} source {source}{answered}", flow.outcome)
+                    .expect("a string");
             }
             for failure in &step.failures {
                 writeln!(text, "  FAILED {failure}").expect("a string");

@@ -156,6 +156,9 @@ pub struct Flow {
     pub source_seen: Option<String>,
     /// The source address of the reply that the client received.
     pub reply_from: Option<String>,
+    /// What a DNS server answered; null for other connections.
+    #[serde(default)]
+    pub answered: Option<String>,
 }
 
 /// How often one endpoint answered.

@@ -26,6 +26,7 @@ fn connected(pod_name: &str) -> FlowObservation {
         endpoint: Some(pod(pod_name)),
         source_seen: Some(CLIENT),
         reply_from: Some(NODE),
+        answered: None,
     }
 }
 

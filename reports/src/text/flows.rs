@@ -50,5 +50,8 @@ fn details(flow: &FlowObservation) -> String {
     if let Some(source) = flow.reply_from {
         text.push_str(&format!(", reply from {source}"));
     }
+    if let Some(answered) = &flow.answered {
+        text.push_str(&format!(": {answered}"));
+    }
     text
 }

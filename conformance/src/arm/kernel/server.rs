@@ -457,10 +457,9 @@ fn answer_datagram(socket: &UdpSocket, service: &Service) -> io::Result<()> {
     }
     let line = identify(&service.name, SocketAddr::from((peer.ip(), peer.port())), local);
     let answer = match &service.zone {
-        None => Some(Sizes::answer(&request[..len], line)),
-        Some(zone) => zone.answer(&request[..len], &line),
+        None => Sizes::answer(&request[..len], line),
+        Some(zone) => zone.respond(&request[..len], &line),
     };
-    let Some(answer) = answer else { return Ok(()) };
     // Responds from the address that was contacted, like any multi-homed server; otherwise the route would decide.
     let source: Vec<_> = source.iter().map(ControlMessage::Ipv4PacketInfo).collect();
     let slices = [IoSlice::new(&answer)];

@@ -221,7 +221,7 @@ impl SimArm {
         let server = match listener.zone.clone() {
             None => Server::Identify { name },
             Some(zone) => {
-                let answer = move |request: &[u8], identity: &str| zone.answer(request, identity);
+                let answer = move |request: &[u8], identity: &str| Some(zone.respond(request, identity));
                 Server::Respond { name, responder: Responder::new(answer) }
             }
         };

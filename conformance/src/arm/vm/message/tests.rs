@@ -58,6 +58,7 @@ fn flow() -> impl Strategy<Value = FlowObservation> {
             protocol,
             outcome,
             connection: via.clone(),
+            answered: via.clone(),
             via,
             endpoint,
             source_seen,
