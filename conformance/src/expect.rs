@@ -63,6 +63,7 @@ pub fn words(expected: &PreparedExpectation) -> Vec<(Subject, String)> {
         words.push((Subject::SourceSeen, format!("{addresses}{by}")));
     }
     words.extend(expected.reply_from.as_ref().map(|addresses| (Subject::ReplyFrom, addresses.to_string())));
+    words.extend(expected.status.map(|status| (Subject::Status, status.to_string())));
     words.extend(expected.addresses.as_ref().map(|addresses| (Subject::Addresses, address_words(addresses))));
     words.extend(expected.dropped.as_ref().map(|(netns, reason)| {
         let because = reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
@@ -96,6 +97,9 @@ pub fn check(expected: &PreparedExpectation, observed: &Observed) -> Evaluation 
     }
     if let Some(addresses) = &expected.reply_from {
         verdict.failures.extend(check_reply_from(addresses, &observed.flows));
+    }
+    if let Some(status) = expected.status {
+        verdict.failures.extend(check_status(status, &observed.flows));
     }
     if let Some(addresses) = &expected.addresses {
         verdict.failures.extend(check_addresses(addresses, observed.resolved.as_ref()));
@@ -185,6 +189,12 @@ fn check_reply_from(addresses: &Addresses, flows: &[FlowObservation]) -> Option<
     let wrong = flows.iter().find(|flow| flow.reply_from.is_none_or(|from| !addresses.contains(from)))?;
     let found = wrong.reply_from.map_or_else(|| "no response".to_owned(), |from| from.to_string());
     Some(Failure { subject: Subject::ReplyFrom, expected: addresses.to_string(), found })
+}
+
+fn check_status(status: u16, flows: &[FlowObservation]) -> Option<Failure> {
+    let wrong = flows.iter().find(|flow| flow.status != Some(status))?;
+    let found = wrong.status.map_or_else(|| "no response over HTTP".to_owned(), |found| found.to_string());
+    Some(Failure { subject: Subject::Status, expected: status.to_string(), found })
 }
 
 fn address_words(addresses: &[Ipv4Addr]) -> String {

@@ -37,6 +37,7 @@ pub mod disagreement;
 pub mod dns;
 pub mod expect;
 pub mod frame;
+pub mod http;
 pub mod manifest;
 pub mod netns;
 pub mod observation;

@@ -162,6 +162,8 @@ pub enum Subject {
     SourceSeen,
     /// The source address of replies to the client.
     ReplyFrom,
+    /// The status of HTTP responses.
+    Status,
     /// The addresses of a name.
     Addresses,
     /// Dropped packets.
@@ -180,6 +182,7 @@ impl Subject {
             Self::Endpoints => "endpoints",
             Self::SourceSeen => "sourceSeen",
             Self::ReplyFrom => "replyFrom",
+            Self::Status => "status",
             Self::Addresses => "addresses",
             Self::Dropped => "dropped",
             Self::Conntrack => "conntrack",

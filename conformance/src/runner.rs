@@ -297,7 +297,11 @@ impl<A: Arm> Runner<A> {
             endpoint,
             source_seen: answer.map(|answer| answer.peer.ip()),
             reply_from: flow.reply_from,
-            answered: flow.resolved.as_ref().map(ToString::to_string),
+            status: flow.fetched.as_ref().map(|fetched| fetched.status),
+            answered: match (&flow.resolved, &flow.fetched) {
+                (Some(resolved), _) => Some(resolved.to_string()),
+                (None, fetched) => fetched.as_ref().map(ToString::to_string),
+            },
         }
     }
 

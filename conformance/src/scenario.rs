@@ -258,6 +258,8 @@ pub struct Connect {
     pub send: Option<u16>,
     /// Length of the response in bytes.
     pub receive: Option<u16>,
+    /// The path of a GET over HTTP.
+    pub http: Option<String>,
     /// The name by which later steps use the connections, which stay open; closed after the response if absent.
     pub keep: Option<String>,
 }

@@ -25,6 +25,7 @@ use proxy_core::objects::Protocol;
 use sim::wire::MacAddr;
 
 use crate::dns::Zone;
+use crate::http::Page;
 use crate::netns::NetnsName;
 use crate::prepare::LinkEnd;
 use crate::scenario::NodeNetwork;
@@ -180,6 +181,8 @@ pub struct ListenerPlan {
     pub name: String,
     /// The zone of a DNS server; other servers respond with their identity.
     pub zone: Option<Zone>,
+    /// What an HTTP server answers.
+    pub page: Option<Box<Page>>,
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! random (addresses, ports, slice names), the choice here is derived from the object's name, so that adding an object
 //! does not change the others.
 //!
-//! Not modelled: hints by the annotation `service.kubernetes.io/topology-mode: Auto`, which need the CPUs of all nodes;
-//! Pods of Deployments, which need a scheduler.
+//! Not modelled: Pods of workloads, which need a scheduler.
 
 mod allocate;
 mod defaults;
 mod endpoint_slices;
 mod mirror;
+mod topology_hints;
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -25,6 +25,7 @@ pub use allocate::allocate;
 pub use defaults::set_defaults;
 pub use endpoint_slices::endpoint_slices;
 pub use mirror::mirrored_slices;
+pub use topology_hints::are_wanted as topology_hints_are_wanted;
 
 /// What a cluster allocates to its Services.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub use meta::{
     IntOrString, LabelSelector, LabelSelectorRequirement, ObjectMeta, ObjectReference, OwnerReference,
     TypeMeta,
 };
-pub use node::{Node, NodeAddress, NodeSpec, NodeStatus, Taint};
+pub use node::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, Taint};
 pub use pod::{
     Container, ContainerPort, Pod, PodCondition, PodIp, PodSpec, PodStatus, PodTemplateSpec, Toleration,
 };

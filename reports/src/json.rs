@@ -178,6 +178,7 @@ impl Flow {
             source_seen: flow.source_seen.map(|addr| addr.to_string()),
             reply_from: flow.reply_from.map(|addr| addr.to_string()),
             answered: flow.answered.clone(),
+            status: flow.status,
         }
     }
 }

@@ -495,9 +495,9 @@ fn finished(world: &mut World, flow: FlowId, plan: &FlowPlan) -> Result<FlowResu
 }
 
 fn raw_flow(result: &FlowResult) -> RawFlow {
-    let (answer, resolved) = result.reply.as_deref().map(read_answer).unwrap_or_default();
+    let (answer, resolved, fetched) = result.reply.as_deref().map(read_answer).unwrap_or_default();
     let reply_from = result.reply_from.map(|(address, _)| address);
-    RawFlow { outcome: result.outcome, answer, reply_from, resolved }
+    RawFlow { outcome: result.outcome, answer, reply_from, resolved, fetched }
 }
 
 /// Connects as soon as a source port is free. A client with many connections to one destination uses up its ephemeral

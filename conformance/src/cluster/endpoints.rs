@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use proxy_core::controller::topology_hints_are_wanted;
 use proxy_core::objects::{EndpointSlice, Kind, Object, Service, ServiceType};
 
 use super::target::valid_port;
@@ -29,6 +30,7 @@ impl Cluster {
             problems.extend(self.no_endpoints(service, own));
             problems.extend(self.port_without_endpoints(service, own));
             problems.extend(no_load_balancer(service));
+            problems.extend(self.no_hints(service, own));
         }
         let objects = self.stored.iter().filter(|(key, _)| fresh.contains(key));
         for slice in objects.filter_map(|(_, object)| as_slice(object)) {
@@ -86,6 +88,22 @@ impl Cluster {
             found.push(ClusterProblem::warning(key(service), fault));
         }
         found
+    }
+
+    /// Topology hints that the Service asks for, and does not get.
+    fn no_hints(&self, service: &Service, slices: &[&EndpointSlice]) -> Option<ClusterProblem> {
+        let derived = slices.iter().filter(|slice| !self.is_given(slice));
+        let mut endpoints = derived.flat_map(|slice| &slice.endpoints);
+        if !topology_hints_are_wanted(service)
+            || endpoints.clone().count() == 0
+            || endpoints.any(|one| one.hints.is_some())
+        {
+            return None;
+        }
+        let what = format!("topology-mode Auto gives the endpoints of Service {} no hints", name(service));
+        let help = "every node needs a zone and `status.allocatable.cpu`, and every zone enough endpoints for its CPUs";
+        let fault = FieldFault::new(what).help(help).at("metadata.annotations");
+        Some(ClusterProblem::warning(key(service), fault))
     }
 
     /// True for a slice of the manifests, or that mirrors Endpoints of the manifests.

@@ -24,6 +24,7 @@ fn flow(outcome: Outcome, answer: Option<(&str, IpAddr)>) -> FlowObservation {
         source_seen: answer.map(|(_, seen)| seen),
         reply_from: answer.map(|_| CLIENT),
         answered: None,
+        status: None,
     }
 }
 

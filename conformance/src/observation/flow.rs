@@ -9,6 +9,7 @@ use sim::trace::Outcome;
 
 use super::DropObservation;
 use crate::dns::{self, Resolved};
+use crate::http::{self, Fetched};
 use crate::scenario::{ObjectName, OutcomePattern};
 
 /// The protocol of a flow.
@@ -67,8 +68,10 @@ pub struct FlowObservation {
     pub source_seen: Option<IpAddr>,
     /// The source address of the response that the client received.
     pub reply_from: Option<IpAddr>,
-    /// What a DNS server answered.
+    /// What a DNS or HTTP server answered.
     pub answered: Option<String>,
+    /// The status of an HTTP response.
+    pub status: Option<u16>,
 }
 
 /// The endpoint of a connection.
@@ -117,18 +120,23 @@ pub struct RawFlow {
     pub reply_from: Option<IpAddr>,
     /// The response of a DNS server.
     pub resolved: Option<Resolved>,
+    /// The response of an HTTP server.
+    pub fetched: Option<Fetched>,
 }
 
 /// In one line.
 impl fmt::Display for RawFlow {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { outcome, answer, reply_from, resolved } = self;
+        let Self { outcome, answer, reply_from, resolved, fetched } = self;
         write!(formatter, "{}", OutcomePattern::exactly(*outcome))?;
         if let Some(answer) = answer {
             write!(formatter, ", {} at {} saw {}", answer.name, answer.local, answer.peer)?;
         }
         if let Some(from) = reply_from {
             write!(formatter, ", answered from {from}")?;
+        }
+        if let Some(fetched) = fetched {
+            write!(formatter, ", {fetched}")?;
         }
         resolved.as_ref().map_or(Ok(()), |resolved| write!(formatter, ", {resolved}"))
     }
@@ -145,11 +153,17 @@ pub struct Answer {
     pub local: SocketAddr,
 }
 
-/// Parses a server's response: its identity, and the records of a DNS server.
-pub(crate) fn read_answer(bytes: &[u8]) -> (Option<Answer>, Option<Resolved>) {
+/// What a server's response says: its identity, and the contents of DNS and HTTP.
+pub(crate) type ReadAnswer = (Option<Answer>, Option<Resolved>, Option<Fetched>);
+
+/// Parses a server's response.
+pub(crate) fn read_answer(bytes: &[u8]) -> ReadAnswer {
+    if let Some((fetched, line)) = http::read(bytes) {
+        return (Answer::parse(line.as_bytes()), None, Some(fetched));
+    }
     match dns::read(bytes) {
-        Some((resolved, line)) => (Answer::parse(line.as_bytes()), Some(resolved)),
-        None => (Answer::parse(bytes), None),
+        Some((resolved, line)) => (Answer::parse(line.as_bytes()), Some(resolved), None),
+        None => (Answer::parse(bytes), None, None),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct PreparedExpectation {
     pub source_seen: Vec<EndpointAddresses>,
     /// The source address of replies to the client.
     pub reply_from: Option<Addresses>,
+    /// The status of HTTP responses.
+    pub status: Option<u16>,
     /// The addresses of the name, in ascending order; empty if the name must not exist.
     pub addresses: Option<Vec<Ipv4Addr>>,
     /// Where packets of the step are dropped, and optionally the reason.
@@ -218,6 +220,7 @@ impl Preparation {
             sequence,
             source_seen,
             reply_from,
+            status: expectation.status,
             addresses,
             dropped,
             conntrack,

@@ -1,7 +1,7 @@
 //! Steps with all references resolved.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use proxy_core::objects::Object;
@@ -14,6 +14,7 @@ use super::plan::{FlowPlan, KeptAction, KeptPlan, REQUEST, ResolvePlan, ScriptPl
 use super::resolve::{self, own_address};
 use super::script::last_uses;
 use crate::cluster::{Cluster, ClusterChange};
+use crate::http;
 use crate::manifest::{self, SourceNode};
 use crate::netns::NetnsName;
 use crate::observation::Transport;
@@ -169,7 +170,7 @@ impl Preparation {
             to: to.into(),
             to_text: connect.to.to_string(),
             transport,
-            request: request(connect),
+            request: request(connect, to),
             count: connect.count,
             source_port: connect.source_port,
             timeout: connect.timeout,
@@ -318,7 +319,10 @@ fn longest(action: &PreparedAction) -> Duration {
 }
 
 /// The payload of a client, which also selects that of the response.
-fn request(connect: &Connect) -> Vec<u8> {
+fn request(connect: &Connect, to: SocketAddrV4) -> Vec<u8> {
+    if let Some(path) = &connect.http {
+        return http::get(path, &to.to_string());
+    }
     match (connect.send, connect.receive) {
         (None, None) => REQUEST.to_vec(),
         (send, receive) => {

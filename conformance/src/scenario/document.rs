@@ -136,6 +136,7 @@ pub(super) struct RawConnect {
     pub(super) timeout: Option<ScalarText>,
     pub(super) send: Option<u32>,
     pub(super) receive: Option<u32>,
+    pub(super) http: Option<String>,
     pub(super) keep: Option<String>,
 }
 
@@ -218,6 +219,7 @@ pub(super) struct RawExpectations {
     pub(super) endpoints: Option<RawEndpoints>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
+    pub(super) status: Option<u16>,
     pub(super) addresses: Option<Vec<String>>,
     pub(super) dropped: Option<RawDropped>,
     pub(super) conntrack: Option<Vec<RawConntrack>>,
@@ -231,6 +233,7 @@ pub(super) struct RawExpectation {
     pub(super) endpoints: Option<RawEndpoints>,
     pub(super) source_seen: Option<OneOrByName>,
     pub(super) reply_from: Option<String>,
+    pub(super) status: Option<u16>,
     pub(super) addresses: Option<Vec<String>>,
     pub(super) dropped: Option<RawDropped>,
     pub(super) conntrack: Option<Vec<RawConntrack>>,
@@ -245,6 +248,7 @@ impl RawExpectations {
             endpoints: self.endpoints.take(),
             source_seen: self.source_seen.take(),
             reply_from: self.reply_from.take(),
+            status: self.status.take(),
             addresses: self.addresses.take(),
             dropped: self.dropped.take(),
             conntrack: self.conntrack.take(),
@@ -260,6 +264,7 @@ impl RawExpectation {
             && self.endpoints.is_none()
             && self.source_seen.is_none()
             && self.reply_from.is_none()
+            && self.status.is_none()
             && self.addresses.is_none()
             && self.dropped.is_none()
             && self.conntrack.is_none()

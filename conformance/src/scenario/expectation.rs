@@ -39,6 +39,8 @@ pub struct Expectation {
     pub source_seen: Option<SourceSeen>,
     /// The source address of replies to the client.
     pub reply_from: Option<Viewpoint>,
+    /// The status of HTTP responses.
+    pub status: Option<u16>,
     /// Owners of the name's addresses; empty if the name must not exist.
     pub addresses: Option<Vec<Target>>,
     /// Dropped packets.

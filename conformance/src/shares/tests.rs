@@ -20,6 +20,7 @@ fn flow(outcome: Outcome, endpoint: Option<&str>) -> FlowObservation {
         source_seen: None,
         reply_from: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         answered: None,
+        status: None,
     }
 }
 

@@ -10,6 +10,7 @@ use sim::wire::MacAddr;
 use super::{AddressPlan, BridgePlan, ListenerPlan, NetnsPlan, RoutePlan, Topology, VethEndPlan, VethPlan};
 use crate::cluster::{Cluster, ClusterNode, ClusterPod};
 use crate::dns::{self, Zone};
+use crate::http;
 use crate::netns::NetnsName;
 use crate::scenario::{Cni, ExternalHost, NodeAddress, NodeDevice, Via};
 
@@ -100,6 +101,7 @@ impl Builder<'_> {
                     port: *port,
                     name: name(*port),
                     zone: None,
+                    page: None,
                 })
                 .collect(),
             ..NetnsPlan::default()
@@ -157,7 +159,22 @@ impl Builder<'_> {
             port: *port,
             name: format!("{}:{port}", node.ip),
             zone: None,
+            page: None,
         }));
+        for (port, page) in http::pages(self.cluster, node) {
+            let is_free = |one: &ListenerPlan| (one.protocol, one.port) != (Protocol::Tcp, port);
+            if plan.listeners.iter().all(is_free) {
+                let name = format!("{}:{port}", node.ip);
+                let protocol = Protocol::Tcp;
+                plan.listeners.push(ListenerPlan {
+                    protocol,
+                    port,
+                    name,
+                    zone: None,
+                    page: Some(Box::new(page)),
+                });
+            }
+        }
         self.netns.insert(netns, plan);
     }
 
@@ -231,6 +248,7 @@ impl Builder<'_> {
             name: format!("{}/{}", pod.name.namespace, pod.name.name),
             zone: (*protocol == Protocol::Udp && self.dns_servers.contains(&(pod.ip, *port)))
                 .then(|| Zone::of(self.cluster)),
+            page: None,
         };
         listens.map(listener).collect()
     }

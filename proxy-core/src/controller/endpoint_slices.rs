@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::topology_hints::{self, ZoneRatios};
 use super::{HEADLESS, MANAGED_BY, SERVICE_NAME, name_of, owners, services};
 use crate::address::{family_of, parse_ip};
 use crate::error::ObjectError;
@@ -102,6 +103,9 @@ impl<'a> Pods<'a> {
             for chunk in chunks {
                 slices.push(new_slice(service, family, slices.len(), &ports, chunk));
             }
+        }
+        if topology_hints::are_wanted(service) {
+            ZoneRatios::of(self.nodes.values().copied()).add_hints(&mut slices);
         }
         Ok(slices)
     }
@@ -235,6 +239,10 @@ fn named_ports(pod: &Pod) -> NamedPorts<'_> {
 
 /// Kubernetes: staging/src/k8s.io/endpointslice/trafficdist/trafficdist.go. For ready endpoints only.
 fn hints(service: &Service, endpoint: &Endpoint) -> Option<EndpointHints> {
+    // The annotation counts before the field.
+    if topology_hints::are_wanted(service) {
+        return None;
+    }
     let names_nodes = match service.spec.traffic_distribution.as_deref() {
         Some("PreferClose" | "PreferSameZone") => false,
         Some("PreferSameNode") => true,

@@ -156,6 +156,55 @@ impl Visitor<'_> for IntOrStringVisitor {
     }
 }
 
+/// A quantity, such as `4` or `3920m`, as it is written; hairpin needs only CPUs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quantity(String);
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(QuantityVisitor)
+    }
+}
+
+/// A number or a text.
+struct QuantityVisitor;
+
+impl Visitor<'_> for QuantityVisitor {
+    type Value = Quantity;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a quantity such as 4 or 500m")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Quantity, E> {
+        Ok(Quantity(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Quantity, E> {
+        Ok(Quantity(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Quantity, E> {
+        Ok(Quantity(value.to_string()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Quantity, E> {
+        Ok(Quantity(value.to_owned()))
+    }
+}
+
 /// Reads `null` as the type's default, as Go's decoder yields the zero value.
 pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

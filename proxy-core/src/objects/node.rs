@@ -1,8 +1,10 @@
 //! Node.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::meta::{ObjectMeta, null_is_default};
+use super::meta::{ObjectMeta, Quantity, null_is_default};
 
 /// A Kubernetes node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,24 @@ pub struct NodeStatus {
     /// Addresses, in the node's order of preference.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub addresses: Vec<NodeAddress>,
+    /// What Pods may use, such as `cpu`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
+    pub allocatable: BTreeMap<String, Quantity>,
+    /// Conditions, such as `Ready`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub conditions: Vec<NodeCondition>,
+}
+
+/// A condition of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeCondition {
+    /// Such as `Ready`.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub condition_type: String,
+    /// `True`, `False` or `Unknown`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: String,
 }
 
 /// One address of a node.

@@ -156,9 +156,12 @@ pub struct Flow {
     pub source_seen: Option<String>,
     /// The source address of the reply that the client received.
     pub reply_from: Option<String>,
-    /// What a DNS server answered; null for other connections.
+    /// What a DNS or HTTP server answered; null for other connections.
     #[serde(default)]
     pub answered: Option<String>,
+    /// The status of an HTTP response; null for other connections.
+    #[serde(default)]
+    pub status: Option<u16>,
 }
 
 /// How often one endpoint answered.

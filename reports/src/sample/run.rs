@@ -27,6 +27,7 @@ fn connected(pod_name: &str) -> FlowObservation {
         source_seen: Some(CLIENT),
         reply_from: Some(NODE),
         answered: None,
+        status: None,
     }
 }
 

@@ -29,6 +29,7 @@ const fn where_to_look(subject: Subject) -> &'static str {
         Subject::ReplyFrom => {
             "the reply path: the reply must match the conntrack entry for its source to be restored"
         }
+        Subject::Status => "the endpoints of the Service on this node, which its health check counts",
         Subject::Addresses => "the DNS queries, and the existing Services and endpoints",
         Subject::Dropped => {
             "the packets that end in `dropped`, their netns, and the rule or decision before the drop"

@@ -213,6 +213,7 @@ impl KernelArm {
             port: listener.port,
             name: listener.name.clone(),
             zone: listener.zone.clone(),
+            page: listener.page.clone(),
         };
         let running = self.running_mut()?;
         let id = running
@@ -529,12 +530,13 @@ fn request(plan: &FlowPlan) -> Result<ClientRequest, ArmError> {
 
 fn raw_flow(request: &ClientRequest, report: &Report, client: &str, frames: &[Frame]) -> RawFlow {
     let own: Vec<Frame> = frames.iter().filter(|frame| frame.netns == client).cloned().collect();
-    let (answer, resolved) = read_answer(&report.reply);
+    let (answer, resolved, fetched) = read_answer(&report.reply);
     RawFlow {
         outcome: outcome(request, report, &own),
         answer,
         reply_from: report.reply_from.map(|from| IpAddr::V4(*from.ip())),
         resolved,
+        fetched,
     }
 }
 

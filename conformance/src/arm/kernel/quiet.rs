@@ -85,6 +85,7 @@ mod tests {
             port: 53,
             name: "dns".to_owned(),
             zone: None,
+            page: None,
         };
         servers.open(lab.netns("b"), &listener).expect("opened");
         let socket =

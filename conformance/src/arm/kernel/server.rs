@@ -26,6 +26,7 @@ use super::lab::{LabError, LabNetns};
 use super::prompt;
 use super::unread::{READ_PATIENCE, READ_PAUSE};
 use crate::dns::Zone;
+use crate::http::Page;
 use crate::observation::Transport;
 
 /// A listening port of a node, Pod or host.
@@ -41,6 +42,8 @@ pub struct Listener {
     pub name: String,
     /// The zone of a DNS server; other servers respond with their identity. UDP only.
     pub zone: Option<Zone>,
+    /// What an HTTP server answers. TCP only.
+    pub page: Option<Box<Page>>,
 }
 
 /// Why a server could not be started, or stopped.
@@ -114,6 +117,7 @@ enum Order {
 struct Service {
     name: String,
     zone: Option<Zone>,
+    page: Option<Box<Page>>,
     socket: Socket,
     /// Accepting connections failed; it accepts no more.
     is_stopped: bool,
@@ -163,6 +167,7 @@ impl Servers {
             Service {
                 name: listener.name.clone(),
                 zone: listener.zone.clone(),
+                page: listener.page.clone(),
                 socket: opened.map_err(fault)?,
                 is_stopped: false,
             },
@@ -395,7 +400,7 @@ impl Desk {
     fn answer(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         let Some(service) = self.services.get(&connection.server) else { return };
-        if connection.is_waiting() {
+        if service.page.is_none() && connection.is_waiting() {
             return sleep(READ_PAUSE);
         }
         let mut buffer = [0; 4096];
@@ -403,7 +408,7 @@ impl Desk {
             Ok(0) => true,
             Ok(count) => {
                 connection.request.extend_from_slice(&buffer[..count]);
-                connection.answer(&service.name).is_err()
+                connection.answer(service).is_err()
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         };
@@ -428,13 +433,17 @@ impl Connection {
         self.incomplete_since.get_or_insert_with(Instant::now).elapsed() < READ_PATIENCE
     }
 
-    fn answer(&mut self, name: &str) -> io::Result<()> {
-        if !Sizes::is_complete(&self.request) {
+    fn answer(&mut self, service: &Service) -> io::Result<()> {
+        if service.page.is_none() && !Sizes::is_complete(&self.request) {
             return Ok(());
         }
         let request = std::mem::take(&mut self.request);
-        let line = identify(name, self.stream.peer_addr()?, self.stream.local_addr()?);
-        self.stream.write_all(&Sizes::answer(&request, line))
+        let line = identify(&service.name, self.stream.peer_addr()?, self.stream.local_addr()?);
+        let answer = match &service.page {
+            None => Sizes::answer(&request, line),
+            Some(page) => page.respond(&request, &line),
+        };
+        self.stream.write_all(&answer)
     }
 }
 

@@ -218,9 +218,13 @@ impl SimArm {
     fn open(&mut self, netns: &NetnsName, listener: &ListenerPlan) -> Result<(), ArmError> {
         let id = self.id(netns)?;
         let name = listener.name.as_str().into();
-        let server = match listener.zone.clone() {
-            None => Server::Identify { name },
-            Some(zone) => {
+        let server = match (listener.zone.clone(), listener.page.clone()) {
+            (None, None) => Server::Identify { name },
+            (_, Some(page)) => {
+                let answer = move |request: &[u8], identity: &str| Some(page.respond(request, identity));
+                Server::Respond { name, responder: Responder::new(answer) }
+            }
+            (Some(zone), None) => {
                 let answer = move |request: &[u8], identity: &str| Some(zone.respond(request, identity));
                 Server::Respond { name, responder: Responder::new(answer) }
             }

@@ -66,7 +66,10 @@ impl KeptExchange<'_> {
             }
             Err(SendAgainError::Closed) => {
                 let outcome = world.ended(netns, self.socket.id).unwrap_or(self.socket.outcome);
-                Ok((world.raw_flow(), RawFlow { outcome, answer: None, reply_from: None, resolved: None }))
+                Ok((
+                    world.raw_flow(),
+                    RawFlow { outcome, answer: None, reply_from: None, resolved: None, fetched: None },
+                ))
             }
             Err(error @ SendAgainError::Pending) => Err(ArmError::Internal(error.to_string())),
         }

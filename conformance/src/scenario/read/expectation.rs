@@ -46,7 +46,7 @@ impl Reader {
         if raw.is_empty() {
             self.expects_nothing(
                 path,
-                "outcome, outcomes, endpoints, sourceSeen, replyFrom, addresses, dropped or conntrack",
+                "outcome, outcomes, endpoints, sourceSeen, replyFrom, status, addresses, dropped or conntrack",
             );
         }
         if raw.outcome.is_some() && raw.outcomes.is_some() {
@@ -87,6 +87,7 @@ impl Reader {
             sequence,
             source_seen,
             reply_from,
+            status: raw.status,
             addresses,
             dropped,
             conntrack: conntrack.unwrap_or_default(),

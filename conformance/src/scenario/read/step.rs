@@ -122,7 +122,16 @@ impl Reader {
         let (from, to, protocol, count) = (from?, to?, protocol?, count?);
         let (source_port, timeout, keep) = (raw.source_port, timeout?, raw.keep.clone());
         let (send, receive) = (send?, receive?);
-        Some(Connect { from, to, protocol, count, source_port, timeout, send, receive, keep })
+        if let Some(http) = &raw.http {
+            let is_path = http.starts_with('/') && http.bytes().all(|byte| byte.is_ascii_graphic());
+            if protocol != Protocol::Tcp || send.is_some() || receive.is_some() || !is_path {
+                let fault = FieldFault::new("this is not a request over HTTP")
+                    .expected("a path such as /healthz, with protocol tcp, without send and receive");
+                self.faults.push(fault.at_key(format!("{path}.http")));
+            }
+        }
+        let http = raw.http.clone();
+        Some(Connect { from, to, protocol, count, source_port, timeout, send, receive, http, keep })
     }
 
     fn ping(&mut self, path: &str, raw: &document::RawPing) -> Option<Ping> {
@@ -289,6 +298,12 @@ impl Reader {
                 .expected("sourceSeen only with connect");
             self.faults.push(fault.at_key(format!("{path}.expect")));
         }
+        let is_http = matches!(action, Action::Connect(Connect { http: Some(_), .. }));
+        if asks_for(|one| one.status.is_some()) && !is_http {
+            let fault = FieldFault::new("only responses over HTTP have a status")
+                .expected("status only with connect and its field http");
+            self.faults.push(fault.at_key(format!("{path}.expect")));
+        }
         if let Action::Close { .. } = action
             && asks_for(|one| {
                 one.endpoints.is_some() || one.source_seen.is_some() || one.reply_from.is_some()
@@ -316,6 +331,7 @@ impl Reader {
                 || !expectation.sequence.is_empty()
                 || expectation.source_seen.is_some()
                 || expectation.reply_from.is_some()
+                || expectation.status.is_some()
                 || expectation.dropped.is_some() && !is_script
         });
         if asks_for_flows {

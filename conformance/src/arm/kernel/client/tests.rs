@@ -29,7 +29,8 @@ fn clients_report_what_sockets_are_told() {
     let lab = pair();
     let mut servers = Servers::start().expect("a thread");
     for protocol in [Transport::Tcp, Transport::Udp] {
-        let listener = Listener { protocol, address: None, port: 80, name: "web".to_owned(), zone: None };
+        let listener =
+            Listener { protocol, address: None, port: 80, name: "web".to_owned(), zone: None, page: None };
         servers.open(lab.netns("b"), &listener).expect("opened");
     }
     let rules = "*filter\n-A INPUT -p tcp --dport 81 -j REJECT\n-A INPUT -p tcp --dport 82 -j DROP\n\
@@ -66,8 +67,14 @@ fn a_server_that_is_closed_refuses() {
     }
     let lab = pair();
     let mut servers = Servers::start().expect("a thread");
-    let listener =
-        Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned(), zone: None };
+    let listener = Listener {
+        protocol: Transport::Tcp,
+        address: None,
+        port: 80,
+        name: "web".to_owned(),
+        zone: None,
+        page: None,
+    };
     let id = servers.open(lab.netns("b"), &listener).expect("opened");
     assert!(servers.open(lab.netns("b"), &listener).is_err(), "the port is taken");
     servers.close(id).expect("closed");
@@ -92,7 +99,8 @@ fn kept_connections_answer_and_notice_their_end() {
     let clients = Prompt::start("clients").expect("a thread");
     let mut open = Vec::new();
     for protocol in [Transport::Tcp, Transport::Udp] {
-        let listener = Listener { protocol, address: None, port: 80, name: "web".to_owned(), zone: None };
+        let listener =
+            Listener { protocol, address: None, port: 80, name: "web".to_owned(), zone: None, page: None };
         let server = servers.open(lab.netns("b"), &listener).expect("opened");
         for port in [40_000, 40_001] {
             let request =
@@ -125,8 +133,14 @@ fn kept_connections_end_by_a_timeout_or_with_their_keeper() {
     }
     let lab = pair();
     let mut servers = Servers::start().expect("a thread");
-    let listener =
-        Listener { protocol: Transport::Tcp, address: None, port: 80, name: "web".to_owned(), zone: None };
+    let listener = Listener {
+        protocol: Transport::Tcp,
+        address: None,
+        port: 80,
+        name: "web".to_owned(),
+        zone: None,
+        page: None,
+    };
     servers.open(lab.netns("b"), &listener).expect("opened");
     let mut keeper = Keeper::start().expect("a thread");
     let clients = Prompt::start("clients").expect("a thread");

@@ -67,7 +67,8 @@ impl KernelArm {
         plan: &KeptPlan,
         connection: KeptConnection,
     ) -> Result<(RawFlow, Vec<Frame>), ArmError> {
-        let nothing = |outcome| RawFlow { outcome, answer: None, reply_from: None, resolved: None };
+        let nothing =
+            |outcome| RawFlow { outcome, answer: None, reply_from: None, resolved: None, fetched: None };
         let (Some(id), Some(keeper)) = (connection.id, &self.running()?.keeper) else {
             return Ok((nothing(connection.outcome), Vec::new()));
         };

@@ -8,7 +8,13 @@ use super::*;
 fn broken() -> Service {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, SockProtocol::Tcp).expect("a socket");
-    Service { name: "web".to_owned(), zone: None, socket: Socket::Tcp(socket.into()), is_stopped: false }
+    Service {
+        name: "web".to_owned(),
+        zone: None,
+        page: None,
+        socket: Socket::Tcp(socket.into()),
+        is_stopped: false,
+    }
 }
 
 impl Servers {

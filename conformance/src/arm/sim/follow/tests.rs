@@ -75,8 +75,13 @@ fn entries_are_followed_from_node_to_node() {
     assert_eq!(of_exchange(&plan(), tables.clone(), without_progress), own);
 
     // Counters are read where there is no entry, and every drawn port is known.
-    let flow =
-        RawFlow { outcome: sim::trace::Outcome::Timeout, answer: None, reply_from: None, resolved: None };
+    let flow = RawFlow {
+        outcome: sim::trace::Outcome::Timeout,
+        answer: None,
+        reply_from: None,
+        resolved: None,
+        fetched: None,
+    };
     let shown = Shown::new(&plan(), flow, &[], CounterListing::IptablesSave);
     let mut counted = Vec::new();
     let counters = |node: &str| {

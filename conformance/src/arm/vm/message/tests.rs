@@ -59,6 +59,7 @@ fn flow() -> impl Strategy<Value = FlowObservation> {
             outcome,
             connection: via.clone(),
             answered: via.clone(),
+            status: via.as_ref().map(|_| 503),
             via,
             endpoint,
             source_seen,
