@@ -3,7 +3,7 @@
 //! Address, node and port of such an endpoint are known, so a Pod is assumed there, or an external host if the address is of
 //! the nodes' network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use proxy_core::objects::{
@@ -69,15 +69,15 @@ impl Cluster {
         problems: &mut Vec<ClusterProblem>,
     ) -> Vec<ObjectKey> {
         let mut keys = Vec::new();
-        // One warning for each object: a slice has up to 1000 endpoints.
-        let mut said = BTreeSet::new();
+        // One warning of each sort: a dump has thousands of endpoints.
+        let mut said: BTreeMap<u8, (ObjectKey, String, String, usize)> = BTreeMap::new();
         let mut known = self.known_addresses();
         // Hosts that are assumed listen on the ports of all their endpoints.
         let mut assumed: BTreeSet<Ipv4Addr> = BTreeSet::new();
         for candidate in self.candidates(fresh) {
             let ip = candidate.ip;
             let (key, path) = candidate.origin.clone();
-            let what = match self.what_is(&candidate, &known) {
+            let (kind, what) = match self.what_is(&candidate, &known) {
                 Found::Known => {
                     if assumed.contains(&ip) {
                         self.listen_as_well(&candidate);
@@ -91,7 +91,7 @@ impl Cluster {
                         pod.name
                     );
                     keys.push(pod);
-                    what
+                    (0, what)
                 }
                 Found::Host => {
                     let name = format!("endpoint-{}", ip.to_string().replace('.', "-"));
@@ -103,14 +103,16 @@ impl Cluster {
                     let host = ExternalHost { name, ip, gateway: None, routes: Vec::new(), listen };
                     self.network.external_hosts.push(host);
                     assumed.insert(ip);
-                    what
+                    (1, what)
                 }
-                Found::Nobody(why) => format!("the endpoint {ip} {why}: nobody answers there"),
+                Found::Nobody(why) => (2, format!("the endpoint {ip} {why}: nobody answers there")),
             };
             known.insert(ip);
-            if said.insert(key.clone()) {
-                problems.push(ClusterProblem::warning(key, FieldFault::new(what).at(path)));
-            }
+            said.entry(kind).or_insert_with(|| (key, path, what, 0)).3 += 1;
+        }
+        for (key, path, what, count) in said.into_values() {
+            let more = if count > 1 { format!("; and {} more", count - 1) } else { String::new() };
+            problems.push(ClusterProblem::warning(key, FieldFault::new(format!("{what}{more}")).at(path)));
         }
         keys
     }

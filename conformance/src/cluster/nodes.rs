@@ -17,6 +17,9 @@ use crate::scenario::{
 /// Prefix length of allocated pod CIDRs (kube-controller-manager's --node-cidr-mask-size).
 const POD_CIDR_PREFIX: u8 = 24;
 
+/// Where pod CIDRs are taken from when the cluster CIDR is exhausted: the shared address space of RFC 6598.
+const RESERVE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+
 impl Cluster {
     pub(super) fn settle_nodes(&mut self, problems: &mut Vec<ClusterProblem>) {
         let mut nodes: Vec<objects::Node> = self.stored.values().filter_map(as_node).cloned().collect();
@@ -75,6 +78,7 @@ impl Cluster {
             }
             cidrs.insert(node.metadata.name.clone(), net);
         }
+        let mut reserve = candidates(RESERVE).into_iter();
         let mut candidates = candidates(cluster_cidr).into_iter();
         for node in nodes {
             if cidrs.contains_key(&node.metadata.name) {
@@ -84,12 +88,8 @@ impl Cluster {
                 cidrs.values().all(|taken| !taken.contains(candidate) && !candidate.contains(taken))
                     && !ips.values().any(|ip| candidate.contains(ip))
             };
-            let Some(net) = candidates.by_ref().find(is_free) else {
-                let fault =
-                    FieldFault::new(format!("the cluster CIDR {cluster_cidr} has no free /24 for this node"));
-                problems.push(ClusterProblem::error(key(node), fault.at("metadata.name")));
-                continue;
-            };
+            // A cluster whose network plugin uses no pod CIDRs may have more nodes than the range has room for.
+            let Some(net) = candidates.by_ref().chain(reserve.by_ref()).find(is_free) else { continue };
             // A Node of a dump keeps what it says: kube-proxy reads it.
             if node.spec.pod_cidr.is_empty() && node.spec.pod_cidrs.is_empty() {
                 node.spec.pod_cidr = net.to_string();

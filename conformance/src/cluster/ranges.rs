@@ -1,6 +1,7 @@
 //! The ranges of a cluster's addresses and ports: as options or the scenario say, or as a dump tells, or else those that
 //! contain the addresses of its objects, or the defaults of kubeadm.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -131,7 +132,7 @@ impl Addresses {
             first_node: objects.iter().find(|one| matches!(one, Object::Node(_))).map(ObjectKey::of),
             nodes: nodes.iter().flat_map(|node| addresses_of(node)).collect(),
             pod_cidrs: nodes.iter().flat_map(|node| pod_cidrs_of(node)).collect(),
-            pods: pods.filter_map(address_of).collect(),
+            pods: pods.filter_map(address_of).chain(addresses_of_endpoints(objects, &nodes)).collect(),
             cluster_ips: objects.iter().filter_map(as_service).flat_map(cluster_ips_of).collect(),
         }
     }
@@ -206,6 +207,15 @@ fn smallest(nets: &[Ipv4Net], prefix_min: u8) -> Option<Ipv4Net> {
         .rev()
         .map(|prefix| Ipv4Net::new_assert(first.addr(), prefix).trunc())
         .find(|range| nets.iter().all(|net| range.contains(net)))
+}
+
+/// Addresses of Pods that only EndpointSlices name; those of nodes are of hostNetwork Pods.
+fn addresses_of_endpoints(objects: &[Object], nodes: &[&Node]) -> Vec<Ipv4Addr> {
+    let of_nodes: BTreeSet<Ipv4Addr> = nodes.iter().flat_map(|node| addresses_of(node)).collect();
+    let slices = objects.iter().filter_map(super::as_slice).flat_map(|slice| &slice.endpoints);
+    let pods = slices.filter(|one| one.target_ref.as_ref().is_some_and(|reference| reference.kind == "Pod"));
+    let addresses = pods.flat_map(|one| &one.addresses).filter_map(|text| text.parse().ok());
+    addresses.filter(|ip| !of_nodes.contains(ip)).collect()
 }
 
 fn addresses_of(node: &Node) -> Vec<Ipv4Addr> {

@@ -60,8 +60,8 @@ impl Server {
     /// True if what was read of a stream so far is answered.
     pub(super) fn is_complete(&self, request: &[u8]) -> bool {
         match self {
-            Self::Identify { .. } => Sizes::is_complete(request),
-            Self::Discard | Self::Echo | Self::Respond { .. } => true,
+            Self::Identify { .. } | Self::Respond { .. } => Sizes::is_complete(request),
+            Self::Discard | Self::Echo => true,
         }
     }
 

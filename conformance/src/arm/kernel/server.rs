@@ -400,7 +400,7 @@ impl Desk {
     fn answer(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         let Some(service) = self.services.get(&connection.server) else { return };
-        if service.page.is_none() && connection.is_waiting() {
+        if connection.is_waiting() {
             return sleep(READ_PAUSE);
         }
         let mut buffer = [0; 4096];
@@ -434,7 +434,7 @@ impl Connection {
     }
 
     fn answer(&mut self, service: &Service) -> io::Result<()> {
-        if service.page.is_none() && !Sizes::is_complete(&self.request) {
+        if !Sizes::is_complete(&self.request) {
             return Ok(());
         }
         let request = std::mem::take(&mut self.request);
