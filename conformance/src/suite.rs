@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 116] = built_in![
+pub const SCENARIOS: [BuiltIn; 126] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -150,6 +150,16 @@ pub const SCENARIOS: [BuiltIn; 116] = built_in![
     "ipvs-health-check-from-vip",
     "ipvs-forward-drop",
     "ipvs-node-port-of-another-host",
+    "ipvs-dead-server-kept",
+    "ipvs-health-check-node-port",
+    "ipvs-host-port",
+    "ipvs-host-port-exposed",
+    "ipvs-load-balancer-local",
+    "ipvs-masquerade-to-node-port",
+    "ipvs-node-without-masquerade",
+    "ipvs-port-clash",
+    "ipvs-port-reuse-dead-pod",
+    "ipvs-port-reuse-stall",
 ];
 
 impl BuiltIn {
