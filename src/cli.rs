@@ -34,7 +34,8 @@ Examples:
       compare simulator and kernel on random clusters
   hairpin render cluster.yaml --node node-1
       the rules of kube-proxy on node-1 for the objects in cluster.yaml
-  kubectl get nodes,pods,services,endpointslices -A -o yaml | hairpin render - --out rules
+  kubectl get nodes,pods,services,endpointslices,endpoints,configmaps -A -o yaml |
+    hairpin render - --out rules
       the rules of every node, in rules/NODE/, with a setup.sh that loads them
   ssh node-1 iptables-save | hairpin render cluster.yaml --node node-1 --diff -
       missing and surplus rules of node-1

@@ -254,6 +254,7 @@ impl Preparation {
         let cluster = cluster?;
         self.check_node_sysctls(&cluster);
         self.check_nodes(&cluster);
+        self.check_listening_pods(&cluster);
         let steps = self.steps(&scenario, &cluster);
         (!has_errors(&self.diagnostics)).then_some((scenario, cluster, steps))
     }
@@ -345,6 +346,15 @@ impl Preparation {
         match problem.severity {
             Severity::Error => diagnostic,
             Severity::Warning => Diagnostic { severity: Severity::Warning, ..diagnostic },
+        }
+    }
+
+    /// Ports of a Pod that is not there yet may be meant for later.
+    fn check_listening_pods(&mut self, cluster: &Cluster) {
+        let missing = cluster.network().pods.keys().filter(|name| cluster.pod(name).is_none());
+        for name in missing.cloned().collect::<Vec<_>>() {
+            let fault = FieldFault::new(format!("no Pod {name} at the start"));
+            self.scenario_warning(&fault.at_key(format!("spec.network.pods.{name}")));
         }
     }
 

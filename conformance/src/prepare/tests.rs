@@ -190,6 +190,8 @@ mistakes! {
     sysctl_values_that_are_none: with_step("set: {pod/web-0: {sysctl: {net.ipv4.ip_default_ttl: 0}}}").replace("  network:\n", "  network:\n    sysctls: {net.ipv4.ip_forward: banana}\n");
     own_routes_that_are_wrong: changed("  network:\n", "  network:\n    nodes:\n      node-1:\n        ipRoutes: [default via 1.2.3.4 table 100, \"10.0.0.0/8 via 192.168.0.1 mtu 1400\", 10.9.0.0/16 dev eth7]\n        ipRules:\n          - from 10.0.0.0/33 lookup 100\n          - \"fwmark 0x1 lookup x\"\n          - from 10.1.0.0/16\n          - 'iif eth0 goto 5'\n          - >-\n            fwmark 1\n            lookup 5 lokup 6\n");
     own_rules_that_are_wrong: changed("  network:\n", "  network:\n    nodes:\n      node-1:\n        iptables: |\n          *filter\n          -A FORWARD -s 10.0.0.1 -j DORP\n          COMMIT\n      nod-2: {iptables: \"\"}\n");
+    ports_of_no_pod: changed("  network:\n", "  network:\n    pods: {a/b/c: {listen: [80]}, web-0: {listen: [0]}}\n");
+    http_that_is_none: with_step("{connect: {from: client, to: \"node/node-1:10256\", http: healthz}, expect: {status: 200}}\n  - {connect: {from: client, to: pod/web-0}, expect: {status: 200}}");
     listen_twice: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, listen: [80, 80/udp, 80/tcp]}");
     gateways_that_are_none: changed("{name: client, ip: 192.168.0.100}", "{name: client, ip: 192.168.0.100, gateway: node/nod-1, routes: [{to: 198.51.100.0/24, via: node/x}]}");
     gateway_in_upper_case: changed("  network:\n", "  network:\n    gateway: None\n");
@@ -225,6 +227,7 @@ oddities! {
     pod_ip_of_a_host: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: other}}\nspec: {{nodeName: node-1}}\nstatus: {{podIP: 192.168.0.100}}\n");
     pod_cidr_twice: format!("{GOOD}---\napiVersion: v1\nkind: Node\nmetadata: {{name: node-2}}\nspec: {{podCIDR: 10.244.1.0/25}}\nstatus: {{addresses: [{{type: InternalIP, address: 192.168.0.12}}]}}\n");
     service_cidr_in_the_nodes_network: changed("  network:\n", "  network:\n    serviceCIDR: 192.168.0.128/25\n").replace("10.96.0.1", "192.168.0.13");
+    ports_of_a_missing_pod: changed("  network:\n", "  network:\n    pods: {wbe-0: {listen: [80]}}\n");
     pod_that_fits_no_node: format!("{GOOD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: picky}}\nspec: {{nodeSelector: {{disk: fast}}}}\n");
 }
 
