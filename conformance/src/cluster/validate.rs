@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use proxy_core::objects::{
-    Endpoints, IntOrString, Object, Pod, Protocol, Service, ServiceAffinity, ServicePort, ServiceType,
-    TrafficPolicy,
+    AddressType, Endpoints, IntOrString, Object, Pod, Protocol, Service, ServiceAffinity, ServicePort,
+    ServiceType, TrafficPolicy,
 };
 
 use super::target::containers;
@@ -24,6 +24,8 @@ impl Cluster {
             match object {
                 Object::Service(service) => faults.service(service),
                 Object::Pod(pod) => faults.pod(pod),
+                // Names are not addresses; kube-proxy ignores such slices.
+                Object::EndpointSlice(slice) if slice.address_type == AddressType::Fqdn => {}
                 Object::EndpointSlice(slice) => {
                     for (index, endpoint) in slice.endpoints.iter().enumerate() {
                         for (nth, address) in endpoint.addresses.iter().enumerate() {
