@@ -70,6 +70,7 @@ pub mod neigh;
 pub mod netfilter;
 pub mod netns;
 pub mod packet;
+pub mod release;
 pub mod route;
 pub mod socket;
 pub mod stack;

@@ -18,6 +18,7 @@ use crate::device::Devices;
 use crate::ids::DeviceId;
 use crate::mutation::Mutation;
 use crate::netfilter::conntrack::ConntrackSettings;
+use crate::release::Release;
 use crate::text::ports::PortRange;
 use crate::time::Duration;
 use device::DeviceValues;
@@ -35,6 +36,7 @@ pub struct Sysctls {
     scalars: ScalarValues,
     devices: DeviceValues,
     rmem_max: u32,
+    release: Release,
     /// Number of changes.
     generation: u64,
 }
@@ -51,6 +53,7 @@ impl Default for Sysctls {
             scalars: ScalarValues::default(),
             devices: DeviceValues::default(),
             rmem_max: RMEM_MAX,
+            release: Release::NEWEST,
             generation: 0,
         }
     }
@@ -169,6 +172,16 @@ impl Sysctls {
     pub(crate) const fn set_rmem_max(&mut self, bytes: u32) {
         self.generation += 1;
         self.rmem_max = bytes;
+    }
+
+    /// The release of Linux whose behaviour the netns has.
+    pub(crate) const fn release(&self) -> Release {
+        self.release
+    }
+
+    pub(crate) const fn set_release(&mut self, release: Release) {
+        self.generation += 1;
+        self.release = release;
     }
 
     /// The sysctls that a new netns takes from the initial one, with Linux's defaults. `neigh.default` exists in the initial

@@ -22,6 +22,7 @@ use crate::draws::Draws;
 use crate::ids::{DeviceId, FlowId, NetnsId};
 use crate::link::Link;
 use crate::netns::Netns;
+use crate::release::Release;
 use crate::stack;
 use crate::sysctl::Sysctls;
 use crate::time::{Duration, Instant};
@@ -62,6 +63,7 @@ pub struct World {
     /// How long a system call takes that sends something.
     call_duration: Duration,
     rmem_max: u32,
+    release: Release,
     /// The netns that have virtual services.
     with_ipvs: Vec<NetnsId>,
 }
@@ -83,6 +85,7 @@ impl World {
             timer_wheel: None,
             call_duration: Duration::ZERO,
             rmem_max: Sysctls::default().rmem_max(),
+            release: Release::NEWEST,
             with_ipvs: Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ impl World {
             timer_wheel: self.timer_wheel,
             call_duration: self.call_duration,
             rmem_max: self.rmem_max,
+            release: self.release,
             with_ipvs: self.with_ipvs.clone(),
         }
     }
@@ -134,6 +138,12 @@ impl World {
     pub fn set_rmem_max(&mut self, bytes: u32) {
         self.rmem_max = bytes;
         self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).sysctls.set_rmem_max(bytes));
+    }
+
+    /// From now on, all netns behave like that release of Linux; until then, like [`Release::NEWEST`].
+    pub fn set_release(&mut self, release: Release) {
+        self.release = release;
+        self.netns.iter_mut().for_each(|netns| Arc::make_mut(netns).sysctls.set_release(release));
     }
 
     /// The trace recorded so far, and the packet ledger.

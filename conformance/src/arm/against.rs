@@ -400,6 +400,9 @@ impl Arm for &mut PairedArm {
         if let Some(wheel) = self.kernel.timer_wheel() {
             self.sim.set_timer_wheel(wheel);
         }
+        if let Some(release) = KernelArm::release() {
+            self.sim.set_release(release);
+        }
         if let Some(bytes) = KernelArm::rmem_max() {
             self.sim.set_rmem_max(bytes);
         }

@@ -102,6 +102,8 @@ fn persistence_step(lab: &mut Lab, row: &Value, step: &Value) {
             lab.client(Packet { transport: Transport::Tcp(flags("A")), ..packet });
         }
     }
+    // The listing is that of another process.
+    lab.sleep(Duration::from_micros(1));
     if let Some(listing) = step["list"].as_str() {
         let mut listed = listed_servers(listing);
         // The UDP service of the lab is of no interest here.

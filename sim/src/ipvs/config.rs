@@ -140,13 +140,13 @@ impl Ipvs {
         Ok(())
     }
 
-    /// Puts a server that no service lists any more into the trash. With `expire_nodest_conn`, its connections end now
-    /// (`__ip_vs_del_dest`, `ip_vs_expire_nodest_conn_flush`).
+    /// Puts a server that no service lists any more into the trash. With `expire_nodest_conn`, its connections end soon,
+    /// unless it returns before (`__ip_vs_del_dest`, `ip_vs_enqueue_expire_nodest_conns`).
     fn discard(&mut self, clock: Clock, id: ServerId) {
         self.servers[id].is_available = false;
         self.trash.add(clock, id);
         if self.settings.expire_nodest_conn {
-            self.expire_nodest_connections(clock);
+            self.trash.flush_after.get_or_insert(clock.now);
         }
     }
 

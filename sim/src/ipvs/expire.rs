@@ -21,6 +21,9 @@ pub(super) struct Trash {
     servers: Vec<Trashed>,
     /// The next check, while there are any.
     check_at: Option<Instant>,
+    /// The connections of deleted servers end after this instant. A work queue does it, so a server that the same command of
+    /// ipvsadm deletes and adds again keeps its connections.
+    pub(super) flush_after: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,7 @@ impl Ipvs {
     pub fn is_due(&self, now: Instant) -> bool {
         self.connections.next_expiry().is_some_and(|at| at <= now)
             || self.trash.check_at.is_some_and(|at| at <= now)
+            || self.trash.flush_after.is_some_and(|at| at < now)
     }
 
     /// A connection that ended, and whose conntrack entry ends with it. The entry has the addresses of client and service as
@@ -61,6 +65,9 @@ impl Ipvs {
     /// Ends everything whose time has come by now: connections, templates, deleted servers. Every other function that takes
     /// a clock does this first.
     pub fn expire(&mut self, clock: Clock) {
+        if let Some(at) = self.trash.flush_after.take_if(|at| *at < clock.now) {
+            self.expire_nodest_connections(clock.at(at));
+        }
         while let Some((at, id)) = self.connections.next_expired(clock.now) {
             self.empty_trash(clock, at);
             self.connection_expired(clock.at(at), id);
@@ -116,7 +123,7 @@ impl Ipvs {
     }
 
     /// Ends connections whose server was deleted (`ip_vs_expire_nodest_conn_flush`, net/netfilter/ipvs/ip_vs_conn.c).
-    pub(super) fn expire_nodest_connections(&mut self, clock: Clock) {
+    fn expire_nodest_connections(&mut self, clock: Clock) {
         let orphans: Vec<ConnectionId> = self
             .connections
             .iter()

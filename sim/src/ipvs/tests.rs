@@ -229,6 +229,28 @@ fn deleted_servers_are_forgotten() {
     }
 }
 
+/// Linux: `ip_vs_enqueue_expire_nodest_conns`: a work queue ends the connections of servers that are still deleted then.
+#[test]
+fn a_server_that_returns_at_once_keeps_its_connections() {
+    let later = Clock::exact(Instant::START + Duration::from_millis(1));
+    for (returns, expected) in [(true, 1), (false, 0)] {
+        let mut ipvs = Ipvs::default();
+        ipvs.settings.expire_nodest_conn = true;
+        let vip = key(Protocol::Tcp, VIP);
+        service(&mut ipvs, spec(vip, SchedulerKind::Rr), &["10.244.0.1:80"]);
+        input(&mut ipvs, &syn(CLIENT, VIP)).unwrap();
+        ipvs.delete_server(clock(), vip, addr("10.244.0.1:80")).unwrap();
+        if returns {
+            ipvs.add_server(clock(), vip, server("10.244.0.1:80")).unwrap();
+        }
+        ipvs.expire(clock());
+        assert_eq!(ipvs.connections().iter().count(), 1, "the work has not run yet");
+        assert!(ipvs.is_due(later.now));
+        ipvs.expire(later);
+        assert_eq!(ipvs.connections().iter().count(), expected, "returns: {returns}");
+    }
+}
+
 #[test]
 fn the_power_of_two_choices_takes_the_less_loaded_server() {
     let mut ipvs = Ipvs::default();

@@ -1,5 +1,6 @@
 //! Sysctls that sockets use.
 
+use crate::release::{Change, Release};
 use crate::sysctl::{CongestionControl, Setting, Sysctls, TcpRmem};
 use crate::time::Duration;
 
@@ -11,8 +12,11 @@ pub struct SocketSettings {
     pub ephemeral_ports: (u16, u16),
     /// `tcp_syn_retries`: number of SYN retransmissions with growing intervals.
     pub tcp_syn_retries: u8,
-    /// `tcp_syn_linear_timeouts`: number of SYN retransmissions at constant intervals before that (since 6.5).
+    /// `tcp_syn_linear_timeouts`: number of SYN retransmissions at constant intervals before that; see
+    /// [`Change::LinearSynTimeouts`].
     pub tcp_syn_linear_timeouts: u8,
+    /// The release of Linux.
+    pub release: Release,
     /// `tcp_synack_retries`: number of SYN|ACK retransmissions.
     pub tcp_synack_retries: u8,
     /// `tcp_retrans_collapse`: retransmissions include data written later, if it fits.
@@ -41,6 +45,8 @@ impl SocketSettings {
         Self {
             ephemeral_ports: sysctls.ip_local_port_range(),
             tcp_syn_retries: count(Setting::TcpSynRetries),
+            tcp_syn_linear_timeouts: linear_timeouts(sysctls.release()),
+            release: sysctls.release(),
             tcp_synack_retries: count(Setting::TcpSynackRetries),
             tcp_retrans_collapse: sysctls.value(Setting::TcpRetransCollapse) != 0,
             tcp_retries2: count(Setting::TcpRetries2),
@@ -54,12 +60,17 @@ impl SocketSettings {
     }
 }
 
+fn linear_timeouts(release: Release) -> u8 {
+    if release.has(Change::LinearSynTimeouts) { 4 } else { 0 }
+}
+
 impl Default for SocketSettings {
     fn default() -> Self {
         Self {
             ephemeral_ports: (32768, 60999),
             tcp_syn_retries: 6,
-            tcp_syn_linear_timeouts: 4,
+            tcp_syn_linear_timeouts: linear_timeouts(Release::NEWEST),
+            release: Release::NEWEST,
             tcp_synack_retries: 5,
             tcp_retrans_collapse: true,
             tcp_retries2: 15,

@@ -107,8 +107,10 @@ impl World {
             ns.icmp_limit.set_wheel(wheel);
             ns.timer_wheel = Some(wheel);
         }
-        let rmem_max = self.rmem_max;
-        self.netns_mut(id).sysctls.set_rmem_max(rmem_max);
+        let (rmem_max, release) = (self.rmem_max, self.release);
+        let sysctls = &mut self.netns_mut(id).sysctls;
+        sysctls.set_rmem_max(rmem_max);
+        sysctls.set_release(release);
         let lo = self.netns_mut(id).devices.add("lo", MacAddr::ZERO, LOOPBACK_MTU, DeviceKind::Loopback);
         let loopback = Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8);
         self.add_address(id, lo, loopback).expect("a new loopback has no address");

@@ -62,13 +62,17 @@ pub fn delete(netns: &LabNetns, entry: &ConntrackObservation) -> Result<(), LabE
     ]
     .map(ToOwned::to_owned);
     match netns.run("conntrack", &args.each_ref().map(String::as_str), b"") {
-        Err(LabError::Tool(ToolError::Failed { message, .. })) if message.contains(NONE_DELETED) => Ok(()),
+        Err(LabError::Tool(ToolError::Failed { message, .. })) if is_gone(&message) => Ok(()),
         result => result.map(drop),
     }
 }
 
-/// What the tool says if there is no such entry.
-const NONE_DELETED: &str = "0 flow entries have been deleted";
+/// True if the tool says that there is no such entry, or that it went between listing and deletion.
+fn is_gone(message: &str) -> bool {
+    ["0 flow entries have been deleted", "such conntrack doesn't exist"]
+        .iter()
+        .any(|said| message.contains(said))
+}
 
 /// Parses a line such as `ipv4 2 tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… sport=… dport=…
 /// [ASSURED] mark=0`; an error names the expected field. `None` for unsupported protocols.

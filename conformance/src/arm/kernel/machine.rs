@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::utsname::uname;
 use proxy_core::generator::Generator;
 use proxy_core::load::Load;
 use proxy_core::objects::Protocol;
@@ -46,6 +47,7 @@ use crate::result::{ArmKind, Recording};
 use crate::scenario::LinkState;
 use crate::shares::Distribution;
 use crate::topology::{DownEnds, ListenerPlan, Topology, TopologyChange};
+use sim::release::Release;
 use sim::timer_wheel::TimerWheel;
 use sim::wire::Ethernet;
 
@@ -143,6 +145,11 @@ impl KernelArm {
     /// The kernel's timer wheel, for a world that started with the clocks of the lab.
     pub(crate) fn timer_wheel(&self) -> Option<TimerWheel> {
         ticks::timer_wheel(self.elapsed())
+    }
+
+    /// The release of the running kernel. `None` if it has another form than Linux's own.
+    pub(crate) fn release() -> Option<Release> {
+        uname().ok()?.release().to_str()?.parse().ok()
     }
 
     /// The largest receive buffer that an application may request, in bytes. `None` if the kernel does not report it:

@@ -12,6 +12,7 @@ use sim::arrivals::Arrival;
 use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::hook::Family;
 use sim::ids::NetnsId;
+use sim::release::Release;
 use sim::time::Instant;
 use sim::timer_wheel::TimerWheel;
 use sim::trace::{DeviceEvent, Event, Kept, Level, TraceEvent};
@@ -367,6 +368,11 @@ impl SimArm {
     /// From here on, timers expire on the ticks of such a kernel.
     pub(crate) fn set_timer_wheel(&mut self, wheel: TimerWheel) {
         self.world.set_timer_wheel(wheel);
+    }
+
+    /// From here on, all nodes behave like that release of Linux.
+    pub(crate) fn set_release(&mut self, release: Release) {
+        self.world.set_release(release);
     }
 
     /// From here on, `net.core.rmem_max` has this value, in bytes.

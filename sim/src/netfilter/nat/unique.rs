@@ -7,6 +7,7 @@ use crate::ids::EntryId;
 use crate::mutation::Mutation;
 use crate::netfilter::EvalCtx;
 use crate::netfilter::conntrack::{Conntrack, Entry, allows_clash};
+use crate::release::Change;
 use crate::time::Instant;
 use crate::tuple::{Direction, Tuple};
 use crate::wire::protocol;
@@ -15,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Candidates in the first round (`NF_NAT_MAX_ATTEMPTS`).
 const MAX_ATTEMPTS: u32 = 128;
-/// The last candidates of a round, for which old flows are evicted (`NF_NAT_HARDER_THRESH`). Since Linux 6.7.
+/// The last candidates of a round, for which old flows are evicted (`NF_NAT_HARDER_THRESH`).
 const HARDER_THRESHOLD: u32 = MAX_ATTEMPTS / 4;
 /// The search ends after a round with fewer candidates.
 const MIN_ATTEMPTS: u32 = 16;
@@ -88,7 +89,8 @@ fn is_used_harder(ctx: &mut EvalCtx, tuple: &Tuple, id: EntryId, attempts_left: 
     let Some(reply) = tuple.reply() else { return false };
     let own = ctx.conntrack.entry(id).and_then(Entry::tcp);
     let is_syn = own.is_some_and(|track| track.state() == TcpState::SynSent);
-    if attempts_left > HARDER_THRESHOLD || tuple.protocol != protocol::TCP || !is_syn {
+    let is_late = attempts_left <= HARDER_THRESHOLD && ctx.sysctls.release().has(Change::FlowsGiveUpPorts);
+    if !is_late || tuple.protocol != protocol::TCP || !is_syn {
         return ctx.conntrack.is_tuple_taken(&reply, id, now);
     }
     let Some((old, direction)) = ctx.conntrack.find(&reply, now) else { return false };

@@ -10,6 +10,7 @@ use super::send::{Acked as SegmentsAcked, Nagle};
 use super::seq::Seq;
 use crate::drop_reason::DropReason;
 use crate::ids::TimerKind;
+use crate::release::Change;
 use crate::socket::SocketIo;
 use crate::time::{Duration, Instant};
 use crate::wire::TcpFlags;
@@ -45,7 +46,8 @@ impl Connection {
             }
             // The payload of such a segment may still be new.
             AckResult::Old => Ok(()),
-            // RFC 5961 §5.2. In ESTABLISHED, Linux did not answer ACKs of unsent data before 6.18.
+            AckResult::Unsent if !io.settings.release.has(Change::UnsentAckIsAnswered) => Err(rejected),
+            // RFC 5961 §5.2.
             AckResult::TooOld | AckResult::Unsent => {
                 self.send_challenge_ack(io);
                 Err(rejected)

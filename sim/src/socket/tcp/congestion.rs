@@ -112,7 +112,7 @@ impl Congestion {
         }
     }
 
-    /// True if another segment may be sent (`tcp_cwnd_test`). Since 6.10 this holds for a FIN as well.
+    /// True if another segment may be sent (`tcp_cwnd_test`).
     pub(super) const fn has_room(&self, in_flight: u32) -> bool {
         in_flight < self.window
     }

@@ -11,6 +11,7 @@ use super::send::Send;
 use super::seq::Seq;
 use super::{TIMESTAMPS_LEN, initial_window};
 use crate::ids::{FlowId, PacketId, SocketId, TimerKind};
+use crate::release::Change;
 use crate::socket::dst_cache::DstCache;
 use crate::socket::flow::{Client, Flows, Pending};
 use crate::socket::icmp::Message;
@@ -455,7 +456,9 @@ impl Connection {
     }
 
     fn write(&mut self, io: &mut SocketIo<'_, '_>, bytes: &[u8]) {
-        self.snd.write(bytes);
+        let is_filled = io.settings.release.has(Change::SegmentsAreFilled);
+        let buffer_size = (!is_filled).then(|| self.mss());
+        self.snd.write(bytes, buffer_size);
         self.called_at = io.cx.now;
         self.push(io);
     }

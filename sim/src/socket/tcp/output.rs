@@ -10,6 +10,7 @@ use super::seq::Seq;
 use super::{HEADERS_LEN, MIN_SND_MSS, Sender, TIMESTAMPS_LEN, timestamp};
 use crate::ids::TimerKind;
 use crate::packet::Owner;
+use crate::release::Change;
 use crate::socket::SocketIo;
 use crate::time::Duration;
 use crate::wire::{Ecn, TcpFlags};
@@ -70,8 +71,9 @@ impl Connection {
         let mss = self.mss();
         let mut count = 0;
         let mut in_flight = self.snd.packets_in_flight();
-        while self.congestion.has_room(in_flight)
-            && let Some((seq, end)) = self.snd.next_segment(mss, Nagle::On)
+        let fin_waits = io.settings.release.has(Change::FinWaitsForWindow);
+        while let Some((seq, end)) = self.snd.next_segment(mss, Nagle::On)
+            && (self.congestion.has_room(in_flight) || (!fin_waits && self.snd.covers_fin(end)))
         {
             in_flight += 1;
             count += 1;

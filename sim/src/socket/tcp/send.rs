@@ -29,6 +29,9 @@ pub(super) struct Send {
     /// Written and unacknowledged data; the first byte has sequence number `first`.
     bytes: VecDeque<u8>,
     first: Seq,
+    /// Where the last write begins, and how many of its bytes each buffer holds, if a segment never has bytes of two buffers
+    /// (before [`crate::release::Change::SegmentsAreFilled`]).
+    buffers: Option<(Seq, u32)>,
     /// A FIN follows the data.
     has_fin: bool,
     /// Sent and unacknowledged segments, in order (`tcp_rtx_queue`).
@@ -75,6 +78,7 @@ impl Send {
             bytes: VecDeque::new(),
             // The SYN occupies the first number; data follows.
             first: Seq(isn.0.wrapping_add(1)),
+            buffers: None,
             has_fin: false,
             in_flight: VecDeque::new(),
         }
@@ -88,8 +92,10 @@ impl Send {
         (self.snd_wscale, self.mss) = (snd_wscale, mss);
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    /// Appends data. `buffer_size` is the size of the buffers that limit segments, if any.
+    pub(super) fn write(&mut self, bytes: &[u8], buffer_size: Option<u32>) {
         debug_assert!(!self.has_fin, "nothing is written after close");
+        self.buffers = buffer_size.map(|size| (self.end_of_bytes(), size));
         self.bytes.extend(bytes);
     }
 
@@ -137,13 +143,22 @@ impl Send {
             return None;
         }
         let bytes_left = self.end_of_bytes() - start;
-        let is_last = bytes_left <= mss;
-        let end = start + bytes_left.min(mss) + u32::from(is_last && self.has_fin);
+        let most = mss.min(self.left_in_buffer());
+        let is_last = bytes_left <= most;
+        let end = start + bytes_left.min(most) + u32::from(is_last && self.has_fin);
         let fits = end - start <= self.window_left();
         // Minshall: at most one small segment in flight.
         let is_small_in_flight = self.snd_sml.is_after(self.snd_una) && !self.snd_sml.is_after(self.snd_nxt);
         let is_held = bytes_left < mss && !self.has_fin && is_small_in_flight && !self.in_flight.is_empty();
         (fits && (nagle == Nagle::Off || !is_held)).then_some((start, end))
+    }
+
+    /// Bytes from the next one to be sent to the end of its buffer.
+    fn left_in_buffer(&self) -> u32 {
+        match self.buffers {
+            Some((begin, size)) if !self.snd_nxt.is_before(begin) => size - (self.snd_nxt - begin) % size,
+            Some(_) | None => u32::MAX,
+        }
     }
 
     /// Room in the peer's window beyond the flight.

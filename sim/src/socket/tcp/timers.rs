@@ -51,7 +51,6 @@ impl Connection {
         self.retransmits += u32::from(!is_probe);
         self.retransmit(io, 0);
         self.retrans_stamp.get_or_insert(io.cx.now);
-        // Since 6.5 the first intervals between SYNs are equal.
         let is_linear = self.state == State::SynSent
             && self.retransmits <= u32::from(io.settings.tcp_syn_linear_timeouts);
         if !is_linear {
