@@ -37,8 +37,11 @@ const fn row(place: Place, name: &'static str, value: &'static str, reason: &'st
     LabSetting { place, name, value, reason }
 }
 
+/// What clients and servers of a lab ask for as their send buffers, in bytes.
+pub(crate) const SEND_BUFFER: usize = 212_992;
+
 /// All settings.
-pub const LAB_SETTINGS: [LabSetting; 15] = [
+pub const LAB_SETTINGS: [LabSetting; 16] = [
     // Timers of less than 64 ticks are exact to the tick, longer ones are not (kernel/time/timer.c). With the default, the
     // last SYN and the failure of the resolution coincide.
     row(
@@ -103,6 +106,13 @@ pub const LAB_SETTINGS: [LabSetting; 15] = [
         "gso_max_segs of devices",
         "1",
         "a capture shows segments as TCP passes them to a device, not as the device divides them",
+    ),
+    // tcp(7): the kernel doubles what a program asks for, which is the default of `net.core.wmem_max`.
+    row(
+        Place::Other,
+        "send buffer of programs",
+        "425984",
+        "a program writes a request or an answer at once, so only its last segment is pushed",
     ),
     row(
         Place::Other,

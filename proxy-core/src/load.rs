@@ -75,6 +75,16 @@ impl Ensure {
         }
     }
 
+    /// The command that succeeds if a jump exists: `iptables -t nat -C PREROUTING RULE`. `None` for what cannot be created twice.
+    pub fn check(&self) -> Option<String> {
+        match self {
+            Self::Jump { table, from, rule, .. } => {
+                Some(format!("{} -t {table} -C {from} {rule}", self.program()))
+            }
+            Self::Chain { .. } | Self::Device { .. } => None,
+        }
+    }
+
     /// The program: `iptables`, `ip6tables` or `ip`.
     pub const fn program(&self) -> &'static str {
         match self {

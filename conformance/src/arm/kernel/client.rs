@@ -22,6 +22,7 @@ use thiserror::Error;
 use super::lab::{LabError, LabNetns};
 use super::prompt::Prompt;
 use crate::observation::Transport;
+use crate::settings;
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,9 @@ pub(super) fn exchange(
 fn open(kind: SockType, protocol: SockProtocol, port: Option<u16>) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, kind, flags, protocol)?;
+    if kind == SockType::Stream {
+        setsockopt(&socket, sockopt::SndBuf, &settings::SEND_BUFFER)?;
+    }
     if let Some(port) = port {
         // Allows binding a port whose last connection is in TIME_WAIT (socket(7)).
         setsockopt(&socket, sockopt::ReuseAddr, &true)?;

@@ -9,12 +9,19 @@ use crate::arm::ArmError;
 use crate::backend::Backend;
 
 /// Loads a list. Consecutive items for the same tool are one input, because starting a process takes longer than most of
-/// its work.
+/// its work. A node with rules of its own may have some of the chains and jumps.
 ///
 /// # Errors
 /// The tool's error message.
-pub(super) fn load(netns: &LabNetns, backend: Backend, list: &[Load]) -> Result<(), ArmError> {
-    let mut batch = Batch { netns, backend, sysctls: Vec::new(), rules: RestoreInput::default() };
+pub(super) fn load(
+    netns: &LabNetns,
+    backend: Backend,
+    has_own_rules: bool,
+    list: &[Load],
+) -> Result<(), ArmError> {
+    let rules =
+        if has_own_rules { RestoreInput::beside(&backend.save(netns)?) } else { RestoreInput::default() };
+    let mut batch = Batch { netns, backend, sysctls: Vec::new(), rules };
     for item in list {
         batch.add(item)?;
     }
@@ -115,7 +122,7 @@ mod tests {
         let lab = pair();
         for (node, backend) in [("a", Backend::Legacy), ("b", Backend::Nft)] {
             let netns = lab.netns(node);
-            load(netns, backend, &list).expect("it is loaded");
+            load(netns, backend, false, &list).expect("it is loaded");
             let rules = backend.save(netns).expect("the rules");
             assert!(rules.contains("-A SERVICES -m set --match-set vips dst -j ACCEPT"), "{rules}");
             let addresses = netns.run("ip", &["address", "show", "dev", "lo"], b"").expect("the addresses");

@@ -396,7 +396,12 @@ impl Arm for KernelArm {
     }
 
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
-        load::load(self.node(node)?, self.backend, load)
+        let has_own_rules = self
+            .topology
+            .netns
+            .iter()
+            .any(|(name, plan)| name.to_string() == node && plan.own.iptables.is_some());
+        load::load(self.node(node)?, self.backend, has_own_rules, load)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {

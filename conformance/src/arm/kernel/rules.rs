@@ -71,25 +71,47 @@ pub(super) fn own_routes(netns: &LabNetns, own: &NodeNetwork) -> Result<(), LabE
     netns.run("ip", &["-4", "-batch", "-"], input.as_bytes()).map(drop)
 }
 
-/// Input of `iptables-restore --noflush` for a node with empty tables. Consecutive chains, jumps and texts are merged
-/// into one input, because starting a process takes longer than most of its work.
+/// Input of `iptables-restore --noflush`. Consecutive chains, jumps and texts are merged into one input, because starting a
+/// process takes longer than most of its work.
 #[derive(Debug, Default)]
 pub(super) struct RestoreInput {
     text: String,
     open: Option<Table>,
-    made: BTreeSet<(Table, &'static str)>,
+    /// The chains that exist, and what follows `-A` in rules that existed before.
+    chains: BTreeSet<(String, String)>,
+    rules: BTreeSet<(String, String)>,
 }
 
 impl RestoreInput {
-    /// Creates a chain, once, or a jump.
+    /// For a node that has the rules in this output of `iptables-save`.
+    pub(super) fn beside(saved: &str) -> Self {
+        let mut input = Self::default();
+        let mut table = "";
+        for line in saved.lines() {
+            if let Some(name) = line.strip_prefix('*') {
+                table = name;
+            } else if let Some((chain, _)) = line.strip_prefix(':').and_then(|rest| rest.split_once(' ')) {
+                input.chains.insert((table.to_owned(), chain.to_owned()));
+            } else if let Some((_, rule)) = line.split_once("-A ") {
+                input.rules.insert((table.to_owned(), rule.to_owned()));
+            }
+        }
+        input
+    }
+
+    /// Creates a chain or a jump, unless it exists.
     pub(super) fn ensure(&mut self, ensure: &Ensure) {
         match ensure {
             Ensure::Chain { table, chain, .. } => {
-                if self.made.insert((*table, chain)) {
+                if self.chains.insert((table.to_string(), (*chain).to_owned())) {
                     self.line(*table, &format!("-N {chain}"));
                 }
             }
-            Ensure::Jump { table, from, rule, .. } => self.line(*table, &format!("-I {from} {rule}")),
+            Ensure::Jump { table, from, rule, .. } => {
+                if !self.rules.contains(&(table.to_string(), format!("{from} {rule}"))) {
+                    self.line(*table, &format!("-I {from} {rule}"));
+                }
+            }
             Ensure::Device { .. } => unreachable!("a device is not a rule"),
         }
     }
@@ -153,5 +175,16 @@ mod tests {
         assert_eq!(input.take(), "");
         input.ensure(&chain(Table::Filter, "A"));
         assert_eq!(input.take(), "", "the chain exists");
+        let saved = "*filter\n:INPUT ACCEPT [0:0]\n:A - [0:0]\n[0:0] -A INPUT -m comment --comment \"a b\" -j A\nCOMMIT\n";
+        let mut input = RestoreInput::beside(saved);
+        for ensure in [
+            chain(Table::Filter, "A"),
+            jump("INPUT", "-m comment --comment \"a b\" -j A"),
+            jump("FORWARD", "-j A"),
+            chain(Table::Nat, "A"),
+        ] {
+            input.ensure(&ensure);
+        }
+        assert_eq!(input.take(), "*filter\n-I FORWARD -j A\nCOMMIT\n*nat\n-N A\nCOMMIT\n");
     }
 }

@@ -28,6 +28,7 @@ use super::unread::{READ_PATIENCE, READ_PAUSE};
 use crate::dns::Zone;
 use crate::http::Page;
 use crate::observation::Transport;
+use crate::settings;
 
 /// A listening port of a node, Pod or host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +246,8 @@ fn when_free(open: impl Fn() -> io::Result<Socket>) -> io::Result<Socket> {
 
 fn open_tcp(address: SocketAddrV4) -> io::Result<Socket> {
     let listener = TcpListener::bind(address)?;
+    // Accepted connections inherit it. A short buffer would take a part of an answer only.
+    setsockopt(&listener, sockopt::SndBuf, &settings::SEND_BUFFER)?;
     listener.set_nonblocking(true)?;
     Ok(Socket::Tcp(listener))
 }
