@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 126] = built_in![
+pub const SCENARIOS: [BuiltIn; 127] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -61,6 +61,7 @@ pub const SCENARIOS: [BuiltIn; 126] = built_in![
     "own-rules",
     "own-rules-of-plugins",
     "tcp-mss-lowered",
+    "tcp-mss-odd-offset",
     "path-mtu-black-hole",
     "path-mtu-discovery",
     "payload-sizes",
