@@ -63,7 +63,8 @@ pub(crate) fn scenario(cni: &str, steps: &str, objects: &str) -> Source {
     Source { name: "small.yaml".into(), text }
 }
 
-/// A Service `gone` with this many endpoints that do not exist, behind a NodePort.
+/// A Service `gone` with this many endpoints that do not exist, behind a NodePort. They belong to no known network, else Pods or
+/// hosts would be assumed for them.
 pub(crate) fn unreachable_endpoints(node_port: u16, count: usize) -> String {
     let mut text = format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: gone}}\n\
@@ -73,8 +74,8 @@ pub(crate) fn unreachable_endpoints(node_port: u16, count: usize) -> String {
          ports: [{{port: 80, protocol: TCP, name: ''}}]\nendpoints:\n"
     );
     for index in 0..count {
-        let (high, low) = (100 + index / 250, 2 + index % 250);
-        let _ = writeln!(text, "- {{addresses: [10.244.{high}.{low}], nodeName: node-1}}");
+        let (high, low) = (index / 250, 2 + index % 250);
+        let _ = writeln!(text, "- {{addresses: [100.64.{high}.{low}]}}");
     }
     text
 }
