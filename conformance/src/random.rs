@@ -16,11 +16,11 @@ pub use shrink::{Shrunk, shrink};
 pub use strategy::{WorldTree, generate};
 pub use world::{
     DetectLocal, ExternalIp, Ingress, RandomAddress, RandomDestination, RandomEnd, RandomEndpoint,
-    RandomEvent, RandomEventKind, RandomGateway, RandomHost, RandomIpvs, RandomLine, RandomLoss, RandomMtu,
-    RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket, RandomParty, RandomPieces,
-    RandomPiecesKind, RandomPod, RandomPolicy, RandomPort, RandomProxy, RandomRoute, RandomRouting,
-    RandomSecond, RandomSecondAddress, RandomService, RandomSetting, RandomSourceRanges, RandomStep,
-    RandomSysctl, RandomWait, RandomWorld, ServiceKind, TargetPort, Time,
+    RandomEvent, RandomEventKind, RandomGateway, RandomHost, RandomIpvs, RandomKept, RandomKeptAction,
+    RandomLine, RandomLoss, RandomMtu, RandomNextHop, RandomNode, RandomNodePortAddresses, RandomPacket,
+    RandomParty, RandomPieces, RandomPiecesKind, RandomPod, RandomPolicy, RandomPort, RandomProxy,
+    RandomRoute, RandomRouting, RandomSecond, RandomSecondAddress, RandomService, RandomSetting,
+    RandomSourceRanges, RandomStep, RandomSysctl, RandomWait, RandomWorld, ServiceKind, TargetPort, Time,
 };
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Alternatives are ordered from plain to unusual, because values shrink towards the first.
 
 mod events;
+mod kept;
 mod script;
 
 use proptest::array;
@@ -147,10 +148,11 @@ fn world(time: Time) -> BoxedStrategy<RandomWorld> {
         weighted(0.1, events::policy()),
         weighted(0.2, events::events()),
         weighted(0.08, events::waits()),
+        weighted(0.12, vec(kept::kept(), 1..=2)),
     );
     (things, network, later)
         .prop_map(move |(things, network, later)| {
-            let (loss, second, mtu, pieces, policy, events, waits) = later;
+            let (loss, second, mtu, pieces, policy, events, waits, kept) = later;
             let (steps, services, pods, (client, far, near, router)) = things;
             let (proxy, sysctls, cni, is_hairpin, gateway, nodes) = network;
             RandomWorld {
@@ -173,6 +175,7 @@ fn world(time: Time) -> BoxedStrategy<RandomWorld> {
                 waits: waits.unwrap_or_default(),
                 time,
                 ipvs: None,
+                kept: kept.unwrap_or_default(),
             }
         })
         .boxed()

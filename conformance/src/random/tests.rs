@@ -142,6 +142,10 @@ fn nothing_is_left_undrawn() {
         "to: 172.31.0.11:3000",
         "net.ipv4.conf.eth1.rp_filter",
         "loss: 1/16",
+        "keep: kept-0",
+        "keep: kept-1",
+        "continue: kept-0",
+        "close: kept-0",
         "loss: 1/2",
         "mtu: 1300",
         "mtu: 576",
@@ -198,12 +202,15 @@ fn worlds_have_enough_of_everything() {
         is_event(|kind| matches!(kind, RandomEventKind::Join(..))),
         is_event(|kind| matches!(kind, RandomEventKind::Leave(_))),
     );
-    let rows: [(&str, Holds<'_>, usize); 27] = [
+    let rows: [(&str, Holds<'_>, usize); 30] = [
         ("ends of links that go down", &is_end, 40),
         ("nodes that join", &is_join, 14),
         ("nodes that leave", &is_leave, 14),
         ("policy routing", &|world| world.policy.is_some(), 30),
         ("waits that cross default timeouts", &|world| !world.waits.is_empty(), 22),
+        ("connections that stay open", &|world| world.text("world").contains("keep: kept-"), 38),
+        ("requests on open connections", &|world| world.text("world").contains("continue: kept-"), 33),
+        ("open connections that are closed", &|world| world.text("world").contains("close: kept-"), 20),
         ("nodes with addresses on several devices", &|world| world.second.is_some(), 36),
         (
             "routes to a second network over another node",

@@ -45,6 +45,8 @@ pub struct RandomWorld {
     pub events: Vec<RandomEvent>,
     /// Waits between the steps that cross timeouts of conntrack.
     pub waits: Vec<RandomWait>,
+    /// Connections that stay open over several steps.
+    pub kept: Vec<RandomKept>,
     /// How waits pass.
     pub time: Time,
     /// In IPVS mode, its settings; `None` in iptables mode.
@@ -129,6 +131,32 @@ pub struct RandomIpvs {
     pub timeouts: Option<[&'static str; 3]>,
     /// A sysctl of every node, set after kube-proxy has started.
     pub sysctl: Option<RandomSysctl>,
+}
+
+/// Connections that stay open over several steps. Those on links that lose a share of their frames are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RandomKept {
+    /// The client.
+    pub from: RandomParty,
+    /// The destination.
+    pub to: RandomDestination,
+    /// The protocol, if the destination does not determine it.
+    pub protocol: Protocol,
+    /// The number of connections.
+    pub count: u8,
+    /// They are opened before the step with this index, or after all steps if there are fewer.
+    pub begin: u8,
+    /// What is done with them, each so many steps later than what is before it.
+    pub later: Vec<(u8, RandomKeptAction)>,
+}
+
+/// What a step does with connections that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RandomKeptAction {
+    /// Another request on each.
+    Send,
+    /// They are closed.
+    Close,
 }
 
 /// Addresses of nodes on a second device. NodePorts and closed ports of such a node are reached by them.

@@ -1,6 +1,8 @@
 //! Steps of a random world. Steps change what exists, so a step that would refer to a deleted object refers to another
 //! of the same kind, or is omitted if there is none.
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
@@ -31,6 +33,7 @@ pub(super) fn print(world: &RandomWorld) -> Vec<Value> {
         pods: taken(&world.pods),
         services: taken(&world.services),
         lossy: None,
+        open: Vec::new(),
     };
     let mut steps: Vec<Value> = world.second_sysctls().into_iter().collect();
     steps.extend(
@@ -99,6 +102,8 @@ struct Printer<'a> {
     /// lost earlier: no link changes, because frames are compared again when none is lost any more, no source port is
     /// used twice, and redirects stay off.
     lossy: Option<String>,
+    /// Connections that are open.
+    open: Vec<kept::OpenConnections>,
 }
 
 /// The destination of a step.
@@ -161,7 +166,9 @@ impl Printer<'_> {
                 }
                 self.pods.remove(&slot);
                 self.nodes.remove_pod(slot);
-                json!({"delete": format!("pod/{}", pod_name(slot))})
+                let name = format!("pod/{}", pod_name(slot));
+                self.forget_client(&name);
+                json!({"delete": name})
             }
             RandomStep::DeleteService(slot) => {
                 let (slot, _) = pick(&self.services, *slot)?;
@@ -191,6 +198,7 @@ impl Printer<'_> {
         let mut steps: Vec<Value> = events.filter_map(|event| self.event(event)).collect();
         let waits = world.waits.iter().filter(|wait| indexes.contains(&wait.before));
         steps.extend(waits.map(|wait| json!({"sleep": world.wait(*wait)})));
+        steps.extend(self.kept_steps(&indexes));
         steps
     }
 
@@ -225,7 +233,9 @@ impl Printer<'_> {
         }
         for pod in self.nodes.leave(number) {
             self.pods.remove(&pod);
+            self.forget_client(&format!("pod/{}", pod_name(pod)));
         }
+        self.forget_client(&name);
         Some(json!({"delete": name}))
     }
 
