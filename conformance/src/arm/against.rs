@@ -19,7 +19,7 @@ use std::time::Duration;
 use proxy_core::generator::Generator;
 use proxy_core::load::Load;
 
-use super::kernel::{KeptConnection, KernelArm};
+use super::kernel::{Exchanged, KeptConnection, KernelArm};
 use super::sim::{CountersNeeded, Exchange, KeptExchange, Shown, SimArm};
 use super::{Arm, ArmError};
 use crate::backend::Backend;
@@ -149,7 +149,10 @@ impl PairedArm {
         let plan = &self.single(plan);
         let before_losses = self.counters_before_losses()?;
         let begun = self.kernel.elapsed();
-        let (kernel, frames) = self.kernel.run_flow(plan)?;
+        let Exchanged { flow: kernel, frames, lasted } = self.kernel.run_flow(plan)?;
+        // A busy machine wakes a client late that gives up. Its socket goes on meanwhile, and may send another SYN, so the
+        // simulator's client gives up as late.
+        let plan = &FlowPlan { timeout: plan.timeout.max(lasted), ..plan.clone() };
         let shown = Observed { begun, kernel, frames, via: plan.via.as_deref(), number };
         let (kernel, socket) = self.follow_flow(plan, shown, before_losses)?;
         self.sim.keep(plan, socket);

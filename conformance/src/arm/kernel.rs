@@ -43,8 +43,8 @@ pub mod tool;
 mod unread;
 pub mod wiring;
 
-pub(crate) use machine::KeptConnection;
 pub use machine::KernelArm;
+pub(crate) use machine::{Exchanged, KeptConnection};
 pub use parallel::{side_by_side, timed};
 
 #[cfg(test)]

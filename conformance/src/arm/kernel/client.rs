@@ -54,6 +54,8 @@ pub struct Report {
     pub reply_from: Option<SocketAddrV4>,
     /// Type and code of ICMP errors reported to the socket, in order. TCP sockets report only errno.
     pub icmp_errors: Vec<(u8, u8)>,
+    /// How long it took. A client that gives up on a busy machine does so late.
+    pub lasted: Duration,
 }
 
 /// How an exchange ended.
@@ -110,31 +112,37 @@ pub(super) fn exchange(
         Transport::Icmp => open(SockType::Raw, SockProtocol::Icmp, None),
         Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
     })?;
-    let (deadline, asked) = (Instant::now() + request.timeout, request.clone());
+    let asked = request.clone();
     // A socket stays in its namespace, whatever thread uses it.
-    let result = opened.and_then(|socket| {
-        prompt.run(move || match asked.protocol {
-            Transport::Tcp => {
-                let mut stream = TcpStream::from(socket);
-                let report = tcp::exchange(&mut stream, &asked, deadline)?;
-                let is_kept = asked.is_kept && report.end == End::Answered;
-                Ok((report, is_kept.then_some(KeptSocket::Tcp(stream))))
-            }
-            Transport::Udp => {
-                let socket = UdpSocket::from(socket);
-                let report = udp::exchange(&socket, &asked, deadline)?;
-                let is_kept = asked.is_kept && socket.peer_addr().is_ok();
-                Ok((report, is_kept.then_some(KeptSocket::Udp(socket))))
-            }
-            Transport::Icmp => ping::exchange(&socket, &asked, deadline).map(|report| (report, None)),
-            Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
-        })
-    });
+    let result = opened.and_then(|socket| prompt.run(move || exchange_on(socket, &asked)));
     result.map_err(|errno| ClientError::Io {
         netns: netns.name().to_owned(),
         protocol: request.protocol,
         source: errno.into(),
     })
+}
+
+/// Runs one exchange on this thread.
+fn exchange_on(socket: OwnedFd, asked: &ClientRequest) -> Result<(Report, Option<KeptSocket>), Errno> {
+    // Time counts from the first packet, as the kernel's timers do.
+    let begun = Instant::now();
+    let deadline = begun + asked.timeout;
+    match asked.protocol {
+        Transport::Tcp => {
+            let mut stream = TcpStream::from(socket);
+            let report = tcp::exchange(&mut stream, asked, deadline)?.ended(begun);
+            let is_kept = asked.is_kept && report.end == End::Answered;
+            Ok((report, is_kept.then_some(KeptSocket::Tcp(stream))))
+        }
+        Transport::Udp => {
+            let socket = UdpSocket::from(socket);
+            let report = udp::exchange(&socket, asked, deadline)?.ended(begun);
+            let is_kept = asked.is_kept && socket.peer_addr().is_ok();
+            Ok((report, is_kept.then_some(KeptSocket::Udp(socket))))
+        }
+        Transport::Icmp => ping::exchange(&socket, asked, deadline).map(|report| (report.ended(begun), None)),
+        Transport::Sctp => Err(Errno::EPROTONOSUPPORT),
+    }
 }
 
 fn open(kind: SockType, protocol: SockProtocol, port: Option<u16>) -> Result<OwnedFd, Errno> {
@@ -153,7 +161,19 @@ fn open(kind: SockType, protocol: SockProtocol, port: Option<u16>) -> Result<Own
 
 impl Report {
     fn new(end: End, local: SocketAddrV4) -> Self {
-        Self { end, local, reply: Vec::new(), reply_from: None, icmp_errors: Vec::new() }
+        Self {
+            end,
+            local,
+            reply: Vec::new(),
+            reply_from: None,
+            icmp_errors: Vec::new(),
+            lasted: Duration::ZERO,
+        }
+    }
+
+    /// It ends now, before its socket is closed.
+    fn ended(self, begun: Instant) -> Self {
+        Self { lasted: begun.elapsed(), ..self }
     }
 }
 

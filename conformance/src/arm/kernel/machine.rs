@@ -64,6 +64,16 @@ const ON_ITS_WAY: Duration = Duration::from_millis(2);
 /// The maximum time to wait for a step to settle, once its clients have their outcomes.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
 
+/// What a kernel has shown of a connection.
+#[derive(Debug)]
+pub(crate) struct Exchanged {
+    pub(crate) flow: RawFlow,
+    /// The frames captured meanwhile.
+    pub(crate) frames: Vec<Frame>,
+    /// How long its client ran.
+    pub(crate) lasted: Duration,
+}
+
 /// Network namespaces of this machine.
 #[derive(Debug)]
 pub struct KernelArm {
@@ -293,8 +303,8 @@ impl KernelArm {
         Ok(())
     }
 
-    /// Runs one connection of the plan, and returns the frames captured meanwhile.
-    pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<(RawFlow, Vec<Frame>), ArmError> {
+    /// Runs one connection of the plan.
+    pub(crate) fn run_flow(&mut self, plan: &FlowPlan) -> Result<Exchanged, ArmError> {
         let request = request(plan)?;
         let start = self.frames.len();
         let clients = &self.running()?.clients;
@@ -304,7 +314,7 @@ impl KernelArm {
         let seen = self.seen_since(start, report.end)?;
         let flow = raw_flow(&request, &report, &plan.from.to_string(), &seen);
         self.keep(plan, socket, flow.outcome)?;
-        Ok((flow, seen))
+        Ok(Exchanged { flow, frames: seen, lasted: report.lasted })
     }
 
     /// The frames since this one, when an exchange has ended like this.
@@ -473,8 +483,9 @@ impl Arm for KernelArm {
     }
 
     fn flows(&mut self, plan: &FlowPlan) -> Result<Flows, ArmError> {
-        let flows =
-            (0..plan.count).map(|_| self.run_flow(plan).map(|(flow, _)| flow)).collect::<Result<_, _>>()?;
+        let flows = (0..plan.count)
+            .map(|_| self.run_flow(plan).map(|exchanged| exchanged.flow))
+            .collect::<Result<_, _>>()?;
         self.settle()?;
         Ok(Flows { flows, drops: None })
     }

@@ -124,8 +124,14 @@ impl SimArm {
         kept.into_iter().flat_map(|kept| kept.sockets).map(exchange).collect()
     }
 
-    /// Ends the clients of a network namespace, which closes the connections that they keep.
+    /// Ends the clients of a network namespace, which closes the connections that they keep. Its servers have ended before, and
+    /// what they sent arrives first, as on a kernel: close(2) of a server returns when its FIN has crossed the loopback device
+    /// (drivers/net/loopback.c, loopback_xmit).
     pub(super) fn end_clients(&mut self, netns: &NetnsName) -> Result<(), ArmError> {
+        if !self.kept.values().any(|kept| kept.from == *netns) {
+            return Ok(());
+        }
+        self.run_until(self.world.now() + CLOSING)?;
         let id = self.id(netns)?;
         let ended = self.kept.extract_if(.., |_, kept| kept.from == *netns);
         let ended: Vec<KeptSocket> = ended.flat_map(|(_, kept)| kept.sockets).collect();

@@ -1,5 +1,7 @@
 //! Connections that a step keeps open for later ones.
 
+use std::thread;
+
 use crate::arm::ArmError;
 use crate::arm::kernel::client::{End, Keeper, KeptId, KeptSocket};
 use crate::arm::kernel::failure::failed;
@@ -8,7 +10,7 @@ use crate::netns::NetnsName;
 use crate::observation::{Outcome, RawFlow};
 use crate::prepare::{FlowPlan, KeptAction, KeptPlan};
 
-use super::{KernelArm, raw_flow, request};
+use super::{KernelArm, ON_ITS_WAY, raw_flow, request};
 
 /// The connections of one name.
 #[derive(Debug)]
@@ -87,9 +89,14 @@ impl KernelArm {
         Ok((flow, seen))
     }
 
-    /// Ends the clients of a network namespace, which closes the connections that they keep.
+    /// Ends the clients of a network namespace, which closes the connections that they keep. What its servers sent when they
+    /// ended arrives first.
     pub(super) fn end_clients(&mut self, netns: &NetnsName) -> Result<(), ArmError> {
         let ended: Vec<_> = self.kept.extract_if(.., |_, kept| kept.from == *netns).collect();
+        if ended.is_empty() {
+            return Ok(());
+        }
+        thread::sleep(ON_ITS_WAY);
         let Some(keeper) = &self.running()?.keeper else { return Ok(()) };
         for KeptConnection { id, .. } in ended.into_iter().flat_map(|(_, kept)| kept.connections) {
             if let Some(id) = id {
