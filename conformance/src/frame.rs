@@ -4,8 +4,10 @@
 //! random, and TCP may put an acknowledgment of its own before data or not. [`FrameSummary`] keeps what must be equal,
 //! [`compare`] goes device by device.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sim::wire::arp::{Arp, ArpOperation};
 use sim::wire::{ETHERNET_HEADER_LEN, EtherType, Ethernet};
 
 /// A frame at a device.
@@ -28,6 +30,13 @@ impl Frame {
     pub fn ipv4(&self) -> Option<&[u8]> {
         let is_ipv4 = Ethernet::new_checked(&*self.bytes)?.ethertype() == EtherType::Ipv4;
         self.bytes.get(ETHERNET_HEADER_LEN..).filter(|_| is_ipv4)
+    }
+
+    /// The address that an ARP request asks for.
+    pub fn arp_request(&self) -> Option<Ipv4Addr> {
+        let is_arp = Ethernet::new_checked(&*self.bytes)?.ethertype() == EtherType::Arp;
+        let arp = Arp::parse(self.bytes.get(ETHERNET_HEADER_LEN..).filter(|_| is_arp)?)?;
+        (arp.operation == ArpOperation::Request).then_some(arp.target_ip)
     }
 }
 

@@ -5,24 +5,37 @@
 //! their way out, yet they count. A world that follows a kernel therefore measures rate limits by that kernel's clock:
 //! by the times at which it received the packets that the messages are about. Limits and decisions remain the world's
 //! own.
+//!
+//! An error about a neighbour that does not reply depends on the requests: its time is that at which the kernel sent the
+//! last of them, plus the time that it waits for a reply.
 
 use crate::ids::NetnsId;
 use crate::time::{Duration, Instant};
 use crate::wire::{Ipv4, protocol};
 use rustc_hash::FxHashMap;
+use std::net::Ipv4Addr;
 
 /// How much earlier or later the kernel may have received the same packet. Another arrival is another packet's.
 pub const LATENESS_MAX: Duration = Duration::from_millis(100);
 
-/// A packet that the kernel received.
+/// A packet that the kernel received, or an ARP request that it sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The receiving netns.
+    /// The netns that received or sent it.
     pub netns: NetnsId,
     /// The time.
     pub at: Instant,
-    /// The packet, from its IP header on.
-    pub packet: &'a [u8],
+    /// What it was.
+    pub what: Seen<'a>,
+}
+
+/// What a kernel received or sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// An IP packet received, from its IP header on.
+    Packet(&'a [u8]),
+    /// An ARP request sent, for this address.
+    Request(Ipv4Addr),
 }
 
 /// The arrivals known so far; empty if no kernel is followed.
@@ -38,28 +51,45 @@ impl Arrivals {
             times.retain(|at| now.saturating_since(*at) <= LATENESS_MAX);
             !times.is_empty()
         });
-        for Arrival { netns, at, packet } in arrivals {
-            if let Some(likeness) = Likeness::of(packet) {
+        for Arrival { netns, at, what } in arrivals {
+            if let Some(likeness) = Likeness::of(what) {
                 self.times.entry((netns, likeness)).or_default().push(at);
             }
         }
     }
 
-    /// How many nanoseconds later than `now` the kernel received this packet: negative if earlier, zero if it did not.
-    pub(crate) fn lateness(&self, netns: NetnsId, now: Instant, packet: &[u8]) -> i64 {
+    /// How many nanoseconds later than `now` the kernel received or sent it: negative if earlier, zero if it did not.
+    pub(crate) fn lateness(&self, netns: NetnsId, now: Instant, what: Seen<'_>) -> i64 {
         if self.times.is_empty() {
             return 0;
         }
-        let known = Likeness::of(packet).and_then(|likeness| self.times.get(&(netns, likeness)));
+        let known = Likeness::of(what).and_then(|likeness| self.times.get(&(netns, likeness)));
         let lateness = |at: &Instant| at.as_nanos().cast_signed() - now.as_nanos().cast_signed();
         let nearest = known.into_iter().flatten().map(lateness).min_by_key(|late| late.unsigned_abs());
         nearest.filter(|late| u128::from(late.unsigned_abs()) <= LATENESS_MAX.as_nanos()).unwrap_or(0)
     }
 }
 
+/// What is the same on a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Likeness {
+    Packet(PacketLikeness),
+    Request(Ipv4Addr),
+}
+
+impl Likeness {
+    /// `None` if a packet is cut off.
+    fn of(what: Seen<'_>) -> Option<Self> {
+        match what {
+            Seen::Packet(packet) => PacketLikeness::of(packet).map(Self::Packet),
+            Seen::Request(target) => Some(Self::Request(target)),
+        }
+    }
+}
+
 /// What a packet has in common with the same packet on a kernel. Identifications, sequence numbers and checksums differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Likeness {
+struct PacketLikeness {
     src: [u8; 4],
     dst: [u8; 4],
     protocol: u8,
@@ -71,7 +101,7 @@ struct Likeness {
     kind: [u8; 2],
 }
 
-impl Likeness {
+impl PacketLikeness {
     /// Of a packet from its IP header on; `None` if that is cut off.
     fn of(packet: &[u8]) -> Option<Self> {
         const TCP_FLAGS: usize = 13;

@@ -12,7 +12,7 @@ pub use enumerate::{Choice, Enumerate};
 use seeded::Seeded;
 pub use weight::Weight;
 
-use crate::arrivals::{Arrival, Arrivals};
+use crate::arrivals::{Arrival, Arrivals, Seen};
 use crate::ids::NetnsId;
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -145,10 +145,10 @@ impl Draws {
         Arc::make_mut(&mut self.arrivals).add(self.now, arrivals);
     }
 
-    /// How many nanoseconds later the kernel that is followed received this packet, which arrives now; negative if earlier, zero
-    /// if no kernel is followed. `packet` starts with its IP header.
-    pub(crate) fn lateness(&self, owner: NetnsId, packet: &[u8]) -> i64 {
-        self.arrivals.lateness(owner, self.now, packet)
+    /// How many nanoseconds later the kernel that is followed received or sent what is received or sent now; negative if
+    /// earlier, zero if no kernel is followed.
+    pub(crate) fn lateness(&self, owner: NetnsId, what: Seen<'_>) -> i64 {
+        self.arrivals.lateness(owner, self.now, what)
     }
 
     /// From here on, other numbers decide which frames links lose, double and delay: those of this series of the seed,

@@ -39,7 +39,6 @@ pub(super) fn enqueue(
 /// The memory that a packet uses in the kernel (`skb->truesize`), which the queue limit counts: `struct sk_buff`, and
 /// headroom, data and `struct skb_shared_info` in one slab object.
 ///
-/// Measured with UDP on 6.18 (x86-64): the default limit admits 256 small datagrams, 166 of 400 bytes, 92 of 1,400.
 /// Measured with UDP on 6.18 (x86-64): 256 small datagrams fit into the default limit, 166 of 400 bytes, 92 of 1,400.
 fn true_size(packet: &Packet) -> usize {
     const SK_BUFF: usize = 256;
@@ -66,13 +65,15 @@ pub(super) fn transmit(
 /// Drops all packets queued for a deleted neighbour.
 pub(super) fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
     for QueuedPacket(packet) in entry.queue {
-        report_failure(cx, device, packet);
+        report_failure(cx, device, packet, entry.lateness);
     }
 }
 
 /// Drops a packet whose neighbour did not reply, and requests an ICMP error to its sender.
+/// `lateness` is that of the last request, see [`Neighbour::lateness`].
 /// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
-pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, packet: Packet) {
+pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, mut packet: Packet, lateness: i64) {
+    packet.meta.lateness = lateness;
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
     let original = OriginalPacket::of(&packet, state);

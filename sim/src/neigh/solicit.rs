@@ -1,6 +1,7 @@
 //! Sends requests for a neighbour: timing, sender address, and number.
 
 use super::entry::{NeighKey, NeighState, Neighbour};
+use crate::arrivals::Seen;
 use crate::context::{Context, Effect};
 use crate::device::Scope;
 use crate::fib::{Routing, select_source};
@@ -37,6 +38,7 @@ pub(super) fn solicit(
         target_ip,
     };
     entry.probes += 1;
+    entry.lateness = cx.draws.lateness(cx.netns, Seen::Request(target_ip));
     let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
     cx.record(cause, || Event::Neigh(NeighEvent::Solicited { device, addr }));
     let bytes = build::arp_frame(to, devices.get(device).mac, &arp);

@@ -272,7 +272,8 @@ impl NeighTable {
         if entry.state == NeighState::Failed {
             let next = entry.queue.pop_front();
             let is_one = next.is_some();
-            next.into_iter().for_each(|QueuedPacket(packet)| report_failure(cx, device, packet));
+            let lateness = entry.lateness;
+            next.into_iter().for_each(|QueuedPacket(packet)| report_failure(cx, device, packet, lateness));
             return is_one;
         }
         let terminal = Terminal::Dropped(DropReason::NeighFailed);

@@ -2,6 +2,7 @@
 
 use super::hooks::nf_hook;
 use super::{defrag, end_packet, icmp, ip_forward, kfree_skb, transport};
+use crate::arrivals::Seen;
 use crate::context::Context;
 use crate::defrag::DefragUser;
 use crate::drop_reason::DropReason;
@@ -21,7 +22,7 @@ pub(crate) fn ip_rcv(ns: &mut Netns, cx: &mut Context, device: DeviceId, mut pac
     if let Err(reason) = ip_rcv_core(&mut packet) {
         return kfree_skb(ns, cx, packet, reason);
     }
-    packet.meta.lateness = cx.draws.lateness(cx.netns, packet.l3());
+    packet.meta.lateness = cx.draws.lateness(cx.netns, Seen::Packet(packet.l3()));
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Prerouting, in_dev: Some(device), out_dev: None };
     if let Ok(packet) = nf_hook(ns, cx, state, packet) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sim::arrivals::Arrival;
+use sim::arrivals::{Arrival, Seen};
 use sim::draws::{Enumerate, Purpose, Recorded};
 use sim::hook::Family;
 use sim::ids::NetnsId;
@@ -380,14 +380,17 @@ impl SimArm {
         self.world.set_rmem_max(bytes);
     }
 
-    /// Tells when the kernel received the packets in these frames: rate limits follow its times (see [`sim::arrivals`]).
+    /// Passes on when the kernel received packets and sent ARP requests: rate limits follow its times (see
+    /// [`sim::arrivals`]).
     pub(crate) fn show_arrivals(&mut self, frames: &[Frame]) {
         let ids: BTreeMap<String, NetnsId> =
             self.ids.iter().map(|(netns, id)| (netns.to_string(), *id)).collect();
-        let received = frames.iter().filter(|frame| frame.direction == FrameDirection::Received);
-        let arrivals = received.filter_map(|frame| {
-            let (netns, packet) = (*ids.get(&frame.netns)?, frame.ipv4()?);
-            Some(Arrival { netns, at: Instant::START + frame.at, packet })
+        let arrivals = frames.iter().filter_map(|frame| {
+            let what = match frame.direction {
+                FrameDirection::Received => Seen::Packet(frame.ipv4()?),
+                FrameDirection::Transmitted => Seen::Request(frame.arp_request()?),
+            };
+            Some(Arrival { netns: *ids.get(&frame.netns)?, at: Instant::START + frame.at, what })
         });
         self.world.draws_mut().add_arrivals(arrivals);
     }

@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, cluster};
 use super::{addr, run, spec};
-use crate::arrivals::Arrival;
+use crate::arrivals::{Arrival, Seen};
 use crate::fib::{OutputKey, REDIRECT_LIFETIME, Route, route_output};
 use crate::socket::{ClientProtocol, Server};
 use crate::time::Duration;
@@ -263,7 +263,11 @@ fn the_pause_between_redirects_is_measured_by_the_clock_of_a_kernel_that_is_foll
         let at = |millis| begun + Duration::from_millis(millis);
         let packets = [1, 2, 3].map(datagram);
         for (packet, at) in packets.iter().zip(kernel_received_at.into_iter().flatten().map(at)) {
-            lan.world.draws_mut().add_arrivals([Arrival { netns: lan.node_2, at, packet }]);
+            lan.world.draws_mut().add_arrivals([Arrival {
+                netns: lan.node_2,
+                at,
+                what: Seen::Packet(packet),
+            }]);
         }
         for (packet, at) in packets.iter().zip(sent_at.map(at)) {
             lan.world.run_until(at);
@@ -273,6 +277,44 @@ fn the_pause_between_redirects_is_measured_by_the_clock_of_a_kernel_that_is_foll
         lan.world.run_until(at(200));
         let found = redirects_received(&lan);
         assert_eq!(found, expected, "sent at {sent_at:?}, received at {kernel_received_at:?}");
+    }
+}
+
+/// The router redirects the client to a gateway that does not reply, and reports that three seconds later, which delays the
+/// next redirect. NAT drops the first redirect. The time of that report is when the kernel that is followed sent its last request, plus a second.
+#[test]
+fn a_failed_neighbour_counts_from_the_last_request_of_the_kernel_that_is_followed() {
+    let gone = addr("192.168.0.77");
+    for (second_at, last_request_at, expected) in [
+        (3030, None, 0),
+        (3060, None, 1),
+        (3030, Some(1970), 1),
+        (3060, Some(2040), 0),
+        // Another resolution's request.
+        (3060, Some(2140), 1),
+    ] {
+        let mut lan = lan();
+        for setting in ["net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.eth0.accept_redirects"] {
+            lan.world.set_sysctl(lan.client, setting, "0").unwrap();
+        }
+        lan.world.add_route(lan.node_2, Route::via("10.244.1.9/32".parse().unwrap(), gone)).unwrap();
+        lan.world.set_level(Level::Everything);
+        let begun = lan.world.now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let request = |millis| Arrival { netns: lan.node_2, at: at(millis), what: Seen::Request(gone) };
+        let requests = last_request_at.map(request);
+        for (millis, packet) in [(0, datagram(1)), (second_at, datagram(2))] {
+            lan.world.run_until(at(millis));
+            let flow = lan.world.raw_flow();
+            lan.world.send_raw(lan.client, flow, &packet).unwrap();
+            lan.world.draws_mut().add_arrivals(requests);
+        }
+        lan.world.run_until(at(3_500));
+        assert_eq!(
+            redirects_received(&lan),
+            expected,
+            "sent at {second_at} ms, requested at {last_request_at:?}"
+        );
     }
 }
 
