@@ -20,6 +20,16 @@ pub enum NetnsName {
     Pod(ObjectName),
 }
 
+impl NetnsName {
+    /// The name of a node, if it is one.
+    pub(crate) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Node(name) => Some(name),
+            Self::Switch | Self::Host(_) | Self::Pod(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for NetnsName {
     /// The name in reports: hosts and nodes by name, Pods as references. Names are unique within a cluster: hosts and
     /// nodes have different names, none is that of the switch, and none contains a slash.

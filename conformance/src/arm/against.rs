@@ -501,7 +501,8 @@ impl Arm for &mut PairedArm {
             self.compare_all()?;
             return Ok(Scripted { mismatch: kernel, drops: None });
         }
-        let nodes = self.nodes_on_the_way(&shown, None);
+        // A packet of a node that waits for a neighbour is in its tables, and on no device.
+        let nodes = self.nodes_on_the_way(&shown, plan.from.node());
         let shown = self.with_tables(&exchange, shown, nodes, CountersNeeded::Always)?;
         self.sim.catch_up(pace.begun)?;
         // The frames that arrived between two steps are in the tap by now.

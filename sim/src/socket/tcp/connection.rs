@@ -97,6 +97,8 @@ pub(in crate::socket) struct Connection {
     pub(super) flow: Option<FlowId>,
     /// The packet being processed.
     pub(super) cause: Option<PacketId>,
+    /// The packet that ended the stream which a server is about to close.
+    eof_cause: Option<PacketId>,
     /// The next IP ID.
     pub(super) ident: u16,
     /// Its route (`sk_dst_cache`).
@@ -159,6 +161,7 @@ impl Connection {
             timers: Timers::default(),
             flow: None,
             cause: None,
+            eof_cause: None,
             ident: io.ident(),
             dst,
             confirms_neighbour: false,
@@ -280,10 +283,12 @@ impl Connection {
         if self.rcv.is_finished {
             match &self.app {
                 App::Client(_) => self.finish_at_eof(io, flows),
-                App::Server(..) if has_answered => {
-                    self.timers.arm(io, self.id, TimerKind::Deadline, READ_AGAIN);
+                // A process runs after the softirq: what arrives together with the FIN, such as an RST, comes first.
+                App::Server(..) => {
+                    let after = if has_answered { READ_AGAIN } else { Duration::ZERO };
+                    self.timers.arm(io, self.id, TimerKind::Deadline, after);
+                    self.eof_cause = self.cause;
                 }
-                App::Server(..) => self.close(io),
                 App::Gone => {}
             }
         }
@@ -376,7 +381,11 @@ impl Connection {
     pub(super) fn deadline_passed(&mut self, io: &mut SocketIo<'_, '_>, flows: &mut Flows) {
         match self.app {
             App::Client(_) => self.finish(io, flows, Outcome::Timeout),
-            App::Server(..) => self.close(io),
+            App::Server(..) => {
+                self.cause = self.eof_cause.take();
+                self.close(io);
+                self.cause = None;
+            }
             App::Gone => {}
         }
     }

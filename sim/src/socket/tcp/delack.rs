@@ -2,6 +2,8 @@
 
 use crate::time::{Duration, Instant};
 
+/// A tick at HZ 1000.
+const TICK: Duration = Duration::from_millis(1);
 /// `TCP_ATO_MIN` and `TCP_DELACK_MIN`.
 const ATO_MIN: Duration = Duration::from_millis(40);
 /// `TCP_DELACK_MAX`.
@@ -105,7 +107,8 @@ impl AckPolicy {
     /// The delay of an ACK that waits for data (`tcp_send_delayed_ack`, net/ipv4/tcp_output.c).
     pub(super) fn delay(&self, rtt: Option<Duration>) -> Duration {
         if self.ato <= ATO_MIN {
-            return self.ato;
+            // Before the first data it is zero, and a timer that is due now expires with the next tick.
+            return self.ato.max(TICK);
         }
         let limit = if self.is_pingpong || self.pushed > 0 { DELACK_MAX } else { Duration::from_millis(500) };
         let limit = rtt.map_or(limit, |rtt| rtt.max(ATO_MIN).min(limit));
