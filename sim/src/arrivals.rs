@@ -6,8 +6,8 @@
 //! by the times at which it received the packets that the messages are about. Limits and decisions remain the world's
 //! own.
 //!
-//! An error about a neighbour that does not reply depends on the requests: its time is that at which the kernel sent the
-//! last of them, plus the time that it waits for a reply.
+//! The timer of a neighbour that does not reply follows the kernel's requests in the same way: each next request, and the
+//! error at last, comes as long after the one before as the kernel waits for a reply.
 
 use crate::ids::NetnsId;
 use crate::time::{Duration, Instant};

@@ -70,8 +70,6 @@ pub(super) struct Neighbour {
     pub(super) updated_at: Instant,
     /// Requests sent in this resolution; a new resolution counts unicast probes as sent.
     pub(super) probes: u32,
-    /// How many nanoseconds later a kernel that is followed sent the last request; see [`crate::arrivals`].
-    pub(super) lateness: i64,
     /// Expiry of its timer; events with another time are outdated.
     pub(super) timer: Option<Instant>,
     /// A packet has been sent to it, so its Ethernet header is cached (`hh_cache`, `neigh_hh_init`).
@@ -89,7 +87,6 @@ impl Neighbour {
             confirmed_at: None,
             updated_at: now,
             probes: 0,
-            lateness: 0,
             timer: None,
             has_header: false,
             queue: VecDeque::new(),

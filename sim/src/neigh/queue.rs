@@ -65,15 +65,15 @@ pub(super) fn transmit(
 /// Drops all packets queued for a deleted neighbour.
 pub(super) fn fail_queue(cx: &mut Context<'_>, device: DeviceId, entry: Neighbour) {
     for QueuedPacket(packet) in entry.queue {
-        report_failure(cx, device, packet, entry.lateness);
+        report_failure(cx, device, packet);
     }
 }
 
 /// Drops a packet whose neighbour did not reply, and requests an ICMP error to its sender.
-/// `lateness` is that of the last request, see [`Neighbour::lateness`].
 /// Linux: arp_error_report, net/ipv4/arp.c; ipv4_link_failure, net/ipv4/route.c.
-pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, mut packet: Packet, lateness: i64) {
-    packet.meta.lateness = lateness;
+pub(super) fn report_failure(cx: &mut Context<'_>, device: DeviceId, mut packet: Packet) {
+    // The timer follows the kernel's requests, so the error is about this moment.
+    packet.meta.lateness = 0;
     let state =
         HookState { family: Family::Ipv4, hook: Hook::Postrouting, in_dev: None, out_dev: Some(device) };
     let original = OriginalPacket::of(&packet, state);

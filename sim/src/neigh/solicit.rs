@@ -38,12 +38,22 @@ pub(super) fn solicit(
         target_ip,
     };
     entry.probes += 1;
-    entry.lateness = cx.draws.lateness(cx.netns, Seen::Request(target_ip));
     let (cause, flow) = (last.map(|packet| packet.id), last.and_then(|packet| packet.flow));
     cx.record(cause, || Event::Neigh(NeighEvent::Solicited { device, addr }));
     let bytes = build::arp_frame(to, devices.get(device).mac, &arp);
     let packet = cx.create(Origin::Kernel, cause, flow, bytes);
     cx.effects.push(Effect::Transmit { device, packet: QueuedPacket(packet) });
+    follow_kernel(cx, entry, NeighKey(device, addr), target_ip);
+}
+
+/// If a kernel that is followed sent this request earlier or later, its next one, or its error, is earlier or later too; see
+/// [`crate::arrivals`].
+fn follow_kernel(cx: &mut Context<'_>, entry: &mut Neighbour, key: NeighKey, target: Ipv4Addr) {
+    let lateness = cx.draws.lateness(cx.netns, Seen::Request(target));
+    if let Some(at) = entry.timer.filter(|_| lateness != 0) {
+        let at = Instant::from_nanos(at.as_nanos().saturating_add_signed(lateness));
+        set_timer(cx, entry, key, at.max(cx.now));
+    }
 }
 
 /// The sender address of a request: that of the last queued packet, if arp_announce permits.

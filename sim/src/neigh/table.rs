@@ -272,8 +272,7 @@ impl NeighTable {
         if entry.state == NeighState::Failed {
             let next = entry.queue.pop_front();
             let is_one = next.is_some();
-            let lateness = entry.lateness;
-            next.into_iter().for_each(|QueuedPacket(packet)| report_failure(cx, device, packet, lateness));
+            next.into_iter().for_each(|QueuedPacket(packet)| report_failure(cx, device, packet));
             return is_one;
         }
         let terminal = Terminal::Dropped(DropReason::NeighFailed);

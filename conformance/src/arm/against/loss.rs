@@ -58,12 +58,13 @@ impl PairedArm {
         before: &Counted,
         number: Option<u32>,
     ) -> Result<E::Rest, ArmError> {
+        let read_at = self.kernel.elapsed();
         let mut tables = BTreeMap::new();
         for node in self.nodes() {
             let table = self.kernel.conntrack(&NetnsName::Node(node.clone()))?;
             tables.insert(node, table.unwrap_or_default());
         }
-        let shown = shown.through_losses(self.lossy_ends());
+        let shown = shown.through_losses(self.lossy_ends(), read_at);
         let shown = shown.with_tables(exchange, tables, CountersNeeded::Always, |node| {
             let now = self.kernel.counters(self.listing, node)?;
             Ok(counted_since(before.get(node).map_or(&[], Vec::as_slice), now))

@@ -21,7 +21,7 @@ use sim::world::World;
 use loss::Losses;
 
 use super::script::run_script;
-use super::{KeptSocket, PATHS_MAX, SimArm, conntrack, run_flow};
+use super::{KeptSocket, PATHS_MAX, SimArm, conntrack, endless, run_flow};
 use crate::arm::ArmError;
 use crate::arm::script::{ScriptState, known_packets};
 use crate::counters::{CounterListing, RuleCounter, counted_since};
@@ -166,8 +166,8 @@ pub(crate) struct Shown<S> {
     /// Traces on nodes. Used if the choices may not be seen in frames: a packet that is dropped after translation, or
     /// waits in vain for its next hop, appears on no device.
     left: BTreeMap<String, Traces>,
-    /// Where frames are lost, if links lose a share of them.
-    losses: Option<LossyEnds>,
+    /// Where frames are lost, if links lose a share of them, and when the traces were read.
+    losses: Option<(LossyEnds, Instant)>,
 }
 
 /// Traces of an exchange on a node, besides frames.
@@ -328,8 +328,11 @@ impl SimArm {
         let (seen, _) = exchange.run(&mut world, netns)?;
         let path = world.draws().enumerated().cloned().unwrap_or(path);
         let mut frames = self.frames_of(world.trace().events());
-        if let Some(losses) = &shown.losses {
-            frames.retain(|frame| !losses.hide(frame));
+        if let Some((ends, read_at)) = &shown.losses {
+            frames.retain(|frame| !ends.hide(frame));
+            // What the client sent when it closed changes tables, and is on its way.
+            let limit = world.run_until(world.now().max(*read_at));
+            endless::check(&world, limit)?;
         }
         let attempts = attempts(&frames, &exchange.from().to_string(), exchange.opening());
         let left = self.left_in(&world, exchange, shown, losses)?;

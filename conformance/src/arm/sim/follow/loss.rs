@@ -2,6 +2,7 @@
 //! exchange ends as on the other arm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sim::draws::Enumerate;
 use sim::link::Probability;
@@ -71,9 +72,9 @@ pub(super) fn with_phase(entry: ConntrackObservation) -> ConntrackObservation {
 
 impl<S> Shown<S> {
     /// On links that lose frames at these ends. The frames passed to [`Shown::new`] must not contain hidden ones, and
-    /// counters are those of this exchange alone.
-    pub(crate) fn through_losses(self, ends: LossyEnds) -> Self {
-        Self { losses: Some(ends), ..self }
+    /// counters are those of this exchange alone. Tables and counters are read at that time since the start.
+    pub(crate) fn through_losses(self, ends: LossyEnds, read_at: Duration) -> Self {
+        Self { losses: Some((ends, Instant::START + read_at)), ..self }
     }
 }
 
