@@ -76,7 +76,11 @@ pub(super) fn rebuild(
 pub(super) fn settle(lab: &Lab, topology: &Topology, down: &DownEnds) -> Result<(), LabError> {
     for (netns, plan) in &topology.netns {
         let Some(bridge) = &plan.bridge else { continue };
-        let is_live = |veth: &&VethPlan| !down.iter().any(|(leaf, _)| *leaf == veth.leaf.netns);
+        let is_live = |veth: &&VethPlan| {
+            let is_down = down.iter().any(|(leaf, _)| *leaf == veth.leaf.netns);
+            // Further devices of a node stay up.
+            !is_down || veth.leaf.device != topology.attachment(&veth.leaf.netns).leaf.device
+        };
         let mut ports = topology.veths.iter().filter(is_live);
         let has_port = ports.any(|veth| veth.port.netns == *netns && veth.master.is_some());
         wiring::wait_for_link(lab.netns(&netns.to_string()), &bridge.name, has_port)?;

@@ -162,9 +162,12 @@ impl Numbers {
     /// The segment with numbers relative to the initial ones, and `len` bytes of data.
     fn segment(&self, tcp: &Tcp<&[u8]>, len: usize) -> ScriptSegment {
         let flags = tcp.flags();
+        // A reset of a segment without ACK has the number 0, whatever the initial one (`tcp_v4_send_reset`,
+        // net/ipv4/tcp_ipv4.c).
+        let is_unnumbered = flags.contains(TcpFlags::RST.union(TcpFlags::ACK)) && tcp.sequence() == 0;
         ScriptSegment {
             flags,
-            seq: tcp.sequence().wrapping_sub(self.seq),
+            seq: if is_unnumbered { 0 } else { tcp.sequence().wrapping_sub(self.seq) },
             len: short(len),
             ack: flags.contains(TcpFlags::ACK).then(|| tcp.acknowledgment().wrapping_sub(self.ack)),
             window: Some(tcp.window()),
