@@ -12,6 +12,7 @@ use conformance::arm::kernel::lab::Lab;
 use conformance::arm::kernel::wiring::{LinkEnd, Wiring};
 use conformance::backend::Backend;
 use ipnet::Ipv4Net;
+use proxy_core::generator::Generator;
 use proxy_core::load::{Ensure, Load};
 use sim::wire::MacAddr;
 
@@ -31,7 +32,7 @@ pub(crate) fn shortest(services: usize, pods: u16) -> Result<Duration, Box<dyn E
     let lacks = Backend::ALL.map(KernelArm::lacks);
     let Some(at) = lacks.iter().position(Vec::is_empty) else { return Err(lacks[0].join("\n  ").into()) };
     let lab = build(pods)?;
-    let text = restore_text(&rules(services));
+    let text = restore_text(&rules(Generator::Iptables, services));
     lab.netns("node").enter(|| load(Backend::ALL[at], &text))??;
     let listener = lab.netns("pod").enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))??;
     // An extra round for ARP and caches.

@@ -2,8 +2,8 @@
 //!
 //! The rules are printed by proxy-core; the Service under test is the last of its chain. A client on the node's LAN
 //! connects to its NodePort; the endpoint is a Pod behind the node's bridge, with br_netfilter on. After divan's table
-//! come connections per second and the ratios: most Services to fewest, most Pods to fewest, and the simulator to this
-//! machine's kernel, which makes the same connections through the same rules in network namespaces. The latter needs
+//! come connections per second and the ratios: most Services to fewest in each mode of kube-proxy, most Pods to fewest, and the
+//! simulator to this machine's kernel, which makes the same connections through the same rules in network namespaces. The latter needs
 //! root and the tools of the kernel arm; missing ones are reported.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
@@ -14,6 +14,7 @@ mod sim_lab;
 
 use divan::{Bencher, counter::ItemsCount};
 use ipnet::Ipv4Net;
+use proxy_core::generator::Generator;
 use sim::wire::MacAddr;
 use sim_lab::{SimLab, loaded_node};
 use std::net::Ipv4Addr;
@@ -50,21 +51,36 @@ fn main() {
 /// Connections through the NodePort of the last Service: handshake, request, response, close.
 #[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
 fn connections(bencher: Bencher, services: usize) {
-    let mut lab = SimLab::new(services, PODS[1]);
+    let mut lab = SimLab::new(Generator::Iptables, services, PODS[1]);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| lab.connect());
 }
 
 /// The same by the number of Pods on the node.
 #[divan::bench(args = PODS, sample_count = 200, sample_size = 20)]
 fn connections_by_pods(bencher: Bencher, pods: u16) {
-    let mut lab = SimLab::new(SERVICES[0], pods);
+    let mut lab = SimLab::new(Generator::Iptables, SERVICES[0], pods);
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| lab.connect());
 }
 
 /// Datagrams of one tracked flow: a request and its response are two packets, each processed by three netns.
 #[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
 fn packets(bencher: Bencher, services: usize) {
-    let mut lab = SimLab::new(services, PODS[1]);
+    let mut lab = SimLab::new(Generator::Iptables, services, PODS[1]);
+    let socket = lab.open_udp();
+    bencher.counter(ItemsCount::new(2_usize)).bench_local(|| lab.exchange(socket));
+}
+
+/// Connections through the same NodePort in IPVS mode.
+#[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
+fn ipvs_connections(bencher: Bencher, services: usize) {
+    let mut lab = SimLab::new(Generator::Ipvs, services, PODS[1]);
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| lab.connect());
+}
+
+/// Datagrams of one connection of IPVS.
+#[divan::bench(args = SERVICES, sample_count = 200, sample_size = 20)]
+fn ipvs_packets(bencher: Bencher, services: usize) {
+    let mut lab = SimLab::new(Generator::Ipvs, services, PODS[1]);
     let socket = lab.open_udp();
     bencher.counter(ItemsCount::new(2_usize)).bench_local(|| lab.exchange(socket));
 }
@@ -72,7 +88,14 @@ fn packets(bencher: Bencher, services: usize) {
 /// Loading the rules of a node.
 #[divan::bench(args = SERVICES, sample_count = 3, sample_size = 1)]
 fn load(bencher: Bencher, services: usize) {
-    let load = rules::rules(services);
+    let load = rules::rules(Generator::Iptables, services);
+    bencher.bench_local(|| loaded_node(&load));
+}
+
+/// Loading the texts of a node in IPVS mode.
+#[divan::bench(args = SERVICES, sample_count = 3, sample_size = 1)]
+fn ipvs_load(bencher: Bencher, services: usize) {
+    let load = rules::rules(Generator::Ipvs, services);
     bencher.bench_local(|| loaded_node(&load));
 }
 
@@ -81,11 +104,14 @@ fn print_rates() {
     let [few, .., many] = SERVICES;
     let [few_pods, pods, many_pods] = PODS;
     println!();
-    let base = print_rate(few, pods);
-    let at_many = print_rate(many, pods);
-    let with_few_pods = print_rate(few, few_pods);
-    let with_many_pods = print_rate(few, many_pods);
-    println!("{many} Services cost {:.2} times {few}", ratio(at_many, base));
+    let [at_many, _in_ipvs] = [Generator::Iptables, Generator::Ipvs].map(|generator| {
+        let base = print_rate(generator, few, pods);
+        let at_many = print_rate(generator, many, pods);
+        println!("{}: {many} Services cost {:.2} times {few}", name(generator), ratio(at_many, base));
+        at_many
+    });
+    let with_few_pods = print_rate(Generator::Iptables, few, few_pods);
+    let with_many_pods = print_rate(Generator::Iptables, few, many_pods);
     println!(
         "{many_pods} Pods on the node cost {:.2} times {few_pods}",
         ratio(with_many_pods, with_few_pods)
@@ -99,8 +125,8 @@ fn print_rates() {
     }
 }
 
-fn print_rate(services: usize, pods: u16) -> Duration {
-    let mut lab = SimLab::new(services, pods);
+fn print_rate(generator: Generator, services: usize, pods: u16) -> Duration {
+    let mut lab = SimLab::new(generator, services, pods);
     let mut shortest = Duration::MAX;
     // An extra round for ARP and caches.
     for _ in 0..=ROUNDS {
@@ -108,8 +134,19 @@ fn print_rate(services: usize, pods: u16) -> Duration {
         (0..CONNECTIONS).for_each(|_| lab.connect());
         shortest = shortest.min(start.elapsed() / CONNECTIONS);
     }
-    println!("{services} Services, {pods} Pods on the node: {:.0} connections per second", rate(shortest));
+    let mode = name(generator);
+    println!(
+        "{mode}, {services} Services, {pods} Pods on the node: {:.0} connections per second",
+        rate(shortest)
+    );
     shortest
+}
+
+const fn name(generator: Generator) -> &'static str {
+    match generator {
+        Generator::Iptables => "iptables",
+        Generator::Ipvs => "IPVS",
+    }
 }
 
 fn rate(time: Duration) -> f64 {

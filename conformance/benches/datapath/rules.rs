@@ -11,12 +11,12 @@ use proxy_core::plan::Plan;
 use proxy_core::service_store::ServiceStore;
 use std::net::Ipv4Addr;
 
-use crate::{NODE, NODE_PORT, POD};
+use crate::{LAN_OF_NODE, NODE, NODE_PORT, POD};
 
 const ENDPOINTS_PER_SERVICE: usize = 5;
 
-/// The list that the node loads.
-pub(crate) fn rules(services: usize) -> Vec<Load> {
+/// The list that the node loads in this mode.
+pub(crate) fn rules(generator: Generator, services: usize) -> Vec<Load> {
     let objects: Vec<Object> =
         (0..services).flat_map(|index| service(index, index + 1 == services)).collect();
     let store = ServiceStore::new(&objects).expect("valid objects");
@@ -24,8 +24,9 @@ pub(crate) fn rules(services: usize) -> Vec<Load> {
         KubeProxyConfiguration { cluster_cidr: "10.244.0.0/16".to_owned(), ..Default::default() };
     let mut machine = Machine::new("node");
     machine.node_ips = vec![NODE.into()];
+    machine.interface_addresses.push(LAN_OF_NODE.into());
     let config = NodeConfig::new(machine, &configuration, None).expect("a valid configuration");
-    Generator::Iptables.load(&Plan::new(&store, &config, IpFamily::V4))
+    generator.load(&Plan::new(&store, &config, IpFamily::V4))
 }
 
 /// One Service with its slice. The last one has a NodePort and one real endpoint.

@@ -1,15 +1,17 @@
 //! The node in the simulator: a client on its LAN, and Pods behind its bridge.
 
 use ipnet::Ipv4Net;
-use proxy_core::load::Load;
+use proxy_core::generator::Generator;
+use proxy_core::load::{Ensure, Load, Tool};
 use sim::fib::Route;
 use sim::ids::{FlowId, NetnsId, SocketId};
+use sim::ipset::IpsetOptions;
 use sim::link::Link;
 use sim::socket::{ClientProtocol, Server};
 use sim::time::Duration;
 use sim::trace::{Level, Outcome};
 use sim::wire::MacAddr;
-use sim::world::{ConnectSpec, VethEnd, World, WorldOptions};
+use sim::world::{ConnectSpec, LoadError, VethEnd, World, WorldOptions};
 use sim::xtables::RestoreOptions;
 use std::net::Ipv4Addr;
 
@@ -29,8 +31,8 @@ pub(crate) struct SimLab {
 }
 
 impl SimLab {
-    pub(crate) fn new(services: usize, pods: u16) -> Self {
-        let (mut world, node) = loaded_node(&rules(services));
+    pub(crate) fn new(generator: Generator, services: usize, pods: u16) -> Self {
+        let (mut world, node) = loaded_node(&rules(generator, services));
         let client = world.add_netns("client");
         join(&mut world, (client, "eth0"), (node, "eth0"), 0);
         address(&mut world, client, "eth0", LAN_OF_CLIENT);
@@ -120,15 +122,33 @@ pub(crate) fn loaded_node(load: &[Load]) -> (World, NetnsId) {
     }
     for load in load {
         match load {
-            Load::Sysctl { .. } => {}
-            Load::Ensure(ensure) => {
-                // `-N` of an existing chain fails harmlessly.
+            Load::Sysctl { name, value } => {
+                world.set_sysctl(node, name, value).expect("a known sysctl");
+            }
+            Load::Ensure(ensure @ Ensure::Device { .. }) => {
+                let command = ensure.command();
+                let arguments = command.strip_prefix(ensure.program()).unwrap_or_default();
+                // A device that exists is refused harmlessly, and so is a chain.
+                let _ = world.ip_command(node, "devices", 1, arguments);
+            }
+            Load::Ensure(ensure @ (Ensure::Chain { .. } | Ensure::Jump { .. })) => {
                 let _ = world.iptables_command(node, "jumps", 1, &ensure.command());
             }
-            Load::Text { text, .. } => world
-                .iptables_restore(node, "restore", text, RestoreOptions { noflush: true, counters: true })
-                .expect("proxy-core prints valid rules"),
+            Load::Text { tool, text } => {
+                restore(&mut world, node, *tool, text).expect("proxy-core prints valid texts");
+            }
         }
     }
     (world, node)
+}
+
+fn restore(world: &mut World, node: NetnsId, tool: Tool, text: &str) -> Result<(), LoadError> {
+    match tool {
+        Tool::IptablesRestore | Tool::Ip6tablesRestore => {
+            world.iptables_restore(node, "rules", text, RestoreOptions { noflush: true, counters: true })
+        }
+        Tool::IpsetRestore => world.ipset_restore(node, "sets", text, IpsetOptions::default()),
+        Tool::IpvsadmRestore => world.ipvsadm_restore(node, "ipvs", text),
+        Tool::IpBatch => world.ip_batch(node, "addresses", text),
+    }
 }
