@@ -195,29 +195,41 @@ fn eval(xtables: &mut Xtables, chain: BaseChain, ctx: &mut EvalCtx, packet: &mut
     }
 }
 
-/// NAT, and rerouting after a change of the destination (`nf_nat_ipv4_*`, net/netfilter/nf_nat_proto.c).
+/// NAT, and rerouting of packets whose destination differs from the source of replies (`nf_nat_ipv4_*`,
+/// net/netfilter/nf_nat_proto.c).
 // Part of `run_entry`, it would slow down the entries that do little.
 #[inline(never)]
 fn nat(ns: &mut Netns, cx: &mut Context, state: HookState, mut packet: Packet) -> Handled {
-    // Only these hooks translate the destination and are before a routing decision.
-    let routes = matches!(state.hook, Hook::Prerouting | Hook::Output);
-    let dst_before = routes.then(|| packet.ip().dst());
+    let dst_before = (state.hook == Hook::Prerouting).then(|| packet.ip().dst());
     let AtHook { mut ctx, xtables, hooks } = ns.at_hook(cx, state);
     let chains = hooks.nat_chains(state.family, state.hook).iter().map(|(_, chain)| *chain);
     let ask = |ctx: &mut EvalCtx, packet: &mut Packet, chain| eval(xtables, chain, ctx, packet);
     let verdict = nf_nat_inet_fn(&mut ctx, &mut packet, chains, ask);
-    if verdict != Verdict::Accept || dst_before.is_none_or(|before| packet.ip().dst() == before) {
+    if verdict != Verdict::Accept {
         return Handled::by(verdict, packet);
     }
     match state.hook {
         // The route of a packet received on the loopback device is outdated after DNAT (nf_nat_ipv4_pre_routing).
         Hook::Prerouting => {
-            packet.meta.route = None;
+            if dst_before.is_some_and(|before| packet.ip().dst() != before) {
+                packet.meta.route = None;
+            }
             Handled::Next(packet)
         }
-        Hook::Output if matches!(packet.meta.ct, PacketCt::Entry { .. }) => reroute(ns, cx, packet),
+        Hook::Output if is_sent_elsewhere(ns, &packet) => reroute(ns, cx, packet),
         Hook::Input | Hook::Forward | Hook::Output | Hook::Postrouting => Handled::Next(packet),
     }
+}
+
+/// True if the packet's conntrack entry names another destination than the source of the replies. It need not be NAT that
+/// translated it: a packet that IPVS sends to a server passes OUTPUT again, with the mark that rules have set meanwhile
+/// (`nf_nat_ipv4_local_fn`).
+fn is_sent_elsewhere(ns: &Netns, packet: &Packet) -> bool {
+    let PacketCt::Entry { id, info } = packet.meta.ct else { return false };
+    let direction = info.direction();
+    ns.conntrack
+        .entry(id)
+        .is_some_and(|entry| entry.tuple(direction).dst != entry.tuple(direction.opposite()).src)
 }
 
 fn reroute(ns: &mut Netns, cx: &mut Context, mut packet: Packet) -> Handled {

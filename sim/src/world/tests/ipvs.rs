@@ -156,6 +156,27 @@ fn a_process_of_the_node_reaches_a_service() {
     }
 }
 
+/// On its way to the server, a packet of the node passes OUTPUT again, where NAT routes it with the mark that rules have
+/// set. An exempt packet has no entry that names the server, and keeps its route.
+#[test]
+fn the_mark_of_a_nodes_packet_decides_the_way_to_the_server() {
+    const MARKED: &str = "*nat\n-A OUTPUT -j MARK --set-mark 0x4000\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n";
+    for (has_conntrack, expected) in [("0", Outcome::Connected), ("1", Outcome::Timeout)] {
+        let mut line = masqueraded();
+        let router = line.router;
+        load(&mut line, MARKED);
+        line.world.set_sysctl(router, "net.ipv4.vs.conntrack", has_conntrack).unwrap();
+        line.world.ip_rule_add(router, "rules", 1, "fwmark 0x4000/0x4000 lookup 100").unwrap();
+        // No host has this address.
+        line.world.ip_route_add(router, "routes", 1, "default via 10.0.1.9 table 100").unwrap();
+        let (flow, outcome, _) = run(&mut line.world, router, spec(ClientProtocol::Udp, "10.96.0.2", 53));
+        assert_eq!(outcome, expected, "{has_conntrack}");
+        let is_lost = losses(&line.world, flow).iter().any(|(_, reason)| *reason == DropReason::NeighFailed);
+        assert_eq!(is_lost, has_conntrack == "1");
+        quiesce(&mut line.world);
+    }
+}
+
 #[test]
 fn the_node_itself_is_a_server() {
     for (server, is_reached_from_outside) in [("10.0.2.1:9090 -m", true), ("127.0.0.1:9090 -m", false)] {
