@@ -56,7 +56,7 @@ mod summary;
 
 pub use attempt::{
     Appearance, Attempt, FlowStart, PacketId, Parting, Sighting, Source, TranslatedPort, attempts, parted,
-    translated_ports,
+    ports_since,
 };
 pub use compare::{Comparison, Conversation, FrameDifference, Observer, compare};
 pub use summary::{

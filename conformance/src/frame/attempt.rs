@@ -155,11 +155,19 @@ pub fn parted(first: &[Attempt], second: &[Attempt]) -> Option<Parting> {
     pairs.into_iter().find_map(|(first, second)| first.parted(second))
 }
 
+/// The translations in an exchange, of the packets that open its flows and of those that may open them again. What comes
+/// before the first one may be the end of the connection before, which has a port of its own.
+pub fn ports_since(opening: &[Attempt], mut reopening: Vec<Attempt>) -> Vec<TranslatedPort> {
+    let begun = opening.first().and_then(Attempt::begun);
+    reopening.retain(|attempt| begun.is_none_or(|begun| attempt.begun().is_some_and(|at| at >= begun)));
+    translated_ports(&reopening)
+}
+
 /// The translations of the source port, in the order in which nodes must have made random choices.
 ///
 /// Later packets of a flow keep the port of the first; a node that left the port of a source unchanged may have chosen
 /// it at random, and is listed once.
-pub fn translated_ports(attempts: &[Attempt]) -> Vec<TranslatedPort> {
+fn translated_ports(attempts: &[Attempt]) -> Vec<TranslatedPort> {
     let mut ports: Vec<TranslatedPort> = Vec::new();
     let mut untouched = Vec::new();
     for Attempt { src, hops } in attempts {
@@ -198,6 +206,11 @@ impl TranslatedPort {
 }
 
 impl Attempt {
+    /// The time when it was first seen.
+    pub fn begun(&self) -> Option<Duration> {
+        self.hops.first().map(|hop| hop.at)
+    }
+
     /// As [`parted`]. Bridges flood ports in any order, so the order of hops is ignored.
     fn parted(&self, other: &Self) -> Option<Parting> {
         let mut theirs: Vec<&Appearance> = other.hops.iter().map(|hop| &hop.place).collect();

@@ -54,7 +54,18 @@ impl ConntrackObservation {
 
     fn is_like(&self, other: &Self) -> bool {
         let apart = self.expires_in.abs_diff(other.expires_in);
-        apart <= EXPIRY_TOLERANCE && *self == Self { expires_in: self.expires_in, ..other.clone() }
+        let reply = match self.has_hidden_port() && other.has_hidden_port() {
+            true => (other.reply.0, SocketAddr::new(other.reply.1.ip(), self.reply.1.port())),
+            false => other.reply,
+        };
+        apart <= EXPIRY_TOLERANCE && *self == Self { expires_in: self.expires_in, reply, ..other.clone() }
+    }
+
+    /// True if the reply's port was drawn at random and nothing shows it: a retransmission between two steps was the first
+    /// packet of a connection whose entry had been deleted (with its device, `masq_device_event`), and has no reply.
+    fn has_hidden_port(&self) -> bool {
+        let (before, after) = self.source_ports();
+        self.tcp_state == Some(TcpState::Established) && !self.is_replied && before != after
     }
 
     /// Source, destination and ICMP identifier of the flow's packets before translation.

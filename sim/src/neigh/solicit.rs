@@ -47,12 +47,13 @@ pub(super) fn solicit(
 }
 
 /// If a kernel that is followed sent this request earlier or later, its next one, or its error, is earlier or later too; see
-/// [`crate::arrivals`].
+/// [`crate::arrivals`]. Less than half an interval: otherwise it is another request of the same resolution.
 fn follow_kernel(cx: &mut Context<'_>, entry: &mut Neighbour, key: NeighKey, target: Ipv4Addr) {
+    let Some(at) = entry.timer else { return };
     let lateness = cx.draws.lateness(cx.netns, Seen::Request(target));
-    if let Some(at) = entry.timer.filter(|_| lateness != 0) {
-        let at = Instant::from_nanos(at.as_nanos().saturating_add_signed(lateness));
-        set_timer(cx, entry, key, at.max(cx.now));
+    let half = at.saturating_since(cx.now) / 2;
+    if lateness != 0 && Duration::from_nanos(lateness.unsigned_abs()) < half {
+        set_timer(cx, entry, key, Instant::from_nanos(at.as_nanos().saturating_add_signed(lateness)));
     }
 }
 

@@ -27,7 +27,7 @@ use crate::arm::script::{ScriptState, known_packets};
 use crate::counters::{CounterListing, RuleCounter, counted_since};
 use crate::frame::{
     Attempt, FlowStart, Frame, FrameDirection, PacketId, Source, TranslatedPort, attempts, parted,
-    translated_ports,
+    ports_since,
 };
 use crate::netns::NetnsName;
 use crate::observation::{ConntrackObservation, Mismatch, RawFlow, Transport};
@@ -197,7 +197,8 @@ impl<S> Shown<S> {
         listing: CounterListing,
     ) -> Self {
         let of = |start| attempts(frames, &exchange.from().to_string(), start);
-        let (attempts, ports) = (of(exchange.opening()), translated_ports(&of(exchange.reopening())));
+        let attempts = of(exchange.opening());
+        let ports = ports_since(&attempts, of(exchange.reopening()));
         Self { seen, attempts, ports, listing, left: BTreeMap::new(), losses: None }
     }
 
@@ -240,7 +241,7 @@ impl<S> Shown<S> {
 
     /// The time when the client's first packet was first seen.
     pub(crate) fn begun(&self) -> Option<Duration> {
-        self.attempts.first()?.hops.first().map(|hop| hop.at)
+        self.attempts.first()?.begun()
     }
 }
 

@@ -169,6 +169,20 @@ fn the_data_of_a_connection_shows_a_port_as_well() {
     }
 }
 
+/// On a busy machine, the last segments of a connection may be captured with the next one, whose client is a node.
+#[test]
+fn the_end_of_the_connection_before_shows_no_port() {
+    let frames = [
+        segment((1, 0, "a eth0 >", 76, 2), REQUEST),
+        segment((2, 1, "a eth0 >", 77, 2), b""),
+        segment((3, 2, "a eth0 >", 78, 2), REQUEST),
+    ];
+    let of = |start| attempts(&frames, "a", start);
+    let ports =
+        ports_since(&of(FlowStart::Request(REQUEST, PORT)), of(FlowStart::RequestOrContinued(REQUEST, PORT)));
+    assert_eq!(ports.iter().map(|port| port.after).collect::<Vec<_>>(), [77, 78]);
+}
+
 /// `NETNS BEFORE AFTER` of each translation.
 fn ports(attempts: &[Attempt]) -> Vec<String> {
     let ports = translated_ports(attempts);

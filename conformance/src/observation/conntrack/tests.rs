@@ -92,3 +92,26 @@ fn ports_of_an_entry_are_identifiers_of_icmp() {
     assert_eq!(connection(TcpState::Close).source_ports(), (40_000, 1_024));
     assert_eq!(ping(7).source_ports(), (7, 7));
 }
+
+#[test]
+fn a_port_drawn_for_a_hidden_retransmission_does_not_tell_entries_apart() {
+    let entry = |is_replied, before, after| {
+        let entry = connection(TcpState::Established);
+        let with_port = |end: SocketAddr, port| SocketAddr::new(end.ip(), port);
+        ConntrackObservation {
+            original: (with_port(entry.original.0, before), entry.original.1),
+            reply: (entry.reply.0, with_port(entry.reply.1, after)),
+            is_replied,
+            ..entry
+        }
+    };
+    for (what, is_replied, ports, is_alike) in [
+        ("both drawn", false, [1_024, 1_025], true),
+        ("one not drawn", false, [40_000, 1_025], false),
+        ("with a reply", true, [1_024, 1_025], false),
+    ] {
+        let [one, other] = ports.map(|after| entry(is_replied, 40_000, after));
+        let apart = ConntrackObservation::apart(vec![one], vec![other]);
+        assert_eq!(apart == (Vec::new(), Vec::new()), is_alike, "{what}");
+    }
+}
