@@ -26,6 +26,7 @@ use super::lab::{Lab, LabNetns};
 use super::of_machine::{MachineSysctls, OF_THE_MACHINE};
 use super::outcome::outcome;
 use super::prompt::Prompt;
+use super::quiet::wait_until_quiet;
 use super::requirement::{Requirement, always, missing, of_generator, require};
 use super::rules::own_routes;
 use super::script::{OpenScript, run_script};
@@ -323,6 +324,7 @@ impl KernelArm {
         if end != End::Answered {
             // A FIN may still be in flight.
             thread::sleep(ON_ITS_WAY);
+            wait_until_quiet(&self.running()?.servers);
             self.drain()?;
         }
         Ok(self.frames[start..].to_vec())
@@ -337,6 +339,8 @@ impl KernelArm {
         let open = self.scripts.remove(&plan.from).filter(|_| plan.is_continuation);
         let played = run_script(self.netns(&plan.from)?, &self.running()?.servers, self.backend, plan, open)?;
         self.scripts.extend(played.open.map(|open| (plan.from.clone(), open)));
+        // On a busy machine, the last packets may not have passed every device yet.
+        wait_until_quiet(&self.running()?.servers);
         self.drain()?;
         let sent_at = played.sent_at.iter().map(|at| self.clocks.at(*at)).collect();
         let pace = ScriptPace { begun: self.clocks.at(played.begun), sent_at };
