@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 127] = built_in![
+pub const SCENARIOS: [BuiltIn; 128] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -154,6 +154,7 @@ pub const SCENARIOS: [BuiltIn; 127] = built_in![
     "ipvs-dead-server-kept",
     "ipvs-health-check-node-port",
     "ipvs-host-port",
+    "ipvs-host-port-in-front",
     "ipvs-host-port-exposed",
     "ipvs-load-balancer-local",
     "ipvs-masquerade-to-node-port",
