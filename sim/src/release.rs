@@ -74,6 +74,8 @@ pub enum Change {
     SegmentsAreFilled,
     /// `tcp_ack`.
     UnsentAckIsAnswered,
+    /// `udp_err`.
+    UdpErrorsNeedSocket,
 }
 
 /// What is known of a change.
@@ -89,12 +91,13 @@ pub struct Row {
 
 impl Change {
     /// All changes, from the oldest.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::LinearSynTimeouts,
         Self::FlowsGiveUpPorts,
         Self::FinWaitsForWindow,
         Self::SegmentsAreFilled,
         Self::UnsentAckIsAnswered,
+        Self::UdpErrorsNeedSocket,
     ];
 
     /// What is known of it.
@@ -126,6 +129,14 @@ impl Change {
                 since: Release::new(6, 18),
                 text: "an ACK of data that was never sent is answered by a challenge ACK; before, it is dropped",
                 source: "tcp_ack in net/ipv4/tcp_input.c",
+            },
+            // Stable updates of older releases differ from their first versions: seen in 6.1.192 and 6.12.117, where udp_err calls
+            // ipv4_redirect and ipv4_update_pmtu, and not in 6.18.44.
+            Self::UdpErrorsNeedSocket => Row {
+                since: Release::new(6, 18),
+                text: "a redirect or path MTU is learned from an error about a UDP datagram only if a socket sent it; before (6.1.192, \
+                       6.12.117), also without, such as for a raw socket's datagram",
+                source: "udp_err in net/ipv4/udp.c",
             },
         }
     }

@@ -5,6 +5,7 @@ use super::table::Socket;
 use super::tcp::{Connection, FourTuple};
 use super::{Endpoint, SenderRoute, SocketIo, Sockets};
 use crate::ids::SocketId;
+use crate::release::{Change, Release};
 use crate::trace::IgnoredRedirect;
 use crate::wire::icmpv4::{icmp_type, unreachable_code};
 use crate::wire::quote::QUOTED_MIN;
@@ -32,7 +33,7 @@ pub(super) fn redirected(
     io: &SocketIo<'_, '_>,
     quoted: &[u8],
 ) -> Result<SenderRoute, IgnoredRedirect> {
-    match sender(sockets, quoted) {
+    match sender(sockets, io.settings.release, quoted) {
         Some(QuotedSender::Connection(connection, sequence)) => {
             connection.redirected(io, sequence, sockets.call_duration)
         }
@@ -43,7 +44,7 @@ pub(super) fn redirected(
 
 /// Finds the route whose path MTU an error about a packet lowers.
 pub(super) fn sender_route(sockets: &Sockets, io: &SocketIo<'_, '_>, quoted: &[u8]) -> Option<SenderRoute> {
-    match sender(sockets, quoted)? {
+    match sender(sockets, io.settings.release, quoted)? {
         QuotedSender::Connection(connection, sequence) => connection.sender_route(io, sequence),
         QuotedSender::Other => Some(SenderRoute::ByLookup),
     }
@@ -61,7 +62,7 @@ enum QuotedSender<'a> {
 ///
 /// Linux: `tcp_v4_err`, net/ipv4/tcp_ipv4.c; `__udp4_lib_err`, net/ipv4/udp.c; `ping_err`, net/ipv4/ping.c; `icmp_err`,
 /// net/ipv4/icmp.c.
-fn sender<'a>(sockets: &'a Sockets, quoted: &[u8]) -> Option<QuotedSender<'a>> {
+fn sender<'a>(sockets: &'a Sockets, release: Release, quoted: &[u8]) -> Option<QuotedSender<'a>> {
     let quote @ Quote { ip, l4 } = Quote::parse(quoted).filter(|quote| quote.l4.len() >= QUOTED_MIN)?;
     let (src_port, dst_port) = quote.ports()?;
     let (local, remote): (Endpoint, Endpoint) = ((ip.src().into(), src_port), (ip.dst().into(), dst_port));
@@ -83,7 +84,10 @@ fn sender<'a>(sockets: &'a Sockets, quoted: &[u8]) -> Option<QuotedSender<'a>> {
                 | None => None,
             };
         }
-        protocol::UDP => table.udp_on(local.1).any(|socket| socket.is_about(local, remote)),
+        protocol::UDP => {
+            !release.has(Change::UdpErrorsNeedSocket)
+                || table.udp_on(local.1).any(|socket| socket.is_about(local, remote))
+        }
         // Replies are the kernel's own.
         protocol::ICMP => {
             let ping = table.ping.get(&be16(l4, 4)).and_then(|id| table.get(*id));

@@ -3,6 +3,7 @@
 use super::addr;
 use super::cluster::{Cluster, cluster};
 use crate::fib::{OutputKey, Route, route_output};
+use crate::release::Release;
 use crate::route::PathMtu;
 use crate::socket::Server;
 use crate::time::Duration;
@@ -85,6 +86,9 @@ fn a_report_lowers_the_mtu_but_never_below_552() {
     let mut lan = lan();
     report(&mut lan, 1400, PORT + 1);
     assert_eq!(learned(&lan, POD), "", "no socket sent it");
+    lan.world.set_release(Release::new(6, 12));
+    report(&mut lan, 1400, PORT + 1);
+    assert_eq!(learned(&lan, POD), "mtu 1400", "older releases do not ask for a socket");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::cluster::{Cluster, cluster};
 use super::{addr, run, spec};
 use crate::arrivals::{Arrival, Seen};
 use crate::fib::{OutputKey, REDIRECT_LIFETIME, Route, route_output};
+use crate::release::Release;
 use crate::socket::{ClientProtocol, Server};
 use crate::time::Duration;
 use crate::trace::{DeviceEvent, Event, Level};
@@ -108,6 +109,10 @@ fn redirects_are_followed_if_they_come_from_the_gateway_and_name_another_host() 
     }
     let stranger = Redirect { quote: (protocol::UDP, ports(PORT + 1)), ..FOLLOWED };
     check("no such socket", &[], stranger, NODE_2);
+    let mut older = lan();
+    older.world.set_release(Release::new(6, 12));
+    send(&mut older, stranger);
+    assert_eq!(gateway(&older.world, &older), NODE_1, "no such socket, on an older release");
     let echo_reply = Redirect { quote: (protocol::ICMP, [0, 0, 0, 0]), ..FOLLOWED };
     check("about the kernel's own echo reply", &[], echo_reply, NODE_1);
     check("about another protocol", &[], Redirect { quote: (47, [0; 4]), ..FOLLOWED }, NODE_2);
