@@ -58,6 +58,11 @@ impl PairedArm {
         before: &Counted,
         number: Option<u32>,
     ) -> Result<E::Rest, ArmError> {
+        if self.sim.rules_see_every_packet()? {
+            // What a peer repeats later would be counted with the next exchange.
+            self.kernel.wait_for_silence()?;
+            self.show_frames()?;
+        }
         let read_at = self.kernel.elapsed();
         let mut tables = BTreeMap::new();
         for node in self.nodes() {

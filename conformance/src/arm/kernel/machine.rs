@@ -65,6 +65,12 @@ const ON_ITS_WAY: Duration = Duration::from_millis(2);
 /// The maximum time to wait for a step to settle, once its clients have their outcomes.
 const SETTLING_MAX: Duration = Duration::from_secs(2);
 
+/// TCP repeats a segment after 0.2, 0.4, 0.8 and 1.6 s, if its peer is near.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A peer that is gone is not waited for any longer.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// What a kernel has shown of a connection.
 #[derive(Debug)]
 pub(crate) struct Exchanged {
@@ -297,6 +303,19 @@ impl KernelArm {
         let deadline = Instant::now() + SETTLING_MAX;
         while Instant::now() < deadline {
             thread::sleep(QUIET);
+            if self.drain()? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no device has seen a frame for as long as TCP waits before it repeats a segment for the fourth time.
+    pub(crate) fn wait_for_silence(&mut self) -> Result<(), ArmError> {
+        let deadline = Instant::now() + SILENCE_MAX;
+        self.drain()?;
+        while Instant::now() < deadline {
+            thread::sleep(SILENCE);
             if self.drain()? == 0 {
                 break;
             }

@@ -14,6 +14,7 @@ use crate::arm::ArmError;
 use crate::arm::sim::SimArm;
 use crate::counters::RuleCounter;
 use crate::frame::{Attempt, Frame, FrameDirection, Parting, Sighting};
+use crate::netns::NetnsName;
 use crate::observation::{Answer, ConntrackObservation, EndpointName, Outcome, TcpState};
 use crate::prepare::FlowPlan;
 use crate::shares::Distribution;
@@ -124,6 +125,16 @@ impl SimArm {
         let (_, rest) = self.take_path(exchange, shown, course.path.again())?;
         let apart = (!is_same).then(|| apart::<E>(&course, shown));
         Ok(Followed { rest, apart })
+    }
+
+    /// True if rules of the nat table see every packet of some connections, not only the first: of those that IPVS handles
+    /// while `vs.conntrack` is 0.
+    pub(crate) fn rules_see_every_packet(&self) -> Result<bool, ArmError> {
+        let is_exempt = |netns: &NetnsName| -> Result<bool, ArmError> {
+            let ipvs = &self.world.netns(self.id(netns)?).ipvs;
+            Ok(!ipvs.services().is_empty() && !ipvs.settings.conntrack)
+        };
+        self.ids.keys().map(is_exempt).try_fold(false, |any, is_exempt| Ok(any | is_exempt?))
     }
 
     /// The distribution of a connection if no link lost frames.
