@@ -45,6 +45,12 @@ pub trait Arm {
     /// See [`ArmError`].
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError>;
 
+    /// Loads on a node what its network plug-in adds and removes, in order.
+    ///
+    /// # Errors
+    /// See [`ArmError`].
+    fn plug(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError>;
+
     /// Applies on a node what kube-proxy changes after a change of the cluster.
     ///
     /// # Errors

@@ -122,6 +122,21 @@ pub struct ClusterPod {
     pub declared: Vec<(Protocol, u16)>,
     /// Ports by name.
     pub named_ports: BTreeMap<String, (Protocol, u16)>,
+    /// The ports of its node that its containers declare, in their order; without effect for hostNetwork Pods.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of a node that belongs to a Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port of the node.
+    pub port: u16,
+    /// Only for this address of the node; `Some(None)` is an address that is not an IPv4 address.
+    pub address: Option<Option<Ipv4Addr>>,
+    /// The port of the Pod.
+    pub target: u16,
 }
 
 impl Cluster {

@@ -13,6 +13,7 @@
 //! | [`netns`] | names of network namespaces |
 //! | [`topology`] | the network namespaces, devices and routes that every arm builds |
 //! | [`proxy`] | kube-proxy on every node: the rules it loads, and its updates when the cluster changes |
+//! | [`cni`] | the network plug-in on every node: the rules that it loads beside those of kube-proxy |
 //! | [`dns`] | DNS servers and resolvers of a cluster |
 //! | [`settings`] | how a lab on a kernel differs from a real node |
 //! | [`backend`] | the two implementations of iptables |
@@ -31,6 +32,7 @@ pub mod arm;
 pub mod backend;
 mod caught;
 pub mod cluster;
+pub mod cni;
 pub mod counters;
 pub mod diagnostic;
 pub mod disagreement;

@@ -15,6 +15,7 @@ use crate::arm::sim::SimArm;
 use crate::arm::{Arm, ArmError};
 use crate::backend::Backend;
 use crate::cluster::{Cluster, ClusterChange};
+use crate::cni::Plugins;
 use crate::expect::{self, Observed};
 use crate::observation::{Answer, EndpointName, FlowObservation, RawFlow, Scripted, Transport};
 use crate::prepare::{
@@ -141,6 +142,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
         arm,
         topology,
         proxies,
+        plugins: Plugins::default(),
         cluster: prepared.cluster.clone(),
         mode: options.mode,
         drain_times: DrainTimes::default(),
@@ -149,6 +151,7 @@ pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<R
     for (node, load) in &loads {
         runner.start_proxy(node, load)?;
     }
+    runner.plug(&prepared.cluster)?;
     let mut steps = Vec::new();
     for (number, step) in (1..).zip(&prepared.steps) {
         steps.push(runner.step(step).map_err(|error| error.in_step(number, &step.name))?);
@@ -178,6 +181,7 @@ struct Runner<A> {
     arm: A,
     topology: Topology,
     proxies: Proxies,
+    plugins: Plugins,
     cluster: Cluster,
     mode: ProxyMode,
     drain_times: DrainTimes,
@@ -188,6 +192,12 @@ impl<A: Arm> Runner<A> {
         self.arm.load(node, load)?;
         self.drain_times.start(node, self.arm.elapsed());
         Ok(())
+    }
+
+    /// The network plug-in of every node adds the rules of new Pods, and removes those of Pods that are gone.
+    fn plug(&mut self, cluster: &Cluster) -> Result<(), ArmError> {
+        let loads = self.plugins.update(cluster);
+        loads.iter().try_for_each(|(node, load)| self.arm.plug(node, load))
     }
 
     fn step(&mut self, step: &PreparedStep) -> Result<StepResult, ArmError> {
@@ -322,6 +332,7 @@ impl<A: Arm> Runner<A> {
         for (node, load) in &updates.started {
             self.start_proxy(node, load)?;
         }
+        self.plug(&next)?;
         for (node, update) in &updates.changed {
             self.arm.update(node, update)?;
             self.drain(node)?;

@@ -15,7 +15,7 @@ mod change;
 mod plan;
 
 pub use change::{TopologyChange, changes};
-pub(crate) use plan::is_executed;
+pub(crate) use plan::{CNI_BRIDGE, is_executed, port_name};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -418,6 +418,12 @@ impl Arm for &mut PairedArm {
         self.sim.load(node, load)
     }
 
+    fn plug(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
+        self.is_stale = true;
+        self.kernel.plug(node, load)?;
+        self.sim.plug(node, load)
+    }
+
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
         self.is_stale = true;
         self.kernel.update(node, update)?;

@@ -89,6 +89,8 @@ pub struct SimArm {
     step_starts: Vec<usize>,
     /// Number of updates of each node.
     syncs: BTreeMap<String, u32>,
+    /// The number of texts of its network plug-in that each node has loaded.
+    plugged: BTreeMap<String, u32>,
     /// Connections of scripts that later steps continue, by sender.
     scripts: BTreeMap<NetnsName, ScriptState>,
     /// Connections that later steps use, by name.
@@ -112,6 +114,7 @@ impl SimArm {
             frames_taken: 0,
             step_starts: Vec::new(),
             syncs: BTreeMap::new(),
+            plugged: BTreeMap::new(),
             scripts: BTreeMap::new(),
             kept: BTreeMap::new(),
             loss_series: 0,
@@ -301,6 +304,13 @@ impl Arm for SimArm {
 
     fn load(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
         self.load_all(node, "", load)
+    }
+
+    fn plug(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
+        let number = self.plugged.entry(node.to_owned()).or_default();
+        *number += 1;
+        let prefix = format!("cni-{number}/");
+        self.load_all(node, &prefix, load)
     }
 
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {

@@ -17,6 +17,9 @@ use crate::scenario::{FieldFault, ObjectKey, ObjectName};
 /// A protocol and a port.
 type Port = (Protocol, u16);
 
+/// Pods with a host port, and the address of the node that it is for.
+type Owners<'a> = Vec<(Option<Ipv4Addr>, &'a ObjectName)>;
+
 impl Cluster {
     /// Finds out who listens, when the slices are known.
     pub(super) fn settle_listeners(&mut self, problems: &mut Vec<ClusterProblem>) {
@@ -33,6 +36,7 @@ impl Cluster {
         }
         self.state.pods = pods;
         self.share_host_ports(problems);
+        self.check_host_ports(problems);
         self.state.node_listens = self.processes(&endpoints);
     }
 
@@ -96,6 +100,44 @@ impl Cluster {
             let fault = FieldFault::new(what).help("hostNetwork Pods share the ports of their node");
             let owner = self.owners.get(&key).cloned().unwrap_or(key);
             problems.push(ClusterProblem::warning(owner, fault.at("spec.containers")));
+        }
+    }
+}
+
+impl Cluster {
+    /// A host port belongs to one Pod of a node: the scheduler would not bind the second one (`Fits`,
+    /// pkg/scheduler/framework/plugins/nodeports/node_ports.go). Of two, the rules of the first translate all packets.
+    fn check_host_ports(&self, problems: &mut Vec<ClusterProblem>) {
+        let mut owners = BTreeMap::<(&str, Port), Owners<'_>>::new();
+        for pod in self.state.pods.iter().filter(|pod| !pod.is_host_network) {
+            for port in &pod.host_ports {
+                // An unspecified address is every address.
+                let address = match port.address {
+                    Some(None) => continue,
+                    Some(Some(ip)) if !ip.is_unspecified() => Some(ip),
+                    Some(Some(_)) | None => None,
+                };
+                let taken = owners.entry((&pod.node, (port.protocol, port.port))).or_default();
+                let overlaps = |other: Option<Ipv4Addr>| {
+                    other.zip(address).is_none_or(|(other, address)| other == address)
+                };
+                match taken.iter().find(|(other, owner)| *owner != &pod.name && overlaps(*other)) {
+                    Some((_, first)) => {
+                        let key = ObjectKey { kind: Kind::Pod, name: pod.name.clone() };
+                        let what = format!(
+                            "the {} hostPort {} of {} is used by two Pods, {first} and {}: {first} has it",
+                            port.protocol.lower(),
+                            port.port,
+                            pod.node,
+                            pod.name
+                        );
+                        let fault = FieldFault::new(what).help("a scheduler binds them to different nodes");
+                        let owner = self.owners.get(&key).cloned().unwrap_or(key);
+                        problems.push(ClusterProblem::warning(owner, fault.at("spec.containers")));
+                    }
+                    None => taken.push((address, &pod.name)),
+                }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::nodes::check_name;
 use super::schedule::is_schedulable;
 use super::status::{is_finished, named_ip};
 use super::target::{containers, valid_port};
-use super::{Cluster, ClusterNode, ClusterPod, ClusterProblem, as_pod, natural_cmp};
+use super::{Cluster, ClusterNode, ClusterPod, ClusterProblem, HostPort, as_pod, natural_cmp};
 use crate::scenario::{Cni, FieldFault, ObjectKey, ObjectName, nearest};
 
 const OUTSIDE: &str = "kube-proxy masquerades what comes from outside the cluster CIDR";
@@ -149,6 +149,15 @@ impl Cluster {
             .filter(|port| !port.name.is_empty())
             .filter_map(|port| Some((port.name.clone(), (port.protocol, valid_port(port.container_port)?))))
             .collect();
+        let ports = containers(pod).flat_map(|container| &container.ports);
+        let host_ports = ports.filter_map(|port| {
+            Some(HostPort {
+                protocol: port.protocol,
+                port: valid_port(port.host_port)?,
+                address: (!port.host_ip.is_empty()).then(|| port.host_ip.parse().ok()),
+                target: valid_port(port.container_port)?,
+            })
+        });
         Some(ClusterPod {
             name: key.name.clone(),
             node: pod.spec.node_name.clone(),
@@ -157,6 +166,7 @@ impl Cluster {
             listens: declared.clone(),
             declared,
             named_ports,
+            host_ports: host_ports.collect(),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::scenario::{Cni, ExternalHost, NodeAddress, NodeDevice, Via};
 /// The bridge of the switch.
 const SWITCH_BRIDGE: &str = "lan0";
 /// The bridge of a node, with the default name of the CNI plugin `bridge`.
-const CNI_BRIDGE: &str = "cni0";
+pub(crate) const CNI_BRIDGE: &str = "cni0";
 /// The uplink device of hosts, nodes and Pods.
 const UPLINK: &str = "eth0";
 
@@ -303,6 +303,6 @@ fn hardware_address(role: u8, ip: Ipv4Addr) -> MacAddr {
 }
 
 /// The name of the port towards this address: 12 of at most 15 bytes, unique and readable.
-fn port_name(ip: Ipv4Addr) -> String {
+pub(crate) fn port_name(ip: Ipv4Addr) -> String {
     format!("veth{:08x}", u32::from(ip))
 }

@@ -437,6 +437,10 @@ impl Arm for KernelArm {
         load::load(self.node(node)?, self.backend, has_own_rules, load)
     }
 
+    fn plug(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
+        self.load(node, load)
+    }
+
     fn update(&mut self, node: &str, update: &NodeUpdate) -> Result<(), ArmError> {
         self.load(node, &update.load)?;
         update.stale.as_ref().map_or(Ok(()), |frontends| self.delete_stale(node, frontends))
