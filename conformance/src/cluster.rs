@@ -309,6 +309,11 @@ impl Cluster {
         }
     }
 
+    /// The range of the nodes' pod CIDRs.
+    pub const fn cluster_cidr(&self) -> Ipv4Net {
+        self.ranges.cluster_cidr
+    }
+
     /// The CNI plugin.
     pub fn cni(&self) -> Cni {
         self.ranges.cni.unwrap_or(Cni::Bridge)

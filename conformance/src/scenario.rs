@@ -70,6 +70,8 @@ pub struct Scenario {
 pub struct Network {
     /// The CNI plugin. `None`: a bridge per node, or routed Pods if their addresses are not those of the nodes' pod CIDRs.
     pub cni: Option<Cni>,
+    /// The plug-in that masquerades what Pods send out of the cluster; none by default.
+    pub masquerade: Masquerade,
     /// The range of the nodes' pod CIDRs. `None`: as the manifests tell, or `10.244.0.0/16`.
     pub cluster_cidr: Option<Ipv4Net>,
     /// The range of ClusterIPs. `None`: as the manifests tell, or `10.96.0.0/12`.
@@ -149,6 +151,51 @@ pub enum Cni {
     Ptp,
     /// A bridge per node, and a VXLAN between nodes.
     Vxlan,
+}
+
+/// The network plug-in that masquerades what Pods send out of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Masquerade {
+    /// None.
+    None,
+    /// The plug-ins bridge and ptp with `ipMasq`.
+    Bridge,
+    /// flannel.
+    Flannel,
+    /// kindnet, of kind.
+    Kindnet,
+    /// Calico with `natOutgoing`.
+    Calico,
+    /// ip-masq-agent.
+    IpMasqAgent,
+    /// The VPC CNI of Amazon.
+    VpcCni,
+}
+
+impl Masquerade {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::Bridge,
+        Self::Flannel,
+        Self::Kindnet,
+        Self::Calico,
+        Self::IpMasqAgent,
+        Self::VpcCni,
+    ];
+
+    /// Its name in scenarios.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bridge => "bridge",
+            Self::Flannel => "flannel",
+            Self::Kindnet => "kindnet",
+            Self::Calico => "calico",
+            Self::IpMasqAgent => "ip-masq-agent",
+            Self::VpcCni => "vpc-cni",
+        }
+    }
 }
 
 /// The default gateway of the nodes. The address need not exist: a route is sufficient for a process on a node to reach
@@ -404,6 +451,7 @@ impl Default for Network {
     fn default() -> Self {
         Self {
             cni: None,
+            masquerade: Masquerade::None,
             cluster_cidr: None,
             service_cidr: None,
             node_ports: None,

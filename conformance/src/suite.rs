@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// All built-in scenarios, in reading order: each builds on earlier ones. A test compares the list with the folder.
-pub const SCENARIOS: [BuiltIn; 129] = built_in![
+pub const SCENARIOS: [BuiltIn; 130] = built_in![
     "clusterip",
     "clusterip-three-endpoints",
     "clusterip-no-endpoints",
@@ -53,6 +53,7 @@ pub const SCENARIOS: [BuiltIn; 129] = built_in![
     "forwarding-off-one-device",
     "host-network-endpoint",
     "host-port",
+    "pod-egress",
     "node-without-pods",
     "asymmetric-route",
     "icmp-redirect",

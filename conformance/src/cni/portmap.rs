@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use proxy_core::load::{Ensure, Load, Table, Tool};
+use proxy_core::load::{Ensure, Load, Table};
 use proxy_core::objects::{IpFamily, Protocol};
-use sha2::{Digest, Sha256, Sha512};
 
+use super::{chain_name, pod_network, quoted, restore, sandbox_id};
 use crate::cluster::{Cluster, ClusterNode, ClusterPod, HostPort};
 use crate::scenario::{Cni, ObjectName};
 use crate::topology;
@@ -24,8 +24,6 @@ const SETMARK: &str = "CNI-HOSTPORT-SETMARK";
 const MASQ: &str = "CNI-HOSTPORT-MASQ";
 /// Bit 13 (`DefaultMarkBit`, plugins/meta/portmap/main.go).
 const MARK: &str = "0x2000/0x2000";
-/// `maxChainLength`, pkg/utils/utils.go.
-const CHAIN_LENGTH: usize = 28;
 /// The most ports in one rule (`splitPortList`, plugins/meta/portmap/utils.go).
 const MULTIPORT_MAX: usize = 15;
 
@@ -74,19 +72,14 @@ impl NodePortmap {
 
 impl PodChain {
     fn of(cluster: &Cluster, node: &ClusterNode, pod: &ClusterPod) -> Self {
-        let is_in_range = node.pod_cidr.contains(&pod.ip);
-        let (network, device) = match cluster.cni() {
-            Cni::Bridge | Cni::Vxlan if is_in_range => ("cbr0", topology::CNI_BRIDGE.to_owned()),
-            Cni::Bridge | Cni::Vxlan | Cni::Ptp => ("kindnet", topology::port_name(pod.ip)),
+        let device = match cluster.cni() {
+            Cni::Bridge | Cni::Vxlan if node.pod_cidr.contains(&pod.ip) => topology::CNI_BRIDGE.to_owned(),
+            Cni::Bridge | Cni::Vxlan | Cni::Ptp => topology::port_name(pod.ip),
         };
-        // The runtime's id of the sandbox, 64 hexadecimal digits.
-        let id = hex(&Sha256::digest(pod.name.to_string()));
-        let mut name = format!("CNI-DN-{}", hex(&Sha512::digest(format!("{network}{id}"))));
-        name.truncate(CHAIN_LENGTH);
-        let comment = format!(r#""dnat name: \"{network}\" id: \"{id}\"""#);
-        // The network of the address that the plug-in host-local gives; without a range, only the Pod.
-        let prefix = if is_in_range { node.pod_cidr.prefix_len() } else { 32 };
-        let net = Ipv4Net::new_assert(pod.ip, prefix).trunc();
+        let (network, net) = pod_network(cluster, node, pod);
+        let id = sandbox_id(pod);
+        let name = chain_name("CNI-DN-", network, &id);
+        let comment = quoted(&format!("dnat name: \"{network}\" id: \"{id}\""));
         let mut rules = Vec::new();
         for port in &pod.host_ports {
             for rule in dnat(port, pod.ip, net) {
@@ -127,7 +120,7 @@ impl PodChain {
                 rule: format!("-m comment --comment \"CNI portfwd requiring masquerade\" -j {MASQ}"),
             }));
             let local = format!("-m addrtype --dst-type LOCAL -j {DNAT}");
-            load.push(nat(&[
+            load.push(restore("nat", &[
                 format!("-A {SETMARK} -m comment --comment \"CNI portfwd masquerade mark\" -j MARK --set-xmark {MARK}"),
                 format!("-A {MASQ} -m mark --mark {MARK} -j MASQUERADE"),
                 format!("-A PREROUTING {local}"),
@@ -140,7 +133,7 @@ impl PodChain {
         let chain = [format!(":{name} - [0:0]")];
         let rules = rules.iter().map(|rule| format!("-A {name} {rule}"));
         let entries = entries.iter().map(|rule| format!("-A {DNAT} {rule}"));
-        load.push(nat(&chain.into_iter().chain(rules).chain(entries).collect::<Vec<_>>()));
+        load.push(restore("nat", &chain.into_iter().chain(rules).chain(entries).collect::<Vec<_>>()));
         load
     }
 
@@ -148,7 +141,7 @@ impl PodChain {
     fn teardown(&self) -> Load {
         let entries = self.entries.iter().map(|rule| format!("-D {DNAT} {rule}"));
         let name = &self.name;
-        nat(&entries.chain([format!("-F {name}"), format!("-X {name}")]).collect::<Vec<_>>())
+        restore("nat", &entries.chain([format!("-F {name}"), format!("-X {name}")]).collect::<Vec<_>>())
     }
 }
 
@@ -169,17 +162,3 @@ fn dnat(port: &HostPort, pod: Ipv4Addr, net: Ipv4Net) -> Vec<String> {
         format!("{} -j DNAT --to-destination {pod}:{target}", base("")),
     ]
 }
-
-/// Input of `iptables-restore --noflush` with these lines for the table `nat`.
-fn nat(lines: &[String]) -> Load {
-    let text = format!("*nat\n{}\nCOMMIT\n", lines.join("\n"));
-    Load::Text { tool: Tool::IptablesRestore, text }
-}
-
-/// Lower-case digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests;

@@ -47,6 +47,7 @@ pub(super) struct RawSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct RawNetwork {
     pub(super) cni: Option<String>,
+    pub(super) masquerade: Option<String>,
     #[serde(rename = "clusterCIDR")]
     pub(super) cluster_cidr: Option<String>,
     #[serde(rename = "serviceCIDR")]

@@ -27,6 +27,7 @@ spec:
   proxyModes: [iptables, nftables]
   network:
     cni: bridge
+    masquerade: flannel
     clusterCIDR: 10.244.0.0/16
     serviceCIDR: 10.96.0.0/12
     nodeCIDR: 192.168.0.0/24

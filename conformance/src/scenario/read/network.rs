@@ -7,8 +7,8 @@ use crate::manifest::port_range;
 use crate::scenario::document::{self, ScalarText};
 use crate::scenario::reference::is_name;
 use crate::scenario::{
-    Cni, ExternalHost, Gateway, HostRoute, Network, NodeAddress, NodeDevice, NodeNetwork, ObjectName, Target,
-    Via,
+    Cni, ExternalHost, Gateway, HostRoute, Masquerade, Network, NodeAddress, NodeDevice, NodeNetwork,
+    ObjectName, Target, Via,
 };
 
 const CNIS: [(&str, Cni); 3] = [("bridge", Cni::Bridge), ("ptp", Cni::Ptp), ("vxlan", Cni::Vxlan)];
@@ -24,6 +24,12 @@ impl Reader {
             let row = CNIS.iter().find(|(name, _)| name == cni);
             let cni = row.map(|(_, cni)| *cni).ok_or_else(|| unknown_word("CNI", cni, &known));
             network.cni = self.field("spec.network.cni", cni);
+        }
+        if let Some(name) = &raw.masquerade {
+            let known = Masquerade::ALL.map(Masquerade::name);
+            let plugin = Masquerade::ALL.into_iter().find(|plugin| plugin.name() == name);
+            let plugin = plugin.ok_or_else(|| unknown_word("network plug-in", name, &known));
+            network.masquerade = self.field("spec.network.masquerade", plugin).unwrap_or(network.masquerade);
         }
         if let Some(text) = &raw.cluster_cidr {
             const PATH: &str = "spec.network.clusterCIDR";

@@ -4,13 +4,13 @@ use crate::cluster::Cluster;
 use crate::cni::Plugins;
 use crate::diagnostic::Source;
 use crate::manifest::{self, Facts};
-use crate::scenario::Network;
+use crate::scenario::{Masquerade, Network};
 
 const NODES: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: node-1}\n\
     status: {addresses: [{type: InternalIP, address: 192.168.0.11}]}\n";
 
 /// A cluster of one node with these Pods.
-fn cluster(pods: &[(&str, &str)]) -> Cluster {
+fn cluster(masquerade: Masquerade, pods: &[(&str, &str)]) -> Cluster {
     let pod = |(name, ports): &(&str, &str)| {
         format!(
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n\
@@ -20,7 +20,8 @@ fn cluster(pods: &[(&str, &str)]) -> Cluster {
     let text = format!("{NODES}{}", pods.iter().map(pod).collect::<String>());
     let loaded = manifest::load(vec![Source { name: "cluster.yaml".into(), text }]);
     let objects = loaded.objects.into_iter().map(|object| object.object).collect();
-    Cluster::new(&Network::default(), &Facts::default(), objects).unwrap().0
+    let network = Network { masquerade, ..Network::default() };
+    Cluster::new(&network, &Facts::default(), objects).unwrap().0
 }
 
 fn listing(plugins: &mut Plugins, cluster: &Cluster) -> String {
@@ -51,7 +52,23 @@ fn rules_follow_the_pods() {
         ("the first one is gone", vec![other]),
         ("more ports than a rule may have, instead", vec![("other", &many)]),
     ] {
-        text.push_str(&format!("# {what}\n{}", listing(&mut plugins, &cluster(&pods))));
+        text.push_str(&format!("# {what}\n{}", listing(&mut plugins, &cluster(Masquerade::None, &pods))));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn plugins_masquerade_by_their_own_rules() {
+    let pods = [("web", "{containerPort: 80}")];
+    let mut text = String::new();
+    for masquerade in Masquerade::ALL {
+        let mut plugins = Plugins::default();
+        text.push_str(&format!(
+            "# {}\n{}",
+            masquerade.name(),
+            listing(&mut plugins, &cluster(masquerade, &pods))
+        ));
+        text.push_str(&format!("# without the Pod\n{}", listing(&mut plugins, &cluster(masquerade, &[]))));
     }
     insta::assert_snapshot!(text);
 }
