@@ -16,6 +16,8 @@ const EXAMPLES: &str = "\
 Examples:
   hairpin list
       all scenarios and requirements
+  hairpin trace cluster.yaml --from web-0 --to shop:80
+      what happens to a connection from Pod web-0 to Service shop, and which rule decides
   hairpin scenario nodeport-local
       one scenario, by name, by file name in ./scenarios, or by path
   hairpin scenario nodeport-local --trace | less -R
@@ -68,6 +70,8 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Answer one question about a cluster: what happens to a connection from here to there?
+    Trace(TraceArgs),
     /// Run scenarios
     Scenario(ScenarioArgs),
     /// Run every scenario
@@ -158,6 +162,64 @@ pub(crate) struct LabClean {
     /// Also remove those of runs that are still active
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  kubectl get nodes,pods,services,endpointslices,endpoints,configmaps -A -o yaml |
+    hairpin trace - --from shop/web-0 --to api.backend:8080
+      from a Pod to a Service, by namespace and name
+  hairpin trace cluster.yaml --from 192.168.0.100 --to node-1:30080
+      from a client outside the cluster to a NodePort
+  hairpin trace cluster.yaml --from node-1 --to 10.96.0.10:53 --protocol udp
+      from a node to an address
+  hairpin trace cluster.yaml --from web-0 --to shop --detail | less -R
+      every packet of every outcome
+
+Names:
+  web-0, shop/web-0, pod/web-0        a Pod, in the only namespace that has it, or in namespace shop
+  node-1, node/node-1                 a node
+  192.168.0.100                       whoever has this address; a free one of the nodes' network is a client outside
+  shop, shop.prod, service/prod/shop  a Service (--to), also by its DNS name; its port may be left out if it has one";
+
+/// The protocol of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceProtocol {
+    /// A TCP connection
+    Tcp,
+    /// A datagram and its response
+    Udp,
+    /// An echo request, as ping sends
+    Icmp,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub(crate) struct TraceArgs {
+    /// Manifests: files, folders, scenario names, or `-` for standard input
+    #[arg(required = true, value_name = "FILE|DIR|NAME|-")]
+    pub(crate) inputs: Vec<String>,
+    /// The client
+    #[arg(long, value_name = "WHO")]
+    pub(crate) from: String,
+    /// The destination
+    #[arg(long, value_name = "WHAT[:PORT]")]
+    pub(crate) to: String,
+    /// The protocol
+    #[arg(long, value_enum, default_value_t = TraceProtocol::Tcp)]
+    pub(crate) protocol: TraceProtocol,
+    /// Proxy mode [default: that of kube-proxy's configuration, else iptables]
+    #[arg(long, value_name = "MODE", value_parser = available_modes(&[]))]
+    pub(crate) mode: Option<String>,
+    /// The node that a client outside the cluster has as its gateway [default: the first one]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) via: Option<String>,
+    /// Also print the path of every packet
+    #[arg(long)]
+    pub(crate) detail: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

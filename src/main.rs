@@ -13,6 +13,7 @@ mod mutation;
 mod progress;
 mod render;
 mod scenario;
+mod trace;
 mod vm;
 
 use cli::{Cli, Command, LabCommand};
@@ -41,6 +42,7 @@ fn run(command: &Command, out: &mut dyn Write) -> Result<Exit, Stop> {
     #[cfg(feature = "mutations")]
     mutation::select()?;
     match command {
+        Command::Trace(args) => trace::run(args, out),
         Command::Scenario(args) => scenario::run(args, out),
         Command::Conformance(args) => conformance::run(args, out),
         Command::Fuzz(args) => fuzz::run(args, out),

@@ -182,7 +182,7 @@ const fn detail(shown: TraceShown) -> TraceDetail {
     }
 }
 
-fn stopped(argument: &str, error: ArmError) -> Stop {
+pub(crate) fn stopped(argument: &str, error: ArmError) -> Stop {
     let message = format!("error: cannot run {argument}: {error}");
     match error {
         ArmError::Refused(_) => Stop::bad_input(message),

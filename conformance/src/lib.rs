@@ -24,6 +24,7 @@
 //! | [`disagreement`] | differences between a simulator and a kernel |
 //! | [`expect`] | checks observations against expectations |
 //! | [`runner`] | runs a scenario, step by step, on an arm |
+//! | [`question`] | one question without a scenario |
 //! | [`suite`] | the built-in scenarios, and parallel runs |
 //! | [`random`] | random scenarios: generated, run, shrunk |
 //! | [`result`] | the result of a run |
@@ -45,6 +46,7 @@ pub mod netns;
 pub mod observation;
 pub mod prepare;
 pub mod proxy;
+pub mod question;
 pub mod random;
 pub mod result;
 pub mod runner;

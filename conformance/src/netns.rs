@@ -5,7 +5,7 @@ use std::fmt;
 use crate::scenario::ObjectName;
 
 /// The reserved name of the switch that connects nodes and external hosts.
-pub(crate) const SWITCH: &str = "switch";
+pub const SWITCH: &str = "switch";
 
 /// The owner of a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -200,6 +200,17 @@ pub struct Run {
     pub recording: Option<Recording>,
 }
 
+/// One course that a connection may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// Its probability; `None` where a scheduler chooses by what was before.
+    pub weight: Option<Weight>,
+    /// What client and endpoint see.
+    pub flow: FlowObservation,
+    /// What happened.
+    pub recording: Recording,
+}
+
 /// The event stream of a run, and the names of its netns and devices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {

@@ -22,7 +22,7 @@ use crate::prepare::{
     FlowPlan, KeptPlan, Prepared, PreparedAction, PreparedExpectation, PreparedStep, ResolvePlan,
 };
 use crate::proxy::Proxies;
-use crate::result::{Run, RunResult, StepResult, Subject};
+use crate::result::{Course, Run, RunResult, StepResult, Subject};
 use crate::scenario::{IpFamilies, ProxyMode};
 use crate::shares;
 use crate::topology::{Topology, changes};
@@ -130,28 +130,34 @@ pub fn run_against_kernel(
     Ok(run)
 }
 
+/// Runs every course that the connection of a scenario's only step may take, in order of enumeration, and calls `each` with
+/// it. In IPVS mode, which chooses by what was before, there is one: that of the first connection.
+///
+/// # Errors
+/// See [`ArmError`]; also if there are too many courses.
+pub fn courses(
+    prepared: &Prepared,
+    options: &RunOptions,
+    mut each: impl FnMut(Course),
+) -> Result<(), ArmError> {
+    let runner = Runner::start(prepared, options, SimArm::new(options.seed, options.level))?;
+    for step in &prepared.steps {
+        let PreparedAction::Flows(plan) = &step.action else {
+            return Err(ArmError::Internal("a question has connections only".to_owned()));
+        };
+        runner.arm.courses(plan, |weight, flow, recording| {
+            each(Course { weight, flow: runner.observation(plan, &flow), recording });
+        })?;
+    }
+    Ok(())
+}
+
 /// Runs a scenario on an arm.
 ///
 /// # Errors
 /// See [`ArmError`].
 pub fn run(prepared: &Prepared, options: &RunOptions, arm: impl Arm) -> Result<Run, ArmError> {
-    let topology = Topology::of(&prepared.cluster);
-    let (proxies, loads) = Proxies::start(options.mode, &prepared.cluster)
-        .map_err(|error| ArmError::Refused(error.to_string()))?;
-    let mut runner = Runner {
-        arm,
-        topology,
-        proxies,
-        plugins: Plugins::default(),
-        cluster: prepared.cluster.clone(),
-        mode: options.mode,
-        drain_times: DrainTimes::default(),
-    };
-    runner.arm.build(&runner.topology)?;
-    for (node, load) in &loads {
-        runner.start_proxy(node, load)?;
-    }
-    runner.plug(&prepared.cluster)?;
+    let mut runner = Runner::start(prepared, options, arm)?;
     let mut steps = Vec::new();
     for (number, step) in (1..).zip(&prepared.steps) {
         steps.push(runner.step(step).map_err(|error| error.in_step(number, &step.name))?);
@@ -188,6 +194,28 @@ struct Runner<A> {
 }
 
 impl<A: Arm> Runner<A> {
+    /// Builds the cluster on the arm, and starts kube-proxy on every node.
+    fn start(prepared: &Prepared, options: &RunOptions, arm: A) -> Result<Self, ArmError> {
+        let topology = Topology::of(&prepared.cluster);
+        let (proxies, loads) = Proxies::start(options.mode, &prepared.cluster)
+            .map_err(|error| ArmError::Refused(error.to_string()))?;
+        let mut runner = Self {
+            arm,
+            topology,
+            proxies,
+            plugins: Plugins::default(),
+            cluster: prepared.cluster.clone(),
+            mode: options.mode,
+            drain_times: DrainTimes::default(),
+        };
+        runner.arm.build(&runner.topology)?;
+        for (node, load) in &loads {
+            runner.start_proxy(node, load)?;
+        }
+        runner.plug(&prepared.cluster)?;
+        Ok(runner)
+    }
+
     fn start_proxy(&mut self, node: &str, load: &[Load]) -> Result<(), ArmError> {
         self.arm.load(node, load)?;
         self.drain_times.start(node, self.arm.elapsed());

@@ -144,13 +144,9 @@ fn share_key(share: &EndpointShare) -> String {
 
 impl Share {
     fn new(share: &EndpointShare) -> Self {
-        let fraction = |(numerator, denominator)| match denominator {
-            1 => format!("{numerator}"),
-            _ => format!("{numerator}/{denominator}"),
-        };
         Self {
             expected: share.expected.map(|expected| expected.to_string()),
-            exact: share.weight.as_ref().and_then(share::simplest).map(fraction),
+            exact: share.weight.as_ref().and_then(share::simplest).map(share::fraction_text),
             weight: share.weight.as_ref().map(ToString::to_string),
             sampled: share.sampled(),
             count: share.count,
@@ -160,7 +156,7 @@ impl Share {
 }
 
 impl Flow {
-    fn new(flow: &FlowObservation) -> Self {
+    pub(crate) fn new(flow: &FlowObservation) -> Self {
         let pattern = OutcomePattern::exactly(flow.outcome).to_string();
         let (outcome, detail) = match pattern.split_once('/') {
             Some((outcome, detail)) => (outcome.to_owned(), Some(detail.to_owned())),

@@ -6,6 +6,7 @@
 //! | [`text`] | a run as terminal text |
 //! | [`json`] | runs as a JSON document for other programs |
 //! | [`suite`], [`junit`] | many runs as a table or as JUnit XML |
+//! | [`answer`] | the answer to one question: outcomes, probabilities, and the rule that decides |
 //! | [`walk`] | the packet walk: the hops, hooks, rules and translations of every packet |
 //! | [`frame`] | a frame in one line, in tcpdump's notation |
 //! | [`outcome`] | outcomes as text |
@@ -14,6 +15,7 @@
 //! | [`names`] | names of netns and devices |
 //! | [`palette`] | styles of text output |
 
+pub mod answer;
 pub mod frame;
 pub mod json;
 pub mod junit;

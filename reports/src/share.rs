@@ -43,6 +43,14 @@ pub fn simplest(weight: &Weight) -> Option<(u64, u64)> {
     })
 }
 
+/// `1/3`, or `1`.
+pub fn fraction_text((numerator, denominator): (u64, u64)) -> String {
+    match denominator {
+        1 => numerator.to_string(),
+        _ => format!("{numerator}/{denominator}"),
+    }
+}
+
 /// The fraction itself, if it has at most `width_max` characters.
 pub fn fraction(weight: &Weight, width_max: usize) -> Option<String> {
     // A digit needs more than three bits. Avoids computing digits of larger denominators.

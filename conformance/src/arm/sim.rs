@@ -1,6 +1,7 @@
 //! The simulator as an arm.
 
 mod build;
+mod courses;
 mod endless;
 mod follow;
 mod kept;
@@ -432,14 +433,19 @@ impl Arm for SimArm {
         if !self.is_recorded {
             return Ok((hash, None));
         }
-        let names = |netns: &sim::netns::Netns| NetnsNames {
-            name: netns.name.to_string(),
-            devices: netns.devices.iter().map(|device| device.name.to_string()).collect(),
-        };
-        let netns = self.world.all_netns().map(names).collect();
+        let netns = netns_names(&self.world);
         let recording = Recording { events: self.world.take_events(), netns, step_starts: self.step_starts };
         Ok((hash, Some(recording)))
     }
+}
+
+/// The names of all netns and devices of a world.
+fn netns_names(world: &World) -> Vec<NetnsNames> {
+    let names = |netns: &sim::netns::Netns| NetnsNames {
+        name: netns.name.to_string(),
+        devices: netns.devices.iter().map(|device| device.name.to_string()).collect(),
+    };
+    world.all_netns().map(names).collect()
 }
 
 /// The entries that `conntrack -L` would list.
