@@ -27,7 +27,7 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
     refuse_stdin_twice(args)?;
     let cluster = cluster(args)?;
     let planner = Planner::new(&cluster).map_err(|error| Stop::bad_input(format!("error: {error}")))?;
-    let mode = mode(args, &cluster)?;
+    let mode = mode(args.mode.as_deref(), &cluster)?;
     let Some(generator) = mode.generator() else {
         return Err(Stop::bad_input(format!("error: this version has no proxy mode {mode}")));
     };
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &RenderArgs, out: &mut dyn Write) -> Result<Exit, Stop> 
 }
 
 /// The mode that the command line names, or else that of kube-proxy's configuration.
-fn mode(args: &RenderArgs, cluster: &Cluster) -> Result<ProxyMode, Stop> {
-    match &args.mode {
+pub(crate) fn mode(named: Option<&str>, cluster: &Cluster) -> Result<ProxyMode, Stop> {
+    match named {
         Some(name) => ProxyMode::parse(name)
             .ok_or_else(|| Stop::bad_input(format!("error: this version has no proxy mode {name}"))),
         None => prepare::configured_mode(cluster)

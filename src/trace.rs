@@ -2,10 +2,10 @@
 
 use crate::cli::{Format, TraceArgs, TraceProtocol};
 use crate::exit::{Exit, Stop};
-use crate::{input, scenario};
+use crate::{input, render, scenario};
 use conformance::diagnostic::render as render_diagnostics;
 use conformance::manifest;
-use conformance::prepare::{Prepared, Refused, configured_mode};
+use conformance::prepare::{Prepared, Refused};
 use conformance::question::{self, Question, QuestionError, QuestionProtocol};
 use conformance::runner::RunOptions;
 use conformance::scenario::ProxyMode;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TraceArgs, out: &mut dyn Write) -> Result<Exit, Stop> {
         via: args.via.clone(),
     };
     let prepared = prepared(args, &question)?;
-    let mode = mode(args, &prepared)?;
+    let mode = render::mode(args.mode.as_deref(), &prepared.cluster)?;
     let mut answer = Answer::default();
     question::courses(&prepared, &RunOptions::new(mode), |course| answer.add(course))
         .map_err(|error| scenario::stopped("the question", error))?;
@@ -58,15 +58,6 @@ fn prepared(args: &TraceArgs, question: &Question) -> Result<Prepared, Stop> {
         Err(QuestionError::Name(error)) => {
             Err(Stop::bad_input(format!("error: {error}\nhelp: {}", error.help)))
         }
-    }
-}
-
-/// The mode that the command line names, or else that of kube-proxy's configuration.
-fn mode(args: &TraceArgs, prepared: &Prepared) -> Result<ProxyMode, Stop> {
-    match args.mode.as_deref().and_then(ProxyMode::parse) {
-        Some(mode) => Ok(mode),
-        None => configured_mode(&prepared.cluster)
-            .map_err(|error| Stop::bad_input(format!("error: {error}\nhelp: choose another one by --mode"))),
     }
 }
 

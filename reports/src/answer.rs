@@ -15,8 +15,8 @@ use conformance::observation::FlowObservation;
 use conformance::result::{Course, Recording};
 use serde::Serialize;
 use sim::draws::Weight;
-use sim::ids::{DeviceId, NetnsId};
-use sim::trace::{DeviceEvent, IpvsEvent, NatEvent};
+use sim::ids::DeviceId;
+use sim::trace::{IpvsEvent, NatEvent};
 use sim::wire::rewrite::Side;
 use std::net::SocketAddr;
 
@@ -116,7 +116,6 @@ fn hops_of(names: Names<'_>, journey: &Journey<'_>) -> Vec<AnswerHop> {
 
 fn line(names: Names<'_>, journey: &Journey<'_>, hop: &Hop<'_>, is_last: bool) -> AnswerHop {
     let device = |id: DeviceId| names.device(hop.netns, id).into_owned();
-    let out_dev = hop.steps.iter().rev().find_map(|step| transmitted(step)).map(device);
     let words = RowContext { names, detail: Detail::Exact, origins: Origins::default() };
     let end = is_last.then(|| match &journey.ending {
         Some(ending) => decision::end_text(&words, ending),
@@ -128,25 +127,9 @@ fn line(names: Names<'_>, journey: &Journey<'_>, hop: &Hop<'_>, is_last: bool) -
     AnswerHop {
         netns: names.netns(hop.netns).into_owned(),
         in_dev: hop.entered_by().map(device),
-        out_dev: out_dev.filter(|_| !is_last),
+        out_dev: hop.left_by().filter(|_| !is_last).map(device),
         changes: hop.steps.iter().filter_map(change).collect(),
         end,
-    }
-}
-
-fn transmitted(step: &WalkStep<'_>) -> Option<DeviceId> {
-    match step.kind {
-        WalkStepKind::Device(DeviceEvent::Transmitted { device, .. }) => Some(*device),
-        WalkStepKind::Device(DeviceEvent::Received { .. })
-        | WalkStepKind::Bridge(_)
-        | WalkStepKind::Hook(_)
-        | WalkStepKind::Rule(_)
-        | WalkStepKind::Conntrack(_)
-        | WalkStepKind::Nat(_)
-        | WalkStepKind::Ipvs(_)
-        | WalkStepKind::Route(_)
-        | WalkStepKind::Neigh(_)
-        | WalkStepKind::Socket(_) => None,
     }
 }
 
@@ -184,9 +167,4 @@ fn changed(side: Side, from: SocketAddr, to: SocketAddr) -> String {
         Side::Dst => format!("dst {from} -> {to}"),
         Side::Src => format!("src {} -> {}", from.ip(), to.ip()),
     }
-}
-
-/// The name of a netns, for messages.
-fn netns_name(names: Names<'_>, netns: NetnsId) -> String {
-    names.netns(netns).into_owned()
 }

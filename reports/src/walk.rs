@@ -135,19 +135,18 @@ pub struct Hop<'a> {
 impl Hop<'_> {
     /// The device through which the packet entered; `None` if it was created here.
     pub fn entered_by(&self) -> Option<DeviceId> {
-        match self.steps.first()?.kind {
-            WalkStepKind::Device(DeviceEvent::Received { device, .. }) => Some(*device),
-            WalkStepKind::Device(DeviceEvent::Transmitted { .. })
-            | WalkStepKind::Bridge(_)
-            | WalkStepKind::Hook(_)
-            | WalkStepKind::Rule(_)
-            | WalkStepKind::Conntrack(_)
-            | WalkStepKind::Nat(_)
-            | WalkStepKind::Ipvs(_)
-            | WalkStepKind::Route(_)
-            | WalkStepKind::Neigh(_)
-            | WalkStepKind::Socket(_) => None,
+        match self.steps.first()?.device()? {
+            DeviceEvent::Received { device, .. } => Some(*device),
+            DeviceEvent::Transmitted { .. } => None,
         }
+    }
+
+    /// The device that transmitted the packet last; `None` if none did.
+    pub fn left_by(&self) -> Option<DeviceId> {
+        self.steps.iter().rev().find_map(|step| match step.device()? {
+            DeviceEvent::Transmitted { device, .. } => Some(*device),
+            DeviceEvent::Received { .. } => None,
+        })
     }
 }
 
@@ -162,6 +161,24 @@ pub struct WalkStep<'a> {
     pub depth: usize,
     /// What happened.
     pub kind: WalkStepKind<'a>,
+}
+
+impl<'a> WalkStep<'a> {
+    /// The passage of a device, if it is one.
+    fn device(&self) -> Option<&'a DeviceEvent> {
+        match self.kind {
+            WalkStepKind::Device(event) => Some(event),
+            WalkStepKind::Bridge(_)
+            | WalkStepKind::Hook(_)
+            | WalkStepKind::Rule(_)
+            | WalkStepKind::Conntrack(_)
+            | WalkStepKind::Nat(_)
+            | WalkStepKind::Ipvs(_)
+            | WalkStepKind::Route(_)
+            | WalkStepKind::Neigh(_)
+            | WalkStepKind::Socket(_) => None,
+        }
+    }
 }
 
 /// The event of a step. Creation and end of a packet are not steps but [`Beginning`] and [`Ending`].

@@ -1,6 +1,5 @@
 //! What decides the course of a connection: the rule, the policy, or the reason why a packet ended.
 
-use super::netns_name;
 use crate::frame::Origins;
 use crate::names::Names;
 use crate::walk::row::{Detail, RowContext};
@@ -199,7 +198,7 @@ fn place(step: &WalkStep<'_>, table: &str) -> String {
 
 fn bare(names: Names<'_>, hop: &Hop<'_>, place: String) -> Decision {
     Decision {
-        netns: netns_name(names, hop.netns),
+        netns: names.netns(hop.netns).into_owned(),
         place,
         effect: String::new(),
         chain: None,

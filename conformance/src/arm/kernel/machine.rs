@@ -300,22 +300,20 @@ impl KernelArm {
 
     /// Waits until no device sees any more frames.
     pub(crate) fn settle(&mut self) -> Result<(), ArmError> {
-        let deadline = Instant::now() + SETTLING_MAX;
-        while Instant::now() < deadline {
-            thread::sleep(QUIET);
-            if self.drain()? == 0 {
-                break;
-            }
-        }
-        Ok(())
+        self.drain_until_silent(QUIET, SETTLING_MAX)
     }
 
     /// Waits until no device has seen a frame for as long as TCP waits before it repeats a segment for the fourth time.
     pub(crate) fn wait_for_silence(&mut self) -> Result<(), ArmError> {
-        let deadline = Instant::now() + SILENCE_MAX;
         self.drain()?;
+        self.drain_until_silent(SILENCE, SILENCE_MAX)
+    }
+
+    /// Reads frames until none has come for `silence`, or until `max` has passed.
+    fn drain_until_silent(&mut self, silence: Duration, max: Duration) -> Result<(), ArmError> {
+        let deadline = Instant::now() + max;
         while Instant::now() < deadline {
-            thread::sleep(SILENCE);
+            thread::sleep(silence);
             if self.drain()? == 0 {
                 break;
             }
